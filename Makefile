@@ -1,0 +1,78 @@
+# Two commands set everything up on a machine with Python 3.11 and make:
+#   make demo    make test
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto))
+INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+WORKERS ?= 4
+
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install everything into .venv, pinned by hash
+
+$(READY): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3 found: install Python 3.11 or newer, or pass PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than 3.11: pass PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing into $(VENV) (once, about half a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
+	@$(BIN)/tokenmint demo
+
+test: $(READY) ## Run the tests in parallel, with coverage
+	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q tests
+
+check: $(READY) ## Lint, types, import rules, protos, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy service/tokenmint tests
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory check-protos
+	$(MAKE) --no-print-directory check-generated
+
+build/protos.binpb: $(PROTOS) | $(READY)
+	@mkdir -p build
+	@$(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) --include_imports --include_source_info \
+		--descriptor_set_out=$@ $(PROTOS)
+
+check-protos: build/protos.binpb ## Lint the protos and compare them with the last release's
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf lint build/protos.binpb --path tokenmint
+	$(BIN)/buf breaking build/protos.binpb --against protos/released.binpb --path tokenmint
+
+check-generated: $(READY) ## Fail where generated code is not what the protos say
+	@rm -rf build/generated && mkdir -p build/generated
+	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
+	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/v1 service/tokenmint/v1
+
+generate: generate-python ## Generate the code for the protos
+
+PYTHON_OUT ?= service
+generate-python: $(READY)
+	@mkdir -p $(PYTHON_OUT)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) \
+		--python_out=$(PYTHON_OUT) --grpc_python_out=$(PYTHON_OUT) \
+		--mypy_out=quiet:$(PYTHON_OUT) --mypy_grpc_out=quiet:$(PYTHON_OUT) $(PROTOS)
+
+release-protos: build/protos.binpb ## Make today's protos the ones that later changes must not break
+	@$(BIN)/buf build build/protos.binpb --exclude-source-info --output protos/released.binpb
+
+format: $(READY) ## Format code and protos
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
+
+lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
+	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
+
+clean: ## Remove what was built (not .tokenmint, which holds keys)
+	@rm -rf build dist htmlcov .coverage* $(VENV)
+
+.PHONY: help setup demo test check check-protos check-generated generate generate-python release-protos format lock clean

@@ -1,0 +1,1 @@
+"""tokenmint: exchanges identity providers' tokens for short-lived tokens signed with keys of its own."""

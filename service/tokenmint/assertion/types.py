@@ -1,0 +1,40 @@
+"""What the verifier hands on: a proved token, and nothing that was not proved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+
+ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693 section 3
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAssertion:
+    """A token whose issuer, signature, times, audience and required claims were proved.
+
+    Only ``assertion/verifier.py`` makes one. Having it means: this provider said this of this subject.
+    """
+
+    provider: str
+    """The configured provider's name."""
+    issuer: str
+    """The exact ``iss``."""
+    subject: str
+    """How the provider names the principal: ``sub``, or what the provider is configured for (Entra ID: tid/oid)."""
+    token_type: str
+    """The kind of token, a URN of RFC 8693 section 3."""
+    claims: Mapping[str, JsonValue]
+    """Every claim of the payload. Proved to be what the provider said, not to be true."""
+    issued_at: float | None
+    """``iat``, seconds since the epoch. None only where the provider's tokens need none (SPIFFE)."""
+    expires_at: float
+    """``exp``, seconds since the epoch."""
+    fingerprint: str
+    """SHA-256 of the whole token in hex, for audit."""
+    replay_id: str
+    """What a single-use token is remembered by: a hash of (issuer, jti), or of the signing input without a jti."""
+    single_use: bool
+    """Whether the provider's configuration asks for single use."""

@@ -1,0 +1,299 @@
+"""What can go wrong, as one hierarchy. Knows nothing of gRPC or HTTP.
+
+Each class has a stable ``reason`` (UPPER_SNAKE) that callers may branch on, and a ``message`` that is safe to show
+to an authenticated caller: it never holds a token, a secret, or text of a foreign exception. ``detail`` is for the
+operator's log and for ExplainExchange; it never leaves the data plane. ``rpc/status.py`` and ``http/oauth.py`` hold
+the tables that map the classes to answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+
+class TokenmintError(Exception):
+    """Root of the hierarchy. Only its subclasses are raised.
+
+    Args:
+        message: safe to show to an authenticated caller; default: the class's ``summary``.
+        detail: what exactly was compared with what, for operators only. No tokens, no secrets.
+        metadata: stable keys and values for programs, sent as ``ErrorInfo.metadata``.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+    summary: ClassVar[str] = "internal error"
+
+    def __init__(
+        self, message: str | None = None, *, detail: str = "", metadata: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.message = message or self.summary
+        self.detail = detail
+        self.metadata = dict(metadata)
+        super().__init__(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One thing wrong with a request: the field's path, and what was expected of it."""
+
+    field: str
+    description: str
+
+
+class InvalidRequest(TokenmintError):
+    """The request can't be meant: every violation is listed at once."""
+
+    reason = "INVALID_REQUEST"
+    summary = "the request is not valid"
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
+
+
+# --- the subject token ------------------------------------------------------------------------------------------
+
+
+class AssertionRejected(TokenmintError):
+    """The subject (or actor) token was not proved. Subclasses say in which way."""
+
+    reason = "ASSERTION_REJECTED"
+    summary = "the token was refused"
+
+
+class MalformedToken(AssertionRejected):
+    reason = "MALFORMED"
+    summary = "the token is not a well-formed compact JWS (RFC 7515 section 3.1)"
+
+
+class UnknownIssuer(AssertionRejected):
+    reason = "UNKNOWN_ISSUER"
+    summary = "the token's issuer is not a configured provider"
+
+
+class UnsupportedTokenType(AssertionRejected):
+    reason = "UNSUPPORTED_TOKEN_TYPE"
+    summary = "tokens of this type are not accepted from this provider"
+
+
+class AlgorithmNotAllowed(AssertionRejected):
+    reason = "ALGORITHM_NOT_ALLOWED"
+    summary = "the token's algorithm is not accepted from this provider"
+
+
+class UnknownKey(AssertionRejected):
+    reason = "UNKNOWN_KEY"
+    summary = "the token's key is not in the provider's key set"
+
+
+class BadSignature(AssertionRejected):
+    reason = "BAD_SIGNATURE"
+    summary = "the token's signature does not verify"
+
+
+class TokenExpired(AssertionRejected):
+    reason = "EXPIRED"
+    summary = "the token has expired: get a fresh one from the provider"
+
+
+class TokenNotYetValid(AssertionRejected):
+    reason = "NOT_YET_VALID"
+    summary = "the token is not valid yet: compare the clocks"
+
+
+class TokenTooOld(AssertionRejected):
+    reason = "TOO_OLD"
+    summary = "the token was issued too long ago: get a fresh one from the provider"
+
+
+class WrongAudience(AssertionRejected):
+    reason = "WRONG_AUDIENCE"
+    summary = "the token was issued for somebody else"
+
+
+class ClaimRejected(AssertionRejected):
+    reason = "CLAIM_REJECTED"
+    summary = "a claim of the token is missing or is not what the provider's configuration asks for"
+
+
+class WrongNonce(AssertionRejected):
+    reason = "WRONG_NONCE"
+    summary = "the token's nonce is not the one that the request names"
+
+
+class TokenReplayed(AssertionRejected):
+    reason = "REPLAYED"
+    summary = "the token was used before and may be used once"
+
+
+class TokenRevoked(AssertionRejected):
+    reason = "REVOKED"
+    summary = "the token was issued before its principal's tokens were revoked: sign in again"
+
+
+# --- the caller -------------------------------------------------------------------------------------------------
+
+
+class CallerUnauthenticated(TokenmintError):
+    """The caller was not proved. Always answered with the same words, whatever was wrong."""
+
+    reason = "CALLER_UNAUTHENTICATED"
+    summary = "the caller is not authenticated: send tokenmint-client-id and tokenmint-client-secret"
+
+
+class AccessDenied(TokenmintError):
+    """The caller is known and may not have this. Subclasses say what."""
+
+    reason = "ACCESS_DENIED"
+    summary = "the caller may not do this"
+
+
+class MethodDenied(AccessDenied):
+    reason = "METHOD_DENIED"
+    summary = "the caller may not call this method"
+
+
+class AudienceDenied(AccessDenied):
+    """Also the answer for an audience that is not configured, so that callers can't enumerate audiences."""
+
+    reason = "AUDIENCE_DENIED"
+    summary = "the caller may not have tokens for this audience"
+
+
+class ProviderDenied(AccessDenied):
+    reason = "PROVIDER_DENIED"
+    summary = "tokens of this provider are not exchanged for this audience"
+
+
+class ScopeDenied(AccessDenied):
+    reason = "SCOPE_DENIED"
+    summary = "the caller may not have a requested scope for this audience"
+
+
+class LifetimeDenied(AccessDenied):
+    reason = "LIFETIME_DENIED"
+    summary = "the audience does not allow tokens that live so long"
+
+
+class FormatDenied(AccessDenied):
+    reason = "FORMAT_DENIED"
+    summary = "the audience is not served with tokens of this type"
+
+
+class PrincipalUnknown(AccessDenied):
+    reason = "PRINCIPAL_UNKNOWN"
+    summary = "the identity has no profile, and the audience asks for one"
+
+
+class PrincipalDisabled(AccessDenied):
+    reason = "PRINCIPAL_DISABLED"
+    summary = "the principal is disabled, was deleted, or lost this identity"
+
+
+class ClaimsTooLarge(AccessDenied):
+    reason = "CLAIMS_TOO_LARGE"
+    summary = "the minted token would be larger than the audience allows: map fewer claims"
+
+
+# --- resources --------------------------------------------------------------------------------------------------
+
+
+class _ResourceError(TokenmintError):
+    def __init__(self, resource_type: str, resource_name: str, message: str | None = None) -> None:
+        self.resource_type = resource_type
+        self.resource_name = resource_name
+        super().__init__(message or f"{resource_type} {resource_name!r}: {self.summary}")
+
+
+class NotFound(_ResourceError):
+    reason = "NOT_FOUND"
+    summary = "there is none"
+
+
+class AlreadyExists(_ResourceError):
+    reason = "ALREADY_EXISTS"
+    summary = "there is one already"
+
+
+class WrongState(TokenmintError):
+    """The resource's state does not allow the change. ``violation`` names the rule, ``subject`` the resource."""
+
+    reason = "WRONG_STATE"
+    summary = "the state does not allow this"
+
+    def __init__(
+        self, message: str, *, violation: str, subject: str, metadata: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.violation = violation
+        self.subject = subject
+        super().__init__(message, metadata=metadata)
+
+
+class Conflict(TokenmintError):
+    reason = "CONFLICT"
+    summary = "another change came first: read again and retry"
+
+
+# --- load and dependencies --------------------------------------------------------------------------------------
+
+
+class _Retryable(TokenmintError):
+    """``retry_after`` is in seconds."""
+
+    default_retry_after: ClassVar[float] = 1.0
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None, detail: str = "") -> None:
+        self.retry_after = self.default_retry_after if retry_after is None else retry_after
+        super().__init__(message, detail=detail)
+
+
+class RateLimited(_Retryable):
+    reason = "RATE_LIMITED"
+    summary = "too many calls: slow down"
+
+
+class DependencyUnavailable(_Retryable):
+    reason = "DEPENDENCY_UNAVAILABLE"
+    summary = "something that the answer needs can't be reached: retry later"
+
+
+class StoreUnavailable(DependencyUnavailable):
+    reason = "STORE_UNAVAILABLE"
+    summary = "the store can't be reached: retry later"
+
+
+class OutcomeUnknown(StoreUnavailable):
+    reason = "OUTCOME_UNKNOWN"
+    summary = "the store did not confirm the change: it may or may not have been made; a retry is safe"
+
+
+class KeySetUnavailable(DependencyUnavailable):
+    reason = "KEY_SET_UNAVAILABLE"
+    summary = "the provider's keys are not at hand: retry later"
+
+
+class SignerUnavailable(DependencyUnavailable):
+    reason = "SIGNER_UNAVAILABLE"
+    summary = "no confirmed signing key is at hand: retry later"
+
+
+# --- the service's own set-up -----------------------------------------------------------------------------------
+
+
+class CorruptRecord(TokenmintError):
+    """A value in the store is not what was written there. ``detail`` names its key."""
+
+    reason = "CORRUPT_RECORD"
+    summary = "a stored record can't be read; the service's log names it"
+
+
+class ConfigurationError(TokenmintError):
+    """The configuration can't be used: every problem is listed at once, each with the way out."""
+
+    reason = "CONFIGURATION"
+    summary = "the configuration can't be used"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))

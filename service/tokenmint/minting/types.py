@@ -1,0 +1,23 @@
+"""What comes out."""
+
+from dataclasses import dataclass
+
+from tokenmint.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A token that tokenmint signed. Only ``minting/`` makes one."""
+
+    token: Secret
+    issued_token_type: str
+    """A URN of RFC 8693 section 3."""
+    token_type: str
+    """How it is presented (RFC 8693 section 2.2.1)."""
+    expires_at: int
+    """Unix seconds."""
+    scopes: tuple[str, ...]
+    key_id: str
+    token_id: str
+    """The `jti`."""
+    subject: str

@@ -1,0 +1,56 @@
+"""Values that must not be shown: tokens, client secrets, private keys."""
+
+import hashlib
+import hmac
+from typing import Final, NoReturn
+
+
+class Secret:
+    """A value that no log, traceback, ``repr`` or format string shows.
+
+    Compared in constant time. Read with :meth:`reveal`, so that every place that lets a secret out can be
+    found by that name.
+    """
+
+    __slots__ = ("_value",)
+    _value: bytes
+
+    def __init__(self, value: str | bytes) -> None:
+        object.__setattr__(self, "_value", value.encode() if isinstance(value, str) else bytes(value))
+
+    def reveal(self) -> str:
+        """Return the value as text. Raises ``UnicodeDecodeError`` where it is not UTF-8."""
+        return self._value.decode()
+
+    def reveal_bytes(self) -> bytes:
+        """Return the value as bytes."""
+        return self._value
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the value in hex: names a token in logs without being one."""
+        return hashlib.sha256(self._value).hexdigest()
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+
+    __hash__: Final = None  # type: ignore[assignment]  # a hash table of secrets compares in variable time
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Secret does not change")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled")
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)

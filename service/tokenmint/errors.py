@@ -25,7 +25,11 @@ class TokenmintError(Exception):
     summary: ClassVar[str] = "internal error"
 
     def __init__(
-        self, message: str | None = None, *, detail: str = "", metadata: Mapping[str, str] = MappingProxyType({})
+        self,
+        message: str | None = None,
+        *,
+        detail: str = "",
+        metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.message = message or self.summary
         self.detail = detail
@@ -223,7 +227,12 @@ class WrongState(TokenmintError):
     summary = "the state does not allow this"
 
     def __init__(
-        self, message: str, *, violation: str, subject: str, metadata: Mapping[str, str] = MappingProxyType({})
+        self,
+        message: str,
+        *,
+        violation: str,
+        subject: str,
+        metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.violation = violation
         self.subject = subject

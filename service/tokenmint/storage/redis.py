@@ -1,0 +1,393 @@
+"""The store: a thin owner of the Redis (or Valkey) connections.
+
+Values are bytes under prefixed keys. A change is a compare-and-swap of one whole value, so related facts live in one
+value and no schema has to be known to a script. What an answer promises is confirmed as durable where the server can
+say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is translated here and nowhere else.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import redis.asyncio as driver
+import structlog
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import (
+    BlockingConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
+
+from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
+from tokenmint.secret import Secret
+from tokenmint.storage import urls
+
+log = structlog.get_logger(__name__)
+
+_SWAP: Final = """
+local current = redis.call('GET', KEYS[1])
+if (current or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+return 1
+"""
+MAX_VALUE: Final = 1 << 20  # bytes; a larger value under one of our keys is not ours
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How the store is reached. Times are in seconds."""
+
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: Path | None = None
+    read_timeout: float = 0.25
+    """For any read as a whole, connecting included: an exchange waits no longer."""
+    write_timeout: float = 3.0
+    """For a confirmed write as a whole; with `appendfsync everysec` a confirmation takes up to a second."""
+    max_connections: int = 64
+    min_replicas: int = 0
+    """How many replicas have to have a write before it counts as durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a subscriber hears. ``payload`` is None after a (re)connection: something may have been missed."""
+
+    payload: bytes | None
+
+
+class Store:
+    """Keys and values with confirmed compare-and-swap. Made by :meth:`open`, ended by :meth:`close`."""
+
+    def __init__(self, url: urls.StoreUrl, prefix: str, options: StoreOptions) -> None:
+        self.prefix = prefix
+        self.url = url
+        self.options = options
+        self._confirms_log = False
+        self._cluster: RedisCluster | None = None
+        self._pool: driver.ConnectionPool | None = None
+        self._sentinel: Sentinel | None = None
+        if url.kind == "cluster":
+            self._cluster = _cluster_client(url, options)
+        elif url.kind == "sentinel":
+            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
+                list(url.hosts), socket_timeout=options.read_timeout, socket_connect_timeout=options.read_timeout
+            )
+            self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
+                url.service, self._sentinel, max_connections=options.max_connections, **_connection(url, options)
+            )
+        else:
+            self._pool = _server_pool(url, options)
+
+    @classmethod
+    async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = StoreOptions()) -> "Store":
+        """Connect and check that the server keeps what it is given.
+
+        Raises:
+            ConfigurationError: the URL is none, the server evicts keys, or refuses the credentials.
+            StoreUnavailable: the server can't be reached.
+        """
+        store = cls(urls.parse(url), prefix, options)
+        try:
+            await store._check_server()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value under ``key`` (without prefix), or None."""
+        with _translated(self.url, writes=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                value: bytes | None = await self._read_client().get(self.prefix + key)
+                return value
+
+    async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
+        """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
+        match = _glob_escape(self.prefix) + pattern
+        with _translated(self.url, writes=False):
+            if self._cluster is not None:
+                next_cursor, keys = await self._scan_cluster(match, cursor, count)
+            else:
+                position, keys = await self._read_client().scan(int(cursor or "0"), match=match, count=count)
+                next_cursor = str(position) if int(position) else ""
+            return next_cursor, [key.decode().removeprefix(self.prefix) for key in keys]
+
+    async def _scan_cluster(self, match: str, cursor: str, count: int) -> tuple[str, list[bytes]]:
+        cluster: Any = self._cluster
+        await cluster.initialize()
+        nodes = sorted(cluster.get_primaries(), key=lambda node: str(node.name))
+        index, _, position = (cursor or "0:0").partition(":")
+        if int(index) >= len(nodes):
+            return "", []
+        node: ClusterNode = nodes[int(index)]
+        reply = await node.execute_command("SCAN", int(position), "MATCH", match, "COUNT", count)
+        next_position, keys = reply
+        if int(next_position):
+            return f"{index}:{int(next_position)}", keys
+        following = int(index) + 1
+        return (f"{following}:0" if following < len(nodes) else ""), keys
+
+    async def time(self) -> float:
+        """Return the server's clock, Unix seconds: the one clock that all replicas share."""
+        with _translated(self.url, writes=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                if self._cluster is not None:
+                    await self._cluster.initialize()
+                    node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
+                    seconds, micros = await node.execute_command("TIME")
+                else:
+                    seconds, micros = await self._read_client().time()
+                return int(seconds) + int(micros) / 1e6
+
+    async def ping(self) -> None:
+        """Raise ``StoreUnavailable`` unless the server answers."""
+        await self.time()
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    async def swap(self, key: str, expected: bytes | None, new: bytes, *, channel: str = "", notice: str = "") -> bool:
+        """Set ``key`` to ``new`` where its value is ``expected`` (None: absent), and confirm it.
+
+        With ``channel`` (without prefix) subscribers hear ``notice`` in the same step. Returns whether it was set.
+
+        Raises:
+            StoreUnavailable: nothing was changed.
+            OutcomeUnknown: it may or may not have been changed, or is not yet durable.
+        """
+        if not new:
+            raise ValueError("an empty value stands for an absent one")
+        full_channel = self.prefix + channel if channel else ""
+        reply = await self._write(
+            key, "EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice
+        )
+        return bool(reply)
+
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bytes | None:
+        """Set ``key`` for ``ttl`` seconds unless it has a value, and confirm it. Returns the value it had, or None.
+
+        Raises: as :meth:`swap`.
+        """
+        reply: bytes | None = await self._write(
+            key, "SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000)))
+        )
+        return reply
+
+    async def _write(self, key: str, *command: str | bytes) -> Any:
+        commands: list[tuple[str | bytes, ...]] = [command]
+        milliseconds = str(round(self.options.write_timeout * 800))
+        if self._confirms_log:
+            commands.append(("WAITAOF", "1", str(self.options.min_replicas), milliseconds))
+        elif self.options.min_replicas:
+            commands.append(("WAIT", str(self.options.min_replicas), milliseconds))
+        try:
+            replies = await self._roundtrip(self.prefix + key, commands)
+        except MovedError:
+            await self.get(key)  # follows the redirection and learns the slot's new place
+            replies = await self._roundtrip(self.prefix + key, commands)
+        if len(replies) > 1:
+            self._check_confirmed(replies[1])
+        return replies[0]
+
+    def _check_confirmed(self, reply: Any) -> None:
+        logged, replicas = reply if isinstance(reply, list) else (1, reply)
+        if int(logged) < 1 or int(replicas) < self.options.min_replicas:
+            raise OutcomeUnknown(
+                detail=f"confirmed by {logged} local log(s) and {replicas} of {self.options.min_replicas} replica(s)"
+            )
+
+    async def _roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]]) -> list[Any]:
+        """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
+        async with contextlib.AsyncExitStack() as stack:
+            with _translated(self.url, writes=False):
+                async with asyncio.timeout(self.options.read_timeout):
+                    connection = await self._checkout(key, stack)
+            with _translated(self.url, writes=True):
+                async with asyncio.timeout(self.options.write_timeout):
+                    try:
+                        await connection.send_packed_command(connection.pack_commands(commands))
+                        replies = [await _reply(connection) for _ in commands]
+                    except BaseException:
+                        # An unread reply must not meet the next user of the connection (redis-py CVE-2023-28858).
+                        await connection.disconnect(nowait=True)
+                        raise
+                for reply in replies:
+                    if isinstance(reply, Exception):
+                        raise reply
+                return replies
+
+    async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
+        if self._cluster is not None:
+            await self._cluster.initialize()
+            node: Any = self._cluster.get_node_from_key(key)
+            connection = node.acquire_connection()
+            stack.callback(node.release, connection)
+            await connection.connect()
+            return connection
+        pool: Any = self._pool
+        connection = await pool.get_connection()
+        stack.push_async_callback(pool.release, connection)
+        return connection
+
+    # --- listening -----------------------------------------------------------------------------------------------
+
+    async def listen(self, channel: str) -> AsyncIterator[Notice]:
+        """Yield what is published on ``channel`` (without prefix), for ever, reconnecting where the connection breaks.
+
+        Begins with an empty notice once subscribed, and repeats it after every reconnection.
+        Raises ``StoreUnavailable`` where the connection breaks; call again.
+        """
+        client = await self._listening_client()
+        async with client.pubsub() as subscription:
+            with _translated(self.url, writes=False):
+                await subscription.subscribe(self.prefix + channel)
+                while True:
+                    message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                    if message is None:
+                        await subscription.ping()  # notices a dead connection that would stay silent for ever
+                    elif message["type"] == "subscribe":
+                        yield Notice(None)
+                    elif message["type"] == "message":
+                        yield Notice(message["data"])
+
+    async def _listening_client(self) -> driver.Redis:
+        if self._cluster is not None:
+            with _translated(self.url, writes=False):
+                await self._cluster.initialize()
+                node = self._cluster.get_random_node()
+            host_url = urls.StoreUrl("server", self.url.tls, ((str(node.host), int(node.port)),))
+            pool: driver.ConnectionPool = _server_pool(host_url, self.options)
+            return driver.Redis.from_pool(pool)
+        return driver.Redis(connection_pool=self._pool)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    @property
+    def durability(self) -> str:
+        """What a confirmed write means on this server, in words for the operator."""
+        replicas = f" and by {self.options.min_replicas} replica(s)" if self.options.min_replicas else ""
+        if self._confirms_log:
+            return "confirmed as synced to the append-only file" + replicas
+        return "held in memory" + replicas + "; the server does not confirm that it is on disk"
+
+    async def _check_server(self) -> None:
+        facts: dict[str, Any] = {}
+        with _translated(self.url, writes=False):
+            async with asyncio.timeout(max(1.0, self.options.read_timeout)):
+                for section in ("memory", "persistence", "server"):
+                    facts |= await self._info(section)
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise ConfigurationError(
+                f"redis.url: the server's maxmemory-policy is {policy!r}, which may drop keys, revocations and "
+                "profiles: set it to noeviction, or use a server of its own for tokenmint"
+            )
+        version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
+        knows_waitaof = tuple(int(part) for part in version.split(".")[:2]) >= (7, 2)
+        self._confirms_log = bool(int(facts.get("aof_enabled", 0))) and knows_waitaof
+        if not self._confirms_log:
+            log.warning("the store does not confirm writes to disk", version=version, durability=self.durability)
+
+    async def _info(self, section: str) -> dict[str, Any]:
+        if self._cluster is not None:
+            await self._cluster.initialize()
+            node = self._cluster.get_primaries()[0]
+            reply: dict[str, Any] = await self._cluster.info(section, target_nodes=node)
+            return reply
+        facts: dict[str, Any] = await self._read_client().info(section)
+        return facts
+
+    def _read_client(self) -> Any:
+        return self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._cluster is not None:
+            await self._cluster.aclose()
+        if self._pool is not None:
+            await self._pool.disconnect()
+        for sentinel in self._sentinel.sentinels if self._sentinel is not None else ():
+            await sentinel.aclose()
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error  # an answer like any other: the ones behind it still have to be read
+
+
+def _connection(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
+    password = options.password.reveal() if options.password else url.password
+    kwargs: dict[str, Any] = {
+        "username": options.username or url.username,
+        "password": password,
+        "socket_timeout": options.write_timeout,
+        "socket_connect_timeout": options.read_timeout,
+        # A pooled connection may be dead; one more try is a fresh one. Time-outs are not tried again: they add up.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(driver.ConnectionError,)),
+        "protocol": 2,
+    }
+    if url.kind != "cluster":
+        kwargs["db"] = url.database
+    return kwargs
+
+
+def _server_pool(url: urls.StoreUrl, options: StoreOptions) -> BlockingConnectionPool:
+    kwargs = _connection(url, options)
+    if url.socket_path is not None:
+        kwargs |= {"connection_class": UnixDomainSocketConnection, "path": url.socket_path}
+    else:
+        host, port = url.hosts[0]
+        kwargs |= {"host": host, "port": port}
+        if url.tls:
+            kwargs |= {"connection_class": SSLConnection} | _tls(options)
+    return BlockingConnectionPool(max_connections=options.max_connections, timeout=options.read_timeout, **kwargs)
+
+
+def _cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
+    kwargs = _connection(url, options) | (({"ssl": True} | _tls(options)) if url.tls else {})
+    return RedisCluster(
+        startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
+        cluster_error_retry_attempts=2,
+        max_connections=options.max_connections,
+        **kwargs,
+    )
+
+
+def _tls(options: StoreOptions) -> dict[str, Any]:
+    return {"ssl_cert_reqs": "required", "ssl_ca_certs": str(options.ca_file) if options.ca_file else None}
+
+
+def _glob_escape(text: str) -> str:
+    return "".join("\\" + char if char in "*?[]\\" else char for char in text)
+
+
+@contextlib.contextmanager
+def _translated(url: urls.StoreUrl, *, writes: bool) -> Iterator[None]:
+    """Turn the driver's errors into ours. The one place that knows them."""
+    try:
+        yield
+    except MovedError:
+        raise
+    except AuthenticationError:
+        raise ConfigurationError(
+            f"redis: {url.describe()} refuses the credentials: check redis.username and redis.password_file"
+        ) from None
+    except ResponseError as error:
+        # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
+        code = str(error).split(" ", 1)[0][:20]
+        raise StoreUnavailable(detail=f"{url.describe()} answered {type(error).__name__} {code}") from None
+    except (RedisError, OSError, TimeoutError) as error:
+        kind = OutcomeUnknown if writes else StoreUnavailable
+        raise kind(detail=f"{url.describe()}: {type(error).__name__}") from None

@@ -1,0 +1,87 @@
+"""One worker process: an event loop with the whole service in it, until a signal ends it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import structlog
+
+from tokenmint.app import App
+from tokenmint.clock import SystemClock
+from tokenmint.config import load
+from tokenmint.errors import TokenmintError
+from tokenmint.supervisor import READY, Job
+
+log = structlog.get_logger(__name__)
+
+
+def run(job: Job, announce: TextIO) -> int:
+    """Serve until SIGTERM or SIGINT, announcing on ``announce`` (one JSON line) when ready. Returns the exit status."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(job, announce))
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:  # an optional accelerator: not built for every platform
+        return None
+    return uvloop.Loop
+
+
+async def _serve(job: Job, announce: TextIO) -> int:
+    config = Path(job.config) if job.config else None
+    app = App(
+        load(config, os.environ, development=job.development),
+        job,
+        clock=SystemClock(),
+        entropy=os.urandom,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await app.reload(load(config, os.environ, development=job.development))
+            log.info("configuration reloaded")
+        except TokenmintError as error:
+            log.error("configuration not reloaded: the running one stays", problems=error.message)  # noqa: TRY400
+
+    def on_hangup() -> None:
+        task = loop.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    await app.start()
+    try:
+        announce.write(json.dumps({"event": READY, "pid": os.getpid(), "listen": app.listen}) + "\n")
+        announce.flush()
+        stopped = loop.create_task(stop.wait())
+        failed = loop.create_task(app.failed.wait())
+        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        failed.cancel()
+        return 1 if app.failed.is_set() else 0
+    finally:
+        await app.stop()
+
+
+def main() -> int:
+    """Read the job from standard input and do it: how the supervisor starts a worker."""
+    try:
+        return run(Job(**json.load(sys.stdin)), sys.stdout)
+    except TokenmintError as error:
+        sys.stderr.write(f"tokenmint: {error.message}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Strict parsing of compact JWS (RFC 7515 section 3.1, RFC 8725). What comes out is well-formed, and not believed.
+
+Parsers that disagree are how tokens get past verifiers, so everything that two parsers could read differently is
+refused: other alphabets, padding and stray bits in base64url, duplicate names, non-finite numbers, lone surrogates.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+from tokenmint.assertion.types import JsonValue
+from tokenmint.errors import MalformedToken
+from tokenmint.secret import Secret
+
+MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
+MAX_DEPTH: Final = 16
+MAX_KEY_ID: Final = 128
+_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedAssertion:
+    """A parsed token of which nothing is believed. Only :func:`parse_compact` makes one."""
+
+    header: Mapping[str, JsonValue] = field(repr=False)
+    claims: Mapping[str, JsonValue] = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    algorithm: str
+    """The header's `alg`, as sent."""
+    key_id: str | None
+    """The header's `kid`."""
+    issuer: str
+    """The payload's `iss`; "" where it has none."""
+
+
+def parse_compact(token: Secret) -> UnverifiedAssertion:
+    """Parse a compact JWS whose payload is a JSON object.
+
+    Raises:
+        MalformedToken: it is not one, or says things that this service refuses to interpret (`crit`, `b64`).
+    """
+    raw = token.reveal_bytes()
+    if len(raw) > MAX_TOKEN:
+        raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
+    if not _COMPACT.match(raw):
+        raise MalformedToken(detail=_why_not_compact(raw))
+    header_part, payload_part, signature_part = raw.split(b".")
+    header = parse_object(decode_segment(header_part, "header"), "header")
+    claims = parse_object(decode_segment(payload_part, "payload"), "payload")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str):
+        raise MalformedToken(detail="the header's alg is missing or not a string")
+    for name in ("crit", "b64"):
+        if name in header:
+            raise MalformedToken(f"the header has {name!r}, which is not supported")
+    key_id = header.get("kid")
+    if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or _CONTROL.search(key_id)):
+        raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
+    if "typ" in header and not isinstance(header["typ"], str):
+        raise MalformedToken(detail="the header's typ is not a string")
+    issuer = claims.get("iss", "")
+    if not isinstance(issuer, str):
+        raise MalformedToken(detail="iss is not a string")
+    return UnverifiedAssertion(
+        header=header,
+        claims=claims,
+        signing_input=raw[: len(header_part) + 1 + len(payload_part)],
+        signature=decode_segment(signature_part, "signature"),
+        algorithm=algorithm,
+        key_id=key_id,
+        issuer=issuer,
+    )
+
+
+def _why_not_compact(raw: bytes) -> str:
+    dots = raw.count(b".")
+    if dots == 4:
+        return "five parts: this is an encrypted token (JWE), which is not supported"
+    if raw[:1] == b"{":
+        return "this is the JSON serialisation; send the compact one"
+    if dots != 2:
+        return f"{dots + 1} parts where three are due"
+    return "a part is empty or has characters outside base64url (RFC 4648 section 5, no padding)"
+
+
+def decode_segment(segment: bytes, name: str) -> bytes:
+    """Decode canonical base64url without padding. Raises ``MalformedToken`` that names the part."""
+    try:
+        decoded = base64.b64decode(segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedToken(detail=f"the {name} is not base64url") from None
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
+        # Stray bits in the last character: two spellings of one token, of which a replay check would know one.
+        raise MalformedToken(detail=f"the {name} is not canonical base64url")
+    return decoded
+
+
+def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
+    """Parse a JSON object without duplicate names, non-finite numbers, deep nesting or lone surrogates (RFC 7493).
+
+    Raises:
+        MalformedToken: it is not one; ``detail`` says in which way.
+    """
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise MalformedToken(detail=f"the {name} is nested deeper than {MAX_DEPTH} levels")
+    try:
+        value = json.loads(
+            text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
+        if b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
+    except (ValueError, RecursionError) as error:
+        reason = error.args[0] if isinstance(error, _Refused) else "not JSON in UTF-8 (RFC 8259)"
+        raise MalformedToken(detail=f"the {name}: {reason}") from None
+    if not isinstance(value, dict):
+        raise MalformedToken(detail=f"the {name} is not a JSON object")
+    return value
+
+
+class _Refused(ValueError):
+    """JSON that Python would read and we do not."""
+
+
+def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _Refused("a name occurs twice")
+    return result
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise _Refused("a number is not finite")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _Refused("a number is not finite")
+    return number
+
+
+def _depth(text: bytes) -> int:
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest

@@ -1,0 +1,121 @@
+"""Proves a token: exact issuer → key of that issuer → signature → claims. The one place that makes a
+:class:`VerifiedAssertion`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from tokenmint.assertion.jws import UnverifiedAssertion, parse_compact
+from tokenmint.assertion.keyset import KeySets
+from tokenmint.assertion.provider import (
+    Provider,
+    check_audience,
+    check_claims,
+    check_kind,
+    check_nonce,
+    check_times,
+    normalised,
+    subject,
+)
+from tokenmint.assertion.types import VerifiedAssertion
+from tokenmint.errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, UnknownIssuer, WrongAudience
+from tokenmint.secret import Secret
+
+FIREBASE_CUSTOM_TOKEN: Final = (
+    "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"  # noqa: S105
+)
+
+
+class Verifier:
+    """Verifies the tokens of the configured providers.
+
+    Args:
+        providers: by name. No two have an issuer in common.
+        key_sets: the providers' keys.
+        own_issuer: what tokenmint signs as; never a provider.
+    """
+
+    def __init__(self, providers: Mapping[str, Provider], key_sets: KeySets, *, own_issuer: str) -> None:
+        self.providers = MappingProxyType(dict(providers))
+        self.key_sets = key_sets
+        self._own_issuer = own_issuer
+        self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
+
+    async def verify(self, token: Secret, token_type: str, *, nonce: str | None, now: float) -> VerifiedAssertion:
+        """Prove ``token`` to be a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
+
+        Raises:
+            AssertionRejected: it is not.
+            KeySetUnavailable: its provider's keys are not at hand.
+        """
+        unverified = parse_compact(token)
+        provider = self._provider(unverified)
+        check_kind(provider, unverified, token_type)
+        await self._check_signature(provider, unverified)
+        claims = normalised(provider, unverified.claims)
+        expires_at, issued_at = check_times(provider, claims, now)
+        check_audience(provider, claims)
+        check_nonce(claims, nonce)
+        check_claims(provider, unverified.issuer, claims, now)
+        return VerifiedAssertion(
+            provider=provider.name,
+            issuer=unverified.issuer,
+            subject=subject(provider, claims),
+            token_type=token_type,
+            claims=claims,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            fingerprint=token.fingerprint(),
+            replay_id=_replay_id(unverified),
+            single_use=provider.single_use,
+        )
+
+    def _provider(self, token: UnverifiedAssertion) -> Provider:
+        provider = self._by_issuer.get(token.issuer)
+        if provider is not None:
+            return provider
+        if token.claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
+            raise WrongAudience(
+                "this is a Firebase custom token: sign in to Firebase with it and send the ID token that comes back"
+            )
+        if token.issuer == self._own_issuer:
+            raise UnknownIssuer("this token was minted by tokenmint itself and is not exchanged again")
+        raise UnknownIssuer(detail=f"iss {token.issuer[:200]!r}")
+
+    async def _check_signature(self, provider: Provider, token: UnverifiedAssertion) -> None:
+        if token.algorithm not in provider.algorithms:
+            raise AlgorithmNotAllowed(detail=f"alg {token.algorithm[:20]!r}, accepted {sorted(provider.algorithms)}")
+        keys = await self.key_sets.find(provider.name, token.key_id)
+        fitting = [key for key in keys if token.algorithm in key.algorithms]
+        if provider.key_issuer == "match":
+            fitting = [key for key in fitting if _signs_for(key.issuer, provider, token)]
+        if not fitting:
+            raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
+        if not any(key.verify(token.algorithm, token.signing_input, token.signature) for key in fitting):
+            raise BadSignature()
+
+
+def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:
+    """Tell whether a key that names an issuer, of all tenants or of one, may sign for the token's tenant."""
+    if key_issuer is None:
+        return True
+    tenant = token.claims.get("tid")
+    if not isinstance(tenant, str):
+        return False
+    return provider.issuers.get(key_issuer.replace("{tenantid}", tenant), {}).get("tid") == tenant
+
+
+def _replay_id(token: UnverifiedAssertion) -> str:
+    """Return what a single-use token is remembered by.
+
+    (issuer, jti), or without a jti the signing input: not the signature, of which ECDSA has several for one token.
+    """
+    token_id = token.claims.get("jti")
+    if token_id is None:
+        return hashlib.sha256(b"input\x00" + token.signing_input).hexdigest()
+    if not isinstance(token_id, str) or not token_id:
+        raise ClaimRejected("jti is not a non-empty string")
+    issuer = token.issuer.encode()
+    return hashlib.sha256(b"jti\x00" + len(issuer).to_bytes(4) + issuer + token_id.encode()).hexdigest()

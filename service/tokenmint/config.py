@@ -1,0 +1,538 @@
+"""The configuration: one TOML file, the environment on top, every problem reported at once.
+
+Secrets come by file path or environment only; a literal one in the file is refused. What is loaded is already made of
+the types that the service works with, so nothing after this has to check it again.
+"""
+
+import base64
+import binascii
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from tokenmint.addresses import Address
+from tokenmint.assertion.catalogue import provider_from_table
+from tokenmint.assertion.provider import Provider
+from tokenmint.callers import Operator, Role
+from tokenmint.configtypes import Seconds, Table, TextList, TextSet, key_path, problems_of
+from tokenmint.errors import ConfigurationError
+from tokenmint.keys.schedule import Schedule
+from tokenmint.policy.grant import Policy
+from tokenmint.policy.types import Audience, Client, OnMissingProfile
+from tokenmint.secret import Secret
+from tokenmint.storage.redis import StoreOptions
+
+ENVIRONMENT_PREFIX: Final = "TOKENMINT_"
+DEFAULT_FILE: Final = Path("tokenmint.toml")
+ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
+LISTENERS: Final = ("grpc", "admin", "http", "ops")
+MAX_LIFETIME: Final = 24 * 3600
+_EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+def _address(value: Any) -> Any:
+    return Address.parse(value) if isinstance(value, str) else value
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_address)]
+
+
+class RedisTable(Table):
+    """`[redis]`: the store. Without a URL the service keeps a private Valkey in its data directory."""
+
+    url: str | None = None
+    username: str | None = None
+    password: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
+    read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 0.25
+    write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
+    max_connections: Annotated[int, Field(ge=4, le=10000)] = 64
+    min_replicas: Annotated[int, Field(ge=0, le=16)] = 0
+
+
+class ListenTable(Table):
+    """`[listen]`: the four listeners, and TLS for the two of gRPC."""
+
+    grpc: ListenAddress = Address("127.0.0.1", 7443)
+    admin: ListenAddress = Address("127.0.0.1", 7444)
+    http: ListenAddress = Address("127.0.0.1", 8080)
+    ops: ListenAddress = Address("127.0.0.1", 9464)
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_ca_file: str | None = None
+    plaintext: bool = False
+    """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
+
+    def addresses(self) -> dict[str, Address]:
+        """Return the addresses by the name of the listener."""
+        return {name: getattr(self, name) for name in LISTENERS}
+
+
+class KeysTable(Table):
+    """`[keys]`: algorithms, sealing, and the timing rules."""
+
+    algorithms: TextList = ("ES256",)
+    encryption_key: str | None = None
+    encryption_key_file: str | None = None
+    replica_lag: Annotated[Seconds, Field(ge=1, le=300)] = 10.0
+    max_age: Annotated[Seconds, Field(ge=1, le=86400)] = 300.0
+    verifier_cache: Annotated[Seconds, Field(ge=0)] = 24 * 3600.0
+    skew: Annotated[Seconds, Field(ge=0, le=300)] = 60.0
+    publish_ahead: Seconds | None = None
+    rotation_interval: Seconds = 30 * 24 * 3600.0
+
+
+class AudienceTable(Table):
+    """`[audiences."NAME"]`: a service that tokens are minted for."""
+
+    clients: TextSet = frozenset()
+    providers: TextSet
+    scopes: TextSet = frozenset()
+    lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] = 600.0
+    max_lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
+    algorithm: str | None = None
+    token_type: Literal["at+jwt", "JWT"] = "at+jwt"  # noqa: S105  # the header's typ
+    claims: dict[str, str] = Field(default_factory=dict)
+    on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
+    single_use: bool = False
+    max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
+
+    @field_validator("on_missing_profile", mode="before")
+    @classmethod
+    def _on_missing_profile(cls, value: object) -> object:
+        if isinstance(value, str) and value in set(OnMissingProfile):
+            return OnMissingProfile(value)
+        raise ValueError('expected "deny", "without" or "create"')
+
+
+class ClientTable(Table):
+    """`[clients.ID]`: a caller."""
+
+    secrets: TextList = ()
+    scopes: dict[str, TextSet] | None = None
+
+
+class OperatorTable(Table):
+    """`[operators.ID]`: somebody who runs the service."""
+
+    secrets: TextList = ()
+    roles: TextSet = frozenset({"viewer"})
+
+
+class LimitsTable(Table):
+    """`[limits]`: what one process gives at most."""
+
+    watch_streams: Annotated[int, Field(ge=1)] = 1000
+    watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
+    watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
+    drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
+
+
+class LogTable(Table):
+    """`[log]`: how much, and for whom."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class _File(Table):
+    """The whole file."""
+
+    issuer: str | None = None
+    data_dir: str = ".tokenmint"
+    reflection: bool = False
+    redis: RedisTable = RedisTable()
+    listen: ListenTable = ListenTable()
+    keys: KeysTable = KeysTable()
+    limits: LimitsTable = LimitsTable()
+    log: LogTable = LogTable()
+    providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    audiences: dict[str, AudienceTable] = Field(default_factory=dict)
+    clients: dict[Name, ClientTable] = Field(default_factory=dict)
+    operators: dict[Name, OperatorTable] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that was checked, in the types that the service works with."""
+
+    issuer: str | None
+    """What tokens are signed as; None: the address of the HTTP listener."""
+    data_dir: Path
+    redis_url: str | None
+    redis_prefix: str
+    redis_options: StoreOptions
+    listen: ListenTable
+    key_encryption_key: Secret | None
+    """32 bytes; None: generated in the data directory."""
+    algorithms: tuple[str, ...]
+    schedule: Schedule
+    limits: LimitsTable
+    log: LogTable
+    reflection: bool
+    providers: Mapping[str, Provider]
+    audiences: Mapping[str, Audience]
+    clients: Mapping[str, Client]
+    operators: Mapping[str, Operator]
+
+
+def locate(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the file to load: the one that is named, `TOKENMINT_CONFIG`, or `./tokenmint.toml` where there is one."""
+    if path is not None:
+        return path
+    if environ.get("TOKENMINT_CONFIG"):
+        return Path(environ["TOKENMINT_CONFIG"])
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def load(path: Path | None, environ: Mapping[str, str], *, development: bool = False) -> Settings:
+    """Read the configuration from ``path`` (None: no file) and the environment.
+
+    Raises:
+        ConfigurationError: lists every problem with the key's path and what to do.
+    """
+    document = _read(path) if path is not None else {}
+    problems = _literal_secrets(document)
+    problems += _apply_environment(document, environ)
+    try:
+        file = _File.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(problems + problems_of(error)) from None
+    checker = _Checker(file, path.resolve().parent if path is not None else Path.cwd(), problems)
+    return checker.settings(environ, development=development)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: can't be read ({error.strerror}): `tokenmint init` writes a first configuration"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}") from None
+
+
+def _literal_secrets(document: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for section, key in (("redis", "password"), ("keys", "encryption_key")):
+        table = document.get(section)
+        if isinstance(table, dict) and key in table:
+            problems.append(f"{section}.{key}: a secret has no place in the file: use {section}.{key}_file or "
+                            f"{ENVIRONMENT_PREFIX}{section.upper()}__{key.upper()}")  # fmt: skip
+    redis = document.get("redis")
+    url = redis.get("url") if isinstance(redis, dict) else None
+    if isinstance(url, str) and "@" in url and ":" in url.partition("://")[2].rpartition("@")[0]:
+        problems.append("redis.url: a password has no place in the file: use redis.password_file")
+    return problems
+
+
+def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Put `TOKENMINT_SECTION__KEY` and `TOKENMINT_KEY` into the document.
+
+    Other `TOKENMINT_` names are left alone: an orchestrator makes some of its own for a service of this name.
+    """
+    problems = []
+    for variable in sorted(environ):
+        section, separator, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        if not separator:
+            if section in ("issuer", "data_dir", "reflection"):
+                document[section] = _value(_File, section, environ[variable])
+            continue
+        field = _File.model_fields.get(section)
+        model = field.annotation if field is not None else None
+        if not (isinstance(model, type) and issubclass(model, Table)) or key not in model.model_fields:
+            problems.append(f"{variable}: there is no such setting")
+            continue
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = _value(model, key, environ[variable])
+    return problems
+
+
+def _value(model: type[Table], key: str, text: str) -> object:
+    if model.model_fields[key].annotation in (str, str | None):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # an address or a duration, written without quotes
+
+
+class _Checker:
+    """Turns the tables into settings, collecting what is wrong on the way."""
+
+    def __init__(self, file: _File, base: Path, problems: list[str]) -> None:
+        self.file = file
+        self.base = base
+        self.problems = problems
+
+    def settings(self, environ: Mapping[str, str], *, development: bool) -> Settings:
+        file = self.file
+        self._check_issuer()
+        self._check_listen()
+        self._check_development(environ, development=development)
+        for algorithm in file.keys.algorithms:
+            if algorithm not in ALGORITHMS:
+                self.problems.append(f"keys.algorithms: expected some of {', '.join(ALGORITHMS)}")
+        if not file.keys.algorithms:
+            self.problems.append("keys.algorithms: is empty")
+        providers = self._providers()
+        clients = self._clients()
+        audiences = self._audiences(clients, development=development)
+        operators = self._operators()
+        schedule = self._schedule(audiences)
+        encryption_key = self._encryption_key()
+        options = self._store_options()
+        if self.problems:
+            raise ConfigurationError(self.problems)
+        Policy(audiences, "https://issuer.invalid")  # reads the claim mappings, and says what is wrong with them
+        return Settings(
+            issuer=file.issuer,
+            data_dir=(self.base / file.data_dir).resolve(),
+            redis_url=file.redis.url,
+            redis_prefix=file.redis.prefix,
+            redis_options=options,
+            listen=file.listen.model_copy(
+                update={
+                    key: self._path(getattr(file.listen, key)) for key in ("cert_file", "key_file", "client_ca_file")
+                }
+            ),
+            key_encryption_key=encryption_key,
+            algorithms=file.keys.algorithms,
+            schedule=schedule,
+            limits=file.limits,
+            log=file.log,
+            reflection=file.reflection,
+            providers=MappingProxyType(providers),
+            audiences=MappingProxyType(audiences),
+            clients=MappingProxyType(clients),
+            operators=MappingProxyType(operators),
+        )
+
+    def _path(self, name: str | None) -> str | None:
+        return str(self.base / name) if name else None
+
+    def _check_issuer(self) -> None:
+        issuer = self.file.issuer
+        if issuer is None:
+            if not self.file.listen.http.is_loopback:
+                self.problems.append(
+                    "issuer: is required where listen.http is not on loopback: the https URL under which verifiers "
+                    "reach /.well-known/jwks.json"
+                )
+        elif not issuer.startswith(("https://", "http://")) or issuer.endswith("/") or "?" in issuer or "#" in issuer:
+            self.problems.append("issuer: expected an https URL without query, fragment and trailing slash (RFC 8414)")
+
+    def _check_listen(self) -> None:
+        listen = self.file.listen
+        if (listen.cert_file is None) != (listen.key_file is None):
+            self.problems.append("listen.cert_file, listen.key_file: both or none")
+        if listen.client_ca_file is not None and listen.cert_file is None:
+            self.problems.append("listen.client_ca_file: needs listen.cert_file and listen.key_file")
+        if listen.cert_file is None and not listen.plaintext:
+            for name in ("grpc", "admin"):
+                if not getattr(listen, name).is_loopback:
+                    self.problems.append(
+                        f"listen.{name}: secrets would cross the network unencrypted: set listen.cert_file and "
+                        "listen.key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
+                    )
+
+    def _check_development(self, environ: Mapping[str, str], *, development: bool) -> None:
+        if not development:
+            if environ.get(_EMULATOR):
+                self.problems.append(
+                    f"{_EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
+                )
+            return
+        for name, address in self.file.listen.addresses().items():
+            if not address.is_loopback:
+                self.problems.append(f"listen.{name}: --dev lets callers in without credentials: on loopback only")
+        if self.file.redis.url:
+            self.problems.append("redis.url: --dev is for a private store only: leave it out")
+        if (self.file.issuer or "").startswith("https://"):
+            self.problems.append("issuer: --dev signs for anybody, so never as an https issuer: leave it out")
+
+    def _providers(self) -> dict[str, Provider]:
+        providers: dict[str, Provider] = {}
+        owners: dict[str, str] = {}
+        for name, table in self.file.providers.items():
+            resolved = {
+                key: self._path(value) if key in ("ca_file", "jwks_file") and isinstance(value, str) else value
+                for key, value in table.items()
+            }
+            try:
+                provider = provider_from_table(name, resolved, own_issuer=self.file.issuer or "")
+            except ConfigurationError as error:
+                self.problems.extend(error.problems)
+                continue
+            for issuer in provider.issuers:
+                if issuer in owners:
+                    self.problems.append(
+                        f"providers.{name}: has the issuer of providers.{owners[issuer]}: one provider for each "
+                        "issuer, with all the audiences"
+                    )
+                owners[issuer] = name
+            providers[name] = provider
+        return providers
+
+    def _clients(self) -> dict[str, Client]:
+        clients: dict[str, Client] = {}
+        for client_id, table in self.file.clients.items():
+            hashes = self._hashes("clients", client_id, table.secrets)
+            scopes = None
+            if table.scopes is not None:
+                scopes = MappingProxyType(dict(table.scopes))
+                for audience, names in table.scopes.items():
+                    known = self.file.audiences.get(audience)
+                    path = key_path("clients", client_id, "scopes", audience)
+                    if known is None:
+                        self.problems.append(f"{path}: there is no such audience")
+                    elif names - known.scopes:
+                        self.problems.append(f"{path}: the audience has no scope {min(names - known.scopes)!r}")
+            clients[client_id] = Client(client_id, hashes, scopes)
+        return clients
+
+    def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:
+        hashes = []
+        for index, line in enumerate(secrets):
+            kind, _, digest = line.partition(":")
+            if kind != "sha256" or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+                self.problems.append(
+                    f'{key_path(section, name, "secrets")}[{index}]: expected "sha256:" and 64 hexadecimal digits, as '
+                    "`tokenmint clients new-secret` prints it (the hash, never the secret)"
+                )
+            hashes.append(digest)
+        if not hashes:
+            self.problems.append(f"{key_path(section, name, 'secrets')}: is required: `tokenmint clients new-secret`")
+        return tuple(hashes)
+
+    def _operators(self) -> dict[str, Operator]:
+        operators: dict[str, Operator] = {}
+        for name, table in self.file.operators.items():
+            unknown = table.roles - set(Role)
+            if unknown or not table.roles:
+                self.problems.append(f"{key_path('operators', name, 'roles')}: expected some of {', '.join(Role)}")
+                continue
+            roles = frozenset(Role(role) for role in table.roles)
+            operators[name] = Operator(name, self._hashes("operators", name, table.secrets), roles)
+        return operators
+
+    def _audiences(self, clients: Mapping[str, Client], *, development: bool) -> dict[str, Audience]:
+        audiences: dict[str, Audience] = {}
+        for name, table in self.file.audiences.items():
+            path = key_path("audiences", name)
+            if not 0 < len(name) <= 255:
+                self.problems.append(f"{path}: expected a name of 1 to 255 characters")
+            if not table.clients and not development:
+                self.problems.append(f"{path}.clients: is required: the ids of the clients that may have tokens for it")
+            missing = [("clients", client) for client in sorted(table.clients - clients.keys())]
+            missing += [("providers", provider) for provider in sorted(table.providers - self.file.providers.keys())]
+            self.problems += [f"{path}.{key}: there is no [{key}.{unknown}]" for key, unknown in missing]
+            if not table.providers:
+                self.problems.append(f"{path}.providers: is required: the providers whose tokens are exchanged for it")
+            for scope in sorted(table.scopes):
+                if not _is_scope(scope):
+                    self.problems.append(f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)")
+            lifetime, longest = int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
+            if lifetime > longest:
+                self.problems.append(f"{path}.lifetime: is longer than max_lifetime")
+            algorithm = table.algorithm or next(iter(self.file.keys.algorithms), "")
+            if algorithm not in self.file.keys.algorithms:
+                self.problems.append(
+                    f"{path}.algorithm: is not in keys.algorithms: add it there, so that there is a key"
+                )
+            audiences[name] = Audience(
+                name=name,
+                clients=table.clients,
+                providers=table.providers,
+                scopes=table.scopes,
+                lifetime=lifetime,
+                max_lifetime=longest,
+                algorithm=algorithm,
+                header_type=table.token_type,
+                claims=tuple(table.claims.items()),
+                on_missing_profile=table.on_missing_profile,
+                single_use=table.single_use,
+                max_token_bytes=table.max_token_bytes,
+            )
+        return audiences
+
+    def _schedule(self, audiences: Mapping[str, Audience]) -> Schedule:
+        keys = self.file.keys
+        schedule = Schedule(
+            replica_lag=keys.replica_lag,
+            max_age=keys.max_age,
+            verifier_cache=keys.verifier_cache,
+            max_lifetime=float(max((audience.max_lifetime for audience in audiences.values()), default=3600)),
+            skew=keys.skew,
+            publish_ahead=keys.publish_ahead,
+            rotation_interval=keys.rotation_interval,
+        )
+        self.problems.extend(f"keys: {problem}" for problem in schedule.problems())
+        return schedule
+
+    def _encryption_key(self) -> Secret | None:
+        keys = self.file.keys
+        if keys.encryption_key is not None:
+            return self._decoded("TOKENMINT_KEYS__ENCRYPTION_KEY", keys.encryption_key)
+        if keys.encryption_key_file is not None:
+            path = self.base / keys.encryption_key_file
+            try:
+                return self._decoded("keys.encryption_key_file", path.read_text())
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not a text file"
+                self.problems.append(f"keys.encryption_key_file: {path} can't be read ({why})")
+                return None
+        if self.file.redis.url:
+            self.problems.append(
+                "keys.encryption_key_file: is required with redis.url: the signing keys are sealed with it, and it "
+                "must not lie in the store; `tokenmint init` makes one"
+            )
+        return None
+
+    def _decoded(self, name: str, text: str) -> Secret | None:
+        try:
+            key = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != 32:
+            self.problems.append(f"{name}: expected 32 bytes in base64url: `tokenmint init` makes one")
+            return None
+        return Secret(key)
+
+    def _store_options(self) -> StoreOptions:
+        redis = self.file.redis
+        password = Secret(redis.password) if redis.password else None
+        if redis.password_file:
+            try:
+                password = Secret((self.base / redis.password_file).read_text().strip())
+            except (OSError, UnicodeDecodeError):
+                self.problems.append(f"redis.password_file: {self.base / redis.password_file} can't be read")
+        return StoreOptions(
+            username=redis.username,
+            password=password,
+            ca_file=self.base / redis.ca_file if redis.ca_file else None,
+            read_timeout=redis.read_timeout,
+            write_timeout=redis.write_timeout,
+            max_connections=redis.max_connections,
+            min_replicas=redis.min_replicas,
+        )
+
+
+def _is_scope(text: str) -> bool:
+    return 0 < len(text) <= 128 and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in text)

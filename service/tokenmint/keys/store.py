@@ -1,0 +1,60 @@
+"""The key ring in the store: one value, changed by compare-and-swap."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any, Final
+
+from tokenmint.errors import CorruptRecord
+from tokenmint.keys.types import KeyRing, KeyState, SigningKey
+from tokenmint.storage.redis import Notice, Store
+
+KEY: Final = "ring"
+VERSION: Final = 1
+
+
+class RingStore:
+    """Reads, changes and follows the ring. Raises as :class:`Store` does, and ``CorruptRecord``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self) -> tuple[bytes | None, KeyRing | None]:
+        """Return the stored bytes, which a swap compares, and the ring in them."""
+        raw = await self._store.get(KEY)
+        return raw, parse(raw) if raw is not None else None
+
+    async def swap(self, expected: bytes | None, ring: KeyRing) -> bool:
+        """Store ``ring`` where ``expected`` still is, and tell the other replicas. Returns whether it was."""
+        return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation))
+
+    def changes(self) -> AsyncIterator[Notice]:
+        """Yield whenever the ring may have changed, beginning once the subscription stands."""
+        return self._store.listen(KEY)
+
+
+def dump(ring: KeyRing) -> bytes:
+    """Return the stored form."""
+    keys = [asdict(key) | {"public_jwk": dict(key.public_jwk)} for key in ring.keys]
+    value = {"v": VERSION, "lineage": ring.lineage, "generation": ring.generation, "keys": keys}
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def parse(raw: bytes) -> KeyRing:
+    """Read the stored form. Raises ``CorruptRecord`` for anything else."""
+    try:
+        value: Any = json.loads(raw)
+        if value["v"] != VERSION or not isinstance(value["lineage"], str):
+            raise TypeError
+        keys = tuple(_key(item) for item in value["keys"])
+        return KeyRing(value["lineage"], int(value["generation"]), keys)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CorruptRecord(detail=f"{KEY}: not a key ring of version {VERSION}") from None
+
+
+def _key(item: dict[str, Any]) -> SigningKey:
+    key = SigningKey(**(item | {"state": KeyState(item["state"])}))
+    fields: list[tuple[object, type]] = [(key.key_id, str), (key.publish_time, float), (key.public_jwk, dict)]
+    if not all(isinstance(value, kind) for value, kind in fields):
+        raise TypeError
+    return key

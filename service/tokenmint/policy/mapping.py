@@ -1,0 +1,90 @@
+"""Claim mapping: where the value of a minted claim comes from.
+
+    'text'                              a fixed text
+    client.id                           the caller
+    provider.name                       the configured provider that the subject token came from
+    assertion.email                     a claim of the subject token, by its path
+    assertion['https://example/roles']  the same, for a name with other characters
+    profile.principal  profile.roles    parts of the profile
+    profile.claims.tenant               a claim of the profile, by its path
+
+A source that has no value leaves the claim out.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tokenmint.assertion.types import JsonValue, VerifiedAssertion
+from tokenmint.policy.types import Client
+from tokenmint.profile.types import Profile
+
+FORMS: Final = (
+    "expected 'text', client.id, provider.name, assertion.NAME, profile.principal, profile.roles or "
+    "profile.claims.NAME (names with other characters than A-Z a-z 0-9 _ as ['NAME'])"
+)
+_PART: Final = re.compile(r"\.([A-Za-z0-9_]+)|\['([^']+)'\]")
+_LITERAL: Final = re.compile(r"'([^']*)'\Z")
+_ROOT: Final = re.compile(r"(client|provider|assertion|profile)(?=[.\[])")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parsed expression: a fixed text, or a path from one of the roots down."""
+
+    path: tuple[str, ...] = ()
+    literal: str | None = None
+
+
+def parse(expression: str) -> Source:
+    """Read an expression. Raises ``ValueError`` that names the accepted forms."""
+    literal = _LITERAL.match(expression)
+    if literal is not None:
+        return Source(literal=literal[1])
+    root = _ROOT.match(expression)
+    if root is None:
+        raise ValueError(FORMS)
+    path = [root[1]]
+    position = root.end()
+    while position < len(expression):
+        part = _PART.match(expression, position)
+        if part is None:
+            raise ValueError(FORMS)
+        path.append(part[1] or part[2])
+        position = part.end()
+    fixed = [("client", "id"), ("provider", "name"), ("profile", "principal"), ("profile", "roles")]
+    if tuple(path) in fixed or (path[0] == "assertion" and len(path) > 1):
+        return Source(tuple(path))
+    if path[:2] == ["profile", "claims"] and len(path) > 2:
+        return Source(tuple(path))
+    raise ValueError(FORMS)
+
+
+def evaluate(source: Source, assertion: VerifiedAssertion, profile: Profile, client: Client) -> JsonValue:
+    """Return the value of ``source``, or None where there is none."""
+    if source.literal is not None:
+        return source.literal
+    match source.path:
+        case ("client", "id"):
+            return client.client_id
+        case ("provider", "name"):
+            return assertion.provider
+        case ("profile", "principal"):
+            return profile.principal
+        case ("profile", "roles"):
+            return list(profile.roles) or None
+        case ("profile", "claims", *names):
+            return _walk(profile.claims, names)
+        case (_, *names):
+            return _walk(assertion.claims, names)
+    return None
+
+
+def _walk(claims: Mapping[str, JsonValue], names: list[str]) -> JsonValue:
+    value: JsonValue = dict(claims)
+    for name in names:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value

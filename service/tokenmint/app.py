@@ -7,18 +7,56 @@ whole service with time in its hands.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+import grpc.aio
 import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health_aio
 
+from tokenmint import bootstrap
+from tokenmint.addresses import Address
+from tokenmint.assertion.fetch import HttpFetch
+from tokenmint.assertion.keyset import KeySets
+from tokenmint.assertion.replay import ReplayGuard
+from tokenmint.assertion.verifier import Verifier
+from tokenmint.callers import Callers
 from tokenmint.clock import Clock
 from tokenmint.config import Settings
+from tokenmint.errors import ConfigurationError, DependencyUnavailable
+from tokenmint.exchange import TokenExchange
+from tokenmint.http import ops, wellknown
+from tokenmint.http.server import HttpServer
+from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.sealing import Sealer
+from tokenmint.keys.store import RingStore
+from tokenmint.minting.minter import Minter
+from tokenmint.policy.grant import Policy
+from tokenmint.profile.resolve import Profiles
+from tokenmint.profile.store import ProfileStore
+from tokenmint.rpc import access, server
+from tokenmint.rpc.interceptors import Guard
+from tokenmint.rpc.key_admin_service import KeyAdminService
+from tokenmint.rpc.key_set_service import KeySetService
+from tokenmint.rpc.profile_admin_service import ProfileAdminService
+from tokenmint.rpc.provider_admin_service import ProviderAdminService
+from tokenmint.rpc.token_exchange_service import TokenExchangeService
+from tokenmint.storage.redis import Store
 from tokenmint.supervisor import Job
+from tokenmint.telemetry import Metrics
+from tokenmint.v1 import (
+    key_admin_service_pb2_grpc,
+    key_set_service_pb2_grpc,
+    profile_admin_service_pb2_grpc,
+    provider_admin_service_pb2_grpc,
+    token_exchange_service_pb2_grpc,
+)
 
 log = structlog.get_logger(__name__)
 
-READINESS_INTERVAL = 1.0  # seconds between looks at what readiness depends on
-PREFETCH_LIMIT = 5.0  # seconds that a start or a reload waits for providers' keys; they go on loading after it
+READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
+PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; they go on loading after it
 
 
 class App:
@@ -36,11 +74,196 @@ class App:
         self.job = job
         self.clock = clock
         self.entropy = entropy
+        self.listen: dict[str, str] = dict(job.listen)
+        self.issuer = settings.issuer or f"http://{job.listen['http']}"
         self.failed = asyncio.Event()
         """Set when a part that has to run for ever has ended."""
-        self.listen: dict[str, str] = dict(job.listen)
+        self._callers = self._callers_of(settings)
+        self._metrics = Metrics()
+        self._health = health_aio.HealthServicer()
+        self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._exit = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Bring everything up; what was begun is taken down again where that fails.
+
+        Raises:
+            ConfigurationError: something can't be used as it is configured.
+            StoreUnavailable: the store can't be reached.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        url = self.job.redis_url or settings.redis_url or ""
+        store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+        self._exit.push_async_callback(store.close)
+        log.info("the store is reached", durability=store.durability)
+        self._keychain = Keychain(
+            RingStore(store),
+            Sealer(bootstrap.encryption_key(settings), self.entropy),
+            settings.schedule,
+            settings.algorithms,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        await self._keychain.start()
+        self._fetch = HttpFetch()
+        profiles = ProfileStore(store, self.clock)
+        self._exchange = TokenExchange(
+            verifier=self._verifier_of(settings),
+            profiles=Profiles(profiles),
+            policy=Policy(settings.audiences, self.issuer),
+            minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy),
+            replay=ReplayGuard(store),
+            clock=self.clock,
+        )
+        self._exit.push_async_callback(self._stop_tasks)
+        self._spawn("key ring", self._keychain.run())
+        await self._prefetch()
+        self._key_sets_task = self._spawn("key sets", self._exchange.verifier.key_sets.run())
+        await self._start_servers(profiles)
+        self._watch_state()
+        self._spawn("readiness", self._watch_readiness())
+
+    async def _start_servers(self, profiles: ProfileStore) -> None:
+        limits = self.settings.limits
+        key_sets = KeySetService(
+            self._keychain,
+            streams=limits.watch_streams,
+            streams_per_peer=limits.watch_streams_per_peer,
+            max_age=limits.watch_age,
+        )
+        exchanges = TokenExchangeService(self._exchange, self._metrics)
+        data = self._server(
+            "grpc",
+            access.DATA,
+            lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
+            lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(key_sets, at),
+        )
+        keys = KeyAdminService(self._keychain)
+        people = ProfileAdminService(profiles)
+        providers = ProviderAdminService(lambda: self._exchange.verifier)
+        admin = self._server(
+            "admin",
+            access.ADMIN,
+            lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
+            lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
+            lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
+            lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
+        )
+        algorithms = self.settings.algorithms
+        public = self._http("http", wellknown.application(self.issuer, algorithms, self._keychain.published))
+        private = self._http("ops", ops.application(self.readiness, self._metrics))
+        for http in (private, public):
+            http.start()
+            self._exit.push_async_callback(http.stop)
+        for grpc_server in (admin, data):
+            await grpc_server.start()
+            self._exit.push_async_callback(grpc_server.stop, limits.drain)
+        self._exit.callback(key_sets.close)
+
+    async def stop(self) -> None:
+        """Say that nothing new is wanted, answer what was asked, close."""
+        self._draining = True
+        await self._health.enter_graceful_shutdown()
+        await self._exit.aclose()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over providers, audiences, clients and operators; the rest needs a restart.
+
+        Raises:
+            ConfigurationError: the new configuration can't be taken over; the running one stays.
+        """
+        if settings.schedule.max_lifetime > self._keychain.schedule.max_lifetime:
+            raise ConfigurationError(
+                "audiences: a max_lifetime is longer than every one that the service started with: published keys "
+                "would be withdrawn before the tokens they signed expire; restart the service"
+            )
+        policy = Policy(settings.audiences, self.issuer)
+        callers = self._callers_of(settings)
+        before = self._exchange.verifier.key_sets
+        verifier = self._verifier_of(settings, before)
+        self._exchange.verifier, self._exchange.policy, self._callers = verifier, policy, callers
+        self._key_sets_task.cancel()
+        self._key_sets_task = self._spawn("key sets", verifier.key_sets.run())
+
+    def readiness(self) -> dict[str, str]:
+        """Return what stands in the way of serving, by subject."""
+        problems = {}
+        if self._draining:
+            problems["service"] = "stopping"
+        try:
+            for algorithm in self.settings.algorithms:
+                self._keychain.signer(algorithm)
+        except DependencyUnavailable as error:
+            problems["signing keys"] = error.detail or error.message
+        return problems
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _callers_of(self, settings: Settings) -> Callers:
+        return Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=self.job.development)
+
+    def _verifier_of(self, settings: Settings, before: KeySets | None = None) -> Verifier:
+        sources = {name: provider.key_source for name, provider in settings.providers.items()}
+        key_sets = KeySets(sources, fetch=self._fetch, clock=self.clock, inherit=before)
+        return Verifier(settings.providers, key_sets, own_issuer=self.issuer)
+
+    def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
+        guard = Guard(table, lambda: self._callers, self._metrics, deadline=self.settings.limits.call_deadline)
+        return server.build(
+            guard,
+            Address.parse(self.job.listen[name]),
+            register,
+            self._health,
+            tls=self._tls(),
+            shared_port=self.job.shared_ports,
+            reflect=self.settings.reflection,
+        )
+
+    def _http(self, name: str, application: Any) -> HttpServer:
+        return HttpServer(application, Address.parse(self.job.listen[name]), shared_port=self.job.shared_ports)
+
+    def _tls(self) -> server.Tls | None:
+        listen = self.settings.listen
+        if listen.cert_file is None or listen.key_file is None:
+            return None
+        try:
+            authorities = Path(listen.client_ca_file).read_bytes() if listen.client_ca_file else None
+            return server.Tls(Path(listen.cert_file).read_bytes(), Path(listen.key_file).read_bytes(), authorities)
+        except OSError as error:
+            raise ConfigurationError(f"listen: {error.filename} can't be read ({error.strerror})") from None
+
+    async def _prefetch(self) -> None:
+        try:
+            async with asyncio.timeout(PREFETCH_LIMIT):
+                await self._exchange.verifier.key_sets.prefetch()
+        except TimeoutError:
+            log.warning("some providers' keys are not at hand yet; they go on loading")
+
+    async def _watch_readiness(self) -> None:
+        while True:
+            await self.clock.sleep(READINESS_INTERVAL)
+            self._watch_state()
+            ready = not self.readiness()
+            status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+            for service in ("", *server.SERVICES):
+                await self._health.set(service, status)
+
+    def _watch_state(self) -> None:
+        key_sets = self._exchange.verifier.key_sets
+        self._metrics.state(
+            ready=not self.readiness(),
+            confirmed=self._keychain.confirmed_ago(),
+            generation=self._keychain.ring.generation,
+            providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},
+        )
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` beside the servers; its end, unless asked for, ends the service."""
@@ -50,8 +273,15 @@ class App:
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             if not task.cancelled():
-                log.error("a background task ended", task=name, error=type(task.exception()).__name__)
+                log.error("a background task ended", task=name, error=repr(type(task.exception())))
                 self.failed.set()
 
         task.add_done_callback(ended)
         return task
+
+    async def _stop_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._exchange.verifier.key_sets.close()

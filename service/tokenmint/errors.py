@@ -200,6 +200,11 @@ class ClaimsTooLarge(AccessDenied):
     summary = "the minted token would be larger than the audience allows: map fewer claims"
 
 
+class Unimplemented(TokenmintError):
+    reason = "UNIMPLEMENTED"
+    summary = "this method is part of the API and not served by this version"
+
+
 # --- resources --------------------------------------------------------------------------------------------------
 
 

@@ -12,16 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 from tokenmint.addresses import Address, reserve
 from tokenmint.errors import ConfigurationError
 
-READY = "ready"
 RESTART_WINDOW = 60.0  # seconds within which ...
 RESTART_LIMIT = 5  # ... so many deaths of workers mean that starting again does not help
 DRAIN_LIMIT = 40.0  # seconds after which a worker that does not stop is killed
@@ -41,6 +39,20 @@ class Job:
     development: bool = False
     shared_ports: bool = False
     """Whether other workers listen on the same ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is told when the service serves: also, as one JSON line, what a worker tells its supervisor."""
+
+    pid: int
+    listen: dict[str, str]
+
+
+def print_ready(ready: Ready) -> None:
+    """Print the line that scripts wait for."""
+    sys.stdout.write(json.dumps({"event": "ready", **asdict(ready)}) + "\n")
+    sys.stdout.flush()
 
 
 def reserve_all(listen: dict[str, Address]) -> dict[str, str]:
@@ -67,7 +79,7 @@ class Workers:
         self._deaths: list[float] = []
         self._stopping = False
 
-    def run(self, announce: TextIO) -> int:
+    def run(self, announce: Callable[[Ready], None]) -> int:
         """Start the workers, keep them running, stop them on SIGTERM or SIGINT. Returns the exit status."""
         with self._signals():
             for _ in range(self._count):
@@ -91,11 +103,11 @@ class Workers:
             worker.stdin.close()
         self._running[worker.pid] = worker
 
-    def _await_ready(self, worker: subprocess.Popen[str], announce: TextIO | None) -> None:
+    def _await_ready(self, worker: subprocess.Popen[str], announce: Callable[[Ready], None] | None) -> None:
         line = worker.stdout.readline() if worker.stdout is not None else ""
         if announce is not None and line:
-            announce.write(line)
-            announce.flush()
+            event = json.loads(line)
+            announce(Ready(os.getpid(), event["listen"]))
 
     def _keep_running(self) -> int:
         status = 0

@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 import structlog
 
@@ -14,13 +14,13 @@ from tokenmint.app import App
 from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
-from tokenmint.supervisor import READY, Job
+from tokenmint.supervisor import Job, Ready, print_ready
 
 log = structlog.get_logger(__name__)
 
 
-def run(job: Job, announce: TextIO) -> int:
-    """Serve until SIGTERM or SIGINT, announcing on ``announce`` (one JSON line) when ready. Returns the exit status."""
+def run(job: Job, announce: Callable[[Ready], None]) -> int:
+    """Serve until SIGTERM or SIGINT, telling ``announce`` when ready. Returns the exit status."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(job, announce))
 
@@ -33,7 +33,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     return uvloop.Loop
 
 
-async def _serve(job: Job, announce: TextIO) -> int:
+async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     config = Path(job.config) if job.config else None
     app = App(
         load(config, os.environ, development=job.development),
@@ -62,8 +62,7 @@ async def _serve(job: Job, announce: TextIO) -> int:
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     await app.start()
     try:
-        announce.write(json.dumps({"event": READY, "pid": os.getpid(), "listen": app.listen}) + "\n")
-        announce.flush()
+        announce(Ready(os.getpid(), app.listen))
         stopped = loop.create_task(stop.wait())
         failed = loop.create_task(app.failed.wait())
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +76,7 @@ async def _serve(job: Job, announce: TextIO) -> int:
 def main() -> int:
     """Read the job from standard input and do it: how the supervisor starts a worker."""
     try:
-        return run(Job(**json.load(sys.stdin)), sys.stdout)
+        return run(Job(**json.load(sys.stdin)), print_ready)
     except TokenmintError as error:
         sys.stderr.write(f"tokenmint: {error.message}\n")
         return 1

@@ -34,8 +34,9 @@ def advance(ring: KeyRing, schedule: Schedule, now: float, fresh: Mapping[str, l
     """Return the ring as it has to be at ``now``: the same object where nothing is due.
 
     Retired keys leave the published set, keys whose time has come begin to sign, and behind every active key a
-    prepared one is published. ``fresh`` are prepared keys by algorithm, as :func:`wanted` counts them; an algorithm that has none
-    there keeps what it has. In a ring that never had a key the first one signs at once: there is nobody to surprise.
+    prepared one is published. ``fresh`` are prepared keys by algorithm, as :func:`wanted` counts them; an algorithm
+    that has none there keeps what it has. In a ring that never had a key the first one signs at once: there is nobody
+    to surprise.
     """
     first = ring.generation == 0 and not ring.keys
     keys = tuple(_retire(key, now) for key in ring.keys)

@@ -1,4 +1,4 @@
-"""The decision: from caller, provider, audience and profile to exactly what is to be minted. Pure, and deny by default."""
+"""The decision: from caller, provider, audience and profile to what is to be minted. Pure, and deny by default."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,0 +1,108 @@
+"""`tokenmint init`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenmint.bootstrap import new_encryption_key, new_secret, write_private
+from tokenmint.errors import ConfigurationError
+
+TEMPLATE = """\
+# tokenmint. `tokenmint config check` checks this file, `tokenmint serve` runs on it, SIGHUP reloads it.
+# Every key can be set by the environment too: TOKENMINT_REDIS__URL is redis.url.
+
+# What tokens are signed as: the URL under which verifiers reach /.well-known/jwks.json.
+{issuer}
+
+# Where the service keeps its own Valkey. With redis.url it uses yours.
+data_dir = ".tokenmint"
+
+[redis]
+# url = "rediss://redis.internal:6379/0"      # also unix://, redis+sentinel://, redis+cluster://
+# password_file = "/run/secrets/redis"
+
+[listen]
+grpc = "127.0.0.1:7443"    # exchanges
+admin = "127.0.0.1:7444"   # operators
+http = "127.0.0.1:8080"    # the key set
+ops = "127.0.0.1:9464"     # health, readiness, metrics
+# cert_file = "tls.crt"    # required beyond loopback, or plaintext = true behind a mesh
+# key_file = "tls.key"
+
+[keys]
+# Seals the signing keys. In production keep it apart from the store, and back it up: nothing else opens them.
+encryption_key_file = "{encryption_key_file}"
+algorithms = ["ES256"]
+
+# --- whose tokens are accepted -----------------------------------------------------------------------------------
+# Shipped: {catalogue}. Any other OpenID provider: issuer and audiences.
+
+[providers.google]
+use = "google"
+audiences = ["CHANGE-ME.apps.googleusercontent.com"]
+
+# --- for whom tokens are minted ----------------------------------------------------------------------------------
+
+[audiences."https://api.example.com"]
+clients = ["{client}"]
+providers = ["google"]
+scopes = ["read", "write"]
+lifetime = "10m"
+# What happens to somebody without a profile: deny, without (no enrichment), create.
+on_missing_profile = "deny"
+
+[audiences."https://api.example.com".claims]
+email = "assertion.email"
+roles = "profile.roles"
+# tenant = "profile.claims.tenant"
+
+# --- who may call ------------------------------------------------------------------------------------------------
+
+[clients.{client}]
+secrets = ["sha256:{client_hash}"]
+
+[operators.{operator}]
+secrets = ["sha256:{operator_hash}"]
+roles = ["viewer", "operator", "security"]
+"""
+
+
+def command(
+    config: Annotated[Path, typer.Option(help="The file to write; never overwritten.")] = Path("tokenmint.toml"),
+    issuer: Annotated[
+        str | None, typer.Option(help="The https URL under which verifiers will reach the key set.")
+    ] = None,
+    client: Annotated[str, typer.Option(help="The id of the first client.")] = "web",
+    operator: Annotated[str, typer.Option(help="The id of the first operator.")] = "admin",
+) -> None:
+    """Write a first configuration, a key-encryption key, and secrets for a first client and operator.
+
+    The secrets are shown once; the file holds their hashes. Then fill in your provider's audience and run
+    `tokenmint serve`.
+    """
+    from tokenmint.assertion.catalogue import catalogue
+
+    key_file = config.with_name("tokenmint.kek")
+    for path in (config, key_file):
+        if path.exists():
+            raise ConfigurationError(
+                f"{path}: exists and is not overwritten: choose another with --config, or remove it"
+            )
+    client_secret, operator_secret = new_secret(os.urandom), new_secret(os.urandom)
+    text = TEMPLATE.format(
+        issuer=f'issuer = "{issuer}"' if issuer else '# issuer = "https://tokens.example.com"',
+        encryption_key_file=key_file.name,
+        catalogue=", ".join(catalogue()),
+        client=client,
+        operator=operator,
+        client_hash=client_secret.fingerprint(),
+        operator_hash=operator_secret.fingerprint(),
+    )
+    write_private(key_file, new_encryption_key(os.urandom) + "\n")
+    write_private(config, text)
+    print(f"wrote {config} and {key_file} (readable by you alone)")
+    print(f"client   {client:<10} secret, shown once: {client_secret.reveal()}")
+    print(f"operator {operator:<10} secret, shown once: {operator_secret.reveal()}")
+    print(f"next: set the audience of your provider in {config}, then `tokenmint serve`")

@@ -1,0 +1,94 @@
+"""`tokenmint serve`."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from tokenmint import bootstrap
+from tokenmint.config import Settings, load, locate
+from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready, reserve_all
+from tokenmint.telemetry import configure_logging
+
+MAX_WORKERS: Final = 64
+
+
+def tell_ready(ready: Ready) -> None:
+    """Print where the service listens, for people."""
+    listen = ready.listen
+    print(
+        f"tokenmint is ready (process {ready.pid}; SIGTERM stops it)\n"
+        f"  exchanges  grpc://{listen['grpc']}\n"
+        f"  operators  grpc://{listen['admin']}\n"
+        f"  key set    http://{listen['http']}/.well-known/jwks.json\n"
+        f"  operations http://{listen['ops']}/readyz",
+        flush=True,
+    )
+
+
+def command(
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the service keeps its own store and keys. Default: ./.tokenmint")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes that share the ports.")] = 1,
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev",
+            help="Let callers in without credentials. On loopback, with a private store, without an https issuer, "
+            "in a data directory of its own (./.tokenmint-dev).",
+        ),
+    ] = False,
+    output: Annotated[Literal["text", "json"], typer.Option(help="json: one line when ready, for scripts.")] = "text",
+) -> None:
+    """Run the service.
+
+    Without a configuration it keeps a private Valkey and sealed keys in ./.tokenmint, listens on loopback only, and
+    makes a first operator (./.tokenmint/operator.json). `tokenmint init` writes a first configuration.
+
+    SIGTERM drains and stops. SIGHUP reloads providers, audiences, clients and operators.
+    """
+    if dev and data_dir is None:
+        data_dir = Path(".tokenmint-dev")
+    if data_dir is not None:
+        os.environ["TOKENMINT_DATA_DIR"] = str(data_dir.resolve())  # where the workers read it too
+    path = locate(config, os.environ)
+    settings = load(path, os.environ, development=dev)
+    configure_logging(settings.log.level, settings.log.format)
+    announce = print_ready if output == "json" else tell_ready
+    if output == "text":
+        print(f"tokenmint: {f'configuration {path}' if path else 'no configuration: providers and clients are none'}")
+    mark_directory(settings.data_dir, development=dev)
+    listen = reserve_all(settings.listen.addresses())
+    made = bootstrap.prepare(settings, os.urandom)
+    if output == "text":
+        for file in made:
+            print(f"tokenmint: made {file} (readable by you alone: keep it)")
+    store = None if settings.redis_url else EmbeddedServer(settings.data_dir)
+    try:
+        url = store.start() if store is not None else None
+        if store is not None and output == "text":
+            print(f"tokenmint: keeps its data in {settings.data_dir}, with a private store (process {store.pid})")
+        job = Job(str(path) if path else None, url, listen, development=dev)
+        status = _serve(job, workers, announce, settings)
+    finally:
+        if store is not None:
+            store.stop()
+    raise typer.Exit(status)
+
+
+def _serve(job: Job, workers: int, announce: Callable[[Ready], None], settings: Settings) -> int:
+    from tokenmint import worker  # loads the whole service
+
+    if not settings.audiences:
+        sys.stderr.write("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` shows how\n")
+    if workers == 1:
+        return worker.run(job, announce)
+    return Workers(job, workers).run(announce)

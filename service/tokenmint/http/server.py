@@ -1,0 +1,67 @@
+"""uvicorn inside the service's own event loop, without its signal handling."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from tokenmint.addresses import Address
+from tokenmint.errors import ConfigurationError
+
+BACKLOG = 512
+
+
+class HttpServer:
+    """Serves one application on one address."""
+
+    def __init__(self, application: Starlette, address: Address, *, shared_port: bool = False) -> None:
+        self._socket = _listen(address, shared_port=shared_port)
+        self._server = _Server(
+            uvicorn.Config(
+                application,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=15,
+                limit_concurrency=1000,
+                h11_max_incomplete_event_size=16 * 1024,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve; the socket listens already."""
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self._socket]))
+
+    async def stop(self) -> None:
+        """Answer what was asked, then close."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the service itself decides when to stop
+
+
+def _listen(address: Address, *, shared_port: bool) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"listen: can't listen on {address} ({error.strerror})") from None
+    listener.setblocking(False)
+    return listener

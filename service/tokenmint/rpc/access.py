@@ -1,0 +1,91 @@
+"""Which method is served where, and who may call it. A method that is not listed is not served: fail closed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from tokenmint.callers import Role
+
+_V1: Final = "/tokenmint.v1."
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Anybody may call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Every authenticated client may call it; policy decides the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """Operators with this role may call it."""
+
+    role: Role
+
+
+Access = Public | Clients | Operators
+
+
+def _operators(service: str, **roles: Role) -> dict[str, Access]:
+    return {f"{_V1}{service}/{method}": Operators(role) for method, role in roles.items()}
+
+
+_STANDARD: Final[Mapping[str, Access]] = {
+    "/grpc.health.v1.Health/Check": Public(),
+    "/grpc.health.v1.Health/Watch": Public(),
+    "/grpc.health.v1.Health/List": Public(),
+    # Registered only where the configuration asks for it.
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Public(),
+}
+
+DATA: Final[Mapping[str, Access]] = MappingProxyType(
+    {
+        **_STANDARD,
+        f"{_V1}TokenExchangeService/ExchangeToken": Clients(),
+        f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(),
+        f"{_V1}TokenExchangeService/IntrospectToken": Clients(),
+        f"{_V1}TokenExchangeService/RevokeToken": Clients(),
+        f"{_V1}KeySetService/GetKeySet": Public(),
+        f"{_V1}KeySetService/WatchKeySet": Public(),
+    }
+)
+"""The data plane's listener."""
+
+ADMIN: Final[Mapping[str, Access]] = MappingProxyType(
+    {
+        **_STANDARD,
+        **_operators("TokenExchangeService", ExplainExchange=Role.SECURITY),
+        **_operators(
+            "KeyAdminService",
+            ListSigningKeys=Role.VIEWER,
+            GetSigningKey=Role.VIEWER,
+            PrepareSigningKey=Role.OPERATOR,
+            ActivateSigningKey=Role.OPERATOR,
+            RotateSigningKey=Role.OPERATOR,
+            RevokeSigningKey=Role.SECURITY,
+        ),
+        **_operators(
+            "ProfileAdminService",
+            GetProfile=Role.VIEWER,
+            ListProfiles=Role.VIEWER,
+            CreateProfile=Role.OPERATOR,
+            UpdateProfile=Role.OPERATOR,
+            DeleteProfile=Role.OPERATOR,
+            LinkIdentity=Role.OPERATOR,
+            UnlinkIdentity=Role.OPERATOR,
+            ImportProfiles=Role.OPERATOR,
+            RevokePrincipalTokens=Role.SECURITY,
+        ),
+        **_operators(
+            "ProviderAdminService",
+            ListProviders=Role.VIEWER,
+            GetProvider=Role.VIEWER,
+            RefreshProviderKeys=Role.OPERATOR,
+        ),
+    }
+)
+"""The operators' listener."""

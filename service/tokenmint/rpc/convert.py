@@ -1,0 +1,307 @@
+"""Between the API's messages and the service's types. Requests are validated here, every violation at once."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tokenmint.assertion.jws import MAX_TOKEN
+from tokenmint.assertion.keyset import KeySetStatus
+from tokenmint.assertion.provider import Provider
+from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue
+from tokenmint.errors import FieldViolation, InvalidRequest
+from tokenmint.keys.published import PublishedKeySet
+from tokenmint.keys.ring import activation_allowed
+from tokenmint.keys.schedule import Schedule
+from tokenmint.keys.types import KeyState, SigningKey
+from tokenmint.minting.types import MintedToken
+from tokenmint.policy.types import ExchangeRequest
+from tokenmint.profile.types import Identity, Profile
+from tokenmint.secret import Secret
+from tokenmint.v1 import (
+    json_web_key_pb2,
+    key_set_service_pb2,
+    profile_pb2,
+    provider_admin_service_pb2,
+    signing_key_pb2,
+    token_exchange_service_pb2,
+)
+
+Item = TypeVar("Item")
+
+MAX_TARGETS: Final = 16
+MAX_LIFETIME: Final = 24 * 3600
+MAX_SCOPES: Final = 64
+MAX_PAGE: Final = 1000
+DEFAULT_PAGE: Final = 100
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")  # RFC 6749 section 3.3
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
+_SUBJECT_TOKEN_TYPES: Final = (ID_TOKEN, ACCESS_TOKEN, JWT)
+
+_STATES: Final = {
+    KeyState.PREPARED: signing_key_pb2.SigningKey.STATE_PREPARED,
+    KeyState.ACTIVE: signing_key_pb2.SigningKey.STATE_ACTIVE,
+    KeyState.RETIRING: signing_key_pb2.SigningKey.STATE_RETIRING,
+    KeyState.RETIRED: signing_key_pb2.SigningKey.STATE_RETIRED,
+    KeyState.REVOKED: signing_key_pb2.SigningKey.STATE_REVOKED,
+}
+
+
+class Violations:
+    """Collects what is wrong with a request."""
+
+    def __init__(self) -> None:
+        self._items: list[FieldViolation] = []
+
+    def check(self, field: str, description: str, *, holds: bool) -> None:
+        """Note a violation unless the condition ``holds``."""
+        if not holds:
+            self._items.append(FieldViolation(field, description))
+
+    def add(self, items: Iterable[FieldViolation]) -> None:
+        """Note violations that were found elsewhere."""
+        self._items.extend(items)
+
+    def raise_any(self) -> None:
+        """Raise ``InvalidRequest`` where there are any."""
+        if self._items:
+            raise InvalidRequest(self._items)
+
+
+# --- exchanges ----------------------------------------------------------------------------------------------------
+
+
+def exchange_request(message: token_exchange_service_pb2.ExchangeTokenRequest) -> ExchangeRequest:
+    """Return the validated request. Raises ``InvalidRequest``."""
+    violations = Violations()
+    _check_subject(message, violations)
+    _check_target(message, "", violations)
+    violations.raise_any()
+    return _request(message, message)
+
+
+def batch_requests(message: token_exchange_service_pb2.BatchExchangeTokensRequest) -> list[ExchangeRequest]:
+    """Return a validated request for each target. Raises ``InvalidRequest``."""
+    violations = Violations()
+    _check_subject(message, violations)
+    violations.check("targets", f"1 to {MAX_TARGETS} targets", holds=0 < len(message.targets) <= MAX_TARGETS)
+    for index, target in enumerate(message.targets[:MAX_TARGETS]):
+        _check_target(target, f"targets[{index}].", violations)
+    violations.raise_any()
+    return [_request(message, target) for target in message.targets]
+
+
+_Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTokensRequest
+_Target = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTarget
+
+
+def _check_subject(message: _Subject, violations: Violations) -> None:
+    size = len(message.subject_token.encode())
+    violations.check("subject_token", f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+    violations.check(
+        "subject_token_type",
+        f"expected one of {', '.join(_SUBJECT_TOKEN_TYPES)}",
+        holds=message.subject_token_type in ("", *_SUBJECT_TOKEN_TYPES),
+    )
+    for field in ("actor_token", "actor_token_type", "dpop_jkt"):
+        violations.check(field, "is not supported by this version: leave it out", holds=not getattr(message, field))
+    violations.check("nonce", "at most 255 characters", holds=len(message.nonce) <= 255)
+    violations.check(
+        "request_id", "expected a UUID", holds=not message.request_id or bool(_UUID.match(message.request_id))
+    )
+
+
+def _check_target(target: _Target, path: str, violations: Violations) -> None:
+    violations.check(f"{path}audience", "is required: 1 to 255 characters", holds=0 < len(target.audience) <= 255)
+    violations.check(f"{path}scopes", f"at most {MAX_SCOPES} scopes", holds=len(target.scopes) <= MAX_SCOPES)
+    for index, scope in enumerate(target.scopes[:MAX_SCOPES]):
+        violations.check(
+            f"{path}scopes[{index}]", "expected a scope-token of 1 to 128 characters (RFC 6749 section 3.3)",
+            holds=bool(_SCOPE.match(scope)),
+        )  # fmt: skip
+    if target.HasField("lifetime"):
+        seconds, nanos = target.lifetime.seconds, target.lifetime.nanos
+        violations.check(
+            f"{path}lifetime", "whole seconds from 1 s to 24 h", holds=nanos == 0 and 0 < seconds <= MAX_LIFETIME
+        )
+    violations.check(
+        f"{path}requested_token_type", "at most 255 characters", holds=len(target.requested_token_type) <= 255
+    )
+
+
+def _request(subject: _Subject, target: _Target) -> ExchangeRequest:
+    return ExchangeRequest(
+        subject_token=Secret(subject.subject_token),
+        audience=target.audience,
+        subject_token_type=subject.subject_token_type or ID_TOKEN,
+        scopes=tuple(dict.fromkeys(target.scopes)),
+        lifetime=target.lifetime.seconds if target.HasField("lifetime") else None,
+        requested_token_type=target.requested_token_type or None,
+        nonce=subject.nonce or None,
+        request_id=subject.request_id.lower() or None,
+    )
+
+
+def minted_token(minted: MintedToken) -> token_exchange_service_pb2.ExchangeTokenResponse:
+    """Return the answer that carries a minted token."""
+    return token_exchange_service_pb2.ExchangeTokenResponse(
+        token=minted.token.reveal(),
+        issued_token_type=minted.issued_token_type,
+        token_type=minted.token_type,
+        expire_time=timestamp(minted.expires_at),
+        scopes=minted.scopes,
+        key_id=minted.key_id,
+        token_id=minted.token_id,
+        subject=minted.subject,
+    )
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------
+
+
+def key_set(published: PublishedKeySet) -> key_set_service_pb2.GetKeySetResponse:
+    """Return the published set."""
+    return key_set_service_pb2.GetKeySetResponse(
+        keys=[json_web_key_pb2.JsonWebKey(**key) for key in published.keys],
+        jwks_json=published.jwks_json.decode(),
+        etag=published.etag,
+        max_age=Duration(seconds=published.max_age),
+    )
+
+
+def signing_key(key: SigningKey, schedule: Schedule, etag: str) -> signing_key_pb2.SigningKey:
+    """Return a key as operators see it."""
+    activates = activation_allowed(key, schedule) if key.state is KeyState.PREPARED else key.activate_time
+    public = json_web_key_pb2.JsonWebKey(kid=key.key_id, alg=key.algorithm, use="sig", **key.public_jwk)
+    return signing_key_pb2.SigningKey(
+        name=f"signingKeys/{key.key_id}",
+        key_id=key.key_id,
+        algorithm=key.algorithm,
+        state=_STATES[key.state],
+        create_time=timestamp(key.create_time),
+        publish_time=timestamp(key.publish_time),
+        activate_time=timestamp(activates),
+        retire_time=timestamp(key.retire_time),
+        delete_time=timestamp(key.delete_time),
+        revoke_time=timestamp(key.revoke_time),
+        public_jwk=public,
+        etag=etag,
+        revoke_reason=key.revoke_reason,
+    )
+
+
+# --- profiles -----------------------------------------------------------------------------------------------------
+
+
+def profile_message(profile: Profile) -> profile_pb2.Profile:
+    """Return a profile as operators see it."""
+    return profile_pb2.Profile(
+        principal=profile.principal,
+        identities=[profile_pb2.Identity(provider=item.provider, subject=item.subject) for item in profile.identities],
+        disabled=profile.disabled,
+        claims=struct(profile.claims),
+        roles=profile.roles,
+        tokens_valid_after_time=timestamp(profile.tokens_valid_after),
+        create_time=timestamp(profile.create_time),
+        update_time=timestamp(profile.update_time),
+        etag=profile.etag,
+    )
+
+
+def profile(message: profile_pb2.Profile) -> Profile:
+    """Return the parts of a profile that operators set, not validated."""
+    return Profile(
+        principal=message.principal,
+        identities=tuple(identity(item) for item in message.identities),
+        disabled=message.disabled,
+        claims=plain(message.claims),
+        roles=tuple(message.roles),
+    )
+
+
+def identity(message: profile_pb2.Identity) -> Identity:
+    """Return an identity, not validated."""
+    return Identity(message.provider, message.subject)
+
+
+# --- providers ----------------------------------------------------------------------------------------------------
+
+
+def provider_message(provider: Provider, status: KeySetStatus) -> provider_admin_service_pb2.Provider:
+    """Return a provider and how its keys are."""
+    return provider_admin_service_pb2.Provider(
+        name=provider.name,
+        issuer=" ".join(sorted(provider.issuers)),
+        audiences=sorted(provider.audiences),
+        algorithms=sorted(provider.algorithms),
+        key_source=status.source,
+        key_ids=status.key_ids,
+        fetch_time=timestamp(status.fetch_time),
+        fresh_until_time=timestamp(status.fresh_until),
+        trusted_until_time=timestamp(status.trusted_until),
+        last_error=status.last_error,
+        last_error_time=timestamp(status.last_error_time),
+    )
+
+
+# --- parts --------------------------------------------------------------------------------------------------------
+
+
+def timestamp(seconds: float | None) -> Timestamp | None:
+    """Return Unix seconds as a timestamp."""
+    if seconds is None:
+        return None
+    whole = math.floor(seconds)
+    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1_000_000) * 1000)
+
+
+def duration(seconds: float) -> Duration:
+    """Return seconds as a duration, rounded up to whole ones: it is a promise."""
+    return Duration(seconds=math.ceil(seconds))
+
+
+def struct(values: Mapping[str, JsonValue]) -> Struct:
+    """Return JSON as a struct."""
+    return ParseDict(dict(values), Struct())
+
+
+def plain(message: Struct) -> dict[str, JsonValue]:
+    """Return a struct as JSON; its numbers are doubles, and whole ones become integers again."""
+    result: dict[str, JsonValue] = _whole(MessageToDict(message))  # type: ignore[assignment]  # an object stays one
+    return result
+
+
+def _whole(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def page_size(size: int) -> int:
+    """Return how many items a page has. Raises ``InvalidRequest``."""
+    violations = Violations()
+    violations.check("page_size", f"1 to {MAX_PAGE}", holds=0 <= size <= MAX_PAGE)
+    violations.raise_any()
+    return size or DEFAULT_PAGE
+
+
+def page(items: list[Item], size: int, token: str) -> tuple[list[Item], str]:
+    """Return a page of a list that is in memory and the token of the next. Raises ``InvalidRequest``."""
+    violations = Violations()
+    violations.check(
+        "page_token", "expected the next_page_token of the answer before", holds=not token or token.isdecimal()
+    )
+    violations.raise_any()
+    start = int(token[:9] or "0")
+    count = page_size(size)
+    following = start + count
+    return items[start:following], str(following) if following < len(items) else ""

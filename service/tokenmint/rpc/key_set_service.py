@@ -1,0 +1,87 @@
+"""KeySetService."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+
+from tokenmint.errors import RateLimited
+from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.published import PublishedKeySet
+from tokenmint.rpc import convert
+from tokenmint.rpc.interceptors import Context
+from tokenmint.v1 import key_set_service_pb2 as pb
+from tokenmint.v1 import key_set_service_pb2_grpc as pb_grpc
+
+
+class KeySetService(pb_grpc.KeySetServiceServicer):
+    """Publishes the key set.
+
+    Args:
+        keychain: what is published.
+        streams: how many watchers there may be in all.
+        streams_per_peer: how many from one address.
+        max_age: seconds after which a stream ends, so that watchers spread over replicas again.
+    """
+
+    def __init__(self, keychain: Keychain, *, streams: int, streams_per_peer: int, max_age: float) -> None:
+        self._keychain = keychain
+        self._streams = streams
+        self._streams_per_peer = streams_per_peer
+        self._max_age = max_age
+        self._watching: Counter[str] = Counter()
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End every stream, so that a stopping server has nothing to wait for."""
+        self._closing.set()
+
+    async def GetKeySet(self, request: pb.GetKeySetRequest, context: Context) -> pb.GetKeySetResponse:
+        """Return the current set."""
+        return convert.key_set(self._keychain.published())
+
+    async def WatchKeySet(
+        self, request: pb.WatchKeySetRequest, context: Context
+    ) -> AsyncIterator[pb.WatchKeySetResponse]:
+        """Send the current set and each change of it."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._max_age
+        with self._slot(_host(context.peer())):
+            updates = self._keychain.subscribe()
+            closing = loop.create_task(self._closing.wait())
+            try:
+                while True:
+                    update: asyncio.Task[PublishedKeySet] = asyncio.ensure_future(_next(updates))
+                    await asyncio.wait(
+                        {update, closing}, timeout=max(0.0, ends - loop.time()), return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if not update.done():
+                        update.cancel()
+                        return
+                    message = convert.key_set(update.result())
+                    yield pb.WatchKeySetResponse(
+                        keys=message.keys, jwks_json=message.jwks_json, etag=message.etag, max_age=message.max_age
+                    )
+            finally:
+                closing.cancel()
+
+    @contextlib.contextmanager
+    def _slot(self, peer: str) -> Iterator[None]:
+        if self._watching.total() >= self._streams or self._watching[peer] >= self._streams_per_peer:
+            raise RateLimited("too many streams: poll GetKeySet or the JWKS URL instead", retry_after=30.0)
+        self._watching[peer] += 1
+        try:
+            yield
+        finally:
+            self._watching[peer] -= 1
+            if not self._watching[peer]:
+                del self._watching[peer]
+
+
+async def _next(updates: AsyncIterator[PublishedKeySet]) -> PublishedKeySet:
+    return await anext(updates)
+
+
+def _host(peer: str) -> str:
+    """Return the peer without its port, e.g. `ipv4:127.0.0.1`."""
+    return peer.rpartition(":")[0] or peer

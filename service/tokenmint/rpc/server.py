@@ -1,0 +1,87 @@
+"""The gRPC transport: limits, TLS, health."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from tokenmint.addresses import Address
+from tokenmint.errors import ConfigurationError
+from tokenmint.rpc.interceptors import Guard
+
+MAX_MESSAGE: Final = 64 * 1024  # bytes
+MAX_METADATA: Final = 8 * 1024
+MAX_STREAMS: Final = 100  # concurrent calls on one connection
+SERVICES: Final = (
+    "tokenmint.v1.TokenExchangeService",
+    "tokenmint.v1.KeySetService",
+    "tokenmint.v1.KeyAdminService",
+    "tokenmint.v1.ProfileAdminService",
+    "tokenmint.v1.ProviderAdminService",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificates in PEM."""
+
+    certificate: bytes
+    key: bytes
+    client_authorities: bytes | None = None
+
+
+def build(
+    guard: Guard,
+    address: Address,
+    register: Sequence[Callable[[grpc.aio.Server], None]],
+    health: health_aio.HealthServicer,
+    *,
+    tls: Tls | None = None,
+    shared_port: bool = False,
+    reflect: bool = False,
+) -> grpc.aio.Server:
+    """Return a server that listens on ``address`` once it is started.
+
+    Raises:
+        ConfigurationError: the address can't be listened on, or the certificates can't be used.
+    """
+    server = grpc.aio.server(
+        interceptors=(guard,),
+        options=(
+            ("grpc.so_reuseport", int(shared_port)),
+            ("grpc.max_receive_message_length", MAX_MESSAGE),
+            ("grpc.max_metadata_size", MAX_METADATA),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.max_connection_age_ms", 3_600_000),
+            ("grpc.max_connection_age_grace_ms", 30_000),
+        ),
+    )
+    for add in register:
+        add(server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if reflect:
+        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
+    try:
+        if tls is None:
+            bound = server.add_insecure_port(str(address))
+        else:
+            credentials = grpc.ssl_server_credentials(
+                [(tls.key, tls.certificate)], tls.client_authorities, tls.client_authorities is not None
+            )
+            bound = server.add_secure_port(str(address), credentials)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise ConfigurationError(f"listen: can't listen on {address}: stop what listens there or choose another")
+    return server

@@ -1,0 +1,91 @@
+"""The one table from errors to gRPC answers: `google.rpc.Status` with `ErrorInfo` and at most one detail of a kind."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from tokenmint import errors
+
+DOMAIN: Final = "tokenmint.dev"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
+
+CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingProxyType(
+    {
+        errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+        errors.AssertionRejected: grpc.StatusCode.UNAUTHENTICATED,
+        errors.CallerUnauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+        errors.AccessDenied: grpc.StatusCode.PERMISSION_DENIED,
+        errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+        errors.NotFound: grpc.StatusCode.NOT_FOUND,
+        errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+        errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.Conflict: grpc.StatusCode.ABORTED,
+        errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        errors.DependencyUnavailable: grpc.StatusCode.UNAVAILABLE,
+        errors.CorruptRecord: grpc.StatusCode.INTERNAL,
+        errors.ConfigurationError: grpc.StatusCode.INTERNAL,
+    }
+)
+"""Each class stands for its subclasses too."""
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Return the code for an error; INTERNAL for what is not in the table."""
+    for kind in type(error).__mro__:
+        if kind in CODES:
+            return CODES[kind]
+    return grpc.StatusCode.INTERNAL
+
+
+def to_status(error: BaseException) -> status_pb2.Status:
+    """Return the answer for an error. What is INTERNAL says nothing about itself."""
+    code = code_of(error)
+    known = isinstance(error, errors.TokenmintError) and code is not grpc.StatusCode.INTERNAL
+    message = error.message if isinstance(error, errors.TokenmintError) and known else INTERNAL_MESSAGE
+    status = status_pb2.Status(code=code.value[0], message=message)
+    info = error_details_pb2.ErrorInfo(reason=errors.TokenmintError.reason, domain=DOMAIN)
+    if isinstance(error, errors.TokenmintError):
+        info.reason = error.reason
+        info.metadata.update(error.metadata if known else {})
+    for detail in (info, _detail(error)):
+        if detail is not None:
+            status.details.add().Pack(detail)
+    return status
+
+
+def _detail(error: BaseException) -> Message | None:
+    detail: Message | None = None
+    match error:
+        case errors.InvalidRequest():
+            violations = [
+                error_details_pb2.BadRequest.FieldViolation(field=item.field, description=item.description)
+                for item in error.violations
+            ]
+            detail = error_details_pb2.BadRequest(field_violations=violations)
+        case errors.NotFound() | errors.AlreadyExists():
+            detail = error_details_pb2.ResourceInfo(
+                resource_type=error.resource_type, resource_name=error.resource_name, description=error.summary
+            )
+        case errors.WrongState():
+            violation = error_details_pb2.PreconditionFailure.Violation(
+                type=error.violation, subject=error.subject, description=error.message
+            )
+            detail = error_details_pb2.PreconditionFailure(violations=[violation])
+        case errors.RateLimited() | errors.DependencyUnavailable():
+            delay = Duration()
+            delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
+            detail = error_details_pb2.RetryInfo(retry_delay=delay)
+    return detail
+
+
+async def abort(context: "grpc.aio.ServicerContext[object, object]", error: BaseException) -> NoReturn:
+    """End the call with the answer for ``error``."""
+    status = to_status(error)
+    await context.abort(code_of(error), status.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),))

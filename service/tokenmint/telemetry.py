@@ -1,0 +1,86 @@
+"""Logs and metrics. Neither ever holds a token, a secret or an exception's own text."""
+
+import logging
+import os
+import sys
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several workers put their numbers, so that each can tell those of all."""
+_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """What is counted. An object and no global, so that tests have their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "tokenmint_calls", "Calls by method, status code and reason", ["method", "code", "reason"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
+        )
+        self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
+        self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "min")
+        self._confirmed = self._gauge(
+            "tokenmint_key_ring_confirmed_seconds", "Seconds since the store last confirmed the key ring", "max"
+        )
+        self._generation = self._gauge("tokenmint_key_ring_generation", "Generation of the key ring in use", "min")
+        self._providers = Gauge(
+            "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be proved now: 1 or 0", ["provider"],
+            registry=self.registry, multiprocess_mode="min",
+        )  # fmt: skip
+
+    def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
+        return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
+
+    def call(self, method: str, code: str, reason: str, seconds: float) -> None:
+        """Count a call that ended."""
+        self._calls.labels(method, code, reason).inc()
+        self._seconds.labels(method).observe(seconds)
+
+    def minted(self, audience: str) -> None:
+        """Count a token."""
+        self._minted.labels(audience).inc()
+
+    def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
+        """Note how things are."""
+        self._ready.set(int(ready))
+        self._confirmed.set(confirmed)
+        self._generation.set(generation)
+        for name, at_hand in providers.items():
+            self._providers.labels(name).set(int(at_hand))
+
+    def render(self) -> bytes:
+        """Return everything in the text format, of all workers where there are several."""
+        if MULTIPROCESS in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
+            return generate_latest(registry)
+        return generate_latest(self.registry)
+
+
+def configure_logging(level: str, output: str) -> None:
+    """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal)."""
+    console = output == "console" or (output == "auto" and sys.stderr.isatty())
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries: warnings alone, and never below, since some log what they send.
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
+    )

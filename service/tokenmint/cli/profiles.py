@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -16,6 +16,8 @@ from tokenmint.errors import ConfigurationError
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
+
+IMPORT_TIMEOUT: Final = 600.0  # seconds
 
 app = typer.Typer(no_args_is_help=True, help="Keep the profiles that minted tokens are enriched from.")
 
@@ -174,7 +176,7 @@ def import_profiles(
 
     prepared = list(requests())  # a broken line must not stop an import half-way
     with service.stub(ProfileAdminServiceStub) as stub:
-        answer = stub.ImportProfiles(iter(prepared), **service.call)
+        answer = stub.ImportProfiles(iter(prepared), **service.call | {"timeout": max(IMPORT_TIMEOUT, service.timeout)})
     if output == "json":
         print_json(as_dict(answer))
     else:

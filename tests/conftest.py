@@ -1,0 +1,59 @@
+"""Real parts for every test: a private Valkey for each test process, and a prefix of its own for each test."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes import FakeClock, FakeEntropy
+
+from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.storage.redis import Store
+
+_prefixes = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey that only this test process uses."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("valkey"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A key prefix that no other test has."""
+    return f"t{os.getpid()}-{next(_prefixes)}:"
+
+
+@pytest.fixture
+async def store(redis_url: str, redis_prefix: str) -> AsyncIterator[Store]:
+    """An open store that holds nothing yet."""
+    opened = await Store.open(redis_url, prefix=redis_prefix)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def entropy() -> FakeEntropy:
+    """The same random bytes in every run."""
+    return FakeEntropy()
+
+
+@pytest.fixture
+def vectors() -> Path:
+    """The folder of test vectors from outside; without it the test says so and is skipped."""
+    folder = os.environ.get("TOKENMINT_VECTORS")
+    if not folder:
+        pytest.skip("TOKENMINT_VECTORS is not set: it names a folder with C2SP/wycheproof's testvectors_v1")
+    return Path(folder)

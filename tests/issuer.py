@@ -1,0 +1,118 @@
+"""An OpenID provider for tests: keys, tokens, and its documents over real HTTP on loopback."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+@cache
+def rsa_key(index: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """An RSA key, made once in each test process."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+@cache
+def ec_key(index: int = 0) -> ec.EllipticCurvePrivateKey:
+    """A P-256 key, made once in each test process."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def jwk(key: PrivateKey, **members: object) -> dict[str, Any]:
+    """The public JWK of a private key, with further members."""
+    public: Any = key.public_key()
+    kinds = ((rsa.RSAPrivateKey, RSAAlgorithm), (ec.EllipticCurvePrivateKey, ECAlgorithm))
+    algorithm: Any = next((found for kind, found in kinds if isinstance(key, kind)), OKPAlgorithm)
+    return {**algorithm.to_jwk(public, as_dict=True), **members}
+
+
+def b64(data: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def segment(value: object) -> str:
+    """JSON in base64url."""
+    return b64(json.dumps(value).encode())
+
+
+@dataclass
+class Issuer:
+    """A provider with one RSA key, unless told otherwise."""
+
+    url: str = "https://idp.example"
+    key: PrivateKey = field(default_factory=rsa_key)
+    key_id: str = "k1"
+    algorithm: str = "RS256"
+    documents: dict[str, bytes] = field(default_factory=dict)
+    """Further documents, or replacements, by path."""
+    headers: dict[str, str] = field(default_factory=lambda: {"Cache-Control": "max-age=300"})
+    requests: list[str] = field(default_factory=list)
+    status: int = 200
+
+    def jwks(self) -> bytes:
+        """The key set."""
+        return json.dumps({"keys": [jwk(self.key, kid=self.key_id, alg=self.algorithm, use="sig")]}).encode()
+
+    def body(self, path: str) -> bytes | None:
+        """What is served under a path."""
+        if path in self.documents:
+            return self.documents[path]
+        if path == "/.well-known/openid-configuration":
+            return json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/jwks.json"}).encode()
+        return self.jwks() if path == "/jwks.json" else None
+
+    def claims(self, now: float, **changes: object) -> dict[str, Any]:
+        """The claims of a good token; a change to None removes one."""
+        claims = {"iss": self.url, "sub": "1842", "aud": "app", "iat": int(now), "exp": int(now) + 300, **changes}
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def token(self, now: float, headers: Mapping[str, object] | None = None, **changes: object) -> str:
+        """A signed token; a header of None removes one."""
+        given: dict[str, Any] = {"kid": self.key_id, **(headers or {})}
+        given = {name: value for name, value in given.items() if value is not None}
+        return jwt.encode(self.claims(now, **changes), self.key, algorithm=self.algorithm, headers=given)
+
+
+@contextmanager
+def serving(issuer: Issuer) -> Iterator[Issuer]:
+    """Serve the issuer's documents over HTTP on loopback, and give it that URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            issuer.requests.append(self.path)
+            body = issuer.body(self.path)
+            self.send_response(issuer.status if body is not None else 404)
+            for name, value in issuer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    issuer.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield issuer
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)

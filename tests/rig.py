@@ -1,0 +1,191 @@
+"""The whole service in the test's own event loop: real ports, a real store, a real provider over HTTP."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
+from tests.issuer import Issuer
+
+from tokenmint.addresses import Address
+from tokenmint.app import App
+from tokenmint.bootstrap import new_encryption_key, new_secret
+from tokenmint.clock import Clock
+from tokenmint.config import Settings, load
+from tokenmint.secret import Secret
+from tokenmint.supervisor import Job, reserve_all
+from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
+from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
+from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
+from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+AUDIENCE = "https://orders.example"
+RSA_AUDIENCE = "https://legacy.example"
+OPEN_AUDIENCE = "https://open.example"
+DEADLINE = 20.0
+
+CONFIG = """
+issuer = "https://tokens.example"
+data_dir = "{directory}"
+
+[redis]
+prefix = "{prefix}"
+
+[listen]
+grpc = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+http = "127.0.0.1:0"
+ops = "127.0.0.1:0"
+
+[keys]
+encryption_key_file = "kek"
+algorithms = ["ES256", "RS256"]
+
+[providers.idp]
+issuer = "{issuer}"
+audiences = ["app"]
+allow_private = true
+
+[audiences."https://orders.example"]
+clients = ["web"]
+providers = ["idp"]
+scopes = ["read", "write"]
+max_lifetime = "1h"
+
+[audiences."https://orders.example".claims]
+email = "assertion.email"
+tenant = "profile.claims.tenant"
+roles = "profile.roles"
+
+[audiences."https://legacy.example"]
+clients = ["web"]
+providers = ["idp"]
+algorithm = "RS256"
+token_type = "JWT"
+on_missing_profile = "without"
+
+[audiences."https://open.example"]
+clients = ["web", "batch"]
+providers = ["idp"]
+scopes = ["read"]
+on_missing_profile = "create"
+single_use = true
+
+[clients.web]
+secrets = ["sha256:{old}", "sha256:{web}"]
+
+[clients.batch]
+secrets = ["sha256:{batch}"]
+scopes = {{ "https://open.example" = [] }}
+
+[operators.root]
+secrets = ["sha256:{root}"]
+roles = ["viewer", "operator", "security"]
+
+[operators.guest]
+secrets = ["sha256:{guest}"]
+roles = ["viewer"]
+"""
+
+
+@dataclass
+class Rig:
+    """A running service and what is needed to use it."""
+
+    app: App
+    issuer: Issuer
+    config: Path
+    secrets: dict[str, Secret]
+    clock: Clock
+    data: grpc.aio.Channel
+    admin: grpc.aio.Channel
+
+    def auth(self, name: str) -> dict[str, Any]:
+        """Arguments of a call by a client or an operator."""
+        secret = self.secrets[name].reveal()
+        identifier = "web" if name == "old" else name
+        metadata = (("tokenmint-client-id", identifier), ("tokenmint-client-secret", secret))
+        return {"metadata": metadata, "timeout": DEADLINE}
+
+    @property
+    def exchange(self) -> TokenExchangeServiceStub:
+        return TokenExchangeServiceStub(self.data)
+
+    @property
+    def key_set(self) -> KeySetServiceStub:
+        return KeySetServiceStub(self.data)
+
+    @property
+    def keys(self) -> KeyAdminServiceStub:
+        return KeyAdminServiceStub(self.admin)
+
+    @property
+    def profiles(self) -> ProfileAdminServiceStub:
+        return ProfileAdminServiceStub(self.admin)
+
+    @property
+    def providers(self) -> ProviderAdminServiceStub:
+        return ProviderAdminServiceStub(self.admin)
+
+    def settings(self) -> Settings:
+        """The configuration, read again."""
+        return load(self.config, {})
+
+    def url(self, listener: str, path: str) -> str:
+        """The URL of a path on one of the HTTP listeners."""
+        return f"http://{self.app.listen[listener]}{path}"
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, redis_url: str, prefix: str, issuer: Issuer, clock: Clock, entropy: Any, extra: str = ""
+) -> AsyncIterator[Rig]:
+    """Run the service; ``extra`` is appended to its configuration."""
+    secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
+    (directory / "kek").write_text(new_encryption_key(entropy))
+    config = directory / "tokenmint.toml"
+    hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
+    config.write_text(CONFIG.format(directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra)
+    settings = load(config, {})
+    listen = reserve_all({name: Address("127.0.0.1", 0) for name in ("grpc", "admin", "http", "ops")})
+    app = App(settings, Job(str(config), redis_url, listen), clock=clock, entropy=entropy)
+    await app.start()
+    try:
+        async with (
+            grpc.aio.insecure_channel(listen["grpc"]) as data,
+            grpc.aio.insecure_channel(listen["admin"]) as admin,
+        ):
+            yield Rig(app, issuer, config, secrets, clock, data, admin)
+    finally:
+        await app.stop()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a failed call says."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    domain: str
+    details: tuple[str, ...]
+    """The names of the further details."""
+    status: status_pb2.Status
+
+
+async def refusal(call: Any) -> Refusal:
+    """Await a call that has to fail, and return what it says."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+        status = status_pb2.Status.FromString(raw if isinstance(raw, bytes) else raw.encode())
+        info = error_details_pb2.ErrorInfo()
+        names = [detail.type_url.rpartition(".")[2] for detail in status.details if not detail.Unpack(info)]
+        return Refusal(error.code(), error.details() or "", info.reason, info.domain, tuple(names), status)
+    raise AssertionError("the call succeeded")

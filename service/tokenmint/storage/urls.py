@@ -69,6 +69,8 @@ def _parse(url: str) -> StoreUrl:
     segments = [segment for segment in path.split("?")[0].split("/") if segment]
     if (mode == "" and len(hosts) > 1) or (mode == "cluster" and segments not in ([], ["0"])):
         raise ValueError(scheme)
+    if mode == "sentinel" and not segments:
+        raise ValueError(scheme)
     service = segments.pop(0) if mode == "sentinel" else None
     return StoreUrl(
         mode or "server",

@@ -1,6 +1,7 @@
 """Providers' keys: which are used, and which are skipped and why (RFC 7517, RFC 7518)."""
 
 import datetime
+import hashlib
 import json
 from typing import Any
 
@@ -47,7 +48,7 @@ def roca() -> int:
     for prime in primes:
         product *= prime
     n = pow(65537, 12345, product)
-    return n + product * ((1 << 2047) // product + 2 if True else 0)
+    return n + product * ((1 << 2047) // product + 2)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def roca() -> int:
         (rsa_members(close_primes()), "CVE-2022-26320"),
         ({**GOOD_EC, "crv": "secp256k1"}, "curve"),
         ({**GOOD_EC, "crv": "P-384"}, "48 bytes"),
-        ({**GOOD_EC, "x": GOOD_EC["x"][:-2]}, "32 bytes"),
+        ({**GOOD_EC, "x": b64(bytes(31))}, "32 bytes"),
         ({**GOOD_EC, "y": GOOD_EC["x"]}, "not on the curve"),
         ({**GOOD_EC, "alg": "ES384"}, "alg"),
         ({**GOOD_OKP, "crv": "Ed448"}, "Ed25519"),
@@ -114,19 +115,11 @@ def test_a_document_that_is_no_key_set(body: bytes, why: str) -> None:
         parse_jwks(body)
 
 
-def test_rfc_7638_section_3_1_thumbprint() -> None:
-    example = {
-        "kty": "RSA",
-        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3"
-        "oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZ"
-        "HzuVF6xP1tB4mQ1Zgq4lCIyQdF6a0xHrjYE8n0gZr6qmJpZ9PZqQvZfKz7GzZVnYXG5N5o6t4d0lQ",
-        "e": "AQAB",
-    }
-    key = parse_jwk(GOOD_RSA)
-    reordered = parse_jwk({"e": GOOD_RSA["e"], "alg": "RS256", "use": "sig", "n": GOOD_RSA["n"], "kty": "RSA"})
-    assert key.thumbprint == reordered.thumbprint  # only the required members count, in their order
-    assert len(key.thumbprint) == 43
-    assert example["kty"] == "RSA"
+def test_rfc_7638_section_3_thumbprint() -> None:
+    canonical = f'{{"e":"{GOOD_RSA["e"]}","kty":"RSA","n":"{GOOD_RSA["n"]}"}}'
+    expected = b64(hashlib.sha256(canonical.encode()).digest())
+    assert parse_jwk(GOOD_RSA).thumbprint == expected
+    assert parse_jwk({"alg": "RS256", "use": "sig", "kid": "x", **GOOD_RSA}).thumbprint == expected
 
 
 def test_signatures_verify_only_as_they_were_made() -> None:
@@ -183,7 +176,7 @@ def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
 
 
 def test_a_map_of_certificates_is_read_like_a_key_set() -> None:
-    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  # what is to be refused
     parsed = parse_x509_map(
         json.dumps({"a": certificate(rsa_key()), "b": "no PEM", "c": certificate(weak), "d": 1}).encode()
     )

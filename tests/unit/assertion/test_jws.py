@@ -1,5 +1,6 @@
 """Parsing of compact JWS: what two parsers could read differently is refused (RFC 7515, RFC 8725, RFC 7493)."""
 
+import contextlib
 import json
 
 import pytest
@@ -151,7 +152,5 @@ def test_every_object_that_json_writes_is_read_as_it_was(value: dict[str, object
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_parsed_or_refused_and_nothing_else(data: bytes) -> None:
-    try:
+    with contextlib.suppress(MalformedToken):
         parse(data)
-    except MalformedToken:
-        pass

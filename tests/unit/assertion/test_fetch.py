@@ -1,0 +1,138 @@
+"""The fetcher against real HTTP on loopback: what it refuses to dial, follow and swallow."""
+
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.issuer import Issuer, serving
+
+from tokenmint.assertion.fetch import MAX_BODY, HttpFetch, is_public
+from tokenmint.assertion.keyset import FetchFailed, KeySource
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running:
+        yield running
+
+
+def source(url: str, **changes: object) -> KeySource:
+    return replace(KeySource("jwks", url=url, allow_private=True), **changes)  # type: ignore[arg-type]
+
+
+async def get(url: str, **changes: object) -> bytes:
+    return (await HttpFetch()(source(url, **changes), url, etag=None)).body
+
+
+async def test_a_document_is_fetched_with_its_headers(issuer: Issuer) -> None:
+    issuer.headers["ETag"] = '"7"'
+    result = await HttpFetch()(source(issuer.url), f"{issuer.url}/jwks.json", etag='"6"')
+    assert (result.status, result.headers["etag"], result.headers["cache-control"]) == (200, '"7"', "max-age=300")
+    assert result.body == issuer.jwks()
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True), ("2001:4860:4860::8888", True),
+        ("127.0.0.1", False), ("10.0.0.1", False), ("172.16.0.1", False), ("192.168.1.1", False),
+        ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False),
+        ("255.255.255.255", False), ("::1", False), ("::", False), ("fe80::1", False), ("fc00::1", False),
+        ("::ffff:127.0.0.1", False), ("::ffff:8.8.8.8", True), ("64:ff9b::7f00:1", False), ("64:ff9b::808:808", True),
+        ("2002:7f00:1::", False), ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False), ("ff02::1", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public(ipaddress.ip_address(address)) is public
+
+
+async def test_private_addresses_are_not_dialled_unless_allowed(issuer: Issuer) -> None:
+    port = issuer.url.rpartition(":")[2]
+    for url in (f"https://127.0.0.1:{port}/jwks.json", f"https://localhost:{port}/jwks.json", f"https://[::1]:{port}/"):
+        with pytest.raises(FetchFailed, match="allow_private"):
+            await get(url, allow_private=False)
+    assert not issuer.requests
+
+
+async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:
+    with pytest.raises(FetchFailed, match="plain http"):
+        await get(f"{issuer.url}/jwks.json", allow_private=False)
+    with pytest.raises(FetchFailed, match="plain http"):
+        await get("http://10.0.0.1/jwks.json")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/", "https:///x", "https://u:p@127.0.0.1/"])
+async def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(FetchFailed, match="not one of https"):
+        await get(url)
+
+
+async def test_redirects_stay_on_the_host(issuer: Issuer) -> None:
+    issuer.status = 302
+    issuer.headers["Location"] = "https://evil.example/jwks.json"
+    with pytest.raises(FetchFailed, match="another host"):
+        await get(f"{issuer.url}/jwks.json")
+    issuer.headers["Location"] = "/jwks.json"
+    with pytest.raises(FetchFailed, match="more than 3"):
+        await get(f"{issuer.url}/jwks.json")
+    assert len(issuer.requests) == 5
+
+
+async def test_a_large_answer_is_not_swallowed(issuer: Issuer) -> None:
+    issuer.documents["/exact"] = b"x" * MAX_BODY
+    issuer.documents["/large"] = b"x" * (MAX_BODY + 1)
+    assert len(await get(f"{issuer.url}/exact")) == MAX_BODY
+    with pytest.raises(FetchFailed, match="more than"):
+        await get(f"{issuer.url}/large")
+
+
+async def test_an_encoding_that_was_not_asked_for_is_refused(issuer: Issuer) -> None:
+    issuer.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(FetchFailed, match="encoding"):
+        await get(f"{issuer.url}/jwks.json")
+
+
+async def test_names_that_do_not_resolve_and_ports_that_nobody_listens_on() -> None:
+    with pytest.raises(FetchFailed, match="does not resolve"):
+        await get("https://no-such-host.invalid/")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(FetchFailed, match="could not be fetched"):
+            await get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+
+
+async def test_a_certificate_of_nobody_known_is_refused(tmp_path: Path) -> None:
+    from tests.tls import certificate
+
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+
+    def serve() -> None:
+        for _ in range(2):
+            plain, _address = listener.accept()
+            plain.settimeout(5)
+            try:
+                with context.wrap_socket(plain, server_side=True) as peer:
+                    peer.recv(4096)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            except OSError:
+                plain.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    url = f"https://localhost:{listener.getsockname()[1]}/"
+    with pytest.raises(FetchFailed, match="certificate is not accepted"):
+        await get(url)
+    assert await get(url, ca_file=str(cert)) == b"ok"
+    with pytest.raises(FetchFailed, match="could not be read"):
+        await get(url, ca_file=str(tmp_path / "none"))
+    thread.join(timeout=10)
+    listener.close()

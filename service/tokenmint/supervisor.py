@@ -11,14 +11,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from tokenmint.addresses import Address, reserve
 from tokenmint.errors import ConfigurationError
+from tokenmint.telemetry import MULTIPROCESS
 
 RESTART_WINDOW = 60.0  # seconds within which ...
 RESTART_LIMIT = 5  # ... so many deaths of workers mean that starting again does not help
@@ -78,10 +82,12 @@ class Workers:
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._deaths: list[float] = []
         self._stopping = False
+        self._numbers = ""
 
     def run(self, announce: Callable[[Ready], None]) -> int:
         """Start the workers, keep them running, stop them on SIGTERM or SIGINT. Returns the exit status."""
-        with self._signals():
+        with self._signals(), tempfile.TemporaryDirectory(prefix="tokenmint-metrics-") as numbers:
+            self._numbers = numbers
             for _ in range(self._count):
                 self._start()
             for worker in list(self._running.values()):
@@ -96,6 +102,7 @@ class Workers:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | {MULTIPROCESS: self._numbers},
             preexec_fn=_die_with_parent,  # no threads here yet; prctl alone runs in the child
         )
         if worker.stdin is not None:
@@ -124,6 +131,7 @@ class Workers:
             worker.returncode = os.waitstatus_to_exitcode(wait_status)
             if worker.stdout is not None:
                 worker.stdout.close()
+            mark_process_dead(pid, self._numbers)  # type: ignore[no-untyped-call]  # untyped there
             if self._stopping:
                 continue
             if self._gives_up():

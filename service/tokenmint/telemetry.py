@@ -27,14 +27,14 @@ class Metrics:
             "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
         )
         self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
-        self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "min")
+        self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
-            "tokenmint_key_ring_confirmed_seconds", "Seconds since the store last confirmed the key ring", "max"
+            "tokenmint_key_ring_confirmed_seconds", "Seconds since the store last confirmed the key ring", "livemax"
         )
-        self._generation = self._gauge("tokenmint_key_ring_generation", "Generation of the key ring in use", "min")
+        self._generation = self._gauge("tokenmint_key_ring_generation", "Generation of the key ring in use", "livemin")
         self._providers = Gauge(
             "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be proved now: 1 or 0", ["provider"],
-            registry=self.registry, multiprocess_mode="min",
+            registry=self.registry, multiprocess_mode="livemin",
         )  # fmt: skip
 
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:

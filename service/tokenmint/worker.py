@@ -15,6 +15,7 @@ from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
 from tokenmint.supervisor import Job, Ready, print_ready
+from tokenmint.telemetry import configure_logging
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +36,10 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     config = Path(job.config) if job.config else None
+    settings = load(config, os.environ, development=job.development)
+    configure_logging(settings.log.level, settings.log.format)
     app = App(
-        load(config, os.environ, development=job.development),
+        settings,
         job,
         clock=SystemClock(),
         entropy=os.urandom,

@@ -57,6 +57,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables, which may be secrets
     no_args_is_help=True,
     epilog=EPILOG,
     help="Exchange identity providers' tokens for short-lived tokens of your own.\n\n"

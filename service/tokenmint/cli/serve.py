@@ -12,7 +12,6 @@ from tokenmint import bootstrap
 from tokenmint.config import Settings, load, locate
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready, reserve_all
-from tokenmint.telemetry import configure_logging
 
 MAX_WORKERS: Final = 64
 
@@ -61,7 +60,6 @@ def command(
         os.environ["TOKENMINT_DATA_DIR"] = str(data_dir.resolve())  # where the workers read it too
     path = locate(config, os.environ)
     settings = load(path, os.environ, development=dev)
-    configure_logging(settings.log.level, settings.log.format)
     announce = print_ready if output == "json" else tell_ready
     if output == "text":
         print(f"tokenmint: {f'configuration {path}' if path else 'no configuration: providers and clients are none'}")

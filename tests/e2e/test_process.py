@@ -1,0 +1,335 @@
+"""Running it: starts, stops, kills, and faults of the operator, with processes, ports and directories of its own."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx2
+import jwt
+import pytest
+from tests.issuer import Issuer, serving
+from tests.process import OPERATOR, Service, configure, run, write_kek
+
+from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.v1 import key_admin_service_pb2 as keys_pb
+from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
+from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+AUDIENCE = "https://orders.example"
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running:
+        yield running
+
+
+def exchange(service: Service, issuer: Issuer, subject: str = "1842") -> pb.ExchangeTokenResponse:
+    with grpc.insecure_channel(service.listen["grpc"]) as channel:
+        request = pb.ExchangeTokenRequest(subject_token=issuer.token(time.time(), sub=subject), audience=AUDIENCE)
+        return TokenExchangeServiceStub(channel).ExchangeToken(request, **service.auth())
+
+
+def jwks(service: Service) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = httpx2.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
+    return keys
+
+
+def verify(service: Service, token: str) -> dict[str, Any]:
+    key = jwt.PyJWKClient(f"http://{service.listen['http']}/.well-known/jwks.json").get_signing_key_from_jwt(token)
+    claims: dict[str, Any] = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE)
+    return claims
+
+
+def processes_of(directory: Path) -> list[int]:
+    """The processes whose command line names the directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                cwd = (entry / "cwd").resolve()
+            except OSError:
+                continue
+            if b"valkey" in command + os.fsencode(command) and str(cwd).startswith(str(directory)):
+                found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
+    """Poll for what another process does; bounded."""
+    ends = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        pause.wait(0.02)
+
+
+def test_what_was_answered_survives_kill_9(tmp_path: Path, issuer: Issuer) -> None:
+    configure(tmp_path, issuer.url)
+    with Service(tmp_path) as service:
+        before = exchange(service, issuer)
+        keys = jwks(service)
+        store = service.process.pid
+        assert processes_of(tmp_path)
+        service.kill()
+        wait_until(lambda: not processes_of(tmp_path))  # no orphan
+        assert store
+    with Service(tmp_path) as service:
+        assert jwks(service) == keys
+        assert exchange(service, issuer).subject == before.subject  # the profile that was created is there
+        assert verify(service, before.token)["sub"] == before.subject
+        with grpc.insecure_channel(service.listen["admin"]) as channel:
+            found = ProfileAdminServiceStub(channel).ListProfiles(
+                profiles_pb.ListProfilesRequest(), **service.auth("root")
+            )
+        assert [profile.principal for profile in found.profiles] == [before.subject]
+        assert service.stop() == 0
+    assert not processes_of(tmp_path)
+
+
+def test_rotation_during_a_loop_of_exchanges_fails_none(tmp_path: Path, issuer: Issuer) -> None:
+    config = configure(tmp_path, issuer.url)
+    secret = tmp_path / "operator"
+    secret.write_text(OPERATOR.reveal())
+    with Service(tmp_path, "--config", str(config)) as service:
+        old = exchange(service, issuer)
+        tokens: list[str] = []
+        failures: list[BaseException] = []
+        stop = threading.Event()
+
+        def loop() -> None:
+            while not stop.is_set():
+                try:
+                    tokens.append(exchange(service, issuer).token)
+                except grpc.RpcError as error:
+                    failures.append(error)
+
+        threads = [threading.Thread(target=loop) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        operator = {
+            "TOKENMINT_TARGET": service.listen["admin"],
+            "TOKENMINT_CLIENT_ID": "root",
+            "TOKENMINT_SECRET_FILE": str(secret),
+        }
+        rotated = [run("keys", "rotate", "--force", "-o", "json", directory=tmp_path, **operator) for _ in range(3)]
+        wait_until(lambda: len(tokens) > 20)
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=30)
+        assert not failures
+        assert [outcome.returncode for outcome in rotated] == [0, 0, 0]
+        assert "verifiers may not know the key that signs now" in rotated[0].stderr
+        last = json.loads(rotated[-1].stdout)
+        published = {key["kid"] for key in jwks(service)}
+        assert {last["active_key"]["key_id"], last["prepared_key"]["key_id"], old.key_id} <= published
+        assert len(published) == 5  # next, current, and three that retire
+        for token in [old.token, *tokens]:
+            verify(service, token)
+
+
+def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:
+    configure(tmp_path, issuer.url)
+    with Service(tmp_path, "--workers", "2") as service:
+        assert exchange(service, issuer).token
+        pids = _children(service.process.pid)
+        assert len(pids) == 2
+        os.kill(pids[0], signal.SIGKILL)
+        wait_until(lambda: len([pid for pid in _children(service.process.pid) if pid != pids[0]]) == 2)
+        wait_until(lambda: httpx2.get(f"http://{service.listen['ops']}/readyz").status_code == 200)
+        for _ in range(4):
+            assert exchange(service, issuer).token
+        assert "tokenmint_tokens_minted_total" in httpx2.get(f"http://{service.listen['ops']}/metrics").text
+        assert service.stop() == 0
+    assert not processes_of(tmp_path)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(status.rpartition(")")[2].split()[1]) == pid and b"tokenmint.worker" in command:
+                found.append(int(entry.name))
+    return found
+
+
+def test_sighup_reloads_and_a_bad_file_changes_nothing(tmp_path: Path, issuer: Issuer) -> None:
+    config = configure(tmp_path, issuer.url)
+    text = config.read_text()
+    with Service(tmp_path, "--config", str(config)) as service:
+        assert exchange(service, issuer).token
+        config.write_text("broken")
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "configuration not reloaded" in service.errors.read_text())
+        assert exchange(service, issuer).token
+        config.write_text(
+            text.replace('clients = ["web"]', 'clients = ["other"]').replace("[clients.web]", "[clients.other]")
+        )
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "configuration reloaded" in service.errors.read_text())
+        with pytest.raises(grpc.RpcError) as refused:
+            exchange(service, issuer)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_without_any_configuration_it_serves_on_loopback_and_makes_an_operator(tmp_path: Path) -> None:
+    ports = {f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "ADMIN", "HTTP", "OPS")}
+    with Service(tmp_path, **ports) as service:
+        assert all(address.startswith("127.0.0.1:") for address in service.listen.values())
+        assert len(jwks(service)) == 2
+        listed = run("keys", "list", directory=tmp_path, TOKENMINT_TARGET=service.listen["admin"])
+        assert listed.returncode == 0, listed.stderr
+        assert "active" in listed.stdout
+        assert "prepared" in listed.stdout
+        second = run("serve", directory=tmp_path, **ports)
+        assert second.returncode == 2
+        assert "in use" in second.stderr
+    assert (tmp_path / ".tokenmint" / "operator.json").stat().st_mode & 0o077 == 0
+
+
+def test_the_development_mode_marks_its_directory(tmp_path: Path, issuer: Issuer) -> None:
+    configure(tmp_path, issuer.url, extra="").write_text(
+        configure(tmp_path, issuer.url).read_text().replace('issuer = "http://127.0.0.1:9"\n', "")
+    )
+    with Service(tmp_path, "--dev", "--data-dir", "dev-data") as service:
+        with grpc.insecure_channel(service.listen["grpc"]) as channel:
+            request = pb.ExchangeTokenRequest(subject_token=issuer.token(time.time()), audience=AUDIENCE)
+            assert TokenExchangeServiceStub(channel).ExchangeToken(request, timeout=20).token
+        with grpc.insecure_channel(service.listen["admin"]) as channel, pytest.raises(grpc.RpcError) as refused:
+            KeyAdminServiceStub(channel).ListSigningKeys(keys_pb.ListSigningKeysRequest(), timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    normal = run("serve", "--data-dir", "dev-data", directory=tmp_path)
+    assert normal.returncode == 2
+    assert "was used with --dev" in normal.stderr
+    with Service(tmp_path) as service:
+        assert service.listen
+    other_way = run("serve", "--dev", "--data-dir", "data", directory=tmp_path)
+    assert other_way.returncode == 2
+    assert "holds the data of a normal service" in other_way.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "expected"),
+    [
+        ("x = [", 2, "is not TOML"),
+        ("colour = 1", 2, "colour: there is no such key"),
+        ('[listen]\ngrpc = "192.0.2.1:1"\nplaintext = true', 2, "listen.grpc: can't listen on 192.0.2.1:1"),
+        ('[redis]\nurl = "redis://127.0.0.1:1"\n[keys]\nencryption_key_file = "kek"', 3, "the store can't be reached"),
+        ('[redis]\nurl = "http://h"\n[keys]\nencryption_key_file = "kek"', 2, "not a store URL"),
+        ('[listen]\ncert_file = "none"\nkey_file = "none"', 2, "none can't be read"),
+    ],
+)
+def test_faults_of_configuration_are_one_clear_line(tmp_path: Path, text: str, status: int, expected: str) -> None:
+    write_kek(tmp_path)
+    listen = "" if "[listen]" in text else '[listen]\ngrpc = "127.0.0.1:0"\n'
+    names = ("ADMIN", "HTTP", "OPS") if "[listen]" in text else ("GRPC", "ADMIN", "HTTP", "OPS")
+    if "cert_file" in text:
+        names = ("GRPC", "ADMIN", "HTTP", "OPS")
+    (tmp_path / "tokenmint.toml").write_text(text + "\n" + ("" if "[listen]" in text else listen))
+    if text.startswith("x ="):
+        (tmp_path / "tokenmint.toml").write_text(text)
+    outcome = run("serve", directory=tmp_path, **{f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in names})
+    assert outcome.returncode == status, outcome.stderr
+    assert expected in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert not processes_of(tmp_path)
+
+
+def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with Service(tmp_path) as service:
+        other = tmp_path / "other"
+        other.mkdir()
+        outcome = run("serve", directory=other, TOKENMINT_LISTEN__GRPC=service.listen["grpc"],
+                      TOKENMINT_LISTEN__ADMIN="127.0.0.1:0", TOKENMINT_LISTEN__HTTP=service.listen["http"],
+                      TOKENMINT_LISTEN__OPS="127.0.0.1:0")  # fmt: skip
+        assert outcome.returncode == 2
+        assert outcome.stderr.count("stop what listens there or choose another") == 2
+
+
+def test_a_store_of_yours_that_evicts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    server = EmbeddedServer(tmp_path / "redis")
+    url = server.start()
+    try:
+        import redis
+
+        client = redis.Redis.from_url(url)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.close()
+        write_kek(tmp_path)
+        configure(tmp_path, extra=f'[redis]\nurl = "{url}"\n[keys]\nencryption_key_file = "kek"\n')
+        outcome = run("serve", directory=tmp_path)
+        assert outcome.returncode == 2
+        assert "set it to noeviction" in outcome.stderr
+    finally:
+        server.stop()
+
+
+def test_with_a_store_of_yours_two_services_share_the_keys(tmp_path: Path, issuer: Issuer) -> None:
+    (tmp_path / "redis").mkdir()
+    server = EmbeddedServer(tmp_path / "redis")
+    url = server.start()
+    try:
+        write_kek(tmp_path)
+        configure(tmp_path, issuer.url, extra=f'[redis]\nurl = "{url}"\n[keys]\nencryption_key_file = "kek"\n')
+        with Service(tmp_path) as one, Service(tmp_path) as two:
+            assert jwks(one) == jwks(two)
+            assert verify(two, exchange(one, issuer).token)
+        (tmp_path / "kek").unlink()
+        write_kek(tmp_path)
+        outcome = run("serve", directory=tmp_path)
+        assert outcome.returncode == 2
+        assert "sealed under another key-encryption key" in outcome.stderr
+    finally:
+        server.stop()
+
+
+def test_the_demo_ends_with_ok(tmp_path: Path) -> None:
+    outcome = run("demo", "--no-color", directory=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.splitlines()[-1].startswith("OK")
+    assert "/.well-known/jwks.json" in outcome.stdout
+    assert '"tenant": "analytical-engines"' in outcome.stdout
+
+
+def test_init_writes_a_configuration_that_serve_runs_on(tmp_path: Path) -> None:
+    made = run("init", directory=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.count("secret, shown once: tms_") == 2
+    config = tmp_path / "tokenmint.toml"
+    assert config.stat().st_mode & 0o077 == 0
+    assert "tms_" not in config.read_text()
+    checked = run("config", "check", directory=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "https://api.example.com" in checked.stdout
+    again = run("init", directory=tmp_path)
+    assert again.returncode == 2
+    assert "not overwritten" in again.stderr
+    ports = {f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "ADMIN", "HTTP", "OPS")}
+    secret = made.stdout.partition("operator admin")[2].partition("tms_")[2].split()[0]
+    (tmp_path / "operator").write_text(f"tms_{secret}")
+    with Service(tmp_path, **ports) as service:
+        operator = {
+            "TOKENMINT_TARGET": service.listen["admin"],
+            "TOKENMINT_CLIENT_ID": "admin",
+            "TOKENMINT_SECRET_FILE": "operator",
+        }
+        listed = run("providers", "list", directory=tmp_path, **operator)
+        assert listed.returncode == 0, listed.stderr
+        assert "google" in listed.stdout

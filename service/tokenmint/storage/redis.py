@@ -359,7 +359,6 @@ def _cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
     kwargs = _connection(url, options) | (({"ssl": True} | _tls(options)) if url.tls else {})
     return RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
-        cluster_error_retry_attempts=2,
         max_connections=options.max_connections,
         **kwargs,
     )

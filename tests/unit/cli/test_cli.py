@@ -1,0 +1,247 @@
+"""The command line against a real service: tables, JSON, exit codes, and mistakes without tracebacks."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from tests.issuer import Issuer, segment, serving
+from tests.process import CLIENT, OPERATOR, Service, configure
+from typer.testing import CliRunner
+
+from tokenmint.cli import app, run
+from tokenmint.secret import Secret
+
+
+class Terminal:
+    """Commands as somebody types them, with the environment of an operator or a client."""
+
+    def __init__(self, service: Service, issuer: Issuer, directory: Path) -> None:
+        self.service = service
+        self.issuer = issuer
+        self.directory = directory
+        for name, secret in (("root", OPERATOR), ("web", CLIENT)):
+            (directory / name).write_text(secret.reveal() + "\n")
+
+    def __call__(self, *arguments: str, stdin: str = "", who: str = "root", **environ: str) -> tuple[int, str, str]:
+        listener = "grpc" if who == "web" else "admin"
+        env: dict[str, str | None] = {
+            "TOKENMINT_TARGET": self.service.listen[listener],
+            "TOKENMINT_CLIENT_ID": who,
+            "TOKENMINT_SECRET_FILE": str(self.directory / who),
+            "COLUMNS": "200",
+            **environ,
+        }
+        result = CliRunner().invoke(_guarded(arguments), [], input=stdin, env=env)
+        return result.exit_code, result.stdout, result.stderr
+
+
+def _guarded(arguments: tuple[str, ...]) -> Any:
+    """The whole command line, with what turns mistakes into lines."""
+    wrapper = typer.Typer(add_completion=False)
+
+    @wrapper.command()
+    def invoke() -> None:
+        raise typer.Exit(run(lambda: app(list(arguments))))
+
+    return wrapper
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    directory = tmp_path_factory.mktemp("cli")
+    with serving(Issuer()) as issuer:
+        configure(directory, issuer.url)
+        with Service(directory) as service:
+            yield Terminal(service, issuer, directory)
+
+
+def profile(principal: str, **changes: Any) -> str:
+    identities = [{"provider": "idp", "subject": f"of-{principal}"}]
+    return json.dumps({"principal": principal, "identities": identities, **changes})
+
+
+def test_profiles_through_their_life(terminal: Terminal, tmp_path: Path) -> None:
+    status, out, err = terminal("profiles", "put", "-", stdin=profile("life", claims={"tenant": "t"}))
+    assert (status, json.loads(out)["claims"]) == (0, {"tenant": "t"}), err
+    changed = profile("life", roles=["clerk"])
+    changed = changed.replace('"of-life"}', '"of-life"}, {"provider": "idp", "subject": "second-life"}')
+    (tmp_path / "p.json").write_text(changed)
+    status, out, err = terminal("profiles", "put", str(tmp_path / "p.json"))
+    assert status == 0, err
+    stored = json.loads(out)
+    assert stored["roles"] == ["clerk"]
+    assert len(stored["identities"]) == 2
+    status, out, _ = terminal("profiles", "get", "life")
+    assert (status, json.loads(out)["principal"]) == (0, "life")
+    status, out, _ = terminal("profiles", "list")
+    assert status == 0
+    assert "life" in out
+    assert "idp/of-life" in out
+    status, out, _ = terminal("profiles", "list", "-o", "json")
+    assert "life" in [item["principal"] for item in json.loads(out)]
+    status, out, _ = terminal("profiles", "link", "life", "google", "7")
+    assert len(json.loads(out)["identities"]) == 3
+    status, out, _ = terminal("profiles", "unlink", "life", "google", "7")
+    assert len(json.loads(out)["identities"]) == 2
+    status, out, _ = terminal("profiles", "revoke-tokens", "life")
+    assert "is accepted for life" in out
+    assert terminal("profiles", "delete", "life")[:2] == (0, "deleted life\n")
+    status, _, err = terminal("profiles", "get", "life")
+    assert (status, "NOT_FOUND" in err) == (5, True)
+    status, _, err = terminal("profiles", "put", "-", stdin=profile("life"))
+    assert status == 1
+    assert "replace_deleted" in err
+    assert terminal("profiles", "put", "-", "--replace-deleted", stdin=profile("life"))[0] == 0
+
+
+def test_imports(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "many.jsonl"
+    file.write_text("\n".join([profile("im1"), "", profile("im2"), profile("im1")]) + "\n")
+    status, out, err = terminal("profiles", "import", str(file))
+    assert (status, out) == (0, "created 2, replaced 1, refused 0\n"), err
+    status, out, _ = terminal("profiles", "import", "-", stdin=profile("no name"))
+    assert status == 1
+    assert "INVALID_REQUEST" in out
+    status, out, _ = terminal("profiles", "import", "-", "-o", "json", stdin=profile("im3"))
+    assert json.loads(out) == {"created_count": "1"}
+    for text, expected in (("{", "is not JSON"), ('{"colour": 1}', "colour")):
+        status, _, err = terminal("profiles", "import", "-", stdin=text)
+        assert (status, expected in err, "Traceback" in err) == (2, True, False)
+    assert terminal("profiles", "import", str(tmp_path / "none"))[0] == 1
+
+
+def test_keys(terminal: Terminal) -> None:
+    status, out, err = terminal("keys", "list")
+    assert status == 0, err
+    assert "active" in out
+    assert "prepared" in out
+    keys = json.loads(terminal("keys", "list", "-o", "json")[1])
+    prepared = next(key for key in keys if key["state"] == "STATE_PREPARED")
+    assert json.loads(terminal("keys", "get", prepared["key_id"])[1])["public_jwk"]["crv"] == "P-256"
+    assert prepared["key_id"] in terminal("keys", "prepare")[1]
+    status, _, err = terminal("keys", "activate", prepared["key_id"])
+    assert status == 1
+    assert "has not been published for long enough" in err
+    status, out, err = terminal("keys", "activate", prepared["key_id"], "--force")
+    assert (status, "active" in out) == (0, True)
+    assert "may not know the key" in err
+    assert terminal("keys", "prepare")[0] == 0
+    status, _, err = terminal("keys", "revoke", prepared["key_id"], "--reason", "drill")
+    assert (status, "--yes" in err) == (2, True)
+    status, out, err = terminal("keys", "revoke", prepared["key_id"], "--reason", "drill", "--yes")
+    assert status == 0
+    assert "revoked" in out
+    assert "may accept the revoked key's tokens" in err
+    status, out, _ = terminal("keys", "rotate", "--force", "-o", "json")
+    assert json.loads(out)["active_key"]["state"] == "STATE_ACTIVE"
+
+
+def test_providers(terminal: Terminal) -> None:
+    assert "idp" in terminal("providers", "list")[1]
+    assert json.loads(terminal("providers", "list", "-o", "json")[1])[0]["key_ids"] == ["k1"]
+    assert json.loads(terminal("providers", "get", "idp")[1])["issuer"] == terminal.issuer.url
+    assert terminal("providers", "refresh", "idp")[0] == 0
+    assert terminal("providers", "get", "none")[0] == 5
+
+
+def test_a_token_from_exchange_to_verification(terminal: Terminal, tmp_path: Path) -> None:
+    subject_token = terminal.issuer.token(time.time(), sub="cli")
+    arguments = ("token", "exchange", "--audience", "https://orders.example", "--lifetime", "60")
+    status, out, err = terminal(*arguments, stdin=subject_token, who="web")
+    assert status == 0, err
+    answer = json.loads(out)
+    file = tmp_path / "token"
+    file.write_text(subject_token)
+    status, raw, _ = terminal(*arguments, "--token-file", str(file), "--raw", who="web")
+    assert raw.count(".") == 2
+    status, out, err = terminal("token", "inspect", stdin=raw)
+    assert (status, "NOT VERIFIED" in err) == (0, True)
+    assert answer["subject"] in out
+    assert "exp: 20" in out
+    assert json.loads(terminal("token", "inspect", "-o", "json", stdin=raw)[1])["verified"] is False
+    url = f"http://{terminal.service.listen['http']}/.well-known/jwks.json"
+    verify = ("token", "verify", "--jwks-url", url, "--issuer", "http://127.0.0.1:9", "--audience")
+    status, out, err = terminal(*verify, "https://orders.example", stdin=raw)
+    assert (status, json.loads(out)["sub"]) == (0, answer["subject"]), err
+    status, _, err = terminal(*verify, "https://other.example", stdin=raw)
+    assert (status, "refused" in err) == (1, True)
+    other_issuer = f"http://{terminal.service.listen['http']}"
+    status, _, err = terminal("token", "verify", "--issuer", other_issuer, "--audience", "x", stdin=raw)
+    assert (status, "another issuer" in err) == (1, True)
+    status, _, err = terminal("token", "verify", "--issuer", "http://127.0.0.1:9", "--audience", "x", stdin=raw)
+    assert (status, "can't be fetched" in err) == (3, True)
+
+
+def test_refusals_have_exit_codes_and_reasons(terminal: Terminal) -> None:
+    exchange = ("token", "exchange", "--audience", "https://orders.example")
+    status, _, err = terminal(*exchange, stdin="not.a.token", who="web")
+    assert (status, "MALFORMED" in err) == (4, True)
+    status, _, err = terminal(*exchange, "--scope", "a b", stdin="x", who="web")
+    assert (status, "scopes[0]: expected a scope-token" in err) == (2, True)
+    status, _, err = terminal(*exchange, stdin=" ", who="web")
+    assert (status, "holds no token" in err) == (2, True)
+    status, _, err = terminal(*exchange, "--token-file", "/none", who="web")
+    assert (status, "can't be read" in err) == (2, True)
+    status, _, err = terminal("token", "inspect", stdin="x")
+    assert (status, "no JWT" in err) == (2, True)
+    status, _, err = terminal("keys", "list", TOKENMINT_CLIENT_ID="nobody")
+    assert (status, "CALLER_UNAUTHENTICATED" in err) == (4, True)
+    status, _, err = terminal("keys", "list", TOKENMINT_TARGET="127.0.0.1:1")
+    assert (status, "is it running" in err) == (3, True)
+    status, _, err = terminal("keys", "list", TOKENMINT_TARGET="192.0.2.1:1")
+    assert (status, "would cross the network unencrypted" in err) == (2, True)
+    status, _, err = terminal("keys", "list", TOKENMINT_SECRET_FILE="/none")
+    assert (status, "/none: can't be read" in err) == (2, True)
+    status, _, err = terminal("keys", "list", TOKENMINT_CLIENT_ID="", TOKENMINT_SECRET_FILE="")
+    assert (status, "operators have to say who they are" in err) == (2, True)
+    status, _, err = terminal("profiles", "put", "-", stdin="{")
+    assert (status, "is not JSON" in err) == (2, True)
+    assert terminal("none")[0] == 2
+
+
+def test_credentials_by_file_and_environment(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "credentials.json"
+    file.write_text(json.dumps({"id": "root", "secret": OPERATOR.reveal()}))
+    none = {"TOKENMINT_CLIENT_ID": "", "TOKENMINT_SECRET_FILE": ""}
+    assert terminal("keys", "list", "--credentials", str(file), **none)[0] == 0
+    environ = {"TOKENMINT_CLIENT_ID": "root", "TOKENMINT_SECRET_FILE": "", "TOKENMINT_CLIENT_SECRET": OPERATOR.reveal()}
+    assert terminal("keys", "list", **environ)[0] == 0
+    file.write_text("{}")
+    status, _, err = terminal("keys", "list", "--credentials", str(file), **none)
+    assert (status, "expected JSON" in err) == (2, True)
+
+
+def test_a_new_secret_is_shown_with_the_line_for_the_configuration(terminal: Terminal) -> None:
+    made = json.loads(terminal("clients", "new-secret", "-o", "json")[1])
+    assert made["secret"].startswith("tms_")
+    assert made["hash"] == f"sha256:{Secret(made['secret']).fingerprint()}"
+    assert 'secrets = ["sha256:' in terminal("clients", "new-secret")[1]
+
+
+def test_config_check(terminal: Terminal, tmp_path: Path) -> None:
+    config = str(terminal.directory / "tokenmint.toml")
+    assert "no problems" in terminal("config", "check", "--config", config)[1]
+    assert json.loads(terminal("config", "check", "--config", config, "-o", "json")[1])["clients"] == ["web"]
+    (tmp_path / "bad.toml").write_text("a = 1\nb = 2\n")
+    status, _, err = terminal("config", "check", "--config", str(tmp_path / "bad.toml"))
+    assert (status, err.count("there is no such key")) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("serve",), ("init",), ("demo",), ("config", "check"), ("keys",), ("keys", "rotate"), ("profiles", "put"),
+     ("providers", "list"), ("clients", "new-secret"), ("token", "exchange"), ("token", "verify")],
+)  # fmt: skip
+def test_help_teaches(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*arguments, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+
+
+def test_what_nobody_signed_is_shown_as_such(terminal: Terminal) -> None:
+    forged = f"{segment({'alg': 'none'})}.{segment({'sub': 'x'})}."
+    assert "NOT VERIFIED" in terminal("token", "inspect", stdin=forged)[2]

@@ -1,0 +1,146 @@
+"""The store on Sentinel and Cluster, with real servers of the packaged engine."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from tests.tls import certificate
+
+from tokenmint.errors import StoreUnavailable
+from tokenmint.storage.embedded import find_engine
+from tokenmint.storage.redis import Store, StoreOptions
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def engine(directory: Path, *arguments: str, port: int, program: str = "") -> Iterator[redis.Redis]:
+    """Run a server of the engine until the end of the block."""
+    directory.mkdir(exist_ok=True)
+    command = [
+        program or find_engine().path,
+        *arguments,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(directory),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    client = redis.Redis(port=port, socket_timeout=2)
+    pause = threading.Event()
+    try:
+        for _ in range(500):
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                pause.wait(0.02)
+        yield client
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(timeout=20)
+
+
+async def use(store: Store) -> None:
+    assert await store.swap("a", None, b"1", channel="news", notice="n")
+    assert not await store.swap("a", None, b"2")
+    assert await store.get("a") == b"1"
+    assert await store.add("b", b"1", ttl=60) is None
+    for number in range(20):
+        await store.swap(f"profile:{number}", None, b"x")
+    found: set[str] = set()
+    cursor = ""
+    while True:
+        cursor, keys = await store.scan("profile:*", cursor, 7)
+        found |= set(keys)
+        if not cursor:
+            break
+    assert len(found) == 20
+    assert await store.time() > 1_700_000_000
+    notices = store.listen("news")
+    assert (await anext(notices)).payload is None
+    await store.swap("a", b"1", b"2", channel="news", notice="two")
+    assert (await anext(notices)).payload == b"two"
+
+
+LOG = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+
+
+async def test_cluster(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(3)]
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(
+                engine(
+                    tmp_path / str(port),
+                    "--cluster-enabled",
+                    "yes",
+                    *LOG,
+                    "--cluster-port",
+                    str(free_port()),
+                    port=port,
+                )
+            )
+            for port in ports
+        ]
+        bounds = [(0, 5460), (5461, 10922), (10923, 16383)]
+        for node, (low, high) in zip(nodes, bounds, strict=True):
+            node.execute_command("CLUSTER ADDSLOTSRANGE", low, high)
+        for index, node in enumerate(nodes[1:], start=2):
+            node.execute_command("CLUSTER SET-CONFIG-EPOCH", index)
+        buses = [node.config_get("cluster-port")["cluster-port"] for node in nodes]
+        for port, bus in zip(ports[1:], buses[1:], strict=True):
+            nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", port, bus)
+        pause = threading.Event()
+        for _ in range(1000):
+            infos = [node.execute_command("CLUSTER INFO") for node in nodes]
+            if all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" for info in infos):
+                break
+            pause.wait(0.02)
+        store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:")
+        await use(store)
+        await store.close()
+
+
+async def test_sentinel(tmp_path: Path) -> None:
+    primary, sentinel = free_port(), free_port()
+    with engine(tmp_path / "primary", *LOG, port=primary):
+        config = tmp_path / "sentinel.conf"
+        config.write_text(f"sentinel monitor primary 127.0.0.1 {primary} 1\n")
+        with engine(tmp_path / "sentinel", str(config), "--sentinel", port=sentinel):
+            store = await Store.open(f"redis+sentinel://127.0.0.1:{sentinel}/primary", prefix="t:")
+            await use(store)
+            await store.close()
+
+
+async def test_tls(tmp_path: Path) -> None:
+    server = shutil.which("redis-server")
+    if server is None:
+        if os.environ.get("TOKENMINT_REQUIRE_LANES"):
+            pytest.fail("redis-server is not installed")
+        pytest.skip("redis-server is not installed; the packaged engine is built without TLS")
+    cert, key = certificate(tmp_path)
+    port = free_port()
+    arguments = ["--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
+    arguments += ["--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no", *LOG]
+    with engine(tmp_path / "tls", *arguments, port=free_port(), program=server):
+        store = await Store.open(f"rediss://localhost:{port}", prefix="t:", options=StoreOptions(ca_file=cert))
+        await use(store)
+        await store.close()
+        with pytest.raises(StoreUnavailable):  # a certificate of nobody known
+            await Store.open(f"rediss://localhost:{port}", prefix="t:")

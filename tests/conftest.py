@@ -9,8 +9,10 @@ import pytest
 from tests.fakes import FakeClock, FakeEntropy
 
 from tokenmint.storage.embedded import EmbeddedServer
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Store, StoreOptions
 
+PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
+"""A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
 
 
@@ -33,7 +35,7 @@ def redis_prefix() -> str:
 @pytest.fixture
 async def store(redis_url: str, redis_prefix: str) -> AsyncIterator[Store]:
     """An open store that holds nothing yet."""
-    opened = await Store.open(redis_url, prefix=redis_prefix)
+    opened = await Store.open(redis_url, prefix=redis_prefix, options=PATIENT)
     yield opened
     await opened.close()
 

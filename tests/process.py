@@ -46,7 +46,7 @@ roles = ["viewer", "operator", "security"]
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a process under test: ours, without settings that a developer may have."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMINT_")}
-    return kept | changes
+    return {**kept, "TOKENMINT_REDIS__READ_TIMEOUT": "10s", "TOKENMINT_REDIS__WRITE_TIMEOUT": "20s", **changes}
 
 
 def run(*arguments: str, directory: Path, stdin: str = "", **changes: str) -> "subprocess.CompletedProcess[str]":

@@ -42,6 +42,8 @@ data_dir = "{directory}"
 
 [redis]
 prefix = "{prefix}"
+read_timeout = "10s"
+write_timeout = "20s"
 
 [listen]
 grpc = "127.0.0.1:0"

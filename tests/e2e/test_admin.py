@@ -271,7 +271,7 @@ async def test_watchers_are_capped_per_peer(rig: Rig) -> None:
 
 async def test_methods_that_are_not_in_the_table_and_paths_without_a_slash(rig: Rig) -> None:
     for path in ("/tokenmint.v1.KeySetService/Other", "tokenmint.v1.KeySetService/GetKeySet", "/x"):
-        call = rig.data.unary_unary(path)
+        call: Any = rig.data.unary_unary(path)
         told = await refusal(call(b"", timeout=10))
         assert told.code is grpc.StatusCode.UNIMPLEMENTED
 

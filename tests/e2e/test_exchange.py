@@ -345,19 +345,20 @@ async def test_standard_health_and_the_streamed_key_set(rig: Rig) -> None:
 
     from tokenmint.v1.key_set_service_pb2 import GetKeySetRequest, WatchKeySetRequest
 
-    health = health_pb2_grpc.HealthStub(rig.data)
+    health: Any = health_pb2_grpc.HealthStub(rig.data)
     status = (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status
     assert status == health_pb2.HealthCheckResponse.SERVING
     once = await rig.key_set.GetKeySet(GetKeySetRequest(), timeout=10)
     watch = rig.key_set.WatchKeySet(WatchKeySetRequest(), timeout=10)
-    first = await watch.read()
+    updates = aiter(watch)
+    first = await anext(updates)
     assert first.etag == once.etag
     from tokenmint.v1.key_admin_service_pb2 import RotateSigningKeyRequest
 
     rotated = await rig.keys.RotateSigningKey(
         RotateSigningKeyRequest(algorithm="ES256", force=True), **rig.auth("root")
     )
-    second = await watch.read()
+    second = await anext(updates)
     assert rotated.prepared_key.key_id in second.jwks_json
     assert second.etag != first.etag
     watch.cancel()

@@ -24,8 +24,8 @@ def jwks(*names: str) -> bytes:
 class FakeFetch:
     """Answers as told, and counts."""
 
-    def __init__(self, body: bytes = b"", status: int = 200, **headers: str) -> None:
-        self.answer: FetchResult | Exception = FetchResult(status, headers, body)
+    def __init__(self, body: bytes = b"", status: int = 200) -> None:
+        self.answer: FetchResult | Exception = FetchResult(status, {}, body)
         self.answers: dict[str, FetchResult | Exception] = {}
         self.asked: list[tuple[str, str | None]] = []
         self.gate: asyncio.Event | None = None
@@ -39,8 +39,8 @@ class FakeFetch:
             raise answer
         return answer
 
-    def serve(self, body: bytes, status: int = 200, **headers: str) -> None:
-        self.answer = FetchResult(status, headers, body)
+    def serve(self, body: bytes, status: int = 200) -> None:
+        self.answer = FetchResult(status, {}, body)
 
 
 def sets(fetch: FakeFetch, clock: FakeClock, source: KeySource = SOURCE) -> KeySets:
@@ -140,7 +140,8 @@ async def test_a_key_that_the_provider_took_back_is_gone_with_the_next_fetch(clo
 
 
 async def test_sets_are_refreshed_before_they_expire_off_the_request_path(clock: FakeClock) -> None:
-    fetch = FakeFetch(jwks("a"), **{"cache-control": "max-age=1000", "etag": '"1"'})
+    fetch = FakeFetch()
+    fetch.answer = FetchResult(200, {"cache-control": "max-age=1000", "etag": '"1"'}, jwks("a"))
     keys = sets(fetch, clock)
     runner = asyncio.ensure_future(keys.run())
     await settle()
@@ -148,7 +149,7 @@ async def test_sets_are_refreshed_before_they_expire_off_the_request_path(clock:
     clock.advance(899)
     await settle()
     assert len(fetch.asked) == 1
-    fetch.serve(b"", status=304, **{"cache-control": "max-age=1000"})
+    fetch.answer = FetchResult(304, {"cache-control": "max-age=1000"}, b"")
     clock.advance(2)
     await settle()
     assert fetch.asked[-1] == (URL, '"1"')

@@ -74,7 +74,8 @@ def resigned(header: Mapping[str, object], claims: object | None = None, key: An
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
 
-    signature = (key or IDP.key).sign(signing_input.encode(), padding.PKCS1v15(), hashes.SHA256())
+    signer: Any = key or IDP.key
+    signature = signer.sign(signing_input.encode(), padding.PKCS1v15(), hashes.SHA256())
     return f"{signing_input}.{b64(signature)}"
 
 
@@ -100,12 +101,13 @@ async def test_an_algorithm_has_to_fit_the_key() -> None:
 
 async def test_embedded_keys_are_never_used() -> None:
     attacker = rsa_key(1)
-    for name, value in {
+    embedded: dict[str, dict[str, object]] = {
         "CVE-2018-0114 jwk": {"jwk": jwk(attacker)},
         "jku": {"jku": "https://evil.example/jwks.json"},
         "x5u": {"x5u": "https://evil.example/cert"},
         "x5c": {"x5c": ["AAAA"]},
-    }.items():
+    }
+    for name, value in embedded.items():
         with pytest.raises(BadSignature):
             await prove(resigned({"alg": "RS256", "kid": "k1", **value}, key=attacker)), name
 
@@ -332,12 +334,21 @@ def shipped(name: str, jwks: Callable[[], bytes] = IDP.jwks, **table: Any) -> Pr
     return provider_from_table("p", {"use": name, "jwks": jwks().decode(), **table}, own_issuer="https://me.example")
 
 
-ENTRA = {"tenants": [TENANT], "audiences": ["app"]}
-V2 = {"iss": f"https://login.microsoftonline.com/{TENANT}/v2.0", "tid": TENANT, "ver": "2.0", "oid": OID}
-V1 = {"iss": f"https://sts.windows.net/{TENANT}/", "tid": TENANT, "ver": "1.0", "oid": OID}
-GITHUB = {"iss": "https://token.actions.githubusercontent.com", "sub": "repo:o/r:ref:refs/heads/main", "jti": "j"}
-FIREBASE = {"iss": "https://securetoken.google.com/proj", "aud": "proj", "auth_time": int(NOW)}
-KUBE = {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "n", "uid": OID}}}
+ENTRA: dict[str, Any] = {"tenants": [TENANT], "audiences": ["app"]}
+V2: dict[str, Any] = {
+    "iss": f"https://login.microsoftonline.com/{TENANT}/v2.0",
+    "tid": TENANT,
+    "ver": "2.0",
+    "oid": OID,
+}
+V1: dict[str, Any] = {"iss": f"https://sts.windows.net/{TENANT}/", "tid": TENANT, "ver": "1.0", "oid": OID}
+GITHUB: dict[str, Any] = {
+    "iss": "https://token.actions.githubusercontent.com",
+    "sub": "repo:o/r:ref:refs/heads/main",
+    "jti": "j",
+}
+FIREBASE: dict[str, Any] = {"iss": "https://securetoken.google.com/proj", "aud": "proj", "auth_time": int(NOW)}
+KUBE: dict[str, Any] = {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "n", "uid": OID}}}
 
 
 @pytest.mark.parametrize(
@@ -425,14 +436,15 @@ async def test_apples_booleans_and_googles_authority_over_email() -> None:
     claims = (await prove(token, apple)).claims
     assert (claims["email_verified"], claims["is_private_email"]) == (True, False)
     google = shipped("google", audiences=["app"])
-    for given, expected in [
+    cases: list[tuple[dict[str, Any], bool]] = [
         ({"email": "a@gmail.com"}, True),
         ({"email": "a@x.com", "email_verified": True, "hd": "x.com"}, True),
         ({"email": "a@x.com", "email_verified": True}, False),
         ({"email": "a@x.com", "hd": "x.com"}, False),
         ({"email": "a@x.com", "email_authoritative": True}, False),
         ({}, False),
-    ]:
+    ]
+    for given, expected in cases:
         token = IDP.token(NOW, iss="accounts.google.com", **given)
         assert (await prove(token, google)).claims["email_authoritative"] is expected, given
 

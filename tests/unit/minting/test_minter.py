@@ -39,7 +39,7 @@ def minter() -> Minter:
 async def test_a_library_that_is_not_ours_verifies_it() -> None:
     minted = await minter().mint(grant())
     claims = jwt.decode(
-        minted.token.reveal(), KEY.public_key(), algorithms=["ES256"], audience="https://api", issuer="https://me",  # type: ignore[arg-type]
+        minted.token.reveal(), KEY.public_key(), algorithms=["ES256"], audience="https://api", issuer="https://me",
         options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
     )  # fmt: skip
     assert claims == {

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.conftest import PATIENT
 
 from tokenmint.errors import ConfigurationError
 from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
@@ -14,13 +15,13 @@ from tokenmint.storage.redis import Store
 
 
 async def put(url: str, key: str, value: bytes) -> None:
-    store = await Store.open(url)
+    store = await Store.open(url, options=PATIENT)
     assert await store.swap(key, None, value)
     await store.close()
 
 
 async def get(url: str, key: str) -> bytes | None:
-    store = await Store.open(url)
+    store = await Store.open(url, options=PATIENT)
     try:
         return await store.get(key)
     finally:

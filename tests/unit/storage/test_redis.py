@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from tests.conftest import PATIENT
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
 from tokenmint.secret import Secret
@@ -43,7 +44,7 @@ async def test_adding_keeps_what_there_is_and_expires(store: Store) -> None:
 
 
 async def test_prefixes_keep_services_apart(store: Store, redis_url: str) -> None:
-    other = await Store.open(redis_url, prefix="other-of-" + store.prefix)
+    other = await Store.open(redis_url, prefix="other-of-" + store.prefix, options=PATIENT)
     await store.swap("a", None, b"1")
     assert await other.get("a") is None
     assert await other.scan("*", "", 100) == ("", [])
@@ -62,7 +63,7 @@ async def test_scanning_sees_every_key_and_takes_prefixes_literally(store: Store
         if not cursor:
             break
     assert found == {f"profile:{number}" for number in range(30)}
-    starry = await Store.open(redis_url, prefix="*")
+    starry = await Store.open(redis_url, prefix="*", options=PATIENT)
     assert (await starry.scan("profile:*", "", 1000))[1] == []
     await starry.close()
 
@@ -83,7 +84,7 @@ async def test_time_and_durability(store: Store) -> None:
 
 
 async def test_a_write_without_enough_replicas_is_not_promised(redis_url: str, redis_prefix: str) -> None:
-    options = StoreOptions(min_replicas=1, write_timeout=0.4)
+    options = StoreOptions(min_replicas=1, read_timeout=10.0, write_timeout=2.0)
     store = await Store.open(redis_url, prefix=redis_prefix, options=options)
     assert "1 replica" in store.durability
     with pytest.raises(OutcomeUnknown, match="may or may not"):
@@ -92,12 +93,12 @@ async def test_a_write_without_enough_replicas_is_not_promised(redis_url: str, r
 
 
 async def test_a_server_that_evicts_is_refused(redis_url: str, redis_prefix: str) -> None:
-    store = await Store.open(redis_url, prefix=redis_prefix)
+    store = await Store.open(redis_url, prefix=redis_prefix, options=PATIENT)
     client = store._read_client()
     await client.config_set("maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(ConfigurationError, match="maxmemory-policy is 'allkeys-lru'"):
-            await Store.open(redis_url)
+            await Store.open(redis_url, options=PATIENT)
     finally:
         await client.config_set("maxmemory-policy", "noeviction")
         await store.close()

@@ -7,15 +7,18 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from tests.conftest import PATIENT
 from tests.tls import certificate
 
 from tokenmint.errors import StoreUnavailable
 from tokenmint.storage.embedded import find_engine
-from tokenmint.storage.redis import Store, StoreOptions
+from tokenmint.storage.redis import Store
 
 
 def free_port() -> int:
@@ -26,7 +29,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def engine(directory: Path, *arguments: str, port: int, program: str = "") -> Iterator[redis.Redis]:
+def engine(directory: Path, *arguments: str, port: int, program: str = "") -> Iterator[Any]:
     """Run a server of the engine until the end of the block."""
     directory.mkdir(exist_ok=True)
     command = [
@@ -112,7 +115,7 @@ async def test_cluster(tmp_path: Path) -> None:
             if all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" for info in infos):
                 break
             pause.wait(0.02)
-        store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:")
+        store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:", options=PATIENT)
         await use(store)
         await store.close()
 
@@ -123,7 +126,7 @@ async def test_sentinel(tmp_path: Path) -> None:
         config = tmp_path / "sentinel.conf"
         config.write_text(f"sentinel monitor primary 127.0.0.1 {primary} 1\n")
         with engine(tmp_path / "sentinel", str(config), "--sentinel", port=sentinel):
-            store = await Store.open(f"redis+sentinel://127.0.0.1:{sentinel}/primary", prefix="t:")
+            store = await Store.open(f"redis+sentinel://127.0.0.1:{sentinel}/primary", prefix="t:", options=PATIENT)
             await use(store)
             await store.close()
 
@@ -139,8 +142,8 @@ async def test_tls(tmp_path: Path) -> None:
     arguments = ["--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
     arguments += ["--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no", *LOG]
     with engine(tmp_path / "tls", *arguments, port=free_port(), program=server):
-        store = await Store.open(f"rediss://localhost:{port}", prefix="t:", options=StoreOptions(ca_file=cert))
+        store = await Store.open(f"rediss://localhost:{port}", prefix="t:", options=replace(PATIENT, ca_file=cert))
         await use(store)
         await store.close()
         with pytest.raises(StoreUnavailable):  # a certificate of nobody known
-            await Store.open(f"rediss://localhost:{port}", prefix="t:")
+            await Store.open(f"rediss://localhost:{port}", prefix="t:", options=PATIENT)

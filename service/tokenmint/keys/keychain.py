@@ -5,6 +5,7 @@ What was not confirmed by the store within R is not signed with, since the key m
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -173,8 +174,9 @@ class Keychain:
     async def _listen(self) -> None:
         while True:
             try:
-                async for _ in self._store.changes():
-                    await self._refresh()
+                async with aclosing(self._store.changes()) as changes:
+                    async for _ in changes:
+                        await self._refresh()
             except TokenmintError as error:
                 log.warning("the notices of key changes broke off", error=error.detail or error.message)
             await self._clock.sleep(RETRY)

@@ -1,7 +1,7 @@
 """The key ring in the store: one value, changed by compare-and-swap."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ class RingStore:
         """Store ``ring`` where ``expected`` still is, and tell the other replicas. Returns whether it was."""
         return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation))
 
-    def changes(self) -> AsyncIterator[Notice]:
+    def changes(self) -> AsyncGenerator[Notice, None]:
         """Yield whenever the ring may have changed, beginning once the subscription stands."""
         return self._store.listen(KEY)
 

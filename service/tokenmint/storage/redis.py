@@ -7,7 +7,7 @@ say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -241,34 +241,38 @@ class Store:
 
     # --- listening -----------------------------------------------------------------------------------------------
 
-    async def listen(self, channel: str) -> AsyncIterator[Notice]:
-        """Yield what is published on ``channel`` (without prefix), for ever, reconnecting where the connection breaks.
+    async def listen(self, channel: str) -> AsyncGenerator[Notice, None]:
+        """Yield what is published on ``channel`` (without prefix). Close the generator when done (``aclosing``).
 
-        Begins with an empty notice once subscribed, and repeats it after every reconnection.
-        Raises ``StoreUnavailable`` where the connection breaks; call again.
+        Begins with an empty notice once subscribed. Raises ``StoreUnavailable`` where the connection breaks.
         """
-        client = await self._listening_client()
-        async with client.pubsub() as subscription:
-            with _translated(self.url, writes=False):
-                await subscription.subscribe(self.prefix + channel)
-                while True:
-                    message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
-                    if message is None:
-                        await subscription.ping()  # notices a dead connection that would stay silent for ever
-                    elif message["type"] == "subscribe":
-                        yield Notice(None)
-                    elif message["type"] == "message":
-                        yield Notice(message["data"])
+        client, own_pool = await self._listening_client()
+        try:
+            async with client.pubsub() as subscription:
+                with _translated(self.url, writes=False):
+                    await subscription.subscribe(self.prefix + channel)
+                    while True:
+                        message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                        if message is None:
+                            await subscription.ping()  # notices a dead connection that would stay silent for ever
+                        elif message["type"] == "subscribe":
+                            yield Notice(None)
+                        elif message["type"] == "message":
+                            yield Notice(message["data"])
+        finally:
+            if own_pool is not None:
+                await own_pool.disconnect()
 
-    async def _listening_client(self) -> driver.Redis:
-        if self._cluster is not None:
-            with _translated(self.url, writes=False):
-                await self._cluster.initialize()
-                node = self._cluster.get_random_node()
-            host_url = urls.StoreUrl("server", self.url.tls, ((str(node.host), int(node.port)),))
-            pool: driver.ConnectionPool = _server_pool(host_url, self.options)
-            return driver.Redis.from_pool(pool)
-        return driver.Redis(connection_pool=self._pool)
+    async def _listening_client(self) -> tuple[driver.Redis, driver.ConnectionPool | None]:
+        """Return a client, and its pool where that is the caller's to close."""
+        if self._cluster is None:
+            return driver.Redis(connection_pool=self._pool), None
+        with _translated(self.url, writes=False):
+            await self._cluster.initialize()
+            node = self._cluster.get_random_node()
+        host_url = urls.StoreUrl("server", self.url.tls, ((str(node.host), int(node.port)),))
+        pool: driver.ConnectionPool = _server_pool(host_url, self.options)
+        return driver.Redis(connection_pool=pool), pool
 
     # --- life ----------------------------------------------------------------------------------------------------
 

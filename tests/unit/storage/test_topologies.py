@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,10 @@ async def use(store: Store) -> None:
             break
     assert len(found) == 20
     assert await store.time() > 1_700_000_000
-    notices = store.listen("news")
-    assert (await anext(notices)).payload is None
-    await store.swap("a", b"1", b"2", channel="news", notice="two")
-    assert (await anext(notices)).payload == b"two"
+    async with aclosing(store.listen("news")) as notices:
+        assert (await anext(notices)).payload is None
+        await store.swap("a", b"1", b"2", channel="news", notice="two")
+        assert (await anext(notices)).payload == b"two"
 
 
 LOG = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")

@@ -1,0 +1,130 @@
+"""Every command and every piece of configuration and Python in the README is executed."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.issuer import Issuer, serving
+from tests.process import Service, environment
+
+from tokenmint.config import load
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PORTS = {f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "ADMIN", "HTTP", "OPS")}
+
+
+def blocks(kind: str) -> list[str]:
+    return [text for language, text in BLOCK.findall(README) if language == kind]
+
+
+def commands() -> list[str]:
+    lines = [line.partition("    #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    targets = [line for line in commands() if line.startswith("make ")]
+    assert targets == ["make demo", "make test"]
+    for line in targets:
+        assert subprocess.run([*shlex.split(line), "-n"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def fresh(issuer: Issuer) -> str:
+    """A token from after the second of the README's `revoke-tokens`."""
+    return issuer.token(time.time() + 5)
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running:
+        yield running
+
+
+def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer) -> None:
+    """In the README's order, in one directory, with the provider replaced by one that is at hand."""
+    shell = environment(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    service: Service | None = None
+    ran = []
+    try:
+        for line in commands():
+            if line.startswith("make "):
+                continue
+            if line == "tokenmint serve":
+                service = Service(tmp_path, **PORTS)
+                issuer_url = f"http://{service.listen['http']}"
+                shell |= {"ISSUER": issuer_url, "TOKENMINT_CLIENT_ID": "admin", "TOKENMINT_SECRET_FILE": "admin"}
+                continue
+            if service is not None:
+                caller, listener = ("web", "grpc") if "token exchange" in line else ("admin", "admin")
+                shell |= {"TOKENMINT_TARGET": service.listen[listener]}
+                shell |= {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": caller}
+            if "token exchange" in line:
+                (tmp_path / "id-token.txt").write_text(fresh(issuer))
+            outcome = subprocess.run(
+                ["bash", "-c", line], cwd=tmp_path, env=shell, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert outcome.returncode == 0, f"{line}\n{outcome.stdout}\n{outcome.stderr}"
+            ran.append(line)
+            if line == "tokenmint init":
+                for name, secret in re.findall(
+                    r"(?:client|operator)\s+(\w+)\s+secret, shown once: (\S+)", outcome.stdout
+                ):
+                    (tmp_path / name).write_text(secret)
+                _use(tmp_path / "tokenmint.toml", issuer)
+        assert service is not None
+        _python_blocks_work(tmp_path, service, issuer)
+    finally:
+        if service is not None:
+            service.stop()
+    assert len(ran) > 15
+    assert "1842" not in (tmp_path / "token.txt").read_text()
+
+
+def _use(config: Path, issuer: Issuer) -> None:
+    text = config.read_text()
+    google = 'use = "google"\naudiences = ["CHANGE-ME.apps.googleusercontent.com"]'
+    assert google in text
+    config.write_text(text.replace(google, f'issuer = "{issuer.url}"\naudiences = ["app"]\nallow_private = true'))
+
+
+def _python_blocks_work(directory: Path, service: Service, issuer: Issuer) -> None:
+    exchange, verify = blocks("python")
+    names: dict[str, object] = {
+        "target": service.listen["grpc"],
+        "id_token": fresh(issuer),
+        "secret": (directory / "web").read_text(),
+        "issuer": f"http://{service.listen['http']}",
+    }
+    exec(exchange, names)  # noqa: S102  # that it runs is what is tested
+    names["token"] = names["answer"].token  # type: ignore[attr-defined]
+    exec(verify, names)  # noqa: S102  # as above
+    assert names["claims"]["sub"] == "ada"  # type: ignore[index]
+
+
+def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
+    text = "\n".join(blocks("toml"))
+    assert len(tomllib.loads(text)["providers"]) == 3
+    config = tmp_path / "tokenmint.toml"
+    config.write_text(text)
+    settings = load(config, {})
+    assert settings.audiences["https://orders.example.com"].clients == {"web"}
+
+
+def test_every_shipped_provider_is_named() -> None:
+    from tokenmint.assertion.catalogue import catalogue
+
+    assert all(f"`{name}`" in README for name in catalogue())
+
+
+def test_every_link_leads_somewhere() -> None:
+    for text in [README, *((ROOT / "docs" / name).read_text() for name in ("architecture.md", "keys.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (ROOT / target).exists() or (ROOT / "docs" / target).exists(), target

@@ -30,6 +30,13 @@ demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
 test: $(READY) ## Run the tests in parallel, with coverage
 	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q tests
 
+test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (needs Node)
+	@if command -v npm >/dev/null; then \
+		npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/interop.txt; \
+	fi
+	@$(BIN)/python -m pytest -q -rs tests/interop
+
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,10 +76,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime dev interop; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test check check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-interop check check-protos check-generated generate generate-python release-protos format lock clean

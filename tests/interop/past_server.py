@@ -1,0 +1,46 @@
+"""The service as its worker runs it, with a clock that is two hours slow: what it mints has expired already."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from tokenmint import bootstrap
+from tokenmint.app import App
+from tokenmint.clock import SystemClock
+from tokenmint.config import load
+from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.supervisor import Job, reserve_all
+from tokenmint.telemetry import configure_logging
+
+BEHIND = 7200.0  # seconds
+
+
+class SlowClock(SystemClock):
+    """The machine's time of two hours ago."""
+
+    def now(self) -> float:
+        return time.time() - BEHIND
+
+
+async def serve(config: Path) -> None:
+    settings = load(config, os.environ)
+    configure_logging("warning", "json")
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    bootstrap.prepare(settings, os.urandom)
+    store = EmbeddedServer(settings.data_dir)
+    job = Job(str(config), store.start(), reserve_all(settings.listen.addresses()))
+    app = App(settings, job, clock=SlowClock(), entropy=os.urandom)
+    try:
+        await app.start()
+        print(json.dumps({"event": "ready", "listen": app.listen}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)  # until the test that started it closes its end
+        await app.stop()
+    finally:
+        store.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))

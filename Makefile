@@ -50,6 +50,17 @@ build/protos.binpb: $(PROTOS) | $(READY)
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) --include_imports --include_source_info \
 		--descriptor_set_out=$@ $(PROTOS)
 
+check-deploy: $(READY) ## Dockerfile, compose file, and the package as it is installed
+	@test -x build/deploy/bin/python || $(PYTHON) -m venv build/deploy
+	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	build/deploy/bin/hadolint Dockerfile
+	build/deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@rm -rf build/wheels build/installed && $(PYTHON) -m venv build/installed
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels .
+	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/wheels/*.whl
+	@cd build/installed && bin/tokenmint demo | tail -1
+
 check-protos: build/protos.binpb ## Lint the protos and compare them with the last release's
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf lint build/protos.binpb --path tokenmint
@@ -76,10 +87,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev interop; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime dev interop deploy; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-interop check check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

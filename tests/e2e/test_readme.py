@@ -128,3 +128,19 @@ def test_every_link_leads_somewhere() -> None:
     for text in [README, *((ROOT / "docs" / name).read_text() for name in ("architecture.md", "keys.md"))]:
         for target in re.findall(r"\]\(([^)#]+)\)", text):
             assert (ROOT / target).exists() or (ROOT / "docs" / target).exists(), target
+
+
+def test_the_deployment_that_is_shown(tmp_path: Path) -> None:
+    """deploy/README.md's commands make what the example asks for, and only placeholders are left to fill in."""
+    shell = environment(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    (tmp_path / "deploy").mkdir()
+    example = (ROOT / "deploy" / "tokenmint.example.toml").read_text()
+    (tmp_path / "deploy" / "tokenmint.example.toml").write_text(example)
+    for line in BLOCK.findall((ROOT / "deploy" / "README.md").read_text())[0][1].splitlines():
+        outcome = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=shell, capture_output=True, check=False)
+        assert outcome.returncode == 0, line
+    config = tmp_path / "deploy" / "tokenmint.toml"
+    config.write_text(config.read_text().replace("/run/secrets/", f"{tmp_path}/deploy/secrets/"))
+    settings = load(config, {})
+    assert settings.redis_options.password is not None
+    assert settings.key_encryption_key is not None

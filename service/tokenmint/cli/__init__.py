@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
@@ -18,17 +18,19 @@ EPILOG: Final = (
 
 
 COMMANDS: Final = {
-    "init": "init:command",
-    "serve": "serve:command",
-    "demo": "demo:command",
-    "config": "config:app",
-    "keys": "keys:app",
-    "profiles": "profiles:app",
-    "providers": "providers:app",
-    "clients": "clients:app",
-    "token": "token:app",
+    "init": ("init:command", "Write a first configuration, and secrets for a first client and operator."),
+    "serve": ("serve:command", "Run the service."),
+    "demo": ("demo:command", "Show the main job for real: a provider's ID token in, our token out."),
+    "config": ("config:app", "Check a configuration."),
+    "keys": ("keys:app", "Look at the signing keys and move them through their life."),
+    "profiles": ("profiles:app", "Keep the profiles that minted tokens are enriched from."),
+    "providers": ("providers:app", "Look at the providers whose tokens are accepted, and at their keys."),
+    "clients": ("clients:app", "Secrets for callers."),
+    "token": ("token:app", "Exchange a token, look into one, verify one."),
 }
-"""Module and attribute of each command."""
+"""Module and attribute of each command, and what `tokenmint --help` says of it: listing imports none of them."""
+
+_LISTING: Final = "tokenmint.cli.listing"
 
 
 class Commands(TyperGroup):
@@ -38,11 +40,18 @@ class Commands(TyperGroup):
         """Return the names in the order in which a newcomer needs them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  # as above
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, for which the commands need not be imported."""
+        ctx.meta[_LISTING] = True
+        super().format_help(ctx, formatter)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command, or None where there is none of this name."""
-        place = COMMANDS.get(cmd_name)
-        if place is None:
+        if cmd_name not in COMMANDS:
             return None
+        place, summary = COMMANDS[cmd_name]
+        if ctx.meta.get(_LISTING):
+            return TyperCommand(cmd_name, help=summary)
         module, _, attribute = place.partition(":")
         found: Any = getattr(importlib.import_module(f"tokenmint.cli.{module}"), attribute)
         if not isinstance(found, typer.Typer):

@@ -7,7 +7,7 @@ import typer
 from tokenmint.bootstrap import new_secret as make_secret
 from tokenmint.cli.output import Output, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Secrets for callers.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Secrets for callers.")
 
 
 @app.callback()

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from tokenmint.cli.output import Output, print_json, print_table
+from tokenmint.errors import ConfigurationError
 
-app = typer.Typer(no_args_is_help=True, help="Look at a configuration.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at a configuration.")
 
 
 @app.callback()
@@ -28,12 +29,20 @@ def check(
     from tokenmint.config import load, locate
 
     path = locate(config, os.environ)
-    settings = load(path, os.environ, development=dev)
+    try:
+        settings = load(path, os.environ, development=dev)
+    except ConfigurationError as error:
+        if output == "json":
+            print_json({"file": str(path) if path else None, "problems": list(error.problems)})
+            raise typer.Exit(2) from None
+        raise
     if output == "json":
         names = {kind: sorted(getattr(settings, kind)) for kind in ("providers", "audiences", "clients", "operators")}
-        print_json({"file": str(path) if path else None, **names})
+        print_json({"file": str(path) if path else None, "problems": [], **names})
         return
     print(f"{path or 'no file: the defaults'}: no problems")
+    for kind in ("providers", "clients", "operators"):
+        print(f"{kind + ':':<11}{', '.join(sorted(getattr(settings, kind))) or 'none'}")
     rows = [
         (name, audience.algorithm, f"{audience.lifetime} s", ", ".join(sorted(audience.clients)),
          ", ".join(sorted(audience.providers)))

@@ -5,7 +5,9 @@ import inspect
 import ipaddress
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,14 @@ import typer
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from tokenmint.errors import ConfigurationError, TokenmintError
+from tokenmint.cli.output import plain
+from tokenmint.errors import ConfigurationError
 from tokenmint.secret import Secret
 
 ADMIN_TARGET: Final = "127.0.0.1:7444"
 DATA_TARGET: Final = "127.0.0.1:7443"
 GENERATED_OPERATOR: Final = Path(".tokenmint/operator.json")
+_TARGET: Final = re.compile(r"(unix|unix-abstract):\S+|(dns:(//[^/\s]*/)?)?(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):\d{1,5}")
 _EXIT: Final = {
     grpc.StatusCode.UNAVAILABLE: 3,
     grpc.StatusCode.DEADLINE_EXCEEDED: 3,
@@ -47,22 +51,15 @@ Credentials = Annotated[
     ),
 ]
 CaFile = Annotated[Path | None, typer.Option(envvar="TOKENMINT_CA_FILE", help="Use TLS, trusting this PEM file.")]
+CertFile = Annotated[
+    Path | None, typer.Option(envvar="TOKENMINT_CERT_FILE", help="Your own certificate (PEM), for mutual TLS.")
+]
+KeyFile = Annotated[Path | None, typer.Option(envvar="TOKENMINT_KEY_FILE", help="The private key of --cert-file.")]
 Tls = Annotated[bool, typer.Option("--tls", help="Use TLS, trusting the public authorities.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Send the secret unencrypted beyond loopback.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Send secrets and tokens unencrypted beyond loopback.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
 
 Stub = TypeVar("Stub")
-
-
-class CallFailed(TokenmintError):
-    """The service refused, or was not reached. ``status`` is the exit status."""
-
-    reason = "CALL_FAILED"
-    summary = "the call failed"
-
-    def __init__(self, message: str, status: int) -> None:
-        self.status = status
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,8 @@ class Connection:
     identifier: str | None
     secret: Secret | None
     ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
     tls: bool
     insecure: bool
     timeout: float
@@ -99,15 +98,41 @@ class Connection:
         return {"metadata": metadata, "timeout": self.timeout}
 
     def _channel(self) -> grpc.Channel:
-        if self.tls or self.ca_file is not None:
-            roots = self.ca_file.read_bytes() if self.ca_file is not None else None
-            return grpc.secure_channel(self.target, grpc.ssl_channel_credentials(roots))
-        if self.secret and not self.insecure and not _on_loopback(self.target):
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told by `describe`, once
+        loopback = _on_loopback(self.target)
+        # A proxy would be sent what is meant for this machine, and can't reach it anyway.
+        options = (("grpc.enable_http_proxy", 0),) if loopback else ()
+        if self.tls or self.ca_file is not None or self.cert_file is not None or self.key_file is not None:
+            return grpc.secure_channel(self.target, self._tls_credentials(), options)
+        if not self.insecure and not loopback:
             raise ConfigurationError(
-                f"{self.target}: the secret would cross the network unencrypted: use --tls or --ca-file, "
+                f"{self.target}: secrets and tokens would cross the network unencrypted: use --tls or --ca-file, "
                 "or --insecure if something else encrypts"
             )
-        return grpc.insecure_channel(self.target)
+        return grpc.insecure_channel(self.target, options)
+
+    def _tls_credentials(self) -> grpc.ChannelCredentials:
+        if (self.cert_file is None) is not (self.key_file is None):
+            raise ConfigurationError("--cert-file and --key-file belong together: name both")
+        files = [path for path in (self.ca_file, self.cert_file, self.key_file) if path is not None]
+        content = {path: _read(path).encode() for path in files}
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gRPC does not say which file is wrong
+        try:
+            if self.ca_file is not None:
+                context.load_verify_locations(self.ca_file)
+        except ssl.SSLError:
+            raise ConfigurationError(f"{self.ca_file}: holds no certificates in PEM form") from None
+        try:
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
+        except (ssl.SSLError, ValueError):
+            raise ConfigurationError(
+                f"{self.cert_file}, {self.key_file}: are not a certificate and its unencrypted private key in PEM form"
+            ) from None
+        roots, key, chain = (
+            content.get(path) if path else None for path in (self.ca_file, self.key_file, self.cert_file)
+        )
+        return grpc.ssl_channel_credentials(roots, key, chain)
 
 
 def connect(
@@ -116,32 +141,66 @@ def connect(
     secret_file: Path | None,
     credentials: Path | None,
     ca_file: Path | None,
+    cert_file: Path | None,
+    key_file: Path | None,
     *,
     tls: bool,
     insecure: bool,
     timeout: float,
     operator: bool,
+    typed: Callable[[str], bool],
 ) -> Connection:
-    """Return the connection that the options describe. Raises ``ConfigurationError``."""
-    identifier, secret = client_id, None
+    """Return the connection that the options describe; ``typed`` tells whether one is from the command line.
+
+    Raises:
+        ConfigurationError: they contradict one another, or name what can't be read or can't be meant.
+    """
+    if typed("credentials") and typed("secret_file"):
+        raise ConfigurationError("--credentials and --secret-file both name a secret: give one of them")
+    if typed("credentials"):
+        secret_file, environment = None, ""
+    else:
+        environment = os.environ.get("TOKENMINT_CLIENT_SECRET", "")
+    identifier, secret = client_id or None, None
     if secret_file is not None:
         secret = Secret(_read(secret_file).strip())
-    elif os.environ.get("TOKENMINT_CLIENT_SECRET"):
-        secret = Secret(os.environ["TOKENMINT_CLIENT_SECRET"])
+    elif environment:
+        secret = Secret(environment)
     if credentials is None and operator and secret is None and GENERATED_OPERATOR.exists():
         credentials = GENERATED_OPERATOR
     if credentials is not None and secret is None:
-        try:
-            document = json.loads(_read(credentials))
-            identifier, secret = identifier or str(document["id"]), Secret(str(document["secret"]))
-        except (ValueError, KeyError, TypeError):
-            raise ConfigurationError(f'{credentials}: expected JSON like {{"id": …, "secret": …}}') from None
+        found, secret = _credentials(credentials)
+        if not typed("client_id"):  # an id of the environment belongs to another secret
+            identifier = found
     if operator and (identifier is None or secret is None):
         raise ConfigurationError(
             "operators have to say who they are: --credentials FILE, or --client-id and --secret-file"
         )
+    if (identifier is None) is not (secret is None):
+        missing = "an id: --client-id" if identifier is None else "a secret: --secret-file"
+        raise ConfigurationError(
+            f"clients have an id and a secret, and this one lacks {missing}, or --credentials FILE"
+        )
+    for name, value in (("id", identifier), ("secret", secret.reveal() if secret else None)):
+        if value is not None and not (value.isascii() and value.isprintable() and value):
+            raise ConfigurationError(f"the {name} can't be sent: expected printable ASCII characters on one line")
     place = target or (ADMIN_TARGET if operator else DATA_TARGET)
-    return Connection(place, identifier, secret, ca_file, tls, insecure, timeout)
+    if not _TARGET.fullmatch(place):
+        raise ConfigurationError(
+            f"{plain(place)}: expected host:port, e.g. {ADMIN_TARGET if operator else DATA_TARGET}"
+        )
+    return Connection(place, identifier, secret, ca_file, cert_file, key_file, tls, insecure, timeout)
+
+
+def pages(call: Callable[..., Any], request: Any, field: str, arguments: Mapping[str, Any]) -> list[Any]:
+    """Return what a method that lists by pages has in ``field``, of all pages."""
+    found: list[Any] = []
+    while True:
+        answer = call(request, **arguments)
+        found += getattr(answer, field)
+        if not answer.next_page_token:
+            return found
+        request.page_token = answer.next_page_token
 
 
 def _options(
@@ -150,6 +209,8 @@ def _options(
     secret_file: SecretFile = None,
     credentials: Credentials = None,
     ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     tls: Tls = False,
     insecure: Insecure = False,
     timeout: Timeout = 10.0,
@@ -172,16 +233,33 @@ def _connected(function: Callable[..., None], *, operator: bool) -> Callable[...
     own = inspect.signature(function).parameters
 
     @functools.wraps(function)
-    def command(**arguments: Any) -> None:
-        options = {name: arguments.pop(name) for name in shared}
-        function(service=connect(**options, operator=operator), **arguments)
+    def command(context: typer.Context, **arguments: Any) -> None:
+        def typed(name: str) -> bool:
+            source = context.get_parameter_source(name)
+            return source is not None and source.name == "COMMANDLINE"
 
-    parameters = [own[name] for name in own if name != "service"] + list(shared.values())
+        options = {name: arguments.pop(name) for name in shared}
+        function(service=connect(**options, operator=operator, typed=typed), **arguments)
+
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, *(own[name] for name in own if name != "service"), *shared.values()]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads the options from
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     )
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _no_password() -> str:
+    return ""
+
+
+def _credentials(path: Path) -> tuple[str, Secret]:
+    try:
+        document = json.loads(_read(path))
+        return str(document["id"]), Secret(str(document["secret"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigurationError(f'{path}: expected JSON like {{"id": …, "secret": …}}') from None
 
 
 def _read(path: Path) -> str:
@@ -193,7 +271,7 @@ def _read(path: Path) -> str:
 
 
 def _on_loopback(target: str) -> bool:
-    if target.startswith("unix:"):
+    if target.startswith(("unix:", "unix-abstract:")):
         return True
     host = target.rpartition(":")[0].strip("[]")
     try:
@@ -204,24 +282,28 @@ def _on_loopback(target: str) -> bool:
 
 def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
     """Return what to tell about a failed call, and the exit status."""
-    code, details = error.code(), error.details() or ""
-    lines = []
+    code, details = error.code(), plain(error.details() or "")
+    lines: list[str] = []
     status = rpc_status.from_call(cast(grpc.Call, error))
     reason = ""
     for detail in status.details if status is not None else ():
         info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             reason = info.reason
+            lines += [f"  {plain(name)}: {plain(value)}" for name, value in sorted(info.metadata.items())]
         elif detail.Unpack(bad):
-            lines = [f"  {item.field}: {item.description}" for item in bad.field_violations]
+            lines += [f"  {plain(item.field)}: {plain(item.description)}" for item in bad.field_violations]
         elif detail.Unpack(retry):
-            lines = [f"  try again in {retry.retry_delay.ToMilliseconds() / 1000:g} s"]
+            lines.append(f"  try again in {retry.retry_delay.ToMilliseconds() / 1000:g} s")
     if status is None and code is grpc.StatusCode.UNAVAILABLE:
         head = f"{target}: the service can't be reached: is it running, and is this the right listener?"
+        lines.append(f"  {details.rpartition('last error: ')[2]}")
     elif status is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         head = f"{target}: no answer in time; --timeout allows more"
+    elif status is None and code is grpc.StatusCode.UNIMPLEMENTED:
+        head = f"{target}: this listener does not serve the method: operators' is another than exchanges' (--target)"
     elif code is grpc.StatusCode.INVALID_ARGUMENT and lines:
         head = "the request is not valid"
     else:
-        head = f"{details} ({reason or code.name})"
+        head = f"{details} ({plain(reason) or code.name})"
     return "\n".join([head, *lines]), _EXIT.get(code, 1)

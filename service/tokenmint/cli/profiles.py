@@ -1,26 +1,37 @@
 """`tokenmint profiles`."""
 
+import contextlib
 import json
 import sys
+import tempfile
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import IO, Annotated, Final
 
+import grpc
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict, ParseError
 
-from tokenmint.cli.connection import Connection, as_operator
-from tokenmint.cli.output import Output, as_dict, print_json, print_table, when
+from tokenmint.cli.connection import Connection, as_operator, pages
+from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
 from tokenmint.errors import ConfigurationError
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 
 IMPORT_TIMEOUT: Final = 600.0  # seconds
+SHOWN_PROBLEMS: Final = 20  # of a file to import
+SPOOL: Final = 16 << 20  # bytes of a file to import that are kept in memory
+PROGRESS: Final = 1000  # profiles between two lines of progress
 
-app = typer.Typer(no_args_is_help=True, help="Keep the profiles that minted tokens are enriched from.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Keep the profiles that minted tokens are enriched from."
+)
 
+ProfileFile = Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")]
+ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Let a deleted principal come back.")]
 Provider = Annotated[str, typer.Argument(help="The configured name of the provider, e.g. google.")]
 Subject = Annotated[str, typer.Argument(help="The provider's name for the principal, e.g. its sub.")]
 
@@ -31,48 +42,74 @@ def _row(profile: profile_pb2.Profile) -> tuple[str, ...]:
     return profile.principal, state, ", ".join(profile.roles), identities, when(profile, "update_time")
 
 
-def _parse(document: dict[str, Any], where: str) -> profile_pb2.Profile:
+def _parse(text: bytes, where: str) -> profile_pb2.Profile:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ConfigurationError(f"{where}: is not JSON") from None
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{where}: expected one profile, a JSON object with its principal")
     try:
         return ParseDict(document, profile_pb2.Profile())
-    except ParseError as error:
+    except (ParseError, TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def _documents(file: Path) -> Iterator[str]:
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
     if str(file) == "-":
-        yield from sys.stdin
+        yield sys.stdin.buffer
         return
-    with file.open() as lines:
-        yield from lines
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"{file}: can't be read ({error.strerror})") from None
+    with stream:
+        yield stream
+
+
+def _read(file: Path) -> profile_pb2.Profile:
+    with _opened(file) as stream:
+        try:
+            text = stream.read()
+        except OSError as error:  # a directory
+            raise ConfigurationError(f"{file}: can't be read ({error.strerror})") from None
+    return _parse(text, str(file))
 
 
 @app.command("get")
 @as_operator
-def get_profile(service: Connection, principal: str) -> None:
+def get_profile(service: Connection, principal: str, output: Output = "json") -> None:
     """Show a profile as JSON, in the form that `put` reads."""
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.GetProfile(pb.GetProfileRequest(principal=principal), **service.call)
-    print_json(as_dict(answer.profile))
+    print_message(answer.profile, output)
+
+
+@app.command("create")
+@as_operator
+def create_profile(
+    service: Connection, file: ProfileFile, replace_deleted: ReplaceDeleted = False, output: Output = "json"
+) -> None:
+    """Create a profile. Fails where there is one: `put` replaces it."""
+    request = pb.CreateProfileRequest(profile=_read(file), replace_deleted=replace_deleted)
+    with service.stub(ProfileAdminServiceStub) as stub:
+        answer = stub.CreateProfile(request, **service.call)
+    print_message(answer.profile, output)
 
 
 @app.command("put")
 @as_operator
 def put_profile(
-    service: Connection,
-    file: Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")],
-    replace_deleted: Annotated[bool, typer.Option(help="Let a deleted principal come back.")] = False,
+    service: Connection, file: ProfileFile, replace_deleted: ReplaceDeleted = False, output: Output = "json"
 ) -> None:
     """Create a profile, or replace the claims, roles and state of the one there is.
 
+    Identities that the one there is lacks are linked; none is unlinked. An etag in the file is compared.
+
     Example: {"principal": "ada", "identities": [{"provider": "google", "subject": "1842"}], "roles": ["clerk"]}
     """
-    try:
-        document = json.loads("".join(_documents(file)))
-    except ValueError:
-        raise ConfigurationError(f"{file}: is not JSON") from None
-    profile = _parse(document, str(file))
-    import grpc
-
+    profile = _read(file)
     with service.stub(ProfileAdminServiceStub) as stub:
         try:
             request = pb.CreateProfileRequest(profile=profile, replace_deleted=replace_deleted)
@@ -89,31 +126,28 @@ def put_profile(
                 if (item.provider, item.subject) not in known:
                     link = pb.LinkIdentityRequest(principal=profile.principal, identity=item)
                     stored = stub.LinkIdentity(link, **service.call).profile
-    print_json(as_dict(stored))
+    print_message(stored, output)
 
 
 @app.command("delete")
 @as_operator
-def delete_profile(service: Connection, principal: str) -> None:
+def delete_profile(service: Connection, principal: str, output: Output = "text") -> None:
     """Delete a profile. Its principal and identities stay refused."""
     with service.stub(ProfileAdminServiceStub) as stub:
         stub.DeleteProfile(pb.DeleteProfileRequest(principal=principal), **service.call)
-    print(f"deleted {principal}")
+    if output == "json":
+        print_json({"principal": principal, "deleted": True})
+    else:
+        print(f"deleted {principal}")
 
 
 @app.command("list")
 @as_operator
 def list_profiles(service: Connection, output: Output = "text") -> None:
     """List the profiles."""
-    found: dict[str, profile_pb2.Profile] = {}
-    token = ""
     with service.stub(ProfileAdminServiceStub) as stub:
-        while True:
-            answer = stub.ListProfiles(pb.ListProfilesRequest(page_size=500, page_token=token), **service.call)
-            found |= {profile.principal: profile for profile in answer.profiles}
-            token = answer.next_page_token
-            if not token:
-                break
+        listed = pages(stub.ListProfiles, pb.ListProfilesRequest(page_size=500), "profiles", service.call)
+    found = {profile.principal: profile for profile in listed}  # one may be listed twice
     profiles = [found[principal] for principal in sorted(found)]
     if output == "json":
         print_json([as_dict(profile) for profile in profiles])
@@ -123,30 +157,37 @@ def list_profiles(service: Connection, output: Output = "text") -> None:
 
 @app.command("link")
 @as_operator
-def link_identity(service: Connection, principal: str, provider: Provider, subject: Subject) -> None:
+def link_identity(
+    service: Connection, principal: str, provider: Provider, subject: Subject, output: Output = "json"
+) -> None:
     """Make an identity resolve to a principal."""
     identity = profile_pb2.Identity(provider=provider, subject=subject)
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.LinkIdentity(pb.LinkIdentityRequest(principal=principal, identity=identity), **service.call)
-    print_json(as_dict(answer.profile))
+    print_message(answer.profile, output)
 
 
 @app.command("unlink")
 @as_operator
-def unlink_identity(service: Connection, principal: str, provider: Provider, subject: Subject) -> None:
+def unlink_identity(
+    service: Connection, principal: str, provider: Provider, subject: Subject, output: Output = "json"
+) -> None:
     """Refuse an identity from now on."""
     identity = profile_pb2.Identity(provider=provider, subject=subject)
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.UnlinkIdentity(pb.UnlinkIdentityRequest(principal=principal, identity=identity), **service.call)
-    print_json(as_dict(answer.profile))
+    print_message(answer.profile, output)
 
 
 @app.command("revoke-tokens")
 @as_operator
-def revoke_tokens(service: Connection, principal: str) -> None:
+def revoke_tokens(service: Connection, principal: str, output: Output = "text") -> None:
     """Refuse every token of a principal that was issued up to now."""
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.RevokePrincipalTokens(pb.RevokePrincipalTokensRequest(principal=principal), **service.call)
+    if output == "json":
+        print_json({"principal": principal, **as_dict(answer)})
+        return
     print(f"nothing issued in or before {when(answer, 'tokens_valid_after_time')} is accepted for {principal}")
 
 
@@ -157,32 +198,65 @@ def import_profiles(
     file: Annotated[Path, typer.Argument(help="One JSON profile on each line; - for standard input.")],
     output: Output = "text",
 ) -> None:
-    """Create or replace many profiles. Running it again is safe."""
-    sent = 0
+    """Create or replace many profiles. Running it again is safe. Exit status 1 where the service refused any.
 
-    def requests() -> Iterator[pb.ImportProfilesRequest]:
-        nonlocal sent
-        for number, line in enumerate(_documents(file), start=1):
-            if not line.strip():
-                continue
-            try:
-                document = json.loads(line)
-            except ValueError:
-                raise ConfigurationError(f"{file}:{number}: is not JSON") from None
-            yield pb.ImportProfilesRequest(profile=_parse(document, f"{file}:{number}"))
-            sent += 1
-            if sent % 1000 == 0:
-                typer.echo(f"{sent} profiles sent", err=True)
+    The whole input is read before the first profile is sent: one broken line, and nothing is imported.
 
-    prepared = list(requests())  # a broken line must not stop an import half-way
-    with service.stub(ProfileAdminServiceStub) as stub:
-        answer = stub.ImportProfiles(iter(prepared), **service.call | {"timeout": max(IMPORT_TIMEOUT, service.timeout)})
+    Example: tokenmint profiles import people.jsonl
+    """
+    with tempfile.SpooledTemporaryFile(SPOOL) as spool:
+        places = _check_lines(file, spool)
+
+        def requests() -> Iterator[pb.ImportProfilesRequest]:
+            spool.seek(0)
+            for index, line in enumerate(spool):
+                if index and index % PROGRESS == 0:
+                    typer.echo(f"{index} of {len(places)} profiles sent", err=True)
+                yield pb.ImportProfilesRequest(profile=_parse(line, f"{file}:{places[index]}"))
+
+        with service.stub(ProfileAdminServiceStub) as stub:
+            arguments = service.call | {"timeout": max(IMPORT_TIMEOUT, service.timeout)}
+            answer = stub.ImportProfiles(requests(), **arguments)
     if output == "json":
         print_json(as_dict(answer))
     else:
         print(f"created {answer.created_count}, replaced {answer.updated_count}, refused {answer.failed_count}")
-        rows = [(str(item.index), item.principal, item.reason, item.message) for item in answer.failures]
+        rows = [
+            (
+                str(places[item.index]) if 0 <= item.index < len(places) else "-",
+                item.principal,
+                item.reason,
+                item.message,
+            )
+            for item in answer.failures
+        ]
         if rows:
-            print_table(("position", "principal", "reason", "what was wrong"), rows, "")
+            print_table(("line", "principal", "reason", "what was wrong"), rows, "")
+        if answer.failed_count > len(rows):
+            print(f"and {answer.failed_count - len(rows)} more")
     if answer.failed_count:
         raise typer.Exit(1)
+
+
+def _check_lines(file: Path, spool: IO[bytes]) -> "array[int]":
+    """Copy the lines that are not empty to ``spool``; return their numbers. Raises ``ConfigurationError``."""
+    places = array("Q")
+    problems: list[str] = []
+    more = 0
+    with _opened(file) as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    _parse(line, f"{file}:{number}")
+                except ConfigurationError as error:
+                    more += len(problems) >= SHOWN_PROBLEMS
+                    problems += error.problems if len(problems) < SHOWN_PROBLEMS else ()
+                places.append(number)
+                spool.write(line.strip() + b"\n")
+        except OSError as error:
+            raise ConfigurationError(f"{file}: can't be read ({error.strerror})") from None
+    if problems:
+        raise ConfigurationError([*problems, *([f"and {more} more"] if more else []), "nothing was imported"])
+    return places

@@ -2,12 +2,16 @@
 
 import typer
 
-from tokenmint.cli.connection import Connection, as_operator
-from tokenmint.cli.output import Output, as_dict, print_json, print_table, when
+from tokenmint.cli.connection import Connection, as_operator, pages
+from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
 from tokenmint.v1 import provider_admin_service_pb2 as pb
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
 
-app = typer.Typer(no_args_is_help=True, help="Look at the providers whose tokens are accepted, and at their keys.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Look at the providers whose tokens are accepted, and at their keys.",
+)
 
 
 @app.command("list")
@@ -15,30 +19,30 @@ app = typer.Typer(no_args_is_help=True, help="Look at the providers whose tokens
 def list_providers(service: Connection, output: Output = "text") -> None:
     """List the providers and how fresh their keys are."""
     with service.stub(ProviderAdminServiceStub) as stub:
-        answer = stub.ListProviders(pb.ListProvidersRequest(page_size=1000), **service.call)
+        providers = pages(stub.ListProviders, pb.ListProvidersRequest(page_size=1000), "providers", service.call)
     if output == "json":
-        print_json(as_dict(answer).get("providers", []))
+        print_json([as_dict(provider) for provider in providers])
         return
     rows = [
         (item.name, item.issuer, str(len(item.key_ids)), when(item, "fetch_time"), item.last_error or "-")
-        for item in answer.providers
+        for item in providers
     ]
     print_table(("provider", "issuer", "keys", "fetched", "last error"), rows, "no providers")
 
 
 @app.command("get")
 @as_operator
-def get_provider(service: Connection, provider: str) -> None:
+def get_provider(service: Connection, provider: str, output: Output = "json") -> None:
     """Show one provider as JSON."""
     with service.stub(ProviderAdminServiceStub) as stub:
         answer = stub.GetProvider(pb.GetProviderRequest(provider=provider), **service.call)
-    print_json(as_dict(answer.provider))
+    print_message(answer.provider, output)
 
 
 @app.command("refresh")
 @as_operator
-def refresh_provider(service: Connection, provider: str) -> None:
-    """Fetch a provider's keys now."""
+def refresh_provider(service: Connection, provider: str, output: Output = "json") -> None:
+    """Fetch a provider's keys now, on the replica that answers."""
     with service.stub(ProviderAdminServiceStub) as stub:
         answer = stub.RefreshProviderKeys(pb.RefreshProviderKeysRequest(provider=provider), **service.call)
-    print_json(as_dict(answer.provider))
+    print_message(answer.provider, output)

@@ -1,20 +1,29 @@
 """`tokenmint token`."""
 
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from tokenmint.cli.connection import Connection, Timeout, as_client
-from tokenmint.cli.output import Output, as_dict, print_json
+from tokenmint.cli.output import Output, as_json, at, plain, print_json, print_message
 from tokenmint.errors import ConfigurationError
 
 app = typer.Typer(
-    no_args_is_help=True, help="Exchange a token, look into one, verify one. Tokens come by file or stdin."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Exchange a token, look into one, verify one. Tokens come by file or stdin: arguments show in process lists.",
 )
+
+ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
+TIMES: Final = {
+    "iat": ("issued", "issued"),
+    "auth_time": ("signed in", "signed in"),
+    "nbf": ("valid from then on", "valid since then"),
+    "exp": ("expires", "EXPIRED"),
+}
+"""What each time claim says while it is ahead, and once it has passed."""
 
 TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds the token; - for standard input.")]
 
@@ -39,8 +48,12 @@ def exchange(
     lifetime: Annotated[int | None, typer.Option(min=1, help="Seconds that the token shall live.")] = None,
     kind: Annotated[Literal["id_token", "access_token", "jwt"], typer.Option(help="What the token is.")] = "id_token",
     raw: Annotated[bool, typer.Option("--raw", help="Print the token alone.")] = False,
+    output: Output = "json",
 ) -> None:
-    """Exchange a provider's token for ours."""
+    """Exchange a provider's token for ours.
+
+    Example: tokenmint token exchange --audience https://api.example.com --scope read --raw < id_token
+    """
     from google.protobuf.duration_pb2 import Duration
 
     from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -58,72 +71,102 @@ def exchange(
     if raw:
         print(answer.token)
     else:
-        print_json(as_dict(answer))
+        print_message(answer, output)
 
 
 @app.command()
 def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
     """Show what a token says. Nothing is verified: anybody can write such a token."""
+    import time
+
     import jwt
 
     token = _token(token_file)
     try:
         header = jwt.get_unverified_header(token)
         claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):
         raise ConfigurationError("this is no JWT: expected three parts of base64url, separated by dots") from None
     if output == "json":
         print_json({"verified": False, "header": header, "claims": claims})
         return
     typer.echo("NOT VERIFIED: `tokenmint token verify` does that", err=True)
-    print(json.dumps(header, indent=2))
-    print(json.dumps(claims, indent=2, ensure_ascii=False))
-    for name in ("iat", "nbf", "exp", "auth_time"):
-        if isinstance(claims.get(name), int | float):
-            print(f"{name}: {datetime.fromtimestamp(claims[name], UTC):%Y-%m-%d %H:%M:%S}Z")
+    print(as_json(header))
+    print(as_json(claims))
+    now = time.time()
+    for name, (ahead, passed) in TIMES.items():
+        value = claims.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            print(f"{name}: {at(value)}: {ahead if value > now else passed}")
 
 
 @app.command()
 def verify(
-    issuer: Annotated[str, typer.Option(help="Who has to have signed it: the exact iss.")],
     audience: Annotated[str, typer.Option(help="For whom it has to be: the exact aud.")],
+    issuer: Annotated[
+        str | None, typer.Option(help="Who has to have signed it: the exact iss. Optional with --jwks-url.")
+    ] = None,
     token_file: TokenFile = Path("-"),
     jwks_url: Annotated[str | None, typer.Option(help="The key set. Default: as the issuer's discovery says.")] = None,
     timeout: Timeout = 10.0,
 ) -> None:
-    """Verify a token as a service does: signature, issuer, audience, times. Exit status 1 where it does not hold."""
+    """Verify a token as a service does: signature, issuer, audience, times. Exit status 1 where it does not hold.
+
+    Example: tokenmint token verify --issuer https://tokens.example.com --audience https://api.example.com < token
+    """
     import jwt
 
+    if issuer is None and jwks_url is None:
+        raise ConfigurationError("a token is verified against its issuer: --issuer URL, --jwks-url URL, or both")
     token = _token(token_file)
     try:
-        url = jwks_url or _discovered(issuer, timeout)
-        key = jwt.PyJWKClient(url, timeout=timeout).get_signing_key_from_jwt(token)
+        key = _key(token, jwks_url or _discovered(issuer or "", timeout), timeout)
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
-            algorithms=["ES256", "RS256", "EdDSA"],
+            algorithms=ALGORITHMS,
             audience=audience,
             issuer=issuer,
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
-    except jwt.PyJWKClientConnectionError:
-        typer.echo(f"tokenmint: the key set of {issuer} can't be fetched", err=True)
+    except jwt.PyJWKClientConnectionError as error:
+        typer.echo(f"tokenmint: the key set of {plain(issuer or jwks_url or '')} can't be fetched: {error}", err=True)
         raise typer.Exit(3) from None
-    except jwt.PyJWTError as error:
-        typer.echo(f"tokenmint: refused: {error}", err=True)
+    except (jwt.PyJWTError, RecursionError) as error:
+        typer.echo(f"tokenmint: refused: {plain(str(error))}", err=True)
         raise typer.Exit(1) from None
+    if issuer is None:
+        typer.echo("the issuer was not compared: --issuer does that", err=True)
     print_json(claims)
 
 
+def _key(token: str, url: str, timeout: float) -> Any:
+    """Return the key of the set at ``url`` that the token names."""
+    import jwt
+
+    jwt.get_unverified_header(token)  # what is no token is refused before anything is fetched
+    try:
+        return jwt.PyJWKClient(url, timeout=timeout).get_signing_key_from_jwt(token)
+    except jwt.PyJWKClientConnectionError as error:
+        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: {plain(str(error.__cause__ or error))}") from None
+    except (OSError, ValueError, RecursionError):
+        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: is not a key set") from None
+
+
 def _discovered(issuer: str, timeout: float) -> str:
+    """Return where the issuer's discovery document says that its key set is."""
     import httpx2
     import jwt
 
+    url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     try:
-        document = httpx2.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration", timeout=timeout).json()
-        url = document["jwks_uri"]
-    except (httpx2.HTTPError, ValueError, KeyError, TypeError):
-        raise jwt.PyJWKClientConnectionError("no discovery document") from None
+        document = httpx2.get(url, timeout=timeout).raise_for_status().json()
+        found = str(document["jwks_uri"])
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        why = plain(str(error).partition("\n")[0] or type(error).__name__)
+        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: {why}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: is not a discovery document") from None
     if document.get("issuer") != issuer:
         raise jwt.InvalidIssuerError("the discovery document speaks for another issuer")
-    return str(url)
+    return found

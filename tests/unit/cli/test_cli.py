@@ -107,11 +107,11 @@ def test_imports(terminal: Terminal, tmp_path: Path) -> None:
     assert status == 1
     assert "INVALID_REQUEST" in out
     status, out, _ = terminal("profiles", "import", "-", "-o", "json", stdin=profile("im3"))
-    assert json.loads(out) == {"created_count": "1"}
+    assert json.loads(out) == {"created_count": "1", "updated_count": "0", "failed_count": "0", "failures": []}
     for text, expected in (("{", "is not JSON"), ('{"colour": 1}', "colour")):
         status, _, err = terminal("profiles", "import", "-", stdin=text)
         assert (status, expected in err, "Traceback" in err) == (2, True, False)
-    assert terminal("profiles", "import", str(tmp_path / "none"))[0] == 1
+    assert terminal("profiles", "import", str(tmp_path / "none"))[0] == 2
 
 
 def test_keys(terminal: Terminal) -> None:

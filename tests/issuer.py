@@ -60,6 +60,8 @@ class Issuer:
     headers: dict[str, str] = field(default_factory=lambda: {"Cache-Control": "max-age=300"})
     requests: list[str] = field(default_factory=list)
     status: int = 200
+    gate: threading.Event | None = None
+    """Where set, answers wait for it."""
 
     def jwks(self) -> bytes:
         """The key set."""
@@ -94,6 +96,8 @@ def serving(issuer: Issuer) -> Iterator[Issuer]:
 
         def do_GET(self) -> None:
             issuer.requests.append(self.path)
+            if issuer.gate is not None:
+                issuer.gate.wait(20)
             body = issuer.body(self.path)
             self.send_response(issuer.status if body is not None else 404)
             for name, value in issuer.headers.items():

@@ -11,155 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from tokenmint.addresses import Address
 from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator, Role
-from tokenmint.configtypes import Seconds, Table, TextList, TextSet, key_path, problems_of
+from tokenmint.configtables import File, LimitsTable, ListenTable, LogTable
+from tokenmint.configtypes import Table, key_path, problems_of
 from tokenmint.errors import ConfigurationError
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.grant import Policy
-from tokenmint.policy.types import Audience, Client, OnMissingProfile
+from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
 from tokenmint.storage.redis import StoreOptions
 
 ENVIRONMENT_PREFIX: Final = "TOKENMINT_"
 DEFAULT_FILE: Final = Path("tokenmint.toml")
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
-LISTENERS: Final = ("grpc", "admin", "http", "ops")
-MAX_LIFETIME: Final = 24 * 3600
 _EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-
-
-def _address(value: Any) -> Any:
-    return Address.parse(value) if isinstance(value, str) else value
-
-
-ListenAddress = Annotated[Address, BeforeValidator(_address)]
-
-
-class RedisTable(Table):
-    """`[redis]`: the store. Without a URL the service keeps a private Valkey in its data directory."""
-
-    url: str | None = None
-    username: str | None = None
-    password: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
-    read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 0.25
-    write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
-    max_connections: Annotated[int, Field(ge=4, le=10000)] = 64
-    min_replicas: Annotated[int, Field(ge=0, le=16)] = 0
-
-
-class ListenTable(Table):
-    """`[listen]`: the four listeners, and TLS for the two of gRPC."""
-
-    grpc: ListenAddress = Address("127.0.0.1", 7443)
-    admin: ListenAddress = Address("127.0.0.1", 7444)
-    http: ListenAddress = Address("127.0.0.1", 8080)
-    ops: ListenAddress = Address("127.0.0.1", 9464)
-    cert_file: str | None = None
-    key_file: str | None = None
-    client_ca_file: str | None = None
-    plaintext: bool = False
-    """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
-
-    def addresses(self) -> dict[str, Address]:
-        """Return the addresses by the name of the listener."""
-        return {name: getattr(self, name) for name in LISTENERS}
-
-
-class KeysTable(Table):
-    """`[keys]`: algorithms, sealing, and the timing rules."""
-
-    algorithms: TextList = ("ES256",)
-    encryption_key: str | None = None
-    encryption_key_file: str | None = None
-    replica_lag: Annotated[Seconds, Field(ge=1, le=300)] = 10.0
-    max_age: Annotated[Seconds, Field(ge=1, le=86400)] = 300.0
-    verifier_cache: Annotated[Seconds, Field(ge=0)] = 24 * 3600.0
-    skew: Annotated[Seconds, Field(ge=0, le=300)] = 60.0
-    publish_ahead: Seconds | None = None
-    rotation_interval: Seconds = 30 * 24 * 3600.0
-
-
-class AudienceTable(Table):
-    """`[audiences."NAME"]`: a service that tokens are minted for."""
-
-    clients: TextSet = frozenset()
-    providers: TextSet
-    scopes: TextSet = frozenset()
-    lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] = 600.0
-    max_lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
-    algorithm: str | None = None
-    token_type: Literal["at+jwt", "JWT"] = "at+jwt"  # noqa: S105  # the header's typ
-    claims: dict[str, str] = Field(default_factory=dict)
-    on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
-    single_use: bool = False
-    max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
-
-    @field_validator("on_missing_profile", mode="before")
-    @classmethod
-    def _on_missing_profile(cls, value: object) -> object:
-        if isinstance(value, str) and value in set(OnMissingProfile):
-            return OnMissingProfile(value)
-        raise ValueError('expected "deny", "without" or "create"')
-
-
-class ClientTable(Table):
-    """`[clients.ID]`: a caller."""
-
-    secrets: TextList = ()
-    scopes: dict[str, TextSet] | None = None
-
-
-class OperatorTable(Table):
-    """`[operators.ID]`: somebody who runs the service."""
-
-    secrets: TextList = ()
-    roles: TextSet = frozenset({"viewer"})
-
-
-class LimitsTable(Table):
-    """`[limits]`: what one process gives at most."""
-
-    watch_streams: Annotated[int, Field(ge=1)] = 1000
-    watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
-    watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
-    call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
-    drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
-
-
-class LogTable(Table):
-    """`[log]`: how much, and for whom."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
-
-
-class _File(Table):
-    """The whole file."""
-
-    issuer: str | None = None
-    data_dir: str = ".tokenmint"
-    reflection: bool = False
-    redis: RedisTable = RedisTable()
-    listen: ListenTable = ListenTable()
-    keys: KeysTable = KeysTable()
-    limits: LimitsTable = LimitsTable()
-    log: LogTable = LogTable()
-    providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
-    audiences: dict[str, AudienceTable] = Field(default_factory=dict)
-    clients: dict[Name, ClientTable] = Field(default_factory=dict)
-    operators: dict[Name, OperatorTable] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +76,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, development: bool = F
     problems = _literal_secrets(document)
     problems += _apply_environment(document, environ)
     try:
-        file = _File.model_validate(document)
+        file = File.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(problems + problems_of(error)) from None
     checker = _Checker(file, path.resolve().parent if path is not None else Path.cwd(), problems)
@@ -251,9 +122,9 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
             continue
         if not separator:
             if section in ("issuer", "data_dir", "reflection"):
-                document[section] = _value(_File, section, environ[variable])
+                document[section] = _value(File, section, environ[variable])
             continue
-        field = _File.model_fields.get(section)
+        field = File.model_fields.get(section)
         model = field.annotation if field is not None else None
         if not (isinstance(model, type) and issubclass(model, Table)) or key not in model.model_fields:
             problems.append(f"{variable}: there is no such setting")
@@ -276,7 +147,7 @@ def _value(model: type[Table], key: str, text: str) -> object:
 class _Checker:
     """Turns the tables into settings, collecting what is wrong on the way."""
 
-    def __init__(self, file: _File, base: Path, problems: list[str]) -> None:
+    def __init__(self, file: File, base: Path, problems: list[str]) -> None:
         self.file = file
         self.base = base
         self.problems = problems

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import grpc
 import httpx2
 import jwt
 import pytest
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer, ec_key, serving
 from tests.process import OPERATOR, Service, configure, run, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -166,6 +167,42 @@ def _children(pid: int) -> list[int]:
             if int(status.rpartition(")")[2].split()[1]) == pid and b"tokenmint.worker" in command:
                 found.append(int(entry.name))
     return found
+
+
+def test_sigterm_answers_what_was_asked_and_then_ends(tmp_path: Path, issuer: Issuer) -> None:
+    configure(tmp_path, issuer.url)
+    with Service(tmp_path) as service, grpc.insecure_channel(service.listen["grpc"]) as channel:
+        assert exchange(service, issuer).token
+        issuer.gate = threading.Event()  # the provider takes its time to answer for a kid that is new
+        other = Issuer(url=issuer.url, key=ec_key(), key_id="new", algorithm="ES256")
+        issuer.documents["/jwks.json"] = other.jwks()
+        asked = len(issuer.requests)
+        request = pb.ExchangeTokenRequest(subject_token=other.token(time.time()), audience=AUDIENCE)
+        call = TokenExchangeServiceStub(channel).ExchangeToken.future(request, **service.auth())
+        wait_until(lambda: len(issuer.requests) > asked)
+        service.process.terminate()
+        wait_until(lambda: not _accepts(service.listen["grpc"]))
+        issuer.gate.set()
+        assert call.result(timeout=20).token
+        assert service.stop() == 0
+
+
+def _accepts(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_without_its_private_store_the_service_ends_and_says_so(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with Service(tmp_path) as service:
+        for pid in processes_of(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+        assert service.process.wait(timeout=30) == 1
+        assert "the private store (process" in service.errors.read_text()
 
 
 def test_sighup_reloads_and_a_bad_file_changes_nothing(tmp_path: Path, issuer: Issuer) -> None:

@@ -1,7 +1,9 @@
 """`tokenmint serve`."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -70,8 +72,19 @@ def command(
         for file in made:
             print(f"tokenmint: made {file} (readable by you alone: keep it)")
     store = None if settings.redis_url else EmbeddedServer(settings.data_dir)
+    died = threading.Event()
+
+    def stop_without_store(pid: int) -> None:
+        died.set()
+        sys.stderr.write(
+            f"tokenmint: the private store (process {pid}) died: {settings.data_dir}/server.log says why\n"
+        )
+        os.kill(os.getpid(), signal.SIGTERM)  # whatever started the service starts it again, store included
+
     try:
         url = store.start() if store is not None else None
+        if store is not None:
+            store.on_death(stop_without_store)
         if store is not None and output == "text":
             print(f"tokenmint: keeps its data in {settings.data_dir}, with a private store (process {store.pid})")
         job = Job(str(path) if path else None, url, listen, development=dev)
@@ -79,7 +92,7 @@ def command(
     finally:
         if store is not None:
             store.stop()
-    raise typer.Exit(status)
+    raise typer.Exit(status or int(died.is_set()))
 
 
 def _serve(job: Job, workers: int, announce: Callable[[Ready], None], settings: Settings) -> int:

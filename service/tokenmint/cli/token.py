@@ -103,9 +103,7 @@ def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
 @app.command()
 def verify(
     audience: Annotated[str, typer.Option(help="For whom it has to be: the exact aud.")],
-    issuer: Annotated[
-        str | None, typer.Option(help="Who has to have signed it: the exact iss. Optional with --jwks-url.")
-    ] = None,
+    issuer: Annotated[str, typer.Option(help="Who has to have signed it: the exact iss.")],
     token_file: TokenFile = Path("-"),
     jwks_url: Annotated[str | None, typer.Option(help="The key set. Default: as the issuer's discovery says.")] = None,
     timeout: Timeout = 10.0,
@@ -116,11 +114,9 @@ def verify(
     """
     import jwt
 
-    if issuer is None and jwks_url is None:
-        raise ConfigurationError("a token is verified against its issuer: --issuer URL, --jwks-url URL, or both")
     token = _token(token_file)
     try:
-        key = _key(token, jwks_url or _discovered(issuer or "", timeout), timeout)
+        key = _key(token, jwks_url or _discovered(issuer, timeout), timeout)
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -130,13 +126,11 @@ def verify(
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
     except jwt.PyJWKClientConnectionError as error:
-        typer.echo(f"tokenmint: the key set of {plain(issuer or jwks_url or '')} can't be fetched: {error}", err=True)
+        typer.echo(f"tokenmint: the key set of {plain(jwks_url or issuer)} can't be fetched: {error}", err=True)
         raise typer.Exit(3) from None
     except (jwt.PyJWTError, RecursionError) as error:
         typer.echo(f"tokenmint: refused: {plain(str(error))}", err=True)
         raise typer.Exit(1) from None
-    if issuer is None:
-        typer.echo("the issuer was not compared: --issuer does that", err=True)
     print_json(claims)
 
 

@@ -8,12 +8,14 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -117,16 +119,34 @@ class EmbeddedServer:
         """The server's process id while it runs."""
         return self._process.pid if self._process is not None else None
 
+    def on_death(self, tell: Callable[[int], None]) -> None:
+        """Call ``tell`` with the process id, in a thread of its own, if the server ends without having been stopped.
+
+        On systems without pidfd_open(2) nothing is told, and the service answers UNAVAILABLE until it is restarted.
+        """
+        process = self._process
+        if process is None or not hasattr(os, "pidfd_open"):
+            return
+        handle = os.pidfd_open(process.pid)
+
+        def watch() -> None:
+            select.select([handle], [], [])
+            os.close(handle)
+            if self._process is process:
+                tell(process.pid)
+
+        threading.Thread(target=watch, name="private store", daemon=True).start()
+
     def stop(self) -> None:
         """Stop the server and release the directory. May be called twice."""
-        if self._process is not None:
-            self._process.terminate()
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
             try:
-                self._process.wait(STOP_LIMIT)
+                process.wait(STOP_LIMIT)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+                process.kill()
+                process.wait()
         if self._socket_directory is not None:
             shutil.rmtree(self._socket_directory, ignore_errors=True)
             self._socket_directory = None

@@ -30,6 +30,9 @@ demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
 test: $(READY) ## Run the tests in parallel, with coverage
 	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q tests
 
+test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
+	@$(BIN)/python -m pytest -q -rs -s tests/conformance
+
 test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (needs Node)
 	@if command -v npm >/dev/null; then \
 		npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error && \
@@ -93,4 +96,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -20,7 +20,7 @@ from tokenmint.secret import Secret
 MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
 MAX_DEPTH: Final = 16
 MAX_KEY_ID: Final = 128
-_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\Z")
+_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -40,20 +40,30 @@ class UnverifiedAssertion:
     """The payload's `iss`; "" where it has none."""
 
 
-def parse_compact(token: Secret) -> UnverifiedAssertion:
-    """Parse a compact JWS whose payload is a JSON object.
+@dataclass(frozen=True, slots=True)
+class CompactJws:
+    """The parts of a compact JWS, decoded; the payload may be anything. Nothing is believed."""
+
+    header: Mapping[str, JsonValue] = field(repr=False)
+    payload: bytes = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    algorithm: str
+    key_id: str | None
+
+
+def split_compact(raw: bytes) -> CompactJws:
+    """Take a compact JWS apart and check its header.
 
     Raises:
-        MalformedToken: it is not one, or says things that this service refuses to interpret (`crit`, `b64`).
+        MalformedToken: it is not one, or its header says things that this service refuses to interpret (`crit`, `b64`).
     """
-    raw = token.reveal_bytes()
     if len(raw) > MAX_TOKEN:
         raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
     if not _COMPACT.match(raw):
         raise MalformedToken(detail=_why_not_compact(raw))
     header_part, payload_part, signature_part = raw.split(b".")
     header = parse_object(decode_segment(header_part, "header"), "header")
-    claims = parse_object(decode_segment(payload_part, "payload"), "payload")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
         raise MalformedToken(detail="the header's alg is missing or not a string")
@@ -65,16 +75,30 @@ def parse_compact(token: Secret) -> UnverifiedAssertion:
         raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
     if "typ" in header and not isinstance(header["typ"], str):
         raise MalformedToken(detail="the header's typ is not a string")
-    issuer = claims.get("iss", "")
-    if not isinstance(issuer, str):
-        raise MalformedToken(detail="iss is not a string")
-    return UnverifiedAssertion(
+    return CompactJws(
         header=header,
-        claims=claims,
+        payload=decode_segment(payload_part, "payload"),
         signing_input=raw[: len(header_part) + 1 + len(payload_part)],
         signature=decode_segment(signature_part, "signature"),
         algorithm=algorithm,
         key_id=key_id,
+    )
+
+
+def parse_compact(token: Secret) -> UnverifiedAssertion:
+    """Parse a compact JWS whose payload is a JSON object. Raises ``MalformedToken``."""
+    parts = split_compact(token.reveal_bytes())
+    claims = parse_object(parts.payload, "payload")
+    issuer = claims.get("iss", "")
+    if not isinstance(issuer, str):
+        raise MalformedToken(detail="iss is not a string")
+    return UnverifiedAssertion(
+        header=parts.header,
+        claims=claims,
+        signing_input=parts.signing_input,
+        signature=parts.signature,
+        algorithm=parts.algorithm,
+        key_id=parts.key_id,
         issuer=issuer,
     )
 
@@ -87,7 +111,7 @@ def _why_not_compact(raw: bytes) -> str:
         return "this is the JSON serialisation; send the compact one"
     if dots != 2:
         return f"{dots + 1} parts where three are due"
-    return "a part is empty or has characters outside base64url (RFC 4648 section 5, no padding)"
+    return "the header is empty, or there are characters outside base64url (RFC 4648 section 5, no padding)"
 
 
 def decode_segment(segment: bytes, name: str) -> bytes:

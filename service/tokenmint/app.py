@@ -35,6 +35,7 @@ from tokenmint.minting.minter import Minter
 from tokenmint.policy.grant import Policy
 from tokenmint.profile.resolve import Profiles
 from tokenmint.profile.store import ProfileStore
+from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.rpc import access, server
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
@@ -123,6 +124,7 @@ class App:
             replay=ReplayGuard(store),
             clock=self.clock,
         )
+        self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
         await self._prefetch()
@@ -139,7 +141,7 @@ class App:
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
         )
-        exchanges = TokenExchangeService(self._exchange, self._metrics)
+        exchanges = TokenExchangeService(self._exchange, self._limiter, self._metrics)
         data = self._server(
             "grpc",
             access.DATA,
@@ -190,6 +192,7 @@ class App:
         before = self._exchange.verifier.key_sets
         verifier = self._verifier_of(settings, before)
         self._exchange.verifier, self._exchange.policy, self._callers = verifier, policy, callers
+        self._limiter.limits = _rate_limits(settings)
         self._key_sets_task.cancel()
         self._key_sets_task = self._spawn("key sets", verifier.key_sets.run())
 
@@ -285,3 +288,11 @@ class App:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._exchange.verifier.key_sets.close()
+
+
+def _rate_limits(settings: Settings) -> RateLimits:
+    each, together = settings.limits.each_client, settings.limits.all_clients
+    return RateLimits(
+        Rate(each.per_second, each.burst) if each is not None else None,
+        Rate(together.per_second, together.burst) if together is not None else None,
+    )

@@ -275,7 +275,8 @@ class _Checker:
                         self.problems.append(f"{path}: there is no such audience")
                     elif names - known.scopes:
                         self.problems.append(f"{path}: the audience has no scope {min(names - known.scopes)!r}")
-            clients[client_id] = Client(client_id, hashes, scopes)
+            rate = (table.rate.per_second, table.rate.burst) if table.rate is not None else None
+            clients[client_id] = Client(client_id, hashes, scopes, rate)
         return clients
 
     def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,6 +18,10 @@ def _address(value: Any) -> Any:
     return Address.parse(value) if isinstance(value, str) else value
 
 
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 ListenAddress = Annotated[Address, BeforeValidator(_address)]
 
 
@@ -91,11 +95,19 @@ class AudienceTable(Table):
         raise ValueError('expected "deny", "without" or "create"')
 
 
+class RateTable(Table):
+    """A rate limit: calls per second in the long run, and at once. A call for N targets counts N times."""
+
+    per_second: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1_000_000)]
+    burst: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class ClientTable(Table):
     """`[clients.ID]`: a caller."""
 
     secrets: TextList = ()
     scopes: dict[str, TextSet] | None = None
+    rate: RateTable | None = None
 
 
 class OperatorTable(Table):
@@ -113,6 +125,8 @@ class LimitsTable(Table):
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
+    each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)
+    all_clients: RateTable | None = None
 
 
 class LogTable(Table):

@@ -362,3 +362,18 @@ async def test_standard_health_and_the_streamed_key_set(rig: Rig) -> None:
     assert rotated.prepared_key.key_id in second.jwks_json
     assert second.etag != first.etag
     watch.cancel()
+
+
+async def test_who_calls_too_often_is_told_when_to_come_back(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+) -> None:
+    limits = "\n[limits]\neach_client = { per_second = 0.01, burst = 3 }\n"
+    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as service:
+        asked = request(service, issuer.token(clock.now()), RSA_AUDIENCE)
+        targets = [pb.BatchExchangeTarget(audience=RSA_AUDIENCE)] * 2
+        batch = pb.BatchExchangeTokensRequest(subject_token=asked.subject_token, targets=targets)
+        assert await service.exchange.ExchangeToken(asked, **service.auth("web"))
+        assert await service.exchange.BatchExchangeTokens(batch, **service.auth("web"))
+        told = await refusal(service.exchange.ExchangeToken(asked, **service.auth("web")))
+        assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        assert told.details == ("RetryInfo",)

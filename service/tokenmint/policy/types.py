@@ -53,6 +53,8 @@ class Client:
     """SHA-256 in hex of each secret that is valid now."""
     scopes: Mapping[str, frozenset[str]] | None = None
     """For each audience the scopes that this client may have; None: all that the audience has."""
+    rate: tuple[float, int] | None = None
+    """Calls per second and burst, where they are not those of every client."""
     anonymous: bool = False
     """Set only by `serve --dev` for callers without credentials: may have every audience."""
 

@@ -38,7 +38,17 @@ redis.call('SET', KEYS[1], ARGV[2])
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 """
-MAX_VALUE: Final = 1 << 20  # bytes; a larger value under one of our keys is not ours
+# The generic cell rate algorithm: one number, the time at which the bucket would be full again, by the server's clock.
+_TAKE: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local interval = 1 / tonumber(ARGV[1])
+local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0')) + tonumber(ARGV[3]) * interval
+local wait = full - tonumber(ARGV[2]) * interval - now
+if wait > 0.0000005 then return string.format('%.6f', wait) end
+redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
+return '0'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,20 @@ class Store:
             key, "SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000)))
         )
         return reply
+
+    async def take(self, key: str, *, rate: float, burst: int, cost: int) -> float:
+        """Take ``cost`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
+
+        Returns 0 where they were taken, or the seconds after which they could be. Not confirmed: a bucket that is lost
+        is a full one.
+
+        Raises:
+            StoreUnavailable: the bucket can't be reached.
+        """
+        with _translated(self.url, writes=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                client = self._read_client()
+                return float(await client.eval(_TAKE, 1, self.prefix + key, repr(rate), burst, cost))
 
     async def _write(self, key: str, *command: str | bytes) -> Any:
         commands: list[tuple[str | bytes, ...]] = [command]

@@ -1,0 +1,74 @@
+"""Rate limits: a bucket for each client and one for all, in the store, so that every replica counts in the same one.
+
+Where the store can't be reached each process counts for itself: a limit that fails open would invite the failure, and
+one that fails closed would make every trouble of the store a full stop.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from tokenmint.clock import Clock
+from tokenmint.errors import RateLimited, StoreUnavailable
+from tokenmint.policy.types import Client
+from tokenmint.storage.redis import Store
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many calls: ``per_second`` in the long run, ``burst`` at once."""
+
+    per_second: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """The limits of a service."""
+
+    each: Rate | None = None
+    """Of a client that has no own one."""
+    together: Rate | None = None
+    """Of all clients."""
+
+
+class RateLimiter:
+    """Counts calls.
+
+    Args:
+        store: where the buckets are.
+        limits: the limits.
+        clock: for the buckets of this process.
+    """
+
+    def __init__(self, store: Store, limits: RateLimits, clock: Clock) -> None:
+        self._store = store
+        self.limits = limits
+        self._clock = clock
+        self._local: dict[str, float] = {}
+
+    async def take(self, client: Client, cost: int = 1) -> None:
+        """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
+        each = Rate(*client.rate) if client.rate is not None else self.limits.each
+        for key, rate in ((f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)):
+            if rate is None:
+                continue
+            if cost > rate.burst:
+                raise RateLimited("the call asks for more at once than the limit ever allows", retry_after=60.0)
+            wait = await self._take(key, rate, cost)
+            if wait > 0:
+                raise RateLimited(retry_after=wait)
+
+    async def _take(self, key: str, rate: Rate, cost: int) -> float:
+        try:
+            return await self._store.take(key, rate=rate.per_second, burst=rate.burst, cost=cost)
+        except StoreUnavailable as error:
+            log.warning("rate limits count in this process alone", error=error.detail)
+        now, interval = self._clock.monotonic(), 1 / rate.per_second
+        full = max(now, self._local.get(key, now)) + cost * interval
+        wait = full - rate.burst * interval - now
+        if wait <= 0:
+            self._local[key] = full
+        return max(0.0, wait)

@@ -23,7 +23,7 @@ from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.callers import Callers
 from tokenmint.clock import Clock
-from tokenmint.config import Settings
+from tokenmint.config import Settings, provider_conditions
 from tokenmint.errors import ConfigurationError, DependencyUnavailable
 from tokenmint.exchange import TokenExchange
 from tokenmint.http import ops, wellknown
@@ -119,7 +119,7 @@ class App:
         self._exchange = TokenExchange(
             verifier=self._verifier_of(settings),
             profiles=Profiles(profiles),
-            policy=Policy(settings.audiences, self.issuer),
+            policy=Policy(settings.audiences, self.issuer, provider_conditions(settings.providers)),
             minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy),
             replay=ReplayGuard(store),
             clock=self.clock,
@@ -187,7 +187,7 @@ class App:
                 "audiences: a max_lifetime is longer than every one that the service started with: published keys "
                 "would be withdrawn before the tokens they signed expire; restart the service"
             )
-        policy = Policy(settings.audiences, self.issuer)
+        policy = Policy(settings.audiences, self.issuer, provider_conditions(settings.providers))
         callers = self._callers_of(settings)
         before = self._exchange.verifier.key_sets
         verifier = self._verifier_of(settings, before)

@@ -171,7 +171,8 @@ class _Checker:
         options = self._store_options()
         if self.problems:
             raise ConfigurationError(self.problems)
-        Policy(audiences, "https://issuer.invalid")  # reads the claim mappings, and says what is wrong with them
+        # Compiles claim mappings and conditions, and says what is wrong with them.
+        Policy(audiences, "https://issuer.invalid", provider_conditions(providers))
         return Settings(
             issuer=file.issuer,
             data_dir=(self.base / file.data_dir).resolve(),
@@ -341,6 +342,7 @@ class _Checker:
                 on_missing_profile=table.on_missing_profile,
                 single_use=table.single_use,
                 max_token_bytes=table.max_token_bytes,
+                condition=table.condition,
             )
         return audiences
 
@@ -404,6 +406,11 @@ class _Checker:
             max_connections=redis.max_connections,
             min_replicas=redis.min_replicas,
         )
+
+
+def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Return the providers' conditions, for the policy."""
+    return {name: provider.condition for name, provider in providers.items() if provider.condition is not None}
 
 
 def _is_scope(text: str) -> bool:

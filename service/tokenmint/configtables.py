@@ -85,6 +85,7 @@ class AudienceTable(Table):
     claims: dict[str, str] = Field(default_factory=dict)
     on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
     single_use: bool = False
+    condition: str | None = None
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
 
     @field_validator("on_missing_profile", mode="before")

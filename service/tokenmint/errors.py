@@ -195,6 +195,11 @@ class PrincipalDisabled(AccessDenied):
     summary = "the principal is disabled, was deleted, or lost this identity"
 
 
+class ConditionDenied(AccessDenied):
+    reason = "CONDITION_DENIED"
+    summary = "a condition of the provider or the audience does not hold"
+
+
 class ClaimsTooLarge(AccessDenied):
     reason = "CLAIMS_TOO_LARGE"
     summary = "the minted token would be larger than the audience allows: map fewer claims"

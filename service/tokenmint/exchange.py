@@ -93,7 +93,7 @@ class TokenExchange:
         lookup: ProfileLookup,
         now: float,
     ) -> MintedToken:
-        self.policy.admit_assertion(audience, assertion)
+        self.policy.admit_assertion(audience, assertion, client, request)
         profile = await self.profiles.settle(lookup, audience.on_missing_profile, now=now)
         grant = self.policy.decide(request, client, audience, assertion, profile, now=now)
         return await self.minter.mint(grant)

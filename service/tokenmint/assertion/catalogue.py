@@ -80,6 +80,7 @@ class _Common(Table):
     max_subject: Annotated[int, Field(ge=1, le=2048)] | None = None
     boolean_claims: TextSet | None = None
     single_use: bool | None = None
+    condition: str | None = None
     jwks_url: str | None = None
     x509_url: str | None = None
     key_issuer: Literal["ignore", "match"] | None = None
@@ -228,6 +229,7 @@ class _Builder:
             skew=table.skew,
             max_age=table.max_age,
             single_use=self._setting("single_use", default=False),
+            condition=self._setting("condition", None),
             key_issuer=self._setting("key_issuer", "ignore"),
         )
 

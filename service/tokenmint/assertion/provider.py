@@ -68,6 +68,8 @@ class Provider:
     max_age: float | None = None
     """Seconds after `iat` that a token is accepted, however long it lives."""
     single_use: bool = False
+    condition: str | None = None
+    """A CEL expression over the proved claims that has to be true; the policy evaluates it."""
     key_issuer: Literal["ignore", "match"] = "ignore"
     """`match`: a key with an `issuer` member signs for that issuer alone (Entra ID)."""
 

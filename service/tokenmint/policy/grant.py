@@ -8,13 +8,14 @@ from tokenmint.assertion.types import ACCESS_TOKEN, JWT, JsonValue, VerifiedAsse
 from tokenmint.configtypes import key_path
 from tokenmint.errors import (
     AudienceDenied,
+    ConditionDenied,
     ConfigurationError,
     FormatDenied,
     LifetimeDenied,
     ProviderDenied,
     ScopeDenied,
 )
-from tokenmint.policy import mapping
+from tokenmint.policy import conditions, mapping
 from tokenmint.policy.types import Audience, Client, ExchangeRequest, TokenGrant
 from tokenmint.profile.types import Profile
 from tokenmint.reserved import is_reserved
@@ -29,25 +30,46 @@ class Policy:
     Args:
         audiences: by name.
         issuer: what tokens are signed as; it can't be an audience.
+        provider_conditions: CEL conditions on tokens, by the provider's name.
 
     Raises:
-        ConfigurationError: a claim mapping is not one, or sets a reserved name; lists every problem.
+        ConfigurationError: a claim mapping or a condition is not one, or sets a reserved name; lists every problem.
     """
 
-    def __init__(self, audiences: Mapping[str, Audience], issuer: str) -> None:
+    def __init__(
+        self,
+        audiences: Mapping[str, Audience],
+        issuer: str,
+        provider_conditions: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._audiences = MappingProxyType(dict(audiences))
-        self._sources: dict[str, tuple[tuple[str, mapping.Source], ...]] = {}
+        self._sources: dict[str, tuple[tuple[str, mapping.Source | conditions.Expression], ...]] = {}
+        self._conditions: dict[str, conditions.Expression] = {}
+        self._provider_conditions: dict[str, conditions.Expression] = {}
         problems: list[str] = []
+        for name, text in provider_conditions.items():
+            try:
+                self._provider_conditions[name] = conditions.compile_condition(text)
+            except ValueError as error:
+                problems.append(f"{key_path('providers', name, 'condition')}: {error}")
         for name, audience in audiences.items():
             if name == issuer:
                 problems.append(f"{key_path('audiences', name)}: is the issuer itself")
-            sources = []
+            if audience.condition is not None:
+                try:
+                    self._conditions[name] = conditions.compile_condition(audience.condition)
+                except ValueError as error:
+                    problems.append(f"{key_path('audiences', name, 'condition')}: {error}")
+            sources: list[tuple[str, mapping.Source | conditions.Expression]] = []
             for claim, expression in audience.claims:
                 path = key_path("audiences", name, "claims", claim)
                 if is_reserved(claim):
                     problems.append(f"{path}: is a reserved claim name: choose another")
                 try:
-                    sources.append((claim, mapping.parse(expression)))
+                    if expression.startswith("="):
+                        sources.append((claim, conditions.compile_claim(expression[1:])))
+                    else:
+                        sources.append((claim, mapping.parse(expression)))
                 except ValueError as error:
                     problems.append(f"{path}: {error}")
             self._sources[name] = tuple(sources)
@@ -72,10 +94,19 @@ class Policy:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
         return audience
 
-    def admit_assertion(self, audience: Audience, assertion: VerifiedAssertion) -> None:
-        """Say whether tokens of this provider are exchanged for ``audience``. Raises ``ProviderDenied``."""
+    def admit_assertion(
+        self, audience: Audience, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest
+    ) -> None:
+        """Say whether this token of this provider is exchanged for ``audience``.
+
+        Raises:
+            ProviderDenied, ConditionDenied
+        """
         if assertion.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {assertion.provider!r}, audience {audience.name!r}")
+        condition = self._provider_conditions.get(assertion.provider)
+        if condition is not None and not conditions.holds(condition, conditions.facts(assertion, client, request)):
+            raise ConditionDenied(detail=f"providers.{assertion.provider}.condition: {condition.source}")
 
     def decide(
         self,
@@ -87,7 +118,11 @@ class Policy:
         *,
         now: float,
     ) -> TokenGrant:
-        """Return what is to be minted for a request that was admitted."""
+        """Return what is to be minted for a request that was admitted. Raises ``ConditionDenied``."""
+        known = conditions.facts(assertion, client, request, profile)
+        condition = self._conditions.get(audience.name)
+        if condition is not None and not conditions.holds(condition, known):
+            raise ConditionDenied(detail=f"the condition of {audience.name}: {condition.source}")
         issued_at = int(now)
         return TokenGrant(
             principal=profile.principal,
@@ -97,18 +132,26 @@ class Policy:
             token_type=request.requested_token_type or _TOKEN_TYPES[audience.header_type][0],
             algorithm=audience.algorithm,
             header_type=audience.header_type,
-            claims=MappingProxyType(self._claims(audience, assertion, profile, client)),
+            claims=MappingProxyType(self._claims(audience, assertion, profile, client, known)),
             issued_at=issued_at,
             expires_at=issued_at + (request.lifetime or audience.lifetime),
             max_token_bytes=audience.max_token_bytes,
         )
 
     def _claims(
-        self, audience: Audience, assertion: VerifiedAssertion, profile: Profile, client: Client
+        self,
+        audience: Audience,
+        assertion: VerifiedAssertion,
+        profile: Profile,
+        client: Client,
+        known: conditions.Facts,
     ) -> dict[str, JsonValue]:
         claims: dict[str, JsonValue] = {}
         for name, source in self._sources[audience.name]:
-            value = mapping.evaluate(source, assertion, profile, client)
+            if isinstance(source, conditions.Expression):
+                value = conditions.compute(source, known)
+            else:
+                value = mapping.evaluate(source, assertion, profile, client)
             if value is not None:
                 claims[name] = value
         return claims

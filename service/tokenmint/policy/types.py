@@ -37,11 +37,14 @@ class Audience:
     header_type: str = "at+jwt"
     """The header's `typ`: `at+jwt` (RFC 9068) or `JWT`."""
     claims: tuple[tuple[str, str], ...] = ()
-    """Claim mapping, (name in the minted token, where its value comes from), e.g. ("email", "assertion.email")."""
+    """Claim mapping, (name in the minted token, where its value comes from), e.g. ("email", "assertion.email");
+    a source that begins with `=` is a CEL expression."""
     on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
     single_use: bool = False
     """Whether a subject token may be exchanged only once for this audience, whatever its provider says."""
     max_token_bytes: int = 8192
+    condition: str | None = None
+    """A CEL expression that has to be true; see ``policy/conditions.py``."""
 
 
 @dataclass(frozen=True, slots=True)

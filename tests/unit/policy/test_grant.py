@@ -48,7 +48,7 @@ def policy(**changes: Any) -> Policy:
 def decide(request: ExchangeRequest, client: Client = CLIENT, **changes: Any) -> Any:
     rules = policy(**changes)
     audience = rules.admit(client, request)
-    rules.admit_assertion(audience, ASSERTION)
+    rules.admit_assertion(audience, ASSERTION, client, request)
     return rules.decide(request, client, audience, ASSERTION, PROFILE, now=NOW)
 
 
@@ -66,7 +66,7 @@ def test_who_and_for_whom() -> None:
         assert refused.value.message == AudienceDenied.summary  # the same, whether there is such an audience or not
     assert policy().admit(Client("anyone", anonymous=True), ask())
     with pytest.raises(ProviderDenied):
-        policy().admit_assertion(AUDIENCE, replace(ASSERTION, provider="other"))
+        policy().admit_assertion(AUDIENCE, replace(ASSERTION, provider="other"), CLIENT, ask())
 
 
 @pytest.mark.parametrize(

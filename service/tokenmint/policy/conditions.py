@@ -1,0 +1,113 @@
+"""Conditions and computed claims in CEL (Common Expression Language), written by operators, compiled at load.
+
+An expression sees `assertion` (the claims of the subject token), `provider.name`, `client.id`, `request.audience`,
+`request.scopes`, `request.lifetime` (seconds, 0 where none was asked for), and, in an audience, `profile.principal`,
+`profile.roles` and `profile.claims`. It has no functions with effects, a budget of iterations and a capped size.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from tokenmint.assertion.types import JsonValue, VerifiedAssertion
+from tokenmint.policy.types import Client, ExchangeRequest
+from tokenmint.profile.types import Profile
+
+MAX_SOURCE: Final = 4096  # characters
+MAX_OUTPUT: Final = 4096  # bytes of a computed claim, as JSON
+_VARIABLES: Final = ("assertion", "provider", "client", "request", "profile")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression."""
+
+    source: str
+    _program: Any = field(repr=False, compare=False)
+
+
+Facts = Mapping[str, object]
+
+
+def facts(
+    assertion: VerifiedAssertion, client: Client, request: ExchangeRequest, profile: Profile | None = None
+) -> Facts:
+    """Return what expressions see."""
+    known: dict[str, object] = {
+        "assertion": dict(assertion.claims),
+        "provider": {"name": assertion.provider},
+        "client": {"id": client.client_id},
+        "request": {
+            "audience": request.audience,
+            "scopes": list(request.scopes),
+            "lifetime": request.lifetime or 0,
+        },
+        "profile": {},
+    }
+    if profile is not None:
+        known["profile"] = {
+            "principal": profile.principal,
+            "roles": list(profile.roles),
+            "claims": dict(profile.claims),
+        }
+    return known
+
+
+def compile_condition(source: str) -> Expression:
+    """Compile a condition. Raises ``ValueError`` for bad syntax, an unknown name, what is no truth value."""
+    expression = _compile(source)
+    kind = expression._program.return_type().name()  # noqa: SLF001  # of this module's own type
+    if kind != "BOOL":
+        raise ValueError(f"the condition is of type {kind} and has to be BOOL: compare it, e.g. with == true")
+    return expression
+
+
+def compile_claim(source: str) -> Expression:
+    """Compile the expression of a claim. Raises ``ValueError``."""
+    return _compile(source)
+
+
+def holds(condition: Expression, known: Facts) -> bool:
+    """Tell whether a condition is true. An error, of which CEL makes a value of its own, is not."""
+    try:
+        result = condition._program.eval(data=known)  # noqa: SLF001  # of this module's own type
+        return result.type().name() == "BOOL" and result.plain_value() is True
+    except (RuntimeError, TypeError, ValueError):
+        return False
+
+
+def compute(expression: Expression, known: Facts) -> JsonValue:
+    """Return the value of a claim, or None: for an error, a null, what JSON has no form for, and too much of it."""
+    try:
+        result = expression._program.eval(data=known)  # noqa: SLF001  # of this module's own type
+        if result.type().name() == "ERROR":
+            return None
+        value: JsonValue = result.plain_value()
+        if len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode()) > MAX_OUTPUT:
+            return None
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    return value
+
+
+def _compile(source: str) -> Expression:
+    if not source.strip():
+        raise ValueError("the expression is empty")
+    if len(source) > MAX_SOURCE:
+        raise ValueError(f"the expression is longer than {MAX_SOURCE} characters")
+    try:
+        return Expression(source, _environment().compile(source))
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if "ERROR" in line]
+        text = lines[0].partition("ERROR: ")[2] if lines else "not a CEL expression"
+        raise ValueError(f"{text} (expressions see {', '.join(_VARIABLES)})") from None
+
+
+@cache
+def _environment() -> Any:
+    from cel_expr_python import cel  # C++; loaded where a condition is configured
+
+    entries = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    return cel.NewEnv(variables=dict.fromkeys(_VARIABLES, entries))

@@ -21,6 +21,7 @@ from tokenmint.assertion.fetch import HttpFetch
 from tokenmint.assertion.keyset import KeySets
 from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.verifier import Verifier
+from tokenmint.audit import AuditTrail
 from tokenmint.callers import Callers
 from tokenmint.clock import Clock
 from tokenmint.config import Settings, provider_conditions
@@ -124,6 +125,8 @@ class App:
             replay=ReplayGuard(store),
             clock=self.clock,
         )
+        self._audit = AuditTrail(store, self.clock)
+        self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
@@ -131,6 +134,7 @@ class App:
         self._key_sets_task = self._spawn("key sets", self._exchange.verifier.key_sets.run())
         await self._start_servers(profiles)
         self._watch_state()
+        self._spawn("audit", self._audit.run())
         self._spawn("readiness", self._watch_readiness())
 
     async def _start_servers(self, profiles: ProfileStore) -> None:
@@ -141,7 +145,7 @@ class App:
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
         )
-        exchanges = TokenExchangeService(self._exchange, self._limiter, self._metrics)
+        exchanges = TokenExchangeService(self._exchange, lambda: self._callers.clients, self._limiter, self._metrics)
         data = self._server(
             "grpc",
             access.DATA,
@@ -219,7 +223,9 @@ class App:
         return Verifier(settings.providers, key_sets, own_issuer=self.issuer)
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
-        guard = Guard(table, lambda: self._callers, self._metrics, deadline=self.settings.limits.call_deadline)
+        guard = Guard(
+            table, lambda: self._callers, self._metrics, self._audit, deadline=self.settings.limits.call_deadline
+        )
         return server.build(
             guard,
             Address.parse(self.job.listen[name]),

@@ -4,6 +4,7 @@ Reads like the way of one token. No transport, no store, no wall clock: what it 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.types import VerifiedAssertion
@@ -15,6 +16,16 @@ from tokenmint.minting.types import MintedToken
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client, ExchangeRequest
 from tokenmint.profile.resolve import ProfileLookup, Profiles
+
+
+@dataclass(slots=True)
+class ExchangeRecord:
+    """What is known of an exchange as it goes, for whoever records it: filled also where it ends with a refusal."""
+
+    token_sha256: str = ""
+    provider: str = ""
+    principal: str = ""
+    minted: list[MintedToken] = field(default_factory=list)
 
 
 class TokenExchange:
@@ -37,7 +48,9 @@ class TokenExchange:
         self.replay = replay
         self.clock = clock
 
-    async def exchange(self, request: ExchangeRequest, client: Client) -> MintedToken:
+    async def exchange(
+        self, request: ExchangeRequest, client: Client, record: ExchangeRecord | None = None
+    ) -> MintedToken:
         """Exchange one subject token for one token.
 
         Raises:
@@ -45,17 +58,17 @@ class TokenExchange:
             AccessDenied: this client may not have this.
             DependencyUnavailable: keys, store or signer are out of reach.
         """
-        now = self.clock.now()
+        now, record = self.clock.now(), record or ExchangeRecord()
         audience = self.policy.admit(client, request)
-        assertion = await self._prove(request, now)
+        assertion = await self._prove(request, now, record)
         lookup = await self.profiles.find(assertion)
-        minted = await self._mint(request, client, audience, assertion, lookup, now)
+        minted = await self._mint(request, client, audience, assertion, lookup, now, record)
         if assertion.single_use or audience.single_use:
             await self.replay.claim(assertion, client.client_id, request.request_id, now=now)
         return minted
 
     async def exchange_batch(
-        self, requests: Sequence[ExchangeRequest], client: Client
+        self, requests: Sequence[ExchangeRequest], client: Client, record: ExchangeRecord | None = None
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one subject token, the same in all ``requests``, for several tokens: proved once, one profile read.
 
@@ -63,15 +76,15 @@ class TokenExchange:
 
         Raises: as :meth:`exchange`.
         """
-        now = self.clock.now()
-        assertion = await self._prove(requests[0], now)
+        now, record = self.clock.now(), record or ExchangeRecord()
+        assertion = await self._prove(requests[0], now, record)
         lookup = await self.profiles.find(assertion)
         results: list[MintedToken | AccessDenied | DependencyUnavailable] = []
         claim = False
         for request in requests:
             try:
                 audience = self.policy.admit(client, request)
-                results.append(await self._mint(request, client, audience, assertion, lookup, now))
+                results.append(await self._mint(request, client, audience, assertion, lookup, now, record))
                 claim = claim or assertion.single_use or audience.single_use
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
@@ -79,10 +92,13 @@ class TokenExchange:
             await self.replay.claim(assertion, client.client_id, requests[0].request_id, now=now)
         return results
 
-    async def _prove(self, request: ExchangeRequest, now: float) -> VerifiedAssertion:
-        return await self.verifier.verify(
+    async def _prove(self, request: ExchangeRequest, now: float, record: ExchangeRecord) -> VerifiedAssertion:
+        record.token_sha256 = request.subject_token.fingerprint()
+        assertion = await self.verifier.verify(
             request.subject_token, request.subject_token_type, nonce=request.nonce, now=now
         )
+        record.provider = assertion.provider
+        return assertion
 
     async def _mint(
         self,
@@ -92,8 +108,12 @@ class TokenExchange:
         assertion: VerifiedAssertion,
         lookup: ProfileLookup,
         now: float,
+        record: ExchangeRecord,
     ) -> MintedToken:
         self.policy.admit_assertion(audience, assertion, client, request)
         profile = await self.profiles.settle(lookup, audience.on_missing_profile, now=now)
+        record.principal = profile.principal
         grant = self.policy.decide(request, client, audience, assertion, profile, now=now)
-        return await self.minter.mint(grant)
+        minted = await self.minter.mint(grant)
+        record.minted.append(minted)
+        return minted

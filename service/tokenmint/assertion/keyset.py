@@ -125,10 +125,11 @@ class KeySets:
                 state.keys = _usable(name, parse_jwks(source.pinned))
             self._states[name] = state
 
-    async def find(self, provider: str, key_id: str | None) -> tuple[VerificationKey, ...]:
+    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
         """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused where there are several.
+        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
+        only what is at hand counts.
 
         Raises:
             UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
@@ -136,9 +137,11 @@ class KeySets:
         """
         state = self._states[provider]
         if not self._trusted(state):
+            if not fetch:
+                raise KeySetUnavailable(detail=f"{provider}: {state.last_error or 'not fetched yet'}")
             await self._fetch_unless_waiting(provider, state)
         found = _select(state.keys, key_id)
-        if not found and key_id is not None and self._may_look_for_unknown(state):
+        if not found and key_id is not None and fetch and self._may_look_for_unknown(state):
             state.unknown_key_fetch_at = self._clock.monotonic()
             await self._fetch_once(provider, state)
             found = _select(state.keys, key_id)

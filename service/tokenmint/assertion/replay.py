@@ -34,3 +34,7 @@ class ReplayGuard:
         before = await self._store.add(f"replay:{assertion.replay_id}", value, ttl=ttl)
         if before is not None and (request_id is None or before != value):
             raise TokenReplayed()
+
+    async def claimed(self, assertion: VerifiedAssertion) -> bool:
+        """Tell whether ``assertion`` was claimed, without claiming it."""
+        return await self._store.get(f"replay:{assertion.replay_id}") is not None

@@ -3,7 +3,7 @@
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -43,21 +43,40 @@ class Verifier:
         self._own_issuer = own_issuer
         self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
 
-    async def verify(self, token: Secret, token_type: str, *, nonce: str | None, now: float) -> VerifiedAssertion:
+    async def verify(
+        self,
+        token: Secret,
+        token_type: str,
+        *,
+        nonce: str | None,
+        now: float,
+        observe: Callable[[str], None] = lambda _: None,
+        fetch: bool = True,
+    ) -> VerifiedAssertion:
         """Prove ``token`` to be a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
+
+        ``observe`` is told the name of each step as it begins; without ``fetch`` only keys that are at hand are used.
 
         Raises:
             AssertionRejected: it is not.
             KeySetUnavailable: its provider's keys are not at hand.
         """
+        observe("assertion.form")
         unverified = parse_compact(token)
+        observe("assertion.issuer")
         provider = self._provider(unverified)
+        observe("assertion.kind")
         check_kind(provider, unverified, token_type)
-        await self._check_signature(provider, unverified)
+        observe("assertion.signature")
+        await self._check_signature(provider, unverified, fetch=fetch)
         claims = normalised(provider, unverified.claims)
+        observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
+        observe("assertion.audience")
         check_audience(provider, claims)
+        observe("assertion.nonce")
         check_nonce(claims, nonce)
+        observe("assertion.claims")
         check_claims(provider, unverified.issuer, claims, now)
         return VerifiedAssertion(
             provider=provider.name,
@@ -84,10 +103,10 @@ class Verifier:
             raise UnknownIssuer("this token was minted by tokenmint itself and is not exchanged again")
         raise UnknownIssuer(detail=f"iss {token.issuer[:200]!r}")
 
-    async def _check_signature(self, provider: Provider, token: UnverifiedAssertion) -> None:
+    async def _check_signature(self, provider: Provider, token: UnverifiedAssertion, *, fetch: bool) -> None:
         if token.algorithm not in provider.algorithms:
             raise AlgorithmNotAllowed(detail=f"alg {token.algorithm[:20]!r}, accepted {sorted(provider.algorithms)}")
-        keys = await self.key_sets.find(provider.name, token.key_id)
+        keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)
         fitting = [key for key in keys if token.algorithm in key.algorithms]
         if provider.key_issuer == "match":
             fitting = [key for key in fitting if _signs_for(key.issuer, provider, token)]

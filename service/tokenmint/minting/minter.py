@@ -27,6 +27,10 @@ class Minter:
         self._signer = signer
         self._entropy = entropy
 
+    def check(self, grant: TokenGrant) -> None:
+        """Raise what :meth:`mint` would for want of a signer."""
+        self._signer(grant.algorithm)
+
     async def mint(self, grant: TokenGrant) -> MintedToken:
         """Sign the token that ``grant`` describes.
 

@@ -15,6 +15,7 @@ from tokenmint.assertion.keyset import KeySetStatus
 from tokenmint.assertion.provider import Provider
 from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue
 from tokenmint.errors import FieldViolation, InvalidRequest
+from tokenmint.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.ring import activation_allowed
 from tokenmint.keys.schedule import Schedule
@@ -49,6 +50,13 @@ _STATES: Final = {
     KeyState.RETIRING: signing_key_pb2.SigningKey.STATE_RETIRING,
     KeyState.RETIRED: signing_key_pb2.SigningKey.STATE_RETIRED,
     KeyState.REVOKED: signing_key_pb2.SigningKey.STATE_REVOKED,
+}
+
+
+_OUTCOMES: Final = {
+    Outcome.PASSED: token_exchange_service_pb2.ExplainStep.OUTCOME_PASSED,
+    Outcome.FAILED: token_exchange_service_pb2.ExplainStep.OUTCOME_FAILED,
+    Outcome.SKIPPED: token_exchange_service_pb2.ExplainStep.OUTCOME_SKIPPED,
 }
 
 
@@ -158,6 +166,13 @@ def minted_token(minted: MintedToken) -> token_exchange_service_pb2.ExchangeToke
         key_id=minted.key_id,
         token_id=minted.token_id,
         subject=minted.subject,
+    )
+
+
+def explain_step(step: Step) -> token_exchange_service_pb2.ExplainStep:
+    """Return a step of an explanation."""
+    return token_exchange_service_pb2.ExplainStep(
+        name=step.name, outcome=_OUTCOMES[step.outcome], reason=step.reason, detail=step.detail
     )
 
 

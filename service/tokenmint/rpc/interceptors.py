@@ -8,13 +8,15 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 import structlog
 
-from tokenmint.callers import Callers, Operator
+from tokenmint.audit import AuditTrail
+from tokenmint.callers import Callers, Operator, Role
 from tokenmint.errors import CallerUnauthenticated, MethodDenied, TokenmintError
 from tokenmint.policy.types import Client
 from tokenmint.rpc.access import Access, Clients, Operators
@@ -30,6 +32,9 @@ LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 
 _client: ContextVar[Client] = ContextVar("client")
 _operator: ContextVar[Operator] = ContextVar("operator")
+_facts: ContextVar[dict[str, object]] = ContextVar("facts")
+NAMING: Final = ("key_id", "principal", "algorithm", "provider", "client_id", "force", "reason")
+"""Fields of operators' requests that say what an action is about."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -44,6 +49,11 @@ def current_operator() -> Operator:
     return _operator.get()
 
 
+def tell_audit(**facts: object) -> None:
+    """Add to what the audit event of this call will say."""
+    _facts.get().update(facts)
+
+
 class Guard(grpc.aio.ServerInterceptor):
     """Stands before every method of one listener.
 
@@ -51,15 +61,23 @@ class Guard(grpc.aio.ServerInterceptor):
         access: who may call what.
         callers: returns everybody who is known now (a reload changes it).
         metrics: what is counted.
+        audit: what is recorded.
         deadline: seconds that a unary call may take, whatever the client allows.
     """
 
     def __init__(
-        self, access: Mapping[str, Access], callers: Callable[[], Callers], metrics: Metrics, *, deadline: float
+        self,
+        access: Mapping[str, Access],
+        callers: Callable[[], Callers],
+        metrics: Metrics,
+        audit: AuditTrail,
+        *,
+        deadline: float,
     ) -> None:
         self._access = access
         self._callers = callers
         self._metrics = metrics
+        self._audit = audit
         self._deadline = deadline
 
     async def intercept_service(
@@ -79,9 +97,7 @@ class Guard(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
 
-        def admit() -> None:
-            self._admit(method, access, metadata)
-
+        call = _Call(method, access, metadata)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             wrap = (
@@ -89,57 +105,59 @@ class Guard(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return wrap(self._streaming(method, admit, behaviour), **codecs)
+            return wrap(self._streaming(call, behaviour), **codecs)
         if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(
-                self._unary(method, admit, handler.stream_unary, LONG_CALL), **codecs
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, admit, handler.unary_unary, self._deadline), **codecs
-        )
+            return grpc.stream_unary_rpc_method_handler(self._unary(call, handler.stream_unary, LONG_CALL), **codecs)
+        return grpc.unary_unary_rpc_method_handler(self._unary(call, handler.unary_unary, self._deadline), **codecs)
 
-    def _admit(self, method: str, access: Access | None, metadata: Any) -> None:
-        """Prove the caller and put it where the method finds it.
+    async def _admit(self, call: "_Call", request: Any) -> None:
+        """Prove the caller and put it where the method finds it; record an operator's change before it is made.
 
         Raises:
             CallerUnauthenticated, MethodDenied
+            StoreUnavailable: the change can't be recorded, so it is not made.
         """
-        if access is None:
-            raise MethodDenied(detail=f"{method} is not in the access table")
-        if not isinstance(access, Clients | Operators):
+        _facts.set({})
+        if call.access is None:
+            raise MethodDenied(detail=f"{call.method} is not in the access table")
+        if not isinstance(call.access, Clients | Operators):
             return
-        identifier, secret = _credentials(metadata)
-        if isinstance(access, Clients):
-            _client.set(self._callers().client(identifier, secret))
+        identifier, secret = _credentials(call.metadata)
+        tell_audit(caller=(identifier or "")[:128])
+        if isinstance(call.access, Clients):
+            client = self._callers().client(identifier, secret)
+            tell_audit(caller=client.client_id)
+            _client.set(client)
             return
         operator = self._callers().operator(identifier, secret)
-        if access.role not in operator.roles:
-            raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {access.role.value!r}")
+        if call.access.role not in operator.roles:
+            raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {call.access.role.value!r}")
         _operator.set(operator)
+        if call.access.role is not Role.VIEWER:
+            tell_audit(**_about(request))
+            await self._audit.record(kind="admin", method=call.method, outcome="begun", **_facts.get())
 
     def _unary(
-        self, method: str, admit: Callable[[], None], behaviour: Callable[..., Awaitable[Any]], limit: float
+        self, call: "_Call", behaviour: Callable[..., Awaitable[Any]], limit: float
     ) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def call(request: Any, context: Context) -> Any:
+        async def answer(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             try:
-                admit()
+                await self._admit(call, request)
                 async with asyncio.timeout(limit):
                     response = await behaviour(request, context)
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
-                await self._failed(method, started, context, error)
-            self._metrics.call(method, grpc.StatusCode.OK.name, "", time.perf_counter() - started)
+                await self._failed(call, started, context, error)
+            self._ended(call, started, grpc.StatusCode.OK, "")
             return response
 
-        return call
+        return answer
 
-    def _streaming(
-        self, method: str, admit: Callable[[], None], behaviour: Callable[..., Any]
-    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+    def _streaming(self, call: "_Call", behaviour: Callable[..., Any]) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
             started = time.perf_counter()
             try:
-                admit()
+                await self._admit(call, request)
                 answers = behaviour(request, context)
                 if inspect.isawaitable(answers):
                     await answers  # the standard health service writes its answers itself
@@ -147,26 +165,65 @@ class Guard(grpc.aio.ServerInterceptor):
                     async for response in answers:
                         yield response
             except Exception as error:  # noqa: BLE001  # as above
-                await self._failed(method, started, context, error)
-            self._metrics.call(method, grpc.StatusCode.OK.name, "", time.perf_counter() - started)
+                await self._failed(call, started, context, error)
+            self._ended(call, started, grpc.StatusCode.OK, "")
 
-        return call
+        return answer
 
-    async def _failed(self, method: str, started: float, context: Context, error: Exception) -> None:
-        seconds = time.perf_counter() - started
+    def _ended(self, call: "_Call", started: float, code: grpc.StatusCode, reason: str, detail: str = "") -> None:
+        """Count and record a call. Never raises: what comes after this is the answer."""
+        try:
+            self._count(call, started, code, reason, detail)
+        except Exception as error:  # noqa: BLE001  # as said
+            _log_internal(call.method, error)
+
+    def _count(self, call: "_Call", started: float, code: grpc.StatusCode, reason: str, detail: str = "") -> None:
+        self._metrics.call(call.method, code.name, reason, time.perf_counter() - started)
+        if isinstance(call.access, Clients):
+            kind = "exchange"
+        elif isinstance(call.access, Operators) and (reason or call.access.role is not Role.VIEWER):
+            kind = "admin"
+        else:
+            return
+        outcome = "refused" if reason else "done"
+        facts = _facts.get()
+        self._audit.note(kind=kind, method=call.method, outcome=outcome, reason=reason, detail=detail, **facts)
+
+    async def _failed(self, call: "_Call", started: float, context: Context, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if isinstance(error, TimeoutError) and not isinstance(error, TokenmintError):
-            self._metrics.call(method, grpc.StatusCode.DEADLINE_EXCEEDED.name, "DEADLINE", seconds)
+            self._ended(call, started, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took longer than the service allows")
         code = code_of(error)
         reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
-        self._metrics.call(method, code.name, reason, seconds)
+        detail = ""
         if code is grpc.StatusCode.INTERNAL:
-            _log_internal(method, error)
+            _log_internal(call.method, error)
         elif isinstance(error, TokenmintError):
-            log.info("refused", method=method, code=code.name, reason=reason, detail=error.detail or error.message)
+            detail = error.detail or error.message
+        self._ended(call, started, code, reason, detail)
         await abort(context, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that has come in."""
+
+    method: str
+    access: Access | None
+    metadata: Any
+
+
+def _about(request: Any) -> dict[str, object]:
+    """Return what an operator's request is about; a stream of requests is about too much to say."""
+    fields = request.DESCRIPTOR.fields_by_name if hasattr(request, "DESCRIPTOR") else {}
+    facts: dict[str, object] = {
+        name: getattr(request, name) for name in NAMING if name in fields and getattr(request, name)
+    }
+    if "profile" in fields:
+        facts["principal"] = request.profile.principal[:128]
+    return facts
 
 
 def _credentials(metadata: Any) -> tuple[str | None, Secret | None]:

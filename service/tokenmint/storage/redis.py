@@ -7,7 +7,7 @@ say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -179,7 +179,7 @@ class Store:
             raise ValueError("an empty value stands for an absent one")
         full_channel = self.prefix + channel if channel else ""
         reply = await self._write(
-            key, "EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice
+            key, ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice)
         )
         return bool(reply)
 
@@ -189,9 +189,19 @@ class Store:
         Raises: as :meth:`swap`.
         """
         reply: bytes | None = await self._write(
-            key, "SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000)))
+            key, ("SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000))))
         )
         return reply
+
+    async def append(self, key: str, entries: Sequence[bytes], *, limit: int, confirm: bool) -> None:
+        """Append to the stream ``key``, which keeps about ``limit`` entries.
+
+        Raises: as :meth:`swap`.
+        """
+        commands: list[tuple[str | bytes, ...]] = [
+            ("XADD", self.prefix + key, "MAXLEN", "~", str(limit), "*", "event", entry) for entry in entries
+        ]
+        await self._write(key, *commands, confirm=confirm)
 
     async def take(self, key: str, *, rate: float, burst: int, cost: int) -> float:
         """Take ``cost`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
@@ -207,10 +217,12 @@ class Store:
                 client = self._read_client()
                 return float(await client.eval(_TAKE, 1, self.prefix + key, repr(rate), burst, cost))
 
-    async def _write(self, key: str, *command: str | bytes) -> Any:
-        commands: list[tuple[str | bytes, ...]] = [command]
+    async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
+        commands = list(writes)
         milliseconds = str(round(self.options.write_timeout * 800))
-        if self._confirms_log:
+        if not confirm:
+            pass
+        elif self._confirms_log:
             commands.append(("WAITAOF", "1", str(self.options.min_replicas), milliseconds))
         elif self.options.min_replicas:
             commands.append(("WAIT", str(self.options.min_replicas), milliseconds))
@@ -219,8 +231,8 @@ class Store:
         except MovedError:
             await self.get(key)  # follows the redirection and learns the slot's new place
             replies = await self._roundtrip(self.prefix + key, commands)
-        if len(replies) > 1:
-            self._check_confirmed(replies[1])
+        if len(replies) > len(writes):
+            self._check_confirmed(replies[-1])
         return replies[0]
 
     def _check_confirmed(self, reply: Any) -> None:

@@ -1,0 +1,206 @@
+"""What is recorded of exchanges, refusals and admin actions; what an operator is told; and that no secret leaks."""
+
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx2
+import pytest
+import structlog
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer, serving
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+
+from tokenmint.errors import StoreUnavailable
+from tokenmint.secret import Secret
+from tokenmint.v1 import key_admin_service_pb2 as keys_pb
+from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running_issuer:
+        yield running_issuer
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that is logged, by us and by libraries."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    logging.getLogger().addHandler(handler)
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(text), cache_logger_on_first_use=False)
+    yield text
+    structlog.configure(**before)
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
+    logged: io.StringIO,
+) -> AsyncIterator[Rig]:  # fmt: skip
+    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy) as service:
+        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
+        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+        yield service
+
+
+async def events(rig: Rig) -> list[dict[str, Any]]:
+    await rig.app._audit.flush()
+    store = rig.app._audit._store
+    entries = await store._read_client().xrange(f"{store.prefix}audit")
+    return [json.loads(fields[b"event"]) for _, fields in entries]
+
+
+def ask(rig: Rig, audience: str = AUDIENCE, **claims: Any) -> pb.ExchangeTokenRequest:
+    return pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now(), **claims), audience=audience)
+
+
+async def test_an_exchange_and_its_refusals_are_recorded(rig: Rig) -> None:
+    request = ask(rig)
+    answer = await rig.exchange.ExchangeToken(request, **rig.auth("web"))
+    await refusal(rig.exchange.ExchangeToken(ask(rig, sub="nobody"), **rig.auth("web")))
+    await refusal(rig.exchange.ExchangeToken(ask(rig, iss="https://x"), **rig.auth("web")))
+    await refusal(rig.exchange.ExchangeToken(request, metadata=(("tokenmint-client-id", "eve"),), timeout=20))
+    done, unknown, issuer, caller = (event for event in await events(rig) if event["kind"] == "exchange")
+    fingerprint = Secret(request.subject_token).fingerprint()
+    assert done == {
+        "time": rig.clock.now(), "kind": "exchange", "method": "/tokenmint.v1.TokenExchangeService/ExchangeToken",
+        "outcome": "done", "caller": "web", "audience": AUDIENCE, "token_sha256": fingerprint, "provider": "idp",
+        "principal": "ada", "minted": [{"jti": answer.token_id, "kid": answer.key_id}],
+    }  # fmt: skip
+    assert (unknown["outcome"], unknown["reason"], unknown["provider"]) == ("refused", "PRINCIPAL_UNKNOWN", "idp")
+    assert (issuer["reason"], issuer["detail"]) == ("UNKNOWN_ISSUER", "iss 'https://x'")
+    assert (caller["reason"], caller["caller"]) == ("CALLER_UNAUTHENTICATED", "eve")
+
+
+async def test_a_batch_says_what_was_minted_and_what_was_not(rig: Rig) -> None:
+    targets = [pb.BatchExchangeTarget(audience=AUDIENCE), pb.BatchExchangeTarget(audience="https://no.example")]
+    batch = pb.BatchExchangeTokensRequest(subject_token=ask(rig).subject_token, targets=targets)
+    await rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
+    event = (await events(rig))[-1]
+    assert event["audience"] == [AUDIENCE, "https://no.example"]
+    assert (len(event["minted"]), event["refused"]) == (1, ["AUDIENCE_DENIED"])
+
+
+async def test_an_admin_action_is_recorded_before_and_after_and_looking_is_not(rig: Rig) -> None:
+    await rig.keys.ListSigningKeys(keys_pb.ListSigningKeysRequest(), **rig.auth("root"))
+    await refusal(rig.keys.RotateSigningKey(keys_pb.RotateSigningKeyRequest(), **rig.auth("guest")))
+    await rig.keys.RotateSigningKey(keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True), **rig.auth("root"))
+    admin = [event for event in await events(rig) if event["kind"] == "admin"]
+    begun = [event for event in admin if event["outcome"] == "begun"]
+    ended = [event for event in admin if event["outcome"] != "begun"]
+    assert [(event["caller"], event["outcome"]) for event in ended] == [
+        ("root", "done"), ("guest", "refused"), ("root", "done"),
+    ]  # fmt: skip
+    assert begun[0]["principal"] == "ada"
+    for event in (begun[1], ended[2]):
+        assert (event["caller"], event["algorithm"], event["force"]) == ("root", "ES256", True)
+
+
+async def test_an_admin_action_that_can_not_be_recorded_is_not_done(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(**_: object) -> None:
+        raise StoreUnavailable()
+
+    before = rig.app._keychain.ring
+    monkeypatch.setattr(rig.app._audit, "record", broken)
+    call = rig.keys.RotateSigningKey(keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True), **rig.auth("root"))
+    assert (await refusal(call)).code is grpc.StatusCode.UNAVAILABLE
+    assert rig.app._keychain.ring == before
+
+
+async def explain(rig: Rig, exchange: pb.ExchangeTokenRequest, client: str = "web") -> list[tuple[str, str, str]]:
+    stub: Any = TokenExchangeServiceStub(rig.admin)
+    request = pb.ExplainExchangeRequest(exchange=exchange, client_id=client)
+    answer = await stub.ExplainExchange(request, **rig.auth("root"))
+    name = pb.ExplainStep.Outcome.Name
+    assert exchange.subject_token not in str(answer)
+    return [(step.name, name(step.outcome).removeprefix("OUTCOME_").lower(), step.reason) for step in answer.steps]
+
+
+async def test_an_explanation_names_every_step_and_changes_nothing(rig: Rig) -> None:
+    steps = await explain(rig, ask(rig))
+    assert [name for name, _, _ in steps] == [
+        "policy.client", "assertion.form", "assertion.issuer", "assertion.kind", "assertion.signature",
+        "assertion.times", "assertion.audience", "assertion.nonce", "assertion.claims", "profile.find",
+        "policy.provider", "profile.missing", "policy.decision", "minting.signer", "replay.unclaimed",
+    ]  # fmt: skip
+    assert {outcome for _, outcome, _ in steps[:-1]} == {"passed"}
+    assert steps[-1][1] == "skipped"
+    fetched = len(rig.issuer.requests)
+    single = ask(rig, OPEN_AUDIENCE, sub="new", jti="j")
+    for _ in range(2):
+        assert (await explain(rig, single))[-1] == ("replay.unclaimed", "passed", "")
+    found = profiles_pb.GetProfileRequest(identity=Identity(provider="idp", subject="new"))
+    assert (await refusal(rig.profiles.GetProfile(found, **rig.auth("root")))).code is grpc.StatusCode.NOT_FOUND
+    await rig.exchange.ExchangeToken(single, **rig.auth("web"))
+    assert (await explain(rig, single))[-1] == ("replay.unclaimed", "failed", "REPLAYED")
+    assert len(rig.issuer.requests) == fetched
+
+
+@pytest.mark.parametrize(
+    ("changes", "client", "expected"),
+    [
+        ({"exp": 1}, "web", ("assertion.times", "failed", "EXPIRED")),
+        ({"aud": "x"}, "web", ("assertion.audience", "failed", "WRONG_AUDIENCE")),
+        ({"iss": "https://x"}, "web", ("assertion.issuer", "failed", "UNKNOWN_ISSUER")),
+        ({"headers": {"kid": "new"}}, "web", ("assertion.signature", "failed", "UNKNOWN_KEY")),
+        ({"sub": "nobody"}, "web", ("profile.missing", "failed", "PRINCIPAL_UNKNOWN")),
+        ({}, "batch", ("policy.client", "failed", "AUDIENCE_DENIED")),
+    ],
+)
+async def test_an_explanation_ends_with_what_failed(
+    rig: Rig, changes: dict[str, Any], client: str, expected: tuple[str, str, str]
+) -> None:
+    fetched = len(rig.issuer.requests)
+    assert (await explain(rig, ask(rig, **changes), client))[-1] == expected
+    assert len(rig.issuer.requests) == fetched  # not even for a kid that is new
+
+
+async def test_an_explanation_is_for_known_clients_and_the_security_role(rig: Rig) -> None:
+    stub: Any = TokenExchangeServiceStub(rig.admin)
+    for request, name, code in (
+        (pb.ExplainExchangeRequest(exchange=ask(rig), client_id="nobody"), "root", grpc.StatusCode.NOT_FOUND),
+        (pb.ExplainExchangeRequest(exchange=ask(rig)), "root", grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.ExplainExchangeRequest(client_id="web"), "root", grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.ExplainExchangeRequest(exchange=ask(rig), client_id="web"), "guest", grpc.StatusCode.PERMISSION_DENIED),
+    ):
+        assert (await refusal(stub.ExplainExchange(request, **rig.auth(name)))).code is code
+
+
+async def test_no_secret_is_in_any_log_error_metric_or_record(rig: Rig, logged: io.StringIO, tmp_path: Path) -> None:
+    """Canaries: subject tokens that are accepted or refused, client secrets, private keys, and what is minted."""
+    good = ask(rig)
+    minted = await rig.exchange.ExchangeToken(good, **rig.auth("web"))
+    seen = [str(await refusal(rig.exchange.ExchangeToken(ask(rig, exp=1), **rig.auth("web"))))]
+    bad = pb.ExchangeTokenRequest(subject_token="canary-subject-token-4711", audience=AUDIENCE)
+    seen.append(str(await refusal(rig.exchange.ExchangeToken(bad, **rig.auth("web")))))
+    wrong = (("tokenmint-client-id", "web"), ("tokenmint-client-secret", "tms_canary-secret-4711"))
+    seen.append(str(await refusal(rig.exchange.ExchangeToken(good, metadata=wrong, timeout=20))))
+
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(f"about {good.subject_token} and canary-exception-4711")
+
+    verifier: Any = rig.app._exchange.verifier
+    verifier.verify = broken
+    seen.append(str(await refusal(rig.exchange.ExchangeToken(good, **rig.auth("web")))))
+    async with httpx2.AsyncClient() as http:
+        seen.append((await http.get(rig.url("ops", "/metrics"))).text)
+        seen.append((await http.get(rig.url("ops", "/readyz"))).text)
+    seen += [json.dumps(await events(rig)), logged.getvalue(), repr(rig.settings()), repr(vars(rig.app))]
+    sealed = [key.sealed or "" for key in rig.app._keychain.ring.keys]
+    secrets = [secret.reveal() for secret in rig.secrets.values()]
+    canaries = [good.subject_token, good.subject_token.split(".")[2], minted.token, minted.token.split(".")[2]]
+    canaries += [*secrets, *filter(None, sealed), (tmp_path / "kek").read_text(), "4711"]
+    assert '"kind":"exchange"' in logged.getvalue() or "exchange" in logged.getvalue()
+    for canary in canaries:
+        assert not any(canary in text for text in seen), canary[:12]

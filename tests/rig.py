@@ -11,13 +11,13 @@ import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 from tests.issuer import Issuer
 
-from tokenmint.addresses import Address
+from tokenmint.addresses import Reservations
 from tokenmint.app import App
 from tokenmint.bootstrap import new_encryption_key, new_secret
 from tokenmint.clock import Clock
 from tokenmint.config import Settings, load
 from tokenmint.secret import Secret
-from tokenmint.supervisor import Job, reserve_all
+from tokenmint.supervisor import Job
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
@@ -161,7 +161,8 @@ async def running(
     hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
     config.write_text(CONFIG.format(directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra)
     settings = load(config, {})
-    listen = reserve_all({name: Address("127.0.0.1", 0) for name in ("grpc", "admin", "http", "ops")})
+    ports = Reservations(settings.listen.addresses())
+    listen = ports.listen
     app = App(settings, Job(str(config), redis_url, listen), clock=clock, entropy=entropy)
     await app.start()
     try:
@@ -172,6 +173,7 @@ async def running(
             yield Rig(app, issuer, config, secrets, clock, data, admin)
     finally:
         await app.stop()
+        ports.close()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokenmint.errors import ConfigurationError
@@ -38,23 +39,70 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def reserve(name: str, address: Address) -> Address:
-    """Make sure that nobody else listens on ``address`` and give port 0 a number.
+class Reservation:
+    """An address that this process holds until :meth:`close`, without listening on it."""
 
-    The servers listen with SO_REUSEPORT, with which a second service on a taken port starts without a word and gets
-    a share of the connections. So the port is tried without it first.
+    def __init__(self, address: Address, holder: socket.socket) -> None:
+        self.address = address
+        self._holder = holder
+
+    def close(self) -> None:
+        """Let the address go."""
+        self._holder.close()
+
+
+def reserve(name: str, address: Address) -> Reservation:
+    """Make sure that nobody else listens on ``address``, give port 0 a number, and hold it.
+
+    The servers listen with SO_REUSEPORT, with which a second service on a taken port would start without a word and get
+    a share of the connections. So the port is tried without it first. Held with it, nobody of another user, and nobody
+    who looks before, can take it while the service starts.
 
     Raises:
         ConfigurationError: the address is taken, or is not of this machine.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
             probe.bind((address.host, address.port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"{name}: can't listen on {address} ({error.strerror}): stop what listens there or choose another"
-            ) from None
-        port: int = probe.getsockname()[1]
-        return Address(address.host, port)
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((address.host, address.port))
+        port = holder.getsockname()[1]
+    except OSError as error:
+        raise ConfigurationError(
+            f"{name}: can't listen on {address} ({error.strerror}): stop what listens there or choose another"
+        ) from None
+    return Reservation(Address(address.host, port), holder)
+
+
+class Reservations:
+    """The addresses of several listeners, held until :meth:`close`.
+
+    Raises:
+        ConfigurationError: lists all that are taken.
+    """
+
+    def __init__(self, listen: Mapping[str, Address]) -> None:
+        self._held: dict[str, Reservation] = {}
+        problems: list[str] = []
+        for name, address in listen.items():
+            try:
+                self._held[name] = reserve(f"listen.{name}", address)
+            except ConfigurationError as error:
+                problems.extend(error.problems)
+        if problems:
+            self.close()
+            raise ConfigurationError(problems)
+
+    @property
+    def listen(self) -> dict[str, str]:
+        """The addresses by the name of the listener, with every port known."""
+        return {name: str(reservation.address) for name, reservation in self._held.items()}
+
+    def close(self) -> None:
+        """Let all addresses go."""
+        for reservation in self._held.values():
+            reservation.close()

@@ -232,12 +232,11 @@ class App:
             register,
             self._health,
             tls=self._tls(),
-            shared_port=self.job.shared_ports,
             reflect=self.settings.reflection,
         )
 
     def _http(self, name: str, application: Any) -> HttpServer:
-        return HttpServer(application, Address.parse(self.job.listen[name]), shared_port=self.job.shared_ports)
+        return HttpServer(application, Address.parse(self.job.listen[name]))
 
     def _tls(self) -> server.Tls | None:
         listen = self.settings.listen

@@ -1,4 +1,4 @@
-"""`serve`: reserves the ports, keeps the private Valkey, starts the workers and stops them in order.
+"""`serve`: starts the workers, replaces those that die, and stops them in order.
 
 With one worker the service runs in this very process. With several this process supervises: the workers share the
 ports (SO_REUSEPORT) and hold no state that the store does not, so one that dies is replaced.
@@ -14,13 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from tokenmint.addresses import Address, reserve
 from tokenmint.errors import ConfigurationError
 from tokenmint.telemetry import MULTIPROCESS
 
@@ -41,8 +40,6 @@ class Job:
     listen: dict[str, str]
     """The addresses, by the name of the listener, with every port known."""
     development: bool = False
-    shared_ports: bool = False
-    """Whether other workers listen on the same ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +56,11 @@ def print_ready(ready: Ready) -> None:
     sys.stdout.flush()
 
 
-def reserve_all(listen: dict[str, Address]) -> dict[str, str]:
-    """Reserve every listener's address. Raises ``ConfigurationError`` that lists all that are taken."""
-    reserved: dict[str, str] = {}
-    problems: list[str] = []
-    for name, address in listen.items():
-        try:
-            reserved[name] = str(reserve(f"listen.{name}", address))
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigurationError(problems)
-    return reserved
-
-
 class Workers:
     """Several worker processes doing the same job."""
 
     def __init__(self, job: Job, count: int) -> None:
-        self._job = replace(job, shared_ports=True)
+        self._job = job
         self._count = count
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._deaths: list[float] = []

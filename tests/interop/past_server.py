@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 from tokenmint import bootstrap
+from tokenmint.addresses import Reservations
 from tokenmint.app import App
 from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.storage.embedded import EmbeddedServer
-from tokenmint.supervisor import Job, reserve_all
+from tokenmint.supervisor import Job
 from tokenmint.telemetry import configure_logging
 
 BEHIND = 7200.0  # seconds
@@ -31,7 +32,8 @@ async def serve(config: Path) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     bootstrap.prepare(settings, os.urandom)
     store = EmbeddedServer(settings.data_dir)
-    job = Job(str(config), store.start(), reserve_all(settings.listen.addresses()))
+    ports = Reservations(settings.listen.addresses())
+    job = Job(str(config), store.start(), ports.listen)
     app = App(settings, job, clock=SlowClock(), entropy=os.urandom)
     try:
         await app.start()

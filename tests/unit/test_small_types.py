@@ -10,13 +10,12 @@ import pytest
 from google.rpc import error_details_pb2
 
 from tokenmint import errors
-from tokenmint.addresses import Address, reserve
+from tokenmint.addresses import Address, Reservations, reserve
 from tokenmint.callers import Callers, Operator, Role
 from tokenmint.errors import CallerUnauthenticated, ConfigurationError
 from tokenmint.policy.types import Client
 from tokenmint.rpc.status import CODES, INTERNAL_MESSAGE, code_of, to_status
 from tokenmint.secret import Secret
-from tokenmint.supervisor import reserve_all
 
 CANARY = "tms_canary-value"
 
@@ -100,9 +99,17 @@ def test_a_taken_port_is_noticed_even_where_it_is_shared() -> None:
         with pytest.raises(ConfigurationError, match=r"listen\.grpc: can't listen on .*stop what listens there"):
             reserve("listen.grpc", Address("127.0.0.1", port))
         with pytest.raises(ConfigurationError) as both:
-            reserve_all({"grpc": Address("127.0.0.1", port), "http": Address("127.0.0.1", port)})
+            Reservations({"grpc": Address("127.0.0.1", port), "http": Address("127.0.0.1", port)})
         assert len(both.value.problems) == 2
-    assert reserve("listen.grpc", Address("127.0.0.1", 0)).port > 0
+    held = reserve("listen.grpc", Address("127.0.0.1", 0))
+    with pytest.raises(ConfigurationError):
+        reserve("listen.grpc", held.address)
+    with socket.socket() as server:  # the service itself comes in
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", held.address.port))
+        server.listen()
+    held.close()
+    reserve("listen.grpc", held.address).close()
 
 
 def classes() -> list[type[errors.TokenmintError]]:

@@ -11,9 +11,10 @@ from typing import Annotated, Final, Literal
 import typer
 
 from tokenmint import bootstrap
+from tokenmint.addresses import Reservations
 from tokenmint.config import Settings, load, locate
 from tokenmint.storage.embedded import EmbeddedServer
-from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready, reserve_all
+from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready
 
 MAX_WORKERS: Final = 64
 
@@ -66,7 +67,7 @@ def command(
     if output == "text":
         print(f"tokenmint: {f'configuration {path}' if path else 'no configuration: providers and clients are none'}")
     mark_directory(settings.data_dir, development=dev)
-    listen = reserve_all(settings.listen.addresses())
+    ports = Reservations(settings.listen.addresses())
     made = bootstrap.prepare(settings, os.urandom)
     if output == "text":
         for file in made:
@@ -87,9 +88,10 @@ def command(
             store.on_death(stop_without_store)
         if store is not None and output == "text":
             print(f"tokenmint: keeps its data in {settings.data_dir}, with a private store (process {store.pid})")
-        job = Job(str(path) if path else None, url, listen, development=dev)
+        job = Job(str(path) if path else None, url, ports.listen, development=dev)
         status = _serve(job, workers, announce, settings)
     finally:
+        ports.close()
         if store is not None:
             store.stop()
     raise typer.Exit(status or int(died.is_set()))

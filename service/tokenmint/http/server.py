@@ -17,8 +17,8 @@ BACKLOG = 512
 class HttpServer:
     """Serves one application on one address."""
 
-    def __init__(self, application: Starlette, address: Address, *, shared_port: bool = False) -> None:
-        self._socket = _listen(address, shared_port=shared_port)
+    def __init__(self, application: Starlette, address: Address) -> None:
+        self._socket = _listen(address)
         self._server = _Server(
             uvicorn.Config(
                 application,
@@ -52,11 +52,10 @@ class _Server(uvicorn.Server):
         yield  # the service itself decides when to stop
 
 
-def _listen(address: Address, *, shared_port: bool) -> socket.socket:
+def _listen(address: Address) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared_port:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((address.host, address.port))
         listener.listen(BACKLOG)

@@ -42,7 +42,6 @@ def build(
     health: health_aio.HealthServicer,
     *,
     tls: Tls | None = None,
-    shared_port: bool = False,
     reflect: bool = False,
 ) -> grpc.aio.Server:
     """Return a server that listens on ``address`` once it is started.
@@ -53,7 +52,7 @@ def build(
     server = grpc.aio.server(
         interceptors=(guard,),
         options=(
-            ("grpc.so_reuseport", int(shared_port)),
+            ("grpc.so_reuseport", 1),
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_metadata_size", MAX_METADATA),
             ("grpc.absolute_max_metadata_size", MAX_METADATA),

@@ -67,10 +67,10 @@ def reserve(name: str, address: Address) -> Reservation:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
             probe.bind((address.host, address.port))
         holder = socket.socket(family, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Without SO_REUSEADDR, which would let others bind beside a socket that does not listen.
         holder.bind((address.host, address.port))
-        port = holder.getsockname()[1]
+        port: int = holder.getsockname()[1]
     except OSError as error:
         raise ConfigurationError(
             f"{name}: can't listen on {address} ({error.strerror}): stop what listens there or choose another"

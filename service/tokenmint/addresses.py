@@ -66,16 +66,34 @@ def reserve(name: str, address: Address) -> Reservation:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
             probe.bind((address.host, address.port))
-        holder = socket.socket(family, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # Without SO_REUSEADDR, which would let others bind beside a socket that does not listen.
-        holder.bind((address.host, address.port))
+        holder = _hold(family, address)
         port: int = holder.getsockname()[1]
     except OSError as error:
         raise ConfigurationError(
             f"{name}: can't listen on {address} ({error.strerror}): stop what listens there or choose another"
         ) from None
     return Reservation(Address(address.host, port), holder)
+
+
+def _hold(family: int, address: Address) -> socket.socket:
+    """Bind without listening, so that nobody else binds there.
+
+    SO_REUSEADDR would let others bind beside a socket that does not listen, so it is set only where it has to be: for a
+    port on which connections of a service that was stopped just now are in TIME_WAIT.
+    """
+    for reuse in (0, 1):
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        try:
+            holder.bind((address.host, address.port))
+        except OSError:
+            holder.close()
+            if reuse:
+                raise
+        else:
+            break
+    return holder
 
 
 class Reservations:

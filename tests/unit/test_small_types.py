@@ -112,6 +112,18 @@ def test_a_taken_port_is_noticed_even_where_it_is_shared() -> None:
     reserve("listen.grpc", held.address).close()
 
 
+def test_a_port_can_be_used_again_right_after_the_service_was_stopped() -> None:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()  # who closes first keeps the connection in TIME_WAIT
+            client.recv(1)
+    reserve("listen.grpc", Address("127.0.0.1", port)).close()
+
+
 def classes() -> list[type[errors.TokenmintError]]:
     found = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.TokenmintError)]
     return [kind for kind in found if kind is not errors.TokenmintError and not kind.__name__.startswith("_")]

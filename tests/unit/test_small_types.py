@@ -114,7 +114,8 @@ def test_a_taken_port_is_noticed_even_where_it_is_shared() -> None:
 
 def test_a_port_can_be_used_again_right_after_the_service_was_stopped() -> None:
     with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):  # as the servers do
+            server.setsockopt(socket.SOL_SOCKET, option, 1)
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]

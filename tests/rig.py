@@ -152,23 +152,31 @@ class Rig:
 
 @asynccontextmanager
 async def running(
-    directory: Path, redis_url: str, prefix: str, issuer: Issuer, clock: Clock, entropy: Any, extra: str = ""
+    directory: Path,
+    redis_url: str,
+    prefix: str,
+    issuer: Issuer,
+    clock: Clock,
+    entropy: Any,
+    extra: str = "",
+    listen: str = "",
 ) -> AsyncIterator[Rig]:
-    """Run the service; ``extra`` is appended to its configuration."""
+    """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners."""
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
     (directory / "kek").write_text(new_encryption_key(entropy))
     config = directory / "tokenmint.toml"
     hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
-    config.write_text(CONFIG.format(directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra)
+    text = CONFIG.replace("[listen]\n", f"[listen]\n{listen}")
+    config.write_text(text.format(directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra)
     settings = load(config, {})
     ports = Reservations(settings.listen.addresses())
-    listen = ports.listen
-    app = App(settings, Job(str(config), redis_url, listen), clock=clock, entropy=entropy)
+    places = ports.listen
+    app = App(settings, Job(str(config), redis_url, places), clock=clock, entropy=entropy)
     await app.start()
     try:
         async with (
-            grpc.aio.insecure_channel(listen["grpc"]) as data,
-            grpc.aio.insecure_channel(listen["admin"]) as admin,
+            grpc.aio.insecure_channel(places["grpc"]) as data,
+            grpc.aio.insecure_channel(places["admin"]) as admin,
         ):
             yield Rig(app, issuer, config, secrets, clock, data, admin)
     finally:

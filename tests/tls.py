@@ -2,10 +2,12 @@
 
 import datetime
 import ipaddress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from tests.issuer import ec_key
@@ -33,3 +35,54 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     cert_file.write_bytes(built.public_bytes(Encoding.PEM))
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return cert_file, key_file
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority for tests."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        """Its certificate."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def issue(self, subject: str, *names: str, serial: int = 100) -> tuple[bytes, bytes]:
+        """Return certificate and key, in PEM, for a subject's CN and names: URIs, or DNS names, or 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternative: list[x509.GeneralName] = [
+            x509.UniformResourceIdentifier(name) if "://" in name
+            else x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+            for name in names
+        ]  # fmt: skip
+        builder = _builder(subject, self.certificate.subject, key, serial)
+        if alternative:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+        signed = builder.sign(self.key, hashes.SHA256())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return signed.public_bytes(Encoding.PEM), private
+
+
+def authority(name: str = "Test authority") -> Authority:
+    """Make an authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = _builder(name, subject, key, 1).add_extension(
+        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    )
+    return Authority(builder.sign(key, hashes.SHA256()), key)
+
+
+def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, serial: int) -> x509.CertificateBuilder:
+    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=36500))
+    )

@@ -6,8 +6,7 @@ whole service with time in its hands.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -19,12 +18,14 @@ from tokenmint import bootstrap
 from tokenmint.addresses import Address
 from tokenmint.assertion.fetch import HttpFetch
 from tokenmint.assertion.keyset import KeySets
+from tokenmint.assertion.provider import Provider
 from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.audit import AuditTrail
-from tokenmint.callers import Callers
+from tokenmint.callers import Callers, ClientProof
+from tokenmint.certificates import CertificateFiles
 from tokenmint.clock import Clock
-from tokenmint.config import Settings, provider_conditions
+from tokenmint.config import Settings, client_provider, provider_conditions
 from tokenmint.errors import ConfigurationError, DependencyUnavailable
 from tokenmint.exchange import TokenExchange
 from tokenmint.http import ops, wellknown
@@ -80,7 +81,6 @@ class App:
         self.issuer = settings.issuer or f"http://{job.listen['http']}"
         self.failed = asyncio.Event()
         """Set when a part that has to run for ever has ended."""
-        self._callers = self._callers_of(settings)
         self._metrics = Metrics()
         self._health = health_aio.HealthServicer()
         self._draining = False
@@ -118,20 +118,21 @@ class App:
         self._fetch = HttpFetch()
         profiles = ProfileStore(store, self.clock)
         self._exchange = TokenExchange(
-            verifier=self._verifier_of(settings),
+            verifier=self._verifier_of(settings.providers),
             profiles=Profiles(profiles),
             policy=Policy(settings.audiences, self.issuer, provider_conditions(settings.providers)),
             minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy),
             replay=ReplayGuard(store),
             clock=self.clock,
         )
+        self._proof = self._proof_of(settings, self._exchange.verifier)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
         await self._prefetch()
-        self._key_sets_task = self._spawn("key sets", self._exchange.verifier.key_sets.run())
+        self._follow_key_sets()
         await self._start_servers(profiles)
         self._watch_state()
         self._spawn("audit", self._audit.run())
@@ -145,7 +146,9 @@ class App:
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
         )
-        exchanges = TokenExchangeService(self._exchange, lambda: self._callers.clients, self._limiter, self._metrics)
+        exchanges = TokenExchangeService(
+            self._exchange, lambda: self._proof.callers.clients, self._limiter, self._metrics
+        )
         data = self._server(
             "grpc",
             access.DATA,
@@ -166,6 +169,7 @@ class App:
         algorithms = self.settings.algorithms
         public = self._http("http", wellknown.application(self.issuer, algorithms, self._keychain.published))
         private = self._http("ops", ops.application(self.readiness, self._metrics))
+        self._public_http = public
         for http in (private, public):
             http.start()
             self._exit.push_async_callback(http.stop)
@@ -192,13 +196,13 @@ class App:
                 "would be withdrawn before the tokens they signed expire; restart the service"
             )
         policy = Policy(settings.audiences, self.issuer, provider_conditions(settings.providers))
-        callers = self._callers_of(settings)
-        before = self._exchange.verifier.key_sets
-        verifier = self._verifier_of(settings, before)
-        self._exchange.verifier, self._exchange.policy, self._callers = verifier, policy, callers
+        verifier = self._verifier_of(settings.providers, self._exchange.verifier.key_sets)
+        proof = self._proof_of(settings, verifier, self._proof)
+        self._exchange.verifier, self._exchange.policy, self._proof = verifier, policy, proof
         self._limiter.limits = _rate_limits(settings)
-        self._key_sets_task.cancel()
-        self._key_sets_task = self._spawn("key sets", verifier.key_sets.run())
+        for task in self._key_set_tasks:
+            task.cancel()
+        self._follow_key_sets()
 
     def readiness(self) -> dict[str, str]:
         """Return what stands in the way of serving, by subject."""
@@ -214,17 +218,20 @@ class App:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
-    def _callers_of(self, settings: Settings) -> Callers:
-        return Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=self.job.development)
+    def _proof_of(self, settings: Settings, verifier: Verifier, before: ClientProof | None = None) -> ClientProof:
+        callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=self.job.development)
+        own = {name: client_provider(name, keys, self.issuer) for name, keys in settings.client_keys.items()}
+        assertions = self._verifier_of(own, before.assertions.key_sets if before is not None else None)
+        return ClientProof(callers, assertions, verifier, self._exchange.replay, self.clock)
 
-    def _verifier_of(self, settings: Settings, before: KeySets | None = None) -> Verifier:
-        sources = {name: provider.key_source for name, provider in settings.providers.items()}
+    def _verifier_of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
+        sources = {name: provider.key_source for name, provider in providers.items()}
         key_sets = KeySets(sources, fetch=self._fetch, clock=self.clock, inherit=before)
-        return Verifier(settings.providers, key_sets, own_issuer=self.issuer)
+        return Verifier(providers, key_sets, own_issuer=self.issuer)
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
         guard = Guard(
-            table, lambda: self._callers, self._metrics, self._audit, deadline=self.settings.limits.call_deadline
+            table, lambda: self._proof, self._metrics, self._audit, deadline=self.settings.limits.call_deadline
         )
         return server.build(
             guard,
@@ -236,17 +243,22 @@ class App:
         )
 
     def _http(self, name: str, application: Any) -> HttpServer:
-        return HttpServer(application, Address.parse(self.job.listen[name]))
+        listen, files = self.settings.listen, None
+        if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
+            files = CertificateFiles(listen.http_cert_file, listen.http_key_file)
+        return HttpServer(application, Address.parse(self.job.listen[name]), files)
 
-    def _tls(self) -> server.Tls | None:
+    def _tls(self) -> CertificateFiles | None:
         listen = self.settings.listen
         if listen.cert_file is None or listen.key_file is None:
             return None
-        try:
-            authorities = Path(listen.client_ca_file).read_bytes() if listen.client_ca_file else None
-            return server.Tls(Path(listen.cert_file).read_bytes(), Path(listen.key_file).read_bytes(), authorities)
-        except OSError as error:
-            raise ConfigurationError(f"listen: {error.filename} can't be read ({error.strerror})") from None
+        return CertificateFiles(listen.cert_file, listen.key_file, listen.client_ca_file)
+
+    def _follow_key_sets(self) -> None:
+        self._key_set_tasks = [
+            self._spawn("key sets", self._exchange.verifier.key_sets.run()),
+            self._spawn("clients' key sets", self._proof.assertions.key_sets.run()),
+        ]
 
     async def _prefetch(self) -> None:
         try:
@@ -258,6 +270,7 @@ class App:
     async def _watch_readiness(self) -> None:
         while True:
             await self.clock.sleep(READINESS_INTERVAL)
+            self._public_http.renew()
             self._watch_state()
             ready = not self.readiness()
             status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
@@ -293,6 +306,7 @@ class App:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._exchange.verifier.key_sets.close()
+        await self._proof.assertions.key_sets.close()
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

@@ -16,9 +16,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tokenmint.assertion.catalogue import provider_from_table
+from tokenmint.assertion.jwk import ALGORITHMS as VERIFIED_ALGORITHMS
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator, Role
-from tokenmint.configtables import File, LimitsTable, ListenTable, LogTable
+from tokenmint.configtables import ClientTable, File, LimitsTable, ListenTable, LogTable
 from tokenmint.configtypes import Table, key_path, problems_of
 from tokenmint.errors import ConfigurationError
 from tokenmint.keys.schedule import Schedule
@@ -55,6 +56,8 @@ class Settings:
     audiences: Mapping[str, Audience]
     clients: Mapping[str, Client]
     operators: Mapping[str, Operator]
+    client_keys: Mapping[str, Mapping[str, object]]
+    """Where the keys are of clients that sign assertions of their own, by client id."""
 
 
 def locate(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -181,7 +184,8 @@ class _Checker:
             redis_options=options,
             listen=file.listen.model_copy(
                 update={
-                    key: self._path(getattr(file.listen, key)) for key in ("cert_file", "key_file", "client_ca_file")
+                    key: self._path(getattr(file.listen, key))
+                    for key in ("cert_file", "key_file", "client_ca_file", "http_cert_file", "http_key_file")
                 }
             ),
             key_encryption_key=encryption_key,
@@ -194,6 +198,13 @@ class _Checker:
             audiences=MappingProxyType(audiences),
             clients=MappingProxyType(clients),
             operators=MappingProxyType(operators),
+            client_keys=MappingProxyType(
+                {
+                    client_id: keys
+                    for client_id, table in file.clients.items()
+                    if len(keys := self._client_keys(table)) > 1
+                }
+            ),
         )
 
     def _path(self, name: str | None) -> str | None:
@@ -214,6 +225,8 @@ class _Checker:
         listen = self.file.listen
         if (listen.cert_file is None) != (listen.key_file is None):
             self.problems.append("listen.cert_file, listen.key_file: both or none")
+        if (listen.http_cert_file is None) != (listen.http_key_file is None):
+            self.problems.append("listen.http_cert_file, listen.http_key_file: both or none")
         if listen.client_ca_file is not None and listen.cert_file is None:
             self.problems.append("listen.client_ca_file: needs listen.cert_file and listen.key_file")
         if listen.cert_file is None and not listen.plaintext:
@@ -266,6 +279,12 @@ class _Checker:
         clients: dict[str, Client] = {}
         for client_id, table in self.file.clients.items():
             hashes = self._hashes("clients", client_id, table.secrets)
+            self._check_methods(client_id, table)
+            for workload in table.workloads:
+                if workload.provider not in self.file.providers:
+                    self.problems.append(
+                        f"{key_path('clients', client_id, 'workloads')}: there is no [providers.{workload.provider}]"
+                    )
             scopes = None
             if table.scopes is not None:
                 scopes = MappingProxyType(dict(table.scopes))
@@ -277,7 +296,15 @@ class _Checker:
                     elif names - known.scopes:
                         self.problems.append(f"{path}: the audience has no scope {min(names - known.scopes)!r}")
             rate = (table.rate.per_second, table.rate.burst) if table.rate is not None else None
-            clients[client_id] = Client(client_id, hashes, scopes, rate)
+            clients[client_id] = Client(
+                client_id,
+                hashes,
+                scopes,
+                rate,
+                certificates=self._certificates("clients", client_id, table.certificates),
+                workloads=frozenset((workload.provider, workload.subject) for workload in table.workloads),
+                public=table.public,
+            )
         return clients
 
     def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:
@@ -290,9 +317,40 @@ class _Checker:
                     "`tokenmint clients new-secret` prints it (the hash, never the secret)"
                 )
             hashes.append(digest)
-        if not hashes:
-            self.problems.append(f"{key_path(section, name, 'secrets')}: is required: `tokenmint clients new-secret`")
         return tuple(hashes)
+
+    def _check_methods(self, client_id: str, table: ClientTable) -> None:
+        keys = [key for key in ("jwks", "jwks_file", "jwks_url") if getattr(table, key)]
+        proved = bool(table.secrets or table.certificates or table.workloads or keys)
+        if not proved and not table.public:
+            self.problems.append(
+                f"{key_path('clients', client_id, 'secrets')}: is required (`tokenmint clients new-secret`), or "
+                "certificates, workloads, jwks, jwks_file or jwks_url"
+            )
+        if proved and table.public:
+            self.problems.append(f"{key_path('clients', client_id, 'public')}: a public client has no credential")
+        if keys:
+            try:
+                client_provider(client_id, self._client_keys(table), "https://issuer.invalid")
+            except ConfigurationError as error:
+                self.problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
+
+    def _client_keys(self, table: ClientTable) -> dict[str, object]:
+        names = ("jwks", "jwks_url", "jwks_file")
+        keys: dict[str, object] = {name: getattr(table, name) for name in names if getattr(table, name)}
+        if "jwks_file" in keys:
+            keys["jwks_file"] = self._path(table.jwks_file)
+        return keys | {"allow_private": table.allow_private}
+
+    def _certificates(self, section: str, name: str, identities: frozenset[str]) -> frozenset[str]:
+        for identity in sorted(identities):
+            if not identity.startswith(("spiffe://", "dns:", "subject:")):
+                self.problems.append(
+                    f"{key_path(section, name, 'certificates')}: expected spiffe://…, dns:NAME or subject:DN (RFC 4514)"
+                )
+        if identities and self.file.listen.client_ca_file is None:
+            self.problems.append(f"{key_path(section, name, 'certificates')}: need listen.client_ca_file")
+        return identities
 
     def _operators(self) -> dict[str, Operator]:
         operators: dict[str, Operator] = {}
@@ -301,8 +359,15 @@ class _Checker:
             if unknown or not table.roles:
                 self.problems.append(f"{key_path('operators', name, 'roles')}: expected some of {', '.join(Role)}")
                 continue
+            if not table.secrets and not table.certificates:
+                self.problems.append(
+                    f"{key_path('operators', name, 'secrets')}: is required (`tokenmint clients new-secret`), "
+                    "or certificates"
+                )
             roles = frozenset(Role(role) for role in table.roles)
-            operators[name] = Operator(name, self._hashes("operators", name, table.secrets), roles)
+            hashes = self._hashes("operators", name, table.secrets)
+            certificates = self._certificates("operators", name, table.certificates)
+            operators[name] = Operator(name, hashes, roles, certificates)
         return operators
 
     def _audiences(self, clients: Mapping[str, Client], *, development: bool) -> dict[str, Audience]:
@@ -340,6 +405,7 @@ class _Checker:
                 header_type=table.token_type,
                 claims=tuple(table.claims.items()),
                 on_missing_profile=table.on_missing_profile,
+                public_clients=table.public_clients,
                 single_use=table.single_use,
                 max_token_bytes=table.max_token_bytes,
                 condition=table.condition,
@@ -406,6 +472,16 @@ class _Checker:
             max_connections=redis.max_connections,
             min_replicas=redis.min_replicas,
         )
+
+
+def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:
+    """Return what is accepted as an assertion of a client (RFC 7523 section 3): by itself, for us, used once.
+
+    Raises:
+        ConfigurationError: its keys can't be used.
+    """
+    table = {"issuer": client_id, "audiences": [issuer], "algorithms": sorted(VERIFIED_ALGORITHMS), "single_use": True}
+    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer)
 
 
 def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:

@@ -18,6 +18,10 @@ def _address(value: Any) -> Any:
     return Address.parse(value) if isinstance(value, str) else value
 
 
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _number(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -50,6 +54,8 @@ class ListenTable(Table):
     cert_file: str | None = None
     key_file: str | None = None
     client_ca_file: str | None = None
+    http_cert_file: str | None = None
+    http_key_file: str | None = None
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
 
@@ -83,6 +89,7 @@ class AudienceTable(Table):
     algorithm: str | None = None
     token_type: Literal["at+jwt", "JWT"] = "at+jwt"  # noqa: S105  # the header's typ
     claims: dict[str, str] = Field(default_factory=dict)
+    public_clients: bool = False
     on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
     single_use: bool = False
     condition: str | None = None
@@ -103,10 +110,24 @@ class RateTable(Table):
     burst: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+class WorkloadTable(Table):
+    """A workload whose tokens prove a client."""
+
+    provider: str
+    subject: str
+
+
 class ClientTable(Table):
     """`[clients.ID]`: a caller."""
 
     secrets: TextList = ()
+    certificates: TextSet = frozenset()
+    workloads: Annotated[tuple[WorkloadTable, ...], BeforeValidator(_tuple)] = ()
+    jwks: str | None = None
+    jwks_file: str | None = None
+    jwks_url: str | None = None
+    allow_private: bool = False
+    public: bool = False
     scopes: dict[str, TextSet] | None = None
     rate: RateTable | None = None
 
@@ -115,6 +136,7 @@ class OperatorTable(Table):
     """`[operators.ID]`: somebody who runs the service."""
 
     secrets: TextList = ()
+    certificates: TextSet = frozenset()
     roles: TextSet = frozenset({"viewer"})
 
 

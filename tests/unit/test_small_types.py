@@ -11,9 +11,7 @@ from google.rpc import error_details_pb2
 
 from tokenmint import errors
 from tokenmint.addresses import Address, Reservations, reserve
-from tokenmint.callers import Callers, Operator, Role
-from tokenmint.errors import CallerUnauthenticated, ConfigurationError
-from tokenmint.policy.types import Client
+from tokenmint.errors import ConfigurationError
 from tokenmint.rpc.status import CODES, INTERNAL_MESSAGE, code_of, to_status
 from tokenmint.secret import Secret
 
@@ -41,37 +39,6 @@ def test_a_secret_neither_changes_nor_travels() -> None:
             travel(secret)
     with pytest.raises(TypeError):
         hash(secret)
-
-
-def callers(*, anonymous: bool = False) -> Callers:
-    old, new = Secret("tms_old").fingerprint(), Secret("tms_new").fingerprint()
-    client = Client("web", (old, new))
-    operator = Operator("root", (new,), frozenset(Role))
-    return Callers({"web": client}, {"root": operator}, allow_anonymous=anonymous)
-
-
-def test_every_secret_of_a_caller_is_valid() -> None:
-    for text in ("tms_old", "tms_new"):
-        assert callers().client("web", Secret(text)).client_id == "web"
-    assert callers().operator("root", Secret("tms_new")).operator_id == "root"
-
-
-@pytest.mark.parametrize(
-    ("identifier", "secret"),
-    [(None, None), ("web", None), (None, "tms_new"), ("web", ""), ("web", "tms_neu"), ("x", "tms_new"), ("", "")],
-)
-def test_nobody_else_comes_in(identifier: str | None, secret: str | None) -> None:
-    wrong = None if secret is None else Secret(secret)
-    with pytest.raises(CallerUnauthenticated):
-        callers().client(identifier, wrong)
-    with pytest.raises(CallerUnauthenticated):
-        callers(anonymous=True).operator(identifier, wrong)
-
-
-def test_anonymous_callers_come_without_any_credentials_or_not_at_all() -> None:
-    assert callers(anonymous=True).client(None, None).anonymous
-    with pytest.raises(CallerUnauthenticated):
-        callers(anonymous=True).client("web", Secret("wrong"))
 
 
 @pytest.mark.parametrize(

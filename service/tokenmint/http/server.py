@@ -9,6 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tokenmint.addresses import Address
+from tokenmint.certificates import CertificateFiles
 from tokenmint.errors import ConfigurationError
 
 BACKLOG = 512
@@ -17,22 +18,30 @@ BACKLOG = 512
 class HttpServer:
     """Serves one application on one address."""
 
-    def __init__(self, application: Starlette, address: Address) -> None:
-        self._socket = _listen(address)
-        self._server = _Server(
-            uvicorn.Config(
-                application,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=15,
-                limit_concurrency=1000,
-                h11_max_incomplete_event_size=16 * 1024,
-                timeout_graceful_shutdown=5,
-            )
+    def __init__(self, application: Starlette, address: Address, tls: CertificateFiles | None = None) -> None:
+        self._tls = tls
+        config = uvicorn.Config(
+            application,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=15,
+            limit_concurrency=1000,
+            h11_max_incomplete_event_size=16 * 1024,
+            timeout_graceful_shutdown=5,
         )
+        config.load()
+        config.ssl = tls.context() if tls is not None else None
+        self._context = config.ssl
+        self._socket = _listen(address)
+        self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
+
+    def renew(self) -> None:
+        """Use a certificate that was renewed, for the handshakes that come from now on."""
+        if self._tls is not None and self._context is not None and self._tls.changed():
+            self._tls.load_into(self._context)
 
     def start(self) -> None:
         """Begin to serve; the socket listens already."""

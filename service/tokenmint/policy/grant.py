@@ -85,6 +85,8 @@ class Policy:
         audience = self._audiences.get(request.audience)
         if audience is None or not (client.anonymous or client.client_id in audience.clients):
             raise AudienceDenied(detail=f"client {client.client_id!r}, audience {request.audience!r}")
+        if client.public and not audience.public_clients:
+            raise AudienceDenied(detail=f"client {client.client_id!r} is public, audience {request.audience!r}")
         if request.requested_token_type not in (None, *_TOKEN_TYPES[audience.header_type]):
             raise FormatDenied(f"the audience is served with {_TOKEN_TYPES[audience.header_type][0]}")
         refused = set(request.scopes) - _grantable(client, audience)

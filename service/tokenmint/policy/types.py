@@ -43,6 +43,8 @@ class Audience:
     single_use: bool = False
     """Whether a subject token may be exchanged only once for this audience, whatever its provider says."""
     max_token_bytes: int = 8192
+    public_clients: bool = False
+    """Whether clients without a credential may have its tokens."""
     condition: str | None = None
     """A CEL expression that has to be true; see ``policy/conditions.py``."""
 
@@ -58,6 +60,12 @@ class Client:
     """For each audience the scopes that this client may have; None: all that the audience has."""
     rate: tuple[float, int] | None = None
     """Calls per second and burst, where they are not those of every client."""
+    certificates: frozenset[str] = frozenset()
+    """The certificate identities that prove it: `spiffe://…`, `dns:…`, `subject:…`."""
+    workloads: frozenset[tuple[str, str]] = frozenset()
+    """The workloads, (provider, subject), whose tokens prove it."""
+    public: bool = False
+    """Whether it has no credential: what everybody can be."""
     anonymous: bool = False
     """Set only by `serve --dev` for callers without credentials: may have every audience."""
 

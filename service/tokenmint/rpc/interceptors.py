@@ -16,18 +16,16 @@ import grpc.aio
 import structlog
 
 from tokenmint.audit import AuditTrail
-from tokenmint.callers import Callers, Operator, Role
-from tokenmint.errors import CallerUnauthenticated, MethodDenied, TokenmintError
+from tokenmint.callers import ClientProof, Operator, Role
+from tokenmint.errors import MethodDenied, TokenmintError
 from tokenmint.policy.types import Client
 from tokenmint.rpc.access import Access, Clients, Operators
+from tokenmint.rpc.credentials import presented
 from tokenmint.rpc.status import INTERNAL_MESSAGE, abort, code_of
-from tokenmint.secret import Secret
 from tokenmint.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
-CLIENT_ID: Final = "tokenmint-client-id"
-CLIENT_SECRET: Final = "tokenmint-client-secret"  # noqa: S105  # the name of the metadata key
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 
 _client: ContextVar[Client] = ContextVar("client")
@@ -59,7 +57,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     Args:
         access: who may call what.
-        callers: returns everybody who is known now (a reload changes it).
+        proof: returns what proves callers now (a reload changes it).
         metrics: what is counted.
         audit: what is recorded.
         deadline: seconds that a unary call may take, whatever the client allows.
@@ -68,14 +66,14 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         access: Mapping[str, Access],
-        callers: Callable[[], Callers],
+        proof: Callable[[], ClientProof],
         metrics: Metrics,
         audit: AuditTrail,
         *,
         deadline: float,
     ) -> None:
         self._access = access
-        self._callers = callers
+        self._proof = proof
         self._metrics = metrics
         self._audit = audit
         self._deadline = deadline
@@ -110,7 +108,7 @@ class Guard(grpc.aio.ServerInterceptor):
             return grpc.stream_unary_rpc_method_handler(self._unary(call, handler.stream_unary, LONG_CALL), **codecs)
         return grpc.unary_unary_rpc_method_handler(self._unary(call, handler.unary_unary, self._deadline), **codecs)
 
-    async def _admit(self, call: "_Call", request: Any) -> None:
+    async def _admit(self, call: "_Call", request: Any, auth_context: Mapping[str, Any]) -> None:
         """Prove the caller and put it where the method finds it; record an operator's change before it is made.
 
         Raises:
@@ -122,14 +120,15 @@ class Guard(grpc.aio.ServerInterceptor):
             raise MethodDenied(detail=f"{call.method} is not in the access table")
         if not isinstance(call.access, Clients | Operators):
             return
-        identifier, secret = _credentials(call.metadata)
-        tell_audit(caller=(identifier or "")[:128])
+        brought = presented(call.metadata, auth_context)
+        tell_audit(caller=(brought.identifier or "")[:128])
         if isinstance(call.access, Clients):
-            client = self._callers().client(identifier, secret)
+            client = await self._proof().client(brought)
             tell_audit(caller=client.client_id)
             _client.set(client)
             return
-        operator = self._callers().operator(identifier, secret)
+        operator = self._proof().callers.operator(brought)
+        tell_audit(caller=operator.operator_id)
         if call.access.role not in operator.roles:
             raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {call.access.role.value!r}")
         _operator.set(operator)
@@ -143,7 +142,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             try:
-                await self._admit(call, request)
+                await self._admit(call, request, context.auth_context())
                 async with asyncio.timeout(limit):
                     response = await behaviour(request, context)
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
@@ -157,7 +156,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
             started = time.perf_counter()
             try:
-                await self._admit(call, request)
+                await self._admit(call, request, context.auth_context())
                 answers = behaviour(request, context)
                 if inspect.isawaitable(answers):
                     await answers  # the standard health service writes its answers itself
@@ -224,18 +223,6 @@ def _about(request: Any) -> dict[str, object]:
     if "profile" in fields:
         facts["principal"] = request.profile.principal[:128]
     return facts
-
-
-def _credentials(metadata: Any) -> tuple[str | None, Secret | None]:
-    """Return the id and the secret, each sent once. Raises ``CallerUnauthenticated`` where one is sent twice."""
-    found: dict[str, str] = {}
-    for key, value in metadata or ():
-        if key in (CLIENT_ID, CLIENT_SECRET):
-            if key in found:
-                raise CallerUnauthenticated(detail="a credential was sent twice")
-            found[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
-    secret = found.get(CLIENT_SECRET)
-    return found.get(CLIENT_ID), Secret(secret) if secret is not None else None
 
 
 def _log_internal(method: str, error: Exception) -> None:

@@ -1,7 +1,6 @@
 """The gRPC transport: limits, TLS, health."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -11,6 +10,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from tokenmint.addresses import Address
+from tokenmint.certificates import CertificateFiles
 from tokenmint.errors import ConfigurationError
 from tokenmint.rpc.interceptors import Guard
 
@@ -26,22 +26,13 @@ SERVICES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Certificates in PEM."""
-
-    certificate: bytes
-    key: bytes
-    client_authorities: bytes | None = None
-
-
 def build(
     guard: Guard,
     address: Address,
     register: Sequence[Callable[[grpc.aio.Server], None]],
     health: health_aio.HealthServicer,
     *,
-    tls: Tls | None = None,
+    tls: CertificateFiles | None = None,
     reflect: bool = False,
 ) -> grpc.aio.Server:
     """Return a server that listens on ``address`` once it is started.
@@ -75,12 +66,24 @@ def build(
         if tls is None:
             bound = server.add_insecure_port(str(address))
         else:
-            credentials = grpc.ssl_server_credentials(
-                [(tls.key, tls.certificate)], tls.client_authorities, tls.client_authorities is not None
-            )
-            bound = server.add_secure_port(str(address), credentials)
+            bound = server.add_secure_port(str(address), _credentials(tls))
     except RuntimeError:
         bound = 0
     if not bound:
         raise ConfigurationError(f"listen: can't listen on {address}: stop what listens there or choose another")
     return server
+
+
+def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
+    """Return credentials that follow the files: each handshake asks whether there are new ones."""
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        pem = files.pem
+        return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_authorities)
+
+    def renewed() -> grpc.ServerCertificateConfiguration:
+        # None, which the stubs do not know, stands for what is in use.
+        return configuration() if files.changed() else None  # type: ignore[return-value]
+
+    mutual = files.pem.client_authorities is not None
+    return grpc.dynamic_ssl_server_credentials(configuration(), renewed, mutual)

@@ -1,0 +1,84 @@
+"""Certificates from files, read again when the files change, so that renewing one needs no restart."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from tokenmint.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """What a listener needs, in PEM."""
+
+    certificate: bytes
+    key: bytes
+    client_authorities: bytes | None
+
+
+class CertificateFiles:
+    """A certificate, its key and, for mutual TLS, the authorities of clients.
+
+    Raises:
+        ConfigurationError: a file can't be read, or certificate and key do not belong together.
+    """
+
+    def __init__(self, certificate: str, key: str, client_authorities: str | None = None) -> None:
+        self._files = [Path(name) for name in (certificate, key, client_authorities) if name]
+        self._has_authorities = client_authorities is not None
+        self._seen = self._stamps()
+        self.pem = self._read()
+
+    def changed(self) -> bool:
+        """Read the files again where they changed; tell whether there is something new to serve with.
+
+        What can't be used, as while a file is half written, is logged and looked at again next time.
+        """
+        stamps = self._stamps()
+        if stamps == self._seen:
+            return False
+        try:
+            pem = self._read()
+        except ConfigurationError as error:
+            log.warning("the new certificate is not used yet", error=error.message)
+            return False
+        self._seen = stamps
+        if pem == self.pem:
+            return False
+        self.pem = pem
+        log.info("certificates were renewed", file=str(self._files[0]))
+        return True
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context for a server that speaks TLS 1.3."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self.load_into(context)
+        return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Give ``context`` the certificate: for the handshakes that come from now on."""
+        context.load_cert_chain(self._files[0], self._files[1])
+
+    def _stamps(self) -> list[tuple[int, int, int]]:
+        try:
+            return [(stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in (file.stat() for file in self._files)]
+        except OSError:
+            return []
+
+    def _read(self) -> Pem:
+        try:
+            contents = [file.read_bytes() for file in self._files]
+            self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # certificate and key belong together
+        except ssl.SSLError:
+            raise ConfigurationError(
+                f"listen: {self._files[0]} and {self._files[1]} are no certificate and its key in PEM"
+            ) from None
+        except OSError as error:
+            name = error.filename or self._files[0]
+            raise ConfigurationError(f"listen: {name} can't be read ({error.strerror})") from None
+        return Pem(contents[0], contents[1], contents[2] if self._has_authorities else None)

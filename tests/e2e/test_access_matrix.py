@@ -1,0 +1,284 @@
+"""Every method, every kind of caller, over real mutual TLS, against the access table; certificates that are renewed."""
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx2
+import pytest
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer, serving
+from tests.rig import AUDIENCE, Rig, running
+from tests.tls import Authority, authority
+
+from tokenmint.rpc import access
+from tokenmint.rpc.access import Access, Clients, Public
+from tokenmint.v1 import (
+    key_admin_service_pb2,
+    key_set_service_pb2,
+    profile_admin_service_pb2,
+    provider_admin_service_pb2,
+    token_exchange_service_pb2,
+)
+
+MODULES: Any = (
+    key_admin_service_pb2, key_set_service_pb2, profile_admin_service_pb2, provider_admin_service_pb2,
+    token_exchange_service_pb2,
+)  # fmt: skip
+SPIFFE = "spiffe://td.example/web"
+EXTRA = """
+[clients.mesh]
+certificates = ["spiffe://td.example/web"]
+
+[clients.spa]
+public = true
+
+[operators.machine]
+certificates = ["dns:operator.internal"]
+roles = ["security"]
+
+[operators.mover]
+secrets = ["sha256:{mover}"]
+roles = ["operator"]
+"""
+
+
+@pytest.fixture(scope="module")
+def ca() -> Authority:
+    return authority()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running_issuer:
+        yield running_issuer
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
+    ca: Authority,
+) -> AsyncIterator[Rig]:  # fmt: skip
+    renew(tmp_path, ca, 100)
+    (tmp_path / "ca.crt").write_bytes(ca.pem)
+    from tokenmint.secret import Secret
+
+    extra = EXTRA.format(mover=Secret("tms_mover").fingerprint())
+    tls = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
+    tls += 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\n'
+    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, listen=tls) as service:
+        service.secrets["mover"] = Secret("tms_mover")
+        yield service
+
+
+def renew(directory: Path, ca: Authority, serial: int) -> None:
+    """Write a new certificate as tools do: beside the old one, and then in its place."""
+    for name, pem in zip(
+        ("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1", serial=serial), strict=True
+    ):
+        (directory / f"{name}.new").write_bytes(pem)
+    for name in ("tls.crt", "tls.key"):
+        (directory / f"{name}.new").replace(directory / name)
+
+
+def channel(rig: Rig, listener: str, ca: Authority, *identity: str) -> grpc.aio.Channel:
+    """A channel with a client certificate of these names."""
+    certificate, key = ca.issue(identity[0], *identity[1:]) if identity else (None, None)
+    credentials = grpc.ssl_channel_credentials(ca.pem, key, certificate)
+    return grpc.aio.secure_channel(rig.app.listen[listener], credentials)
+
+
+CALLERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "nobody": (("x", "dns.of.nobody"), ""),
+    "a client by secret": (("x",), "web"),
+    "a client by certificate": (("x", SPIFFE), ""),
+    "another client's certificate": (("x", SPIFFE), "web"),
+    "a public client": (("x",), "spa"),
+    "a viewer": (("x",), "guest"),
+    "an operator": (("x",), "mover"),
+    "security by certificate": (("x", "operator.internal"), ""),
+    "every role": (("x",), "root"),
+}
+ROLES = {
+    "a viewer": {"viewer"},
+    "an operator": {"operator"},
+    "security by certificate": {"security"},
+    "every role": {"viewer", "operator", "security"},
+}
+
+
+def expected(entry: Access | None, caller: str) -> set[grpc.StatusCode]:
+    """The codes that mean: refused before the method ran. Empty: the method ran, whatever it said."""
+    code = grpc.StatusCode
+    if entry is None:
+        return {code.UNIMPLEMENTED, code.PERMISSION_DENIED}
+    if isinstance(entry, Public):
+        return set()
+    if isinstance(entry, Clients):
+        admitted = {"a client by secret", "a client by certificate", "a public client"}
+        return set() if caller in admitted else {code.UNAUTHENTICATED}
+    if caller not in ROLES:
+        return {code.UNAUTHENTICATED}
+    return set() if entry.role.value in ROLES[caller] else {code.PERMISSION_DENIED}
+
+
+def methods() -> list[tuple[str, bool, bool]]:
+    return [
+        (f"/{service.full_name}/{method.name}", method.client_streaming, method.server_streaming)
+        for module in MODULES
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    ]
+
+
+async def outcome(
+    channel: Any, path: str, client_streams: bool, server_streams: bool, metadata: Any
+) -> tuple[Any, str]:
+    """Call a method with an empty request; return its code and reason."""
+    from tests.rig import refusal
+
+    if server_streams:
+        call = channel.unary_stream(path)(b"", metadata=metadata, timeout=20)
+        try:
+            await anext(aiter(call))
+        except grpc.aio.AioRpcError as error:
+            return error.code(), error.details() or ""
+        call.cancel()
+        return grpc.StatusCode.OK, ""
+    if client_streams:
+        call = channel.stream_unary(path)(iter([b""]), metadata=metadata, timeout=20)
+    else:
+        call = channel.unary_unary(path)(b"", metadata=metadata, timeout=20)
+    try:
+        told = await refusal(call)
+    except AssertionError:
+        return grpc.StatusCode.OK, ""
+    return told.code, told.reason
+
+
+@pytest.mark.parametrize("caller", sorted(CALLERS))
+async def test_every_method_with_every_caller(rig: Rig, ca: Authority, caller: str) -> None:
+    identity, name = CALLERS[caller]
+    metadata: list[tuple[str, str]] = []
+    if name:
+        metadata.append(("tokenmint-client-id", name))
+    if name in rig.secrets:
+        metadata.append(("tokenmint-client-secret", rig.secrets[name].reveal()))
+    for listener, table in (("grpc", access.DATA), ("admin", access.ADMIN)):
+        async with channel(rig, listener, ca, *identity) as connection:
+            for path, client_streams, server_streams in methods():
+                code, reason = await outcome(connection, path, client_streams, server_streams, metadata)
+                wanted = expected(table.get(path), caller)
+                if wanted:
+                    assert code in wanted, (listener, path, code, reason)
+                else:
+                    assert reason not in ("CALLER_UNAUTHENTICATED", "METHOD_DENIED"), (listener, path, code, reason)
+                    assert code is not grpc.StatusCode.UNKNOWN, (listener, path)
+
+
+async def test_without_a_certificate_of_our_authority_there_is_no_connection(rig: Rig, ca: Authority) -> None:
+    stranger = authority("Somebody else")
+    certificate, key = stranger.issue("x", SPIFFE)
+    strangers = grpc.ssl_channel_credentials(ca.pem, key, certificate)
+    for credentials in (grpc.ssl_channel_credentials(ca.pem), strangers):
+        async with grpc.aio.secure_channel(rig.app.listen["grpc"], credentials) as connection:
+            call: Any = connection.unary_unary("/tokenmint.v1.KeySetService/GetKeySet")
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call(b"", timeout=5)
+            assert refused.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+async def test_a_public_client_has_only_what_an_audience_gives_to_everybody(rig: Rig, ca: Authority) -> None:
+    from tests.rig import refusal
+
+    from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
+
+    text = rig.config.read_text()
+    request = ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now()), audience="https://legacy.example")
+    async with channel(rig, "grpc", ca, "x") as connection:
+        call: Any = connection.unary_unary("/tokenmint.v1.TokenExchangeService/ExchangeToken")
+        metadata = (("tokenmint-client-id", "spa"),)
+        for change, reason in (
+            ('clients = ["web", "spa"]', "AUDIENCE_DENIED"),
+            ('clients = ["web", "spa"]\npublic_clients = true', ""),
+        ):
+            section, rest = text.split('[audiences."https://legacy.example"]')
+            rig.config.write_text(
+                section + '[audiences."https://legacy.example"]' + rest.replace('clients = ["web"]', change, 1)
+            )
+            await rig.app.reload(rig.settings())
+            if reason:
+                told = await refusal(call(request.SerializeToString(), metadata=metadata, timeout=20))
+                assert told.reason == reason
+            else:
+                assert await call(request.SerializeToString(), metadata=metadata, timeout=20)
+    assert AUDIENCE
+
+
+async def test_certificates_are_renewed_while_calls_run(
+    rig: Rig, ca: Authority, tmp_path: Path, clock: FakeClock
+) -> None:
+    import asyncio
+    import ssl
+
+    failures: list[BaseException] = []
+    done = threading.Event()
+    count = 0
+
+    async def call_on() -> None:
+        nonlocal count
+        while not done.is_set():
+            try:
+                async with channel(rig, "grpc", ca, "x") as connection:
+                    call: Any = connection.unary_unary("/tokenmint.v1.KeySetService/GetKeySet")
+                    await call(b"", timeout=20)
+                    count += 1
+            except grpc.aio.AioRpcError as error:
+                failures.append(error)
+
+    def serial(listener: str) -> int:
+        from cryptography import x509
+
+        host, _, port = rig.app.listen[listener].partition(":")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=ca.pem.decode())
+        certificate, key = ca.issue("x")
+        (tmp_path / "me.pem").write_bytes(certificate + key)
+        context.load_cert_chain(tmp_path / "me.pem")
+        context.set_alpn_protocols(["h2"] if listener == "grpc" else ["http/1.1"])
+        import socket
+
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as peer,
+        ):
+            assert peer.version() == "TLSv1.3"
+            return x509.load_der_x509_certificate(peer.getpeercert(binary_form=True) or b"").serial_number
+
+    async def until(listener: str, number: int) -> None:
+        async with asyncio.timeout(20):
+            while await asyncio.to_thread(serial, listener) != number:
+                clock.advance(1)
+
+    callers = [asyncio.ensure_future(call_on()) for _ in range(3)]
+    await until("grpc", 100)
+    for number in (101, 102):
+        renew(tmp_path, ca, number)
+        await until("grpc", number)
+        await until("http", number)
+    done.set()
+    await asyncio.gather(*callers)
+    assert not failures
+    assert count > 10
+
+
+async def test_the_http_side_has_tls_of_its_own(rig: Rig, ca: Authority, tmp_path: Path) -> None:
+    import ssl
+
+    url = rig.url("http", "/.well-known/jwks.json").replace("http:", "https:")
+    context = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    async with httpx2.AsyncClient(verify=context) as http:
+        assert (await http.get(url)).json()["keys"]

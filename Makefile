@@ -7,6 +7,7 @@ READY  := $(VENV)/.ready
 PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
 
@@ -32,6 +33,10 @@ test: $(READY) ## Run the tests in parallel, with coverage
 
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance
+
+fuzz: $(READY) ## Fuzz with coverage guidance for MINUTES (default 10) in all
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) 2>/dev/null
 
 test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (needs Node)
 	@if command -v npm >/dev/null; then \
@@ -90,10 +95,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev interop deploy; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime dev interop deploy fuzz; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors fuzz test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

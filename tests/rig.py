@@ -35,6 +35,8 @@ AUDIENCE = "https://orders.example"
 RSA_AUDIENCE = "https://legacy.example"
 OPEN_AUDIENCE = "https://open.example"
 DEADLINE = 20.0
+PATIENCE = 'read_timeout = "10s"\nwrite_timeout = "20s"\n'
+"""A busy machine is not what most tests are about."""
 
 CONFIG = """
 issuer = "https://tokens.example"
@@ -42,9 +44,7 @@ data_dir = "{directory}"
 
 [redis]
 prefix = "{prefix}"
-read_timeout = "10s"
-write_timeout = "20s"
-
+{patience}
 [listen]
 grpc = "127.0.0.1:0"
 admin = "127.0.0.1:0"
@@ -160,6 +160,7 @@ async def running(
     entropy: Any,
     extra: str = "",
     listen: str = "",
+    patience: str = PATIENCE,
 ) -> AsyncIterator[Rig]:
     """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners."""
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
@@ -167,7 +168,9 @@ async def running(
     config = directory / "tokenmint.toml"
     hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
     text = CONFIG.replace("[listen]\n", f"[listen]\n{listen}")
-    config.write_text(text.format(directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra)
+    config.write_text(
+        text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra
+    )
     settings = load(config, {})
     ports = Reservations(settings.listen.addresses())
     places = ports.listen

@@ -4,7 +4,9 @@ Where the store can't be reached each process counts for itself: a limit that fa
 one that fails closed would make every trouble of the store a full stop.
 """
 
+import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -12,6 +14,9 @@ from tokenmint.clock import Clock
 from tokenmint.errors import RateLimited, StoreUnavailable
 from tokenmint.policy.types import Client
 from tokenmint.storage.redis import Store
+
+PATIENCE: Final = 0.05  # seconds; counting must not be what a call waits for
+STORE_AWAY: Final = 1.0  # seconds for which a store that failed is not asked again
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +46,13 @@ class RateLimiter:
         store: where the buckets are.
         limits: the limits.
         clock: for the buckets of this process.
+        patience: seconds that the store has to answer.
     """
 
-    def __init__(self, store: Store, limits: RateLimits, clock: Clock) -> None:
+    def __init__(self, store: Store, limits: RateLimits, clock: Clock, *, patience: float = PATIENCE) -> None:
         self._store = store
+        self.patience = patience
+        self._store_away_until = float("-inf")
         self.limits = limits
         self._clock = clock
         self._local: dict[str, float] = {}
@@ -62,10 +70,13 @@ class RateLimiter:
                 raise RateLimited(retry_after=wait)
 
     async def _take(self, key: str, rate: Rate, cost: int) -> float:
-        try:
-            return await self._store.take(key, rate=rate.per_second, burst=rate.burst, cost=cost)
-        except StoreUnavailable as error:
-            log.warning("rate limits count in this process alone", error=error.detail)
+        if self._clock.monotonic() >= self._store_away_until:
+            try:
+                async with asyncio.timeout(self.patience):
+                    return await self._store.take(key, rate=rate.per_second, burst=rate.burst, cost=cost)
+            except (StoreUnavailable, TimeoutError) as error:
+                self._store_away_until = self._clock.monotonic() + STORE_AWAY
+                log.warning("rate limits count in this process alone", error=type(error).__name__)
         now, interval = self._clock.monotonic(), 1 / rate.per_second
         full = max(now, self._local.get(key, now)) + cost * interval
         wait = full - rate.burst * interval - now

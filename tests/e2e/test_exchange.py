@@ -368,6 +368,7 @@ async def test_who_calls_too_often_is_told_when_to_come_back(
 ) -> None:
     limits = "\n[limits]\neach_client = { per_second = 0.01, burst = 3 }\n"
     async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as service:
+        service.app._limiter.patience = 20.0
         asked = request(service, issuer.token(clock.now()), RSA_AUDIENCE)
         targets = [pb.BatchExchangeTarget(audience=RSA_AUDIENCE)] * 2
         batch = pb.BatchExchangeTokensRequest(subject_token=asked.subject_token, targets=targets)

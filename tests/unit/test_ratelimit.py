@@ -15,6 +15,10 @@ SLOW = Rate(0.001, 5)  # so slow that nothing comes back during a test
 WEB = Client("web")
 
 
+def patient(store: Store, limits: RateLimits, clock: FakeClock) -> RateLimiter:
+    return RateLimiter(store, limits, clock, patience=20.0)
+
+
 async def allowed(limiter: RateLimiter, client: Client = WEB, *, calls: int = 20, cost: int = 1) -> int:
     count = 0
     for _ in range(calls):
@@ -27,7 +31,7 @@ async def allowed(limiter: RateLimiter, client: Client = WEB, *, calls: int = 20
 
 
 async def test_a_burst_and_no_more(store: Store, clock: FakeClock) -> None:
-    limiter = RateLimiter(store, RateLimits(each=SLOW), clock)
+    limiter = patient(store, RateLimits(each=SLOW), clock)
     assert await allowed(limiter) == 5
     assert await allowed(limiter, Client("other")) == 5  # a bucket for each client
     with pytest.raises(RateLimited) as refused:
@@ -36,13 +40,13 @@ async def test_a_burst_and_no_more(store: Store, clock: FakeClock) -> None:
 
 
 async def test_replicas_count_in_the_same_bucket_at_the_same_time(store: Store, clock: FakeClock) -> None:
-    replicas = [RateLimiter(store, RateLimits(together=SLOW), clock) for _ in range(4)]
+    replicas = [patient(store, RateLimits(together=SLOW), clock) for _ in range(4)]
     counts = await asyncio.gather(*(allowed(limiter, Client(str(n)), calls=5) for n, limiter in enumerate(replicas)))
     assert sum(counts) == 5
 
 
 async def test_what_comes_back_comes_back_by_the_stores_clock(store: Store, clock: FakeClock) -> None:
-    limiter = RateLimiter(store, RateLimits(each=Rate(200.0, 1)), clock)
+    limiter = patient(store, RateLimits(each=Rate(200.0, 1)), clock)
     async with asyncio.timeout(20):
         while await allowed(limiter, calls=1) + await allowed(limiter, calls=1) != 1:
             pass  # one at once ...
@@ -51,16 +55,16 @@ async def test_what_comes_back_comes_back_by_the_stores_clock(store: Store, cloc
 
 
 async def test_a_batch_counts_its_targets(store: Store, clock: FakeClock) -> None:
-    limiter = RateLimiter(store, RateLimits(each=SLOW), clock)
+    limiter = patient(store, RateLimits(each=SLOW), clock)
     assert await allowed(limiter, cost=2) == 2
     with pytest.raises(RateLimited, match="ever allows"):
         await limiter.take(WEB, 6)
 
 
 async def test_a_client_may_have_a_limit_of_its_own_and_none_is_none(store: Store, clock: FakeClock) -> None:
-    limiter = RateLimiter(store, RateLimits(each=SLOW), clock)
+    limiter = patient(store, RateLimits(each=SLOW), clock)
     assert await allowed(limiter, Client("big", rate=(0.001, 9))) == 9
-    assert await allowed(RateLimiter(store, RateLimits(), clock), calls=50) == 50
+    assert await allowed(patient(store, RateLimits(), clock), calls=50) == 50
 
 
 async def test_without_the_store_each_process_counts_for_itself(store: Store, clock: FakeClock) -> None:

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from tests.fakes import FakeClock
-from tests.issuer import Issuer, jwk, rsa_key
+from tests.issuer import Issuer, jwk, rsa_key, segment
 
 from tokenmint.assertion import keyset
+from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
+from tokenmint.assertion.types import ID_TOKEN
+from tokenmint.assertion.verifier import Verifier
 from tokenmint.errors import KeySetUnavailable, UnknownKey
+from tokenmint.secret import Secret
 
 URL = "https://idp.example/jwks.json"
 SOURCE = KeySource("jwks", url=URL)
@@ -249,5 +253,26 @@ def test_rfc_9111_freshness_within_our_bounds(headers: dict[str, Any], seconds: 
     assert freshness(headers) == seconds
 
 
-async def test_a_real_issuer_has_the_shape_that_is_expected() -> None:
-    assert json.loads(Issuer().jwks())["keys"][0]["kid"] == "k1"
+async def test_100_000_tokens_with_unknown_kids_cost_two_fetches_a_minute(clock: FakeClock) -> None:
+    """And good tokens are served meanwhile, with the good keys still in place."""
+    issuer = Issuer()
+    fetch = FakeFetch(issuer.jwks())
+    keys = sets(fetch, clock)
+    table = {"issuer": issuer.url, "audiences": ["app"], "jwks": issuer.jwks().decode()}
+    verifier = Verifier({"idp": provider_from_table("idp", table, own_issuer="")}, keys, own_issuer="")
+    good = Secret(issuer.token(clock.now(), exp=int(clock.now()) + 600))
+    await verifier.verify(good, ID_TOKEN, nonce=None, now=clock.now())
+    first = len(fetch.asked)
+    payload, signature = good.reveal().split(".")[1:]
+    refused = 0
+    for number in range(100_000):
+        token = Secret(f"{segment({'alg': 'RS256', 'kid': f'flood-{number}'})}.{payload}.{signature}")
+        try:
+            await verifier.verify(token, ID_TOKEN, nonce=None, now=clock.now())
+        except UnknownKey:
+            refused += 1
+        clock.advance(60 / 100_000)
+        if number % 1000 == 0:
+            assert await verifier.verify(good, ID_TOKEN, nonce=None, now=clock.now())
+    assert refused == 100_000
+    assert len(fetch.asked) - first <= 2

@@ -1,0 +1,163 @@
+"""Coverage-guided fuzzing with atheris: whatever comes in, only the taxonomy's errors come out.
+
+`make fuzz MINUTES=10` runs every target for its share of the time, `python tests/fuzz/fuzz.py TARGET [options]` one
+of them. What is found is kept as a file that the same command takes as an argument, and becomes a regression test.
+"""
+
+import asyncio
+import contextlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["tokenmint"]):
+    from tokenmint.assertion.catalogue import provider_from_table
+    from tokenmint.assertion.jwk import BadKey, parse_jwks, parse_x509_map
+    from tokenmint.assertion.jws import parse_compact, parse_object
+    from tokenmint.assertion.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
+    from tokenmint.assertion.types import ID_TOKEN
+    from tokenmint.assertion.verifier import Verifier
+    from tokenmint.clock import SystemClock
+    from tokenmint.errors import AssertionRejected, CorruptRecord, InvalidRequest, MalformedToken
+    from tokenmint.keys import store as ring_store
+    from tokenmint.policy import mapping
+    from tokenmint.profile import store as profile_store
+    from tokenmint.profile.types import Identity
+    from tokenmint.rpc import convert
+    from tokenmint.secret import Secret
+    from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
+
+from google.protobuf.message import DecodeError
+
+SEEDS = Path(__file__).parent / "seeds"
+NOW = 1_800_000_000.0
+JWKS = (SEEDS / "key_sets" / "jwks.json").read_bytes()
+
+
+async def _no_fetch(source: KeySource, url: str, *, etag: str | None) -> FetchResult:
+    raise FetchFailed("nothing is fetched here")
+
+
+def _verifier() -> Verifier:
+    table = {
+        "issuer": "https://idp.example",
+        "audiences": ["app"],
+        "jwks": JWKS.decode(),
+        "algorithms": ["ES256", "RS256"],
+    }
+    provider = provider_from_table("idp", table, own_issuer="https://me.example")
+    sets = KeySets({"idp": provider.key_source}, fetch=_no_fetch, clock=SystemClock())
+    return Verifier({"idp": provider}, sets, own_issuer="https://me.example")
+
+
+VERIFIER = _verifier()
+
+
+def parsing(data: bytes) -> None:
+    with contextlib.suppress(MalformedToken):
+        parse_compact(Secret(data))
+    with contextlib.suppress(MalformedToken):
+        parse_object(data, "fuzzed")
+
+
+def key_sets(data: bytes) -> None:
+    with contextlib.suppress(BadKey):
+        parse_jwks(data)
+    with contextlib.suppress(BadKey):
+        parse_x509_map(data)
+    freshness({"cache-control": data[:200].decode("latin-1"), "age": data[200:].decode("latin-1")})
+
+
+def verification(data: bytes) -> None:
+    with contextlib.suppress(AssertionRejected):
+        asyncio.run(VERIFIER.verify(Secret(data), ID_TOKEN, nonce="n", now=NOW))
+        raise AssertionError("a token that nobody signed was accepted")
+
+
+def claims(data: bytes) -> None:
+    """What comes after the signature, on claims that are well-formed and otherwise anything."""
+    from tokenmint.assertion import provider as checks
+
+    provider = VERIFIER.providers["idp"]
+    with contextlib.suppress(AssertionRejected):
+        payload = checks.normalised(provider, parse_object(data, "claims"))
+        checks.check_times(provider, payload, NOW)
+        checks.check_audience(provider, payload)
+        checks.check_nonce(payload, "n")
+        checks.check_claims(provider, "https://idp.example", payload, NOW)
+        checks.subject(provider, payload)
+
+
+def policy(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        mapping.parse(data.decode("utf-8", "replace"))
+
+
+def messages(data: bytes) -> None:
+    with contextlib.suppress(DecodeError, InvalidRequest):
+        convert.exchange_request(token_exchange_service_pb2.ExchangeTokenRequest.FromString(data))
+    with contextlib.suppress(DecodeError, InvalidRequest):
+        convert.batch_requests(token_exchange_service_pb2.BatchExchangeTokensRequest.FromString(data))
+    with contextlib.suppress(DecodeError):
+        convert.profile(profile_pb2.Profile.FromString(data))
+
+
+def records(data: bytes) -> None:
+    """Values in the store that somebody else wrote."""
+    with contextlib.suppress(CorruptRecord):
+        ring_store.parse(data)
+    with contextlib.suppress(CorruptRecord):
+        profile_store._parse_record("ada", data)
+    with contextlib.suppress(CorruptRecord):
+        profile_store._read_link(Identity("idp", "1"), data)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    function.__name__: function for function in (parsing, key_sets, verification, claims, policy, messages, records)
+}
+
+
+def run_all(minutes: float) -> int:
+    """Run every target in a process of its own, and print what each did."""
+    findings = 0
+    seconds = max(1, round(minutes * 60 / len(TARGETS)))
+    for name in TARGETS:
+        with tempfile.TemporaryDirectory() as work:
+            options = [
+                f"-max_total_time={seconds}",
+                "-max_len=4096",
+                "-print_final_stats=1",
+                f"-artifact_prefix={SEEDS}/",
+            ]
+            outcome = subprocess.run(
+                [sys.executable, __file__, name, *options, work, str(SEEDS / name)],
+                capture_output=True, text=True, check=False, timeout=seconds + 300,
+            )  # fmt: skip
+        executed = re.search(r"number_of_executed_units: *(\d+)", outcome.stderr)
+        found = outcome.returncode != 0
+        findings += found
+        count = executed[1] if executed else "?"
+        print(
+            f"{name:14} {count:>10} executions in {seconds} s   {'FOUND SOMETHING' if found else 'no finding'}",
+            flush=True,
+        )
+        if found:
+            print(outcome.stderr[-4000:])
+    return int(findings > 0)
+
+
+def main() -> None:
+    if len(sys.argv) > 2 and sys.argv[1] == "--minutes":
+        sys.exit(run_all(float(sys.argv[2])))
+    target = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -377,3 +377,12 @@ async def test_who_calls_too_often_is_told_when_to_come_back(
         told = await refusal(service.exchange.ExchangeToken(asked, **service.auth("web")))
         assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
         assert told.details == ("RetryInfo",)
+
+
+async def test_metadata_over_8_kib_is_refused(rig: Rig) -> None:
+    auth = rig.auth("web")
+    metadata = (*auth["metadata"], ("x-filler", "y" * 9000))
+    told = await refusal(rig.exchange.ExchangeToken(request(rig), metadata=metadata, timeout=20))
+    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    metadata = (*auth["metadata"], ("x-filler", "y" * 4000))
+    assert (await rig.exchange.ExchangeToken(request(rig), metadata=metadata, timeout=20)).token

@@ -28,7 +28,7 @@ from tokenmint.reserved import PREFIX, RESERVED_CLAIMS, is_reserved
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
 KEYS: Final = {algorithm: local.generate(algorithm) for algorithm in ALGORITHMS}
-NO_TIMES: Final = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
+NO_TIMES: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
 REGISTERED: Final = {
     "iss": "https://me", "sub": "ada", "aud": "https://api", "exp": 1_800_000_600, "iat": 1_800_000_000,
     "nbf": 1_800_000_000, "client_id": "web", "scope": "a b",
@@ -178,7 +178,7 @@ def watched(signer: WatchedSigner, entropy: Callable[[int], bytes] | None = None
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("filling", [0, 1, 2, 3, 700])
 async def test_the_largest_token_that_fits_by_algorithm(algorithm: str, filling: int) -> None:
-    changes = {"algorithm": algorithm, "claims": {"x": "é" * filling}}
+    changes: dict[str, Any] = {"algorithm": algorithm, "claims": {"x": "é" * filling}}
     size = len((await mint(**changes)).token)
     assert len((await mint(**changes, max_token_bytes=size)).token) == size
     with pytest.raises(ClaimsTooLarge):

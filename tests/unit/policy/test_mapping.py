@@ -75,7 +75,8 @@ def test_what_is_empty_is_a_value_too(held: JsonValue) -> None:
 @pytest.mark.parametrize(
     ("expression", "claims"),
     [
-        ("assertion.x", {}), ("assertion.x", {"x": None}), ("assertion.x.y", {"x": "y"}), ("assertion.x.y", {"x": None}),
+        ("assertion.x", {}), ("assertion.x", {"x": None}),
+        ("assertion.x.y", {"x": "y"}), ("assertion.x.y", {"x": None}),
         ("assertion.x.0", {"x": ["first"]}),  # lists are taken whole
         ("assertion['x.y']", {"x": {"y": 1}}), ("assertion.x.y", {"x.y": 1}),
     ],

@@ -25,7 +25,7 @@ from tokenmint.audit import AuditTrail
 from tokenmint.callers import Callers, ClientProof
 from tokenmint.certificates import CertificateFiles
 from tokenmint.clock import Clock
-from tokenmint.config import Settings, client_provider, provider_conditions
+from tokenmint.config import Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.errors import ConfigurationError, DependencyUnavailable
 from tokenmint.exchange import TokenExchange
 from tokenmint.http import ops, wellknown
@@ -120,7 +120,7 @@ class App:
         self._exchange = TokenExchange(
             verifier=self._verifier_of(settings.providers),
             profiles=Profiles(profiles),
-            policy=Policy(settings.audiences, self.issuer, provider_conditions(settings.providers)),
+            policy=self._policy_of(settings),
             minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy),
             replay=ReplayGuard(store),
             clock=self.clock,
@@ -195,7 +195,7 @@ class App:
                 "audiences: a max_lifetime is longer than every one that the service started with: published keys "
                 "would be withdrawn before the tokens they signed expire; restart the service"
             )
-        policy = Policy(settings.audiences, self.issuer, provider_conditions(settings.providers))
+        policy = self._policy_of(settings)
         verifier = self._verifier_of(settings.providers, self._exchange.verifier.key_sets)
         proof = self._proof_of(settings, verifier, self._proof)
         self._exchange.verifier, self._exchange.policy, self._proof = verifier, policy, proof
@@ -218,6 +218,10 @@ class App:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
+    def _policy_of(self, settings: Settings) -> Policy:
+        providers = settings.providers
+        return Policy(settings.audiences, self.issuer, provider_conditions(providers), provider_claims(providers))
+
     def _proof_of(self, settings: Settings, verifier: Verifier, before: ClientProof | None = None) -> ClientProof:
         callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=self.job.development)
         own = {name: client_provider(name, keys, self.issuer) for name, keys in settings.client_keys.items()}
@@ -238,6 +242,12 @@ class App:
             Address.parse(self.job.listen[name]),
             register,
             self._health,
+            limits=server.Limits(
+                message=self.settings.limits.message_bytes,
+                metadata=self.settings.limits.metadata_bytes,
+                streams=self.settings.limits.streams_per_connection,
+                connection_age=self.settings.limits.connection_age,
+            ),
             tls=self._tls(),
             reflect=self.settings.reflection,
         )

@@ -175,7 +175,7 @@ class _Checker:
         if self.problems:
             raise ConfigurationError(self.problems)
         # Compiles claim mappings and conditions, and says what is wrong with them.
-        Policy(audiences, "https://issuer.invalid", provider_conditions(providers))
+        Policy(audiences, "https://issuer.invalid", provider_conditions(providers), provider_claims(providers))
         return Settings(
             issuer=file.issuer,
             data_dir=(self.base / file.data_dir).resolve(),
@@ -487,6 +487,11 @@ def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> 
 def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:
     """Return the providers' conditions, for the policy."""
     return {name: provider.condition for name, provider in providers.items() if provider.condition is not None}
+
+
+def provider_claims(providers: Mapping[str, Provider]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the claims that providers' configurations compute, for the policy."""
+    return {name: provider.claims for name, provider in providers.items() if provider.claims}
 
 
 def _is_scope(text: str) -> bool:

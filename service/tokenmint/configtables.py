@@ -146,6 +146,10 @@ class LimitsTable(Table):
     watch_streams: Annotated[int, Field(ge=1)] = 1000
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
+    streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
+    connection_age: Annotated[Seconds, Field(ge=10)] = 3600.0
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
     each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)

@@ -110,6 +110,7 @@ class TokenExchange:
         now: float,
         record: ExchangeRecord,
     ) -> MintedToken:
+        assertion = self.policy.derive(assertion, client, request)
         self.policy.admit_assertion(audience, assertion, client, request)
         profile = await self.profiles.settle(lookup, audience.on_missing_profile, now=now)
         record.principal = profile.principal

@@ -49,6 +49,7 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
         begin("profile.find")
         lookup = await exchange.profiles.find(assertion)
         begin("policy.provider")
+        assertion = exchange.policy.derive(assertion, client, request)
         exchange.policy.admit_assertion(audience, assertion, client, request)
         begin("profile.missing")
         mode = audience.on_missing_profile

@@ -386,3 +386,38 @@ async def test_metadata_over_8_kib_is_refused(rig: Rig) -> None:
     assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     metadata = (*auth["metadata"], ("x-filler", "y" * 4000))
     assert (await rig.exchange.ExchangeToken(request(rig), metadata=metadata, timeout=20)).token
+
+
+async def test_a_connection_has_at_most_100_streams(rig: Rig) -> None:
+    """RFC 9113 section 6.5.2: what the service says in its SETTINGS."""
+    host, _, port = rig.app.listen["grpc"].partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    async with asyncio.timeout(10):
+        head = await reader.readexactly(9)
+        assert head[3] == 4
+        body = await reader.readexactly(int.from_bytes(head[:3]))
+    writer.close()
+    settings = {int.from_bytes(body[i : i + 2]): int.from_bytes(body[i + 2 : i + 6]) for i in range(0, len(body), 6)}
+    assert settings[3] == 100
+    assert settings[6] <= 8 * 1024
+
+
+async def test_cve_2023_44487_calls_that_are_cancelled_at_once_do_not_stop_the_others(rig: Rig) -> None:
+    asked = request(rig)
+    for _ in range(40):
+        calls = [rig.exchange.ExchangeToken(asked, **rig.auth("web")) for _ in range(50)]
+        await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+    # While 2000 cancelled calls are put away, others are refused before they begin (RFC 9113 REFUSED_STREAM).
+    async with grpc.aio.insecure_channel(rig.app.listen["grpc"]) as other, asyncio.timeout(20):
+        stub: Any = TokenExchangeServiceStub(other)
+        while True:
+            try:
+                assert (await stub.ExchangeToken(asked, **rig.auth("web"))).token
+            except grpc.aio.AioRpcError as refused:
+                if refused.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            else:
+                break

@@ -81,6 +81,7 @@ class _Common(Table):
     boolean_claims: TextSet | None = None
     single_use: bool | None = None
     condition: str | None = None
+    claims: dict[str, str] | None = None
     jwks_url: str | None = None
     x509_url: str | None = None
     key_issuer: Literal["ignore", "match"] | None = None
@@ -98,6 +99,8 @@ class Entry(_Common):
     audiences_from: str | None = None
     """The parameter that is the only audience."""
     require_one_of: TextList = ()
+    trust_domain_from: str | None = None
+    """The parameter that is the SPIFFE trust domain."""
 
 
 class ProviderTable(_Common):
@@ -229,7 +232,9 @@ class _Builder:
             skew=table.skew,
             max_age=table.max_age,
             single_use=self._setting("single_use", default=False),
+            trust_domain=self.values.get(entry.trust_domain_from or "", (None,))[0],
             condition=self._setting("condition", None),
+            claims=tuple((self._setting("claims", {})).items()),
             key_issuer=self._setting("key_issuer", "ignore"),
         )
 
@@ -249,6 +254,10 @@ class _Builder:
                 for values in rounds
                 for item in self.entry.issuers
             }
+        elif self.entry.trust_domain_from is not None:
+            if issuer is not None:
+                self._problem("issuer", "is not set for this provider: its tokens have none")
+            return {}
         elif issuer:
             issuers = {issuer: {}}
         else:
@@ -280,6 +289,9 @@ class _Builder:
         elif len(issuers) == 1:
             expected = next(iter(issuers))
             url = url or expected.rstrip("/") + "/.well-known/openid-configuration"
+        elif not issuers and self.entry.trust_domain_from is not None:
+            self._problem("jwks_url", "is required, or jwks or jwks_file: the trust bundle's keys")
+            return None
         else:
             return None
         url = _fill(url, self._singles())

@@ -151,7 +151,7 @@ def parse_jwk(member: JsonValue) -> VerificationKey:
         raise BadKey("not a JSON object")
     if _PRIVATE & member.keys():
         raise BadKey("it has private members; whoever published it has to replace it")
-    if member.get("use", "sig") != "sig":
+    if member.get("use", "sig") not in ("sig", "jwt-svid"):  # the latter is SPIFFE's
         raise BadKey("its use is not sig")
     operations = member.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

@@ -23,6 +23,7 @@ from tokenmint.errors import (
 )
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
+_SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 CheckKind = Literal["present", "absent", "one_of", "true", "past", "uuid"]
 
 
@@ -68,13 +69,17 @@ class Provider:
     max_age: float | None = None
     """Seconds after `iat` that a token is accepted, however long it lives."""
     single_use: bool = False
+    trust_domain: str | None = None
+    """For SPIFFE JWT-SVIDs, which have no `iss`: the trust domain that `sub` has to be in. Then `iat` is optional."""
     condition: str | None = None
     """A CEL expression over the proved claims that has to be true; the policy evaluates it."""
+    claims: tuple[tuple[str, str], ...] = ()
+    """Claims that are computed (CEL) from those that were proved, for mappings and conditions to use."""
     key_issuer: Literal["ignore", "match"] = "ignore"
     """`match`: a key with an `issuer` member signs for that issuer alone (Entra ID)."""
 
 
-_ID_TOKEN_TYPES: Final = frozenset({"", "jwt"})
+_ID_TOKEN_TYPES: Final[frozenset[str]] = frozenset({"", "jwt"})
 _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 
 
@@ -83,7 +88,7 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if token_type not in provider.token_types:
         raise UnsupportedTokenType(detail=f"{provider.name} is not configured for {token_type}")
     typ = str(token.header.get("typ", "")).lower()
-    accepted = _ID_TOKEN_TYPES
+    accepted = _ID_TOKEN_TYPES | ({"jose"} if provider.trust_domain is not None else frozenset())
     if token_type == ACCESS_TOKEN:
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
     if typ not in accepted:
@@ -92,7 +97,7 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
         raise UnsupportedTokenType(detail="this is a logout token or another security event (RFC 8417)")
 
 
-def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float) -> tuple[float, float]:
+def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float) -> tuple[float, float | None]:
     """Check `exp`, `iat`, `nbf` and the age; return (exp, iat).
 
     A token is valid while now < exp + skew, from nbf - skew and iat - skew on, and until iat + max_age + skew.
@@ -103,15 +108,15 @@ def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float)
     expires_at = _time(claims, "exp")
     issued_at = _time(claims, "iat")
     not_before = _time(claims, "nbf")
-    if expires_at is None or issued_at is None:
+    if expires_at is None or (issued_at is None and provider.trust_domain is None):
         raise ClaimRejected("exp and iat are required")
     if now >= expires_at + provider.skew:
         raise TokenExpired(detail=f"exp {expires_at:.0f}, now {now:.0f}, skew {provider.skew:g}")
     for name, instant in (("nbf", not_before), ("iat", issued_at)):
         if instant is not None and instant > now + provider.skew:
             raise TokenNotYetValid(detail=f"{name} {instant:.0f}, now {now:.0f}, skew {provider.skew:g}")
-    if provider.max_age is not None and now > issued_at + provider.max_age + provider.skew:
-        raise TokenTooOld(detail=f"iat {issued_at:.0f}, now {now:.0f}, at most {provider.max_age:g} s")
+    if provider.max_age is not None and now > (issued_at or 0.0) + provider.max_age + provider.skew:
+        raise TokenTooOld(detail=f"iat {issued_at}, now {now:.0f}, at most {provider.max_age:g} s")
     return expires_at, issued_at
 
 
@@ -148,7 +153,7 @@ def check_nonce(claims: Mapping[str, JsonValue], nonce: str | None) -> None:
 
 def check_claims(provider: Provider, issuer: str, claims: Mapping[str, JsonValue], now: float) -> None:
     """Check what the issuer and the provider's own conditions ask for. Raises ``ClaimRejected``."""
-    for name, expected in provider.issuers[issuer].items():
+    for name, expected in provider.issuers.get(issuer, {}).items():
         if claims.get(name) != expected:
             raise ClaimRejected(f"{name} is not that of the issuer", detail=f"{name} has to be {expected!r}")
     for check in provider.checks:
@@ -184,6 +189,19 @@ def _describe(check: ClaimCheck) -> str:
         "past": f"{name} is not a time in the past",
         "uuid": f"{name} is not a GUID",
     }[check.kind]
+
+
+def in_trust_domain(subject: JsonValue, trust_domain: str) -> bool:
+    """Tell whether ``subject`` is a SPIFFE id of ``trust_domain`` with a path (SPIFFE-ID section 2)."""
+    if not isinstance(subject, str):
+        return False
+    prefix, _, path = subject.removeprefix("spiffe://").partition("/")
+    parts = path.split("/")
+    return (
+        subject.startswith("spiffe://")
+        and prefix == trust_domain
+        and all(part not in ("", ".", "..") and set(part) <= _SPIFFE_CHARACTERS for part in parts)
+    )
 
 
 def is_uuid(text: str) -> bool:

@@ -16,6 +16,7 @@ from tokenmint.assertion.provider import (
     check_kind,
     check_nonce,
     check_times,
+    in_trust_domain,
     normalised,
     subject,
 )
@@ -42,6 +43,7 @@ class Verifier:
         self.key_sets = key_sets
         self._own_issuer = own_issuer
         self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
+        self._trust_domains = [provider for provider in providers.values() if provider.trust_domain is not None]
 
     async def verify(
         self,
@@ -95,6 +97,10 @@ class Verifier:
         provider = self._by_issuer.get(token.issuer)
         if provider is not None:
             return provider
+        if "iss" not in token.claims:
+            for provider in self._trust_domains:
+                if in_trust_domain(token.claims.get("sub"), provider.trust_domain or ""):
+                    return provider
         if token.claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
             raise WrongAudience(
                 "this is a Firebase custom token: sign in to Firebase with it and send the ID token that comes back"

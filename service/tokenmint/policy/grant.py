@@ -1,6 +1,7 @@
 """The decision: from caller, provider, audience and profile to what is to be minted. Pure, and deny by default."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -31,6 +32,7 @@ class Policy:
         audiences: by name.
         issuer: what tokens are signed as; it can't be an audience.
         provider_conditions: CEL conditions on tokens, by the provider's name.
+        provider_claims: claims that are computed from those of a provider's tokens, by the provider's name.
 
     Raises:
         ConfigurationError: a claim mapping or a condition is not one, or sets a reserved name; lists every problem.
@@ -41,12 +43,22 @@ class Policy:
         audiences: Mapping[str, Audience],
         issuer: str,
         provider_conditions: Mapping[str, str] = MappingProxyType({}),
+        provider_claims: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
     ) -> None:
         self._audiences = MappingProxyType(dict(audiences))
         self._sources: dict[str, tuple[tuple[str, mapping.Source | conditions.Expression], ...]] = {}
         self._conditions: dict[str, conditions.Expression] = {}
         self._provider_conditions: dict[str, conditions.Expression] = {}
+        self._derived: dict[str, tuple[tuple[str, conditions.Expression], ...]] = {}
         problems: list[str] = []
+        for name, claims in provider_claims.items():
+            derived = []
+            for claim, text in claims:
+                try:
+                    derived.append((claim, conditions.compile_claim(text.removeprefix("="))))
+                except ValueError as error:
+                    problems.append(f"{key_path('providers', name, 'claims', claim)}: {error}")
+            self._derived[name] = tuple(derived)
         for name, text in provider_conditions.items():
             try:
                 self._provider_conditions[name] = conditions.compile_condition(text)
@@ -109,6 +121,16 @@ class Policy:
         condition = self._provider_conditions.get(assertion.provider)
         if condition is not None and not conditions.holds(condition, conditions.facts(assertion, client, request)):
             raise ConditionDenied(detail=f"providers.{assertion.provider}.condition: {condition.source}")
+
+    def derive(self, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest) -> VerifiedAssertion:
+        """Return the assertion with its provider's computed claims, none of which replaces a proved one."""
+        derived = self._derived.get(assertion.provider)
+        if not derived:
+            return assertion
+        known = conditions.facts(assertion, client, request)
+        computed = {name: conditions.compute(expression, known) for name, expression in derived}
+        claims = {name: value for name, value in computed.items() if value is not None} | dict(assertion.claims)
+        return replace(assertion, claims=MappingProxyType(claims))
 
     def decide(
         self,

@@ -1,6 +1,7 @@
 """The gRPC transport: limits, TLS, health."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -14,9 +15,6 @@ from tokenmint.certificates import CertificateFiles
 from tokenmint.errors import ConfigurationError
 from tokenmint.rpc.interceptors import Guard
 
-MAX_MESSAGE: Final = 64 * 1024  # bytes
-MAX_METADATA: Final = 8 * 1024
-MAX_STREAMS: Final = 100  # concurrent calls on one connection
 SERVICES: Final = (
     "tokenmint.v1.TokenExchangeService",
     "tokenmint.v1.KeySetService",
@@ -26,12 +24,27 @@ SERVICES: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may cost."""
+
+    message: int = 64 * 1024
+    """Bytes."""
+    metadata: int = 8 * 1024
+    """Bytes."""
+    streams: int = 100
+    """Concurrent calls."""
+    connection_age: float = 3600.0
+    """Seconds after which a client is asked to connect again, which spreads clients over replicas."""
+
+
 def build(
     guard: Guard,
     address: Address,
     register: Sequence[Callable[[grpc.aio.Server], None]],
     health: health_aio.HealthServicer,
     *,
+    limits: Limits,
     tls: CertificateFiles | None = None,
     reflect: bool = False,
 ) -> grpc.aio.Server:
@@ -44,16 +57,16 @@ def build(
         interceptors=(guard,),
         options=(
             ("grpc.so_reuseport", 1),
-            ("grpc.max_receive_message_length", MAX_MESSAGE),
-            ("grpc.max_metadata_size", MAX_METADATA),
-            ("grpc.absolute_max_metadata_size", MAX_METADATA),
-            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            ("grpc.max_receive_message_length", limits.message),
+            ("grpc.max_metadata_size", limits.metadata),
+            ("grpc.absolute_max_metadata_size", limits.metadata),
+            ("grpc.max_concurrent_streams", limits.streams),
             # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.max_connection_age_ms", 3_600_000),
+            ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
             ("grpc.max_connection_age_grace_ms", 30_000),
         ),
     )

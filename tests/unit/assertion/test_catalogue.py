@@ -47,11 +47,12 @@ def test_every_shipped_entry_is_complete() -> None:
         "github-actions": {"repository_ids": ["1"], "audiences": ["a"]},
         "gitlab": {"project_ids": ["1"], "audiences": ["a"]},
         "kubernetes": {"issuer": "https://kubernetes.default.svc", "audiences": ["a"]},
+        "spiffe": {"trust_domain": "prod.example", "audiences": ["a"], "jwks_url": "https://bundle.example/keys"},
     }
-    assert len(catalogue()) == 9
+    assert len(catalogue()) == 10
     for name in catalogue():
         provider = make(use=name, **parameters.get(name, {"audiences": ["a"]}))
-        assert provider.issuers, name
+        assert provider.issuers or provider.trust_domain, name
         assert "{" not in json.dumps([list(provider.issuers), provider.key_source.url]), name
         assert provider.key_source.url.startswith("https://"), name
 
@@ -90,6 +91,9 @@ def test_every_shipped_entry_is_complete() -> None:
         ({"use": "entra", "tenants": [], "audiences": ["a"]}, ["providers.p.tenants: expected the ids"]),
         ({"use": "github-actions", "audiences": ["a"]}, ["providers.p: one of repository_ids"]),
         ({"use": "firebase", "project": "proj", "audiences": ["a"]}, ["providers.p.audiences: is not set"]),
+        ({"use": "spiffe", "trust_domain": "d", "audiences": ["a"]}, ["providers.p.jwks_url: is required"]),
+        ({"use": "spiffe", "trust_domain": "d", "audiences": ["a"], "issuer": "https://i", "jwks": JWKS},
+         ["providers.p.issuer: is not set"]),
     ],
 )  # fmt: skip
 def test_every_problem_is_named_with_its_key(table: dict[str, Any], expected: list[str]) -> None:

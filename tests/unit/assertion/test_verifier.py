@@ -430,6 +430,35 @@ async def test_entra_keys_of_one_tenant_sign_for_that_tenant_alone() -> None:
                 await prove(IDP.token(NOW, **claims), shipped("entra", keys(issuer), **ENTRA))
 
 
+def svid(subject: object = "spiffe://prod.example/ns/shop/sa/web", **changes: Any) -> str:
+    return IDP.token(NOW, iss=None, sub=subject, iat=None, **changes)
+
+
+async def test_spiffe_jwt_svids_are_matched_by_trust_domain() -> None:
+    def bundle() -> bytes:
+        return json.dumps({"keys": [jwk(rsa_key(), kid="k1", use="jwt-svid")]}).encode()
+
+    domain = shipped("spiffe", bundle, trust_domain="prod.example", audiences=["app"])
+    proved = await prove(svid(headers={"typ": "JOSE"}), domain)
+    assert (proved.subject, proved.issued_at) == ("spiffe://prod.example/ns/shop/sa/web", None)
+    assert await prove(svid("spiffe://prod.example/" + "x" * 2000), domain)
+    for subject in (
+        "spiffe://prod.example", "spiffe://prod.example/", "spiffe://prod.example.evil/x", "spiffe://evil/prod.example/x",
+        "spiffe://PROD.example/x", "spiffe://prod.example/a/../b", "spiffe://prod.example//x", "spiffe://prod.example/x?y",
+        "https://prod.example/x", "prod.example/x", None, 5,
+    ):  # fmt: skip
+        with pytest.raises(UnknownIssuer):
+            await prove(svid(subject), domain)
+    with pytest.raises(UnknownIssuer):  # a token with an issuer is not one of them
+        await prove(IDP.token(NOW, sub="spiffe://prod.example/x"), domain)
+    with pytest.raises(TokenExpired):
+        await prove(svid(exp=int(NOW) - 60), domain)
+    with pytest.raises(WrongAudience):
+        await prove(svid(aud="x"), domain)
+    with pytest.raises(TokenTooOld):
+        await prove(svid(), replace(domain, max_age=60.0))
+
+
 async def test_apples_booleans_and_googles_authority_over_email() -> None:
     apple = shipped("apple", audiences=["app"])
     token = IDP.token(NOW, iss="https://appleid.apple.com", email_verified="true", is_private_email="false")

@@ -113,3 +113,20 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
         return
     conditions.compute(expression, KNOWN)
     conditions.holds(expression, KNOWN)
+
+
+def test_a_providers_computed_claims_are_there_for_mappings_and_conditions_and_replace_nothing() -> None:
+    audience = replace(AUDIENCE, claims=(("team", "assertion.team"), ("email", "assertion.email")))
+    computed = [("team", "=assertion.address.city + '-team'"), ("email", "'forged'"), ("broken", "assertion.none")]
+    rules = Policy(
+        {"https://api": audience}, "https://me", {"idp": "assertion.team == 'Turin-team'"}, {"idp": computed}
+    )
+    derived = rules.derive(ASSERTION, CLIENT, ask())
+    assert "broken" not in derived.claims
+    rules.admit_assertion(audience, derived, CLIENT, ask())
+    grant = rules.decide(ask(), CLIENT, audience, derived, PROFILE, now=1.0)
+    assert dict(grant.claims) == {"team": "Turin-team", "email": "a@x"}
+    with pytest.raises(ConfigurationError) as error:
+        Policy({}, "https://me", {}, {"idp": [("x", "nonsense")]})
+    assert error.value.problems[0].startswith("providers.idp.claims.x: ")
+    assert "undeclared reference to 'nonsense'" in error.value.problems[0]

@@ -147,6 +147,15 @@ async def test_silence_is_noticed_in_time_and_a_write_is_of_unknown_outcome() ->
         await store.close()
 
 
+async def test_a_pool_that_is_used_up_is_noticed_in_time() -> None:
+    with scripted(None) as port:
+        store = Store(urls.parse(f"redis://127.0.0.1:{port}"), "t:", replace(FAST, max_connections=1))
+        async with asyncio.timeout(5):
+            outcomes = await asyncio.gather(*(store.get("a") for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        await store.close()
+
+
 async def test_nobody_there() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

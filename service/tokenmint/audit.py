@@ -43,16 +43,19 @@ class AuditTrail:
         self.dropped = 0
         """How many events are in the log alone, because the stream could not keep up."""
 
-    async def record(self, **event: object) -> None:
+    async def record(self, event: Event) -> None:
         """Record an event durably, before what it tells of is done. Raises as ``Store.append``."""
         await self._store.append(STREAM, [self._line(event)], limit=MAX_EVENTS, confirm=True)
 
-    def note(self, **event: object) -> None:
-        """Record an event of what was done: in the log now, in the stream soon."""
+    def note(self, event: Event, *, keep: bool = True) -> None:
+        """Record an event of what was done: in the log now, and, to ``keep`` it, in the stream soon."""
+        line = self._line(event)
+        if not keep:
+            return
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.dropped += 1
-        self._waiting.append(self._line(event))
+        self._waiting.append(line)
 
     def _line(self, event: Event) -> bytes:
         known = {"time": round(self._clock.now(), 3)} | {

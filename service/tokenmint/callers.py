@@ -166,6 +166,8 @@ class ClientProof:
         return named[0]
 
     def _by_certificate(self, presented: Presented) -> Client | None:
+        if not presented.certificates:
+            return None
         named = [item for item in self.callers.clients.values() if item.certificates & set(presented.certificates)]
         if len(named) > 1:
             raise CallerUnauthenticated(detail=f"the certificate of {presented.certificates} is several clients'")
@@ -182,6 +184,8 @@ class ClientProof:
 
     def _check_certificate(self, client: Client, presented: Presented) -> None:
         """Refuse one client's credential over a connection with another client's certificate."""
+        if not presented.certificates:
+            return
         for other in self.callers.clients.values():
             if other.client_id != client.client_id and other.certificates & set(presented.certificates):
                 raise CallerUnauthenticated(detail=f"the certificate is that of {other.client_id!r}")

@@ -19,14 +19,14 @@ async def events(store: Store) -> list[dict[str, object]]:
 
 async def test_a_record_is_in_the_stream_when_it_is_made(store: Store, clock: FakeClock) -> None:
     trail = AuditTrail(store, clock)
-    await trail.record(kind="admin", method="/x", reason="", key_id=None)
+    await trail.record(dict(kind="admin", method="/x", reason="", key_id=None))
     assert await events(store) == [{"time": clock.now(), "kind": "admin", "method": "/x"}]
 
 
 async def test_notes_follow_in_their_order(store: Store, clock: FakeClock) -> None:
     trail = AuditTrail(store, clock)
     for number in range(audit.BATCH + 50):
-        trail.note(kind="exchange", number=number)
+        trail.note(dict(kind="exchange", number=number))
     assert await events(store) == []
     await trail.close()
     assert [event["number"] for event in await events(store)] == list(range(audit.BATCH + 50))
@@ -36,8 +36,8 @@ async def test_what_can_not_be_recorded_is_an_error_and_notes_wait(store: Store,
     broken = Store(replace(store.url, socket_path="/nonexistent"), store.prefix, store.options)
     trail = AuditTrail(broken, clock)
     with pytest.raises(StoreUnavailable):
-        await trail.record(kind="admin")
-    trail.note(kind="exchange", number=1)
+        await trail.record(dict(kind="admin"))
+    trail.note(dict(kind="exchange", number=1))
     with pytest.raises(StoreUnavailable):
         await trail.flush()
     await trail.close()  # says so, and does not raise
@@ -47,11 +47,18 @@ async def test_what_can_not_be_recorded_is_an_error_and_notes_wait(store: Store,
     await broken.close()
 
 
+async def test_what_is_not_kept_is_in_the_log_alone(store: Store, clock: FakeClock) -> None:
+    trail = AuditTrail(store, clock)
+    trail.note({"kind": "exchange", "caller": "anybody"}, keep=False)
+    await trail.flush()
+    assert await events(store) == []
+
+
 async def test_notes_that_wait_are_bounded(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "MAX_WAITING", 3)
     trail = AuditTrail(store, clock)
     for number in range(5):
-        trail.note(number=number)
+        trail.note(dict(number=number))
     assert trail.dropped == 2
     await trail.flush()
     assert [event["number"] for event in await events(store)] == [2, 3, 4]

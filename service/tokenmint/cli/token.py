@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from tokenmint.cli.connection import Connection, Timeout, as_client
-from tokenmint.cli.output import Output, as_json, at, plain, print_json, print_message
+from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator
+from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
 from tokenmint.errors import ConfigurationError
 
 app = typer.Typer(
@@ -28,6 +28,12 @@ TIMES: Final = {
 TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds the token; - for standard input.")]
 
 
+Audience = Annotated[str, typer.Option(help="The service that the token is for.")]
+Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
+Lifetime = Annotated[int | None, typer.Option(min=1, help="Seconds that the token shall live.")]
+Kind = Annotated[Literal["id_token", "access_token", "jwt"], typer.Option(help="What the token is.")]
+
+
 def _token(file: Path) -> str:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
@@ -38,15 +44,29 @@ def _token(file: Path) -> str:
     return text.strip()
 
 
+def _request(file: Path, kind: str, audience: str, scope: list[str] | None, lifetime: int | None) -> Any:
+    from google.protobuf.duration_pb2 import Duration
+
+    from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+    return pb.ExchangeTokenRequest(
+        subject_token=_token(file),
+        subject_token_type=f"urn:ietf:params:oauth:token-type:{kind}",
+        audience=audience,
+        scopes=scope or [],
+        lifetime=Duration(seconds=lifetime) if lifetime else None,
+    )
+
+
 @app.command()
 @as_client
 def exchange(
     service: Connection,
-    audience: Annotated[str, typer.Option(help="The service that the token is for.")],
+    audience: Audience,
     token_file: TokenFile = Path("-"),
-    scope: Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")] = None,
-    lifetime: Annotated[int | None, typer.Option(min=1, help="Seconds that the token shall live.")] = None,
-    kind: Annotated[Literal["id_token", "access_token", "jwt"], typer.Option(help="What the token is.")] = "id_token",
+    scope: Scope = None,
+    lifetime: Lifetime = None,
+    kind: Kind = "id_token",
     raw: Annotated[bool, typer.Option("--raw", help="Print the token alone.")] = False,
     output: Output = "json",
 ) -> None:
@@ -54,24 +74,51 @@ def exchange(
 
     Example: tokenmint token exchange --audience https://api.example.com --scope read --raw < id_token
     """
-    from google.protobuf.duration_pb2 import Duration
-
-    from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-    request = pb.ExchangeTokenRequest(
-        subject_token=_token(token_file),
-        subject_token_type=f"urn:ietf:params:oauth:token-type:{kind}",
-        audience=audience,
-        scopes=scope or [],
-        lifetime=Duration(seconds=lifetime) if lifetime else None,
-    )
+    request = _request(token_file, kind, audience, scope, lifetime)
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExchangeToken(request, **service.call)
     if raw:
         print(answer.token)
     else:
         print_message(answer, output)
+
+
+@app.command()
+@as_operator
+def explain(
+    service: Connection,
+    client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
+    audience: Audience,
+    token_file: TokenFile = Path("-"),
+    scope: Scope = None,
+    lifetime: Lifetime = None,
+    kind: Kind = "id_token",
+    output: Output = "text",
+) -> None:
+    """Say step by step how an exchange would end, without making it. For operators with the security role.
+
+    Exit status 1 where the exchange would be refused.
+
+    Example: tokenmint token explain --client web --audience https://api.example.com < id_token
+    """
+    from tokenmint.v1 import token_exchange_service_pb2 as pb
+    from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+    request = pb.ExplainExchangeRequest(
+        exchange=_request(token_file, kind, audience, scope, lifetime), client_id=client
+    )
+    with service.stub(TokenExchangeServiceStub) as stub:
+        answer = stub.ExplainExchange(request, **service.call)
+    if output == "json":
+        print_json(as_dict(answer)["steps"])
+    else:
+        names = {value: name.removeprefix("OUTCOME_").lower() for name, value in pb.ExplainStep.Outcome.items()}
+        rows = [(step.name, names[step.outcome], step.reason, step.detail) for step in answer.steps]
+        print_table(("step", "outcome", "reason", "what was compared"), rows, "no steps")
+    if any(step.outcome == pb.ExplainStep.OUTCOME_FAILED for step in answer.steps):
+        raise typer.Exit(1)
 
 
 @app.command()

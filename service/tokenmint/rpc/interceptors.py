@@ -17,7 +17,7 @@ import structlog
 
 from tokenmint.audit import AuditTrail
 from tokenmint.callers import ClientProof, Operator, Role
-from tokenmint.errors import MethodDenied, TokenmintError
+from tokenmint.errors import CallerUnauthenticated, MethodDenied, TokenmintError
 from tokenmint.policy.types import Client
 from tokenmint.rpc.access import Access, Clients, Operators
 from tokenmint.rpc.credentials import presented
@@ -31,8 +31,16 @@ LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 _client: ContextVar[Client] = ContextVar("client")
 _operator: ContextVar[Operator] = ContextVar("operator")
 _facts: ContextVar[dict[str, object]] = ContextVar("facts")
-NAMING: Final = ("key_id", "principal", "algorithm", "provider", "client_id", "force", "reason")
-"""Fields of operators' requests that say what an action is about."""
+NAMING: Final = {
+    "key_id": "key_id",
+    "principal": "principal",
+    "algorithm": "algorithm",
+    "provider": "provider",
+    "client_id": "client_id",
+    "force": "force",
+    "reason": "why",
+}
+"""Fields of operators' requests that say what an action is about, and what an event calls them."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -134,7 +142,7 @@ class Guard(grpc.aio.ServerInterceptor):
         _operator.set(operator)
         if call.access.role is not Role.VIEWER:
             tell_audit(**_about(request))
-            await self._audit.record(kind="admin", method=call.method, outcome="begun", **_facts.get())
+            await self._audit.record({"kind": "admin", "method": call.method, "outcome": "begun"} | _facts.get())
 
     def _unary(
         self, call: "_Call", behaviour: Callable[..., Awaitable[Any]], limit: float
@@ -185,8 +193,10 @@ class Guard(grpc.aio.ServerInterceptor):
         else:
             return
         outcome = "refused" if reason else "done"
-        facts = _facts.get()
-        self._audit.note(kind=kind, method=call.method, outcome=outcome, reason=reason, detail=detail, **facts)
+        event = {"kind": kind, "method": call.method, "outcome": outcome, "reason": reason, "detail": detail}
+        # Who was not proved gets a line in the log, and no place in the stream: it could push out everybody else's.
+        proved = reason != CallerUnauthenticated.reason
+        self._audit.note(event | _facts.get(), keep=proved)
 
     async def _failed(self, call: "_Call", started: float, context: Context, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
@@ -218,7 +228,7 @@ def _about(request: Any) -> dict[str, object]:
     """Return what an operator's request is about; a stream of requests is about too much to say."""
     fields = request.DESCRIPTOR.fields_by_name if hasattr(request, "DESCRIPTOR") else {}
     facts: dict[str, object] = {
-        name: getattr(request, name) for name in NAMING if name in fields and getattr(request, name)
+        name: getattr(request, field) for field, name in NAMING.items() if field in fields and getattr(request, field)
     }
     if "profile" in fields:
         facts["principal"] = request.profile.principal[:128]

@@ -176,6 +176,18 @@ def test_a_token_from_exchange_to_verification(terminal: Terminal, tmp_path: Pat
     assert (status, "can't be fetched" in err) == (3, True)
 
 
+def test_an_explanation(terminal: Terminal) -> None:
+    explain = ("token", "explain", "--client", "web", "--audience", "https://orders.example")
+    status, out, err = terminal(*explain, stdin=terminal.issuer.token(time.time()))
+    assert (status, "assertion.signature" in out, "failed" in out) == (0, True, False), err
+    old = terminal.issuer.token(time.time() - 1000)
+    status, out, _ = terminal(*explain, stdin=old)
+    assert (status, "EXPIRED" in out) == (1, True)
+    steps = json.loads(terminal(*explain, "-o", "json", stdin=old)[1])
+    assert (steps[-1]["name"], steps[-1]["outcome"]) == ("assertion.times", "OUTCOME_FAILED")
+    assert terminal("token", "explain", "--client", "x", "--audience", "y", stdin=old)[0] == 5
+
+
 def test_refusals_have_exit_codes_and_reasons(terminal: Terminal) -> None:
     exchange = ("token", "exchange", "--audience", "https://orders.example")
     status, _, err = terminal(*exchange, stdin="not.a.token", who="web")

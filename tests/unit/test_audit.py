@@ -19,14 +19,14 @@ async def events(store: Store) -> list[dict[str, object]]:
 
 async def test_a_record_is_in_the_stream_when_it_is_made(store: Store, clock: FakeClock) -> None:
     trail = AuditTrail(store, clock)
-    await trail.record(dict(kind="admin", method="/x", reason="", key_id=None))
+    await trail.record({"kind": "admin", "method": "/x", "reason": "", "key_id": None})
     assert await events(store) == [{"time": clock.now(), "kind": "admin", "method": "/x"}]
 
 
 async def test_notes_follow_in_their_order(store: Store, clock: FakeClock) -> None:
     trail = AuditTrail(store, clock)
     for number in range(audit.BATCH + 50):
-        trail.note(dict(kind="exchange", number=number))
+        trail.note({"kind": "exchange", "number": number})
     assert await events(store) == []
     await trail.close()
     assert [event["number"] for event in await events(store)] == list(range(audit.BATCH + 50))
@@ -36,8 +36,8 @@ async def test_what_can_not_be_recorded_is_an_error_and_notes_wait(store: Store,
     broken = Store(replace(store.url, socket_path="/nonexistent"), store.prefix, store.options)
     trail = AuditTrail(broken, clock)
     with pytest.raises(StoreUnavailable):
-        await trail.record(dict(kind="admin"))
-    trail.note(dict(kind="exchange", number=1))
+        await trail.record({"kind": "admin"})
+    trail.note({"kind": "exchange", "number": 1})
     with pytest.raises(StoreUnavailable):
         await trail.flush()
     await trail.close()  # says so, and does not raise
@@ -58,7 +58,7 @@ async def test_notes_that_wait_are_bounded(store: Store, clock: FakeClock, monke
     monkeypatch.setattr(audit, "MAX_WAITING", 3)
     trail = AuditTrail(store, clock)
     for number in range(5):
-        trail.note(dict(number=number))
+        trail.note({"number": number})
     assert trail.dropped == 2
     await trail.flush()
     assert [event["number"] for event in await events(store)] == [2, 3, 4]

@@ -1,5 +1,7 @@
 """Every method, every kind of caller, over real mutual TLS, against the access table; certificates that are renewed."""
 
+import itertools
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,9 +10,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import httpx2
+import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer, ec_key, jwk, serving
 from tests.rig import AUDIENCE, Rig, running
 from tests.tls import Authority, authority
 
@@ -32,6 +35,12 @@ SPIFFE = "spiffe://td.example/web"
 EXTRA = """
 [clients.mesh]
 certificates = ["spiffe://td.example/web"]
+
+[clients.keys]
+jwks = '''{jwks}'''
+
+[clients.pod]
+workloads = [{{ provider = "idp", subject = "1842" }}]
 
 [clients.spa]
 public = true
@@ -66,7 +75,8 @@ async def rig(
     (tmp_path / "ca.crt").write_bytes(ca.pem)
     from tokenmint.secret import Secret
 
-    extra = EXTRA.format(mover=Secret("tms_mover").fingerprint())
+    jwks = json.dumps({"keys": [jwk(ec_key(5), kid="c")]})
+    extra = EXTRA.format(mover=Secret("tms_mover").fingerprint(), jwks=jwks)
     tls = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
     tls += 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\n'
     async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, listen=tls) as service:
@@ -96,6 +106,8 @@ CALLERS: dict[str, tuple[tuple[str, ...], str]] = {
     "a client by secret": (("x",), "web"),
     "a client by certificate": (("x", SPIFFE), ""),
     "another client's certificate": (("x", SPIFFE), "web"),
+    "a client by assertion": (("x",), "keys"),
+    "a client by workload token": (("x",), "pod"),
     "a public client": (("x",), "spa"),
     "a viewer": (("x",), "guest"),
     "an operator": (("x",), "mover"),
@@ -119,6 +131,7 @@ def expected(entry: Access | None, caller: str) -> set[grpc.StatusCode]:
         return set()
     if isinstance(entry, Clients):
         admitted = {"a client by secret", "a client by certificate", "a public client"}
+        admitted |= {"a client by assertion", "a client by workload token"}
         return set() if caller in admitted else {code.UNAUTHENTICATED}
     if caller not in ROLES:
         return {code.UNAUTHENTICATED}
@@ -162,15 +175,26 @@ async def outcome(
 @pytest.mark.parametrize("caller", sorted(CALLERS))
 async def test_every_method_with_every_caller(rig: Rig, ca: Authority, caller: str) -> None:
     identity, name = CALLERS[caller]
-    metadata: list[tuple[str, str]] = []
-    if name:
-        metadata.append(("tokenmint-client-id", name))
-    if name in rig.secrets:
-        metadata.append(("tokenmint-client-secret", rig.secrets[name].reveal()))
+    ids = itertools.count()
+
+    def metadata() -> list[tuple[str, str]]:
+        """The caller's credentials: of an assertion, which is used once, a new one for each call."""
+        now = int(rig.clock.now())
+        if name == "keys":
+            claims = {"iss": name, "sub": name, "aud": "https://tokens.example", "iat": now, "exp": now + 60}
+            token = jwt.encode({**claims, "jti": str(next(ids))}, ec_key(5), "ES256", headers={"kid": "c"})
+            return [("tokenmint-client-assertion", token)]
+        if name == "pod":
+            return [("tokenmint-workload-token", rig.issuer.token(now))]
+        credentials = [("tokenmint-client-id", name)] if name else []
+        if name in rig.secrets:
+            credentials.append(("tokenmint-client-secret", rig.secrets[name].reveal()))
+        return credentials
+
     for listener, table in (("grpc", access.DATA), ("admin", access.ADMIN)):
         async with channel(rig, listener, ca, *identity) as connection:
             for path, client_streams, server_streams in methods():
-                code, reason = await outcome(connection, path, client_streams, server_streams, metadata)
+                code, reason = await outcome(connection, path, client_streams, server_streams, metadata())
                 wanted = expected(table.get(path), caller)
                 if wanted:
                     assert code in wanted, (listener, path, code, reason)

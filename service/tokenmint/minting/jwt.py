@@ -40,4 +40,4 @@ def encode_segment(data: bytes) -> bytes:
 
 
 def _encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:
-    return encode_segment(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    return encode_segment(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())

@@ -60,9 +60,19 @@ def claims_violations(claims: Mapping[str, JsonValue], path: str) -> list[FieldV
     ]
     if _depth(dict(claims)) > MAX_CLAIMS_DEPTH:
         violations.append(FieldViolation(path, f"at most {MAX_CLAIMS_DEPTH} levels deep"))
-    elif len(json.dumps(dict(claims), ensure_ascii=False, separators=(",", ":")).encode()) > MAX_CLAIMS_BYTES:
+    elif (size := _json_size(claims)) is None:
+        violations.append(FieldViolation(path, "has a number that is not finite, or text that is not Unicode"))
+    elif size > MAX_CLAIMS_BYTES:
         violations.append(FieldViolation(path, f"at most {MAX_CLAIMS_BYTES} bytes as JSON"))
     return violations
+
+
+def _json_size(claims: Mapping[str, JsonValue]) -> int | None:
+    """Return the bytes of ``claims`` as JSON, or None where there is no JSON for them."""
+    try:
+        return len(json.dumps(dict(claims), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    except ValueError:  # and UnicodeEncodeError, which is one
+        return None
 
 
 def roles_violations(roles: tuple[str, ...], path: str) -> list[FieldViolation]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToDict, ParseDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenmint.assertion.jws import MAX_TOKEN
@@ -286,19 +286,27 @@ def struct(values: Mapping[str, JsonValue]) -> Struct:
 
 
 def plain(message: Struct) -> dict[str, JsonValue]:
-    """Return a struct as JSON; its numbers are doubles, and whole ones become integers again."""
-    result: dict[str, JsonValue] = _whole(MessageToDict(message))  # type: ignore[assignment]  # an object stays one
-    return result
+    """Return a struct as JSON; its numbers are doubles, and whole ones become integers again.
+
+    What JSON has no number for stays what it is: the limits of a profile refuse it.
+    """
+    return {name: _plain(value) for name, value in message.fields.items()}
 
 
-def _whole(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {name: _whole(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    return value
+def _plain(value: Value) -> JsonValue:
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() and abs(number) < 2**53 else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return plain(value.struct_value)
+        case "list_value":
+            return [_plain(item) for item in value.list_value.values]
+    return None
 
 
 def page_size(size: int) -> int:

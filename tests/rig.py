@@ -15,8 +15,9 @@ from tokenmint.addresses import Reservations
 from tokenmint.app import App
 from tokenmint.bootstrap import new_encryption_key, new_secret
 from tokenmint.clock import Clock
-from tokenmint.config import Settings, load
+from tokenmint.config import load
 from tokenmint.secret import Secret
+from tokenmint.settings import Settings
 from tokenmint.supervisor import Job
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
@@ -161,13 +162,14 @@ async def running(
     extra: str = "",
     listen: str = "",
     patience: str = PATIENCE,
+    head: str = "",
 ) -> AsyncIterator[Rig]:
     """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners."""
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
     (directory / "kek").write_text(new_encryption_key(entropy))
     config = directory / "tokenmint.toml"
     hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
-    text = CONFIG.replace("[listen]\n", f"[listen]\n{listen}")
+    text = head + CONFIG.replace("[listen]\n", f"[listen]\n{listen}")
     config.write_text(
         text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import grpc.aio
 import structlog
+from grpc_channelz.v1.channelz import add_channelz_servicer
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 
@@ -25,7 +26,6 @@ from tokenmint.audit import AuditTrail
 from tokenmint.callers import Callers, ClientProof
 from tokenmint.certificates import CertificateFiles
 from tokenmint.clock import Clock
-from tokenmint.config import Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.errors import ConfigurationError, DependencyUnavailable
 from tokenmint.exchange import TokenExchange
 from tokenmint.http import ops, wellknown
@@ -45,6 +45,7 @@ from tokenmint.rpc.key_set_service import KeySetService
 from tokenmint.rpc.profile_admin_service import ProfileAdminService
 from tokenmint.rpc.provider_admin_service import ProviderAdminService
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
+from tokenmint.settings import Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.storage.redis import Store
 from tokenmint.supervisor import Job
 from tokenmint.telemetry import Metrics
@@ -166,6 +167,8 @@ class App:
             lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
             lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
         )
+        if self.settings.channelz:
+            add_channelz_servicer(admin)
         algorithms = self.settings.algorithms
         public = self._http("http", wellknown.application(self.issuer, algorithms, self._keychain.published))
         private = self._http("ops", ops.application(self.readiness, self._metrics))

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from tokenmint.callers import SECRET_PREFIX, Operator, Role
-from tokenmint.config import Settings
 from tokenmint.errors import ConfigurationError
 from tokenmint.secret import Secret
+from tokenmint.settings import Settings
 
 ENCRYPTION_KEY_FILE: Final = "key-encryption-key"
 OPERATOR_FILE: Final = "operator.json"

@@ -169,6 +169,7 @@ class File(Table):
     issuer: str | None = None
     data_dir: str = ".tokenmint"
     reflection: bool = False
+    channelz: bool = False
     redis: RedisTable = RedisTable()
     listen: ListenTable = ListenTable()
     keys: KeysTable = KeysTable()

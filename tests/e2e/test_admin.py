@@ -302,3 +302,30 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_service(
             told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
     assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert told.message == "the call took longer than the service allows"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_reflection_and_channelz_where_the_configuration_asks_for_them(
+    tmp_path: Path, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy, asked: bool
+) -> None:
+    from grpc_channelz.v1.channelz_pb2 import GetServersResponse
+    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+    head = "reflection = true\nchannelz = true\n" if asked else ""
+    with serving(Issuer()) as issuer:
+        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, head=head) as rig:
+            servers: Any = rig.admin.unary_unary("/grpc.channelz.v1.Channelz/GetServers")
+            reflect: Any = rig.data.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+            question = ServerReflectionRequest(list_services="").SerializeToString()
+            stream = reflect(iter([question]), timeout=10)
+            if not asked:
+                assert (await refusal(servers(b"", **rig.auth("root")))).code is grpc.StatusCode.UNIMPLEMENTED
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await anext(aiter(stream))
+                assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+                return
+            assert GetServersResponse.FromString(await servers(b"", **rig.auth("guest"))).server
+            assert (await refusal(servers(b"", timeout=10))).code is grpc.StatusCode.UNAUTHENTICATED
+            answer = ServerReflectionResponse.FromString(await anext(aiter(stream)))
+            names = {service.name for service in answer.list_services_response.service}
+            assert "tokenmint.v1.TokenExchangeService" in names

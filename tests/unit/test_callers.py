@@ -14,10 +14,10 @@ from tokenmint.assertion.provider import Provider
 from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.callers import Callers, ClientProof, Operator, Presented, Role
-from tokenmint.config import client_provider
 from tokenmint.errors import CallerUnauthenticated, StoreUnavailable
 from tokenmint.policy.types import Client
 from tokenmint.secret import Secret
+from tokenmint.settings import client_provider
 from tokenmint.storage.redis import Store
 
 US = "https://tokens.example"

@@ -8,10 +8,11 @@ from tests.issuer import Issuer
 
 from tokenmint.bootstrap import encryption_key, new_encryption_key, operators, prepare
 from tokenmint.callers import Role
-from tokenmint.config import Settings, load, locate
+from tokenmint.config import load, locate
 from tokenmint.configtypes import parse_duration
 from tokenmint.errors import ConfigurationError
 from tokenmint.policy.types import OnMissingProfile
+from tokenmint.settings import Settings
 
 HASH = "sha256:" + "a" * 64
 MINIMAL = f"""

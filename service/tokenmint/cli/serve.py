@@ -12,7 +12,8 @@ import typer
 
 from tokenmint import bootstrap
 from tokenmint.addresses import Reservations
-from tokenmint.config import Settings, load, locate
+from tokenmint.config import load, locate
+from tokenmint.settings import Settings
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready
 

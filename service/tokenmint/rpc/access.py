@@ -42,6 +42,16 @@ _STANDARD: Final[Mapping[str, Access]] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Public(),
 }
 
+_CHANNELZ: Final = (
+    "GetTopChannels",
+    "GetServers",
+    "GetServer",
+    "GetServerSockets",
+    "GetChannel",
+    "GetSubchannel",
+    "GetSocket",
+)
+
 DATA: Final[Mapping[str, Access]] = MappingProxyType(
     {
         **_STANDARD,
@@ -58,6 +68,8 @@ DATA: Final[Mapping[str, Access]] = MappingProxyType(
 ADMIN: Final[Mapping[str, Access]] = MappingProxyType(
     {
         **_STANDARD,
+        # Registered only where the configuration asks for it.
+        **{f"/grpc.channelz.v1.Channelz/{method}": Operators(Role.VIEWER) for method in _CHANNELZ},
         **_operators("TokenExchangeService", ExplainExchange=Role.SECURITY),
         **_operators(
             "KeyAdminService",

@@ -1,0 +1,356 @@
+"""From tables as they are written to settings: what can only be checked across tables, with every problem collected."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from tokenmint.assertion.catalogue import provider_from_table
+from tokenmint.assertion.provider import Provider
+from tokenmint.callers import Operator, Role
+from tokenmint.configtables import ClientTable, File
+from tokenmint.configtypes import key_path
+from tokenmint.errors import ConfigurationError
+from tokenmint.keys.schedule import Schedule
+from tokenmint.policy.grant import Policy
+from tokenmint.policy.types import Audience, Client
+from tokenmint.secret import Secret
+from tokenmint.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.storage.redis import StoreOptions
+
+ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
+_EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
+
+
+class Checker:
+    """Turns the tables into settings, collecting what is wrong on the way."""
+
+    def __init__(self, file: File, base: Path, problems: list[str]) -> None:
+        self.file = file
+        self.base = base
+        self.problems = problems
+
+    def settings(self, environ: Mapping[str, str], *, development: bool) -> Settings:
+        file = self.file
+        self._check_issuer()
+        self._check_listen()
+        self._check_development(environ, development=development)
+        for algorithm in file.keys.algorithms:
+            if algorithm not in ALGORITHMS:
+                self.problems.append(f"keys.algorithms: expected some of {', '.join(ALGORITHMS)}")
+        if not file.keys.algorithms:
+            self.problems.append("keys.algorithms: is empty")
+        providers = self._providers()
+        clients = self._clients()
+        audiences = self._audiences(clients, development=development)
+        operators = self._operators()
+        schedule = self._schedule(audiences)
+        encryption_key = self._encryption_key()
+        options = self._store_options()
+        if self.problems:
+            raise ConfigurationError(self.problems)
+        # Compiles claim mappings and conditions, and says what is wrong with them.
+        Policy(audiences, "https://issuer.invalid", provider_conditions(providers), provider_claims(providers))
+        return Settings(
+            issuer=file.issuer,
+            data_dir=(self.base / file.data_dir).resolve(),
+            redis_url=file.redis.url,
+            redis_prefix=file.redis.prefix,
+            redis_options=options,
+            listen=file.listen.model_copy(
+                update={
+                    key: self._path(getattr(file.listen, key))
+                    for key in ("cert_file", "key_file", "client_ca_file", "http_cert_file", "http_key_file")
+                }
+            ),
+            key_encryption_key=encryption_key,
+            algorithms=file.keys.algorithms,
+            schedule=schedule,
+            limits=file.limits,
+            log=file.log,
+            reflection=file.reflection,
+            channelz=file.channelz,
+            providers=MappingProxyType(providers),
+            audiences=MappingProxyType(audiences),
+            clients=MappingProxyType(clients),
+            operators=MappingProxyType(operators),
+            client_keys=MappingProxyType(
+                {
+                    client_id: keys
+                    for client_id, table in file.clients.items()
+                    if len(keys := self._client_keys(table)) > 1
+                }
+            ),
+        )
+
+    def _path(self, name: str | None) -> str | None:
+        return str(self.base / name) if name else None
+
+    def _check_issuer(self) -> None:
+        issuer = self.file.issuer
+        if issuer is None:
+            if not self.file.listen.http.is_loopback:
+                self.problems.append(
+                    "issuer: is required where listen.http is not on loopback: the https URL under which verifiers "
+                    "reach /.well-known/jwks.json"
+                )
+        elif not issuer.startswith(("https://", "http://")) or issuer.endswith("/") or "?" in issuer or "#" in issuer:
+            self.problems.append("issuer: expected an https URL without query, fragment and trailing slash (RFC 8414)")
+
+    def _check_listen(self) -> None:
+        listen = self.file.listen
+        if (listen.cert_file is None) != (listen.key_file is None):
+            self.problems.append("listen.cert_file, listen.key_file: both or none")
+        if (listen.http_cert_file is None) != (listen.http_key_file is None):
+            self.problems.append("listen.http_cert_file, listen.http_key_file: both or none")
+        if listen.client_ca_file is not None and listen.cert_file is None:
+            self.problems.append("listen.client_ca_file: needs listen.cert_file and listen.key_file")
+        if listen.cert_file is None and not listen.plaintext:
+            for name in ("grpc", "admin"):
+                if not getattr(listen, name).is_loopback:
+                    self.problems.append(
+                        f"listen.{name}: secrets would cross the network unencrypted: set listen.cert_file and "
+                        "listen.key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
+                    )
+
+    def _check_development(self, environ: Mapping[str, str], *, development: bool) -> None:
+        if not development:
+            if environ.get(_EMULATOR):
+                self.problems.append(
+                    f"{_EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
+                )
+            return
+        for name, address in self.file.listen.addresses().items():
+            if not address.is_loopback:
+                self.problems.append(f"listen.{name}: --dev lets callers in without credentials: on loopback only")
+        if self.file.redis.url:
+            self.problems.append("redis.url: --dev is for a private store only: leave it out")
+        if (self.file.issuer or "").startswith("https://"):
+            self.problems.append("issuer: --dev signs for anybody, so never as an https issuer: leave it out")
+
+    def _providers(self) -> dict[str, Provider]:
+        providers: dict[str, Provider] = {}
+        owners: dict[str, str] = {}
+        for name, table in self.file.providers.items():
+            resolved = {
+                key: self._path(value) if key in ("ca_file", "jwks_file") and isinstance(value, str) else value
+                for key, value in table.items()
+            }
+            try:
+                provider = provider_from_table(name, resolved, own_issuer=self.file.issuer or "")
+            except ConfigurationError as error:
+                self.problems.extend(error.problems)
+                continue
+            for issuer in provider.issuers:
+                if issuer in owners:
+                    self.problems.append(
+                        f"providers.{name}: has the issuer of providers.{owners[issuer]}: one provider for each "
+                        "issuer, with all the audiences"
+                    )
+                owners[issuer] = name
+            providers[name] = provider
+        return providers
+
+    def _clients(self) -> dict[str, Client]:
+        clients: dict[str, Client] = {}
+        for client_id, table in self.file.clients.items():
+            hashes = self._hashes("clients", client_id, table.secrets)
+            self._check_methods(client_id, table)
+            for workload in table.workloads:
+                if workload.provider not in self.file.providers:
+                    self.problems.append(
+                        f"{key_path('clients', client_id, 'workloads')}: there is no [providers.{workload.provider}]"
+                    )
+            scopes = None
+            if table.scopes is not None:
+                scopes = MappingProxyType(dict(table.scopes))
+                for audience, names in table.scopes.items():
+                    known = self.file.audiences.get(audience)
+                    path = key_path("clients", client_id, "scopes", audience)
+                    if known is None:
+                        self.problems.append(f"{path}: there is no such audience")
+                    elif names - known.scopes:
+                        self.problems.append(f"{path}: the audience has no scope {min(names - known.scopes)!r}")
+            rate = (table.rate.per_second, table.rate.burst) if table.rate is not None else None
+            clients[client_id] = Client(
+                client_id,
+                hashes,
+                scopes,
+                rate,
+                certificates=self._certificates("clients", client_id, table.certificates),
+                workloads=frozenset((workload.provider, workload.subject) for workload in table.workloads),
+                public=table.public,
+            )
+        return clients
+
+    def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:
+        hashes = []
+        for index, line in enumerate(secrets):
+            kind, _, digest = line.partition(":")
+            if kind != "sha256" or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+                self.problems.append(
+                    f'{key_path(section, name, "secrets")}[{index}]: expected "sha256:" and 64 hexadecimal digits, as '
+                    "`tokenmint clients new-secret` prints it (the hash, never the secret)"
+                )
+            hashes.append(digest)
+        return tuple(hashes)
+
+    def _check_methods(self, client_id: str, table: ClientTable) -> None:
+        keys = [key for key in ("jwks", "jwks_file", "jwks_url") if getattr(table, key)]
+        proved = bool(table.secrets or table.certificates or table.workloads or keys)
+        if not proved and not table.public:
+            self.problems.append(
+                f"{key_path('clients', client_id, 'secrets')}: is required (`tokenmint clients new-secret`), or "
+                "certificates, workloads, jwks, jwks_file or jwks_url"
+            )
+        if proved and table.public:
+            self.problems.append(f"{key_path('clients', client_id, 'public')}: a public client has no credential")
+        if keys:
+            try:
+                client_provider(client_id, self._client_keys(table), "https://issuer.invalid")
+            except ConfigurationError as error:
+                self.problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
+
+    def _client_keys(self, table: ClientTable) -> dict[str, object]:
+        names = ("jwks", "jwks_url", "jwks_file")
+        keys: dict[str, object] = {name: getattr(table, name) for name in names if getattr(table, name)}
+        if "jwks_file" in keys:
+            keys["jwks_file"] = self._path(table.jwks_file)
+        return keys | {"allow_private": table.allow_private}
+
+    def _certificates(self, section: str, name: str, identities: frozenset[str]) -> frozenset[str]:
+        for identity in sorted(identities):
+            if not identity.startswith(("spiffe://", "dns:", "subject:")):
+                self.problems.append(
+                    f"{key_path(section, name, 'certificates')}: expected spiffe://…, dns:NAME or subject:DN (RFC 4514)"
+                )
+        if identities and self.file.listen.client_ca_file is None:
+            self.problems.append(f"{key_path(section, name, 'certificates')}: need listen.client_ca_file")
+        return identities
+
+    def _operators(self) -> dict[str, Operator]:
+        operators: dict[str, Operator] = {}
+        for name, table in self.file.operators.items():
+            unknown = table.roles - set(Role)
+            if unknown or not table.roles:
+                self.problems.append(f"{key_path('operators', name, 'roles')}: expected some of {', '.join(Role)}")
+                continue
+            if not table.secrets and not table.certificates:
+                self.problems.append(
+                    f"{key_path('operators', name, 'secrets')}: is required (`tokenmint clients new-secret`), "
+                    "or certificates"
+                )
+            roles = frozenset(Role(role) for role in table.roles)
+            hashes = self._hashes("operators", name, table.secrets)
+            certificates = self._certificates("operators", name, table.certificates)
+            operators[name] = Operator(name, hashes, roles, certificates)
+        return operators
+
+    def _audiences(self, clients: Mapping[str, Client], *, development: bool) -> dict[str, Audience]:
+        audiences: dict[str, Audience] = {}
+        for name, table in self.file.audiences.items():
+            path = key_path("audiences", name)
+            if not 0 < len(name) <= 255:
+                self.problems.append(f"{path}: expected a name of 1 to 255 characters")
+            if not table.clients and not development:
+                self.problems.append(f"{path}.clients: is required: the ids of the clients that may have tokens for it")
+            missing = [("clients", client) for client in sorted(table.clients - clients.keys())]
+            missing += [("providers", provider) for provider in sorted(table.providers - self.file.providers.keys())]
+            self.problems += [f"{path}.{key}: there is no [{key}.{unknown}]" for key, unknown in missing]
+            if not table.providers:
+                self.problems.append(f"{path}.providers: is required: the providers whose tokens are exchanged for it")
+            for scope in sorted(table.scopes):
+                if not _is_scope(scope):
+                    self.problems.append(f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)")
+            lifetime, longest = int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
+            if lifetime > longest:
+                self.problems.append(f"{path}.lifetime: is longer than max_lifetime")
+            algorithm = table.algorithm or next(iter(self.file.keys.algorithms), "")
+            if algorithm not in self.file.keys.algorithms:
+                self.problems.append(
+                    f"{path}.algorithm: is not in keys.algorithms: add it there, so that there is a key"
+                )
+            audiences[name] = Audience(
+                name=name,
+                clients=table.clients,
+                providers=table.providers,
+                scopes=table.scopes,
+                lifetime=lifetime,
+                max_lifetime=longest,
+                algorithm=algorithm,
+                header_type=table.token_type,
+                claims=tuple(table.claims.items()),
+                on_missing_profile=table.on_missing_profile,
+                public_clients=table.public_clients,
+                single_use=table.single_use,
+                max_token_bytes=table.max_token_bytes,
+                condition=table.condition,
+            )
+        return audiences
+
+    def _schedule(self, audiences: Mapping[str, Audience]) -> Schedule:
+        keys = self.file.keys
+        schedule = Schedule(
+            replica_lag=keys.replica_lag,
+            max_age=keys.max_age,
+            verifier_cache=keys.verifier_cache,
+            max_lifetime=float(max((audience.max_lifetime for audience in audiences.values()), default=3600)),
+            skew=keys.skew,
+            publish_ahead=keys.publish_ahead,
+            rotation_interval=keys.rotation_interval,
+        )
+        self.problems.extend(f"keys: {problem}" for problem in schedule.problems())
+        return schedule
+
+    def _encryption_key(self) -> Secret | None:
+        keys = self.file.keys
+        if keys.encryption_key is not None:
+            return self._decoded("TOKENMINT_KEYS__ENCRYPTION_KEY", keys.encryption_key)
+        if keys.encryption_key_file is not None:
+            path = self.base / keys.encryption_key_file
+            try:
+                return self._decoded("keys.encryption_key_file", path.read_text())
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not a text file"
+                self.problems.append(f"keys.encryption_key_file: {path} can't be read ({why})")
+                return None
+        if self.file.redis.url:
+            self.problems.append(
+                "keys.encryption_key_file: is required with redis.url: the signing keys are sealed with it, and it "
+                "must not lie in the store; `tokenmint init` makes one"
+            )
+        return None
+
+    def _decoded(self, name: str, text: str) -> Secret | None:
+        try:
+            key = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != 32:
+            self.problems.append(f"{name}: expected 32 bytes in base64url: `tokenmint init` makes one")
+            return None
+        return Secret(key)
+
+    def _store_options(self) -> StoreOptions:
+        redis = self.file.redis
+        password = Secret(redis.password) if redis.password else None
+        if redis.password_file:
+            try:
+                password = Secret((self.base / redis.password_file).read_text().strip())
+            except (OSError, UnicodeDecodeError):
+                self.problems.append(f"redis.password_file: {self.base / redis.password_file} can't be read")
+        return StoreOptions(
+            username=redis.username,
+            password=password,
+            ca_file=self.base / redis.ca_file if redis.ca_file else None,
+            read_timeout=redis.read_timeout,
+            write_timeout=redis.write_timeout,
+            max_connections=redis.max_connections,
+            min_replicas=redis.min_replicas,
+        )
+
+
+def _is_scope(text: str) -> bool:
+    return 0 < len(text) <= 128 and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in text)

@@ -1,0 +1,63 @@
+"""A configuration that was checked, in the types that the service works with: nothing after it checks again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenmint.assertion.catalogue import provider_from_table
+from tokenmint.assertion.jwk import ALGORITHMS
+from tokenmint.assertion.provider import Provider
+from tokenmint.callers import Operator
+from tokenmint.configtables import LimitsTable, ListenTable, LogTable
+from tokenmint.keys.schedule import Schedule
+from tokenmint.policy.types import Audience, Client
+from tokenmint.secret import Secret
+from tokenmint.storage.redis import StoreOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that was checked, in the types that the service works with."""
+
+    issuer: str | None
+    """What tokens are signed as; None: the address of the HTTP listener."""
+    data_dir: Path
+    redis_url: str | None
+    redis_prefix: str
+    redis_options: StoreOptions
+    listen: ListenTable
+    key_encryption_key: Secret | None
+    """32 bytes; None: generated in the data directory."""
+    algorithms: tuple[str, ...]
+    schedule: Schedule
+    limits: LimitsTable
+    log: LogTable
+    reflection: bool
+    channelz: bool
+    """Whether operators may look at connections (gRPC channelz), on their listener."""
+    providers: Mapping[str, Provider]
+    audiences: Mapping[str, Audience]
+    clients: Mapping[str, Client]
+    operators: Mapping[str, Operator]
+    client_keys: Mapping[str, Mapping[str, object]]
+    """Where the keys are of clients that sign assertions of their own, by client id."""
+
+
+def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:
+    """Return what is accepted as an assertion of a client (RFC 7523 section 3): by itself, for us, used once.
+
+    Raises:
+        ConfigurationError: its keys can't be used.
+    """
+    table = {"issuer": client_id, "audiences": [issuer], "algorithms": sorted(ALGORITHMS), "single_use": True}
+    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer)
+
+
+def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Return the providers' conditions, for the policy."""
+    return {name: provider.condition for name, provider in providers.items() if provider.condition is not None}
+
+
+def provider_claims(providers: Mapping[str, Provider]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the claims that providers' configurations compute, for the policy."""
+    return {name: provider.claims for name, provider in providers.items() if provider.claims}

@@ -31,8 +31,10 @@ from tokenmint.exchange import TokenExchange
 from tokenmint.http import ops, wellknown
 from tokenmint.http.server import HttpServer
 from tokenmint.keys.keychain import Keychain
-from tokenmint.keys.sealing import Sealer
+from tokenmint.keys.mark import HighWaterMark
+from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.store import RingStore
+from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.minting.minter import Minter
 from tokenmint.policy.grant import Policy
 from tokenmint.profile.resolve import Profiles
@@ -107,15 +109,18 @@ class App:
         store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
         self._exit.push_async_callback(store.close)
         log.info("the store is reached", durability=store.durability)
+        sealer, sources = bootstrap.key_parts(settings, self.entropy)
         self._keychain = Keychain(
             RingStore(store),
-            Sealer(bootstrap.encryption_key(settings), self.entropy),
+            sources,
             settings.schedule,
-            settings.algorithms,
+            HighWaterMark(settings.high_water_mark_file),
             clock=self.clock,
-            entropy=self.entropy,
+            replica=self.entropy(16).hex(),
         )
-        await self._keychain.start()
+        self._rotator = Rotator(self._keychain, sources, settings.signer, sealer, settings.algorithms, clock=self.clock)
+        await self._rotator.start()
+        self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
         profiles = ProfileStore(store, self.clock)
         self._exchange = TokenExchange(
@@ -132,6 +137,8 @@ class App:
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
+        self._spawn("key rotation", self._rotator.run())
+        self._spawn("known verifiers", self._verifier_log.run())
         await self._prefetch()
         self._follow_key_sets()
         await self._start_servers(profiles)
@@ -143,6 +150,7 @@ class App:
         limits = self.settings.limits
         key_sets = KeySetService(
             self._keychain,
+            self._verifier_log,
             streams=limits.watch_streams,
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
@@ -156,7 +164,7 @@ class App:
             lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
             lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(key_sets, at),
         )
-        keys = KeyAdminService(self._keychain)
+        keys = KeyAdminService(self._keychain, self._rotator, self._verifier_log)
         people = ProfileAdminService(profiles)
         providers = ProviderAdminService(lambda: self._exchange.verifier)
         admin = self._server(
@@ -170,7 +178,9 @@ class App:
         if self.settings.channelz:
             add_channelz_servicer(admin)
         algorithms = self.settings.algorithms
-        public = self._http("http", wellknown.application(self.issuer, algorithms, self._keychain.published))
+        public = self._http(
+            "http", wellknown.application(self.issuer, algorithms, self._keychain.published, self._verifier_log.saw)
+        )
         private = self._http("ops", ops.application(self.readiness, self._metrics))
         self._public_http = public
         for http in (private, public):
@@ -214,7 +224,8 @@ class App:
             problems["service"] = "stopping"
         try:
             for algorithm in self.settings.algorithms:
-                self._keychain.signer(algorithm)
+                if self._keychain.in_use(algorithm) or not any(map(self._keychain.in_use, self.settings.algorithms)):
+                    self._keychain.signer(algorithm)
         except DependencyUnavailable as error:
             problems["signing keys"] = error.detail or error.message
         return problems

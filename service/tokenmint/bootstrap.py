@@ -12,6 +12,9 @@ from typing import Final
 
 from tokenmint.callers import SECRET_PREFIX, Operator, Role
 from tokenmint.errors import ConfigurationError
+from tokenmint.keys.sealing import Sealer
+from tokenmint.keys.signers.configured import key_sources
+from tokenmint.keys.signers.types import KeySource
 from tokenmint.secret import Secret
 from tokenmint.settings import Settings
 
@@ -59,6 +62,18 @@ def encryption_key(settings: Settings) -> Secret:
             f"{path}: is not a key-encryption key: restore it; the signing keys open with no other"
         )
     return Secret(key)
+
+
+def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Sealer, dict[str, KeySource]]:
+    """Return what seals private keys, and what makes and keeps them. Raises ``ConfigurationError``."""
+    sealer = Sealer(encryption_key(settings), entropy, settings.other_encryption_keys)
+    hsm, kms = settings.pkcs11, settings.aws_kms
+    sources = key_sources(
+        sealer,
+        pkcs11=(hsm.module, hsm.token, hsm.pin) if hsm is not None else None,
+        aws_kms=kms.model_dump() if kms is not None else None,
+    )
+    return sealer, sources
 
 
 def operators(settings: Settings) -> dict[str, Operator]:

@@ -13,14 +13,16 @@ from tokenmint.callers import Operator, Role
 from tokenmint.configtables import ClientTable, File
 from tokenmint.configtypes import key_path
 from tokenmint.errors import ConfigurationError
+from tokenmint.keys import mark
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
-from tokenmint.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.settings import Pkcs11, Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.storage.redis import StoreOptions
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
+EXTERNAL_ALGORITHMS: Final = ("ES256", "RS256")  # what security modules and key management services have
 _EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 
 
@@ -48,6 +50,9 @@ class Checker:
         operators = self._operators()
         schedule = self._schedule(audiences)
         encryption_key = self._encryption_key()
+        other_keys = self._other_encryption_keys()
+        pkcs11 = self._pkcs11()
+        self._check_signer()
         options = self._store_options()
         if self.problems:
             raise ConfigurationError(self.problems)
@@ -66,6 +71,15 @@ class Checker:
                 }
             ),
             key_encryption_key=encryption_key,
+            other_encryption_keys=other_keys,
+            high_water_mark_file=(
+                self.base / file.keys.high_water_mark_file
+                if file.keys.high_water_mark_file
+                else self.base / file.data_dir / mark.FILE
+            ).resolve(),
+            signer=file.keys.signer,
+            pkcs11=pkcs11,
+            aws_kms=file.keys.aws_kms,
             algorithms=file.keys.algorithms,
             schedule=schedule,
             limits=file.limits,
@@ -322,6 +336,41 @@ class Checker:
                 "must not lie in the store; `tokenmint init` makes one"
             )
         return None
+
+    def _other_encryption_keys(self) -> tuple[Secret, ...]:
+        keys = []
+        for name in self.file.keys.other_encryption_key_files:
+            try:
+                key = self._decoded(f"keys.other_encryption_key_files: {name}", (self.base / name).read_text())
+            except (OSError, UnicodeDecodeError):
+                self.problems.append(f"keys.other_encryption_key_files: {self.base / name} can't be read")
+                continue
+            if key is not None:
+                keys.append(key)
+        return tuple(keys)
+
+    def _pkcs11(self) -> Pkcs11 | None:
+        table = self.file.keys.pkcs11
+        if table is None:
+            return None
+        try:
+            pin = (self.base / table.pin_file).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            self.problems.append(f"keys.pkcs11.pin_file: {self.base / table.pin_file} can't be read")
+            return None
+        return Pkcs11(self.base / table.module, table.token, Secret(pin))
+
+    def _check_signer(self) -> None:
+        keys = self.file.keys
+        if keys.signer == "local":
+            return
+        if getattr(keys, keys.signer.replace("-", "_")) is None:
+            self.problems.append(f"keys.signer: {keys.signer!r} needs the table [keys.{keys.signer.replace('-', '_')}]")
+        unable = [name for name in keys.algorithms if name not in EXTERNAL_ALGORITHMS]
+        if unable:
+            self.problems.append(
+                f"keys.algorithms: {keys.signer} signs {' and '.join(EXTERNAL_ALGORITHMS)}, not {', '.join(unable)}"
+            )
 
     def _decoded(self, name: str, text: str) -> Secret | None:
         try:

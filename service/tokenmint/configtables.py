@@ -64,12 +64,36 @@ class ListenTable(Table):
         return {name: getattr(self, name) for name in LISTENERS}
 
 
+class Pkcs11Table(Table):
+    """`[keys.pkcs11]`: a hardware security module that keys are kept in."""
+
+    module: str
+    token: str
+    pin_file: str
+
+
+class AwsKmsTable(Table):
+    """`[keys.aws_kms]`: AWS Key Management Service. Credentials are found as AWS's own tools find them."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    deletion_days: Annotated[int, Field(ge=7, le=30)] = 7
+
+
 class KeysTable(Table):
     """`[keys]`: algorithms, sealing, and the timing rules."""
 
     algorithms: TextList = ("ES256",)
     encryption_key: str | None = None
     encryption_key_file: str | None = None
+    other_encryption_key_files: TextList = ()
+    """Key-encryption keys that open and do not seal: the one before, or the one to come."""
+    high_water_mark_file: str | None = None
+    """What is known of the keys outside the store. Default: in the data directory."""
+    signer: Literal["local", "pkcs11", "aws-kms"] = "local"
+    """What makes and keeps new keys. Keys from before go on where they are."""
+    pkcs11: Pkcs11Table | None = None
+    aws_kms: AwsKmsTable | None = None
     replica_lag: Annotated[Seconds, Field(ge=1, le=300)] = 10.0
     max_age: Annotated[Seconds, Field(ge=1, le=86400)] = 300.0
     verifier_cache: Annotated[Seconds, Field(ge=0)] = 24 * 3600.0

@@ -8,11 +8,20 @@ from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.jwk import ALGORITHMS
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator
-from tokenmint.configtables import LimitsTable, ListenTable, LogTable
+from tokenmint.configtables import AwsKmsTable, LimitsTable, ListenTable, LogTable
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
 from tokenmint.storage.redis import StoreOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs11:
+    """How a hardware security module is reached."""
+
+    module: Path
+    token: str
+    pin: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,13 @@ class Settings:
     listen: ListenTable
     key_encryption_key: Secret | None
     """32 bytes; None: generated in the data directory."""
+    other_encryption_keys: tuple[Secret, ...]
+    """Further keys that open what was sealed under them."""
+    high_water_mark_file: Path
+    signer: str
+    """Which signer new keys are made by."""
+    pkcs11: Pkcs11 | None
+    aws_kms: AwsKmsTable | None
     algorithms: tuple[str, ...]
     schedule: Schedule
     limits: LimitsTable

@@ -15,13 +15,19 @@ from tokenmint.keys.published import PublishedKeySet
 JWKS_PATH = "/.well-known/jwks.json"
 
 
-def application(issuer: str, algorithms: Sequence[str], published: Callable[[], PublishedKeySet]) -> Starlette:
+def application(
+    issuer: str,
+    algorithms: Sequence[str],
+    published: Callable[[], PublishedKeySet],
+    saw: Callable[[str, str, int], None],
+) -> Starlette:
     """Return the public HTTP application.
 
     Args:
         issuer: what tokens are signed as.
         algorithms: what they may be signed with.
         published: returns the current key set, or raises ``DependencyUnavailable``.
+        saw: is told who fetched it: address, program, generation.
     """
 
     async def jwks(request: Request) -> Response:
@@ -33,6 +39,8 @@ def application(issuer: str, algorithms: Sequence[str], published: Callable[[], 
                 status_code=503,
                 headers={"Retry-After": str(max(1, round(error.retry_after))), "Cache-Control": "no-store"},
             )
+        address = request.client.host if request.client is not None else ""
+        saw(address, request.headers.get("user-agent", ""), current.generation)
         return _cached(request, current.jwks_json, current.etag, current.max_age, "application/jwk-set+json")
 
     document = discovery_document(issuer, algorithms)

@@ -1,34 +1,30 @@
-"""The signing keys of this process: follows the ring in the store, signs with it, publishes it, and changes it.
+"""The signing keys of this process: follows the ring in the store, signs with it and publishes it.
 
 What was not confirmed by the store within R is not signed with, since the key may have been revoked meanwhile.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from tokenmint.clock import Clock
 from tokenmint.errors import (
+    ConfigurationError,
     Conflict,
     CorruptRecord,
     DependencyUnavailable,
-    FieldViolation,
-    InvalidRequest,
-    NotFound,
     SignerUnavailable,
-    StoreUnavailable,
     TokenmintError,
 )
 from tokenmint.keys import ring as rings
-from tokenmint.keys.published import PublishedKeySet, publish
+from tokenmint.keys.mark import HighWaterMark
+from tokenmint.keys.published import PublishedKeySet, max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
-from tokenmint.keys.sealing import Sealer
-from tokenmint.keys.signers import local
-from tokenmint.keys.signers.local import LocalSigner
+from tokenmint.keys.signers.types import KeySource, Signer
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
@@ -36,69 +32,44 @@ log = structlog.get_logger(__name__)
 
 ATTEMPTS: Final = 8  # compare-and-swap rounds before a change is called a conflict
 RETRY: Final = 0.5  # seconds between attempts to reach the store again
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """A key that signs now."""
-
-    key: SigningKey
-    verifiers_may_miss: float
-    """Seconds for which verifiers may still refuse its tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """What a rotation came to."""
-
-    active: SigningKey
-    prepared: SigningKey
-    retiring: SigningKey | None
-    verifiers_may_miss: float
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """What a revocation came to."""
-
-    revoked: SigningKey
-    active: SigningKey | None
-    verifiers_may_accept: float
-    """Seconds for which verifiers that cache may go on accepting the revoked key's tokens."""
-    verifiers_may_miss: float
+RECOVERY_LIMIT: Final = 5.0  # seconds that a start waits for running replicas to put back what the store lost
+_POLL: Final = 0.02  # seconds between looks at who has acknowledged
 
 
 class Keychain:
-    """Holds the ring and the active signers.
+    """Holds the ring and the signers.
 
     Args:
         store: where the ring is.
-        sealer: opens and seals private keys.
+        sources: what can sign, by name: every one that a key of the ring is from.
         schedule: the timing rules.
-        algorithms: what is signed with.
+        mark: what this machine knows of the ring outside the store.
         clock: time.
-        entropy: returns that many random bytes.
+        replica: names this process among those that follow the ring.
     """
 
     def __init__(
         self,
         store: RingStore,
-        sealer: Sealer,
+        sources: Mapping[str, KeySource],
         schedule: Schedule,
-        algorithms: tuple[str, ...],
+        mark: HighWaterMark,
         *,
         clock: Clock,
-        entropy: Callable[[int], bytes],
+        replica: str,
     ) -> None:
-        self._store = store
-        self._sealer = sealer
+        self.store = store
         self.schedule = schedule
-        self._algorithms = algorithms
+        self.replica = replica
+        self._sources = sources
+        self._mark = mark
         self._clock = clock
-        self._entropy = entropy
         self._ring = KeyRing(lineage="")
-        self._signers: dict[str, LocalSigner] = {}
+        self._opened: dict[str, Signer] = {}
+        self._failures: dict[str, TokenmintError] = {}
+        self._signers: dict[str, Signer] = {}
         self._published: PublishedKeySet = publish(self._ring, schedule)
+        self._next_change = float("inf")
         self._confirmed = float("-inf")
         self._changed = asyncio.Event()
 
@@ -113,20 +84,28 @@ class Keychain:
         """Return how many seconds ago the store last confirmed the ring."""
         return self._clock.monotonic() - self._confirmed
 
-    def signer(self, algorithm: str) -> LocalSigner:
+    def signer(self, algorithm: str) -> Signer:
         """Return what signs ``algorithm`` now. Raises ``SignerUnavailable``."""
         if self.confirmed_ago() > self.schedule.replica_lag:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
         signer = self._signers.get(algorithm)
         if signer is None:
-            raise SignerUnavailable(detail=f"no active key for {algorithm}")
+            active = self._ring.only(algorithm, KeyState.ACTIVE)
+            failure = self._failures.get(active.key_id) if active is not None else None
+            reason = f": {failure.detail or failure.message}" if failure is not None else ""
+            raise SignerUnavailable(detail=f"no active key for {algorithm}{reason}")
         return signer
+
+    def in_use(self, algorithm: str) -> bool:
+        """Return whether tokens are signed with ``algorithm``: not before its first key has been published for P."""
+        return rings.in_use(self._ring, algorithm)
 
     def published(self) -> PublishedKeySet:
         """Return what verifiers are told. Raises ``DependencyUnavailable`` where that may be out of date."""
         if self.confirmed_ago() > self.schedule.serve_unconfirmed:
             raise DependencyUnavailable("the key set was not confirmed for too long: retry later")
-        return self._published
+        max_age = max_age_at(self._next_change, self.schedule, self._clock.now())
+        return replace(self._published, max_age=max_age) if max_age != self._published.max_age else self._published
 
     async def subscribe(self) -> AsyncIterator[PublishedKeySet]:
         """Yield the published set now and after each change. Who is slow sees the newest and misses those between."""
@@ -141,29 +120,53 @@ class Keychain:
 
     # --- following -----------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, first: Callable[[KeyRing], Awaitable[KeyRing]]) -> None:
         """Take over the stored ring, or make the first one.
 
+        Args:
+            first: makes of an empty ring the one to begin with.
+
         Raises:
-            ConfigurationError: it was sealed under another key-encryption key.
-            CorruptRecord, StoreUnavailable
+            ConfigurationError: it was sealed under another key-encryption key, or the store is older than what was
+                served here before.
+            CorruptRecord, SignerUnavailable, StoreUnavailable
         """
+        # Before the ring is read: from here on nothing is activated that this replica does not publish.
+        await self.store.acknowledge(self.replica, 0, self.schedule.replica_lag)
+        await self._await_recovery()
         for _ in range(ATTEMPTS):
             asked = self._clock.monotonic()
-            raw, ring = await self._store.read()
-            if ring is not None:
-                self._adopt(ring, asked)
-                await self._advance()
-                return
-            first = KeyRing(lineage=self._entropy(16).hex())
-            now = self._clock.now()
-            supply = await self._fresh(rings.wanted(first, self._algorithms, self.schedule, now), now)
-            first = replace(rings.advance(first, self.schedule, now, supply), generation=1)
-            if await self._store.swap(raw, first):
-                log.info("made the first signing keys", algorithms=self._algorithms)
-                self._adopt(first, asked)
-                return
+            raw, ring = await self.store.read()
+            if ring is None:
+                ring = await first(KeyRing(lineage=self.replica))
+                if not await self.store.swap(raw, ring):
+                    continue
+                log.info("made the first signing keys")
+            await self._adopt(ring)
+            for failure in self._failures.values():
+                raise failure
+            await self._confirm(ring, asked)
+            await self.change(lambda ring: rings.with_lifetime(ring, self.schedule))
+            return
         raise Conflict()
+
+    async def _await_recovery(self) -> None:
+        """Refuse a store that is older than the mark, unless running replicas put back what it lost."""
+        mark = self._mark.read()
+        if mark is None:
+            return
+        patience = min(RECOVERY_LIMIT, self.schedule.replica_lag)
+        deadline = self._clock.monotonic() + patience
+        while missing := mark.missing((await self.store.read())[1]):
+            if self._clock.monotonic() >= deadline:
+                raise ConfigurationError(
+                    "the store is older than what was served here before: "
+                    + "; ".join(missing)
+                    + ". Restore a newer copy of it (or point redis.url at the right one); where there is none, "
+                    "`tokenmint keys accept-store` says what would be lost and goes on with this one"
+                )
+            log.warning("the store is older than the high-water mark; running replicas may put it right", saw=missing)
+            await self._clock.sleep(patience / 10)
 
     async def run(self) -> None:
         """Follow the ring for ever: by its notices, and by looking every third of R in case one was lost."""
@@ -174,9 +177,9 @@ class Keychain:
     async def _listen(self) -> None:
         while True:
             try:
-                async with aclosing(self._store.changes()) as changes:
+                async with aclosing(self.store.changes()) as changes:
                     async for _ in changes:
-                        await self._refresh()
+                        await self.refresh()
             except TokenmintError as error:
                 log.warning("the notices of key changes broke off", error=error.detail or error.message)
             await self._clock.sleep(RETRY)
@@ -185,170 +188,116 @@ class Keychain:
         while True:
             await self._clock.sleep(self.schedule.replica_lag / 3)
             try:
-                await self._refresh()
-                await self._advance()
+                await self.refresh()
             except TokenmintError as error:
                 log.warning("the key ring could not be followed", error=error.detail or error.message)
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Serve what the store holds now; put back what it has lost. Raises ``CorruptRecord``, ``StoreUnavailable``."""
         for _ in range(ATTEMPTS):
-            asked = self._clock.monotonic()
-            raw, stored = await self._store.read()
+            held, asked = self._ring, self._clock.monotonic()
+            raw, stored = await self.store.read()
             if stored is None:
-                stored = KeyRing(self._ring.lineage)
-            if stored.lineage != self._ring.lineage:
+                stored = KeyRing(held.lineage)
+            if stored.lineage != held.lineage:
                 raise CorruptRecord(detail="the stored key ring is not the one that this process started with")
-            merged = rings.merge(stored, self._ring)
-            if merged == stored:
-                self._adopt(stored, asked)
-                return
-            # The store went back in time. What was acknowledged since is put back.
-            log.error("the store holds an older key ring", stored=stored.generation, held=self._ring.generation)
-            merged = replace(merged, generation=self._ring.generation + 1)
-            if await self._store.swap(raw, merged):
-                self._adopt(merged, asked)
-                return
+            merged = rings.merge(stored, held, self.schedule, self._clock.now())
+            if merged is not stored:
+                # The store went back in time. What was answered for since is put back.
+                log.error("the store holds an older key ring", stored=stored.generation, held=held.generation)
+                merged = replace(merged, generation=merged.generation + 1)
+                if not await self.store.swap(raw, merged):
+                    continue
+            await self._adopt(merged)
+            await self._confirm(merged, asked)
+            return
+        raise Conflict()
 
-    def _adopt(self, ring: KeyRing, asked: float) -> None:
-        """Serve ``ring``, which the store held at some time after ``asked``."""
+    async def _adopt(self, ring: KeyRing) -> None:
+        """Sign with ``ring`` and publish it. A key that can't be opened is left out, and tried again."""
+        if ring == self._ring and not self._failures:
+            return
+        opened, failures = dict(self._opened), {}
+        for key in ring.keys:
+            if key.state in (KeyState.PREPARED, KeyState.ACTIVE) and key.key_id not in opened:
+                try:
+                    opened[key.key_id] = await self._open(key)
+                except TokenmintError as error:
+                    log.error("a signing key can't be opened", key_id=key.key_id, error=error.detail or error.message)  # noqa: TRY400
+                    failures[key.key_id] = error
         if ring.generation < self._ring.generation:
-            return  # an answer that was overtaken
-        if ring != self._ring:
-            self._signers = {
-                key.algorithm: self._signer_of(key) for key in ring.keys if key.state is KeyState.ACTIVE and key.sealed
-            }
-            self._ring = ring
-            published = publish(ring, self.schedule)
-            if published.etag != self._published.etag:
-                self._published = published
-                self._changed.set()
-                self._changed = asyncio.Event()
-        self._confirmed = max(self._confirmed, asked)
+            return  # while it was opened a newer one came
+        usable = {key.key_id: key for key in ring.keys if key.state in (KeyState.PREPARED, KeyState.ACTIVE)}
+        self._opened = {key_id: signer for key_id, signer in opened.items() if key_id in usable}
+        self._failures = failures
+        self._signers = {
+            usable[key_id].algorithm: signer
+            for key_id, signer in self._opened.items()
+            if usable[key_id].state is KeyState.ACTIVE
+        }
+        self._ring = ring
+        self._next_change = next_change(ring, self.schedule)
+        published = publish(ring, self.schedule)
+        if published.etag != self._published.etag:
+            self._published = published
+            self._changed.set()
+            self._changed = asyncio.Event()
 
-    def _signer_of(self, key: SigningKey) -> LocalSigner:
-        held = self._signers.get(key.algorithm)
-        if held is not None and held.key_id == key.key_id:
-            return held
-        try:
-            private = local.from_bytes(self._sealer.open(key.key_id, key.sealed or ""))
-        except ValueError:
-            raise CorruptRecord(detail=f"the private half of key {key.key_id} is none") from None
-        if local.thumbprint(local.public_jwk(private)) != key.key_id:
-            raise CorruptRecord(detail=f"the private half of key {key.key_id} is another key's")
-        return LocalSigner(key.key_id, key.algorithm, private)
+    async def _open(self, key: SigningKey) -> Signer:
+        source = self._sources.get(key.signer)
+        if source is None:
+            raise ConfigurationError(
+                f"keys: key {key.key_id} is kept by {key.signer!r}, which is not configured: configure it until the "
+                "key has retired"
+            )
+        return await source.open(key)
+
+    async def _confirm(self, ring: KeyRing, asked: float) -> None:
+        """Note that the store held ``ring`` at some time after ``asked``, and say that this replica serves it."""
+        await self.store.acknowledge(self.replica, self._ring.generation, self.schedule.replica_lag)
+        self._confirmed = max(self._confirmed, asked)
+        await self._mark.raise_to(ring)
 
     # --- changing ------------------------------------------------------------------------------------------------
 
-    async def prepare(self, algorithm: str | None) -> SigningKey:
-        """Publish a prepared key where there is none; return the prepared key."""
-        name = self._algorithm(algorithm)
-        supply = (await self._fresh({name: 1}, self._clock.now()))[name]
-        ring = await self._change(lambda ring: rings.prepare(ring, supply[0]))
-        return _expect(ring.only(name, KeyState.PREPARED))
+    async def change(self, change: Callable[[KeyRing], KeyRing], etag: str = "") -> KeyRing:
+        """Change the ring in the store and serve it. ``change`` is called anew whenever another change came first.
 
-    async def activate(self, key_id: str, *, force: bool, etag: str = "") -> Activation:
-        """Let a prepared key sign. Raises ``NotFound``, ``WrongState``, ``Conflict``."""
-        ring = await self._change(
-            lambda ring: rings.activate(ring, key_id, self.schedule, self._clock.now(), force=force), etag
-        )
-        key = _expect(ring.find(key_id))
-        return Activation(key, self._may_miss(key))
-
-    async def rotate(self, algorithm: str | None, *, force: bool, etag: str = "") -> Rotation:
-        """Let the prepared key sign and prepare the next. Raises ``WrongState``, ``Conflict``."""
-        name = self._algorithm(algorithm)
-        supply = (await self._fresh({name: 2}, self._clock.now()))[name]
-        before: list[SigningKey | None] = [None]
-
-        def change(ring: KeyRing) -> KeyRing:
-            before[0] = ring.only(name, KeyState.ACTIVE)
-            return rings.rotate(ring, name, supply, self.schedule, self._clock.now(), force=force)
-
-        ring = await self._change(change, etag)
-        active = _expect(ring.only(name, KeyState.ACTIVE))
-        retiring = ring.find(before[0].key_id) if before[0] is not None else None
-        return Rotation(active, _expect(ring.only(name, KeyState.PREPARED)), retiring, self._may_miss(active))
-
-    async def revoke(self, key_id: str, reason: str, *, etag: str = "") -> Revocation:
-        """Take a key out of use at once. Raises ``NotFound``, ``Conflict``."""
-        known = (await self._store.read())[1]
-        key = known.find(key_id) if known is not None else None
-        if key is None:
-            raise NotFound("signing key", key_id)
-        supply = (await self._fresh({key.algorithm: 2}, self._clock.now()))[key.algorithm]
-        ring = await self._change(
-            lambda ring: rings.revoke(ring, key_id, reason, supply, self.schedule, self._clock.now()), etag
-        )
-        active = ring.only(key.algorithm, KeyState.ACTIVE)
-        cached = self.schedule.replica_lag + max(self.schedule.max_age, self.schedule.verifier_cache)
-        return Revocation(
-            revoked=_expect(ring.find(key_id)),
-            active=active,
-            verifiers_may_accept=min(cached, self.schedule.max_lifetime + self.schedule.skew),
-            verifiers_may_miss=self._may_miss(active) if active is not None else 0.0,
-        )
-
-    async def _advance(self) -> None:
-        now = self._clock.now()
-        counts = rings.wanted(self._ring, self._algorithms, self.schedule, now)
-        supply = await self._fresh(counts, now)
-        if rings.advance(self._ring, self.schedule, now, supply) is not self._ring:
-            await self._change(lambda ring: rings.advance(ring, self.schedule, now, supply))
-
-    async def _change(self, change: Callable[[KeyRing], KeyRing], etag: str = "") -> KeyRing:
+        Raises:
+            Conflict: ``etag`` is not the current one, or too many changes came first.
+            OutcomeUnknown, StoreUnavailable, and what ``change`` raises
+        """
         for _ in range(ATTEMPTS):
-            asked = self._clock.monotonic()
-            raw, ring = await self._store.read()
-            if ring is None or ring.lineage != self._ring.lineage or ring.generation < self._ring.generation:
-                await self._refresh()  # puts back what the store lost, or says why it can't
+            held, asked = self._ring, self._clock.monotonic()
+            raw, ring = await self.store.read()
+            if ring is None or rings.merge(ring, held, self.schedule, self._clock.now()) is not ring:
+                await self.refresh()  # puts back what the store lost, or says why it can't
                 continue
             if etag and etag != ring.etag:
                 raise Conflict()
             changed = change(ring)
-            if changed is ring:
-                self._adopt(ring, asked)
-                return ring
-            changed = replace(changed, generation=ring.generation + 1)
-            if await self._store.swap(raw, changed):
-                self._adopt(changed, asked)
-                return changed
+            if changed is not ring:
+                changed = replace(changed, generation=ring.generation + 1)
+                if not await self.store.swap(raw, changed):
+                    continue
+            await self._adopt(changed)
+            try:
+                await self._confirm(changed, asked)
+            except TokenmintError as error:  # the change stands, and that is what was asked for
+                log.warning("a changed key ring could not be acknowledged", error=error.detail or error.message)
+            return changed
         raise Conflict()
 
-    def _algorithm(self, algorithm: str | None) -> str:
-        if not algorithm and len(self._algorithms) == 1:
-            return self._algorithms[0]
-        if algorithm not in self._algorithms:
-            raise InvalidRequest(
-                [FieldViolation("algorithm", f"expected one of the configured {', '.join(self._algorithms)}")]
-            )
-        return str(algorithm)
+    async def acknowledged(self) -> int:
+        """Return the generation that every live replica serves at least. Raises ``StoreUnavailable``."""
+        return min([*(await self.store.replicas()).values(), self._ring.generation])
 
-    def _may_miss(self, key: SigningKey) -> float:
-        return max(0.0, rings.activation_allowed(key, self.schedule) - self._clock.now())
-
-    async def _fresh(self, counts: dict[str, int], now: float) -> dict[str, list[SigningKey]]:
-        """Make prepared keys, outside of any change: it takes long and must not be repeated with it."""
-        return {
-            algorithm: [await asyncio.to_thread(self._generate, algorithm, now) for _ in range(count)]
-            for algorithm, count in counts.items()
-        }
-
-    def _generate(self, algorithm: str, now: float) -> SigningKey:
-        private = local.generate(algorithm)
-        jwk = local.public_jwk(private)
-        key_id = local.thumbprint(jwk)
-        return SigningKey(
-            key_id=key_id,
-            algorithm=algorithm,
-            state=KeyState.PREPARED,
-            public_jwk=jwk,
-            create_time=now,
-            publish_time=now,
-            sealed=self._sealer.seal(key_id, local.to_bytes(private)),
-        )
-
-
-def _expect(key: SigningKey | None) -> SigningKey:
-    if key is None:
-        raise StoreUnavailable(detail="the ring changed while it was being answered")
-    return key
+    async def await_acknowledged(self, generation: int, limit: float) -> bool:
+        """Wait until every live replica serves ``generation``, ``limit`` seconds at most. Returns whether they do."""
+        try:
+            async with asyncio.timeout(limit):  # of real time: it is other processes that are waited for
+                while await self.acknowledged() < generation:  # noqa: ASYNC110  # what is awaited is in the store
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            return False
+        return True

@@ -2,6 +2,9 @@
 
 Key material is made by the caller and handed in, so that everything here can be run any number of times: a change that
 lost a compare-and-swap is simply decided again on what is there now.
+
+``acknowledged`` is the generation that every live replica serves at least. A key that a replica does not publish yet
+may not sign: a verifier that asks that replica for it would be told that there is no such key.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,21 +19,29 @@ from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 MAX_RECORDS: Final = 50  # of retired keys that are kept; revoked ones are kept for ever
 _ORDER: Final = {state: index for index, state in enumerate(KeyState)}
 
+# --- by itself -------------------------------------------------------------------------------------------------------
 
-def wanted(ring: KeyRing, algorithms: Iterable[str], schedule: Schedule, now: float) -> dict[str, int]:
+
+def wanted(
+    ring: KeyRing, algorithms: Iterable[str], schedule: Schedule, now: float, acknowledged: int
+) -> dict[str, int]:
     """Return for each algorithm how many fresh keys :func:`advance` could use now."""
     counts: dict[str, int] = {}
     for algorithm in algorithms:
         prepared = ring.only(algorithm, KeyState.PREPARED)
         count = 0 if prepared else 1
-        if ring.generation == 0 or (prepared is not None and _activation_due(ring, prepared, schedule, now)):
+        if ring.generation == 0 or (
+            prepared is not None and _activation_due(ring, prepared, schedule, now, acknowledged)
+        ):
             count += 1
         if count:
             counts[algorithm] = count
     return counts
 
 
-def advance(ring: KeyRing, schedule: Schedule, now: float, fresh: Mapping[str, list[SigningKey]]) -> KeyRing:
+def advance(
+    ring: KeyRing, schedule: Schedule, now: float, fresh: Mapping[str, list[SigningKey]], acknowledged: int
+) -> KeyRing:
     """Return the ring as it has to be at ``now``: the same object where nothing is due.
 
     Retired keys leave the published set, keys whose time has come begin to sign, and behind every active key a
@@ -41,33 +52,55 @@ def advance(ring: KeyRing, schedule: Schedule, now: float, fresh: Mapping[str, l
     first = ring.generation == 0 and not ring.keys
     keys = tuple(_retire(key, now) for key in ring.keys)
     for algorithm, supply in fresh.items():
-        spare = list(supply)
+        spare = [_published(ring, key) for key in supply]
         if first and len(spare) > 1:
             keys += (replace(spare.pop(0), state=KeyState.ACTIVE, activate_time=now),)
         if spare and not any(key.algorithm == algorithm and key.state is KeyState.PREPARED for key in keys):
             keys += (spare.pop(0),)
         current = replace(ring, keys=keys)
         prepared = current.only(algorithm, KeyState.PREPARED)
-        if spare and prepared is not None and _activation_due(current, prepared, schedule, now):
+        if spare and prepared is not None and _activation_due(current, prepared, schedule, now, acknowledged):
             keys = (*_activated(current, prepared, schedule, now).keys, spare.pop(0))
     if keys == ring.keys:
         return ring
     return replace(ring, keys=_pruned(keys))
 
 
+def with_lifetime(ring: KeyRing, schedule: Schedule) -> KeyRing:
+    """Note the longest lifetime that this replica may give a token, before it gives it.
+
+    Keys that retire now stay published for as long as that asks for: a replica that has not heard of their retirement
+    may give such a token for another R.
+    """
+    if schedule.max_lifetime <= ring.max_lifetime:
+        return ring
+    retention = schedule.retention()
+
+    def extended(key: SigningKey) -> SigningKey:
+        if key.state is not KeyState.RETIRING or key.retire_time is None or key.delete_time is None:
+            return key
+        return replace(key, delete_time=max(key.delete_time, key.retire_time + retention))
+
+    return replace(ring, max_lifetime=schedule.max_lifetime, keys=tuple(extended(key) for key in ring.keys))
+
+
+# --- by an operator --------------------------------------------------------------------------------------------------
+
+
 def prepare(ring: KeyRing, fresh: SigningKey) -> KeyRing:
     """Publish ``fresh`` as the prepared key of its algorithm, unless there is one."""
     if ring.only(fresh.algorithm, KeyState.PREPARED) is not None:
         return ring
-    return replace(ring, keys=(*ring.keys, fresh))
+    return replace(ring, keys=(*ring.keys, _published(ring, fresh)))
 
 
-def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, force: bool) -> KeyRing:
+def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, force: bool, acknowledged: int) -> KeyRing:
     """Let a prepared key sign, and the one that signed so far retire. The active key stays as it is.
 
     Raises:
         NotFound: there is no such key.
-        WrongState: it is neither prepared nor active, or has not been published for long enough.
+        WrongState: it is neither prepared nor active, has not been published for long enough, or a replica does not
+            publish it yet.
     """
     key = ring.find(key_id)
     if key is None:
@@ -88,28 +121,48 @@ def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, forc
             subject=key_id,
             metadata={"allowed_time": instant},
         )
+    if key.publish_generation > acknowledged:
+        raise WrongState(
+            "a replica does not publish the key yet, which even force does not skip: retry in a moment",
+            violation="REPLICA_BEHIND",
+            subject=key_id,
+        )
     return _activated(ring, key, schedule, now)
 
 
 def rotate(
-    ring: KeyRing, algorithm: str, fresh: list[SigningKey], schedule: Schedule, now: float, *, force: bool
+    ring: KeyRing,
+    algorithm: str,
+    fresh: SigningKey,
+    schedule: Schedule,
+    now: float,
+    *,
+    force: bool,
+    acknowledged: int,
 ) -> KeyRing:
-    """Activate the prepared key of an algorithm and publish the next one. Raises as :func:`activate`.
-
-    ``fresh`` holds two keys: where none is prepared (an algorithm that is new), the first takes that place.
-    """
+    """Activate the prepared key of an algorithm and publish ``fresh`` as the next one. Raises as :func:`activate`."""
     prepared = ring.only(algorithm, KeyState.PREPARED)
-    supply = list(fresh)
     if prepared is None:
-        prepared = supply.pop(0)
-        ring = replace(ring, keys=(*ring.keys, prepared))
-    return prepare(activate(ring, prepared.key_id, schedule, now, force=force), supply[0])
+        raise NotFound("prepared key of algorithm", algorithm)
+    return prepare(activate(ring, prepared.key_id, schedule, now, force=force, acknowledged=acknowledged), fresh)
 
 
-def revoke(ring: KeyRing, key_id: str, reason: str, fresh: list[SigningKey], schedule: Schedule, now: float) -> KeyRing:
+def revoke(
+    ring: KeyRing,
+    key_id: str,
+    reason: str,
+    fresh: SigningKey,
+    schedule: Schedule,
+    now: float,
+    *,
+    with_prepared: bool = False,
+    acknowledged: int,
+) -> KeyRing:
     """Take a key out of use and out of the published set at once; its algorithm goes on with the prepared key.
 
-    ``fresh`` holds two keys of its algorithm, for the places that become empty. A revoked key stays as it is.
+    ``with_prepared`` revokes the prepared key of the algorithm too. Where the active key is revoked and no prepared
+    one is published by every replica, nothing signs until :func:`advance` finds that it is. ``fresh`` takes the
+    prepared key's place where that becomes empty. A revoked key stays as it is.
 
     Raises:
         NotFound: there is no such key.
@@ -117,53 +170,98 @@ def revoke(ring: KeyRing, key_id: str, reason: str, fresh: list[SigningKey], sch
     key = ring.find(key_id)
     if key is None:
         raise NotFound("signing key", key_id)
-    if key.state is KeyState.REVOKED:
+    revoked = {key_id}
+    prepared = ring.only(key.algorithm, KeyState.PREPARED)
+    if with_prepared and prepared is not None and key.state is not KeyState.REVOKED:
+        revoked.add(prepared.key_id)
+    if all(item.state is KeyState.REVOKED for item in ring.keys if item.key_id in revoked):
         return ring
-    revoked = replace(key, state=KeyState.REVOKED, sealed=None, revoke_time=now, revoke_reason=reason, delete_time=now)
-    ring = replace(ring, keys=tuple(revoked if item.key_id == key_id else item for item in ring.keys))
-    supply = list(fresh)
-    if key.state is KeyState.ACTIVE:
-        prepared = ring.only(key.algorithm, KeyState.PREPARED)
-        if prepared is None:
-            prepared = supply.pop(0)
-            ring = replace(ring, keys=(*ring.keys, prepared))
+    ring = replace(
+        ring, keys=tuple(_revoked(item, reason, now) if item.key_id in revoked else item for item in ring.keys)
+    )
+    prepared = ring.only(key.algorithm, KeyState.PREPARED)
+    if key.state is KeyState.ACTIVE and prepared is not None and prepared.publish_generation <= acknowledged:
         ring = _activated(ring, prepared, schedule, now)
-    if key.state in (KeyState.ACTIVE, KeyState.PREPARED):
-        ring = prepare(ring, supply[0])
+    if ring.only(key.algorithm, KeyState.PREPARED) is None:
+        ring = prepare(ring, fresh)
     return ring
 
 
-def merge(stored: KeyRing, held: KeyRing) -> KeyRing:
-    """Return what both rings of one lineage know: a key moves forward only, revoked wins, the newest active wins.
+def reseal(ring: KeyRing, sealed: Mapping[str, str], now: float) -> KeyRing:
+    """Replace the seals of the keys in ``sealed`` (by key id) that still have one."""
 
-    The store may come back with an older state (a failover, a restart from an old file); what was acknowledged since
-    must not be undone by that.
+    def changed(key: SigningKey) -> SigningKey:
+        if key.sealed is None or key.key_id not in sealed or sealed[key.key_id] == key.sealed:
+            return key
+        return replace(key, sealed=sealed[key.key_id], seal_time=max(now, key.seal_time + 1e-3))
+
+    keys = tuple(changed(key) for key in ring.keys)
+    return ring if keys == ring.keys else replace(ring, keys=keys)
+
+
+def destroyed(ring: KeyRing, key_ids: Iterable[str]) -> KeyRing:
+    """Note that other signers have destroyed the private halves of these keys."""
+    gone = set(key_ids)
+    keys = tuple(replace(key, handle=None) if key.key_id in gone else key for key in ring.keys)
+    return ring if keys == ring.keys else replace(ring, keys=keys)
+
+
+# --- after a loss ----------------------------------------------------------------------------------------------------
+
+
+def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> KeyRing:
+    """Return what both rings of one lineage know; ``stored`` itself where that knows everything and is the later one.
+
+    A key moves forward only, revoked wins, and of two active keys the newest wins. The store may come back with an
+    older state (a failover, a restart from an old file) and go on from there; what was answered for before that must
+    not be undone by it. A prepared key that the store had lost is published anew, and so waits anew.
     """
-    if held.generation <= stored.generation or held == stored:
+    known = {key.key_id: key for key in held.keys}
+    generation = max(stored.generation, held.generation)
+    longest = max(stored.max_lifetime, held.max_lifetime)
+    keys = []
+    for key in stored.keys:
+        further = _further(key, known.pop(key.key_id, key))
+        if key.state is KeyState.ACTIVE and further.state is KeyState.RETIRING:
+            # Whoever followed the store has signed with it until now.
+            further = _retiring(further, schedule, longest, now)
+        keys.append(further)
+    for key in known.values():
+        if key.state is not KeyState.RETIRED:  # a record that was pruned does not come back
+            prepared = key.state is KeyState.PREPARED
+            keys.append(
+                replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time)
+            )
+    for algorithm in sorted({key.algorithm for key in keys}):
+        active = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.ACTIVE]
+        for rival in sorted(active, key=lambda key: (key.activate_time or 0.0, key.key_id))[:-1]:
+            keys[keys.index(rival)] = _retiring(rival, schedule, longest, now)
+        prepared_keys = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.PREPARED]
+        # The one that has been published for longest is the first that may sign.
+        for rival in sorted(prepared_keys, key=lambda key: (key.publish_time, key.key_id))[1:]:
+            keys[keys.index(rival)] = replace(rival, state=KeyState.RETIRED, sealed=None, delete_time=now)
+    merged = replace(
+        stored,
+        fence=max(stored.fence, held.fence),
+        max_lifetime=longest,
+        keys=tuple(keys),
+    )
+    if merged == stored and (stored.generation > held.generation or stored == held):
         return stored
-    merged: dict[str, SigningKey] = {key.key_id: key for key in stored.keys}
-    for key in held.keys:
-        other = merged.get(key.key_id)
-        if other is None or _ORDER[key.state] > _ORDER[other.state]:
-            merged[key.key_id] = key
-    keys = list(merged.values())
-    for state in (KeyState.ACTIVE, KeyState.PREPARED):
-        for algorithm in {key.algorithm for key in keys}:
-            rivals = [key for key in keys if key.algorithm == algorithm and key.state is state]
-            newest = max(rivals, key=lambda key: (key.activate_time or 0.0, key.publish_time, key.key_id), default=None)
-            for rival in rivals:
-                if newest is not None and rival is not newest:
-                    keys[keys.index(rival)] = _superseded(rival, newest)
-    return replace(held, keys=tuple(keys))
+    return replace(merged, generation=generation)
 
 
-def _superseded(rival: SigningKey, newest: SigningKey) -> SigningKey:
-    """End a key that a newer one of the same state stands beside, keeping what it signed verifiable."""
-    if rival.state is KeyState.PREPARED:
-        return replace(rival, state=KeyState.RETIRED, sealed=None, delete_time=newest.publish_time)
-    retired = newest.activate_time
-    lived = (newest.activate_time or 0.0) + 2 * 86400.0  # longer than any token may live
-    return replace(rival, state=KeyState.RETIRING, sealed=None, retire_time=retired, delete_time=lived)
+def _further(one: SigningKey, other: SigningKey) -> SigningKey:
+    """Return the state of a key that is further in its life, or sealed later."""
+
+    def rank(key: SigningKey) -> tuple[object, ...]:
+        gone = key.state not in (KeyState.PREPARED, KeyState.ACTIVE) and key.handle is None
+        return _ORDER[key.state], gone, key.seal_time, key.delete_time or 0.0, key.activate_time or 0.0
+
+    return other if rank(other) > rank(one) else one
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
 
 
 def activation_allowed(key: SigningKey, schedule: Schedule) -> float:
@@ -171,11 +269,26 @@ def activation_allowed(key: SigningKey, schedule: Schedule) -> float:
     return key.publish_time + schedule.ahead
 
 
-def _activation_due(ring: KeyRing, prepared: SigningKey, schedule: Schedule, now: float) -> bool:
-    if now < activation_allowed(prepared, schedule):
-        return False
+def activation_planned(ring: KeyRing, prepared: SigningKey, schedule: Schedule) -> float:
+    """Return when a prepared key begins to sign by itself, unless a replica lags."""
+    allowed = activation_allowed(prepared, schedule)
     active = ring.only(prepared.algorithm, KeyState.ACTIVE)
-    return active is None or now >= (active.activate_time or 0.0) + schedule.rotation_interval
+    if active is None:
+        return prepared.publish_time if in_use(ring, prepared.algorithm) else allowed
+    return max(allowed, (active.activate_time or 0.0) + schedule.rotation_interval)
+
+
+def in_use(ring: KeyRing, algorithm: str) -> bool:
+    """Return whether a key of the algorithm signs or ever did."""
+    return any(key.algorithm == algorithm and key.activate_time is not None for key in ring.keys)
+
+
+def _activation_due(ring: KeyRing, prepared: SigningKey, schedule: Schedule, now: float, acknowledged: int) -> bool:
+    return prepared.publish_generation <= acknowledged and now >= activation_planned(ring, prepared, schedule)
+
+
+def _published(ring: KeyRing, key: SigningKey) -> SigningKey:
+    return replace(key, publish_generation=ring.generation + 1)
 
 
 def _activated(ring: KeyRing, key: SigningKey, schedule: Schedule, now: float) -> KeyRing:
@@ -183,12 +296,26 @@ def _activated(ring: KeyRing, key: SigningKey, schedule: Schedule, now: float) -
         if item.key_id == key.key_id:
             return replace(item, state=KeyState.ACTIVE, activate_time=now)
         if item.algorithm == key.algorithm and item.state is KeyState.ACTIVE:
-            return replace(
-                item, state=KeyState.RETIRING, sealed=None, retire_time=now, delete_time=now + schedule.retention
-            )
+            return _retiring(item, schedule, ring.max_lifetime, now)
         return item
 
     return replace(ring, keys=tuple(moved(item) for item in ring.keys))
+
+
+def _retiring(key: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
+    return replace(
+        key,
+        state=KeyState.RETIRING,
+        sealed=None,
+        retire_time=now,
+        delete_time=now + schedule.retention(max_lifetime),
+    )
+
+
+def _revoked(key: SigningKey, reason: str, now: float) -> SigningKey:
+    if key.state is KeyState.REVOKED:
+        return key
+    return replace(key, state=KeyState.REVOKED, sealed=None, revoke_time=now, revoke_reason=reason, delete_time=now)
 
 
 def _retire(key: SigningKey, now: float) -> SigningKey:
@@ -198,6 +325,8 @@ def _retire(key: SigningKey, now: float) -> SigningKey:
 
 
 def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
-    retired = sorted((key for key in keys if key.state is KeyState.RETIRED), key=lambda key: key.delete_time or 0.0)
+    # One whose private half is still to be destroyed elsewhere is not forgotten before that.
+    retired = [key for key in keys if key.state is KeyState.RETIRED and key.handle is None]
+    retired.sort(key=lambda key: key.delete_time or 0.0)
     forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}
     return tuple(key for key in keys if key.key_id not in forgotten)

@@ -34,18 +34,23 @@ class Schedule:
         """The least P that surprises nobody: R + max(A, C) + S."""
         return self.replica_lag + max(self.max_age, self.verifier_cache) + self.skew
 
-    @property
-    def retention(self) -> float:
-        """How long a key stays published after its last signature: T + S + R."""
-        return self.max_lifetime + self.skew + self.replica_lag
+    def retention(self, max_lifetime: float = 0.0) -> float:
+        """Return how long a key stays published after it was replaced: T + 2 S + R.
+
+        Clocks matter twice: those of the replicas that replace and withdraw the key, and those of the replica that
+        signs its last token and the verifier. ``max_lifetime`` is what other replicas may have given tokens, where
+        that is longer than T here.
+        """
+        return max(self.max_lifetime, max_lifetime) + 2 * self.skew + self.replica_lag
 
     @property
     def serve_unconfirmed(self) -> float:
-        """How long the key set is served from memory without the store: P - A after the last confirmation.
+        """How long the key set is served from memory without the store: P - A - S after the last confirmation.
 
-        A key that another replica prepares meanwhile can't be missed before that.
+        A key that another replica prepares meanwhile does not sign before a set that was served until then has
+        expired.
         """
-        return max(self.replica_lag, self.ahead - self.max_age)
+        return max(self.replica_lag, self.ahead - self.max_age - self.skew)
 
     def problems(self) -> list[str]:
         """Return the rules that are broken, each with its numbers."""

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -20,22 +20,28 @@ class Sealer:
     """Seals and opens.
 
     Args:
-        encryption_key: 32 bytes.
+        encryption_key: 32 bytes; seals and opens.
         entropy: returns that many random bytes.
+        others: further key-encryption keys, which open only: the one before, or the one to come.
     """
 
-    def __init__(self, encryption_key: Secret, entropy: Callable[[int], bytes]) -> None:
-        key = encryption_key.reveal_bytes()
-        self._cipher = AESGCM(key)
+    def __init__(self, encryption_key: Secret, entropy: Callable[[int], bytes], others: Iterable[Secret] = ()) -> None:
         self._entropy = entropy
-        self.encryption_key_id = hashlib.sha256(b"tokenmint key-encryption key\x00" + key).hexdigest()[:16]
-        """Names the key-encryption key without saying anything about it."""
+        self.encryption_key_id = encryption_key_id(encryption_key)
+        self._ciphers = {encryption_key_id(key): AESGCM(key.reveal_bytes()) for key in (*others, encryption_key)}
 
     def seal(self, key_id: str, private: bytes) -> str:
         """Seal a private key. It opens for the same ``key_id`` only."""
         nonce = self._entropy(NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, private, key_id.encode())
+        cipher = self._ciphers[self.encryption_key_id]
+        sealed = nonce + cipher.encrypt(nonce, private, key_id.encode())
         return f"{_VERSION}.{self.encryption_key_id}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def reseal(self, key_id: str, sealed: str) -> str:
+        """Return ``sealed`` under the key-encryption key that seals now, the same text where it is. Raises as open."""
+        if sealed.split(".")[1:2] == [self.encryption_key_id]:
+            return sealed
+        return self.seal(key_id, self.open(key_id, sealed))
 
     def open(self, key_id: str, sealed: str) -> bytes:
         """Open a sealed private key.
@@ -45,16 +51,23 @@ class Sealer:
             CorruptRecord: it was changed, or belongs to another key id.
         """
         version, _, rest = sealed.partition(".")
-        encryption_key_id, _, body = rest.partition(".")
+        sealed_under, _, body = rest.partition(".")
         if version != _VERSION:
             raise CorruptRecord(detail=f"the seal of key {key_id} is not of version {_VERSION}")
-        if encryption_key_id != self.encryption_key_id:
+        cipher = self._ciphers.get(sealed_under)
+        if cipher is None:
             raise ConfigurationError(
                 f"keys.encryption_key_file: the signing keys were sealed under another key-encryption key "
-                f"(id {encryption_key_id}, yours has id {self.encryption_key_id}): use that one"
+                f"(id {sealed_under}, yours has id {self.encryption_key_id}): use that one, or name it in "
+                "keys.other_encryption_key_files; if it is lost, see docs/runbooks/lost-encryption-key.md"
             )
         try:
             data = base64.urlsafe_b64decode(body)
-            return self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], key_id.encode())
+            return cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], key_id.encode())
         except (InvalidTag, ValueError, binascii.Error):
             raise CorruptRecord(detail=f"the sealed private half of key {key_id} was changed") from None
+
+
+def encryption_key_id(key: Secret) -> str:
+    """Return a name of a key-encryption key that says nothing about it."""
+    return hashlib.sha256(b"tokenmint key-encryption key\x00" + key.reveal_bytes()).hexdigest()[:16]

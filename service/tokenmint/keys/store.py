@@ -10,6 +10,8 @@ from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.redis import Notice, Store
 
 KEY: Final = "ring"
+REPLICAS: Final = "ring-replicas"
+LEASE: Final = "ring-lease"
 VERSION: Final = 1
 
 
@@ -28,6 +30,19 @@ class RingStore:
         """Store ``ring`` where ``expected`` still is, and tell the other replicas. Returns whether it was."""
         return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation))
 
+    async def acknowledge(self, replica: str, generation: int, ttl: float) -> None:
+        """Say which generation this replica serves; it counts as live for ``ttl`` seconds."""
+        await self._store.join(REPLICAS, replica, str(generation), ttl=ttl)
+
+    async def replicas(self) -> dict[str, int]:
+        """Return the live replicas and the generation that each serves."""
+        members = await self._store.members(REPLICAS)
+        return {replica: int(value) for replica, value in members.items() if value.isdecimal()}
+
+    async def lease(self, holder: str, *, ttl: float, above: int) -> int:
+        """Return the fencing token under which ``holder`` may advance the ring for ``ttl`` seconds, 0 for none."""
+        return await self._store.lease(LEASE, holder, ttl=ttl, above=above)
+
     def changes(self) -> AsyncGenerator[Notice, None]:
         """Yield whenever the ring may have changed, beginning once the subscription stands."""
         return self._store.listen(KEY)
@@ -36,7 +51,14 @@ class RingStore:
 def dump(ring: KeyRing) -> bytes:
     """Return the stored form."""
     keys = [asdict(key) | {"public_jwk": dict(key.public_jwk)} for key in ring.keys]
-    value = {"v": VERSION, "lineage": ring.lineage, "generation": ring.generation, "keys": keys}
+    value = {
+        "v": VERSION,
+        "lineage": ring.lineage,
+        "generation": ring.generation,
+        "fence": ring.fence,
+        "max_lifetime": ring.max_lifetime,
+        "keys": keys,
+    }
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -47,7 +69,9 @@ def parse(raw: bytes) -> KeyRing:
         if value["v"] != VERSION or not isinstance(value["lineage"], str):
             raise TypeError
         keys = tuple(_key(item) for item in value["keys"])
-        return KeyRing(value["lineage"], int(value["generation"]), keys)
+        return KeyRing(
+            value["lineage"], int(value["generation"]), int(value["fence"]), float(value["max_lifetime"]), keys
+        )
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CorruptRecord(detail=f"{KEY}: not a key ring of version {VERSION}") from None
 

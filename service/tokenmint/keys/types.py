@@ -35,8 +35,16 @@ class SigningKey:
     """The public members by RFC 7518 section 6, without `kid`, `alg` and `use`."""
     create_time: float
     publish_time: float
+    publish_generation: int = 0
+    """The generation of the ring that first published it: who serves a later one publishes it too."""
+    signer: str = "local"
+    """What holds the private half: `local` (sealed, in the ring), or a signer that never hands it out."""
     sealed: str | None = field(default=None, repr=False)
-    """The private half, sealed; None once it is destroyed."""
+    """The private half of a local key, sealed; None once it is destroyed."""
+    seal_time: float = 0.0
+    """When it was sealed as it is: the newer of two seals of one key is the one to keep."""
+    handle: str | None = None
+    """Where another signer has the private half; None once that was told to destroy it."""
     activate_time: float | None = None
     retire_time: float | None = None
     delete_time: float | None = None
@@ -53,6 +61,10 @@ class KeyRing:
     """Names the ring that this one descends from; rings of different lineages never mix."""
     generation: int = 0
     """Counts the changes."""
+    fence: int = 0
+    """The number of the lease under which the ring last advanced by itself."""
+    max_lifetime: float = 0.0
+    """The longest lifetime that any replica may ever have given a token: what retention is reckoned with."""
     keys: tuple[SigningKey, ...] = ()
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tokenmint.errors import ClaimsTooLarge
-from tokenmint.keys.signers.local import LocalSigner
+from tokenmint.keys.signers.types import Signer
 from tokenmint.minting.jwt import encode_segment, signing_input
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.types import TokenGrant
@@ -22,7 +22,7 @@ class Minter:
         entropy: returns that many random bytes.
     """
 
-    def __init__(self, *, issuer: str, signer: Callable[[str], LocalSigner], entropy: Callable[[int], bytes]) -> None:
+    def __init__(self, *, issuer: str, signer: Callable[[str], Signer], entropy: Callable[[int], bytes]) -> None:
         self._issuer = issuer
         self._signer = signer
         self._entropy = entropy

@@ -79,6 +79,8 @@ ADMIN: Final[Mapping[str, Access]] = MappingProxyType(
             ActivateSigningKey=Role.OPERATOR,
             RotateSigningKey=Role.OPERATOR,
             RevokeSigningKey=Role.SECURITY,
+            ResealSigningKeys=Role.SECURITY,
+            GetKeyRingStatus=Role.VIEWER,
         ),
         **_operators(
             "ProfileAdminService",

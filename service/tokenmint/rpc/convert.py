@@ -17,9 +17,9 @@ from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue
 from tokenmint.errors import FieldViolation, InvalidRequest
 from tokenmint.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
-from tokenmint.keys.ring import activation_allowed
+from tokenmint.keys.ring import activation_allowed, activation_planned
 from tokenmint.keys.schedule import Schedule
-from tokenmint.keys.types import KeyState, SigningKey
+from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.types import ExchangeRequest
 from tokenmint.profile.types import Identity, Profile
@@ -189,9 +189,10 @@ def key_set(published: PublishedKeySet) -> key_set_service_pb2.GetKeySetResponse
     )
 
 
-def signing_key(key: SigningKey, schedule: Schedule, etag: str) -> signing_key_pb2.SigningKey:
+def signing_key(key: SigningKey, schedule: Schedule, ring: KeyRing) -> signing_key_pb2.SigningKey:
     """Return a key as operators see it."""
     activates = activation_allowed(key, schedule) if key.state is KeyState.PREPARED else key.activate_time
+    planned = activation_planned(ring, key, schedule) if key.state is KeyState.PREPARED else None
     public = json_web_key_pb2.JsonWebKey(kid=key.key_id, alg=key.algorithm, use="sig", **key.public_jwk)
     return signing_key_pb2.SigningKey(
         name=f"signingKeys/{key.key_id}",
@@ -205,8 +206,11 @@ def signing_key(key: SigningKey, schedule: Schedule, etag: str) -> signing_key_p
         delete_time=timestamp(key.delete_time),
         revoke_time=timestamp(key.revoke_time),
         public_jwk=public,
-        etag=etag,
+        etag=ring.etag,
         revoke_reason=key.revoke_reason,
+        planned_time=timestamp(planned),
+        signer=key.signer,
+        publish_generation=key.publish_generation,
     )
 
 

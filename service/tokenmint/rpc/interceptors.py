@@ -38,6 +38,7 @@ NAMING: Final = {
     "provider": "provider",
     "client_id": "client_id",
     "force": "force",
+    "with_prepared": "with_prepared",
     "reason": "why",
 }
 """Fields of operators' requests that say what an action is about, and what an event calls them."""

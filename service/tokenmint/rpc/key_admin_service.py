@@ -3,7 +3,9 @@
 from tokenmint.callers import Role
 from tokenmint.errors import MethodDenied, NotFound
 from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.types import SigningKey
+from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context, current_operator
 from tokenmint.v1 import key_admin_service_pb2 as pb
@@ -14,13 +16,15 @@ from tokenmint.v1 import signing_key_pb2
 class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     """Moves the signing keys through their life."""
 
-    def __init__(self, keychain: Keychain) -> None:
+    def __init__(self, keychain: Keychain, rotator: Rotator, verifiers: VerifierLog) -> None:
         self._keychain = keychain
+        self._rotator = rotator
+        self._verifiers = verifiers
 
     def _message(self, key: SigningKey | None) -> signing_key_pb2.SigningKey | None:
         if key is None:
             return None
-        return convert.signing_key(key, self._keychain.schedule, self._keychain.ring.etag)
+        return convert.signing_key(key, self._keychain.schedule, self._keychain.ring)
 
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: Context) -> pb.ListSigningKeysResponse:
         """List the keys, newest first within each algorithm."""
@@ -40,7 +44,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
         self, request: pb.PrepareSigningKeyRequest, context: Context
     ) -> pb.PrepareSigningKeyResponse:
         """Publish a prepared key where there is none."""
-        key = await self._keychain.prepare(request.algorithm or None)
+        key = await self._rotator.prepare(request.algorithm or None)
         return pb.PrepareSigningKeyResponse(signing_key=self._message(key))
 
     async def ActivateSigningKey(
@@ -48,7 +52,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     ) -> pb.ActivateSigningKeyResponse:
         """Let a prepared key sign."""
         _check_force(force=request.force)
-        done = await self._keychain.activate(_key_id(request.key_id), force=request.force, etag=request.etag)
+        done = await self._rotator.activate(_key_id(request.key_id), force=request.force, etag=request.etag)
         return pb.ActivateSigningKeyResponse(
             signing_key=self._message(done.key), verifiers_may_miss=convert.duration(done.verifiers_may_miss)
         )
@@ -58,7 +62,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     ) -> pb.RotateSigningKeyResponse:
         """Let the prepared key sign and prepare the next."""
         _check_force(force=request.force)
-        done = await self._keychain.rotate(request.algorithm or None, force=request.force, etag=request.etag)
+        done = await self._rotator.rotate(request.algorithm or None, force=request.force, etag=request.etag)
         return pb.RotateSigningKeyResponse(
             active_key=self._message(done.active),
             prepared_key=self._message(done.prepared),
@@ -74,12 +78,48 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
         violations.check("key_id", "is required", holds=bool(request.key_id))
         violations.check("reason", "is required: 1 to 200 characters", holds=0 < len(request.reason) <= 200)
         violations.raise_any()
-        done = await self._keychain.revoke(request.key_id, request.reason, etag=request.etag)
+        done = await self._rotator.revoke(
+            request.key_id, request.reason, with_prepared=request.with_prepared, etag=request.etag
+        )
         return pb.RevokeSigningKeyResponse(
             signing_key=self._message(done.revoked),
             active_key=self._message(done.active),
             verifiers_may_accept=convert.duration(done.verifiers_may_accept),
             verifiers_may_miss=convert.duration(done.verifiers_may_miss),
+            replicas_may_sign=convert.duration(done.replicas_may_sign),
+        )
+
+    async def ResealSigningKeys(
+        self, request: pb.ResealSigningKeysRequest, context: Context
+    ) -> pb.ResealSigningKeysResponse:
+        """Seal every private key under the first key-encryption key."""
+        resealed = await self._rotator.reseal()
+        return pb.ResealSigningKeysResponse(
+            signing_keys=[message for key in resealed if (message := self._message(key)) is not None],
+            encryption_key_id=self._rotator.encryption_key_id,
+        )
+
+    async def GetKeyRingStatus(
+        self, request: pb.GetKeyRingStatusRequest, context: Context
+    ) -> pb.GetKeyRingStatusResponse:
+        """Return which replicas serve what, and which verifiers have fetched what."""
+        replicas = await self._keychain.store.replicas()
+        return pb.GetKeyRingStatusResponse(
+            generation=self._keychain.ring.generation,
+            replicas=[
+                pb.KeyRingReplica(replica=replica, generation=generation)
+                for replica, generation in sorted(replicas.items())
+            ],
+            verifiers=[
+                pb.KeySetVerifier(
+                    address=one.sighting.address,
+                    agent=one.sighting.agent,
+                    last_fetch_time=convert.timestamp(one.sighting.time),
+                    generation=one.sighting.generation,
+                    missing_key_ids=one.missing,
+                )
+                for one in await self._verifiers.known()
+            ],
         )
 
 

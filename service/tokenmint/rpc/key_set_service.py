@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from tokenmint.errors import RateLimited
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.published import PublishedKeySet
+from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
 from tokenmint.v1 import key_set_service_pb2 as pb
@@ -19,13 +20,17 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
 
     Args:
         keychain: what is published.
+        verifiers: notes who fetched it.
         streams: how many watchers there may be in all.
         streams_per_peer: how many from one address.
         max_age: seconds after which a stream ends, so that watchers spread over replicas again.
     """
 
-    def __init__(self, keychain: Keychain, *, streams: int, streams_per_peer: int, max_age: float) -> None:
+    def __init__(
+        self, keychain: Keychain, verifiers: VerifierLog, *, streams: int, streams_per_peer: int, max_age: float
+    ) -> None:
         self._keychain = keychain
+        self._verifiers = verifiers
         self._streams = streams
         self._streams_per_peer = streams_per_peer
         self._max_age = max_age
@@ -38,7 +43,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
 
     async def GetKeySet(self, request: pb.GetKeySetRequest, context: Context) -> pb.GetKeySetResponse:
         """Return the current set."""
-        return convert.key_set(self._keychain.published())
+        return convert.key_set(self._told(context, self._keychain.published()))
 
     async def WatchKeySet(
         self, request: pb.WatchKeySetRequest, context: Context
@@ -58,12 +63,17 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
                     if not update.done():
                         update.cancel()
                         return
-                    message = convert.key_set(update.result())
+                    message = convert.key_set(self._told(context, update.result()))
                     yield pb.WatchKeySetResponse(
                         keys=message.keys, jwks_json=message.jwks_json, etag=message.etag, max_age=message.max_age
                     )
             finally:
                 closing.cancel()
+
+    def _told(self, context: Context, published: PublishedKeySet) -> PublishedKeySet:
+        agent = next((str(value) for key, value in context.invocation_metadata() or () if key == "user-agent"), "")
+        self._verifiers.saw(_host(context.peer()), agent, published.generation)
+        return published
 
     @contextlib.contextmanager
     def _slot(self, peer: str) -> Iterator[None]:

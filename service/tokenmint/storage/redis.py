@@ -49,6 +49,39 @@ if wait > 0.0000005 then return string.format('%.6f', wait) end
 redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
 return '0'
 """
+# A group: one hash, each member with the time (ms, by the server's clock) until which it counts.
+_JOIN: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local entries = redis.call('HGETALL', KEYS[1])
+for i = 1, #entries, 2 do
+    if tonumber(string.match(entries[i + 1], '^%d+')) <= now then redis.call('HDEL', KEYS[1], entries[i]) end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', now + tonumber(ARGV[2]), ARGV[3]))
+return 1
+"""
+_MEMBERS: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local entries, live = redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #entries, 2 do
+    local till, value = string.match(entries[i + 1], '^(%d+) (.*)$')
+    if tonumber(till) > now then live[#live + 1] = entries[i]; live[#live + 1] = value end
+end
+return live
+"""
+# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only ever grows.
+_LEASE: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local fence, till, holder = string.match(redis.call('GET', KEYS[1]) or '0 0 ', '^(%d+) (%d+) (.*)$')
+if tonumber(till) > now and holder ~= ARGV[1] then return 0 end
+if tonumber(till) <= now or tonumber(fence) < tonumber(ARGV[3]) then
+    fence = math.max(tonumber(fence), tonumber(ARGV[3])) + 1
+end
+redis.call('SET', KEYS[1], string.format('%d %d %s', fence, now + tonumber(ARGV[2]), ARGV[1]))
+return tonumber(fence)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +199,16 @@ class Store:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def swap(self, key: str, expected: bytes | None, new: bytes, *, channel: str = "", notice: str = "") -> bool:
+    async def swap(
+        self,
+        key: str,
+        expected: bytes | None,
+        new: bytes,
+        *,
+        channel: str = "",
+        notice: str = "",
+        confirm: bool = True,
+    ) -> bool:
         """Set ``key`` to ``new`` where its value is ``expected`` (None: absent), and confirm it.
 
         With ``channel`` (without prefix) subscribers hear ``notice`` in the same step. Returns whether it was set.
@@ -179,7 +221,9 @@ class Store:
             raise ValueError("an empty value stands for an absent one")
         full_channel = self.prefix + channel if channel else ""
         reply = await self._write(
-            key, ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice)
+            key,
+            ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice),
+            confirm=confirm,
         )
         return bool(reply)
 
@@ -212,10 +256,37 @@ class Store:
         Raises:
             StoreUnavailable: the bucket can't be reached.
         """
+        return float(await self._evaluate(_TAKE, key, repr(rate), burst, cost))
+
+    async def join(self, key: str, member: str, value: str, *, ttl: float) -> None:
+        """Count ``member`` with ``value`` in the group ``key`` for ``ttl`` seconds. Not confirmed: it is said again.
+
+        Raises:
+            StoreUnavailable: it may or may not count.
+        """
+        await self._evaluate(_JOIN, key, member, round(ttl * 1000), value)
+
+    async def members(self, key: str) -> dict[str, str]:
+        """Return who counts in the group ``key`` now, with their values. Raises ``StoreUnavailable``."""
+        reply: list[bytes] = await self._evaluate(_MEMBERS, key)
+        texts = [item.decode() for item in reply]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    async def lease(self, key: str, holder: str, *, ttl: float, above: int) -> int:
+        """Take or renew the lease ``key`` for ``ttl`` seconds. Returns its fencing token, or 0 where another holds it.
+
+        The token is greater than that of every holder before, and than ``above``: what is written under a smaller one
+        comes from a holder that was overtaken.
+
+        Raises:
+            StoreUnavailable: the lease may or may not be held.
+        """
+        return int(await self._evaluate(_LEASE, key, holder, round(ttl * 1000), above))
+
+    async def _evaluate(self, script: str, key: str, *arguments: str | int) -> Any:
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                client = self._read_client()
-                return float(await client.eval(_TAKE, 1, self.prefix + key, repr(rate), burst, cost))
+                return await self._read_client().eval(script, 1, self.prefix + key, *arguments)
 
     async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
         commands = list(writes)

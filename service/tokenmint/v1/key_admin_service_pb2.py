@@ -23,40 +23,53 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tokenmint.v1 import signing_key_pb2 as tokenmint_dot_v1_dot_signing__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tokenmint/v1/key_admin_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1etokenmint/v1/signing_key.proto\"?\n\x16ListSigningKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x17ListSigningKeysResponse\x12.\n\x0csigning_keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x14GetSigningKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"F\n\x15GetSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\"-\n\x18PrepareSigningKeyRequest\x12\x11\n\talgorithm\x18\x01 \x01(\t\"J\n\x19PrepareSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\"H\n\x19\x41\x63tivateSigningKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\x82\x01\n\x1a\x41\x63tivateSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x35\n\x12verifiers_may_miss\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x17RotateSigningKeyRequest\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\xdf\x01\n\x18RotateSigningKeyResponse\x12,\n\nactive_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12.\n\x0cprepared_key\x18\x02 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12.\n\x0cretiring_key\x18\x03 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x35\n\x12verifiers_may_miss\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"G\n\x17RevokeSigningKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\xe7\x01\n\x18RevokeSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12,\n\nactive_key\x18\x02 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x37\n\x14verifiers_may_accept\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12verifiers_may_miss\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration2\xe0\x04\n\x0fKeyAdminService\x12^\n\x0fListSigningKeys\x12$.tokenmint.v1.ListSigningKeysRequest\x1a%.tokenmint.v1.ListSigningKeysResponse\x12X\n\rGetSigningKey\x12\".tokenmint.v1.GetSigningKeyRequest\x1a#.tokenmint.v1.GetSigningKeyResponse\x12\x64\n\x11PrepareSigningKey\x12&.tokenmint.v1.PrepareSigningKeyRequest\x1a\'.tokenmint.v1.PrepareSigningKeyResponse\x12g\n\x12\x41\x63tivateSigningKey\x12\'.tokenmint.v1.ActivateSigningKeyRequest\x1a(.tokenmint.v1.ActivateSigningKeyResponse\x12\x61\n\x10RotateSigningKey\x12%.tokenmint.v1.RotateSigningKeyRequest\x1a&.tokenmint.v1.RotateSigningKeyResponse\x12\x61\n\x10RevokeSigningKey\x12%.tokenmint.v1.RevokeSigningKeyRequest\x1a&.tokenmint.v1.RevokeSigningKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tokenmint/v1/key_admin_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etokenmint/v1/signing_key.proto\"?\n\x16ListSigningKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x17ListSigningKeysResponse\x12.\n\x0csigning_keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x14GetSigningKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"F\n\x15GetSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\"-\n\x18PrepareSigningKeyRequest\x12\x11\n\talgorithm\x18\x01 \x01(\t\"J\n\x19PrepareSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\"H\n\x19\x41\x63tivateSigningKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\x82\x01\n\x1a\x41\x63tivateSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x35\n\x12verifiers_may_miss\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"I\n\x17RotateSigningKeyRequest\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\xdf\x01\n\x18RotateSigningKeyResponse\x12,\n\nactive_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12.\n\x0cprepared_key\x18\x02 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12.\n\x0cretiring_key\x18\x03 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x35\n\x12verifiers_may_miss\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x17RevokeSigningKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rwith_prepared\x18\x04 \x01(\x08\"\x9d\x02\n\x18RevokeSigningKeyResponse\x12-\n\x0bsigning_key\x18\x01 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12,\n\nactive_key\x18\x02 \x01(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x37\n\x14verifiers_may_accept\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12verifiers_may_miss\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11replicas_may_sign\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1a\n\x18ResealSigningKeysRequest\"f\n\x19ResealSigningKeysResponse\x12.\n\x0csigning_keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.SigningKey\x12\x19\n\x11\x65ncryption_key_id\x18\x02 \x01(\t\"\x19\n\x17GetKeyRingStatusRequest\"\x8f\x01\n\x18GetKeyRingStatusResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12.\n\x08replicas\x18\x02 \x03(\x0b\x32\x1c.tokenmint.v1.KeyRingReplica\x12/\n\tverifiers\x18\x03 \x03(\x0b\x32\x1c.tokenmint.v1.KeySetVerifier\"5\n\x0eKeyRingReplica\x12\x0f\n\x07replica\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\"\x92\x01\n\x0eKeySetVerifier\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x33\n\x0flast_fetch_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x17\n\x0fmissing_key_ids\x18\x05 \x03(\t2\xa9\x06\n\x0fKeyAdminService\x12^\n\x0fListSigningKeys\x12$.tokenmint.v1.ListSigningKeysRequest\x1a%.tokenmint.v1.ListSigningKeysResponse\x12X\n\rGetSigningKey\x12\".tokenmint.v1.GetSigningKeyRequest\x1a#.tokenmint.v1.GetSigningKeyResponse\x12\x64\n\x11PrepareSigningKey\x12&.tokenmint.v1.PrepareSigningKeyRequest\x1a\'.tokenmint.v1.PrepareSigningKeyResponse\x12g\n\x12\x41\x63tivateSigningKey\x12\'.tokenmint.v1.ActivateSigningKeyRequest\x1a(.tokenmint.v1.ActivateSigningKeyResponse\x12\x61\n\x10RotateSigningKey\x12%.tokenmint.v1.RotateSigningKeyRequest\x1a&.tokenmint.v1.RotateSigningKeyResponse\x12\x61\n\x10RevokeSigningKey\x12%.tokenmint.v1.RevokeSigningKeyRequest\x1a&.tokenmint.v1.RevokeSigningKeyResponse\x12\x64\n\x11ResealSigningKeys\x12&.tokenmint.v1.ResealSigningKeysRequest\x1a\'.tokenmint.v1.ResealSigningKeysResponse\x12\x61\n\x10GetKeyRingStatus\x12%.tokenmint.v1.GetKeyRingStatusRequest\x1a&.tokenmint.v1.GetKeyRingStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenmint.v1.key_admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_start=118
-  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_end=181
-  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_start=183
-  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_end=281
-  _globals['_GETSIGNINGKEYREQUEST']._serialized_start=283
-  _globals['_GETSIGNINGKEYREQUEST']._serialized_end=321
-  _globals['_GETSIGNINGKEYRESPONSE']._serialized_start=323
-  _globals['_GETSIGNINGKEYRESPONSE']._serialized_end=393
-  _globals['_PREPARESIGNINGKEYREQUEST']._serialized_start=395
-  _globals['_PREPARESIGNINGKEYREQUEST']._serialized_end=440
-  _globals['_PREPARESIGNINGKEYRESPONSE']._serialized_start=442
-  _globals['_PREPARESIGNINGKEYRESPONSE']._serialized_end=516
-  _globals['_ACTIVATESIGNINGKEYREQUEST']._serialized_start=518
-  _globals['_ACTIVATESIGNINGKEYREQUEST']._serialized_end=590
-  _globals['_ACTIVATESIGNINGKEYRESPONSE']._serialized_start=593
-  _globals['_ACTIVATESIGNINGKEYRESPONSE']._serialized_end=723
-  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=725
-  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=798
-  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=801
-  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=1024
-  _globals['_REVOKESIGNINGKEYREQUEST']._serialized_start=1026
-  _globals['_REVOKESIGNINGKEYREQUEST']._serialized_end=1097
-  _globals['_REVOKESIGNINGKEYRESPONSE']._serialized_start=1100
-  _globals['_REVOKESIGNINGKEYRESPONSE']._serialized_end=1331
-  _globals['_KEYADMINSERVICE']._serialized_start=1334
-  _globals['_KEYADMINSERVICE']._serialized_end=1942
+  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_start=151
+  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_end=214
+  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_start=216
+  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_end=314
+  _globals['_GETSIGNINGKEYREQUEST']._serialized_start=316
+  _globals['_GETSIGNINGKEYREQUEST']._serialized_end=354
+  _globals['_GETSIGNINGKEYRESPONSE']._serialized_start=356
+  _globals['_GETSIGNINGKEYRESPONSE']._serialized_end=426
+  _globals['_PREPARESIGNINGKEYREQUEST']._serialized_start=428
+  _globals['_PREPARESIGNINGKEYREQUEST']._serialized_end=473
+  _globals['_PREPARESIGNINGKEYRESPONSE']._serialized_start=475
+  _globals['_PREPARESIGNINGKEYRESPONSE']._serialized_end=549
+  _globals['_ACTIVATESIGNINGKEYREQUEST']._serialized_start=551
+  _globals['_ACTIVATESIGNINGKEYREQUEST']._serialized_end=623
+  _globals['_ACTIVATESIGNINGKEYRESPONSE']._serialized_start=626
+  _globals['_ACTIVATESIGNINGKEYRESPONSE']._serialized_end=756
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=758
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=831
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=834
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=1057
+  _globals['_REVOKESIGNINGKEYREQUEST']._serialized_start=1059
+  _globals['_REVOKESIGNINGKEYREQUEST']._serialized_end=1153
+  _globals['_REVOKESIGNINGKEYRESPONSE']._serialized_start=1156
+  _globals['_REVOKESIGNINGKEYRESPONSE']._serialized_end=1441
+  _globals['_RESEALSIGNINGKEYSREQUEST']._serialized_start=1443
+  _globals['_RESEALSIGNINGKEYSREQUEST']._serialized_end=1469
+  _globals['_RESEALSIGNINGKEYSRESPONSE']._serialized_start=1471
+  _globals['_RESEALSIGNINGKEYSRESPONSE']._serialized_end=1573
+  _globals['_GETKEYRINGSTATUSREQUEST']._serialized_start=1575
+  _globals['_GETKEYRINGSTATUSREQUEST']._serialized_end=1600
+  _globals['_GETKEYRINGSTATUSRESPONSE']._serialized_start=1603
+  _globals['_GETKEYRINGSTATUSRESPONSE']._serialized_end=1746
+  _globals['_KEYRINGREPLICA']._serialized_start=1748
+  _globals['_KEYRINGREPLICA']._serialized_end=1801
+  _globals['_KEYSETVERIFIER']._serialized_start=1804
+  _globals['_KEYSETVERIFIER']._serialized_end=1950
+  _globals['_KEYADMINSERVICE']._serialized_start=1953
+  _globals['_KEYADMINSERVICE']._serialized_end=2762
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tokenmint.v1 import signing_key_pb2 as _signing_key_pb2
 import builtins as _builtins
@@ -314,22 +315,29 @@ class RevokeSigningKeyRequest(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WITH_PREPARED_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     """The key's id. Required."""
     reason: _builtins.str
     """Why, for the record, 1 to 200 characters. Required."""
     etag: _builtins.str
     """As in ActivateSigningKeyRequest."""
+    with_prepared: _builtins.bool
+    """Revokes the prepared key of the same algorithm too, for where the store
+    itself may have leaked: a fresh key signs then, as soon as every replica
+    publishes it.
+    """
     def __init__(
         self,
         *,
         key_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         etag: _builtins.str = ...,
+        with_prepared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "key_id", b"key_id", "reason", b"reason", "with_prepared", b"with_prepared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,6 +353,7 @@ class RevokeSigningKeyResponse(_message.Message):
     ACTIVE_KEY_FIELD_NUMBER: _builtins.int
     VERIFIERS_MAY_ACCEPT_FIELD_NUMBER: _builtins.int
     VERIFIERS_MAY_MISS_FIELD_NUMBER: _builtins.int
+    REPLICAS_MAY_SIGN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def signing_key(self) -> _signing_key_pb2.SigningKey:
         """The key, now revoked."""
@@ -363,6 +372,12 @@ class RevokeSigningKeyResponse(_message.Message):
     def verifiers_may_miss(self) -> _duration_pb2.Duration:
         """For how long from now verifiers may still miss the key that signs now."""
 
+    @_builtins.property
+    def replicas_may_sign(self) -> _duration_pb2.Duration:
+        """For how long from now a replica that was not heard of may go on signing
+        with the revoked key. Zero where all have stopped.
+        """
+
     def __init__(
         self,
         *,
@@ -370,11 +385,182 @@ class RevokeSigningKeyResponse(_message.Message):
         active_key: _signing_key_pb2.SigningKey | None = ...,
         verifiers_may_accept: _duration_pb2.Duration | None = ...,
         verifiers_may_miss: _duration_pb2.Duration | None = ...,
+        replicas_may_sign: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["active_key", b"active_key", "signing_key", b"signing_key", "verifiers_may_accept", b"verifiers_may_accept", "verifiers_may_miss", b"verifiers_may_miss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["active_key", b"active_key", "replicas_may_sign", b"replicas_may_sign", "signing_key", b"signing_key", "verifiers_may_accept", b"verifiers_may_accept", "verifiers_may_miss", b"verifiers_may_miss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_key", b"active_key", "signing_key", b"signing_key", "verifiers_may_accept", b"verifiers_may_accept", "verifiers_may_miss", b"verifiers_may_miss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_key", b"active_key", "replicas_may_sign", b"replicas_may_sign", "signing_key", b"signing_key", "verifiers_may_accept", b"verifiers_may_accept", "verifiers_may_miss", b"verifiers_may_miss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevokeSigningKeyResponse: _TypeAlias = RevokeSigningKeyResponse  # noqa: Y015
+
+@_typing.final
+class ResealSigningKeysRequest(_message.Message):
+    """Asks for the private keys to be sealed anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResealSigningKeysRequest: _TypeAlias = ResealSigningKeysRequest  # noqa: Y015
+
+@_typing.final
+class ResealSigningKeysResponse(_message.Message):
+    """What was sealed anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNING_KEYS_FIELD_NUMBER: _builtins.int
+    ENCRYPTION_KEY_ID_FIELD_NUMBER: _builtins.int
+    encryption_key_id: _builtins.str
+    """Names the key-encryption key that all are sealed under now; says nothing
+    about it.
+    """
+    @_builtins.property
+    def signing_keys(self) -> _containers.RepeatedCompositeFieldContainer[_signing_key_pb2.SigningKey]:
+        """The keys that were sealed under another key-encryption key before."""
+
+    def __init__(
+        self,
+        *,
+        signing_keys: _abc.Iterable[_signing_key_pb2.SigningKey] | None = ...,
+        encryption_key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key_id", b"encryption_key_id", "signing_keys", b"signing_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResealSigningKeysResponse: _TypeAlias = ResealSigningKeysResponse  # noqa: Y015
+
+@_typing.final
+class GetKeyRingStatusRequest(_message.Message):
+    """Asks how far the ring has got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKeyRingStatusRequest: _TypeAlias = GetKeyRingStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetKeyRingStatusResponse(_message.Message):
+    """How far the ring has got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    VERIFIERS_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """The generation that this replica serves."""
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRingReplica]:
+        """The live replicas. One that has not confirmed the ring for the replica lag
+        signs nothing and is not among them.
+        """
+
+    @_builtins.property
+    def verifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeySetVerifier]:
+        """Who fetched the key set lately, those that miss a prepared key first. At
+        most 1000.
+        """
+
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        replicas: _abc.Iterable[Global___KeyRingReplica] | None = ...,
+        verifiers: _abc.Iterable[Global___KeySetVerifier] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "replicas", b"replicas", "verifiers", b"verifiers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetKeyRingStatusResponse: _TypeAlias = GetKeyRingStatusResponse  # noqa: Y015
+
+@_typing.final
+class KeyRingReplica(_message.Message):
+    """A process that signs with the ring."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICA_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    replica: _builtins.str
+    """Its id, new with each start."""
+    generation: _builtins.int
+    """The generation that it serves."""
+    def __init__(
+        self,
+        *,
+        replica: _builtins.str = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "replica", b"replica"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyRingReplica: _TypeAlias = KeyRingReplica  # noqa: Y015
+
+@_typing.final
+class KeySetVerifier(_message.Message):
+    """Somebody who fetched the key set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    LAST_FETCH_TIME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    MISSING_KEY_IDS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """The address that the request came from: of a proxy, where there is one."""
+    agent: _builtins.str
+    """What it calls itself (User-Agent), at most 100 characters."""
+    generation: _builtins.int
+    """The generation of the newest set that it fetched."""
+    @_builtins.property
+    def last_fetch_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last asked, to within a minute."""
+
+    @_builtins.property
+    def missing_key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the prepared keys that it has not fetched yet."""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        last_fetch_time: _timestamp_pb2.Timestamp | None = ...,
+        generation: _builtins.int = ...,
+        missing_key_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_fetch_time", b"last_fetch_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agent", b"agent", "generation", b"generation", "last_fetch_time", b"last_fetch_time", "missing_key_ids", b"missing_key_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeySetVerifier: _TypeAlias = KeySetVerifier  # noqa: Y015

@@ -73,6 +73,16 @@ class KeyAdminServiceStub:
                 request_serializer=tokenmint_dot_v1_dot_key__admin__service__pb2.RevokeSigningKeyRequest.SerializeToString,
                 response_deserializer=tokenmint_dot_v1_dot_key__admin__service__pb2.RevokeSigningKeyResponse.FromString,
                 _registered_method=True)
+        self.ResealSigningKeys = channel.unary_unary(
+                '/tokenmint.v1.KeyAdminService/ResealSigningKeys',
+                request_serializer=tokenmint_dot_v1_dot_key__admin__service__pb2.ResealSigningKeysRequest.SerializeToString,
+                response_deserializer=tokenmint_dot_v1_dot_key__admin__service__pb2.ResealSigningKeysResponse.FromString,
+                _registered_method=True)
+        self.GetKeyRingStatus = channel.unary_unary(
+                '/tokenmint.v1.KeyAdminService/GetKeyRingStatus',
+                request_serializer=tokenmint_dot_v1_dot_key__admin__service__pb2.GetKeyRingStatusRequest.SerializeToString,
+                response_deserializer=tokenmint_dot_v1_dot_key__admin__service__pb2.GetKeyRingStatusResponse.FromString,
+                _registered_method=True)
 
 
 class KeyAdminServiceServicer:
@@ -147,6 +157,27 @@ class KeyAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResealSigningKeys(self, request, context):
+        """Seals every private key in the store under the key-encryption key that is
+        configured first. Changes nothing where one of them can't be opened. Needs
+        the security role.
+
+        Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeyRingStatus(self, request, context):
+        """Returns how far the ring has got: which replicas serve which generation,
+        and which verifiers have fetched the prepared keys. Fails with UNAVAILABLE.
+
+        Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeyAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +210,16 @@ def add_KeyAdminServiceServicer_to_server(servicer, server):
                     servicer.RevokeSigningKey,
                     request_deserializer=tokenmint_dot_v1_dot_key__admin__service__pb2.RevokeSigningKeyRequest.FromString,
                     response_serializer=tokenmint_dot_v1_dot_key__admin__service__pb2.RevokeSigningKeyResponse.SerializeToString,
+            ),
+            'ResealSigningKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResealSigningKeys,
+                    request_deserializer=tokenmint_dot_v1_dot_key__admin__service__pb2.ResealSigningKeysRequest.FromString,
+                    response_serializer=tokenmint_dot_v1_dot_key__admin__service__pb2.ResealSigningKeysResponse.SerializeToString,
+            ),
+            'GetKeyRingStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeyRingStatus,
+                    request_deserializer=tokenmint_dot_v1_dot_key__admin__service__pb2.GetKeyRingStatusRequest.FromString,
+                    response_serializer=tokenmint_dot_v1_dot_key__admin__service__pb2.GetKeyRingStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +393,60 @@ class KeyAdminService:
             '/tokenmint.v1.KeyAdminService/RevokeSigningKey',
             tokenmint_dot_v1_dot_key__admin__service__pb2.RevokeSigningKeyRequest.SerializeToString,
             tokenmint_dot_v1_dot_key__admin__service__pb2.RevokeSigningKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResealSigningKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenmint.v1.KeyAdminService/ResealSigningKeys',
+            tokenmint_dot_v1_dot_key__admin__service__pb2.ResealSigningKeysRequest.SerializeToString,
+            tokenmint_dot_v1_dot_key__admin__service__pb2.ResealSigningKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeyRingStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenmint.v1.KeyAdminService/GetKeyRingStatus',
+            tokenmint_dot_v1_dot_key__admin__service__pb2.GetKeyRingStatusRequest.SerializeToString,
+            tokenmint_dot_v1_dot_key__admin__service__pb2.GetKeyRingStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,19 @@ class KeyAdminServiceStub:
 
     Idempotent: revoking a revoked key changes nothing.
     """
+    ResealSigningKeys: _grpc.UnaryUnaryMultiCallable[_key_admin_service_pb2.ResealSigningKeysRequest, _key_admin_service_pb2.ResealSigningKeysResponse]
+    """Seals every private key in the store under the key-encryption key that is
+    configured first. Changes nothing where one of them can't be opened. Needs
+    the security role.
+
+    Idempotent.
+    """
+    GetKeyRingStatus: _grpc.UnaryUnaryMultiCallable[_key_admin_service_pb2.GetKeyRingStatusRequest, _key_admin_service_pb2.GetKeyRingStatusResponse]
+    """Returns how far the ring has got: which replicas serve which generation,
+    and which verifiers have fetched the prepared keys. Fails with UNAVAILABLE.
+
+    Idempotent.
+    """
 
 @_typing.type_check_only
 class KeyAdminServiceAsyncStub(KeyAdminServiceStub):
@@ -128,6 +141,19 @@ class KeyAdminServiceAsyncStub(KeyAdminServiceStub):
     prepared.
 
     Idempotent: revoking a revoked key changes nothing.
+    """
+    ResealSigningKeys: _aio.UnaryUnaryMultiCallable[_key_admin_service_pb2.ResealSigningKeysRequest, _key_admin_service_pb2.ResealSigningKeysResponse]  # type: ignore[assignment]
+    """Seals every private key in the store under the key-encryption key that is
+    configured first. Changes nothing where one of them can't be opened. Needs
+    the security role.
+
+    Idempotent.
+    """
+    GetKeyRingStatus: _aio.UnaryUnaryMultiCallable[_key_admin_service_pb2.GetKeyRingStatusRequest, _key_admin_service_pb2.GetKeyRingStatusResponse]  # type: ignore[assignment]
+    """Returns how far the ring has got: which replicas serve which generation,
+    and which verifiers have fetched the prepared keys. Fails with UNAVAILABLE.
+
+    Idempotent.
     """
 
 class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -212,6 +238,31 @@ class KeyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         prepared.
 
         Idempotent: revoking a revoked key changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ResealSigningKeys(
+        self,
+        request: _key_admin_service_pb2.ResealSigningKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_admin_service_pb2.ResealSigningKeysResponse, _abc.Awaitable[_key_admin_service_pb2.ResealSigningKeysResponse]]:
+        """Seals every private key in the store under the key-encryption key that is
+        configured first. Changes nothing where one of them can't be opened. Needs
+        the security role.
+
+        Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def GetKeyRingStatus(
+        self,
+        request: _key_admin_service_pb2.GetKeyRingStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_admin_service_pb2.GetKeyRingStatusResponse, _abc.Awaitable[_key_admin_service_pb2.GetKeyRingStatusResponse]]:
+        """Returns how far the ring has got: which replicas serve which generation,
+        and which verifiers have fetched the prepared keys. Fails with UNAVAILABLE.
+
+        Idempotent.
         """
 
 def add_KeyAdminServiceServicer_to_server(servicer: KeyAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

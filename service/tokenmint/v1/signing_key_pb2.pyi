@@ -75,6 +75,9 @@ class SigningKey(_message.Message):
     PUBLIC_JWK_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REVOKE_REASON_FIELD_NUMBER: _builtins.int
+    PLANNED_TIME_FIELD_NUMBER: _builtins.int
+    SIGNER_FIELD_NUMBER: _builtins.int
+    PUBLISH_GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `signingKeys/{key_id}`."""
     key_id: _builtins.str
@@ -87,6 +90,10 @@ class SigningKey(_message.Message):
     """A validator of the whole ring as of this answer."""
     revoke_reason: _builtins.str
     """Why the key was revoked, as the operator put it."""
+    signer: _builtins.str
+    """What holds the private half: `local`, `pkcs11` or `aws-kms`."""
+    publish_generation: _builtins.int
+    """The generation of the ring that first published the key."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the key was generated."""
@@ -115,6 +122,10 @@ class SigningKey(_message.Message):
     def public_jwk(self) -> _json_web_key_pb2.JsonWebKey:
         """The public key."""
 
+    @_builtins.property
+    def planned_time(self) -> _timestamp_pb2.Timestamp:
+        """When a prepared key begins to sign by itself. Unset for others."""
+
     def __init__(
         self,
         *,
@@ -131,10 +142,13 @@ class SigningKey(_message.Message):
         public_jwk: _json_web_key_pb2.JsonWebKey | None = ...,
         etag: _builtins.str = ...,
         revoke_reason: _builtins.str = ...,
+        planned_time: _timestamp_pb2.Timestamp | None = ...,
+        signer: _builtins.str = ...,
+        publish_generation: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "delete_time", b"delete_time", "public_jwk", b"public_jwk", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "delete_time", b"delete_time", "planned_time", b"planned_time", "public_jwk", b"public_jwk", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "algorithm", b"algorithm", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "key_id", b"key_id", "name", b"name", "public_jwk", b"public_jwk", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "algorithm", b"algorithm", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "key_id", b"key_id", "name", b"name", "planned_time", b"planned_time", "public_jwk", b"public_jwk", "publish_generation", b"publish_generation", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "signer", b"signer", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,20 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tokenmint.errors import CorruptRecord, NotFound, WrongState
 from tokenmint.keys import ring as rings
-from tokenmint.keys.published import publish
+from tokenmint.keys.published import max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.store import dump, parse
-from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
+from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
 NOW = 1_800_000_000.0
 SCHEDULE = Schedule()
-_ORDER = {state: index for index, state in enumerate(KeyState)}
+EVERYBODY = 1 << 40  # a generation that every replica serves
 
 
 class Supply:
@@ -32,13 +29,13 @@ class Supply:
         return SigningKey(key_id, algorithm, KeyState.PREPARED, {"kty": "EC", "x": key_id}, now, now, sealed="sealed")
 
     def fresh(self, ring: KeyRing, now: float, algorithms: tuple[str, ...] = ("ES256",)) -> dict[str, list[SigningKey]]:
-        counts = rings.wanted(ring, algorithms, SCHEDULE, now)
+        counts = rings.wanted(ring, algorithms, SCHEDULE, now, EVERYBODY)
         return {name: [self.key(now, name) for _ in range(count)] for name, count in counts.items()}
 
 
 def first(supply: Supply, now: float = NOW, algorithms: tuple[str, ...] = ("ES256",)) -> KeyRing:
     empty = KeyRing("line")
-    ring = rings.advance(empty, SCHEDULE, now, supply.fresh(empty, now, algorithms))
+    ring = rings.advance(empty, SCHEDULE, now, supply.fresh(empty, now, algorithms), EVERYBODY)
     return replace(ring, generation=1)
 
 
@@ -55,18 +52,18 @@ def test_a_first_start_signs_at_once_and_has_the_next_key_published() -> None:
         assert only(ring, KeyState.PREPARED, algorithm).publish_time == NOW
     assert len(publish(ring, SCHEDULE).keys) == 4
     supply = Supply()
-    assert rings.advance(ring, SCHEDULE, NOW, supply.fresh(ring, NOW)) is ring
+    assert rings.advance(ring, SCHEDULE, NOW, supply.fresh(ring, NOW), EVERYBODY) is ring
 
 
 def test_an_algorithm_that_is_added_later_is_published_before_it_signs() -> None:
     supply = Supply()
     ring = first(supply)
-    ring = rings.advance(ring, SCHEDULE, NOW, supply.fresh(ring, NOW, ("ES256", "RS256")))
+    ring = rings.advance(ring, SCHEDULE, NOW, supply.fresh(ring, NOW, ("ES256", "RS256")), EVERYBODY)
     assert ring.only("RS256", KeyState.ACTIVE) is None
     later = NOW + SCHEDULE.ahead
-    early = rings.advance(ring, SCHEDULE, later - 1, supply.fresh(ring, later - 1, ("ES256", "RS256")))
+    early = rings.advance(ring, SCHEDULE, later - 1, supply.fresh(ring, later - 1, ("ES256", "RS256")), EVERYBODY)
     assert early is ring
-    ring = rings.advance(ring, SCHEDULE, later, supply.fresh(ring, later, ("ES256", "RS256")))
+    ring = rings.advance(ring, SCHEDULE, later, supply.fresh(ring, later, ("ES256", "RS256")), EVERYBODY)
     assert only(ring, KeyState.ACTIVE, "RS256").activate_time == later
     assert ring.only("RS256", KeyState.PREPARED)
 
@@ -76,11 +73,13 @@ def test_a_key_may_not_sign_before_verifiers_had_time_to_see_it() -> None:
     prepared = only(ring, KeyState.PREPARED)
     allowed = NOW + SCHEDULE.ahead
     with pytest.raises(WrongState) as early:
-        rings.activate(ring, prepared.key_id, SCHEDULE, allowed - 0.5, force=False)
+        rings.activate(ring, prepared.key_id, SCHEDULE, allowed - 0.5, force=False, acknowledged=EVERYBODY)
     assert early.value.violation == "PUBLISH_AHEAD"
     assert early.value.metadata["allowed_time"] in early.value.message
-    assert rings.activate(ring, prepared.key_id, SCHEDULE, allowed, force=False).find(prepared.key_id)
-    forced = rings.activate(ring, prepared.key_id, SCHEDULE, NOW, force=True)
+    assert rings.activate(ring, prepared.key_id, SCHEDULE, allowed, force=False, acknowledged=EVERYBODY).find(
+        prepared.key_id
+    )
+    forced = rings.activate(ring, prepared.key_id, SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
     assert only(forced, KeyState.ACTIVE).key_id == prepared.key_id
 
 
@@ -88,13 +87,13 @@ def test_the_replaced_key_stays_published_until_its_last_token_expired() -> None
     supply = Supply()
     ring = first(supply)
     old = only(ring, KeyState.ACTIVE)
-    ring = rings.rotate(ring, "ES256", [supply.key(NOW), supply.key(NOW)], SCHEDULE, NOW, force=True)
+    ring = rings.rotate(ring, "ES256", supply.key(NOW), SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
     retiring = ring.find(old.key_id)
     assert retiring is not None
     assert (retiring.state, retiring.sealed) == (KeyState.RETIRING, None)
-    assert retiring.delete_time == NOW + SCHEDULE.max_lifetime + SCHEDULE.skew + SCHEDULE.replica_lag
-    assert rings.advance(ring, SCHEDULE, retiring.delete_time - 1, {}) is ring
-    done = rings.advance(ring, SCHEDULE, retiring.delete_time, {})
+    assert retiring.delete_time == NOW + SCHEDULE.max_lifetime + 2 * SCHEDULE.skew + SCHEDULE.replica_lag
+    assert rings.advance(ring, SCHEDULE, retiring.delete_time - 1, {}, EVERYBODY) is ring
+    done = rings.advance(ring, SCHEDULE, retiring.delete_time, {}, EVERYBODY)
     assert done.find(old.key_id) == replace(retiring, state=KeyState.RETIRED)
     assert old.key_id not in publish(done, SCHEDULE).jwks_json.decode()
 
@@ -103,8 +102,8 @@ def test_rotation_happens_by_itself_when_it_is_due() -> None:
     supply = Supply()
     ring = first(supply)
     due = NOW + SCHEDULE.rotation_interval
-    assert rings.advance(ring, SCHEDULE, due - 1, supply.fresh(ring, due - 1)) is ring
-    turned = rings.advance(ring, SCHEDULE, due, supply.fresh(ring, due))
+    assert rings.advance(ring, SCHEDULE, due - 1, supply.fresh(ring, due - 1), EVERYBODY) is ring
+    turned = rings.advance(ring, SCHEDULE, due, supply.fresh(ring, due), EVERYBODY)
     assert only(turned, KeyState.ACTIVE).key_id == only(ring, KeyState.PREPARED).key_id
     assert only(turned, KeyState.PREPARED).publish_time == due
 
@@ -113,51 +112,54 @@ def test_what_can_not_be_activated() -> None:
     supply = Supply()
     ring = first(supply)
     active = only(ring, KeyState.ACTIVE)
-    assert rings.activate(ring, active.key_id, SCHEDULE, NOW, force=False) is ring
+    assert rings.activate(ring, active.key_id, SCHEDULE, NOW, force=False, acknowledged=EVERYBODY) is ring
     with pytest.raises(NotFound):
-        rings.activate(ring, "unknown", SCHEDULE, NOW, force=True)
-    ring = rings.rotate(ring, "ES256", [supply.key(NOW), supply.key(NOW)], SCHEDULE, NOW, force=True)
+        rings.activate(ring, "unknown", SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
+    ring = rings.rotate(ring, "ES256", supply.key(NOW), SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
     with pytest.raises(WrongState, match="retiring"):
-        rings.activate(ring, active.key_id, SCHEDULE, NOW, force=True)
+        rings.activate(ring, active.key_id, SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
 
 
 def test_revoking_the_active_key_lets_the_prepared_one_sign() -> None:
     supply = Supply()
     ring = first(supply)
     active, prepared = only(ring, KeyState.ACTIVE), only(ring, KeyState.PREPARED)
-    fresh = [supply.key(NOW), supply.key(NOW)]
-    ring = rings.revoke(ring, active.key_id, "leaked", fresh, SCHEDULE, NOW + 5)
-    revoked = ring.find(active.key_id)
-    assert revoked is not None
-    assert (revoked.state, revoked.sealed, revoked.revoke_reason) == (KeyState.REVOKED, None, "leaked")
+    fresh = supply.key(NOW)
+    ring = rings.revoke(ring, active.key_id, "leaked", fresh, SCHEDULE, NOW + 5, acknowledged=EVERYBODY)
+    gone = ring.find(active.key_id)
+    assert gone is not None
+    assert (gone.state, gone.sealed, gone.revoke_reason) == (KeyState.REVOKED, None, "leaked")
     assert only(ring, KeyState.ACTIVE).key_id == prepared.key_id
-    assert only(ring, KeyState.PREPARED).key_id == fresh[0].key_id
+    assert only(ring, KeyState.PREPARED).key_id == fresh.key_id
     assert active.key_id not in publish(ring, SCHEDULE).jwks_json.decode()
-    assert rings.revoke(ring, active.key_id, "again", fresh, SCHEDULE, NOW + 6) is ring
-    both = rings.revoke(ring, fresh[0].key_id, "too", [supply.key(NOW), supply.key(NOW)], SCHEDULE, NOW)
+    assert rings.revoke(ring, active.key_id, "again", fresh, SCHEDULE, NOW + 6, acknowledged=EVERYBODY) is ring
+    both = rings.revoke(ring, fresh.key_id, "too", supply.key(NOW), SCHEDULE, NOW, acknowledged=EVERYBODY)
     assert only(both, KeyState.ACTIVE).key_id == prepared.key_id
     with pytest.raises(NotFound):
-        rings.revoke(ring, "unknown", "x", fresh, SCHEDULE, NOW)
+        rings.revoke(ring, "unknown", "x", fresh, SCHEDULE, NOW, acknowledged=EVERYBODY)
 
 
 def test_revoking_the_active_key_of_an_algorithm_with_nothing_prepared() -> None:
     supply = Supply()
     ring = first(supply)
     lonely = replace(ring, keys=tuple(key for key in ring.keys if key.state is KeyState.ACTIVE))
-    fresh = [supply.key(NOW), supply.key(NOW)]
-    after = rings.revoke(lonely, lonely.keys[0].key_id, "x", fresh, SCHEDULE, NOW)
-    assert [key.state for key in after.keys] == [KeyState.REVOKED, KeyState.ACTIVE, KeyState.PREPARED]
+    after = revoked(lonely, lonely.keys[0].key_id, supply)
+    assert [key.state for key in after.keys] == [KeyState.REVOKED, KeyState.PREPARED]
+    behind = after.generation - 1
+    assert rings.wanted(after, ["ES256"], SCHEDULE, NOW, behind) == {}
+    going = rings.advance(after, SCHEDULE, NOW, {"ES256": [supply.key(NOW)]}, after.generation)
+    assert [key.state for key in going.keys] == [KeyState.REVOKED, KeyState.ACTIVE, KeyState.PREPARED]
 
 
 def test_old_records_are_forgotten_and_revoked_ones_never() -> None:
     supply = Supply()
     ring = first(supply)
-    ring = rings.revoke(ring, only(ring, KeyState.PREPARED).key_id, "x", [supply.key(NOW)] * 1, SCHEDULE, NOW)
+    ring = revoked(ring, only(ring, KeyState.PREPARED).key_id, supply)
     now = NOW
     for _ in range(rings.MAX_RECORDS + 20):
-        now += SCHEDULE.retention + 1
-        ring = rings.rotate(ring, "ES256", [supply.key(now), supply.key(now)], SCHEDULE, now, force=True)
-        ring = rings.advance(ring, SCHEDULE, now + SCHEDULE.retention, {})
+        now += SCHEDULE.retention() + 1
+        ring = rings.rotate(ring, "ES256", supply.key(now), SCHEDULE, now, force=True, acknowledged=EVERYBODY)
+        ring = rings.advance(ring, SCHEDULE, now + SCHEDULE.retention(), {}, EVERYBODY)
     assert sum(key.state is KeyState.RETIRED for key in ring.keys) == rings.MAX_RECORDS
     assert sum(key.state is KeyState.REVOKED for key in ring.keys) == 1
 
@@ -184,7 +186,7 @@ def test_the_published_set_is_the_same_bytes_everywhere() -> None:
 
 def test_what_is_stored_is_read_as_it_was() -> None:
     supply = Supply()
-    ring = rings.rotate(first(supply), "ES256", [supply.key(NOW), supply.key(NOW)], SCHEDULE, NOW, force=True)
+    ring = rings.rotate(first(supply), "ES256", supply.key(NOW), SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
     assert parse(dump(ring)) == ring
 
 
@@ -201,112 +203,173 @@ def test_a_foreign_value_is_an_error_that_names_the_key(raw: bytes) -> None:
     assert error.value.detail.startswith("ring: ")
 
 
-class Histories(RuleBasedStateMachine):
-    """Random operations on a ring whose store may go back in time, with a verifier that keeps what it may."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = NOW
-        self.supply = Supply()
-        self.ring = first(self.supply)
-        self.past = [self.ring]
-        self.forced: set[str] = set()
-        self.states: dict[str, KeyState] = {}
-        self.tokens: list[tuple[str, float]] = []
-
-    def _set(self, ring: KeyRing) -> None:
-        if ring is not self.ring:
-            self.ring = replace(ring, generation=self.ring.generation + 1)
-            self.past.append(self.ring)
-
-    @rule(seconds=st.floats(0, 40 * 86400))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        self._set(rings.advance(self.ring, SCHEDULE, self.now, self.supply.fresh(self.ring, self.now)))
-
-    @rule(force=st.booleans())
-    def rotate(self, force: bool) -> None:
-        fresh = [self.supply.key(self.now), self.supply.key(self.now)]
-        try:
-            self._set(rings.rotate(self.ring, "ES256", fresh, SCHEDULE, self.now, force=force))
-        except WrongState:
-            return
-        if force:
-            self.forced.add(only(self.ring, KeyState.ACTIVE).key_id)
-
-    @rule(index=st.integers(0, 30))
-    def revoke(self, index: int) -> None:
-        key = self.ring.keys[index % len(self.ring.keys)]
-        fresh = [self.supply.key(self.now), self.supply.key(self.now)]
-        self._set(rings.revoke(self.ring, key.key_id, "drill", fresh, SCHEDULE, self.now))
-        self.forced.add(only(self.ring, KeyState.ACTIVE).key_id)
-
-    @rule()
-    def sign(self) -> None:
-        key = only(self.ring, KeyState.ACTIVE)
-        assert key.sealed is not None
-        self.tokens.append((key.key_id, self.now + SCHEDULE.max_lifetime))
-
-    @precondition(lambda self: len(self.past) > 2)
-    @rule(back=st.integers(1, 10))
-    def the_store_goes_back_in_time(self, back: int) -> None:
-        stored = self.past[max(0, len(self.past) - 1 - back)]
-        merged = rings.merge(stored, self.ring)
-        assert {key.key_id for key in merged.keys} >= {key.key_id for key in self.ring.keys}
-        self.ring = replace(merged, generation=self.ring.generation + 1)
-
-    @invariant()
-    def one_active_key_and_one_behind_it(self) -> None:
-        states = [key.state for key in self.ring.keys]
-        assert states.count(KeyState.ACTIVE) == 1
-        assert states.count(KeyState.PREPARED) == 1
-
-    @invariant()
-    def states_only_move_forward(self) -> None:
-        for key in self.ring.keys:
-            assert _ORDER[key.state] >= _ORDER[self.states.get(key.key_id, KeyState.PREPARED)]
-            self.states[key.key_id] = key.state
-
-    @invariant()
-    def private_halves_exist_only_while_they_are_needed(self) -> None:
-        for key in self.ring.keys:
-            assert (key.sealed is not None) == (key.state in (KeyState.PREPARED, KeyState.ACTIVE))
-
-    @invariant()
-    def no_key_signed_before_it_was_published_for_long_enough(self) -> None:
-        for key in self.ring.keys:
-            if key.activate_time is not None and key.activate_time != NOW and key.key_id not in self.forced:
-                assert key.activate_time >= key.publish_time + SCHEDULE.ahead
-
-    @invariant()
-    def no_token_outlives_its_key(self) -> None:
-        published = {key.key_id for key in self.ring.keys if key.state in PUBLISHED}
-        revoked = {key.key_id for key in self.ring.keys if key.state is KeyState.REVOKED}
-        for key_id, expires in self.tokens:
-            assert key_id in published | revoked or self.now >= expires + SCHEDULE.skew
+def merge(stored: KeyRing, held: KeyRing, now: float = NOW) -> KeyRing:
+    return rings.merge(stored, held, SCHEDULE, now)
 
 
-Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestHistories = Histories.TestCase
+def rotated(ring: KeyRing, supply: Supply, now: float = NOW) -> KeyRing:
+    done = rings.rotate(ring, "ES256", supply.key(now), SCHEDULE, now, force=True, acknowledged=EVERYBODY)
+    return replace(done, generation=ring.generation + 1)
 
 
-def test_merging_keeps_what_only_one_side_knows() -> None:
+def revoked(ring: KeyRing, key_id: str, supply: Supply, now: float = NOW) -> KeyRing:
+    done = rings.revoke(ring, key_id, "x", supply.key(now), SCHEDULE, now, acknowledged=EVERYBODY)
+    return replace(done, generation=ring.generation + 1)
+
+
+def test_merging_with_what_is_older_changes_nothing() -> None:
     supply = Supply()
     base = first(supply)
-    active = only(base, KeyState.ACTIVE)
-    fresh = [supply.key(NOW), supply.key(NOW)]
-    revoked = replace(rings.revoke(base, active.key_id, "x", fresh, SCHEDULE, NOW), generation=2)
-    assert rings.merge(base, revoked) == revoked
-    assert rings.merge(revoked, base) == revoked
-    assert rings.merge(KeyRing("line"), revoked) == revoked
-    # The store went on from the older state: two histories, of which both wrote.
-    other = replace(
-        rings.rotate(base, "ES256", [supply.key(NOW), supply.key(NOW)], SCHEDULE, NOW + 9, force=True), generation=2
-    )
-    ahead = replace(revoked, generation=3)
-    merged = rings.merge(other, ahead)
-    kept = merged.find(active.key_id)
+    newer = rotated(revoked(base, only(base, KeyState.ACTIVE).key_id, supply), supply)
+    assert merge(newer, base) is newer
+    assert merge(newer, newer) is newer
+    assert merge(base, KeyRing("line", 1)) == base
+    assert merge(newer, KeyRing("line")) is newer
+
+
+def test_a_store_that_went_back_gets_every_newer_state() -> None:
+    supply = Supply()
+    base = first(supply)
+    held = revoked(base, only(base, KeyState.ACTIVE).key_id, supply)
+    for stored in (base, KeyRing("line")):
+        merged = merge(stored, held, NOW + 5)
+        assert {key.key_id: key.state for key in merged.keys} == {key.key_id: key.state for key in held.keys}
+        assert merged.generation == held.generation
+
+
+def test_a_revocation_is_not_lost_to_a_store_that_went_on_from_an_older_state() -> None:
+    supply = Supply()
+    base = first(supply)
+    bad = only(base, KeyState.ACTIVE).key_id
+    held = revoked(base, bad, supply)
+    # Others did more changes on the older state than the revocation's own generation counts.
+    stored = rotated(rotated(rotated(base, supply), supply), supply)
+    assert stored.generation > held.generation
+    merged = merge(stored, held, NOW + 5)
+    kept = merged.find(bad)
     assert kept is not None
     assert kept.state is KeyState.REVOKED
+    assert merged.generation == stored.generation
     assert [key.state for key in merged.keys].count(KeyState.ACTIVE) == 1
     assert [key.state for key in merged.keys].count(KeyState.PREPARED) == 1
+
+
+def test_a_prepared_key_that_the_store_had_lost_waits_anew() -> None:
+    supply = Supply()
+    base = first(supply)
+    stored = replace(base, keys=tuple(key for key in base.keys if key.state is KeyState.ACTIVE))
+    later = NOW + SCHEDULE.ahead
+    back = only(merge(stored, replace(base, generation=2), later), KeyState.PREPARED)
+    assert back.publish_time == later
+    assert back.publish_generation == 3
+
+
+def test_of_two_active_keys_the_newest_wins_and_the_other_stays_published() -> None:
+    supply = Supply()
+    base = first(supply)
+    one, other = rotated(base, supply, NOW + 10), rotated(rotated(base, supply, NOW + 20), supply, NOW + 30)
+    merged = merge(one, other, NOW + 40)
+    assert only(merge(other, one, NOW + 40), KeyState.ACTIVE).key_id == only(merged, KeyState.ACTIVE).key_id
+    assert only(merged, KeyState.ACTIVE).activate_time == NOW + 30
+    late = KeyRing("line", 9, keys=(only(one, KeyState.ACTIVE), *other.keys))
+    beaten = merge(late, replace(other, generation=10), NOW + 40)
+    assert [key.state for key in beaten.keys].count(KeyState.ACTIVE) == 1
+
+
+def test_the_newer_seal_of_a_key_is_the_one_that_is_kept() -> None:
+    base = first(Supply())
+    key_id = only(base, KeyState.ACTIVE).key_id
+    resealed = replace(rings.reseal(base, {key_id: "under the new one"}, NOW + 1), generation=2)
+    assert only(merge(base, resealed), KeyState.ACTIVE).sealed == "under the new one"
+    assert merge(resealed, base) is resealed
+    assert rings.reseal(resealed, {key_id: "under the new one"}, NOW + 2) is resealed
+
+
+def test_a_record_that_was_forgotten_does_not_come_back() -> None:
+    supply = Supply()
+    ring = rotated(first(supply), supply)
+    ring = rings.advance(ring, SCHEDULE, NOW + SCHEDULE.retention(), {}, EVERYBODY)
+    pruned = replace(ring, generation=9, keys=tuple(key for key in ring.keys if key.state is not KeyState.RETIRED))
+    assert merge(pruned, ring) is pruned
+
+
+def test_a_key_that_a_replica_does_not_publish_yet_may_not_sign_even_when_forced() -> None:
+    supply = Supply()
+    ring = rotated(first(supply), supply)
+    prepared = only(ring, KeyState.PREPARED)
+    assert prepared.publish_generation == ring.generation
+    behind = ring.generation - 1
+    with pytest.raises(WrongState) as early:
+        rings.activate(ring, prepared.key_id, SCHEDULE, NOW, force=True, acknowledged=behind)
+    assert early.value.violation == "REPLICA_BEHIND"
+    due = NOW + SCHEDULE.rotation_interval
+    assert rings.wanted(ring, ["ES256"], SCHEDULE, due, behind) == {}
+    assert rings.wanted(ring, ["ES256"], SCHEDULE, due, ring.generation) == {"ES256": 1}
+
+
+def test_revoking_where_the_prepared_key_is_not_published_everywhere_signs_nothing_until_it_is() -> None:
+    supply = Supply()
+    ring = rotated(first(supply), supply)
+    active, prepared = only(ring, KeyState.ACTIVE), only(ring, KeyState.PREPARED)
+    behind = ring.generation - 1
+    stopped = rings.revoke(ring, active.key_id, "x", supply.key(NOW), SCHEDULE, NOW, acknowledged=behind)
+    assert stopped.only("ES256", KeyState.ACTIVE) is None
+    assert only(stopped, KeyState.PREPARED) == prepared
+    assert rings.wanted(stopped, ["ES256"], SCHEDULE, NOW, behind) == {}
+    assert rings.wanted(stopped, ["ES256"], SCHEDULE, NOW, ring.generation) == {"ES256": 1}
+    fresh = {"ES256": [supply.key(NOW)]}
+    going = rings.advance(stopped, SCHEDULE, NOW, fresh, ring.generation)
+    assert only(going, KeyState.ACTIVE).key_id == prepared.key_id
+
+
+def test_where_the_store_leaked_the_prepared_key_is_burned_too() -> None:
+    supply = Supply()
+    ring = first(supply)
+    active, prepared = only(ring, KeyState.ACTIVE), only(ring, KeyState.PREPARED)
+    fresh = supply.key(NOW)
+    ring = rings.revoke(ring, active.key_id, "store", fresh, SCHEDULE, NOW, with_prepared=True, acknowledged=EVERYBODY)
+    assert {key.key_id for key in ring.keys if key.state is KeyState.REVOKED} == {active.key_id, prepared.key_id}
+    assert only(ring, KeyState.PREPARED).key_id == fresh.key_id
+    assert ring.only("ES256", KeyState.ACTIVE) is None  # until every replica publishes the fresh one
+
+
+def test_a_longer_lifetime_keeps_retiring_keys_published_for_longer() -> None:
+    supply = Supply()
+    ring = replace(rotated(first(supply), supply), max_lifetime=SCHEDULE.max_lifetime)
+    longer = replace(SCHEDULE, max_lifetime=SCHEDULE.max_lifetime * 4)
+    raised = rings.with_lifetime(ring, longer)
+    assert only(raised, KeyState.RETIRING).delete_time == NOW + longer.retention()
+    assert rings.with_lifetime(raised, SCHEDULE) is raised  # another replica still signs for that long
+    done = rings.rotate(raised, "ES256", supply.key(NOW), SCHEDULE, NOW, force=True, acknowledged=EVERYBODY)
+    assert {key.delete_time for key in done.keys if key.state is KeyState.RETIRING} == {NOW + longer.retention()}
+
+
+def test_a_private_half_elsewhere_is_remembered_until_it_is_destroyed() -> None:
+    supply = Supply()
+    ring = first(supply)
+    ring = replace(ring, keys=tuple(replace(key, handle=f"arn:{key.key_id}", sealed=None) for key in ring.keys))
+    old = only(ring, KeyState.ACTIVE)
+    ring = rotated(ring, supply)
+    assert only(ring, KeyState.RETIRING).handle == old.handle
+    gone = rings.destroyed(ring, [old.key_id])
+    assert only(gone, KeyState.RETIRING).handle is None
+    assert rings.destroyed(gone, [old.key_id]) is gone
+    assert merge(gone, ring) is gone
+    assert only(merge(ring, gone), KeyState.RETIRING).handle is None
+
+
+@pytest.mark.parametrize(
+    ("until_change", "expected"),
+    [(10_000.0, 300), (300.0, 300), (299.9, 299), (1.5, 1), (0.5, 0), (0.0, 10), (-50.0, 10)],
+)
+def test_max_age_never_reaches_past_the_next_change_of_the_set(until_change: float, expected: int) -> None:
+    assert max_age_at(NOW + until_change, SCHEDULE, NOW) == expected
+
+
+def test_the_next_change_is_a_withdrawal_or_the_next_preparation() -> None:
+    supply = Supply()
+    ring = first(supply)
+    assert next_change(ring, SCHEDULE) == NOW + SCHEDULE.rotation_interval
+    ring = rotated(ring, supply)
+    assert next_change(ring, SCHEDULE) == NOW + SCHEDULE.retention()
+    assert next_change(KeyRing("line"), SCHEDULE) == float("inf")

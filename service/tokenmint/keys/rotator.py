@@ -1,0 +1,318 @@
+"""What moves the signing keys through their life: the schedule by itself, and operators.
+
+Every change is a compare-and-swap, so any number of replicas may try. That only the holder of the lease does it by
+itself saves the others the making of keys, which may cost time or, in a key management service, money.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from tokenmint.clock import Clock
+from tokenmint.errors import FieldViolation, InvalidRequest, NotFound, StoreUnavailable, TokenmintError
+from tokenmint.keys import ring as rings
+from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.sealing import Sealer
+from tokenmint.keys.signers.local import thumbprint
+from tokenmint.keys.signers.types import KeySource
+from tokenmint.keys.types import KeyRing, KeyState, SigningKey
+
+log = structlog.get_logger(__name__)
+
+REPLICAS_LIMIT: Final = 3.0  # seconds that a forced change waits for every replica to publish the key
+NOTICE_LIMIT: Final = 1.0  # seconds that a revocation waits to hear that every replica has stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A key that signs now."""
+
+    key: SigningKey
+    verifiers_may_miss: float
+    """Seconds for which verifiers may still refuse its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation came to."""
+
+    active: SigningKey
+    prepared: SigningKey
+    retiring: SigningKey | None
+    verifiers_may_miss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What a revocation came to."""
+
+    revoked: SigningKey
+    active: SigningKey | None
+    verifiers_may_accept: float
+    """Seconds for which verifiers that cache may go on accepting the revoked key's tokens."""
+    verifiers_may_miss: float
+    replicas_may_sign: float
+    """Seconds for which a replica that was not heard of may go on signing with it; 0 where all were."""
+
+
+class Rotator:
+    """Changes the ring.
+
+    Args:
+        keychain: this process's keys.
+        sources: what can sign, by name.
+        source: the name of the one that new keys are made by.
+        sealer: seals private keys of the local source.
+        algorithms: what is signed with.
+        clock: time.
+    """
+
+    def __init__(
+        self,
+        keychain: Keychain,
+        sources: Mapping[str, KeySource],
+        source: str,
+        sealer: Sealer,
+        algorithms: tuple[str, ...],
+        *,
+        clock: Clock,
+    ) -> None:
+        self._keychain = keychain
+        self._sources = sources
+        self._source = source
+        self._sealer = sealer
+        self._algorithms = algorithms
+        self._clock = clock
+        self._schedule = keychain.schedule
+
+    @property
+    def encryption_key_id(self) -> str:
+        """Names the key-encryption key that seals."""
+        return self._sealer.encryption_key_id
+
+    # --- by itself -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take over the stored ring, or make the first one; do what is due. Raises as :meth:`Keychain.start`."""
+        await self._keychain.start(self._first)
+        await self.tick()
+
+    async def run(self) -> None:
+        """Do what is due, for ever."""
+        while True:
+            await self._clock.sleep(self._schedule.replica_lag / 3)
+            try:
+                await self.tick()
+            except TokenmintError as error:
+                log.warning("the key ring could not be advanced", error=error.detail or error.message)
+
+    async def tick(self) -> None:
+        """Do what is due now, if this replica holds the lease. Raises ``Conflict``, ``StoreUnavailable``."""
+        ring = self._keychain.ring
+        fence = await self._keychain.store.lease(
+            self._keychain.replica, ttl=self._schedule.replica_lag, above=ring.fence
+        )
+        if not fence:
+            return
+        await self._advance(self._algorithms, fence)
+        await self._destroy_private_halves()
+
+    async def _advance(self, algorithms: tuple[str, ...], fence: int) -> None:
+        ring, now = self._keychain.ring, self._clock.now()
+        acknowledged = await self._keychain.acknowledged()
+        supply = await self._make(rings.wanted(ring, algorithms, self._schedule, now, acknowledged))
+        if rings.advance(ring, self._schedule, now, supply, acknowledged) is ring:
+            return
+
+        def change(ring: KeyRing) -> KeyRing:
+            if ring.fence > fence:
+                return ring  # another holds the lease by now
+            advanced = rings.advance(ring, self._schedule, now, supply, acknowledged)
+            return ring if advanced is ring else replace(advanced, fence=max(fence, ring.fence))
+
+        try:
+            ring = await self._keychain.change(change)
+            log.info("the key ring advanced", generation=ring.generation)
+        finally:
+            await self._destroy_unused(self._keychain.ring, [key for keys in supply.values() for key in keys])
+
+    async def _first(self, ring: KeyRing) -> KeyRing:
+        now = self._clock.now()
+        supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, now, 0))
+        first = rings.advance(ring, self._schedule, now, supply, 0)
+        return replace(first, generation=1, max_lifetime=self._schedule.max_lifetime)
+
+    # --- by an operator ------------------------------------------------------------------------------------------
+
+    async def prepare(self, algorithm: str | None) -> SigningKey:
+        """Publish a prepared key where there is none; return the prepared key."""
+        name = self._algorithm(algorithm)
+        prepared = self._keychain.ring.only(name, KeyState.PREPARED)
+        if prepared is not None:
+            return prepared
+        fresh = await self._make_one(name)
+        ring = await self._keychain.change(lambda ring: rings.prepare(ring, fresh))
+        await self._destroy_unused(ring, [fresh])
+        return _expect(ring.only(name, KeyState.PREPARED))
+
+    async def activate(self, key_id: str, *, force: bool, etag: str = "") -> Activation:
+        """Let a prepared key sign. Raises ``NotFound``, ``WrongState``, ``Conflict``."""
+        acknowledged = await self._acknowledged(self._keychain.ring.find(key_id))
+
+        def change(ring: KeyRing) -> KeyRing:
+            now = self._clock.now()
+            return rings.activate(ring, key_id, self._schedule, now, force=force, acknowledged=acknowledged)
+
+        key = _expect((await self._keychain.change(change, etag)).find(key_id))
+        return Activation(key, self._may_miss(key))
+
+    async def rotate(self, algorithm: str | None, *, force: bool, etag: str = "") -> Rotation:
+        """Let the prepared key sign and prepare the next. Raises ``WrongState``, ``Conflict``."""
+        name = self._algorithm(algorithm)
+        # An algorithm that is new: its key has to be published before it can sign, even where that is forced.
+        acknowledged = await self._acknowledged(await self.prepare(name))
+        fresh = await self._make_one(name)
+        before: list[SigningKey | None] = [None]
+
+        def change(ring: KeyRing) -> KeyRing:
+            before[0] = ring.only(name, KeyState.ACTIVE)
+            now = self._clock.now()
+            return rings.rotate(ring, name, fresh, self._schedule, now, force=force, acknowledged=acknowledged)
+
+        try:
+            ring = await self._keychain.change(change, etag)
+        except TokenmintError:
+            await self._destroy_unused(self._keychain.ring, [fresh])
+            raise
+        active = _expect(ring.only(name, KeyState.ACTIVE))
+        retiring = ring.find(before[0].key_id) if before[0] is not None else None
+        return Rotation(active, _expect(ring.only(name, KeyState.PREPARED)), retiring, self._may_miss(active))
+
+    async def revoke(self, key_id: str, reason: str, *, with_prepared: bool = False, etag: str = "") -> Revocation:
+        """Take a key out of use at once. Raises ``NotFound``, ``Conflict``.
+
+        ``with_prepared`` burns the prepared key of its algorithm too: where the store itself may have leaked.
+        """
+        known = (await self._keychain.store.read())[1]
+        key = known.find(key_id) if known is not None else None
+        if key is None:
+            raise NotFound("signing key", key_id)
+        fresh = await self._make_one(key.algorithm)
+        acknowledged = await self._keychain.acknowledged()
+
+        def change(ring: KeyRing) -> KeyRing:
+            return rings.revoke(
+                ring,
+                key_id,
+                reason,
+                fresh,
+                self._schedule,
+                self._clock.now(),
+                with_prepared=with_prepared,
+                acknowledged=acknowledged,
+            )
+
+        ring = await self._keychain.change(change, etag)
+        await self._destroy_unused(ring, [fresh])
+        if ring.only(key.algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, key.algorithm):
+            # Nothing signs until every replica publishes the key that is to. Should this process end here, the
+            # holder of the lease goes on with it.
+            await self._keychain.await_acknowledged(ring.generation, REPLICAS_LIMIT)
+            await self._advance((key.algorithm,), self._keychain.ring.fence)
+            ring = self._keychain.ring
+        everywhere = await self._keychain.await_acknowledged(ring.generation, NOTICE_LIMIT)
+        active = ring.only(key.algorithm, KeyState.ACTIVE)
+        cached = self._schedule.replica_lag + max(self._schedule.max_age, self._schedule.verifier_cache)
+        return Revocation(
+            revoked=_expect(ring.find(key_id)),
+            active=active,
+            verifiers_may_accept=min(cached, max(ring.max_lifetime, self._schedule.max_lifetime) + self._schedule.skew),
+            verifiers_may_miss=self._may_miss(active) if active is not None else 0.0,
+            replicas_may_sign=0.0 if everywhere else self._schedule.replica_lag,
+        )
+
+    async def reseal(self) -> list[SigningKey]:
+        """Seal every private key under the key-encryption key that seals now; return those that were not.
+
+        Raises:
+            ConfigurationError: one was sealed under a key that is not configured. Nothing is changed then.
+        """
+        before: list[KeyRing] = []
+
+        def change(ring: KeyRing) -> KeyRing:
+            before[:] = [ring]
+            sealed = {
+                key.key_id: self._sealer.reseal(key.key_id, key.sealed) for key in ring.keys if key.sealed is not None
+            }
+            return rings.reseal(ring, sealed, self._clock.now())
+
+        ring = await self._keychain.change(change)
+        return [key for key in ring.keys if key.sealed is not None and before[0].find(key.key_id) != key]
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    async def _acknowledged(self, key: SigningKey | None) -> int:
+        """Return what every replica serves, after a moment for those that do not publish ``key`` yet."""
+        if key is not None:
+            await self._keychain.await_acknowledged(key.publish_generation, REPLICAS_LIMIT)
+        return await self._keychain.acknowledged()
+
+    def _algorithm(self, algorithm: str | None) -> str:
+        if not algorithm and len(self._algorithms) == 1:
+            return self._algorithms[0]
+        if algorithm not in self._algorithms:
+            raise InvalidRequest(
+                [FieldViolation("algorithm", f"expected one of the configured {', '.join(self._algorithms)}")]
+            )
+        return str(algorithm)
+
+    def _may_miss(self, key: SigningKey) -> float:
+        return max(0.0, rings.activation_allowed(key, self._schedule) - self._clock.now())
+
+    async def _make(self, counts: Mapping[str, int]) -> dict[str, list[SigningKey]]:
+        """Make prepared keys, outside of any change: it takes long and must not be repeated with it."""
+        return {name: [await self._make_one(name) for _ in range(count)] for name, count in counts.items()}
+
+    async def _make_one(self, algorithm: str) -> SigningKey:
+        made = await self._sources[self._source].generate(algorithm)
+        now = self._clock.now()
+        return SigningKey(
+            key_id=thumbprint(made.public_jwk),
+            algorithm=algorithm,
+            state=KeyState.PREPARED,
+            public_jwk=made.public_jwk,
+            create_time=now,
+            publish_time=now,
+            signer=self._source,
+            sealed=made.sealed,
+            seal_time=now,
+            handle=made.handle,
+        )
+
+    async def _destroy_unused(self, ring: KeyRing, keys: list[SigningKey]) -> None:
+        """Destroy keys that were made for a change and are not in the ring that it came to."""
+        for key in keys:
+            if key.handle is not None and ring.find(key.key_id) is None:
+                await self._sources[key.signer].destroy(key.handle)
+
+    async def _destroy_private_halves(self) -> None:
+        """Have other signers destroy the private halves of keys that no replica signs with any more."""
+        now, lag = self._clock.now(), self._schedule.replica_lag
+        done = []
+        for key in self._keychain.ring.keys:
+            over = key.state in (KeyState.RETIRED, KeyState.REVOKED) or (
+                key.state is KeyState.RETIRING and now >= (key.retire_time or 0.0) + lag
+            )
+            if over and key.handle is not None and key.signer in self._sources:
+                await self._sources[key.signer].destroy(key.handle)
+                done.append(key.key_id)
+        if done:
+            await self._keychain.change(lambda ring: rings.destroyed(ring, done))
+
+
+def _expect(key: SigningKey | None) -> SigningKey:
+    if key is None:
+        raise StoreUnavailable(detail="the ring changed while it was being answered")
+    return key

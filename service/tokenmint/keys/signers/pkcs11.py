@@ -1,0 +1,151 @@
+"""Signing keys in a hardware security module, by PKCS #11 (OASIS, version 2.40). Needs the extra `pkcs11`."""
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pkcs11
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
+from pkcs11.util.rsa import encode_rsa_public_key
+
+from tokenmint.errors import ConfigurationError, SignerUnavailable
+from tokenmint.keys.signers.local import RSA_BITS, PublicKey, public_jwk
+from tokenmint.keys.signers.types import NewKey
+from tokenmint.keys.types import SigningKey
+from tokenmint.secret import Secret
+
+NAME: Final = "pkcs11"
+T = TypeVar("T")
+
+ALGORITHMS: Final = frozenset({"ES256", "RS256"})
+_ID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs11Signer:
+    """A key that never leaves the module."""
+
+    key_id: str
+    algorithm: str
+    _handle: str
+    _source: "Pkcs11Source" = field(repr=False)
+
+    async def sign(self, signing_input: bytes) -> bytes:
+        """Return the JWS signature. Raises ``SignerUnavailable``."""
+        return await self._source.sign(self._handle, self.algorithm, signing_input)
+
+
+class Pkcs11Source:
+    """Makes keys in one token and signs with them.
+
+    A session is not safe to share, so one thread has it; a call that fails opens a new one for the next.
+
+    Args:
+        module: the vendor's library, e.g. `/usr/lib/softhsm/libsofthsm2.so`.
+        token: the token's label.
+        pin: the user's PIN.
+    """
+
+    name = NAME
+
+    def __init__(self, module: Path, token: str, pin: Secret) -> None:
+        self._module = module
+        self._token = token
+        self._pin = pin
+        self._session: Any = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pkcs11")
+
+    async def generate(self, algorithm: str) -> NewKey:
+        """Make a key that can't be extracted. Raises ``SignerUnavailable``, ``ValueError``."""
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"no signer for {algorithm!r}")
+        return await self._call(lambda session: _generate(session, algorithm))
+
+    async def open(self, key: SigningKey) -> Pkcs11Signer:
+        """Return what signs with ``key``. Raises ``SignerUnavailable`` where the module does not have it."""
+        handle = key.handle or ""
+        await self._call(lambda session: _find(session, handle, ObjectClass.PRIVATE_KEY))
+        return Pkcs11Signer(key.key_id, key.algorithm, handle, self)
+
+    async def sign(self, handle: str, algorithm: str, signing_input: bytes) -> bytes:
+        """Sign with the key at ``handle``. Raises ``SignerUnavailable``."""
+        return await self._call(lambda session: _sign(session, handle, algorithm, signing_input))
+
+    async def destroy(self, handle: str) -> None:
+        """Destroy both halves. Raises ``SignerUnavailable``."""
+        await self._call(lambda session: _destroy(session, handle))
+
+    async def _call(self, work: Callable[[Any], T]) -> T:
+        def run() -> T:
+            try:
+                return work(self._opened())
+            except pkcs11.PKCS11Error as error:
+                session, self._session = self._session, None
+                if session is not None:
+                    with contextlib.suppress(pkcs11.PKCS11Error):
+                        session.close()
+                raise SignerUnavailable(detail=f"PKCS #11 module: {type(error).__name__}") from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    def _opened(self) -> Any:
+        if self._session is None:
+            try:
+                library = pkcs11.lib(str(self._module))
+                token = library.get_token(token_label=self._token)
+                self._session = token.open(rw=True, user_pin=self._pin.reveal())
+            except (pkcs11.NoSuchToken, pkcs11.PinIncorrect, RuntimeError) as error:
+                raise ConfigurationError(
+                    f"keys.pkcs11: {self._module}, token {self._token!r}: {type(error).__name__}: check module, token "
+                    "and pin_file"
+                ) from None
+        return self._session
+
+
+def _generate(session: Any, algorithm: str) -> NewKey:
+    handle = secrets.token_hex(_ID_BYTES)
+    private = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.SIGN: True}
+    common = {"id": bytes.fromhex(handle), "label": f"tokenmint {algorithm}", "store": True}
+    if algorithm == "ES256":
+        parameters = session.create_domain_parameters(
+            KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}, local=True
+        )
+        public, _ = parameters.generate_keypair(private_template=private, **common)
+        encoded = encode_ec_public_key(public)
+    else:
+        public, _ = session.generate_keypair(KeyType.RSA, RSA_BITS, private_template=private, **common)
+        encoded = encode_rsa_public_key(public)
+    return NewKey(_jwk(encoded), handle=handle)
+
+
+def _jwk(encoded: bytes) -> dict[str, str]:
+    key = load_der_public_key(encoded)
+    if not isinstance(key, PublicKey):
+        raise SignerUnavailable(detail="PKCS #11 module: a public key of another type")
+    return public_jwk(key)
+
+
+def _find(session: Any, handle: str, kind: ObjectClass) -> Any:
+    return session.get_key(object_class=kind, id=bytes.fromhex(handle))
+
+
+def _sign(session: Any, handle: str, algorithm: str, signing_input: bytes) -> bytes:
+    key = _find(session, handle, ObjectClass.PRIVATE_KEY)
+    if algorithm == "RS256":
+        return bytes(key.sign(signing_input, mechanism=Mechanism.SHA256_RSA_PKCS))
+    # The module returns R and S side by side, as JWS has them.
+    return bytes(key.sign(hashlib.sha256(signing_input).digest(), mechanism=Mechanism.ECDSA))
+
+
+def _destroy(session: Any, handle: str) -> None:
+    for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
+        with contextlib.suppress(pkcs11.NoSuchKey):
+            _find(session, handle, kind).destroy()

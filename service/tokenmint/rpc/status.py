@@ -14,6 +14,8 @@ from tokenmint import errors
 
 DOMAIN: Final = "tokenmint.dev"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+"""What gRPC's own retries obey (gRFC A6): the delay of RetryInfo, in milliseconds."""
 INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
 
 CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingProxyType(
@@ -88,4 +90,7 @@ def _detail(error: BaseException) -> Message | None:
 async def abort(context: "grpc.aio.ServicerContext[object, object]", error: BaseException) -> NoReturn:
     """End the call with the answer for ``error``."""
     status = to_status(error)
-    await context.abort(code_of(error), status.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),))
+    trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    if isinstance(error, errors.DependencyUnavailable):
+        trailing.append((PUSHBACK_KEY, str(max(1, round(error.retry_after * 1000)))))
+    await context.abort(code_of(error), status.message, trailing_metadata=tuple(trailing))

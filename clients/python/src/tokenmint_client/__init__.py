@@ -1,0 +1,43 @@
+"""Gets tokens from tokenmint, keeps them fresh, and verifies them offline.
+
+Clients: :class:`Client`, :class:`AsyncClient`. Kept and refreshed: :class:`TokenSource`, :class:`AsyncTokenSource`.
+For own calls: `grpc_auth`, `httpx_auth`, `requests_auth`. For a protected service: :class:`Verifier`,
+:class:`AsyncVerifier`, `grpc_server`, `asgi`. The stubs of the whole API are in `v1`.
+"""
+
+from tokenmint_client.bearer import current_token
+from tokenmint_client.cache import Entry, MemoryStore, SessionStore, TokenStore
+from tokenmint_client.client import AsyncClient, Client
+from tokenmint_client.credentials import (
+    ClientAssertion,
+    ClientCertificate,
+    ClientSecret,
+    Credential,
+    PublicClient,
+    WorkloadToken,
+)
+from tokenmint_client.errors import (
+    AccessDenied,
+    CallerUnauthenticated,
+    DeadlineExceeded,
+    InvalidRequest,
+    KeySetUnavailable,
+    RateLimited,
+    SubjectTokenRejected,
+    TokenmintError,
+    TokenRejected,
+    Unavailable,
+    VerificationError,
+)
+from tokenmint_client.source import AsyncTokenSource, TokenSource
+from tokenmint_client.types import Target, Token, VerifiedToken
+from tokenmint_client.verifier import AsyncVerifier, Verifier
+
+__all__ = [
+    "Client", "AsyncClient", "Token", "Target",
+    "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
+    "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
+    "Verifier", "AsyncVerifier", "VerifiedToken", "current_token",
+    "TokenmintError", "InvalidRequest", "SubjectTokenRejected", "CallerUnauthenticated", "AccessDenied", "RateLimited",
+    "Unavailable", "DeadlineExceeded", "VerificationError", "TokenRejected", "KeySetUnavailable",
+]  # fmt: skip

@@ -1,0 +1,49 @@
+"""What goes in and what comes out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that tokenmint minted."""
+
+    value: str = field(repr=False)
+    """The token itself. A secret."""
+    expires_at: float
+    """Unix seconds."""
+    subject: str
+    """The principal that it is about, its ``sub``."""
+    scopes: tuple[str, ...]
+    token_id: str
+    """Its ``jti``."""
+    key_id: str
+    """The ``kid`` of the key that signed it."""
+    token_type: str = "Bearer"  # noqa: S105  # RFC 8693 section 2.2.1
+    issued_token_type: str = ""
+    """A URN of RFC 8693 section 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One of the artefacts of a batch."""
+
+    audience: str
+    scopes: tuple[str, ...] = ()
+    lifetime: float | None = None
+    """Whole seconds; None: as the audience is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a verified token says. Only a verifier makes one."""
+
+    subject: str
+    client_id: str
+    """Who asked for it, or ``""``."""
+    scopes: frozenset[str]
+    expires_at: float
+    """Unix seconds."""
+    claims: Mapping[str, Any]
+    """All of its claims."""

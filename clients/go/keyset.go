@@ -1,0 +1,226 @@
+package tokenmint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	maxKeySetSize = 1 << 20 // bytes
+	maxKeys       = 100
+	defaultAge    = 5 * time.Minute // where the answer does not say
+	minAge        = time.Second
+	maxAge        = time.Hour
+	maxStale      = time.Hour        // beyond its age, while it can't be fetched
+	unknownKey    = 10 * time.Second // between fetches for unknown keys
+	retryFetch    = time.Second      // after a fetch that failed
+	fetchTimeout  = 5 * time.Second
+)
+
+// keySet is the JWK set at a URL, kept for as long as its headers say.
+type keySet struct {
+	url    string
+	client *http.Client
+	now    func() time.Time
+
+	flight singleflight.Group
+	mutex  sync.Mutex
+	held   held
+	failed time.Time // when the last fetch did, if it did
+	looked time.Time // for an unknown key
+}
+
+type held struct {
+	keys   []jose.JSONWebKey
+	etag   string
+	fresh  time.Time // until then
+	usable time.Time // until then, where it can't be fetched
+}
+
+func newKeySet(address string, client *http.Client, now func() time.Time) (*keySet, error) {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Host == "" {
+		return nil, fmt.Errorf("tokenmint: %q is no URL of a key set", address)
+	}
+	if parsed.Scheme != "https" && (parsed.Scheme != "http" || !onLoopback(hostAndPort(parsed))) {
+		return nil, fmt.Errorf("tokenmint: the key set at %q would be fetched without TLS", address)
+	}
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return errors.New("the key set redirects, which is not followed")
+	}
+	return &keySet{url: address, client: &own, now: now}, nil
+}
+
+// find returns the key with an id that is used with an algorithm.
+func (k *keySet) find(ctx context.Context, keyID, algorithm string) (*jose.JSONWebKey, error) {
+	if k.stale() {
+		if err := k.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	current := k.current()
+	if !k.now().Before(current.usable) {
+		return nil, refused(KeySetUnavailable, "the key set can't be fetched")
+	}
+	key := current.key(keyID)
+	if key == nil && k.mayLookFor() {
+		if err := k.refresh(ctx); err != nil {
+			return nil, err
+		}
+		key = k.current().key(keyID)
+	}
+	if key == nil {
+		return nil, refused(UnknownKey, "the token's key is not in the key set")
+	}
+	if key.Algorithm != algorithm {
+		return nil, refused(AlgorithmNotAllowed, "the token's algorithm is not that of its key")
+	}
+	return key, nil
+}
+
+func (k *keySet) stale() bool {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	now := k.now()
+	return !now.Before(k.held.fresh) && now.Sub(k.failed) >= retryFetch
+}
+
+// mayLookFor tells whether an unknown key is worth a fetch now: tokens with made-up keys must not become traffic.
+func (k *keySet) mayLookFor() bool {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	now := k.now()
+	if now.Sub(k.looked) < unknownKey {
+		return false
+	}
+	k.looked = now
+	return true
+}
+
+func (k *keySet) current() held {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return k.held
+}
+
+func (h held) key(keyID string) *jose.JSONWebKey {
+	for index := range h.keys {
+		if h.keys[index].KeyID == keyID {
+			return &h.keys[index]
+		}
+	}
+	return nil
+}
+
+// refresh fetches the set, or waits for the fetch under way. A fetch that fails leaves what there is. It returns an error
+// where ctx ends first.
+func (k *keySet) refresh(ctx context.Context) error {
+	done := k.flight.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		defer cancel()
+		next, err := k.fetch(ctx, k.current())
+		k.mutex.Lock()
+		defer k.mutex.Unlock()
+		if err == nil {
+			k.held, k.failed = next, time.Time{}
+		} else {
+			k.failed = k.now()
+		}
+		return nil, nil
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fromCall(ctx.Err())
+	}
+}
+
+func (k *keySet) fetch(ctx context.Context, before held) (held, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
+	if err != nil {
+		return held{}, err
+	}
+	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	if before.etag != "" {
+		request.Header.Set("If-None-Match", before.etag)
+	}
+	answer, err := k.client.Do(request)
+	if err != nil {
+		return held{}, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	next := held{keys: before.keys, etag: before.etag}
+	switch answer.StatusCode {
+	case http.StatusNotModified:
+	case http.StatusOK:
+		next.etag = answer.Header.Get("ETag")
+		if next.keys, err = readKeys(answer.Body); err != nil {
+			return held{}, err
+		}
+	default:
+		return held{}, fmt.Errorf("the key set answers with status %d", answer.StatusCode)
+	}
+	now := k.now()
+	next.fresh = now.Add(ageOf(answer.Header))
+	next.usable = next.fresh.Add(maxStale)
+	return next, nil
+}
+
+// readKeys returns the keys that verify signatures. One that can't be read is skipped, since sets may hold kinds yet to come;
+// a set without any is no set.
+func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
+	text, err := io.ReadAll(io.LimitReader(body, maxKeySetSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxKeySetSize {
+		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySetSize)
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, err
+	}
+	var keys []jose.JSONWebKey
+	for _, member := range set.Keys[:min(len(set.Keys), maxKeys)] {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(member) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("the key set has no key")
+	}
+	return keys, nil
+}
+
+func ageOf(header http.Header) time.Duration {
+	age := defaultAge
+	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+		switch name {
+		case "no-store", "no-cache":
+			return minAge
+		case "max-age":
+			if stated, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+				age = time.Duration(stated) * time.Second
+			}
+		}
+	}
+	return max(minAge, min(age, maxAge))
+}

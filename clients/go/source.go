@@ -1,0 +1,198 @@
+package tokenmint
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	earliestRefresh = 0.70 // of a token's life: from then on it may be refreshed,
+	latestRefresh   = 0.85 // and until then, so that not all are at once
+	reserve         = 10 * time.Second
+	retryRefresh    = 5 * time.Second
+)
+
+// DefaultMaxEntries is how many tokens a [TokenSource] keeps at most.
+const DefaultMaxEntries = 10_000
+
+// Exchanger gets tokens; a [Client] is one.
+type Exchanger interface {
+	Exchange(ctx context.Context, request ExchangeRequest) (*Token, error)
+}
+
+// TokenSource exchanges subject tokens and keeps the results where they belong, on the server. It is safe for
+// concurrent use.
+//
+// A token is fresh until 70 to 85 % of its life, drawn at random for each, and usable until 10 s before its expiry. A fresh
+// one is answered from the store; a usable one too, while it is refreshed behind the answer; else the callers wait for
+// one exchange together. Failures are not kept.
+type TokenSource struct {
+	exchanger Exchanger
+	store     Store
+	now       func() time.Time
+	timeout   time.Duration
+
+	flights singleflight.Group
+	mutex   sync.Mutex
+	again   map[Key]time.Time // when a refresh that failed may be tried again
+	flying  map[Key]*flight
+}
+
+// flight is an exchange under way.
+type flight struct{ forgotten bool }
+
+// SourceOption is a setting of a [TokenSource].
+type SourceOption func(*TokenSource)
+
+// WithMaxEntries bounds how many tokens are kept in memory.
+func WithMaxEntries(count int) SourceOption {
+	return func(s *TokenSource) { s.store = NewMemoryStore(count) }
+}
+
+// WithStore keeps the tokens elsewhere.
+func WithStore(store Store) SourceOption { return func(s *TokenSource) { s.store = store } }
+
+// WithSourceClock tells the time, for tests.
+func WithSourceClock(now func() time.Time) SourceOption { return func(s *TokenSource) { s.now = now } }
+
+// NewTokenSource returns a source that gets its tokens from exchanger.
+func NewTokenSource(exchanger Exchanger, options ...SourceOption) *TokenSource {
+	source := &TokenSource{exchanger: exchanger, now: time.Now, timeout: DefaultTimeout}
+	source.again, source.flying = map[Key]time.Time{}, map[Key]*flight{}
+	for _, option := range options {
+		option(source)
+	}
+	if source.store == nil {
+		source.store = NewMemoryStore(DefaultMaxEntries)
+	}
+	return source
+}
+
+// TokenSource returns a source that gets its tokens with this client.
+func (c *Client) TokenSource(options ...SourceOption) *TokenSource {
+	source := NewTokenSource(c, options...)
+	source.timeout = c.timeout
+	return source
+}
+
+// WithStore returns a source like this one that keeps its tokens in store, for instance in the session of one user of a
+// web application.
+func (s *TokenSource) WithStore(store Store) *TokenSource {
+	other := NewTokenSource(s.exchanger, WithStore(store), WithSourceClock(s.now))
+	other.timeout = s.timeout
+	return other
+}
+
+// Get returns a token for audience on behalf of whom subjectToken proves, with all scopes that the audience grants, or with
+// those named. It fails with an [*Error], or with ctx's own where that ends first; others that wait for the same
+// exchange go on waiting.
+func (s *TokenSource) Get(ctx context.Context, subjectToken, audience string, scopes ...string) (*Token, error) {
+	return s.Exchange(ctx, ExchangeRequest{SubjectToken: subjectToken, Audience: audience, Scopes: scopes})
+}
+
+// Exchange is [TokenSource.Get] for further fields of the request, all of which tell tokens apart.
+func (s *TokenSource) Exchange(ctx context.Context, request ExchangeRequest) (*Token, error) {
+	request.Scopes = slices.Compact(slices.Sorted(slices.Values(request.Scopes)))
+	key := keyOf(request)
+	now := s.now()
+	entry, found := s.store.Get(ctx, key)
+	if found && now.Before(entry.Token.Expiry.Add(-reserve)) {
+		if !now.Before(entry.RefreshAt) && s.mayRefresh(key, now) {
+			s.fly(ctx, key, request)
+		}
+		return entry.Token, nil
+	}
+	select {
+	case result := <-s.fly(ctx, key, request):
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*Token), nil
+	case <-ctx.Done():
+		return nil, fromCall(ctx.Err())
+	}
+}
+
+// Forget drops every token that was got for subjectToken, and keeps none that is being got, e.g. when its user signs out.
+func (s *TokenSource) Forget(ctx context.Context, subjectToken string) {
+	subject := digest(subjectToken)
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for key, flight := range s.flying {
+		if key.Subject == subject {
+			flight.forgotten = true
+			s.flights.Forget(key.String())
+		}
+	}
+	s.store.Forget(ctx, subject)
+}
+
+// fly begins an exchange, or joins the one under way. It outlives the caller who began it.
+func (s *TokenSource) fly(ctx context.Context, key Key, request ExchangeRequest) <-chan singleflight.Result {
+	return s.flights.DoChan(key.String(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+		defer cancel()
+		current, began := s.began(key), s.now()
+		token, err := s.exchanger.Exchange(ctx, request)
+		s.ended(ctx, key, current, began, token)
+		if err != nil {
+			return nil, err
+		}
+		return token, nil
+	})
+}
+
+func (s *TokenSource) began(key Key) *flight {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.flying[key] = &flight{}
+	return s.flying[key]
+}
+
+func (s *TokenSource) ended(ctx context.Context, key Key, current *flight, began time.Time, token *Token) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.flying[key] == current {
+		delete(s.flying, key)
+	}
+	now := s.now()
+	maps.DeleteFunc(s.again, func(_ Key, at time.Time) bool { return now.After(at) })
+	if token == nil {
+		s.again[key] = now.Add(retryRefresh)
+		return
+	}
+	delete(s.again, key)
+	if !current.forgotten {
+		share := earliestRefresh + rand.Float64()*(latestRefresh-earliestRefresh)
+		life := time.Duration(share * float64(token.Expiry.Sub(began)))
+		s.store.Put(ctx, key, Entry{Token: token, GotAt: began, RefreshAt: began.Add(life)})
+	}
+}
+
+func (s *TokenSource) mayRefresh(key Key, now time.Time) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return !now.Before(s.again[key])
+}
+
+func keyOf(request ExchangeRequest) Key {
+	subject := digest(request.SubjectToken)
+	request.SubjectToken = ""
+	request.ActorToken = digest(request.ActorToken)
+	text, _ := json.Marshal(request) // strings and numbers: never fails
+	return Key{Subject: subject, Target: digest(string(text))}
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}

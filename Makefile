@@ -45,10 +45,21 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
 
+test-clients: $(READY) ## Build the clients, and play the same scenarios in every language (needs Go, Node, Java, Maven)
+	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
+
+check-clients: $(READY) ## Lint the clients that are not Python (needs Go, Node, Java, Maven)
+	@$(call each_client,lint)
+
+# Runs a script of each client; 77 is the status of one whose toolchain is missing, and has said so.
+each_client = for script in clients/*/$(1); do $$script; status=$$?; \
+	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
+	[ $$status -eq 0 ] || { echo "$$script: failed" >&2; exit 1; }; done
+
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service/tokenmint tests
+	$(BIN)/mypy service/tokenmint tests clients/python/src/tokenmint_client clients/python/examples
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-protos
 	$(MAKE) --no-print-directory check-generated
@@ -78,8 +89,11 @@ check-generated: $(READY) ## Fail where generated code is not what the protos sa
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/v1 service/tokenmint/v1
+	@clients/python/generate build/generated
+	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
 generate: generate-python ## Generate the code for the protos
+	@$(call each_client,generate)
 
 PYTHON_OUT ?= service
 generate-python: $(READY)
@@ -95,10 +109,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev interop deploy fuzz; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime dev interop deploy fuzz clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors fuzz test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors fuzz test-interop test-clients check check-clients check-deploy check-protos check-generated generate generate-python release-protos format lock clean

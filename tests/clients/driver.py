@@ -4,6 +4,7 @@ import json
 import queue
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,8 @@ class Driver:
     def close(self) -> int:
         """End it as the protocol says; return its status."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             status = self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:

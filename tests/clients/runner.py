@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ def main() -> int:
             play_all(language, scenarios, document["audiences"], live, table[language], failures)
             if not arguments.only:
                 for name, example in ((README, readme_example), (EXAMPLES, examples)):
-                    attempt(name, language, table[language], failures, lambda run=example: run(language, live))  # type: ignore[misc]
+                    attempt(name, language, table[language], failures, partial(example, language, live))
             print(f"{language}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     print_table(table)
     for failure in failures:
@@ -89,7 +90,7 @@ def play_all(
         if driver is None:
             driver = Driver(HERE / "drivers" / language / "run", live.path(f"{language}-{number}.log"))
         play = Play(live, driver, audiences)
-        held = attempt(scenario["name"], language, column, failures, lambda p=play, s=scenario: p.run(s))  # type: ignore[misc]
+        held = attempt(scenario["name"], language, column, failures, partial(play.run, scenario))
         if not held:
             driver.close()
             driver = None
@@ -98,9 +99,7 @@ def play_all(
         attempt("the driver ends", language, column, failures, lambda: check(driver.close() == 0, "status"))
 
 
-def attempt(
-    name: str, language: str, column: dict[str, str], failures: list[str], action: Callable[[], None]
-) -> bool:
+def attempt(name: str, language: str, column: dict[str, str], failures: list[str], action: Callable[[], None]) -> bool:
     """Do something that may fail, and note how it ended."""
     try:
         action()
@@ -113,7 +112,7 @@ def attempt(
     return True
 
 
-def check(holds: bool, what: str) -> None:  # noqa: FBT001  # what it says
+def check(holds: bool, what: str) -> None:
     """Raise where something does not hold."""
     if not holds:
         raise AssertionError(what)
@@ -142,7 +141,9 @@ def readme_example(language: str, live: World) -> None:
             capture_output=True, text=True, timeout=EXAMPLE_LIMIT, check=False, env=example_environment(live),
         )  # fmt: skip
     last = done.stdout.strip().splitlines()[-1:]
-    check(done.returncode == 0 and last == ["hello ada"], f"status {done.returncode}: {done.stdout}{done.stderr[-3000:]}")
+    check(
+        done.returncode == 0 and last == ["hello ada"], f"status {done.returncode}: {done.stdout}{done.stderr[-3000:]}"
+    )
 
 
 def examples(language: str, live: World) -> None:

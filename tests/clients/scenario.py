@@ -220,9 +220,7 @@ def fits(given: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(given, Mapping) and all(name in given and fits(given[name], wanted[name]) for name in wanted)
     if isinstance(wanted, list):
-        return (
-            isinstance(given, list) and len(given) == len(wanted) and all(map(fits, given, wanted))
-        )
+        return isinstance(given, list) and len(given) == len(wanted) and all(map(fits, given, wanted))
     return bool(given == wanted)
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ class World:
         }
         self._store = EmbeddedServer(directory / "v")
         self._store_url = self._store.start()
-        stack.callback(lambda: self._store.stop())
+        stack.callback(self._store.stop)
         self._make_files()
         self.main = self._service(stack, "main")
         self.mutual = self._service(stack, "mtls", mutual=True)
@@ -269,7 +270,10 @@ class World:
 
     def wait_until_ready(self) -> None:
         for service in (self.main, self.mutual):
-            wait_for(lambda service=service: self._get(service, "ops", "/readyz")[0] == 200, "readiness")  # type: ignore[misc]
+            wait_for(partial(self._is_ready, service), "readiness")
+
+    def _is_ready(self, service: Service) -> bool:
+        return self._get(service, "ops", "/readyz")[0] == 200
 
     def suspend_service(self) -> None:
         self.main.process.send_signal(signal.SIGSTOP)

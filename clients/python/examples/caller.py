@@ -3,9 +3,9 @@
 import os
 
 import httpx
-from tokenmint_client.httpx_auth import TokenAuth
 
 from tokenmint_client import Client, ClientSecret, TokenSource
+from tokenmint_client.httpx_auth import TokenAuth
 
 env = os.environ
 

@@ -8,9 +8,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from tokenmint_client.asgi import TokenMiddleware
 
 from tokenmint_client import AsyncVerifier
+from tokenmint_client.asgi import TokenMiddleware
 
 
 async def hello(request: Request) -> PlainTextResponse:

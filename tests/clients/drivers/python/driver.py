@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,16 +18,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from tokenmint_client.asgi import TokenMiddleware
-from tokenmint_client.grpc_auth import TokenInterceptor as ClientInterceptor
-from tokenmint_client.grpc_server import TokenInterceptor as ServerInterceptor
-from tokenmint_client.httpx_auth import TokenAuth
-from tokenmint_client.v1 import key_set_service_pb2 as keys_pb
-from tokenmint_client.v1.key_set_service_pb2_grpc import (
-    KeySetServiceServicer,
-    KeySetServiceStub,
-    add_KeySetServiceServicer_to_server,
-)
 
 from tokenmint_client import (
     AsyncVerifier,
@@ -46,6 +36,16 @@ from tokenmint_client import (
     Verifier,
     WorkloadToken,
     current_token,
+)
+from tokenmint_client.asgi import TokenMiddleware
+from tokenmint_client.grpc_auth import TokenInterceptor as ClientInterceptor
+from tokenmint_client.grpc_server import TokenInterceptor as ServerInterceptor
+from tokenmint_client.httpx_auth import TokenAuth
+from tokenmint_client.v1 import key_set_service_pb2 as keys_pb
+from tokenmint_client.v1.key_set_service_pb2_grpc import (
+    KeySetServiceServicer,
+    KeySetServiceStub,
+    add_KeySetServiceServicer_to_server,
 )
 
 Command = dict[str, Any]
@@ -128,10 +128,14 @@ def exchange(state: State, command: Command) -> Command:
 
 
 def batch(state: State, command: Command) -> Command:
-    targets = [Target(item["audience"], tuple(item.get("scopes", ())), item.get("lifetime")) for item in command["targets"]]
+    targets = [
+        Target(item["audience"], tuple(item.get("scopes", ())), item.get("lifetime")) for item in command["targets"]
+    ]
     results = state.client.exchange_batch(command["subject_token"], targets)
     return {
-        "results": [{"error": failed(one)} if isinstance(one, TokenmintError) else {"token": shown(one)} for one in results]
+        "results": [
+            {"error": failed(one)} if isinstance(one, TokenmintError) else {"token": shown(one)} for one in results
+        ]
     }
 
 
@@ -170,14 +174,17 @@ def verify(state: State, command: Command) -> Command:
 class Whoami(KeySetServiceServicer):
     """Answers with who is calling."""
 
-    def GetKeySet(self, request: keys_pb.GetKeySetRequest, context: Any) -> keys_pb.GetKeySetResponse:  # noqa: N802, ARG002
+    def GetKeySet(self, request: keys_pb.GetKeySetRequest, context: Any) -> keys_pb.GetKeySetResponse:
         return keys_pb.GetKeySetResponse(etag=current_token().subject)
+
+    def WatchKeySet(self, request: keys_pb.WatchKeySetRequest, context: Any) -> Iterator[keys_pb.WatchKeySetResponse]:
+        return iter(())
 
 
 def protect(state: State, command: Command) -> Command:
     interceptor = ServerInterceptor(state.verifier(command["audience"]))
     server = grpc.server(futures.ThreadPoolExecutor(4), interceptors=[interceptor])
-    add_KeySetServiceServicer_to_server(Whoami(), server)  # type: ignore[no-untyped-call]
+    add_KeySetServiceServicer_to_server(Whoami(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     state.stops.append(lambda: server.stop(None).wait())
@@ -219,7 +226,7 @@ def call_grpc(state: State, command: Command) -> Command:
     with grpc.insecure_channel(command["target"]) as channel:
         if "subject_token" in command:
             interceptor = ClientInterceptor(state.source, command["subject_token"], command["audience"])
-            channel = grpc.intercept_channel(channel, interceptor)  # noqa: PLW2901
+            channel = grpc.intercept_channel(channel, interceptor)
         try:
             answer = KeySetServiceStub(channel).GetKeySet(keys_pb.GetKeySetRequest(), timeout=10)
         except grpc.RpcError as error:
@@ -253,7 +260,13 @@ def main() -> None:
             answer = {"error": failed(error)}
         except VerificationError as error:
             answer = {
-                "error": {"code": "", "reason": error.reason, "message": error.message, "retry_after": None, "violations": []}
+                "error": {
+                    "code": "",
+                    "reason": error.reason,
+                    "message": error.message,
+                    "retry_after": None,
+                    "violations": [],
+                }
             }
         except Exception as error:  # noqa: BLE001  # the runner is told, whatever it is
             answer = {"failure": repr(error)}

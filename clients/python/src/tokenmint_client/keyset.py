@@ -42,8 +42,8 @@ class KeySet:
         return not self._ever or now >= self._fresh_until or key_id not in self._keys
 
     def serves(self, key_id: str, now: float) -> bool:
-        """Whether ``key_id`` can be looked up as things are, so that nobody has to wait for a request."""
-        return key_id in self._keys and now < self._fresh_until + MAX_STALE
+        """Whether ``key_id`` can be looked up without waiting for a request that is under way."""
+        return key_id in self._keys and now < self._fresh_until
 
     def headers(self, now: float) -> dict[str, str]:
         """Return the headers of a request that is made now."""

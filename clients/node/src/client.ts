@@ -1,0 +1,236 @@
+import { randomUUID } from "node:crypto";
+import { type ChannelOptions, credentials, Metadata, type CallOptions, type ServiceError } from "@grpc/grpc-js";
+import type { Certificate, Credential } from "./credentials.js";
+import { fromServiceError, fromStatus, type TokenmintError } from "./errors.js";
+import type { Duration } from "./v1/google/protobuf/duration.js";
+import {
+  type BatchExchangeTokensResponse,
+  type ExchangeTokenResponse,
+  TokenExchangeServiceClient,
+} from "./v1/tokenmint/v1/token_exchange_service.js";
+
+const DEFAULT_TIMEOUT = 10; // seconds for a call with all its retries
+const LOOPBACK = /^(localhost:|127\.|\[::1\]:|unix:)/;
+
+/** UNAVAILABLE alone is retried. Where tokenmint says after which delay (RetryInfo), it says so to gRPC too. */
+const SERVICE_CONFIG = JSON.stringify({
+  loadBalancingConfig: [],
+  methodConfig: [
+    {
+      name: [{ service: "tokenmint.v1.TokenExchangeService" }],
+      retryPolicy: {
+        maxAttempts: 5,
+        initialBackoff: "0.2s",
+        maxBackoff: "5s",
+        backoffMultiplier: 2,
+        retryableStatusCodes: ["UNAVAILABLE"],
+      },
+    },
+  ],
+});
+
+/** A token that tokenmint minted. */
+export interface Token {
+  /** The token itself. A secret: keep it out of logs. */
+  readonly value: string;
+  /** Unix seconds. */
+  readonly expiresAt: number;
+  /** The principal that it is about, its `sub`. */
+  readonly subject: string;
+  readonly scopes: readonly string[];
+  /** Its `jti`. */
+  readonly tokenId: string;
+  /** The `kid` of the key that signed it. */
+  readonly keyId: string;
+  /** How it is presented (RFC 8693 section 2.2.1). */
+  readonly tokenType: string;
+}
+
+export interface ClientOptions {
+  /** Tokenmint's gRPC listener, `host:port`. */
+  readonly target: string;
+  /** What proves this client. */
+  readonly credential: Credential;
+  /** The authorities of tokenmint's certificate, in PEM. Default: those that Node knows. */
+  readonly ca?: string | Buffer;
+  /** A client certificate for a `credential` of another kind (mutual TLS). */
+  readonly certificate?: Certificate;
+  /** Speak without TLS, to a loopback address. */
+  readonly plaintext?: boolean;
+  /** Seconds for a call with all its retries. Default: 10. */
+  readonly timeout?: number;
+  /** Further options of the gRPC channel. */
+  readonly channelOptions?: ChannelOptions;
+}
+
+export interface TargetOptions {
+  /** Default: all that the audience grants this client. */
+  readonly scopes?: readonly string[];
+  /** Whole seconds. Default: as the audience is configured. */
+  readonly lifetime?: number;
+}
+
+export interface SubjectOptions {
+  /** A URN of RFC 8693 section 3. Default: an ID token. */
+  readonly subjectTokenType?: string;
+  /** What the subject token's `nonce` has to be. Default: not compared. */
+  readonly nonce?: string;
+  /** Seconds for this call with all its retries. */
+  readonly timeout?: number;
+}
+
+export interface ExchangeOptions extends TargetOptions, SubjectOptions {
+  /** A URN of RFC 8693 section 3. Default: as the audience is configured. */
+  readonly requestedTokenType?: string;
+}
+
+/** One of the artefacts of a batch. */
+export interface Target extends TargetOptions {
+  readonly audience: string;
+}
+
+/** A token, or why there is none. */
+export type BatchResult = { readonly token: Token } | { readonly error: TokenmintError };
+
+/** Exchanges tokens. Close it in the end. */
+export class Client {
+  readonly #service: TokenExchangeServiceClient;
+  readonly #credential: Credential;
+  readonly #plaintext: boolean;
+  readonly #timeout: number;
+
+  /** @throws RangeError where plaintext is asked for beyond loopback. */
+  constructor(options: ClientOptions) {
+    const { target, credential, certificate = credential.certificate, plaintext = false } = options;
+    if (plaintext && !LOOPBACK.test(target)) {
+      throw new RangeError(`plaintext is for loopback only, and ${target} is not: secrets would travel in clear`);
+    }
+    this.#credential = credential;
+    this.#plaintext = plaintext;
+    this.#timeout = options.timeout ?? DEFAULT_TIMEOUT;
+    const own = credentials.createFromMetadataGenerator((_, done) => {
+      this.#metadata().then(
+        (metadata) => { done(null, metadata); },
+        (error: unknown) => { done(error instanceof Error ? error : new Error("no credential")); },
+      );
+    });
+    const channel = plaintext
+      ? credentials.createInsecure()
+      : credentials.combineChannelCredentials(
+          credentials.createSsl(pem(options.ca), pem(certificate?.key), pem(certificate?.cert)),
+          own,
+        );
+    this.#service = new TokenExchangeServiceClient(target, channel, {
+      "grpc.service_config": SERVICE_CONFIG,
+      "grpc.enable_retries": 1,
+      ...options.channelOptions,
+    });
+  }
+
+  /**
+   * Exchanges a subject token for one token for an audience. Nothing is cached.
+   *
+   * @throws TokenmintError, see its subclasses.
+   */
+  async exchange(subjectToken: string, audience: string, options: ExchangeOptions = {}): Promise<Token> {
+    const request = {
+      subjectToken,
+      subjectTokenType: options.subjectTokenType ?? "",
+      audience,
+      scopes: [...(options.scopes ?? [])],
+      lifetime: duration(options.lifetime),
+      requestedTokenType: options.requestedTokenType ?? "",
+      actorToken: "",
+      actorTokenType: "",
+      nonce: options.nonce ?? "",
+      dpopJkt: "",
+      requestId: randomUUID(), // makes gRPC's retries safe where the subject token may be used once
+    };
+    const answer = await this.#call<ExchangeTokenResponse>(options.timeout, (metadata, call, done) =>
+      this.#service.exchangeToken(request, metadata, call, done),
+    );
+    return tokenOf(answer);
+  }
+
+  /**
+   * Exchanges a subject token for one token for each of at most 16 targets, in their order. A refused target does not
+   * fail the others.
+   *
+   * @throws TokenmintError where the subject token, the client or the whole request was refused.
+   */
+  async exchangeBatch(
+    subjectToken: string,
+    targets: readonly Target[],
+    options: SubjectOptions = {},
+  ): Promise<BatchResult[]> {
+    const request = {
+      subjectToken,
+      subjectTokenType: options.subjectTokenType ?? "",
+      actorToken: "",
+      actorTokenType: "",
+      nonce: options.nonce ?? "",
+      dpopJkt: "",
+      requestId: randomUUID(),
+      targets: targets.map((target) => ({
+        audience: target.audience,
+        scopes: [...(target.scopes ?? [])],
+        lifetime: duration(target.lifetime),
+        requestedTokenType: "",
+      })),
+    };
+    const answer = await this.#call<BatchExchangeTokensResponse>(options.timeout, (metadata, call, done) =>
+      this.#service.batchExchangeTokens(request, metadata, call, done),
+    );
+    return answer.results.map(({ outcome }) => {
+      if (outcome?.$case === "token") return { token: tokenOf(outcome.value) };
+      return { error: fromStatus(outcome?.value ?? { code: 13, message: "an empty result", details: [] }) };
+    });
+  }
+
+  /** Closes the connection. */
+  close(): void {
+    this.#service.close();
+  }
+
+  async #metadata(): Promise<Metadata> {
+    const metadata = new Metadata();
+    for (const [key, value] of Object.entries(await this.#credential.metadata())) metadata.set(key, value);
+    return metadata;
+  }
+
+  async #call<T>(
+    timeout: number | undefined,
+    start: (metadata: Metadata, options: CallOptions, done: (error: ServiceError | null, answer: T) => void) => unknown,
+  ): Promise<T> {
+    const deadline = Date.now() + (timeout ?? this.#timeout) * 1000;
+    const metadata = this.#plaintext ? await this.#metadata() : new Metadata(); // over TLS the channel adds it
+    return await new Promise<T>((resolve, reject) => {
+      start(metadata, { deadline }, (error, answer) => {
+        if (error === null) resolve(answer);
+        else reject(fromServiceError(error));
+      });
+    });
+  }
+}
+
+function tokenOf(answer: ExchangeTokenResponse): Token {
+  return {
+    value: answer.token,
+    expiresAt: (answer.expireTime?.getTime() ?? 0) / 1000,
+    subject: answer.subject,
+    scopes: answer.scopes,
+    tokenId: answer.tokenId,
+    keyId: answer.keyId,
+    tokenType: answer.tokenType,
+  };
+}
+
+function duration(seconds: number | undefined): Duration | undefined {
+  if (seconds === undefined) return undefined;
+  const whole = Math.floor(seconds);
+  return { seconds: BigInt(whole), nanos: Math.round((seconds - whole) * 1e9) };
+}
+
+function pem(text: string | Buffer | undefined): Buffer | null {
+  return text === undefined ? null : Buffer.from(text);
+}

@@ -10,7 +10,7 @@ import {
 } from "./v1/tokenmint/v1/token_exchange_service.js";
 
 const DEFAULT_TIMEOUT = 10; // seconds for a call with all its retries
-const LOOPBACK = /^(localhost:|127\.|\[::1\]:|unix:)/;
+const LOOPBACK = /^((localhost|127(\.\d{1,3}){3}|\[::1\]):\d+|unix:.*)$/;
 
 /** UNAVAILABLE alone is retried. Where tokenmint says after which delay (RetryInfo), it says so to gRPC too. */
 const SERVICE_CONFIG = JSON.stringify({

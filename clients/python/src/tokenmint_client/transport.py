@@ -1,6 +1,7 @@
 """The connection to tokenmint: TLS, credentials for each attempt, and gRPC's own retries."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,7 @@ SERVICE_CONFIG: Final = json.dumps(
 """UNAVAILABLE alone is retried. Where tokenmint says after which delay (RetryInfo), it says so to gRPC too."""
 
 Options = Sequence[tuple[str, Any]]
-_LOOPBACK: Final = ("localhost:", "127.", "[::1]:", "unix:")
+_LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+|unix:.*")
 
 
 class _Plugin(grpc.AuthMetadataPlugin):
@@ -71,7 +72,7 @@ class Transport:
         plaintext: bool,
         options: Options,
     ) -> None:
-        if plaintext and not target.startswith(_LOOPBACK):
+        if plaintext and not _LOOPBACK.fullmatch(target):
             raise ValueError(f"plaintext is for loopback only, and {target!r} is not: secrets would travel in clear")
         self._target = target
         self._options = [("grpc.service_config", SERVICE_CONFIG), ("grpc.enable_retries", 1), *options]

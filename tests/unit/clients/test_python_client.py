@@ -124,7 +124,7 @@ async def test_asyncio_verifier_and_hooks(rig: Rig, client: AsyncClient, issuer:
     assert caught.value.reason == "WRONG_AUDIENCE"
 
     class Whoami(KeySetServiceServicer):
-        async def GetKeySet(self, request: object, context: object) -> client_pb.GetKeySetResponse:  # type: ignore[override]
+        async def GetKeySet(self, request: object, context: object) -> client_pb.GetKeySetResponse:
             return client_pb.GetKeySetResponse(etag=current_token().subject)
 
         def WatchKeySet(self, request: object, context: object) -> Iterator[client_pb.WatchKeySetResponse]:
@@ -145,7 +145,7 @@ async def test_asyncio_verifier_and_hooks(rig: Rig, client: AsyncClient, issuer:
         await send({"type": "http.response.body", "body": current_token().subject.encode()})  # type: ignore[operator]
 
     for scopes, status in (((), 200), (("write",), 403)):
-        transport = httpx.ASGITransport(TokenMiddleware(hello, verifier, scopes=scopes))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(TokenMiddleware(hello, verifier, scopes=scopes))
         auth = TokenAuth(source, lambda: subject, OPEN_AUDIENCE)
         async with httpx.AsyncClient(transport=transport, auth=auth, base_url="http://here") as http:
             assert (await http.get("/")).status_code == status

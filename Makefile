@@ -49,12 +49,12 @@ test-clients: $(READY) ## Build the clients, and play the same scenarios in ever
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
 
 check-clients: $(READY) ## Lint the clients that are not Python (needs Go, Node, Java, Maven)
-	@$(call each_client,lint)
+	@$(call each_client,go node java,lint)
 
-# Runs a script of each client; 77 is the status of one whose toolchain is missing, and has said so.
-each_client = for script in clients/*/$(1); do $$script; status=$$?; \
+# Runs a script of clients; 77 is the status of one whose toolchain is missing, and has said so.
+each_client = for language in $(1); do clients/$$language/$(2); status=$$?; \
 	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
-	[ $$status -eq 0 ] || { echo "$$script: failed" >&2; exit 1; }; done
+	[ $$status -eq 0 ] || { echo "clients/$$language/$(2): failed" >&2; exit 1; }; done
 
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
@@ -92,8 +92,10 @@ check-generated: $(READY) ## Fail where generated code is not what the protos sa
 	@clients/python/generate build/generated
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
-generate: generate-python ## Generate the code for the protos
-	@$(call each_client,generate)
+generate: generate-python build/protos.binpb ## Generate the code for the protos
+	@clients/python/generate
+	@$(call each_client,node,generate)
+	@$(call each_client,go java,generate build/protos.binpb)
 
 PYTHON_OUT ?= service
 generate-python: $(READY)

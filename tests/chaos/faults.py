@@ -30,7 +30,6 @@ class Faults:
         self._topology = topology
         self._ledger = ledger
         self._random = random
-        self.problems: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Do one thing after another until told to stop. Every kind has its turn before one comes again."""
@@ -63,7 +62,7 @@ class Faults:
                 await self._topology.faults()[kind]()
                 await until(self._topology.usable, "the store takes writes again")
             except (TimeoutError, RuntimeError, RedisError, OSError) as error:
-                self.problems.append(f"{kind}: {error}")
+                self._ledger.problems.append(f"{kind}: {error}")
             fault.ended = time.time()
             await asyncio.sleep(AFTER_STORE)
 

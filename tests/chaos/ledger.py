@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from tokenmint.keys.types import KeyRing, KeyState
 
@@ -66,7 +65,7 @@ class KeyHistory:
     published: float
     activated: float | None = None
     ended: float | None = None
-    """The last that was said of when it stopped being active."""
+    """When the store was first seen to hold that it is active no more, and was not seen to hold anything else after."""
     revoked: float | None = None
     state: KeyState = KeyState.PREPARED
     """The furthest that was seen."""
@@ -102,14 +101,23 @@ class Ledger:
     """From when until when a RevokeSigningKey was under way, and of which algorithm."""
     fetched: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     """When a key set was asked for, and what was in it."""
+    outages: list[tuple[float, float, int]] = field(default_factory=list)
+    """From when until when which replica was not there."""
     went_back: int = 0
     """How often the store was seen to hold an older ring than before."""
     generation: int = 0
     final: KeyRing | None = None
-    measured: dict[str, Any] = field(default_factory=dict)
+    lost_profiles: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What went wrong with the run itself."""
+    revocation: float | None = None
+    """Seconds from RevokeSigningKey to the answer to the last token that was signed with the key."""
+    notices: list[float] = field(default_factory=list)
+    """Seconds from a change to each watcher's news of it."""
 
     def saw(self, ring: KeyRing) -> None:
         """Take in what the store holds."""
+        now = time.time()
         self.went_back += ring.generation < self.generation
         self.generation = ring.generation
         for key in ring.keys:
@@ -118,10 +126,10 @@ class Ledger:
                 known.published = max(known.published, key.publish_time)
             if key.activate_time is not None and known.activated is None:
                 known.activated = key.activate_time
-            ends = [time for time in (key.retire_time, key.revoke_time, known.ended) if time is not None]
-            if ends and key.activate_time is not None:
-                # Revoking a retiring key does not let it have signed for longer.
-                known.ended = max(time for time in (key.retire_time or key.revoke_time, known.ended) if time is not None)
+            if key.state is KeyState.ACTIVE:
+                known.ended = None
+            elif known.activated is not None and known.ended is None:
+                known.ended = now
             if key.revoke_time is not None:
                 known.revoked = min(key.revoke_time, known.revoked or key.revoke_time)
             if ORDER[key.state] > ORDER[known.state]:

@@ -12,12 +12,15 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 from tests.chaos.ledger import Answer, Failure, Ledger, Minted
-from tests.chaos.plan import ALGORITHMS, SCHEDULE, audience
+from tests.chaos.plan import ALGORITHMS, PREFIX, SCHEDULE, audience
 from tests.chaos.replicas import Replica
+from tests.chaos.stores import PATIENT
 from tests.issuer import Issuer
 from tests.process import CLIENT, OPERATOR
 
-from tokenmint.keys.types import KeyState
+from tokenmint.keys.store import RingStore
+from tokenmint.keys.types import KeyRing, KeyState
+from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceAsyncStub
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceAsyncStub
 
-DEADLINE: Final = 8.0  # seconds
+DEADLINE: Final = 12.0  # seconds: longer than the service's own
 CHANNELS: Final = 4  # to each replica: the kernel spreads connections over its workers
 PAUSE: Final = 0.25  # seconds between the exchanges of one channel
 OPTIONS: Final = (
@@ -72,10 +75,11 @@ class Load:
         self._fleet = fleet
         self._ledger = ledger
         self._issuer = issuer
-        self._random = random
+        self.random = random
         self._minted = minted
         self._subject = ("", 0.0)
         self.profiles = 0
+        self.revoked_last = ""
 
     def _subject_token(self) -> str:
         token, until = self._subject
@@ -91,7 +95,7 @@ class Load:
             while not stop.is_set():
                 turn += 1
                 await self.exchange(stub, replica, ALGORITHMS[turn % len(ALGORITHMS)])
-                await asyncio.sleep(PAUSE * self._random.uniform(0.5, 1.5))
+                await asyncio.sleep(PAUSE * self.random.uniform(0.5, 1.5))
 
     async def exchange(
         self, stub: "TokenExchangeServiceAsyncStub", replica: Replica, algorithm: str
@@ -100,9 +104,7 @@ class Load:
         request = pb.ExchangeTokenRequest(subject_token=self._subject_token(), audience=audience(algorithm))
         started = time.time()
         try:
-            answer = await stub.ExchangeToken(
-                request, metadata=credentials("web", CLIENT.reveal()), timeout=DEADLINE
-            )
+            answer = await stub.ExchangeToken(request, metadata=credentials("web", CLIENT.reveal()), timeout=DEADLINE)
         except grpc.aio.AioRpcError as error:
             failed = failure(error, "ExchangeToken", replica.number, started)
             self._ledger.failures.append(failed)
@@ -121,11 +123,11 @@ class Load:
         next_revocation = time.time() + revoke_every
         try:
             while not stop.is_set():
-                number = self._random.randrange(len(channels))
+                number = self.random.randrange(len(channels))
                 keys: KeyAdminServiceAsyncStub = KeyAdminServiceStub(channels[number])
                 profiles: ProfileAdminServiceAsyncStub = ProfileAdminServiceStub(channels[number])
                 if time.time() > next_revocation:
-                    next_revocation = time.time() + revoke_every * self._random.uniform(0.7, 1.3)
+                    next_revocation = time.time() + revoke_every * self.random.uniform(0.7, 1.3)
                     await self._call(number, self.revoke(keys))
                 await self._call(number, self._rotate(keys))
                 await self._call(number, self._change_profile(profiles))
@@ -157,7 +159,7 @@ class Load:
         if not ready:
             return
         answer = await stub.RotateSigningKey(
-            keys_pb.RotateSigningKeyRequest(algorithm=self._random.choice(ready)), **self._admin()
+            keys_pb.RotateSigningKeyRequest(algorithm=self.random.choice(ready)), **self._admin()
         )
         self._ledger.rotated.add(answer.active_key.key_id)
         done = time.time()
@@ -168,33 +170,44 @@ class Load:
         if answer.retiring_key.key_id:
             self._ledger.answers.append(Answer(answer.retiring_key.key_id, KeyState.RETIRING, now, done))
 
-    async def revoke(self, stub: "KeyAdminServiceAsyncStub", *, state: KeyState | None = None) -> float:
+    async def revoke(
+        self, stub: "KeyAdminServiceAsyncStub", *, state: KeyState | None = None, algorithm: str = ""
+    ) -> float:
         """Revoke a key of any state, more often an active one. Returns when that was asked for."""
         kinds = [KeyState.ACTIVE, KeyState.ACTIVE, KeyState.PREPARED, KeyState.RETIRING]
-        wanted = state or self._random.choice(kinds)
-        candidates = sorted(key_id for key_id, known in self._ledger.keys.items() if known.state is wanted)
+        wanted = state or self.random.choice(kinds)
+        candidates = sorted(
+            key_id
+            for key_id, known in self._ledger.keys.items()
+            if known.state is wanted and known.algorithm in (algorithm or known.algorithm)
+        )
         if not candidates:
             return 0.0
-        key_id = self._random.choice(candidates)
+        key_id = self.revoked_last = self.random.choice(candidates)
         request = keys_pb.RevokeSigningKeyRequest(
-            key_id=key_id, reason="drill", with_prepared=state is None and self._random.random() < 0.25
+            key_id=key_id, reason="drill", with_prepared=state is None and self.random.random() < 0.25
         )
         asked = time.time()
-        algorithm = self._ledger.keys[key_id].algorithm
         try:
             await stub.RevokeSigningKey(request, **self._admin())
         finally:
-            self._ledger.revoking.append((asked, time.time(), algorithm))
+            self._ledger.revoking.append((asked, time.time(), self._ledger.keys[key_id].algorithm))
         self._ledger.answers.append(Answer(key_id, KeyState.REVOKED, asked, time.time()))
         return asked
 
     async def _change_profile(self, stub: "ProfileAdminServiceAsyncStub") -> None:
         self.profiles += 1
         name, asked = f"person-{self.profiles}", time.time()
-        await stub.CreateProfile(
-            profiles_pb.CreateProfileRequest(profile=Profile(principal=name)), **self._admin()
-        )
+        await stub.CreateProfile(profiles_pb.CreateProfileRequest(profile=Profile(principal=name)), **self._admin())
         self._ledger.answers.append(Answer(name, None, asked, time.time()))
+
+    async def final_ring(self, url: str) -> KeyRing | None:
+        """Return what the store holds in the end."""
+        store = await Store.open(url, prefix=PREFIX, options=PATIENT)
+        try:
+            return (await RingStore(store).read())[1]
+        finally:
+            await store.close()
 
     async def lost_profiles(self) -> list[str]:
         """Return the confirmed profiles that are not there any more."""

@@ -33,6 +33,7 @@ class Replica:
     process: asyncio.subprocess.Process | None = None
     down_since: float | None = None
     """Since when its processes are gone; None while it serves."""
+    outages: list[tuple[float, float]] = field(default_factory=list)
     ends: int = 0
     """How often it ended without having been killed."""
     killed: bool = False
@@ -57,6 +58,8 @@ class Replica:
         assert self.process.stdout is not None
         line = await asyncio.wait_for(self.process.stdout.readline(), START_LIMIT)
         if line and json.loads(line)["event"] == "ready":
+            if self.down_since is not None:
+                self.outages.append((self.down_since, time.time()))
             self.down_since = None
             return True
         return False

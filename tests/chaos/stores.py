@@ -58,7 +58,7 @@ class Server:
         """Send one command on a connection of its own. Raises ``RedisError``."""
         client = driver.Redis(port=self.port, socket_timeout=2, protocol=2)
         try:
-            reply: object = await client.execute_command(*command)
+            reply: object = await client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped there
             return reply
         finally:
             await client.aclose()
@@ -323,9 +323,10 @@ class ClusterTopology(Topology):
         for server in self.servers:
             with contextlib.suppress(RedisError, OSError):
                 role = await server.ask("ROLE")
-                if isinstance(role, list | tuple) and _text(role[0]) == "slave":
-                    if int(role[2]) == primary.port and _text(role[3]) == "connected":
-                        return server
+                facts = role if isinstance(role, list | tuple) else ["none"]
+                of, state = (int(facts[2]), _text(facts[3])) if _text(facts[0]) == "slave" else (0, "")
+                if of == primary.port and state == "connected":
+                    return server
         return None
 
     async def fail_over(self) -> None:
@@ -370,9 +371,7 @@ def _ranges(reply: object) -> list[tuple[int, int, int]]:
     return [(int(row[0]), int(row[1]), int(row[2][1])) for row in rows]
 
 
-TOPOLOGIES: dict[str, type[Topology]] = {
-    one.name: one for one in (Topology, SentinelTopology, ClusterTopology)
-}
+TOPOLOGIES: dict[str, type[Topology]] = {one.name: one for one in (Topology, SentinelTopology, ClusterTopology)}
 
 
 @contextlib.asynccontextmanager

@@ -62,9 +62,7 @@ class PyJwtVerifier:
             self.ledger.refusals.append(Refusal(self.name, token.key_id, now, reason))
             return
         try:
-            jwt.decode(
-                token.token, key, algorithms=list(ALGORITHMS), audience=audience(token.algorithm), issuer=ISSUER
-            )
+            jwt.decode(token.token, key, algorithms=list(ALGORITHMS), audience=audience(token.algorithm), issuer=ISSUER)
         except jwt.ExpiredSignatureError:
             return
         except jwt.InvalidTokenError as error:
@@ -179,7 +177,7 @@ class Verifiers:
                 while self._due and self._due[0][0] <= now:
                     batch.append(heapq.heappop(self._due)[2])
                 if batch:
-                    await asyncio.gather(*(one.verify(batch) for one in (*self._pyjwt, self._jose)))
+                    await asyncio.gather(self._jose.verify(batch), *(one.verify(batch) for one in self._pyjwt))
         finally:
             await self._jose.stop()
             await self._http.aclose()

@@ -199,8 +199,9 @@ class SentinelTopology(Topology):
         known = []
         for sentinel in self.sentinels:
             reply = await sentinel.ask("SENTINEL", "MASTER", "primary")
-            facts = reply if isinstance(reply, dict) else {}
-            known.append(facts.get("num-slaves") == 2 and facts.get("num-other-sentinels") == 2)
+            texts = [_text(item) for item in reply] if isinstance(reply, list | tuple) else []
+            facts = dict(zip(texts[::2], texts[1::2], strict=True))
+            known.append(facts.get("num-slaves") == facts.get("num-other-sentinels") == "2")
         return all(known)
 
     async def primary(self) -> Server:

@@ -155,7 +155,8 @@ class SentinelTopology(Topology):
     """A primary, two replicas, three sentinels."""
 
     name = "sentinel"
-    min_replicas = 1
+    min_replicas = 2
+    """Both: with one, Sentinel may promote the other, which has not heard of a write that was confirmed."""
 
     def __init__(self, directory: Path, random: Random) -> None:
         super().__init__(directory, random)

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import redis.asyncio as driver
 from redis.exceptions import RedisError
+from tests.chaos.plan import PREFIX
 from tests.unit.storage.test_topologies import free_port
 
 from tokenmint.errors import TokenmintError
@@ -112,13 +114,14 @@ class Topology:
             await until(server.answers, "a store server answers")
 
     async def usable(self) -> bool:
-        """Whether a client that comes now can write."""
+        """Whether a client that comes now can write, and is told that it is durable."""
+        options = replace(PATIENT, min_replicas=self.min_replicas)
         try:
-            store = await Store.open(self.url, prefix="probe:", options=PATIENT)
+            store = await Store.open(self.url, prefix=PREFIX, options=options)
         except TokenmintError:
             return False
         try:
-            await store.join("ring", "probe", "0", ttl=1.0)
+            await store.swap("probe", await store.get("probe"), str(time.time()).encode())
         except TokenmintError:
             return False
         else:

@@ -45,6 +45,10 @@ async def test_a_document_is_fetched_with_its_headers(issuer: Issuer) -> None:
         ("255.255.255.255", False), ("::1", False), ("::", False), ("fe80::1", False), ("fc00::1", False),
         ("::ffff:127.0.0.1", False), ("::ffff:8.8.8.8", True), ("64:ff9b::7f00:1", False), ("64:ff9b::808:808", True),
         ("2002:7f00:1::", False), ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False), ("ff02::1", False),
+        # Site-local, IPv4-compatible, IPv4-translated, local-use NAT64, segment routing, documentation.
+        ("fec0::1", False), ("::7f00:1", False), ("::ffff:0:7f00:1", False), ("64:ff9b:1::7f00:1", False),
+        ("5f00::1", False), ("3fff::1", False), ("2001:db8::1", False), ("4000::1", False), ("2002:808:808::1", True),
+        ("192.0.0.8", False), ("192.88.99.1", False), ("198.18.0.1", False), ("240.0.0.1", False),
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, public: bool) -> None:

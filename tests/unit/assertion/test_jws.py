@@ -69,6 +69,8 @@ def test_a_token_is_taken_apart() -> None:
         ("kid is a number", header('{"alg":"RS256","kid":1}')),
         ("kid of 129 characters", header(json.dumps({"alg": "RS256", "kid": "k" * 129}))),
         ("kid with a control character", header('{"alg":"RS256","kid":"a\\u0000b"}')),
+        ("kid with a C1 control character", header('{"alg":"RS256","kid":"a\\u009bb"}')),
+        ("kid with a line separator", header('{"alg":"RS256","kid":"a\\u2028b"}')),
         ("typ is a number", header('{"alg":"RS256","typ":1}')),
         ("alg twice", header('{"alg":"none","alg":"RS256"}')),
         ("sub twice", raw('{"sub":"a","sub":"b"}')),

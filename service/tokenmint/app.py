@@ -131,7 +131,7 @@ class App:
             replay=ReplayGuard(store),
             clock=self.clock,
         )
-        self._proof = self._proof_of(settings, self._exchange.verifier)
+        self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
@@ -210,7 +210,7 @@ class App:
             )
         policy = self._policy_of(settings)
         verifier = self._verifier_of(settings.providers, self._exchange.verifier.key_sets)
-        proof = self._proof_of(settings, verifier, self._proof)
+        proof = self._proof_of(settings, verifier, policy, self._proof)
         self._exchange.verifier, self._exchange.policy, self._proof = verifier, policy, proof
         self._limiter.limits = _rate_limits(settings)
         for task in self._key_set_tasks:
@@ -236,11 +236,14 @@ class App:
         providers = settings.providers
         return Policy(settings.audiences, self.issuer, provider_conditions(providers), provider_claims(providers))
 
-    def _proof_of(self, settings: Settings, verifier: Verifier, before: ClientProof | None = None) -> ClientProof:
+    def _proof_of(
+        self, settings: Settings, verifier: Verifier, policy: Policy, before: ClientProof | None = None
+    ) -> ClientProof:
         callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=self.job.development)
         own = {name: client_provider(name, keys, self.issuer) for name, keys in settings.client_keys.items()}
         assertions = self._verifier_of(own, before.assertions.key_sets if before is not None else None)
-        return ClientProof(callers, assertions, verifier, self._exchange.replay, self.clock)
+        replay, admits = self._exchange.replay, policy.admits_workload
+        return ClientProof(callers, assertions, verifier, replay, self.clock, admits=admits)
 
     def _verifier_of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
         sources = {name: provider.key_source for name, provider in providers.items()}

@@ -279,6 +279,22 @@ async def test_single_use_is_single_but_a_retry_of_the_same_request_is_safe(rig:
         assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "REPLAYED")
 
 
+async def test_a_request_id_is_for_a_retry_and_not_for_another_request(rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now(), jti="again")
+    retry = "6f1c0c5e-8a0e-4f6c-9d35-0123456789ac"
+    first = request(rig, token, OPEN_AUDIENCE, request_id=retry)
+    assert (await rig.exchange.ExchangeToken(first, **rig.auth("web"))).token
+    others = [
+        request(rig, token, OPEN_AUDIENCE, request_id=retry, scopes=["read"]),
+        request(rig, token, OPEN_AUDIENCE, request_id=retry, lifetime=Duration(seconds=3600)),
+    ]
+    for other in others:
+        assert (await refusal(rig.exchange.ExchangeToken(other, **rig.auth("web")))).reason == "REPLAYED"
+    targets = [pb.BatchExchangeTarget(audience=OPEN_AUDIENCE), pb.BatchExchangeTarget(audience=RSA_AUDIENCE)]
+    batch = pb.BatchExchangeTokensRequest(subject_token=token, targets=targets, request_id=retry)
+    assert (await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))).reason == "REPLAYED"
+
+
 async def test_the_nonce_is_compared_where_the_request_names_one(rig: Rig) -> None:
     token = rig.issuer.token(rig.clock.now(), nonce="n-1")
     assert (await rig.exchange.ExchangeToken(request(rig, token, nonce="n-1"), **rig.auth("web"))).token

@@ -15,6 +15,7 @@ from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.callers import Callers, ClientProof, Operator, Presented, Role
 from tokenmint.errors import CallerUnauthenticated, StoreUnavailable
+from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Client
 from tokenmint.secret import Secret
 from tokenmint.settings import client_provider
@@ -56,8 +57,9 @@ def proof(store: Store, clock: FakeClock) -> ClientProof:
     )
     own = [client_provider("keys", keys(ec_key(1)), US), client_provider("others-keys", keys(ec_key(2)), US)]
     return ClientProof(
-        Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock
-    )
+        Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock,
+        admits=Policy({}, US).admits_workload,
+    )  # fmt: skip
 
 
 async def refused(proof: ClientProof, presented: Presented) -> str:
@@ -121,6 +123,8 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(proof: Clie
     assert "REPLAYED" in await refused(proof, good)
     assert "REPLAYED" in await refused(proof, assertion(clock))  # the same jti again
     assert await proof.client(assertion(clock, jti="j2"))
+    assert await proof.client(assertion(clock, jti="j3", exp=int(clock.now()) + 330))
+    assert await proof.client(assertion(clock, jti="j4", exp=int(clock.now()) - 29))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,9 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(proof: Clie
         ({"exp": 1}, "EXPIRED"),
         ({"exp": None}, "CLAIM_REJECTED"),
         ({"exp": 1_800_000_000 + 331}, "lives longer"),
+        ({"exp": 1_800_000_000 - 30}, "EXPIRED"),
+        ({"aud": [US, "https://other.example"]}, "WRONG_AUDIENCE"),
+        ({"sub": None}, "CLAIM_REJECTED"),
         ({"sub": "secret"}, "sub is not its iss"),
         ({"iss": "secret"}, "UNKNOWN_ISSUER"),
         ({"iss": "others-keys", "sub": "others-keys"}, "BAD_SIGNATURE"),
@@ -174,11 +181,51 @@ async def test_a_workloads_token_proves_the_client_that_it_is(proof: ClientProof
         await refused(proof, Presented(workload=Secret(token)))
 
 
+async def test_a_workloads_token_that_may_be_used_once_proves_once(
+    proof: ClientProof, store: Store, clock: FakeClock
+) -> None:
+    table = {"issuer": PLATFORM.url, "audiences": ["app"], "jwks": PLATFORM.jwks().decode(), "single_use": True}
+    platform = provider_from_table("k8s", table, own_issuer=US)
+    replay = ReplayGuard(store)
+    workloads, admits = verifier(clock, platform), Policy({}, US).admits_workload
+    strict = ClientProof(proof.callers, proof.assertions, workloads, replay, clock, admits=admits)
+    good = Presented(workload=Secret(PLATFORM.token(clock.now(), jti="w")))
+    assert (await strict.client(good)).client_id == "pod"
+    assert "REPLAYED" in await refused(strict, good)
+
+    async def broken(*_: object, **__: object) -> None:
+        raise StoreUnavailable()
+
+    replay.claim = broken  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await strict.client(Presented(workload=Secret(PLATFORM.token(clock.now(), jti="x"))))
+
+
+async def test_a_workload_that_its_providers_condition_refuses_is_no_client(
+    proof: ClientProof, store: Store, clock: FakeClock
+) -> None:
+    policy = Policy({}, US, {"k8s": "assertion.cluster == 'prod'"})
+    strict = ClientProof(
+        proof.callers, proof.assertions, proof._workloads, ReplayGuard(store), clock, admits=policy.admits_workload
+    )
+    for cluster, admitted in (("prod", True), ("test", False), (None, False)):
+        presented = Presented(workload=Secret(PLATFORM.token(clock.now(), cluster=cluster)))
+        if admitted:
+            assert (await strict.client(presented)).client_id == "pod"
+        else:
+            assert "condition" in await refused(strict, presented)
+
+
 async def test_public_and_anonymous_clients(proof: ClientProof, store: Store, clock: FakeClock) -> None:
     assert (await proof.client(Presented("spa"))).public
     await refused(proof, Presented("spa", NEW))
     open_door = ClientProof(
-        Callers(CLIENTS, OPERATORS, allow_anonymous=True), proof.assertions, proof._workloads, ReplayGuard(store), clock
+        Callers(CLIENTS, OPERATORS, allow_anonymous=True),
+        proof.assertions,
+        proof._workloads,
+        ReplayGuard(store),
+        clock,
+        admits=Policy({}, US).admits_workload,
     )
     assert (await open_door.client(Presented())).anonymous
     await refused(open_door, Presented("secret"))
@@ -188,6 +235,7 @@ async def test_public_and_anonymous_clients(proof: ClientProof, store: Store, cl
 def test_operators() -> None:
     callers = Callers(CLIENTS, OPERATORS, allow_anonymous=True)
     assert callers.operator(Presented("root", NEW)).operator_id == "root"
+    assert callers.operator(Presented("root", NEW, certificates=("dns:some.host",))).operator_id == "root"
     assert callers.operator(Presented(certificates=("subject:CN=machine",))).operator_id == "machine"
     for presented in (
         Presented(),
@@ -196,6 +244,7 @@ def test_operators() -> None:
         Presented("machine", NEW),
         Presented("secret", NEW),
         Presented("root", certificates=("subject:CN=machine",)),
+        Presented("root", NEW, certificates=("subject:CN=machine",)),  # the certificate of another operator
         Presented(certificates=("subject:CN=other",)),
     ):
         with pytest.raises(CallerUnauthenticated):

@@ -97,8 +97,9 @@ async def test_a_call_that_the_caller_gave_up_is_recorded_too(rig: Rig, monkeypa
     await asyncio.wait_for(begun.wait(), 20)
     call.cancel()
     async with asyncio.timeout(20):
-        while not (found := [event for event in await events(rig) if event["kind"] == "exchange"]):
-            await asyncio.sleep(0)
+        found: list[dict[str, Any]] = []
+        while not found:
+            found = [event for event in await events(rig) if event["kind"] == "exchange"]
     assert (found[0]["outcome"], found[0]["reason"], found[0]["caller"]) == ("refused", "CANCELLED", "web")
     assert found[0]["token_sha256"] == Secret(request.subject_token).fingerprint()
     async with httpx2.AsyncClient() as http:

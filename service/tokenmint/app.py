@@ -264,6 +264,11 @@ class App:
                 metadata=self.settings.limits.metadata_bytes,
                 streams=self.settings.limits.streams_per_connection,
                 connection_age=self.settings.limits.connection_age,
+                connection_grace=self.settings.limits.connection_grace,
+                keepalive=self.settings.limits.keepalive,
+                keepalive_timeout=self.settings.limits.keepalive_timeout,
+                ping_interval=self.settings.limits.ping_interval,
+                handshake=self.settings.limits.request_time,
             ),
             tls=self._tls(),
             reflect=self.settings.reflection,
@@ -273,7 +278,8 @@ class App:
         listen, files = self.settings.listen, None
         if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
             files = CertificateFiles(listen.http_cert_file, listen.http_key_file)
-        return HttpServer(application, Address.parse(self.job.listen[name]), files)
+        address, patience = Address.parse(self.job.listen[name]), self.settings.limits.request_time
+        return HttpServer(application, address, files, request_time=patience)
 
     def _tls(self) -> CertificateFiles | None:
         listen = self.settings.listen

@@ -207,6 +207,14 @@ async def test_an_explanation_is_for_known_clients_and_the_security_role(rig: Ri
         assert (await refusal(stub.ExplainExchange(request, **rig.auth(name)))).code is code
 
 
+async def test_what_can_not_be_decoded_is_neither_logged_nor_told(rig: Rig, logged: io.StringIO) -> None:
+    for path in ("ExchangeToken", "BatchExchangeTokens"):
+        call: Any = rig.data.unary_unary(f"/tokenmint.v1.TokenExchangeService/{path}")
+        told = await refusal(call(b"\x0a\x7fcanary-4711", **rig.auth("web")))
+        assert "4711" not in str(told)
+    assert "4711" not in logged.getvalue()
+
+
 async def test_no_secret_is_in_any_log_error_metric_or_record(rig: Rig, logged: io.StringIO, tmp_path: Path) -> None:
     """Canaries: subject tokens that are accepted or refused, client secrets, private keys, and what is minted."""
     good = ask(rig)

@@ -6,6 +6,7 @@ import jwt
 import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
+from tests.tls import authority
 from tests.unit.assertion.test_keyset import FakeFetch
 
 from tokenmint.assertion.catalogue import provider_from_table
@@ -17,6 +18,7 @@ from tokenmint.callers import Callers, ClientProof, Operator, Presented, Role
 from tokenmint.errors import CallerUnauthenticated, StoreUnavailable
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Client
+from tokenmint.rpc import credentials
 from tokenmint.secret import Secret
 from tokenmint.settings import client_provider
 from tokenmint.storage.redis import Store
@@ -94,6 +96,31 @@ async def test_every_secret_of_a_client_is_valid(proof: ClientProof, secret: Sec
 )
 async def test_nobody_else_comes_in(proof: ClientProof, presented: Presented) -> None:
     await refused(proof, presented)
+
+
+async def test_secrets_are_compared_in_constant_time_with_every_hash(
+    proof: ClientProof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr("tokenmint.callers.hmac.compare_digest", compare)
+    assert await proof.client(Presented("secret", OLD))
+    assert compared == [(OLD.fingerprint(), OLD.fingerprint()), (OLD.fingerprint(), NEW.fingerprint())]
+    compared.clear()
+    await refused(proof, Presented("unknown", OLD))
+    assert len(compared) == 1  # a client that there is not is compared with, too
+
+
+def test_a_call_has_one_certificate() -> None:
+    ca = authority()
+    pems = [ca.issue("x", name)[0] for name in (SPIFFE, "web.internal")]
+    assert credentials.presented((), {"x509_pem_cert": pems[:1]}).certificates == ("subject:CN=x", SPIFFE)
+    assert credentials.presented((), {"x509_pem_cert": pems}).certificates == ()
+    assert credentials.presented((), {"x509_common_name": [b"web"]}).certificates == ()
 
 
 async def test_certificates(proof: ClientProof) -> None:

@@ -1,5 +1,6 @@
 """The fetcher against real HTTP on loopback: what it refuses to dial, follow and swallow."""
 
+import asyncio
 import ipaddress
 import socket
 import ssl
@@ -63,6 +64,35 @@ async def test_private_addresses_are_not_dialled_unless_allowed(issuer: Issuer) 
     assert not issuer.requests
 
 
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let every name have these addresses."""
+
+    async def answer(_: str, port: int, **__: object) -> list[object]:
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
+        return [(family, 1, 6, "", (text, port)) for family, text in zip(families, addresses, strict=True)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
+
+
+@pytest.mark.parametrize(
+    "addresses", [("8.8.8.8", "10.0.0.1"), ("10.0.0.1", "8.8.8.8"), ("8.8.8.8", "::1"), ("fe80::1%lo",)]
+)
+async def test_one_private_address_among_public_ones_is_enough(
+    monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+) -> None:
+    resolving(monkeypatch, *addresses)
+    with pytest.raises(FetchFailed, match="allow_private"):
+        await get("https://idp.example/jwks.json", allow_private=False)
+
+
+async def test_dns_rebinding_what_was_checked_is_what_is_dialled(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolving(monkeypatch, "127.0.0.1")
+    port = issuer.url.rpartition(":")[2]
+    assert await get(f"http://no-such-host.invalid:{port}/jwks.json") == issuer.jwks()
+
+
 async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:
     with pytest.raises(FetchFailed, match="plain http"):
         await get(f"{issuer.url}/jwks.json", allow_private=False)
@@ -81,10 +111,19 @@ async def test_redirects_stay_on_the_host(issuer: Issuer) -> None:
     issuer.headers["Location"] = "https://evil.example/jwks.json"
     with pytest.raises(FetchFailed, match="another host"):
         await get(f"{issuer.url}/jwks.json")
+    for other in (
+        "http://127.0.0.1:1/jwks.json",
+        "https://127.0.0.1/jwks.json",
+        "//evil.example/",
+        "http://localhost/x",
+    ):
+        issuer.headers["Location"] = other
+        with pytest.raises(FetchFailed, match="another host"):
+            await get(f"{issuer.url}/jwks.json")
     issuer.headers["Location"] = "/jwks.json"
     with pytest.raises(FetchFailed, match="more than 3"):
         await get(f"{issuer.url}/jwks.json")
-    assert len(issuer.requests) == 5
+    assert len(issuer.requests) == 9
 
 
 async def test_a_large_answer_is_not_swallowed(issuer: Issuer) -> None:

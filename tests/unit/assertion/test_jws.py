@@ -116,6 +116,13 @@ def test_keys_in_the_header_are_neither_used_nor_in_the_way(name: str) -> None:
     assert parse(header(json.dumps({"alg": "RS256", name: "https://evil.example/jwks"})))
 
 
+def test_more_than_16_kib_are_refused_before_anything_is_decoded() -> None:
+    whole = f"{HEADER}.{PAYLOAD}.{'A' * MAX_TOKEN}"
+    for token in (whole, "." * (MAX_TOKEN + 1), "\0" * (MAX_TOKEN + 1)):
+        with pytest.raises(MalformedToken, match="longer than"):
+            parse(token)
+
+
 def test_exactly_16_kib_are_parsed() -> None:
     signature = "A" * (MAX_TOKEN - len(HEADER) - len(PAYLOAD) - 2)
     signature = signature[: len(signature) - len(signature) % 4]

@@ -8,6 +8,9 @@ PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
 MINUTES ?= 10
+ROTATIONS ?= 200
+TOPOLOGY ?= all
+EXAMPLES ?= 100
 
 .DEFAULT_GOAL := help
 
@@ -49,12 +52,26 @@ test-clients: $(READY) ## Build the clients, and play the same scenarios in ever
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
 
 check-clients: $(READY) ## Lint the clients that are not Python (needs Go, Node, Java, Maven)
-	@$(call each_client,go node java,lint)
+	@$(call each_client,node,lint)
+	@$(call each_client,go,check)
+	@test ! -x clients/java/check || { $(call each_client,java,check); }
 
 # Runs a script of clients; 77 is the status of one whose toolchain is missing, and has said so.
 each_client = for language in $(1); do clients/$$language/$(2); status=$$?; \
 	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
 	[ $$status -eq 0 ] || { echo "clients/$$language/$(2): failed" >&2; exit 1; }; done
+
+test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a stand-in for AWS KMS
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/signers.txt
+	@$(BIN)/python -m pytest -q -rs tests/signers
+
+chaos: $(READY) ## A fleet under kill -9 and failovers (ROTATIONS=200, TOPOLOGY=server|sentinel|cluster, SEED)
+	@command -v npm >/dev/null || { echo "make: chaos needs Node and npm: npm's jose is one of its verifiers" >&2; exit 1; }
+	@npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
+	@$(BIN)/python -m tests.chaos --rotations $(ROTATIONS) --topology $(TOPOLOGY) $(if $(SEED),--seed $(SEED))
+
+soak: $(READY) ## The random histories of a fleet, EXAMPLES times as many as in the tests (default 100)
+	@TOKENMINT_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -q tests/unit/keys/test_fleet.py
 
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
@@ -111,10 +128,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev interop deploy fuzz clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime dev interop deploy fuzz signers clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors fuzz test-interop test-clients check check-clients check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors fuzz test-interop test-clients check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

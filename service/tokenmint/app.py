@@ -6,6 +6,7 @@ whole service with time in its hands.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
@@ -110,13 +111,15 @@ class App:
         self._exit.push_async_callback(store.close)
         log.info("the store is reached", durability=store.durability)
         sealer, sources = bootstrap.key_parts(settings, self.entropy)
+        replica = self.entropy(16).hex()
+        log.info("the key ring is followed", replica=replica, process=os.getpid())
         self._keychain = Keychain(
             RingStore(store),
             sources,
             settings.schedule,
             HighWaterMark(settings.high_water_mark_file),
             clock=self.clock,
-            replica=self.entropy(16).hex(),
+            replica=replica,
         )
         self._rotator = Rotator(self._keychain, sources, settings.signer, sealer, settings.algorithms, clock=self.clock)
         await self._rotator.start()
@@ -131,7 +134,7 @@ class App:
             replay=ReplayGuard(store),
             clock=self.clock,
         )
-        self._proof = self._proof_of(settings, self._exchange.verifier)
+        self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
@@ -210,7 +213,7 @@ class App:
             )
         policy = self._policy_of(settings)
         verifier = self._verifier_of(settings.providers, self._exchange.verifier.key_sets)
-        proof = self._proof_of(settings, verifier, self._proof)
+        proof = self._proof_of(settings, verifier, policy, self._proof)
         self._exchange.verifier, self._exchange.policy, self._proof = verifier, policy, proof
         self._limiter.limits = _rate_limits(settings)
         for task in self._key_set_tasks:
@@ -236,11 +239,14 @@ class App:
         providers = settings.providers
         return Policy(settings.audiences, self.issuer, provider_conditions(providers), provider_claims(providers))
 
-    def _proof_of(self, settings: Settings, verifier: Verifier, before: ClientProof | None = None) -> ClientProof:
+    def _proof_of(
+        self, settings: Settings, verifier: Verifier, policy: Policy, before: ClientProof | None = None
+    ) -> ClientProof:
         callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=self.job.development)
         own = {name: client_provider(name, keys, self.issuer) for name, keys in settings.client_keys.items()}
         assertions = self._verifier_of(own, before.assertions.key_sets if before is not None else None)
-        return ClientProof(callers, assertions, verifier, self._exchange.replay, self.clock)
+        replay, admits = self._exchange.replay, policy.admits_workload
+        return ClientProof(callers, assertions, verifier, replay, self.clock, admits=admits)
 
     def _verifier_of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
         sources = {name: provider.key_source for name, provider in providers.items()}
@@ -261,6 +267,11 @@ class App:
                 metadata=self.settings.limits.metadata_bytes,
                 streams=self.settings.limits.streams_per_connection,
                 connection_age=self.settings.limits.connection_age,
+                connection_grace=self.settings.limits.connection_grace,
+                keepalive=self.settings.limits.keepalive,
+                keepalive_timeout=self.settings.limits.keepalive_timeout,
+                ping_interval=self.settings.limits.ping_interval,
+                handshake=self.settings.limits.request_time,
             ),
             tls=self._tls(),
             reflect=self.settings.reflection,
@@ -270,7 +281,8 @@ class App:
         listen, files = self.settings.listen, None
         if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
             files = CertificateFiles(listen.http_cert_file, listen.http_key_file)
-        return HttpServer(application, Address.parse(self.job.listen[name]), files)
+        address, patience = Address.parse(self.job.listen[name]), self.settings.limits.request_time
+        return HttpServer(application, address, files, request_time=patience)
 
     def _tls(self) -> CertificateFiles | None:
         listen = self.settings.listen

@@ -11,16 +11,16 @@ Whatever is wrong, an unproved caller gets one and the same answer.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.assertion.types import ID_TOKEN, JWT
+from tokenmint.assertion.types import ID_TOKEN, JWT, VerifiedAssertion
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.clock import Clock
-from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetUnavailable
+from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetUnavailable, TokenReplayed
 from tokenmint.policy.types import Client
 from tokenmint.secret import Secret
 
@@ -86,6 +86,9 @@ class Callers:
         operator = self.operators.get(presented.identifier or "")
         if not _matches(presented.secret, operator.secret_hashes if operator else _NOBODY) or operator is None:
             raise CallerUnauthenticated(detail=_about("operator", presented.identifier))
+        for other in self.operators.values():
+            if other.operator_id != operator.operator_id and other.certificates & set(presented.certificates):
+                raise CallerUnauthenticated(detail=f"the certificate is that of {other.operator_id!r}")
         return operator
 
 
@@ -98,23 +101,32 @@ class ClientProof:
         workloads: verifies workload tokens: the verifier of subject tokens.
         replay: remembers which assertions were used.
         clock: the time.
+        admits: tells whether the condition of a workload token's provider holds for a client.
     """
 
     def __init__(
-        self, callers: Callers, assertions: Verifier, workloads: Verifier, replay: ReplayGuard, clock: Clock
+        self,
+        callers: Callers,
+        assertions: Verifier,
+        workloads: Verifier,
+        replay: ReplayGuard,
+        clock: Clock,
+        *,
+        admits: Callable[[VerifiedAssertion, Client], bool],
     ) -> None:
         self.callers = callers
         self.assertions = assertions
         self._workloads = workloads
         self._replay = replay
         self._clock = clock
+        self._admits = admits
 
     async def client(self, presented: Presented) -> Client:
         """Prove a client by the one credential that it presents.
 
         Raises:
             CallerUnauthenticated: the same whatever was wrong.
-            StoreUnavailable: an assertion can't be claimed.
+            StoreUnavailable: an assertion, or a workload token that may be used once, can't be claimed.
         """
         credentials = (presented.secret, presented.assertion, presented.workload)
         if sum(credential is not None for credential in credentials) > 1:
@@ -155,14 +167,22 @@ class ClientProof:
         return client
 
     async def _by_workload(self, token: Secret) -> Client:
+        now = self._clock.now()
         try:
-            proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=self._clock.now())
+            proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
         except (AssertionRejected, KeySetUnavailable) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
         name = (proved.provider, proved.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]
         if len(named) != 1:
             raise CallerUnauthenticated(detail=f"the workload {proved.subject!r} of {proved.provider} is no client")
+        if not self._admits(proved, named[0]):
+            raise CallerUnauthenticated(detail=f"the condition of providers.{proved.provider} does not hold")
+        if proved.single_use:
+            try:
+                await self._replay.claim(proved, named[0].client_id, None, now=now)
+            except TokenReplayed:
+                raise CallerUnauthenticated(detail=f"workload token: {TokenReplayed.reason}") from None
         return named[0]
 
     def _by_certificate(self, presented: Presented) -> Client | None:

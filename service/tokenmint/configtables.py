@@ -173,7 +173,17 @@ class LimitsTable(Table):
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
-    connection_age: Annotated[Seconds, Field(ge=10)] = 3600.0
+    connection_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
+    """What calls on a connection that has reached its age get to end."""
+    keepalive: Annotated[Seconds, Field(ge=1)] = 60.0
+    """After so long without traffic the other side is asked whether it is there ..."""
+    keepalive_timeout: Annotated[Seconds, Field(ge=1)] = 20.0
+    """... and has so long to answer."""
+    ping_interval: Annotated[Seconds, Field(ge=1)] = 10.0
+    """Who asks the service more often than this is told to go away."""
+    request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
+    """For a gRPC handshake, and for an HTTP request to be sent."""
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
     each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)

@@ -3,6 +3,8 @@
 Reads like the way of one token. No transport, no store, no wall clock: what it needs is handed to it.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -64,7 +66,7 @@ class TokenExchange:
         lookup = await self.profiles.find(assertion)
         minted = await self._mint(request, client, audience, assertion, lookup, now, record)
         if assertion.single_use or audience.single_use:
-            await self.replay.claim(assertion, client.client_id, request.request_id, now=now)
+            await self.replay.claim(assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request))
         return minted
 
     async def exchange_batch(
@@ -89,7 +91,8 @@ class TokenExchange:
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
         if claim:
-            await self.replay.claim(assertion, client.client_id, requests[0].request_id, now=now)
+            request_id, wanted = requests[0].request_id, _wanted(*requests)
+            await self.replay.claim(assertion, client.client_id, request_id, now=now, wanted=wanted)
         return results
 
     async def _prove(self, request: ExchangeRequest, now: float, record: ExchangeRecord) -> VerifiedAssertion:
@@ -118,3 +121,19 @@ class TokenExchange:
         minted = await self.minter.mint(grant)
         record.minted.append(minted)
         return minted
+
+
+def _wanted(*requests: ExchangeRequest) -> str:
+    """Name what is asked for, the same every time, so that a retry can be told from another request."""
+    asked = [
+        [
+            item.audience,
+            item.subject_token_type,
+            sorted(item.scopes),
+            item.lifetime,
+            item.requested_token_type,
+            item.nonce,
+        ]
+        for item in requests
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

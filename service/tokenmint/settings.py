@@ -1,7 +1,7 @@
 """A configuration that was checked, in the types that the service works with: nothing after it checks again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenmint.assertion.catalogue import provider_from_table
@@ -31,7 +31,7 @@ class Settings:
     issuer: str | None
     """What tokens are signed as; None: the address of the HTTP listener."""
     data_dir: Path
-    redis_url: str | None
+    redis_url: str | None = field(repr=False)  # from the environment it may have a password
     redis_prefix: str
     redis_options: StoreOptions
     listen: ListenTable

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -35,7 +35,7 @@ class Job:
 
     config: str | None
     """Path of the configuration file; None: the environment and the defaults."""
-    redis_url: str | None
+    redis_url: str | None = field(repr=False)
     """The store, where it is not the configured one."""
     listen: dict[str, str]
     """The addresses, by the name of the listener, with every port known."""

@@ -1,5 +1,6 @@
 """Logs and metrics. Neither ever holds a token, a secret or an exception's own text."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -8,6 +9,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+log = structlog.get_logger(__name__)
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where several workers put their numbers, so that each can tell those of all."""
@@ -64,6 +67,17 @@ class Metrics:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
             return generate_latest(registry)
         return generate_latest(self.registry)
+
+
+def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what failed outside of any call, as a task that nobody awaits. asyncio's own way prints the exception's text."""
+    error = context.get("exception")
+    places = []
+    trace = error.__traceback__ if isinstance(error, BaseException) else None
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    log.error("an error outside of any call", error=type(error).__name__, where=places[-6:])
 
 
 def configure_logging(level: str, output: str) -> None:

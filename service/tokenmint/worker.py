@@ -15,7 +15,7 @@ from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
 from tokenmint.supervisor import Job, Ready, print_ready
-from tokenmint.telemetry import configure_logging
+from tokenmint.telemetry import configure_logging, log_loop_error
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,7 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_loop_error)
     reloads: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:

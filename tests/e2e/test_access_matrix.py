@@ -1,7 +1,9 @@
 """Every method, every kind of caller, over real mutual TLS, against the access table; certificates that are renewed."""
 
+import importlib
 import itertools
 import json
+import pkgutil
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,20 +19,16 @@ from tests.issuer import Issuer, ec_key, jwk, serving
 from tests.rig import AUDIENCE, Rig, running
 from tests.tls import Authority, authority
 
+import tokenmint.v1
 from tokenmint.rpc import access
 from tokenmint.rpc.access import Access, Clients, Public
-from tokenmint.v1 import (
-    key_admin_service_pb2,
-    key_set_service_pb2,
-    profile_admin_service_pb2,
-    provider_admin_service_pb2,
-    token_exchange_service_pb2,
-)
 
-MODULES: Any = (
-    key_admin_service_pb2, key_set_service_pb2, profile_admin_service_pb2, provider_admin_service_pb2,
-    token_exchange_service_pb2,
-)  # fmt: skip
+MODULES: Any = [
+    importlib.import_module(f"tokenmint.v1.{module.name}")
+    for module in pkgutil.iter_modules(tokenmint.v1.__path__)
+    if module.name.endswith("_pb2")
+]
+"""Everything that is generated: a service that is added is in the matrix by itself."""
 SPIFFE = "spiffe://td.example/web"
 EXTRA = """
 [clients.mesh]

@@ -234,18 +234,13 @@ async def test_forcing_needs_the_security_role(rig: Rig) -> None:
 
 
 def test_every_method_of_the_api_is_in_the_access_table() -> None:
-    from tokenmint.v1 import (
-        key_admin_service_pb2,
-        key_set_service_pb2,
-        profile_admin_service_pb2,
-        provider_admin_service_pb2,
-        token_exchange_service_pb2,
-    )
+    import importlib
+    import pkgutil
 
-    modules = (
-        key_admin_service_pb2, key_set_service_pb2, profile_admin_service_pb2, provider_admin_service_pb2,
-        token_exchange_service_pb2,
-    )  # fmt: skip
+    import tokenmint.v1
+
+    names = [module.name for module in pkgutil.iter_modules(tokenmint.v1.__path__) if module.name.endswith("_pb2")]
+    modules: Any = [importlib.import_module(f"tokenmint.v1.{name}") for name in names]
     methods = {
         f"/{service.full_name}/{method.name}"
         for module in modules

@@ -1,5 +1,6 @@
 """What is recorded of exchanges, refusals and admin actions; what an operator is told; and that no secret leaks."""
 
+import asyncio
 import io
 import json
 import logging
@@ -81,6 +82,28 @@ async def test_an_exchange_and_its_refusals_are_recorded(rig: Rig, logged: io.St
     assert (unknown["outcome"], unknown["reason"], unknown["provider"]) == ("refused", "PRINCIPAL_UNKNOWN", "idp")
     assert (issuer["reason"], issuer["detail"]) == ("UNKNOWN_ISSUER", "iss 'https://x'")
     assert "CALLER_UNAUTHENTICATED" in logged.getvalue()  # in the log alone: anybody could fill the stream with these
+
+
+async def test_a_call_that_the_caller_gave_up_is_recorded_too(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def slow(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+    request = ask(rig)
+    call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
+    await asyncio.wait_for(begun.wait(), 20)
+    call.cancel()
+    async with asyncio.timeout(20):
+        found: list[dict[str, Any]] = []
+        while not found:
+            found = [event for event in await events(rig) if event["kind"] == "exchange"]
+    assert (found[0]["outcome"], found[0]["reason"], found[0]["caller"]) == ("refused", "CANCELLED", "web")
+    assert found[0]["token_sha256"] == Secret(request.subject_token).fingerprint()
+    async with httpx2.AsyncClient() as http:
+        assert 'code="CANCELLED"' in (await http.get(rig.url("ops", "/metrics"))).text
 
 
 async def test_a_batch_says_what_was_minted_and_what_was_not(rig: Rig) -> None:
@@ -182,6 +205,14 @@ async def test_an_explanation_is_for_known_clients_and_the_security_role(rig: Ri
         (pb.ExplainExchangeRequest(exchange=ask(rig), client_id="web"), "guest", grpc.StatusCode.PERMISSION_DENIED),
     ):
         assert (await refusal(stub.ExplainExchange(request, **rig.auth(name)))).code is code
+
+
+async def test_what_can_not_be_decoded_is_neither_logged_nor_told(rig: Rig, logged: io.StringIO) -> None:
+    for path in ("ExchangeToken", "BatchExchangeTokens"):
+        call: Any = rig.data.unary_unary(f"/tokenmint.v1.TokenExchangeService/{path}")
+        told = await refusal(call(b"\x0a\x7fcanary-4711", **rig.auth("web")))
+        assert "4711" not in str(told)
+    assert "4711" not in logged.getvalue()
 
 
 async def test_no_secret_is_in_any_log_error_metric_or_record(rig: Rig, logged: io.StringIO, tmp_path: Path) -> None:

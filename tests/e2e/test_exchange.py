@@ -20,6 +20,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment, serving
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
+from tokenmint.errors import SignerUnavailable
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
@@ -212,6 +213,30 @@ async def test_an_unauthenticated_caller_gets_the_same_answer_always(rig: Rig, m
     assert told.message == "the caller is not authenticated: send tokenmint-client-id and tokenmint-client-secret"
 
 
+async def test_a_credential_that_is_sent_twice_proves_nobody(rig: Rig) -> None:
+    """Or two parsers could read two callers out of one call."""
+    (name, secret) = rig.auth("web")["metadata"]
+    for metadata in ((name, name, secret), (name, secret, secret), (("tokenmint-client-id", "batch"), name, secret)):
+        told = await refusal(rig.exchange.ExchangeToken(request(rig), metadata=metadata, timeout=20))
+        assert told.reason == "CALLER_UNAUTHENTICATED"
+
+
+async def test_what_could_not_be_signed_leaves_a_single_use_token_unused(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sign, claim, then answer: a claim for a token that nobody got would lock its owner out."""
+    token = rig.issuer.token(rig.clock.now(), jti="kept")
+
+    async def broken(*_: object, **__: object) -> None:
+        raise SignerUnavailable()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.app._exchange.minter, "mint", broken)
+        told = await refusal(rig.exchange.ExchangeToken(request(rig, token, OPEN_AUDIENCE), **rig.auth("web")))
+        assert told.reason == "SIGNER_UNAVAILABLE"
+    assert (await rig.exchange.ExchangeToken(request(rig, token, OPEN_AUDIENCE), **rig.auth("web"))).token
+
+
 async def test_operators_are_not_clients_and_clients_are_not_operators(rig: Rig) -> None:
     told = await refusal(rig.exchange.ExchangeToken(request(rig), **rig.auth("root")))
     assert told.reason == "CALLER_UNAUTHENTICATED"
@@ -277,6 +302,22 @@ async def test_single_use_is_single_but_a_retry_of_the_same_request_is_safe(rig:
     for other, client in ((request(rig, token, OPEN_AUDIENCE), "web"), (first, "batch")):
         told = await refusal(rig.exchange.ExchangeToken(other, **rig.auth(client)))
         assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "REPLAYED")
+
+
+async def test_a_request_id_is_for_a_retry_and_not_for_another_request(rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now(), jti="again")
+    retry = "6f1c0c5e-8a0e-4f6c-9d35-0123456789ac"
+    first = request(rig, token, OPEN_AUDIENCE, request_id=retry)
+    assert (await rig.exchange.ExchangeToken(first, **rig.auth("web"))).token
+    others = [
+        request(rig, token, OPEN_AUDIENCE, request_id=retry, scopes=["read"]),
+        request(rig, token, OPEN_AUDIENCE, request_id=retry, lifetime=Duration(seconds=3600)),
+    ]
+    for other in others:
+        assert (await refusal(rig.exchange.ExchangeToken(other, **rig.auth("web")))).reason == "REPLAYED"
+    targets = [pb.BatchExchangeTarget(audience=OPEN_AUDIENCE), pb.BatchExchangeTarget(audience=RSA_AUDIENCE)]
+    batch = pb.BatchExchangeTokensRequest(subject_token=token, targets=targets, request_id=retry)
+    assert (await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))).reason == "REPLAYED"
 
 
 async def test_the_nonce_is_compared_where_the_request_names_one(rig: Rig) -> None:

@@ -6,6 +6,7 @@ import jwt
 import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
+from tests.tls import authority
 from tests.unit.assertion.test_keyset import FakeFetch
 
 from tokenmint.assertion.catalogue import provider_from_table
@@ -15,7 +16,9 @@ from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.callers import Callers, ClientProof, Operator, Presented, Role
 from tokenmint.errors import CallerUnauthenticated, StoreUnavailable
+from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Client
+from tokenmint.rpc import credentials
 from tokenmint.secret import Secret
 from tokenmint.settings import client_provider
 from tokenmint.storage.redis import Store
@@ -56,8 +59,9 @@ def proof(store: Store, clock: FakeClock) -> ClientProof:
     )
     own = [client_provider("keys", keys(ec_key(1)), US), client_provider("others-keys", keys(ec_key(2)), US)]
     return ClientProof(
-        Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock
-    )
+        Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock,
+        admits=Policy({}, US).admits_workload,
+    )  # fmt: skip
 
 
 async def refused(proof: ClientProof, presented: Presented) -> str:
@@ -94,6 +98,31 @@ async def test_nobody_else_comes_in(proof: ClientProof, presented: Presented) ->
     await refused(proof, presented)
 
 
+async def test_secrets_are_compared_in_constant_time_with_every_hash(
+    proof: ClientProof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr("tokenmint.callers.hmac.compare_digest", compare)
+    assert await proof.client(Presented("secret", OLD))
+    assert compared == [(OLD.fingerprint(), OLD.fingerprint()), (OLD.fingerprint(), NEW.fingerprint())]
+    compared.clear()
+    await refused(proof, Presented("unknown", OLD))
+    assert len(compared) == 1  # a client that there is not is compared with, too
+
+
+def test_a_call_has_one_certificate() -> None:
+    ca = authority()
+    pems = [ca.issue("x", name)[0] for name in (SPIFFE, "web.internal")]
+    assert credentials.presented((), {"x509_pem_cert": pems[:1]}).certificates == ("subject:CN=x", SPIFFE)
+    assert credentials.presented((), {"x509_pem_cert": pems}).certificates == ()
+    assert credentials.presented((), {"x509_common_name": [b"web"]}).certificates == ()
+
+
 async def test_certificates(proof: ClientProof) -> None:
     for identities in ((SPIFFE,), ("subject:CN=x", "dns:web.internal")):
         assert (await proof.client(Presented(certificates=identities))).client_id == "cert"
@@ -121,6 +150,8 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(proof: Clie
     assert "REPLAYED" in await refused(proof, good)
     assert "REPLAYED" in await refused(proof, assertion(clock))  # the same jti again
     assert await proof.client(assertion(clock, jti="j2"))
+    assert await proof.client(assertion(clock, jti="j3", exp=int(clock.now()) + 330))
+    assert await proof.client(assertion(clock, jti="j4", exp=int(clock.now()) - 29))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +162,9 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(proof: Clie
         ({"exp": 1}, "EXPIRED"),
         ({"exp": None}, "CLAIM_REJECTED"),
         ({"exp": 1_800_000_000 + 331}, "lives longer"),
+        ({"exp": 1_800_000_000 - 30}, "EXPIRED"),
+        ({"aud": [US, "https://other.example"]}, "WRONG_AUDIENCE"),
+        ({"sub": None}, "CLAIM_REJECTED"),
         ({"sub": "secret"}, "sub is not its iss"),
         ({"iss": "secret"}, "UNKNOWN_ISSUER"),
         ({"iss": "others-keys", "sub": "others-keys"}, "BAD_SIGNATURE"),
@@ -174,11 +208,51 @@ async def test_a_workloads_token_proves_the_client_that_it_is(proof: ClientProof
         await refused(proof, Presented(workload=Secret(token)))
 
 
+async def test_a_workloads_token_that_may_be_used_once_proves_once(
+    proof: ClientProof, store: Store, clock: FakeClock
+) -> None:
+    table = {"issuer": PLATFORM.url, "audiences": ["app"], "jwks": PLATFORM.jwks().decode(), "single_use": True}
+    platform = provider_from_table("k8s", table, own_issuer=US)
+    replay = ReplayGuard(store)
+    workloads, admits = verifier(clock, platform), Policy({}, US).admits_workload
+    strict = ClientProof(proof.callers, proof.assertions, workloads, replay, clock, admits=admits)
+    good = Presented(workload=Secret(PLATFORM.token(clock.now(), jti="w")))
+    assert (await strict.client(good)).client_id == "pod"
+    assert "REPLAYED" in await refused(strict, good)
+
+    async def broken(*_: object, **__: object) -> None:
+        raise StoreUnavailable()
+
+    replay.claim = broken  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await strict.client(Presented(workload=Secret(PLATFORM.token(clock.now(), jti="x"))))
+
+
+async def test_a_workload_that_its_providers_condition_refuses_is_no_client(
+    proof: ClientProof, store: Store, clock: FakeClock
+) -> None:
+    policy = Policy({}, US, {"k8s": "assertion.cluster == 'prod'"})
+    strict = ClientProof(
+        proof.callers, proof.assertions, proof._workloads, ReplayGuard(store), clock, admits=policy.admits_workload
+    )
+    for cluster, admitted in (("prod", True), ("test", False), (None, False)):
+        presented = Presented(workload=Secret(PLATFORM.token(clock.now(), cluster=cluster)))
+        if admitted:
+            assert (await strict.client(presented)).client_id == "pod"
+        else:
+            assert "condition" in await refused(strict, presented)
+
+
 async def test_public_and_anonymous_clients(proof: ClientProof, store: Store, clock: FakeClock) -> None:
     assert (await proof.client(Presented("spa"))).public
     await refused(proof, Presented("spa", NEW))
     open_door = ClientProof(
-        Callers(CLIENTS, OPERATORS, allow_anonymous=True), proof.assertions, proof._workloads, ReplayGuard(store), clock
+        Callers(CLIENTS, OPERATORS, allow_anonymous=True),
+        proof.assertions,
+        proof._workloads,
+        ReplayGuard(store),
+        clock,
+        admits=Policy({}, US).admits_workload,
     )
     assert (await open_door.client(Presented())).anonymous
     await refused(open_door, Presented("secret"))
@@ -188,6 +262,7 @@ async def test_public_and_anonymous_clients(proof: ClientProof, store: Store, cl
 def test_operators() -> None:
     callers = Callers(CLIENTS, OPERATORS, allow_anonymous=True)
     assert callers.operator(Presented("root", NEW)).operator_id == "root"
+    assert callers.operator(Presented("root", NEW, certificates=("dns:some.host",))).operator_id == "root"
     assert callers.operator(Presented(certificates=("subject:CN=machine",))).operator_id == "machine"
     for presented in (
         Presented(),
@@ -196,6 +271,7 @@ def test_operators() -> None:
         Presented("machine", NEW),
         Presented("secret", NEW),
         Presented("root", certificates=("subject:CN=machine",)),
+        Presented("root", NEW, certificates=("subject:CN=machine",)),  # the certificate of another operator
         Presented(certificates=("subject:CN=other",)),
     ):
         with pytest.raises(CallerUnauthenticated):

@@ -19,6 +19,13 @@ MAX_BODY: Final = 512 * 1024
 MAX_REDIRECTS: Final = 3
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that is assigned for the public internet; what else there is, is local, deprecated or of another use."""
+_NEVER: Final = (
+    ipaddress.ip_network("192.0.0.0/24"),  # RFC 6890: protocol assignments
+    ipaddress.ip_network("192.88.99.0/24"),  # RFC 7526: deprecated
+    ipaddress.ip_network("3fff::/20"),  # RFC 9637: documentation
+)
 
 
 class HttpFetch:
@@ -115,9 +122,9 @@ def is_public(address: IpAddress) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-        if address.teredo is not None:
+        if address.teredo is not None or address not in _UNICAST:
             return False
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not any(address in network for network in _NEVER)
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:

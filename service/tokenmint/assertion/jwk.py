@@ -130,7 +130,7 @@ def parse_x509_map(body: bytes) -> ParsedKeySet:
                 raise BadKey("not a PEM certificate")
             try:
                 public_key = x509.load_pem_x509_certificate(pem.encode()).public_key()
-            except (ValueError, UnsupportedAlgorithm):
+            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
                 raise BadKey("not a PEM certificate with a key that is supported") from None
             keys.append(_from_public_key(_key_id(key_id), public_key))
         except BadKey as reason:
@@ -199,9 +199,9 @@ def _from_public_key(
     else:
         raise BadKey("its type is not supported")
     if algorithm is not None:
-        if algorithm not in fitting:
+        if not isinstance(algorithm, str) or algorithm not in fitting:
             raise BadKey("its alg does not fit the key, or is not supported")
-        fitting = frozenset({str(algorithm)})
+        fitting = frozenset({algorithm})
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     thumbprint = _base64url(hashlib.sha256(canonical).digest())
     return VerificationKey(key_id, public_key, fitting, thumbprint, issuer)

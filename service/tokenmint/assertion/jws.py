@@ -21,7 +21,7 @@ MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
 MAX_DEPTH: Final = 16
 MAX_KEY_ID: Final = 128
 _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\Z")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,18 @@ class ReplayGuard:
         self._store = store
         self._skew = skew
 
-    async def claim(self, assertion: VerifiedAssertion, client_id: str, request_id: str | None, *, now: float) -> None:
+    async def claim(
+        self, assertion: VerifiedAssertion, client_id: str, request_id: str | None, *, now: float, wanted: str = ""
+    ) -> None:
         """Claim ``assertion`` for this client and request. The same client may repeat the same request.
+
+        ``wanted`` stands for what is asked for: a request id is for asking for the same again, and for nothing else.
 
         Raises:
             TokenReplayed: it was claimed before.
             StoreUnavailable: the claim could not be made, so the exchange must not succeed.
         """
-        value = json.dumps([1, client_id, request_id, assertion.fingerprint]).encode()
+        value = json.dumps([1, client_id, request_id, assertion.fingerprint, wanted]).encode()
         ttl = max(1.0, assertion.expires_at + self._skew + MARGIN - now)
         before = await self._store.add(f"replay:{assertion.replay_id}", value, ttl=ttl)
         if before is not None and (request_id is None or before != value):

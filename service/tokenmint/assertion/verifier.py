@@ -95,7 +95,7 @@ class Verifier:
 
     def _provider(self, token: UnverifiedAssertion) -> Provider:
         provider = self._by_issuer.get(token.issuer)
-        if provider is not None:
+        if provider is not None and token.issuer != self._own_issuer:
             return provider
         if "iss" not in token.claims:
             for provider in self._trust_domains:

@@ -4,9 +4,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.addresses import Address
 from tokenmint.certificates import CertificateFiles
@@ -16,12 +20,20 @@ BACKLOG = 512
 
 
 class HttpServer:
-    """Serves one application on one address."""
+    """Serves one application on one address. A client has ``request_time`` seconds to send a request."""
 
-    def __init__(self, application: Starlette, address: Address, tls: CertificateFiles | None = None) -> None:
+    def __init__(
+        self,
+        application: Starlette,
+        address: Address,
+        tls: CertificateFiles | None = None,
+        *,
+        request_time: float = 10.0,
+    ) -> None:
         self._tls = tls
         config = uvicorn.Config(
             application,
+            http=partial(_Protocol, request_time=request_time),  # type: ignore[arg-type]  # it makes what is meant
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -53,6 +65,35 @@ class HttpServer:
         if self._task is not None:
             await self._task
         self._socket.close()
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's protocol, with an end to requests that are sent slowly: its own timer begins anew with every byte."""
+
+    def __init__(self, *args: Any, request_time: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_time = request_time
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(self._request_time, transport.abort)
+
+    def handle_events(self) -> None:
+        if self._timer is None:  # the first bytes of a further request
+            self._timer = self.loop.call_later(self._request_time, self.transport.abort)
+        super().handle_events()
+        if self.conn.their_state is not h11.IDLE and self.conn.their_state is not h11.SEND_BODY:
+            self._stop()  # the request is here
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Server(uvicorn.Server):

@@ -20,6 +20,7 @@ from tokenmint.policy import conditions, mapping
 from tokenmint.policy.types import Audience, Client, ExchangeRequest, TokenGrant
 from tokenmint.profile.types import Profile
 from tokenmint.reserved import is_reserved
+from tokenmint.secret import Secret
 
 _TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
 """What may be asked for, by the header's `typ`; the first is the default."""
@@ -121,6 +122,15 @@ class Policy:
         condition = self._provider_conditions.get(assertion.provider)
         if condition is not None and not conditions.holds(condition, conditions.facts(assertion, client, request)):
             raise ConditionDenied(detail=f"providers.{assertion.provider}.condition: {condition.source}")
+
+    def admits_workload(self, assertion: VerifiedAssertion, client: Client) -> bool:
+        """Tell whether the condition of the token's provider holds where the token proves ``client`` itself."""
+        condition = self._provider_conditions.get(assertion.provider)
+        if condition is None:
+            return True
+        nothing = ExchangeRequest(Secret(""), "")
+        assertion = self.derive(assertion, client, nothing)
+        return conditions.holds(condition, conditions.facts(assertion, client, nothing))
 
     def derive(self, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest) -> VerifiedAssertion:
         """Return the assertion with its provider's computed claims, none of which replaces a proved one."""

@@ -154,6 +154,9 @@ class Guard(grpc.aio.ServerInterceptor):
                 await self._admit(call, request, context.auth_context())
                 async with asyncio.timeout(limit):
                     response = await behaviour(request, context)
+            except asyncio.CancelledError:  # the caller gave up, or its deadline passed
+                self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
+                raise
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
@@ -172,6 +175,9 @@ class Guard(grpc.aio.ServerInterceptor):
                 else:
                     async for response in answers:
                         yield response
+            except asyncio.CancelledError:  # as above
+                self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
+                raise
             except Exception as error:  # noqa: BLE001  # as above
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")

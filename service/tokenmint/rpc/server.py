@@ -36,6 +36,16 @@ class Limits:
     """Concurrent calls."""
     connection_age: float = 3600.0
     """Seconds after which a client is asked to connect again, which spreads clients over replicas."""
+    connection_grace: float = 30.0
+    """Seconds that its calls get to end then."""
+    keepalive: float = 60.0
+    """Seconds without traffic after which the other side is asked whether it is there."""
+    keepalive_timeout: float = 20.0
+    """Seconds that it has to answer."""
+    ping_interval: float = 10.0
+    """Seconds that have to lie between a client's pings."""
+    handshake: float = 10.0
+    """Seconds that a new connection has until it speaks HTTP/2."""
 
 
 def build(
@@ -62,12 +72,14 @@ def build(
             ("grpc.absolute_max_metadata_size", limits.metadata),
             ("grpc.max_concurrent_streams", limits.streams),
             # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
+            ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
+            ("grpc.keepalive_timeout_ms", int(limits.keepalive_timeout * 1000)),
+            ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # what a ping's answer really has
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
-            ("grpc.max_connection_age_grace_ms", 30_000),
+            ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
+            ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
         ),
     )
     for add in register:

@@ -21,7 +21,7 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
 
@@ -125,7 +125,11 @@ class Store:
                 list(url.hosts), socket_timeout=options.read_timeout, socket_connect_timeout=options.read_timeout
             )
             self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
-                url.service, self._sentinel, max_connections=options.max_connections, **_connection(url, options)
+                url.service,
+                self._sentinel,
+                max_connections=options.max_connections,
+                connection_class=_PrimaryConnection,
+                **_connection(url, options),
             )
         else:
             self._pool = _server_pool(url, options)
@@ -298,7 +302,7 @@ class Store:
         elif self.options.min_replicas:
             commands.append(("WAIT", str(self.options.min_replicas), milliseconds))
         try:
-            replies = await self._roundtrip(self.prefix + key, commands)
+            replies = await self._roundtrip(self.prefix + key, commands, follow=self._cluster is not None)
         except MovedError:
             await self.get(key)  # follows the redirection and learns the slot's new place
             replies = await self._roundtrip(self.prefix + key, commands)
@@ -313,13 +317,13 @@ class Store:
                 detail=f"confirmed by {logged} local log(s) and {replicas} of {self.options.min_replicas} replica(s)"
             )
 
-    async def _roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]]) -> list[Any]:
+    async def _roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
         """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
         async with contextlib.AsyncExitStack() as stack:
             with _translated(self.url, writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
                     connection = await self._checkout(key, stack)
-            with _translated(self.url, writes=True):
+            with _translated(self.url, writes=True, follow=follow):
                 async with asyncio.timeout(self.options.write_timeout):
                     try:
                         await connection.send_packed_command(connection.pack_commands(commands))
@@ -393,7 +397,7 @@ class Store:
 
     async def _check_server(self) -> None:
         facts: dict[str, Any] = {}
-        with _translated(self.url, writes=False):
+        with _translated(self.url, writes=False, starting=True):
             async with asyncio.timeout(max(1.0, self.options.read_timeout)):
                 for section in ("memory", "persistence", "server"):
                     facts |= await self._info(section)
@@ -429,6 +433,23 @@ class Store:
             await self._pool.disconnect()
         for sentinel in self._sentinel.sentinels if self._sentinel is not None else ():
             await sentinel.aclose()
+
+
+class _PrimaryConnection(SentinelManagedConnection):
+    """A connection that asks the sentinels anew when a primary has lost its replicas: it may have been overtaken.
+
+    Such a primary goes on answering until it is demoted, which takes Sentinel ten seconds or more. The driver itself
+    leaves a primary only once that calls itself read-only.
+    """
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Read a reply as the driver does."""
+        try:
+            return await super().read_response(*args, **kwargs)
+        except ResponseError as error:
+            if str(error).startswith("NOREPLICAS"):
+                await self.disconnect(nowait=True)
+            raise
 
 
 async def _reply(connection: Any) -> Any:
@@ -484,17 +505,22 @@ def _glob_escape(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _translated(url: urls.StoreUrl, *, writes: bool) -> Iterator[None]:
-    """Turn the driver's errors into ours. The one place that knows them."""
+def _translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
+    """Turn the driver's errors into ours. The one place that knows them.
+
+    Refused credentials are a mistake of the configuration at the start, and an outage after it. With ``follow`` a
+    redirection of the cluster is the caller's to follow.
+    """
     try:
         yield
-    except MovedError:
-        raise
     except AuthenticationError:
-        raise ConfigurationError(
-            f"redis: {url.describe()} refuses the credentials: check redis.username and redis.password_file"
-        ) from None
+        text = f"{url.describe()} refuses the credentials: check redis.username and redis.password_file"
+        if starting:
+            raise ConfigurationError(f"redis: {text}") from None
+        raise StoreUnavailable(detail=text) from None
     except ResponseError as error:
+        if follow and isinstance(error, MovedError):
+            raise
         # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
         code = str(error).split(" ", 1)[0][:20]
         raise StoreUnavailable(detail=f"{url.describe()} answered {type(error).__name__} {code}") from None

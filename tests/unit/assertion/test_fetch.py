@@ -1,5 +1,6 @@
 """The fetcher against real HTTP on loopback: what it refuses to dial, follow and swallow."""
 
+import asyncio
 import ipaddress
 import socket
 import ssl
@@ -45,6 +46,10 @@ async def test_a_document_is_fetched_with_its_headers(issuer: Issuer) -> None:
         ("255.255.255.255", False), ("::1", False), ("::", False), ("fe80::1", False), ("fc00::1", False),
         ("::ffff:127.0.0.1", False), ("::ffff:8.8.8.8", True), ("64:ff9b::7f00:1", False), ("64:ff9b::808:808", True),
         ("2002:7f00:1::", False), ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False), ("ff02::1", False),
+        # Site-local, IPv4-compatible, IPv4-translated, local-use NAT64, segment routing, documentation.
+        ("fec0::1", False), ("::7f00:1", False), ("::ffff:0:7f00:1", False), ("64:ff9b:1::7f00:1", False),
+        ("5f00::1", False), ("3fff::1", False), ("2001:db8::1", False), ("4000::1", False), ("2002:808:808::1", True),
+        ("192.0.0.8", False), ("192.88.99.1", False), ("198.18.0.1", False), ("240.0.0.1", False),
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, public: bool) -> None:
@@ -57,6 +62,35 @@ async def test_private_addresses_are_not_dialled_unless_allowed(issuer: Issuer) 
         with pytest.raises(FetchFailed, match="allow_private"):
             await get(url, allow_private=False)
     assert not issuer.requests
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let every name have these addresses."""
+
+    async def answer(_: str, port: int, **__: object) -> list[object]:
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
+        return [(family, 1, 6, "", (text, port)) for family, text in zip(families, addresses, strict=True)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
+
+
+@pytest.mark.parametrize(
+    "addresses", [("8.8.8.8", "10.0.0.1"), ("10.0.0.1", "8.8.8.8"), ("8.8.8.8", "::1"), ("fe80::1%lo",)]
+)
+async def test_one_private_address_among_public_ones_is_enough(
+    monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+) -> None:
+    resolving(monkeypatch, *addresses)
+    with pytest.raises(FetchFailed, match="allow_private"):
+        await get("https://idp.example/jwks.json", allow_private=False)
+
+
+async def test_dns_rebinding_what_was_checked_is_what_is_dialled(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolving(monkeypatch, "127.0.0.1")
+    port = issuer.url.rpartition(":")[2]
+    assert await get(f"http://no-such-host.invalid:{port}/jwks.json") == issuer.jwks()
 
 
 async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:
@@ -77,10 +111,19 @@ async def test_redirects_stay_on_the_host(issuer: Issuer) -> None:
     issuer.headers["Location"] = "https://evil.example/jwks.json"
     with pytest.raises(FetchFailed, match="another host"):
         await get(f"{issuer.url}/jwks.json")
+    for other in (
+        "http://127.0.0.1:1/jwks.json",
+        "https://127.0.0.1/jwks.json",
+        "//evil.example/",
+        "http://localhost/x",
+    ):
+        issuer.headers["Location"] = other
+        with pytest.raises(FetchFailed, match="another host"):
+            await get(f"{issuer.url}/jwks.json")
     issuer.headers["Location"] = "/jwks.json"
     with pytest.raises(FetchFailed, match="more than 3"):
         await get(f"{issuer.url}/jwks.json")
-    assert len(issuer.requests) == 5
+    assert len(issuer.requests) == 9
 
 
 async def test_a_large_answer_is_not_swallowed(issuer: Issuer) -> None:

@@ -1,5 +1,7 @@
 """Providers' keys: which are used, and which are skipped and why (RFC 7517, RFC 7518)."""
 
+import base64
+import contextlib
 import datetime
 import hashlib
 import json
@@ -12,7 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.issuer import b64, ec_key, jwk, rsa_key
+from tests.unit.assertion.test_jws import json_values
 
 from tokenmint.assertion.jwk import MAX_KEYS, BadKey, parse_jwk, parse_jwks, parse_x509_map
 
@@ -47,8 +52,8 @@ def roca() -> int:
     product = 1
     for prime in primes:
         product *= prime
-    n = pow(65537, 12345, product)
-    return n + product * ((1 << 2047) // product + 2)
+    n = pow(65537, 12345, product) + product * ((1 << 2047) // product + 2)
+    return n if n % 2 else n + product  # all the primes are odd
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,9 @@ def roca() -> int:
         ({**GOOD_RSA, "alg": "HS256"}, "alg"),
         ({**GOOD_RSA, "alg": "ES256"}, "alg"),
         ({**GOOD_RSA, "alg": 1}, "alg"),
+        ({**GOOD_RSA, "alg": ["RS256"]}, "alg"),
+        ({**GOOD_RSA, "alg": {"RS256": 1}}, "alg"),
+        ({**GOOD_RSA, "use": ["sig"]}, "use"),
         ({**GOOD_RSA, "kid": 1}, "kid"),
         ({**GOOD_RSA, "kid": ""}, "kid"),
         ({**GOOD_RSA, "kid": "k" * 129}, "kid"),
@@ -92,6 +100,17 @@ def roca() -> int:
 def test_a_bad_key_is_not_used(member: Any, why: str) -> None:
     with pytest.raises(BadKey, match=why):
         parse_jwk(member)
+
+
+MEMBERS = ["kty", "use", "key_ops", "alg", "kid", "n", "e", "crv", "x", "y", "issuer", "x5c", "d"]
+
+
+@given(st.sampled_from([GOOD_RSA, GOOD_EC, GOOD_OKP]), st.dictionaries(st.sampled_from(MEMBERS), json_values))
+def test_any_value_of_any_member_is_used_or_skipped_and_nothing_else(good: Any, changes: Any) -> None:
+    with contextlib.suppress(BadKey):
+        parse_jwk({**good, **changes})
+    document = json.dumps({"keys": [{**good, **changes}, {**GOOD_EC, "kid": "good"}]}).encode()
+    assert parse_jwks(document).keys[-1].key_id == "good"  # one bad key takes no other with it
 
 
 def test_one_bad_key_does_not_spoil_the_set() -> None:
@@ -140,6 +159,7 @@ def test_signatures_verify_only_as_they_were_made() -> None:
         "RFC 7518 section 3.4: DER is not raw": der,
         "cut": good[:-1],
         "longer": good + b"\0",
+        "longer by a leading zero": good[:32] + b"\0" + good[32:],
         "empty": b"",
     }.items():
         assert not key.verify("ES256", message, signature), name
@@ -175,13 +195,30 @@ def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
+def of_another_version(pem: str) -> str:
+    """The certificate with a version that X.509 does not have."""
+    body = base64.b64decode("".join(pem.splitlines()[1:-1]))
+    v3 = bytes([0xA0, 3, 2, 1, 2])
+    assert v3 in body
+    changed = base64.b64encode(body.replace(v3, bytes([0xA0, 3, 2, 1, 9]), 1)).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{changed}\n-----END CERTIFICATE-----\n"
+
+
 def test_a_map_of_certificates_is_read_like_a_key_set() -> None:
     weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  # what is to be refused
     parsed = parse_x509_map(
-        json.dumps({"a": certificate(rsa_key()), "b": "no PEM", "c": certificate(weak), "d": 1}).encode()
+        json.dumps(
+            {
+                "a": certificate(rsa_key()),
+                "b": "no PEM",
+                "c": certificate(weak),
+                "d": 1,
+                "e": of_another_version(certificate(rsa_key())),
+            }
+        ).encode()
     )
     assert [key.key_id for key in parsed.keys] == ["a"]
     assert parsed.keys[0].thumbprint == parse_jwk(GOOD_RSA).thumbprint
-    assert len(parsed.skipped) == 3
+    assert len(parsed.skipped) == 4
     with pytest.raises(BadKey, match="101 keys"):
         parse_x509_map(json.dumps({str(number): "x" for number in range(101)}).encode())

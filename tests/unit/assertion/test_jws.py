@@ -69,6 +69,8 @@ def test_a_token_is_taken_apart() -> None:
         ("kid is a number", header('{"alg":"RS256","kid":1}')),
         ("kid of 129 characters", header(json.dumps({"alg": "RS256", "kid": "k" * 129}))),
         ("kid with a control character", header('{"alg":"RS256","kid":"a\\u0000b"}')),
+        ("kid with a C1 control character", header('{"alg":"RS256","kid":"a\\u009bb"}')),
+        ("kid with a line separator", header('{"alg":"RS256","kid":"a\\u2028b"}')),
         ("typ is a number", header('{"alg":"RS256","typ":1}')),
         ("alg twice", header('{"alg":"none","alg":"RS256"}')),
         ("sub twice", raw('{"sub":"a","sub":"b"}')),
@@ -112,6 +114,13 @@ def test_accepted(name: str, payload: str) -> None:
 @pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c", "x5t"])
 def test_keys_in_the_header_are_neither_used_nor_in_the_way(name: str) -> None:
     assert parse(header(json.dumps({"alg": "RS256", name: "https://evil.example/jwks"})))
+
+
+def test_more_than_16_kib_are_refused_before_anything_is_decoded() -> None:
+    whole = f"{HEADER}.{PAYLOAD}.{'A' * MAX_TOKEN}"
+    for token in (whole, "." * (MAX_TOKEN + 1), "\0" * (MAX_TOKEN + 1)):
+        with pytest.raises(MalformedToken, match="longer than"):
+            parse(token)
 
 
 def test_exactly_16_kib_are_parsed() -> None:

@@ -133,6 +133,15 @@ async def test_a_bad_answer_keeps_the_last_good_set_until_its_hard_age(
     assert unavailable.value.retry_after > 0
 
 
+async def test_a_slow_answer_has_one_deadline_in_all(clock: FakeClock) -> None:
+    fetch = FakeFetch(jwks("a"))
+    fetch.gate = asyncio.Event()
+    keys = sets(fetch, clock, KeySource("jwks", url=URL, timeout=0.05))
+    async with asyncio.timeout(10):
+        with pytest.raises(KeySetUnavailable, match=r"no answer within 0\.05 s"):
+            await keys.refresh("idp")
+
+
 async def test_a_key_that_the_provider_took_back_is_gone_with_the_next_fetch(clock: FakeClock) -> None:
     fetch = FakeFetch(jwks("a", "b"))
     keys = sets(fetch, clock)

@@ -38,6 +38,23 @@ async def test_the_same_request_may_be_repeated_by_the_same_client_with_the_same
             await guard.claim(assertion, client, request, now=1002)
 
 
+async def test_a_retry_asks_for_the_same_again(store: Store) -> None:
+    """One request id is no licence to use the token for something else."""
+    guard = ReplayGuard(store)
+    await guard.claim(ASSERTION, "web", "request", now=1000, wanted="orders")
+    await guard.claim(ASSERTION, "web", "request", now=1001, wanted="orders")
+    for wanted in ("payments", ""):
+        with pytest.raises(TokenReplayed):
+            await guard.claim(ASSERTION, "web", "request", now=1002, wanted=wanted)
+
+
+async def test_claims_live_until_no_clock_accepts_the_token(store: Store) -> None:
+    guard = ReplayGuard(store, skew=30)
+    await guard.claim(ASSERTION, "web", None, now=1000)
+    left = await store._read_client().pttl(f"{store.prefix}replay:{ASSERTION.replay_id}")
+    assert 300 + 30 + 50 < left / 1000 <= 300 + 30 + 60
+
+
 async def test_without_a_store_nothing_is_claimed(store: Store) -> None:
     await store.close()
     store.url = replace(store.url, socket_path="/nonexistent")

@@ -99,6 +99,12 @@ async def test_an_algorithm_has_to_fit_the_key() -> None:
         await prove(IDP.token(NOW), provider(bound))
 
 
+async def test_an_algorithm_that_fits_the_key_has_to_be_the_providers_too() -> None:
+    strict = provider(algorithms=frozenset({"PS256", "ES256"}))
+    with pytest.raises(AlgorithmNotAllowed, match="not accepted from this provider"):
+        await prove(IDP.token(NOW), strict)
+
+
 async def test_embedded_keys_are_never_used() -> None:
     attacker = rsa_key(1)
     embedded: dict[str, dict[str, object]] = {
@@ -149,6 +155,12 @@ async def test_the_same_kid_at_two_providers_is_two_keys() -> None:
 async def test_the_issuer_is_compared_byte_by_byte(issuer: str | None) -> None:
     with pytest.raises(UnknownIssuer):
         await prove(IDP.token(NOW, iss=issuer))
+
+
+async def test_our_own_issuer_is_no_provider_whatever_the_configuration_says() -> None:
+    own = replace(provider(), issuers={"https://me.example": {}})
+    with pytest.raises(UnknownIssuer, match="minted by tokenmint itself"):
+        await prove(IDP.token(NOW, iss="https://me.example"), own)
 
 
 async def test_our_own_tokens_and_firebase_custom_tokens_are_named() -> None:
@@ -307,6 +319,9 @@ async def test_what_a_single_use_token_is_remembered_by() -> None:
     assert one != two  # ECDSA: two signatures of one token
     both = [await prove(text, provider(elliptic.jwks())) for text in (one, two)]
     assert both[0].replay_id == both[1].replay_id
+    other = Issuer(url="https://idp.example/b")
+    second = replace(provider(), name="b", issuers={other.url: {}})
+    assert (await prove(other.token(NOW, jti="a"), second)).replay_id != first.replay_id  # a jti is its issuer's
     for value in ("", 1, ["a"]):
         with pytest.raises(ClaimRejected, match="jti"):
             await prove(resigned({"alg": "RS256", "kid": "k1"}, IDP.claims(NOW) | {"jti": value}))

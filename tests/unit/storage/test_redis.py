@@ -115,6 +115,9 @@ async def test_a_server_that_evicts_is_refused(redis_url: str, redis_prefix: str
         (b"-OOM command not allowed\r\n", "OOM|OutOfMemory"),
         (b"-CLUSTERDOWN The cluster is down\r\n", "CLUSTERDOWN|ClusterDown"),
         (b"-MISCONF errors writing to the AOF\r\n", "MISCONF"),
+        (b"-MOVED 1 127.0.0.1:1\r\n", "MOVED|Moved"),
+        (b"-NOAUTH Authentication required.\r\n", "credentials"),
+        (b"-NOPERM this user has no permissions\r\n", "NOPERM|NoPermission"),
     ],
 )
 async def test_the_servers_refusals_are_unavailable_and_changed_nothing(reply: bytes, expected: str) -> None:
@@ -124,15 +127,25 @@ async def test_the_servers_refusals_are_unavailable_and_changed_nothing(reply: b
             await store.swap("a", None, b"1")
         assert not isinstance(error.value, OutcomeUnknown)
         assert any(word in error.value.detail for word in expected.split("|")), error.value.detail
+        for read in (store.get("a"), store.time(), store.members("a"), store.scan("*", "", 10)):
+            with pytest.raises(StoreUnavailable):
+                await read
         await store.close()
 
 
 @pytest.mark.parametrize("reply", [b"-NOAUTH Authentication required.\r\n", b"-WRONGPASS invalid password\r\n"])
 async def test_refused_credentials_are_a_matter_of_configuration(reply: bytes) -> None:
     with scripted(reply) as port:
-        store = Store(urls.parse(f"redis://127.0.0.1:{port}"), "t:", replace(FAST, password=Secret("p")))
-        with pytest.raises(ConfigurationError, match="credentials"):
+        options = replace(FAST, password=Secret("canary-4711"))
+        with pytest.raises(ConfigurationError, match="credentials") as error:
+            await Store.open(f"redis://127.0.0.1:{port}", options=options)
+        assert "4711" not in error.value.message
+        # To a service that runs it is a store that is away: it comes back when the password is right again.
+        store = Store(urls.parse(f"redis://127.0.0.1:{port}"), "t:", options)
+        with pytest.raises(StoreUnavailable) as away:
             await store.get("a")
+        assert "credentials" in away.value.detail
+        assert "4711" not in away.value.detail
         await store.close()
 
 

@@ -1,0 +1,218 @@
+"""What one connection may cost, against a running service: each limit is a setting, and in effect."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+import pytest
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer, serving
+from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+
+from tokenmint.config import load
+from tokenmint.configtables import LimitsTable
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+PATIENCE = 20.0  # seconds that a test waits for what has to come
+METHOD = "/tokenmint.v1.KeySetService/GetKeySet"
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running_issuer:
+        yield running_issuer
+
+
+@pytest.fixture
+def serve(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+) -> Any:
+    def with_limits(**limits: str) -> AbstractAsyncContextManager[Rig]:
+        table = "\n[limits]\n" + "".join(f"{name} = {value}\n" for name, value in limits.items())
+        return running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, table)
+
+    return with_limits
+
+
+class Peer:
+    """An HTTP/2 client that does as the test says, and no more: it acknowledges nothing by itself."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.h2.initiate_connection()
+        self.seen: list[h2.events.Event] = []
+        self.closed = False
+        self.send()
+
+    def send(self) -> None:
+        self.writer.write(self.h2.data_to_send())
+
+    def open_stream(self) -> int:
+        """Send the headers of a call, whose message is to follow."""
+        stream: int = self.h2.get_next_available_stream_id()
+        headers = [(":method", "POST"), (":scheme", "http"), (":path", METHOD), (":authority", "x")]
+        self.h2.send_headers(stream, [*headers, ("content-type", "application/grpc"), ("te", "trailers")])
+        self.send()
+        return stream
+
+    async def until(self, kind: type[h2.events.Event] | None) -> Any:
+        """Read until there is an event of ``kind``, or, for None, until the service closes the connection."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = [event for event in self.seen if kind is not None and isinstance(event, kind)]
+                if found:
+                    return found[0]
+                try:
+                    data = await self.reader.read(65536)
+                except ConnectionError:
+                    data = b""
+                if not data:
+                    self.closed = True
+                    assert kind is None, f"closed before there was {kind}, after {self.seen}"
+                    return None
+                try:
+                    self.seen += self.h2.receive_data(data)
+                except h2.exceptions.ProtocolError:  # h2 expects nothing after GOAWAY; gRPC pings once more
+                    self.seen.append(h2.events.ConnectionTerminated())
+
+
+@asynccontextmanager
+async def peer(rig: Rig) -> AsyncIterator[Peer]:
+    host, _, port = rig.app.listen["grpc"].partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.close()
+
+
+def test_the_defaults_are_safe(tmp_path: Path) -> None:
+    """What holds where nobody configures anything."""
+    assert load(None, {}).limits == LimitsTable()
+    limits = LimitsTable()
+    assert (limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection) == (65536, 8192, 100)
+    assert (limits.keepalive, limits.keepalive_timeout, limits.ping_interval) == (60.0, 20.0, 10.0)
+    assert (limits.connection_age, limits.connection_grace, limits.request_time) == (3600.0, 30.0, 10.0)
+    assert (limits.call_deadline, limits.drain, limits.watch_age) == (10.0, 10.0, 3600.0)
+    assert limits.each_client is not None
+
+
+async def test_streams_and_metadata_are_what_is_configured(serve: Any) -> None:
+    async with serve(streams_per_connection="7", metadata_bytes="4096") as rig, peer(rig) as client:
+        settings = (await client.until(h2.events.RemoteSettingsChanged)).changed_settings
+        assert settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS].new_value == 7
+        assert settings[h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE].new_value <= 4096
+        metadata = (*rig.auth("web")["metadata"], ("x-filler", "y" * 5000))
+        told = await refusal(rig.exchange.ExchangeToken(pb.ExchangeTokenRequest(), metadata=metadata, timeout=20))
+        assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_messages_are_as_long_as_is_configured(serve: Any) -> None:
+    async with serve(message_bytes="32768") as rig:
+        for length, code in ((32_000, grpc.StatusCode.INVALID_ARGUMENT), (33_000, grpc.StatusCode.RESOURCE_EXHAUSTED)):
+            request = pb.ExchangeTokenRequest(subject_token="A" * length, audience=AUDIENCE)
+            assert (await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))).code is code
+
+
+async def test_a_connection_that_does_not_answer_pings_is_closed(serve: Any) -> None:
+    async with serve(keepalive='"1s"', keepalive_timeout='"1s"') as rig, peer(rig) as client:
+        await client.until(h2.events.PingReceived)
+        await client.until(None)
+
+
+async def test_a_connection_has_an_age_and_a_slow_call_does_not_outlive_it(serve: Any) -> None:
+    """Slow clients: one that begins a call and never sends its message has what its connection has."""
+    async with serve(connection_age='"1s"', connection_grace='"1s"') as rig, peer(rig) as client:
+        client.open_stream()
+        await client.until(h2.events.ConnectionTerminated)
+        await client.until(None)
+        assert (await rig.key_set.GetKeySet(_empty(), timeout=20)).etag  # which comes over a new one
+
+
+async def test_whoever_pings_without_end_is_told_to_go_away(serve: Any) -> None:
+    async with serve() as rig, peer(rig) as client:
+        await client.until(h2.events.RemoteSettingsChanged)
+        for _ in range(10):
+            client.h2.ping(b"tooquick")
+        client.send()
+        assert (await client.until(h2.events.ConnectionTerminated)).error_code == (
+            h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+        )
+
+
+@pytest.mark.parametrize("listener", ["grpc", "admin", "http", "ops"])
+async def test_slow_clients_that_say_nothing_are_let_go(serve: Any, listener: str) -> None:
+    async with serve(request_time='"300ms"') as rig:
+        host, _, port = rig.app.listen[listener].partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(PATIENCE):
+            await reader.read()
+        writer.close()
+
+
+@pytest.mark.parametrize("listener", ["http", "ops"])
+async def test_slow_clients_that_drip_their_request_are_let_go(serve: Any, listener: str) -> None:
+    """Slowloris: a line of the header now and then keeps no connection."""
+    async with serve(request_time='"300ms"') as rig:
+        host, _, port = rig.app.listen[listener].partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        path = b"/healthz" if listener == "ops" else b"/.well-known/jwks.json"
+        request = b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n"
+        writer.write(request + b"\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert b"200 OK" in await reader.readline()  # a whole request is answered, and the connection kept
+            dripped = 0
+            writer.write(request)
+            while await _more(reader):
+                writer.write(b"X-Slow: 1\r\n")
+                dripped += 1
+        writer.close()
+        assert dripped > 1
+
+
+async def _more(reader: asyncio.StreamReader) -> bool:
+    """Tell whether the connection is open after a moment in which nothing, or something, came."""
+    try:
+        async with asyncio.timeout(0.05):
+            return await reader.read(4096) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+
+
+async def test_a_drain_has_an_end(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def slow(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+
+    async with serve(drain='"200ms"', call_deadline='"60s"') as rig:
+        monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+        request = pb.ExchangeTokenRequest(subject_token="x", audience=RSA_AUDIENCE)
+        call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        started = time.perf_counter()
+        await rig.app.stop()
+        told = await refusal(call)
+        assert time.perf_counter() - started < 8.0  # and not the minute that the call would take
+        assert told.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def _empty() -> Any:
+    from tokenmint.v1.key_set_service_pb2 import GetKeySetRequest
+
+    return GetKeySetRequest()

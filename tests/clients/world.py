@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
 from tests.tls import authority
 
+from tokenmint.errors import ConfigurationError
 from tokenmint.secret import Secret
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -266,7 +267,12 @@ class World:
 
     def start_store(self) -> None:
         if self._store.pid is None:
-            assert self._store.start() == self._store_url
+            wait_for(self._started, "the store")  # a busy machine may need a second attempt
+
+    def _started(self) -> bool:
+        with suppress(ConfigurationError):
+            return self._store.start() == self._store_url
+        return False
 
     def wait_until_ready(self) -> None:
         for service in (self.main, self.mutual):

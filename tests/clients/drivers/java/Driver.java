@@ -1,0 +1,360 @@
+import com.nimbusds.jose.util.JSONObjectUtils;
+import dev.tokenmint.client.BatchResult;
+import dev.tokenmint.client.CallException;
+import dev.tokenmint.client.ClientCredential;
+import dev.tokenmint.client.ExchangeRequest;
+import dev.tokenmint.client.Target;
+import dev.tokenmint.client.Token;
+import dev.tokenmint.client.TokenFilter;
+import dev.tokenmint.client.TokenHttpClient;
+import dev.tokenmint.client.TokenServerInterceptor;
+import dev.tokenmint.client.TokenSource;
+import dev.tokenmint.client.TokenmintClient;
+import dev.tokenmint.client.TokenmintException;
+import dev.tokenmint.client.Verifier;
+import dev.tokenmint.v1.GetKeySetRequest;
+import dev.tokenmint.v1.GetKeySetResponse;
+import dev.tokenmint.v1.KeySetServiceGrpc;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.InsecureServerCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.Server;
+import io.grpc.StatusRuntimeException;
+import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
+import io.grpc.stub.StreamObserver;
+import jakarta.servlet.http.HttpServlet;
+import jakarta.servlet.http.HttpServletRequest;
+import jakarta.servlet.http.HttpServletResponse;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.net.InetSocketAddress;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.logging.LogManager;
+import org.apache.catalina.startup.Tomcat;
+import org.apache.tomcat.util.descriptor.web.FilterDef;
+import org.apache.tomcat.util.descriptor.web.FilterMap;
+
+/** The Java driver: tokenmint-client as an application uses it; the protocol is in ../../README.md. */
+public final class Driver {
+    private final Map<String, Object> configuration;
+    private final TokenmintClient client;
+    private final TokenSource source;
+    private final Map<String, Verifier> verifiers = new HashMap<>();
+    private final List<Runnable> stops = new ArrayList<>();
+    private volatile Duration offset = Duration.ZERO;
+
+    private final Clock clock = new Clock() {
+        @Override
+        public ZoneId getZone() {
+            return ZoneOffset.UTC;
+        }
+
+        @Override
+        public Clock withZone(ZoneId zone) {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public Instant instant() {
+            return Instant.now().plus(offset);
+        }
+    };
+
+    private Driver(Map<String, Object> command) throws Exception {
+        configuration = command;
+        var builder = TokenmintClient.builder(text(command, "target")).authorities(Path.of(text(command, "ca_file")));
+        prove(builder, JSONObjectUtils.getJSONObject(command, "credential"));
+        if (command.containsKey("timeout")) {
+            builder.timeout(duration(command, "timeout"));
+        }
+        client = builder.build();
+        var sources = TokenSource.builder(client).clock(clock);
+        if (command.containsKey("max_entries")) {
+            sources.maxEntries(((Number) command.get("max_entries")).intValue());
+        }
+        source = sources.build();
+    }
+
+    private static void prove(TokenmintClient.Builder builder, Map<String, Object> given) throws Exception {
+        switch (text(given, "kind")) {
+            case "secret" -> builder.credential(ClientCredential.secret(text(given, "client_id"), text(given, "secret")));
+            case "workload" -> builder.credential(
+                    ClientCredential.workloadToken(text(given, "client_id"), Path.of(text(given, "token_file"))));
+            case "certificate" -> builder.clientCertificate(
+                    Path.of(text(given, "cert_file")), Path.of(text(given, "key_file")));
+            case "assertion" -> builder.credential(ClientCredential.assertion(
+                    text(given, "client_id"),
+                    Path.of(text(given, "key_file")),
+                    text(given, "key_id"),
+                    text(given, "algorithm"),
+                    text(given, "audience")));
+            default -> builder.credential(ClientCredential.publicClient(text(given, "client_id")));
+        }
+    }
+
+    private Verifier verifier(String audience) {
+        return verifiers.computeIfAbsent(audience, name -> Verifier.builder(text(configuration, "issuer"), name)
+                .keySetUrl(URI.create(text(configuration, "jwks_url")))
+                .clock(clock)
+                .build());
+    }
+
+    private void close() {
+        stops.forEach(Runnable::run);
+        client.close();
+    }
+
+    private Map<String, Object> answer(Map<String, Object> command) throws Exception {
+        return switch (text(command, "do")) {
+            case "exchange" -> exchange(command);
+            case "batch" -> batch(command);
+            case "token" -> shown(token(command));
+            case "concurrent" -> concurrent(command);
+            case "advance" -> {
+                offset = offset.plus(duration(command, "seconds"));
+                yield Map.of();
+            }
+            case "verify" -> Map.of("claims", verifier(text(command, "audience")).verify(text(command, "token")).claims());
+            case "protect" -> protect(command);
+            case "call_http" -> callHttp(command);
+            case "call_grpc" -> callGrpc(command);
+            default -> throw new IllegalArgumentException("unknown command");
+        };
+    }
+
+    private Map<String, Object> exchange(Map<String, Object> command) {
+        var request = ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+                .scopes(texts(command, "scopes"))
+                .lifetime(duration(command, "lifetime"))
+                .nonce(text(command, "nonce"))
+                .subjectTokenType(text(command, "subject_token_type"))
+                .requestedTokenType(text(command, "requested_token_type"))
+                .build();
+        return shown(command.containsKey("timeout")
+                ? client.exchange(request, duration(command, "timeout"))
+                : client.exchange(request));
+    }
+
+    private Map<String, Object> batch(Map<String, Object> command) throws Exception {
+        List<Target> targets = new ArrayList<>();
+        for (Map<String, Object> one : JSONObjectUtils.getJSONObjectArray(command, "targets")) {
+            targets.add(new Target(text(one, "audience"), texts(one, "scopes"), duration(one, "lifetime")));
+        }
+        List<Object> results = new ArrayList<>();
+        var request = ExchangeRequest.of(text(command, "subject_token"), "").build();
+        for (BatchResult result : client.exchangeBatch(request, targets)) {
+            results.add(result instanceof BatchResult.Minted minted
+                    ? Map.of("token", shown(minted.token()))
+                    : Map.of("error", failed(((BatchResult.Refused) result).error())));
+        }
+        return Map.of("results", results);
+    }
+
+    private Token token(Map<String, Object> command) {
+        return source.get(
+                text(command, "subject_token"), text(command, "audience"), texts(command, "scopes").toArray(new String[0]));
+    }
+
+    private Map<String, Object> concurrent(Map<String, Object> command) throws Exception {
+        int count = ((Number) command.get("count")).intValue();
+        Set<String> ids = Collections.synchronizedSet(new TreeSet<>());
+        List<String> errors = Collections.synchronizedList(new ArrayList<>());
+        CountDownLatch ready = new CountDownLatch(count);
+        ExecutorService pool = Executors.newFixedThreadPool(count);
+        for (int number = 0; number < count; number++) {
+            pool.execute(() -> {
+                ready.countDown();
+                try {
+                    ready.await();
+                    ids.add(token(command).tokenId());
+                } catch (TokenmintException refused) {
+                    errors.add(refused.reason());
+                } catch (InterruptedException ended) {
+                    errors.add("interrupted");
+                }
+            });
+        }
+        pool.shutdown();
+        pool.awaitTermination(60, TimeUnit.SECONDS);
+        return Map.of("token_ids", List.copyOf(ids), "errors", errors);
+    }
+
+    private Map<String, Object> protect(Map<String, Object> command) throws Exception {
+        Verifier verifier = verifier(text(command, "audience"));
+        Server calls = NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", 0), InsecureServerCredentials.create())
+                .addService(new KeySetServiceGrpc.KeySetServiceImplBase() {
+                    @Override
+                    public void getKeySet(GetKeySetRequest request, StreamObserver<GetKeySetResponse> answers) {
+                        String who = TokenServerInterceptor.current().subject();
+                        answers.onNext(GetKeySetResponse.newBuilder().setEtag(who).build());
+                        answers.onCompleted();
+                    }
+                })
+                .intercept(new TokenServerInterceptor(verifier))
+                .build()
+                .start();
+        Tomcat web = web(verifier);
+        stops.add(calls::shutdownNow);
+        stops.add(() -> {
+            try {
+                web.stop();
+                web.destroy();
+            } catch (org.apache.catalina.LifecycleException failed) {
+                throw new IllegalStateException(failed);
+            }
+        });
+        return Map.of(
+                "http", "http://127.0.0.1:" + web.getConnector().getLocalPort(), "grpc", "127.0.0.1:" + calls.getPort());
+    }
+
+    private static Tomcat web(Verifier verifier) throws Exception {
+        var filter = new FilterDef();
+        filter.setFilterName("tokens");
+        filter.setFilter(new TokenFilter(verifier));
+        var everywhere = new FilterMap();
+        everywhere.setFilterName("tokens");
+        everywhere.addURLPattern("/*");
+        var tomcat = new Tomcat();
+        tomcat.setBaseDir(Files.createTempDirectory("driver").toString());
+        tomcat.setPort(0);
+        tomcat.getConnector().setProperty("address", "127.0.0.1");
+        var context = tomcat.addContext("", null);
+        Tomcat.addServlet(context, "whoami", new HttpServlet() {
+            @Override
+            protected void doGet(HttpServletRequest request, HttpServletResponse response) throws IOException {
+                response.getWriter().print(TokenFilter.token(request).subject());
+            }
+        }).addMapping("/");
+        context.addFilterDef(filter);
+        context.addFilterMap(everywhere);
+        tomcat.start();
+        return tomcat;
+    }
+
+    private Map<String, Object> callHttp(Map<String, Object> command) throws Exception {
+        URI address = URI.create(text(command, "url"));
+        var request = HttpRequest.newBuilder(address).build();
+        var plain = HttpClient.newHttpClient();
+        HttpResponse<String> answer = command.containsKey("subject_token")
+                ? new TokenHttpClient(
+                                plain, source, () -> text(command, "subject_token"), text(command, "audience"), address)
+                        .send(request, HttpResponse.BodyHandlers.ofString())
+                : plain.send(request, HttpResponse.BodyHandlers.ofString());
+        return Map.of(
+                "status", answer.statusCode(),
+                "body", answer.body(),
+                "www_authenticate", answer.headers().firstValue("WWW-Authenticate").orElse(""));
+    }
+
+    private Map<String, Object> callGrpc(Map<String, Object> command) {
+        ManagedChannel channel =
+                Grpc.newChannelBuilder(text(command, "target"), InsecureChannelCredentials.create()).build();
+        try {
+            var stub = KeySetServiceGrpc.newBlockingStub(channel).withDeadlineAfter(10, TimeUnit.SECONDS);
+            if (command.containsKey("subject_token")) {
+                stub = stub.withCallCredentials(source.plaintextCallCredentials(
+                        () -> text(command, "subject_token"), text(command, "audience")));
+            }
+            return Map.of("code", "OK", "body", stub.getKeySet(GetKeySetRequest.getDefaultInstance()).getEtag());
+        } catch (StatusRuntimeException refused) {
+            return Map.of("code", refused.getStatus().getCode().name(), "body", "");
+        } finally {
+            channel.shutdownNow();
+        }
+    }
+
+    private static Map<String, Object> shown(Token token) {
+        return Map.of(
+                "token", token.value(),
+                "token_id", token.tokenId(),
+                "key_id", token.keyId(),
+                "subject", token.subject(),
+                "scopes", token.scopes(),
+                "expires_at", token.expiresAt().getEpochSecond());
+    }
+
+    private static Map<String, Object> failed(TokenmintException error) {
+        Map<String, Object> shown = new HashMap<>();
+        shown.put("code", "");
+        shown.put("reason", error.reason());
+        shown.put("message", error.getMessage());
+        shown.put("retry_after", null);
+        shown.put("violations", List.of());
+        if (error instanceof CallException call) {
+            shown.put("code", call.code().name());
+            shown.put("retry_after", call.retryAfter().map(delay -> delay.toMillis() / 1000.0).orElse(null));
+            shown.put("violations", call.violations().stream().map(CallException.Violation::field).toList());
+        }
+        return shown;
+    }
+
+    private static String text(Map<String, Object> command, String name) {
+        return (String) command.getOrDefault(name, "");
+    }
+
+    private static List<String> texts(Map<String, Object> command, String name) {
+        return command.get(name) instanceof List<?> list ? list.stream().map(String.class::cast).toList() : List.of();
+    }
+
+    private static Duration duration(Map<String, Object> command, String name) {
+        return command.get(name) instanceof Number number
+                ? Duration.ofMillis(Math.round(number.doubleValue() * 1000))
+                : Duration.ZERO;
+    }
+
+    public static void main(String[] arguments) throws IOException {
+        LogManager.getLogManager().reset(); // Tomcat is talkative
+        var out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+        var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        Driver current = null;
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            Map<String, Object> answer;
+            try {
+                Map<String, Object> command = JSONObjectUtils.parse(line);
+                if (text(command, "do").equals("configure")) {
+                    if (current != null) {
+                        current.close();
+                    }
+                    current = new Driver(command);
+                    answer = Map.of("ok", Map.of());
+                } else {
+                    answer = Map.of("ok", current.answer(command));
+                }
+            } catch (TokenmintException refused) {
+                answer = Map.of("error", failed(refused));
+            } catch (Exception failure) {
+                failure.printStackTrace();
+                answer = Map.of("failure", failure.toString());
+            }
+            out.println(JSONObjectUtils.toJSONString(answer));
+        }
+        if (current != null) {
+            current.close();
+        }
+    }
+}

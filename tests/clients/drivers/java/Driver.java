@@ -44,15 +44,13 @@ import java.time.Instant;
 import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.logging.LogManager;
 import org.apache.catalina.startup.Tomcat;
@@ -182,25 +180,22 @@ public final class Driver {
 
     private Map<String, Object> concurrent(Map<String, Object> command) throws Exception {
         int count = ((Number) command.get("count")).intValue();
-        Set<String> ids = Collections.synchronizedSet(new TreeSet<>());
-        List<String> errors = Collections.synchronizedList(new ArrayList<>());
-        CountDownLatch ready = new CountDownLatch(count);
-        ExecutorService pool = Executors.newFixedThreadPool(count);
+        var request = ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+                .scopes(texts(command, "scopes"))
+                .build();
+        List<CompletableFuture<Token>> calls = new ArrayList<>();
         for (int number = 0; number < count; number++) {
-            pool.execute(() -> {
-                ready.countDown();
-                try {
-                    ready.await();
-                    ids.add(token(command).tokenId());
-                } catch (TokenmintException refused) {
-                    errors.add(refused.reason());
-                } catch (InterruptedException ended) {
-                    errors.add("interrupted");
-                }
-            });
+            calls.add(source.getAsync(request));
         }
-        pool.shutdown();
-        pool.awaitTermination(60, TimeUnit.SECONDS);
+        Set<String> ids = new TreeSet<>();
+        List<String> errors = new ArrayList<>();
+        for (CompletableFuture<Token> call : calls) {
+            try {
+                ids.add(call.get().tokenId());
+            } catch (ExecutionException refused) {
+                errors.add(((TokenmintException) refused.getCause()).reason());
+            }
+        }
         return Map.of("token_ids", List.copyOf(ids), "errors", errors);
     }
 

@@ -1,0 +1,174 @@
+package dev.tokenmint.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class TokenSourceTest {
+    private final MovableClock clock = new MovableClock();
+    private final AtomicInteger exchanges = new AtomicInteger();
+    private final MemoryTokenStore store = new MemoryTokenStore(100);
+    private volatile RuntimeException failure;
+    private volatile CountDownLatch gate = new CountDownLatch(0);
+    private final TokenSource source = TokenSource.builder(this::mint).clock(clock).store(store).build();
+
+    private Token mint(ExchangeRequest request) {
+        int number = exchanges.incrementAndGet();
+        try {
+            assertTrue(gate.await(20, TimeUnit.SECONDS));
+        } catch (InterruptedException ended) {
+            throw new IllegalStateException(ended);
+        }
+        if (failure != null) {
+            throw failure;
+        }
+        return token("" + number, clock.instant().plus(Duration.ofMinutes(10)));
+    }
+
+    private static Token token(String id, Instant expiry) {
+        return new Token("canary", "Bearer", "", expiry, List.of(), "k", id, "ada");
+    }
+
+    private static void eventually(BooleanSupplier holds) {
+        for (long limit = System.nanoTime() + 20_000_000_000L; !holds.getAsBoolean(); Thread.onSpinWait()) {
+            assertTrue(System.nanoTime() < limit, "it did not come about");
+        }
+    }
+
+    @Test
+    void tellsTokensApartBySubjectAudienceAndScopesInAnyOrder() {
+        String first = source.get("s", "a", "read", "write").tokenId();
+        assertEquals(first, source.get("s", "a", "write", "read", "read").tokenId());
+        assertEquals("2", source.get("s", "a").tokenId());
+        assertEquals("3", source.get("t", "a").tokenId());
+        assertEquals("4", source.get("s", "b").tokenId());
+    }
+
+    @Test
+    void refreshesBehindTheAnswerBetween70And85Percent() {
+        String first = source.get("s", "a").tokenId();
+        clock.advance(Duration.ofSeconds(419));
+        assertEquals(first, source.get("s", "a").tokenId());
+        assertEquals(1, exchanges.get());
+        clock.advance(Duration.ofSeconds(91));
+        assertEquals(first, source.get("s", "a").tokenId());
+        eventually(() -> !source.get("s", "a").tokenId().equals(first));
+        assertEquals(2, exchanges.get());
+    }
+
+    @Test
+    void keepsTheUsableTokenWhereARefreshFailsAndWaitsFiveSeconds() {
+        String first = source.get("s", "a").tokenId();
+        failure = new VerificationException("REVOKED", "for the test");
+        clock.advance(Duration.ofSeconds(511));
+        source.get("s", "a");
+        eventually(() -> exchanges.get() == 2);
+        for (int times = 0; times < 3; times++) {
+            assertEquals(first, source.get("s", "a").tokenId());
+        }
+        assertEquals(2, exchanges.get());
+        clock.advance(Duration.ofSeconds(79));
+        assertEquals("REVOKED", assertThrows(VerificationException.class, () -> source.get("s", "a")).reason());
+    }
+
+    @Test
+    void callersShareOneFlightAndOneWhoGoesAwayDoesNotEndIt() {
+        gate = new CountDownLatch(1);
+        var request = ExchangeRequest.of("s", "a").build();
+        assertTrue(source.getAsync(request).cancel(true));
+        List<CompletableFuture<Token>> calls = new ArrayList<>();
+        for (int count = 0; count < 100; count++) {
+            calls.add(source.getAsync(request));
+        }
+        gate.countDown();
+        calls.forEach(call -> assertEquals("1", call.join().tokenId()));
+        assertEquals(1, exchanges.get());
+    }
+
+    @Test
+    void keepsNoForgottenTokenEvenWhereItArrivesLater() {
+        gate = new CountDownLatch(1);
+        var arriving = source.getAsync(ExchangeRequest.of("s", "a").build());
+        source.forget("s");
+        gate.countDown();
+        arriving.join();
+        assertEquals(0, store.size());
+    }
+
+    @Test
+    void aFullStoreDropsTheExpiredFirstThenTheLeastRecentlyUsed() {
+        var small = new MemoryTokenStore(2);
+        Instant start = clock.instant();
+        put(small, "long", start, 3600);
+        put(small, "short", start, 60);
+        put(small, "next", start.plusSeconds(60), 3600);
+        assertTrue(has(small, "long") && !has(small, "short") && has(small, "next"));
+        has(small, "long");
+        put(small, "last", start.plusSeconds(120), 3600);
+        assertTrue(has(small, "long") && !has(small, "next") && has(small, "last"));
+    }
+
+    private static void put(TokenStore store, String name, Instant at, long life) {
+        store.put(new TokenStore.Key(name, ""), new TokenStore.Entry(token(name, at.plusSeconds(life)), at, at));
+    }
+
+    private static boolean has(TokenStore store, String name) {
+        return store.get(new TokenStore.Key(name, "")).isPresent();
+    }
+
+    @Test
+    void tokensPrintWithoutTheirValue() {
+        Token token = source.get("s", "a");
+        assertNotEquals("", token.toString());
+        assertFalse((token + " " + List.of(token)).contains("canary"));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "127.0.0.1:1,true", "[::1]:1,true", "localhost:1,true", "10.0.0.1:1,false", "localhost.example:1,false"
+    })
+    void plaintextIsForLoopback(String target, boolean allowed) throws Exception {
+        var builder = TokenmintClient.builder(target).credential(ClientCredential.publicClient("spa")).plaintext();
+        if (allowed) {
+            builder.build().close();
+        } else {
+            assertThrows(IllegalArgumentException.class, builder::build);
+        }
+    }
+
+    @Test
+    void tokensGoNeitherToOriginsWithoutTlsNorAlongWithRedirects() {
+        for (String origin : List.of("http://orders.example", "orders", "ftp://orders.example")) {
+            assertThrows(RuntimeException.class, () -> client(HttpClient.newHttpClient(), origin), origin);
+        }
+        var following = HttpClient.newBuilder().followRedirects(HttpClient.Redirect.ALWAYS).build();
+        assertThrows(IllegalArgumentException.class, () -> client(following, "https://orders.example"));
+        var http = client(HttpClient.newHttpClient(), "https://orders.example");
+        var elsewhere = java.net.http.HttpRequest.newBuilder(URI.create("https://orders.example.evil")).build();
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> http.send(elsewhere, java.net.http.HttpResponse.BodyHandlers.discarding()));
+        assertEquals(0, exchanges.get());
+    }
+
+    private TokenHttpClient client(HttpClient http, String origin) {
+        return new TokenHttpClient(http, source, () -> "s", "a", URI.create(origin));
+    }
+}

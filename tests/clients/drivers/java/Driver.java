@@ -65,6 +65,7 @@ public final class Driver {
     private final Map<String, Verifier> verifiers = new HashMap<>();
     private final List<Runnable> stops = new ArrayList<>();
     private volatile Duration offset = Duration.ZERO;
+    private volatile CompletableFuture<Void> gate = CompletableFuture.completedFuture(null); // before exchanges
 
     private final Clock clock = new Clock() {
         @Override
@@ -91,11 +92,16 @@ public final class Driver {
             builder.timeout(duration(command, "timeout"));
         }
         client = builder.build();
-        var sources = TokenSource.builder(client).clock(clock);
+        var sources = TokenSource.builder(this::exchangeThroughGate).clock(clock);
         if (command.containsKey("max_entries")) {
             sources.maxEntries(((Number) command.get("max_entries")).intValue());
         }
         source = sources.build();
+    }
+
+    private Token exchangeThroughGate(ExchangeRequest request) {
+        gate.join();
+        return client.exchange(request);
     }
 
     private static void prove(TokenmintClient.Builder builder, Map<String, Object> given) throws Exception {
@@ -183,10 +189,12 @@ public final class Driver {
         var request = ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
                 .scopes(texts(command, "scopes"))
                 .build();
+        gate = new CompletableFuture<>(); // until all have asked
         List<CompletableFuture<Token>> calls = new ArrayList<>();
         for (int number = 0; number < count; number++) {
             calls.add(source.getAsync(request));
         }
+        gate.complete(null);
         Set<String> ids = new TreeSet<>();
         List<String> errors = new ArrayList<>();
         for (CompletableFuture<Token> call : calls) {

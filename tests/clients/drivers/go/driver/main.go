@@ -77,6 +77,9 @@ func (c credential) option() tokenmint.Option {
 	}
 }
 
+// gathering is how long concurrent callers have to ask before the first is answered.
+const gathering = 200 * time.Millisecond
+
 type object = map[string]any
 
 // state is what configure makes.
@@ -88,6 +91,14 @@ type state struct {
 	stops     []func()
 	mutex     sync.Mutex
 	offset    time.Duration
+	gate      sync.RWMutex // held while concurrent callers gather
+}
+
+// Exchange is the client's, once the callers have gathered.
+func (s *state) Exchange(ctx context.Context, request tokenmint.ExchangeRequest) (*tokenmint.Token, error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return s.client.Exchange(ctx, request)
 }
 
 func configure(given command) (*state, error) {
@@ -104,7 +115,7 @@ func configure(given command) (*state, error) {
 	if given.MaxEntries > 0 {
 		keep = append(keep, tokenmint.WithMaxEntries(given.MaxEntries))
 	}
-	s.client, s.source = client, client.TokenSource(keep...)
+	s.client, s.source = client, tokenmint.NewTokenSource(s, keep...)
 	return s, nil
 }
 
@@ -208,6 +219,7 @@ func (s *state) concurrent(ctx context.Context, given command) object {
 	var mutex sync.Mutex
 	ids, reasons := []string{}, []string{}
 	start := make(chan struct{})
+	s.gate.Lock()
 	for range given.Count {
 		ready.Add(1)
 		done.Go(func() {
@@ -225,6 +237,8 @@ func (s *state) concurrent(ctx context.Context, given command) object {
 	}
 	ready.Wait()
 	close(start)
+	time.Sleep(gathering)
+	s.gate.Unlock()
 	done.Wait()
 	return object{"token_ids": ids, "errors": reasons}
 }

@@ -50,7 +50,8 @@ def svg(keys: Sequence[SigningKey], now: float) -> str:
 
     height = _TOP + _ROW * max(1, len(keys)) + 44
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}">',
+        "<style>text { font: 12px sans-serif }</style>",
         "<title>Signing keys</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
     ]

@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto))
+PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v3/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
 MINUTES ?= 10
@@ -61,6 +61,10 @@ each_client = for language in $(1); do clients/$$language/$(2); status=$$?; \
 	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
 	[ $$status -eq 0 ] || { echo "clients/$$language/$(2): failed" >&2; exit 1; }; done
 
+test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
+	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi
+	@$(BIN)/python -m pytest -q -rs tests/firebase
+
 test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a stand-in for AWS KMS
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/signers.txt
 	@$(BIN)/python -m pytest -q -rs tests/signers
@@ -105,7 +109,7 @@ check-protos: build/protos.binpb ## Lint the protos and compare them with the la
 check-generated: $(READY) ## Fail where generated code is not what the protos say
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
-	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/v1 service/tokenmint/v1
+	@for part in v1 envoy; do diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/$$part service/tokenmint/$$part || exit 1; done
 	@clients/python/generate build/generated
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
@@ -134,4 +138,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors fuzz test-interop test-clients check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors fuzz test-interop test-firebase test-clients check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -8,6 +8,9 @@ PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
 MINUTES ?= 10
+ROTATIONS ?= 200
+TOPOLOGY ?= all
+EXAMPLES ?= 100
 
 .DEFAULT_GOAL := help
 
@@ -44,6 +47,18 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/interop.txt; \
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
+
+test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a stand-in for AWS KMS
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/signers.txt
+	@$(BIN)/python -m pytest -q -rs tests/signers
+
+chaos: $(READY) ## A fleet under kill -9 and failovers (ROTATIONS=200, TOPOLOGY=server|sentinel|cluster, SEED)
+	@command -v npm >/dev/null || { echo "make: chaos needs Node and npm: npm's jose is one of its verifiers" >&2; exit 1; }
+	@npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
+	@$(BIN)/python -m tests.chaos --rotations $(ROTATIONS) --topology $(TOPOLOGY) $(if $(SEED),--seed $(SEED))
+
+soak: $(READY) ## The random histories of a fleet, EXAMPLES times as many as in the tests (default 100)
+	@TOKENMINT_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -q tests/unit/keys/test_fleet.py
 
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
@@ -95,10 +110,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev interop deploy fuzz; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime dev interop deploy fuzz signers; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors fuzz test-interop check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors fuzz test-interop test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -89,7 +89,7 @@ class Service:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait(timeout=START_LIMIT)
+            self._wait()
             raise AssertionError(f"the service did not start:\n{self.errors.read_text()}")
         self.ready: dict[str, Any] = json.loads(line)
         self.listen: dict[str, str] = self.ready["listen"]

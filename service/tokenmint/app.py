@@ -6,6 +6,7 @@ whole service with time in its hands.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
@@ -110,13 +111,15 @@ class App:
         self._exit.push_async_callback(store.close)
         log.info("the store is reached", durability=store.durability)
         sealer, sources = bootstrap.key_parts(settings, self.entropy)
+        replica = self.entropy(16).hex()
+        log.info("the key ring is followed", replica=replica, process=os.getpid())
         self._keychain = Keychain(
             RingStore(store),
             sources,
             settings.schedule,
             HighWaterMark(settings.high_water_mark_file),
             clock=self.clock,
-            replica=self.entropy(16).hex(),
+            replica=replica,
         )
         self._rotator = Rotator(self._keychain, sources, settings.signer, sealer, settings.algorithms, clock=self.clock)
         await self._rotator.start()

@@ -72,6 +72,8 @@ class Keychain:
         self._next_change = float("inf")
         self._confirmed = float("-inf")
         self._changed = asyncio.Event()
+        self._following = False
+        self._mark_due = asyncio.Event()
 
     # --- using ---------------------------------------------------------------------------------------------------
 
@@ -170,9 +172,11 @@ class Keychain:
 
     async def run(self) -> None:
         """Follow the ring for ever: by its notices, and by looking every third of R in case one was lost."""
+        self._following = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._poll())
+            group.create_task(self._keep_mark())
 
     async def _listen(self) -> None:
         while True:
@@ -183,6 +187,13 @@ class Keychain:
             except TokenmintError as error:
                 log.warning("the notices of key changes broke off", error=error.detail or error.message)
             await self._clock.sleep(RETRY)
+
+    async def _keep_mark(self) -> None:
+        """Raise the mark beside following: its file is synced, and a slow disk must not hold up the next notice."""
+        while True:
+            await self._mark_due.wait()
+            self._mark_due.clear()
+            await self._mark.raise_to(self._ring)
 
     async def _poll(self) -> None:
         while True:
@@ -256,7 +267,10 @@ class Keychain:
         """Note that the store held ``ring`` at some time after ``asked``, and say that this replica serves it."""
         await self.store.acknowledge(self.replica, self._ring.generation, self.schedule.replica_lag)
         self._confirmed = max(self._confirmed, asked)
-        await self._mark.raise_to(ring)
+        if self._following:
+            self._mark_due.set()
+        else:
+            await self._mark.raise_to(ring)
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -285,6 +299,7 @@ class Keychain:
                 await self._confirm(changed, asked)
             except TokenmintError as error:  # the change stands, and that is what was asked for
                 log.warning("a changed key ring could not be acknowledged", error=error.detail or error.message)
+            await self._mark.raise_to(changed)  # before it is answered for
             return changed
         raise Conflict()
 

@@ -4,14 +4,14 @@ Every change is a compare-and-swap, so any number of replicas may try. That only
 itself saves the others the making of keys, which may cost time or, in a key management service, money.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from tokenmint.clock import Clock
-from tokenmint.errors import FieldViolation, InvalidRequest, NotFound, StoreUnavailable, TokenmintError
+from tokenmint.errors import FieldViolation, InvalidRequest, NotFound, OutcomeUnknown, StoreUnavailable, TokenmintError
 from tokenmint.keys import ring as rings
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.sealing import Sealer
@@ -132,11 +132,8 @@ class Rotator:
             advanced = rings.advance(ring, self._schedule, now, supply, acknowledged)
             return ring if advanced is ring else replace(advanced, fence=max(fence, ring.fence))
 
-        try:
-            ring = await self._keychain.change(change)
-            log.info("the key ring advanced", generation=ring.generation)
-        finally:
-            await self._destroy_unused(self._keychain.ring, [key for keys in supply.values() for key in keys])
+        ring = await self._change(change, [key for keys in supply.values() for key in keys])
+        log.info("the key ring advanced", generation=ring.generation)
 
     async def _first(self, ring: KeyRing) -> KeyRing:
         now = self._clock.now()
@@ -153,8 +150,7 @@ class Rotator:
         if prepared is not None:
             return prepared
         fresh = await self._make_one(name)
-        ring = await self._keychain.change(lambda ring: rings.prepare(ring, fresh))
-        await self._destroy_unused(ring, [fresh])
+        ring = await self._change(lambda ring: rings.prepare(ring, fresh), [fresh])
         return _expect(ring.only(name, KeyState.PREPARED))
 
     async def activate(self, key_id: str, *, force: bool, etag: str = "") -> Activation:
@@ -181,11 +177,7 @@ class Rotator:
             now = self._clock.now()
             return rings.rotate(ring, name, fresh, self._schedule, now, force=force, acknowledged=acknowledged)
 
-        try:
-            ring = await self._keychain.change(change, etag)
-        except TokenmintError:
-            await self._destroy_unused(self._keychain.ring, [fresh])
-            raise
+        ring = await self._change(change, [fresh], etag)
         active = _expect(ring.only(name, KeyState.ACTIVE))
         retiring = ring.find(before[0].key_id) if before[0] is not None else None
         return Rotation(active, _expect(ring.only(name, KeyState.PREPARED)), retiring, self._may_miss(active))
@@ -214,8 +206,7 @@ class Rotator:
                 acknowledged=acknowledged,
             )
 
-        ring = await self._keychain.change(change, etag)
-        await self._destroy_unused(ring, [fresh])
+        ring = await self._change(change, [fresh], etag)
         if ring.only(key.algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, key.algorithm):
             # Nothing signs until every replica publishes the key that is to. Should this process end here, the
             # holder of the lease goes on with it.
@@ -291,9 +282,22 @@ class Rotator:
             handle=made.handle,
         )
 
-    async def _destroy_unused(self, ring: KeyRing, keys: list[SigningKey]) -> None:
-        """Destroy keys that were made for a change and are not in the ring that it came to."""
-        for key in keys:
+    async def _change(
+        self, change: Callable[[KeyRing], KeyRing], made: Iterable[SigningKey], etag: str = ""
+    ) -> KeyRing:
+        """Change the ring as :meth:`Keychain.change`; destroy the keys that were ``made`` for it and are not in it."""
+        try:
+            ring = await self._keychain.change(change, etag)
+        except OutcomeUnknown:
+            raise  # they may be in the ring, and a key too many does less harm than one that signs no more
+        except TokenmintError:
+            await self._destroy_unused(self._keychain.ring, made)
+            raise
+        await self._destroy_unused(ring, made)
+        return ring
+
+    async def _destroy_unused(self, ring: KeyRing, made: Iterable[SigningKey]) -> None:
+        for key in made:
             if key.handle is not None and ring.find(key.key_id) is None:
                 await self._sources[key.signer].destroy(key.handle)
 

@@ -21,7 +21,7 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
 
@@ -125,7 +125,11 @@ class Store:
                 list(url.hosts), socket_timeout=options.read_timeout, socket_connect_timeout=options.read_timeout
             )
             self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
-                url.service, self._sentinel, max_connections=options.max_connections, **_connection(url, options)
+                url.service,
+                self._sentinel,
+                max_connections=options.max_connections,
+                connection_class=_PrimaryConnection,
+                **_connection(url, options),
             )
         else:
             self._pool = _server_pool(url, options)
@@ -429,6 +433,23 @@ class Store:
             await self._pool.disconnect()
         for sentinel in self._sentinel.sentinels if self._sentinel is not None else ():
             await sentinel.aclose()
+
+
+class _PrimaryConnection(SentinelManagedConnection):
+    """A connection that asks the sentinels anew when a primary has lost its replicas: it may have been overtaken.
+
+    Such a primary goes on answering until it is demoted, which takes Sentinel ten seconds or more. The driver itself
+    leaves a primary only once that calls itself read-only.
+    """
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Read a reply as the driver does."""
+        try:
+            return await super().read_response(*args, **kwargs)
+        except ResponseError as error:
+            if str(error).startswith("NOREPLICAS"):
+                await self.disconnect(nowait=True)
+            raise
 
 
 async def _reply(connection: Any) -> Any:

@@ -1,64 +1,62 @@
-"""The keychain against a real store: first start, following, changing, and when it stops signing."""
+"""The keychain against a real store: first start, following, and when it stops signing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from tests.fakes import FakeClock, FakeEntropy
+from tests.fakes import FakeClock
+from tests.unit.keys.replicas import KEK, Machine, Replica
 
 from tokenmint.errors import (
     ConfigurationError,
     Conflict,
     CorruptRecord,
     DependencyUnavailable,
-    InvalidRequest,
-    NotFound,
     SignerUnavailable,
     WrongState,
 )
-from tokenmint.keys.keychain import Keychain
+from tokenmint.keys import ring as rings
 from tokenmint.keys.schedule import Schedule
-from tokenmint.keys.sealing import Sealer
-from tokenmint.keys.signers import local
 from tokenmint.keys.store import RingStore, dump
-from tokenmint.keys.types import KeyState
+from tokenmint.keys.types import KeyRing, KeyState
 from tokenmint.secret import Secret
 from tokenmint.storage.redis import Store
 
-KEK = Secret(b"k" * 32)
-Make = Callable[..., Keychain]
+
+@asynccontextmanager
+async def following(replica: Replica) -> AsyncIterator[None]:
+    """Let a replica hear of changes, as a running service does."""
+    task = asyncio.ensure_future(replica.keychain.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.fixture
-def make(store: Store, clock: FakeClock) -> Make:
-    """Make a replica on the test's store."""
-
-    def make(algorithms: tuple[str, ...] = ("ES256",), kek: Secret = KEK, **schedule: float) -> Keychain:
-        entropy = FakeEntropy(7)
-        return Keychain(
-            RingStore(store), Sealer(kek, entropy), Schedule(**schedule), algorithms, clock=clock, entropy=entropy
-        )
-
-    return make
+async def put(store: Store, ring: KeyRing) -> None:
+    """Make ``ring`` what the store holds, as a failover or a restored file does."""
+    raw = await store.get("ring")
+    assert await store.swap("ring", raw, dump(ring))
 
 
-async def test_two_replicas_that_start_at_once_share_one_ring(make: Make) -> None:
-    first, second = make(), make()
+async def test_two_replicas_that_start_at_once_share_one_ring(machine: Machine) -> None:
+    first, second = machine.replica(), machine.replica()
     await asyncio.gather(first.start(), second.start())
-    assert first.ring == second.ring
-    assert first.signer("ES256").key_id == second.signer("ES256").key_id
-    assert first.published() == second.published()
+    assert first.keychain.ring == second.keychain.ring
+    assert first.signs_with() == second.signs_with()
+    assert first.keychain.published() == second.keychain.published()
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256", "EdDSA"])
-async def test_what_it_signs_verifies_with_what_it_publishes(make: Make, algorithm: str) -> None:
-    keychain = make((algorithm,))
-    await keychain.start()
-    signer = keychain.signer(algorithm)
-    jwk = next(key for key in keychain.published().keys if key["kid"] == signer.key_id)
+async def test_what_it_signs_verifies_with_what_it_publishes(machine: Machine, algorithm: str) -> None:
+    replica = machine.replica((algorithm,))
+    await replica.start()
+    signer = replica.keychain.signer(algorithm)
+    jwk = next(key for key in replica.keychain.published().keys if key["kid"] == signer.key_id)
     assert jwk["alg"] == algorithm
     signature = await signer.sign(b"message")
     verify = jwt.get_algorithm_by_name(algorithm)
@@ -66,184 +64,231 @@ async def test_what_it_signs_verifies_with_what_it_publishes(make: Make, algorit
     assert not verify.verify(b"other", jwt.PyJWK(jwk).key, signature)
 
 
-async def test_a_restart_signs_with_the_same_key(make: Make) -> None:
-    before = make()
+async def test_a_restart_signs_with_the_same_key(machine: Machine) -> None:
+    before, after = machine.replica(), machine.replica()
     await before.start()
-    after = make()
     await after.start()
-    assert after.ring == before.ring
-    assert after.signer("ES256").key_id == before.signer("ES256").key_id
+    assert after.keychain.ring == before.keychain.ring
+    assert after.signs_with() == before.signs_with()
 
 
-async def test_another_key_encryption_key_is_refused_with_the_way_out(make: Make) -> None:
-    await make().start()
-    with pytest.raises(ConfigurationError, match="sealed under another key-encryption key"):
-        await make(kek=Secret(b"x" * 32)).start()
+async def test_another_key_encryption_key_is_refused_with_the_way_out(machine: Machine, store: Store) -> None:
+    await machine.replica().start()
+    before = await store.get("ring")
+    with pytest.raises(ConfigurationError, match=r"sealed under another key-encryption key.*runbooks"):
+        await machine.replica(kek=Secret(b"x" * 32)).start()
+    assert await store.get("ring") == before  # nothing is overwritten
 
 
-async def test_a_rotation_is_seen_at_once_here_and_with_the_next_look_elsewhere(make: Make) -> None:
-    here, there = make(), make()
+async def test_a_key_of_a_signer_that_is_no_longer_configured_is_refused(machine: Machine, store: Store) -> None:
+    replica = machine.replica()
+    await replica.start()
+    ring = replica.keychain.ring
+    elsewhere = replace(ring, keys=tuple(replace(key, signer="hsm-7") for key in ring.keys))
+    await put(store, replace(elsewhere, generation=ring.generation + 1))
+    with pytest.raises(ConfigurationError, match="'hsm-7', which is not configured"):
+        await machine.replica().start()
+
+
+async def test_replicas_hear_of_a_change_without_polling(machine: Machine) -> None:
+    here, there = machine.replica(), machine.replica()
     await here.start()
     await there.start()
-    old = here.signer("ES256").key_id
-    done = await here.rotate(None, force=True)
-    assert here.signer("ES256").key_id == done.active.key_id != old
-    assert done.retiring is not None
-    assert done.retiring.key_id == old
-    assert done.verifiers_may_miss == pytest.approx(there.schedule.ahead)
-    assert there.signer("ES256").key_id == old
-    await there._refresh()
-    assert there.signer("ES256").key_id == done.active.key_id
-    assert {key["kid"] for key in there.published().keys} == {old, done.active.key_id, done.prepared.key_id}
-
-
-async def test_replicas_hear_of_a_change_without_polling(make: Make) -> None:
-    here, there = make(), make()
-    await here.start()
-    await there.start()
-    runner = asyncio.ensure_future(there.run())
-    updates = there.subscribe()
+    updates = there.keychain.subscribe()
     first = await anext(updates)
-    following = asyncio.ensure_future(anext(updates))
-    done = await here.rotate("ES256", force=True)
-    async with asyncio.timeout(10):
-        second = await following
+    async with following(there), asyncio.timeout(10):
+        next_set = asyncio.ensure_future(anext(updates))
+        done = await here.rotator.rotate("ES256", force=True)
+        second = await next_set
     assert done.prepared.key_id in second.jwks_json.decode()
     assert first.etag != second.etag
-    runner.cancel()
-    await asyncio.gather(runner, return_exceptions=True)
 
 
-async def test_signing_stops_when_the_ring_was_not_confirmed_within_r(make: Make, clock: FakeClock) -> None:
-    keychain = make()
-    await keychain.start()
+async def test_signing_stops_when_the_ring_was_not_confirmed_within_r(machine: Machine, clock: FakeClock) -> None:
+    replica = machine.replica()
+    await replica.start()
+    keychain, schedule = replica.keychain, replica.keychain.schedule
     clock.advance(10)
     assert keychain.signer("ES256")
     clock.advance(0.001)
     with pytest.raises(SignerUnavailable):
         keychain.signer("ES256")
+    clock.advance(schedule.serve_unconfirmed - 10.001)
     assert keychain.published()  # verifiers are served from memory ...
-    clock.advance(keychain.schedule.ahead - keychain.schedule.max_age - 10)
+    clock.advance(0.001)
     with pytest.raises(DependencyUnavailable):  # ... until a key that was prepared elsewhere could be missed
         keychain.published()
-    await keychain._refresh()
+    await keychain.refresh()
     assert keychain.signer("ES256")
 
 
-async def test_an_algorithm_that_is_not_configured_has_no_signer(make: Make) -> None:
-    keychain = make()
-    await keychain.start()
+async def test_an_algorithm_that_is_not_configured_has_no_signer(machine: Machine) -> None:
+    replica = machine.replica()
+    await replica.start()
     with pytest.raises(SignerUnavailable):
-        keychain.signer("RS256")
-    with pytest.raises(InvalidRequest):
-        await keychain.prepare("RS256")
-    with pytest.raises(InvalidRequest):
-        await make(("ES256", "EdDSA")).rotate(None, force=True)
+        replica.keychain.signer("RS256")
 
 
-async def test_preparing_is_idempotent_and_activation_waits(make: Make, clock: FakeClock) -> None:
-    keychain = make()
-    await keychain.start()
-    prepared = await keychain.prepare("ES256")
-    assert (await keychain.prepare(None)) == prepared
-    with pytest.raises(WrongState):
-        await keychain.activate(prepared.key_id, force=False)
-    clock.advance(keychain.schedule.ahead)
-    await keychain._refresh()
-    done = await keychain.activate(prepared.key_id, force=False)
-    assert (done.key.state, done.verifiers_may_miss) == (KeyState.ACTIVE, 0.0)
-    again = await keychain.activate(prepared.key_id, force=False)
-    assert again.key == done.key
-
-
-async def test_revocation_says_for_how_long_caches_may_be_wrong(make: Make) -> None:
-    keychain = make()
-    await keychain.start()
-    active = keychain.signer("ES256").key_id
-    with pytest.raises(NotFound):
-        await keychain.revoke("unknown", "x")
-    done = await keychain.revoke(active, "leaked")
-    assert done.revoked.state is KeyState.REVOKED
-    assert done.active is not None
-    assert done.active.key_id == keychain.signer("ES256").key_id != active
-    assert done.verifiers_may_accept == 3660  # a token lives no longer, whatever is cached
-    assert done.verifiers_may_miss == pytest.approx(keychain.schedule.ahead)
-    assert active not in keychain.published().jwks_json.decode()
-
-
-async def test_an_etag_that_is_not_current_is_a_conflict(make: Make) -> None:
-    keychain = make()
-    await keychain.start()
-    etag = keychain.ring.etag
-    await keychain.rotate(None, force=True, etag=etag)
-    with pytest.raises(Conflict):
-        await keychain.rotate(None, force=True, etag=etag)
-
-
-async def test_a_store_that_lost_or_forgot_the_ring_gets_it_back(make: Make, store: Store) -> None:
-    keychain = make()
-    await keychain.start()
-    old = await store.get("ring")
-    done = await keychain.revoke(keychain.signer("ES256").key_id, "leaked")
-    current = await store.get("ring")
-    assert old is not None
-    await store.swap("ring", current, old)  # a failover to a replica that lagged
-    await keychain._refresh()
+async def test_a_store_that_went_back_gets_the_newer_ring_back(machine: Machine, store: Store) -> None:
+    replica = machine.replica()
+    await replica.start()
+    old = replica.keychain.ring
+    done = await replica.rotator.revoke(replica.signs_with(), "leaked")
+    newest = replica.keychain.ring.generation
+    await put(store, old)  # a failover to a replica that lagged
+    await replica.keychain.refresh()
     _, ring = await RingStore(store).read()
     assert ring is not None
     revoked = ring.find(done.revoked.key_id)
     assert revoked is not None
     assert revoked.state is KeyState.REVOKED
-    assert ring.generation > keychain.ring.generation - 1
+    assert ring.generation > newest
 
 
-async def test_a_ring_of_another_lineage_is_not_served(make: Make, store: Store, clock: FakeClock) -> None:
-    keychain = make()
-    await keychain.start()
-    raw = await store.get("ring")
-    await store.swap("ring", raw, dump(replace(keychain.ring, lineage="another")))
+async def test_an_emptied_store_gets_the_ring_back(machine: Machine, store: Store) -> None:
+    replica = machine.replica()
+    await replica.start()
+    held = replica.keychain.ring
+    await store._read_client().delete(f"{store.prefix}ring")
+    await replica.keychain.refresh()
+    _, ring = await RingStore(store).read()
+    assert ring is not None
+    assert {key.key_id for key in ring.keys} == {key.key_id for key in held.keys}
+    assert ring.lineage == held.lineage
+
+
+async def test_a_change_puts_back_what_the_store_lost_before_it_is_made(machine: Machine, store: Store) -> None:
+    replica = machine.replica()
+    await replica.start()
+    old = replica.keychain.ring
+    revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
+    await put(store, old)
+    with pytest.raises(WrongState):  # the prepared key was lost too, and is published anew
+        await replica.rotator.rotate("ES256", force=True)
+    done = await replica.rotator.rotate("ES256", force=True)
+    _, ring = await RingStore(store).read()
+    assert ring is not None
+    found = ring.find(revoked.revoked.key_id)
+    assert found is not None
+    assert found.state is KeyState.REVOKED
+    assert ring.only("ES256", KeyState.ACTIVE) == done.active
+
+
+async def test_a_ring_of_another_lineage_is_not_served(machine: Machine, store: Store, clock: FakeClock) -> None:
+    replica = machine.replica()
+    await replica.start()
+    await put(store, replace(replica.keychain.ring, lineage="another"))
     with pytest.raises(CorruptRecord):
-        await keychain._refresh()
+        await replica.keychain.refresh()
     clock.advance(11)
     with pytest.raises(SignerUnavailable):
-        keychain.signer("ES256")
+        replica.keychain.signer("ES256")
 
 
-async def test_scheduled_rotation_by_the_loop(make: Make, clock: FakeClock) -> None:
-    keychain = make()
-    await keychain.start()
-    prepared = keychain.ring.only("ES256", KeyState.PREPARED)
+async def test_a_key_that_can_not_be_opened_is_left_out_and_tried_again(machine: Machine, store: Store) -> None:
+    here, there = machine.replica(), machine.replica()
+    await here.start()
+    await there.start()
+    whole = here.keychain.ring
+    broken = replace(whole, keys=tuple(replace(key, sealed="v1.x.AAAA") for key in whole.keys))
+    await put(store, replace(broken, generation=whole.generation + 1))
+    fresh = machine.replica()
+    with pytest.raises(ConfigurationError):  # sealed under a key-encryption key named x
+        await fresh.start()
+    await there.keychain.refresh()
+    assert there.signs_with() == here.signs_with()  # opened before, and the same key still
+    mended = replace(whole, generation=whole.generation + 2)
+    await put(store, mended)
+    await fresh.start()
+    assert fresh.signs_with() == here.signs_with()
+
+
+async def test_changes_at_once_are_made_one_after_the_other(machine: Machine) -> None:
+    replicas = [machine.replica() for _ in range(3)]
+    for replica in replicas:
+        await replica.start()
+    before = replicas[0].keychain.ring
+    await asyncio.gather(
+        *(replica.keychain.change(lambda ring: replace(ring, fence=ring.fence + 10)) for replica in replicas)
+    )
+    for replica in replicas:
+        await replica.keychain.refresh()
+        ring = replica.keychain.ring
+        assert (ring.fence, ring.generation) == (before.fence + 30, before.generation + 3)
+
+
+async def test_a_ring_that_never_rests_is_a_conflict(machine: Machine, store: Store) -> None:
+    replica = machine.replica()
+    await replica.start()
+    swap = replica.keychain.store.swap
+
+    async def always_late(expected: bytes | None, ring: KeyRing) -> bool:
+        await put(store, replace(replica.keychain.ring, generation=replica.keychain.ring.generation + 1))
+        return await swap(b"what was there before", ring)
+
+    replica.keychain.store.swap = always_late  # type: ignore[method-assign]  # the network's delay
+    with pytest.raises(Conflict):
+        await replica.keychain.change(lambda ring: replace(ring, fence=ring.fence + 1))
+
+
+async def test_who_is_slow_sees_the_newest_set_and_misses_those_between(machine: Machine) -> None:
+    replica = machine.replica()
+    await replica.start()
+    updates = replica.keychain.subscribe()
+    await anext(updates)
+    for _ in range(3):
+        done = await replica.rotator.rotate("ES256", force=True)
+    async with asyncio.timeout(10):
+        seen = await anext(updates)
+    assert seen.etag == replica.keychain.published().etag
+    assert done.prepared.key_id in seen.jwks_json.decode()
+
+
+async def test_max_age_shortens_before_the_next_change(machine: Machine, clock: FakeClock) -> None:
+    replica = machine.replica()
+    await replica.start()
+    assert replica.keychain.published().max_age == 300
+    clock.advance(replica.keychain.schedule.rotation_interval - 100)
+    await replica.keychain.refresh()
+    assert replica.keychain.published().max_age == 100
+
+
+async def test_a_replica_is_live_from_before_it_reads_the_ring(machine: Machine) -> None:
+    here, there = machine.replica(), machine.replica()
+    await here.start()
+    await there.keychain.store.acknowledge(there.keychain.replica, 0, 10.0)  # as the first step of a start
+    assert await here.keychain.acknowledged() == 0
+    ring = here.keychain.ring
+    prepared = ring.only("ES256", KeyState.PREPARED)
     assert prepared is not None
-    clock.advance(keychain.schedule.rotation_interval)
-    await keychain._refresh()
-    await keychain._advance()
-    assert keychain.signer("ES256").key_id == prepared.key_id
-    assert keychain.ring.only("ES256", KeyState.PREPARED)
+    assert rings.wanted(ring, ["ES256"], Schedule(), here.keychain.schedule.rotation_interval + 2e9, 0) == {}
 
 
-def test_what_is_sealed_opens_only_for_its_own_key_id() -> None:
-    sealer = Sealer(KEK, FakeEntropy())
-    sealed = sealer.seal("a", b"private")
-    assert "private" not in sealed
-    assert sealer.open("a", sealed) == b"private"
-    assert sealer.seal("a", b"private") != sealed
-    for key_id, text in (("b", sealed), ("a", sealed[:-4] + "AAAA"), ("a", "v2" + sealed[2:]), ("a", sealed[:30])):
-        with pytest.raises(CorruptRecord):
-            sealer.open(key_id, text)
+async def test_the_key_encryption_key_before_still_opens(machine: Machine) -> None:
+    await machine.replica().start()
+    newer = machine.replica(kek=Secret(b"n" * 32), others=(KEK,))
+    await newer.start()
+    resealed = await newer.rotator.reseal()
+    assert {key.state for key in resealed} == {KeyState.PREPARED, KeyState.ACTIVE}
+    assert await newer.rotator.reseal() == []
+    alone = machine.replica(kek=Secret(b"n" * 32))
+    await alone.start()
+    assert alone.signs_with() == newer.signs_with()
     with pytest.raises(ConfigurationError):
-        Sealer(Secret(b"z" * 32), FakeEntropy()).open("a", sealed)
+        await machine.replica().start()
 
 
-def test_private_keys_read_as_they_were_written() -> None:
-    for algorithm in ("ES256", "RS256", "EdDSA"):
-        key = local.generate(algorithm)
-        assert local.public_jwk(local.from_bytes(local.to_bytes(key))) == local.public_jwk(key)
-    with pytest.raises(ValueError, match="no signer"):
-        local.generate("HS256")
-    with pytest.raises(ValueError):
-        local.from_bytes(b"x")
-    from cryptography.hazmat.primitives.asymmetric import x25519
-
-    with pytest.raises(ValueError, match="of ours"):
-        local.from_bytes(local.to_bytes(x25519.X25519PrivateKey.generate()))  # type: ignore[arg-type]
-    assert isinstance(local.generate("ES256"), ec.EllipticCurvePrivateKey)
+async def test_a_reseal_that_can_not_open_one_changes_nothing(machine: Machine, store: Store) -> None:
+    replica = machine.replica()
+    await replica.start()
+    ring = replica.keychain.ring
+    first = replace(ring.keys[0], sealed="v1.0123456789abcdef.AAAA")
+    await put(store, replace(ring, keys=(first, *ring.keys[1:]), generation=ring.generation + 1))
+    before = await store.get("ring")
+    newer = machine.replica(kek=Secret(b"n" * 32), others=(KEK,))
+    with pytest.raises(ConfigurationError):
+        await newer.start()
+    await replica.keychain.refresh()
+    with pytest.raises(ConfigurationError):
+        await replica.rotator.reseal()
+    assert await store.get("ring") == before

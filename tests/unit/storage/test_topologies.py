@@ -131,6 +131,26 @@ async def test_sentinel(tmp_path: Path) -> None:
             await store.close()
 
 
+async def test_a_primary_that_was_overtaken_is_left_as_soon_as_it_says_that_it_has_no_replicas(tmp_path: Path) -> None:
+    """Sentinel demotes it ten seconds later or more: until then it would answer with what it knew."""
+    old, new, sentinel = free_port(), free_port(), free_port()
+    with engine(tmp_path / "old", *LOG, port=old) as overtaken, engine(tmp_path / "new", *LOG, port=new):
+        config = tmp_path / "sentinel.conf"
+        config.write_text(f"sentinel monitor primary 127.0.0.1 {old} 1\n")
+        with engine(tmp_path / "sentinel", str(config), "--sentinel", port=sentinel) as watcher:
+            store = await Store.open(f"redis+sentinel://127.0.0.1:{sentinel}/primary", prefix="t:", options=PATIENT)
+            await store.join("group", "one", "1", ttl=60)
+            overtaken.config_set("min-replicas-to-write", 1)
+            watcher.execute_command("SENTINEL", "REMOVE", "primary")
+            watcher.execute_command("SENTINEL", "MONITOR", "primary", "127.0.0.1", new, 1)
+            with pytest.raises(StoreUnavailable):
+                await store.join("group", "two", "2", ttl=60)
+            await store.join("group", "two", "2", ttl=60)
+            assert await store.members("group") == {"two": "2"}, "what the new primary knows"
+            overtaken.config_set("min-replicas-to-write", 0)
+            await store.close()
+
+
 async def test_tls(tmp_path: Path) -> None:
     server = shutil.which("redis-server")
     if server is None:

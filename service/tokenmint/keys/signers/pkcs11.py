@@ -101,7 +101,10 @@ class Pkcs11Source:
             try:
                 library = pkcs11.lib(str(self._module))
                 token = library.get_token(token_label=self._token)
-                self._session = token.open(rw=True, user_pin=self._pin.reveal())
+                try:
+                    self._session = token.open(rw=True, user_pin=self._pin.reveal())
+                except pkcs11.UserAlreadyLoggedIn:  # the login is the process's: it outlived a session that was lost
+                    self._session = token.open(rw=True)
             except (pkcs11.NoSuchToken, pkcs11.PinIncorrect, RuntimeError) as error:
                 raise ConfigurationError(
                     f"keys.pkcs11: {self._module}, token {self._token!r}: {type(error).__name__}: check module, token "

@@ -1,0 +1,88 @@
+"""What runs, and at what pace: the rules of docs/keys.md with seconds in place of hours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.process import CLIENT, OPERATOR, write_kek
+
+from tokenmint.keys.schedule import Schedule
+
+ISSUER: Final = "https://tokens.example"
+PREFIX: Final = "tm:"
+ALGORITHMS: Final = ("ES256", "EdDSA", "RS256")
+REPLICAS, WORKERS = 3, 2
+LIFETIME: Final = 4.0
+SCHEDULE: Final = Schedule(
+    replica_lag=1.5, max_age=1.0, verifier_cache=2.0, max_lifetime=LIFETIME, skew=0.25, rotation_interval=4.5
+)
+RECONNECT: Final = 1.5  # seconds that a replica may take to find the store again after R
+IN_FLIGHT: Final = 0.25  # seconds by which a call may be under way, or a clock be read late, on a busy machine
+
+CONFIG = f"""
+issuer = "{ISSUER}"
+
+[redis]
+prefix = "{PREFIX}"
+read_timeout = "1s"
+min_replicas = %(min_replicas)d
+
+[keys]
+algorithms = ["ES256", "EdDSA", "RS256"]
+encryption_key_file = "kek"
+replica_lag = "1500ms"
+max_age = "1s"
+verifier_cache = "2s"
+skew = "250ms"
+rotation_interval = "4500ms"
+
+[limits]
+watch_streams_per_peer = 100
+drain = "1s"
+
+[providers.idp]
+issuer = "%(issuer)s"
+audiences = ["app"]
+allow_private = true
+
+[clients.web]
+secrets = ["sha256:{CLIENT.fingerprint()}"]
+
+[operators.root]
+secrets = ["sha256:{OPERATOR.fingerprint()}"]
+roles = ["viewer", "operator", "security"]
+"""
+AUDIENCE = """
+[audiences."%(audience)s"]
+clients = ["web"]
+providers = ["idp"]
+algorithm = "%(algorithm)s"
+lifetime = "4s"
+max_lifetime = "4s"
+on_missing_profile = "without"
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for."""
+
+    topology: str
+    rotations: int
+    seed: int
+    limit: float
+    """Seconds after which a run ends, whether or not it has come to its rotations."""
+
+
+def audience(algorithm: str) -> str:
+    """The audience whose tokens are signed with an algorithm."""
+    return f"https://{algorithm.lower()}.example"
+
+
+def configure(directory: Path, issuer: str, min_replicas: int) -> Path:
+    """Write the one configuration that every replica is started with."""
+    write_kek(directory)
+    config = directory / "tokenmint.toml"
+    tables = [AUDIENCE % {"audience": audience(name), "algorithm": name} for name in ALGORITHMS]
+    config.write_text(CONFIG % {"issuer": issuer, "min_replicas": min_replicas} + "".join(tables))
+    return config

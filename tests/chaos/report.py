@@ -1,0 +1,55 @@
+"""Prints what a run came to."""
+
+import time
+from collections import Counter
+
+from tests.chaos.judge import Verdict, windows
+from tests.chaos.ledger import Ledger
+from tests.chaos.plan import REPLICAS, SCHEDULE, WORKERS, Plan
+
+SHOWN = 5  # breaches of each promise
+
+
+def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
+    """Print it."""
+    seconds = time.time() - ledger.began
+    away = sum(min(end, time.time()) - start for start, end in windows(ledger))
+    activations = ledger.activations()
+    by_operator = sum(key_id in ledger.rotated for _, key_id in activations)
+    revocations = sum(answer.state == "revoked" for answer in ledger.answers)
+    bound = max(SCHEDULE.max_age, SCHEDULE.verifier_cache)
+    print(
+        f"\n--- {plan.topology}: {REPLICAS} replicas x {WORKERS} workers, {seconds:.0f} s, seed {plan.seed}\n"
+        f"timing         R {SCHEDULE.replica_lag} s, A {SCHEDULE.max_age} s, C {SCHEDULE.verifier_cache} s, "
+        f"S {SCHEDULE.skew} s, T {SCHEDULE.max_lifetime} s, P {SCHEDULE.ahead} s\n"
+        f"rotations      {len(activations)}: {by_operator} by an operator, "
+        f"{len(activations) - by_operator} by the schedule or in place of a revoked key; {revocations} revocations\n"
+        f"exchanges      {len(ledger.minted)}\n"
+        f"verifications  {_counts(ledger.verifications)}\n"
+        f"               refused {len(ledger.refusals)}, of these excused {verdict.excused} (revoked keys, and keys "
+        f"that took their place at once); not yet decided for want of a key set: {_counts(ledger.deferred)}\n"
+        f"faults         {_counts(Counter(fault.kind for fault in ledger.faults))}\n"
+        f"               the store was away for {away:.0f} s in all; it came back with an older ring "
+        f"{ledger.went_back} times\n"
+        f"unavailable    {_counts(verdict.unavailable)}\n"
+        f"after its end  a key signed for {max(0.0, verdict.latest) * 1000:.0f} ms at most (R: "
+        f"{SCHEDULE.replica_lag * 1000:.0f} ms)\n"
+        f"revocation     {_milliseconds(ledger.revocation)} until the last replica refused to sign; verifiers may "
+        f"accept for another max(A, C) = {bound:.0f} s\n"
+        f"WatchKeySet    {len(ledger.notices)} notices, the last after "
+        f"{_milliseconds(max(ledger.notices, default=None))}"
+    )
+    for promise, breaches in verdict.broken.items():
+        print(f"BROKEN         {promise}: {len(breaches)} times")
+        for breach in breaches[:SHOWN]:
+            print(f"               {breach}")
+    if not verdict.broken:
+        print("held           every promise", flush=True)
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds is not None else "not measured"

@@ -1,0 +1,127 @@
+"""The store is put back to an old copy of its files: while the service runs, and while nothing does."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx2
+import pytest
+import redis
+from tests.chaos.stores import LOG, Server
+from tests.process import Service, configure
+
+from tokenmint.keys.store import parse
+from tokenmint.keys.types import KeyRing, KeyState
+from tokenmint.v1 import key_admin_service_pb2 as pb
+from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
+
+PATIENCE = 60.0  # seconds
+
+
+class Copied:
+    """A store whose files can be copied, and put back."""
+
+    def __init__(self, directory: Path) -> None:
+        self.server = Server(directory, *LOG)
+        self.copy = directory / "copy"
+        self.client = redis.Redis(port=self.server.port, socket_timeout=5)
+        self.server.start()
+        self._await_answer()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.server.port}"
+
+    def save(self) -> None:
+        """Copy the files while the server does not run."""
+        self.server.kill()
+        shutil.copytree(self.server.directory, self.copy)
+        self.server.start()
+        self._await_answer()
+
+    def roll_back(self) -> None:
+        """Put the copy back."""
+        self.server.kill()
+        shutil.rmtree(self.server.directory)
+        shutil.copytree(self.copy, self.server.directory)
+        self.server.start()
+        self._await_answer()
+
+    def ring(self) -> KeyRing:
+        return parse(self.client.get("tm:ring"))  # type: ignore[arg-type]  # the driver's type is for both of its clients
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.client.ping()
+            except redis.RedisError:
+                assert time.monotonic() < deadline
+            else:
+                return
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Copied]:
+    (tmp_path / "store").mkdir()
+    made = Copied(tmp_path / "store")
+    yield made
+    made.client.close()
+    made.server.kill()
+
+
+def revoke(service: Service, key_id: str) -> None:
+    """Revoke, trying again while the store is being found again."""
+    with grpc.insecure_channel(service.listen["admin"]) as channel:
+        stub = KeyAdminServiceStub(channel)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                request = pb.RevokeSigningKeyRequest(key_id=key_id, reason="leaked")
+                stub.RevokeSigningKey(request, **service.auth("root"))
+            except grpc.RpcError:
+                assert time.monotonic() < deadline
+            else:
+                return
+
+
+def state(ring: KeyRing, key_id: str) -> KeyState:
+    key = ring.find(key_id)
+    assert key is not None
+    return key.state
+
+
+def test_running_replicas_put_back_what_the_store_lost_and_none_starts_on_an_old_one(
+    tmp_path: Path, store: Copied
+) -> None:
+    configure(tmp_path)
+    settings = {"TOKENMINT_REDIS__URL": store.url}
+    with Service(tmp_path, **settings) as service:
+        active = store.ring().only("ES256", KeyState.ACTIVE)
+        assert active is not None
+        store.save()
+        revoke(service, active.key_id)
+        newest = store.ring()
+        assert state(newest, active.key_id) is KeyState.REVOKED
+        store.roll_back()
+        assert state(store.ring(), active.key_id) in (KeyState.ACTIVE, KeyState.REVOKED)
+        deadline = time.monotonic() + PATIENCE
+        while state(store.ring(), active.key_id) is not KeyState.REVOKED:
+            assert time.monotonic() < deadline, "the newer ring is merged back"
+        assert store.ring().generation > newest.generation
+        assert {key.key_id for key in store.ring().keys} >= {key.key_id for key in newest.keys}
+        published = httpx2.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
+        assert active.key_id not in {key["kid"] for key in published}
+        last = store.ring().generation
+    store.roll_back()
+    old = store.ring()
+    with pytest.raises(AssertionError, match="did not start") as told:
+        Service(tmp_path, **settings).stop()
+    said = str(told.value).rpartition("tokenmint: ")[2]
+    assert "the store is older than what was served here before" in said
+    assert f"it holds generation {old.generation}, where {last} was served here before" in said
+    assert f"these keys were revoked, and it does not know: {active.key_id}" in said
+    assert "`tokenmint keys accept-store`" in said
+    assert store.ring() == old, "a refused start changes nothing"

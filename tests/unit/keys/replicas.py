@@ -1,0 +1,69 @@
+"""Replicas of one ring in one process, on a real store."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fakes import FakeClock, FakeEntropy
+
+from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.mark import HighWaterMark
+from tokenmint.keys.rotator import Rotator
+from tokenmint.keys.schedule import Schedule
+from tokenmint.keys.sealing import Sealer
+from tokenmint.keys.signers.local import LocalSource
+from tokenmint.keys.signers.types import KeySource
+from tokenmint.keys.store import RingStore
+from tokenmint.secret import Secret
+from tokenmint.storage.redis import Store
+
+KEK = Secret(b"k" * 32)
+
+
+@dataclass
+class Replica:
+    """What a process has of the ring."""
+
+    keychain: Keychain
+    rotator: Rotator
+    mark: HighWaterMark
+
+    async def start(self) -> None:
+        await self.rotator.start()
+
+    def signs_with(self, algorithm: str = "ES256") -> str:
+        """The id of the key that it signs with."""
+        return self.keychain.signer(algorithm).key_id
+
+
+class Machine:
+    """Makes replicas on one store. They share the clock, and the mark unless told otherwise."""
+
+    def __init__(self, store: Store, clock: FakeClock, directory: Path) -> None:
+        self._store = store
+        self._clock = clock
+        self._directory = directory
+        self._count = itertools.count()
+
+    def replica(
+        self,
+        algorithms: tuple[str, ...] = ("ES256",),
+        kek: Secret = KEK,
+        others: tuple[Secret, ...] = (),
+        mark: str = "mark.json",
+        source: KeySource | None = None,
+        **schedule: float,
+    ) -> Replica:
+        number = next(self._count)
+        sealer = Sealer(kek, FakeEntropy(number), others)
+        local = LocalSource(sealer)
+        sources: dict[str, KeySource] = {local.name: local}
+        if source is not None:
+            sources[source.name] = source
+        kept = HighWaterMark(self._directory / mark)
+        keychain = Keychain(
+            RingStore(self._store), sources, Schedule(**schedule), kept, clock=self._clock, replica=f"replica-{number}"
+        )
+        name = source.name if source is not None else local.name
+        rotator = Rotator(keychain, sources, name, sealer, algorithms, clock=self._clock)
+        return Replica(keychain, rotator, kept)

@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto))
+PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v3/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
 MINUTES ?= 10
@@ -47,6 +47,10 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/interop.txt; \
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
+
+test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
+	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi
+	@$(BIN)/python -m pytest -q -rs tests/firebase
 
 test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a stand-in for AWS KMS
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/signers.txt
@@ -92,7 +96,7 @@ check-protos: build/protos.binpb ## Lint the protos and compare them with the la
 check-generated: $(READY) ## Fail where generated code is not what the protos say
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
-	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/v1 service/tokenmint/v1
+	@for part in v1 envoy; do diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/$$part service/tokenmint/$$part || exit 1; done
 
 generate: generate-python ## Generate the code for the protos
 
@@ -116,4 +120,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors fuzz test-interop test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: help setup demo test test-vectors fuzz test-interop test-firebase test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -15,13 +15,17 @@ import structlog
 from grpc_channelz.v1.channelz import add_channelz_servicer
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
+from starlette.routing import Route
 
 from tokenmint import bootstrap
 from tokenmint.addresses import Address
+from tokenmint.admission import Admission, ClientExchanges
 from tokenmint.assertion.fetch import HttpFetch
 from tokenmint.assertion.keyset import KeySets
-from tokenmint.assertion.provider import Provider
+from tokenmint.assertion.own import OwnTokens
+from tokenmint.assertion.provider import Provider, at_path
 from tokenmint.assertion.replay import ReplayGuard
+from tokenmint.assertion.types import JsonValue
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.audit import AuditTrail
 from tokenmint.callers import Callers, ClientProof
@@ -29,19 +33,24 @@ from tokenmint.certificates import CertificateFiles
 from tokenmint.clock import Clock
 from tokenmint.errors import ConfigurationError, DependencyUnavailable
 from tokenmint.exchange import TokenExchange
+from tokenmint.firebase import FirebaseClients, check_user
 from tokenmint.http import ops, wellknown
+from tokenmint.http.oauth import OAuthEndpoints
 from tokenmint.http.server import HttpServer
+from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.verifiers import VerifierLog
+from tokenmint.minting.formats import Formats
 from tokenmint.minting.minter import Minter
 from tokenmint.policy.grant import Policy
 from tokenmint.profile.resolve import Profiles
 from tokenmint.profile.store import ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.rpc import access, server
+from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -52,6 +61,7 @@ from tokenmint.settings import Settings, client_provider, provider_claims, provi
 from tokenmint.storage.redis import Store
 from tokenmint.supervisor import Job
 from tokenmint.telemetry import Metrics
+from tokenmint.tokens import Tokens
 from tokenmint.v1 import (
     key_admin_service_pb2_grpc,
     key_set_service_pb2_grpc,
@@ -63,6 +73,8 @@ from tokenmint.v1 import (
 log = structlog.get_logger(__name__)
 
 READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
+EMULATED: Final = "https://securetoken.google.com/demo-"
+"""Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
 PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; they go on loading after it
 
 
@@ -125,19 +137,26 @@ class App:
         await self._rotator.start()
         self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
+        self._firebase = FirebaseClients()
         profiles = ProfileStore(store, self.clock)
+        issued = IssuedStore(store)
+        own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
+        formats = Formats(issuer=self.issuer, issued=issued, firebase=self._firebase, entropy=self.entropy)
         self._exchange = TokenExchange(
             verifier=self._verifier_of(settings.providers),
+            own=own,
             profiles=Profiles(profiles),
             policy=self._policy_of(settings),
-            minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy),
+            minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy, formats=formats),
             replay=ReplayGuard(store),
             clock=self.clock,
         )
+        self._tokens = Tokens(own=own, profiles=self._exchange.profiles, clock=self.clock)
         self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
+        self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
         self._spawn("key rotation", self._rotator.run())
@@ -158,15 +177,18 @@ class App:
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
         )
-        exchanges = TokenExchangeService(
-            self._exchange, lambda: self._proof.callers.clients, self._limiter, self._metrics
-        )
+        client_exchanges = ClientExchanges(self._exchange, self._admission)
+        exchanges = TokenExchangeService(client_exchanges, self._tokens)
+        table = self.settings.envoy
+        gateway = ExternalAuthorization(client_exchanges, Gateway(table.audience, table.hosts, table.cookie))
         data = self._server(
             "grpc",
             access.DATA,
             lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
             lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(key_sets, at),
         )
+        if table.enabled:
+            gateway.register(data)
         keys = KeyAdminService(self._keychain, self._rotator, self._verifier_log)
         people = ProfileAdminService(profiles)
         providers = ProviderAdminService(lambda: self._exchange.verifier)
@@ -181,8 +203,12 @@ class App:
         if self.settings.channelz:
             add_channelz_servicer(admin)
         algorithms = self.settings.algorithms
+        routes, metadata = self._oauth(client_exchanges)
         public = self._http(
-            "http", wellknown.application(self.issuer, algorithms, self._keychain.published, self._verifier_log.saw)
+            "http",
+            wellknown.application(
+                self.issuer, algorithms, self._keychain.published, self._verifier_log.saw, routes, metadata
+            ),
         )
         private = self._http("ops", ops.application(self.readiness, self._metrics))
         self._public_http = public
@@ -251,12 +277,32 @@ class App:
     def _verifier_of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
         sources = {name: provider.key_source for name, provider in providers.items()}
         key_sets = KeySets(sources, fetch=self._fetch, clock=self.clock, inherit=before)
-        return Verifier(providers, key_sets, own_issuer=self.issuer)
+        emulated = frozenset(
+            name
+            for name, provider in providers.items()
+            if provider.issuers and all(issuer.startswith(EMULATED) for issuer in provider.issuers)
+        )
+        # Both, so that neither a file nor the environment can switch it on.
+        allowed = self.job.development and self.settings.firebase_emulator
+        return Verifier(
+            providers,
+            key_sets,
+            own_issuer=self.issuer,
+            users=self._check_user,
+            emulated=emulated if allowed else frozenset(),
+        )
+
+    async def _check_user(self, provider: Provider, claims: Mapping[str, JsonValue]) -> None:
+        tenant, auth_time = at_path(claims, ("firebase", "tenant")), claims.get("auth_time")
+        if provider.users is None or not isinstance(auth_time, int | float):
+            return
+        named = tenant if isinstance(tenant, str) else None
+        await asyncio.to_thread(
+            check_user, self._firebase, provider.users, str(claims.get("sub")), named, float(auth_time)
+        )
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
-        guard = Guard(
-            table, lambda: self._proof, self._metrics, self._audit, deadline=self.settings.limits.call_deadline
-        )
+        guard = Guard(table, self._admission, deadline=self.settings.limits.call_deadline)
         return server.build(
             guard,
             Address.parse(self.job.listen[name]),
@@ -280,9 +326,26 @@ class App:
     def _http(self, name: str, application: Any) -> HttpServer:
         listen, files = self.settings.listen, None
         if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
-            files = CertificateFiles(listen.http_cert_file, listen.http_key_file)
+            files = CertificateFiles(listen.http_cert_file, listen.http_key_file, listen.http_client_ca_file)
         address, patience = Address.parse(self.job.listen[name]), self.settings.limits.request_time
         return HttpServer(application, address, files, request_time=patience)
+
+    def _oauth(self, exchanges: ClientExchanges) -> tuple[list[Route], dict[str, object]]:
+        """Return the OAuth endpoints and what discovery says of them, where they are switched on."""
+        settings = self.settings
+        if not settings.oauth.enabled:
+            return [], {}
+        endpoints = OAuthEndpoints(
+            issuer=self.issuer,
+            exchanges=exchanges,
+            tokens=self._tokens,
+            replay=self._exchange.replay,
+            clock=self.clock,
+            body_limit=settings.limits.message_bytes,
+            deadline=settings.limits.call_deadline,
+            client_certificates=settings.listen.http_client_ca_file is not None,
+        )
+        return endpoints.routes(), endpoints.metadata()
 
     def _tls(self) -> CertificateFiles | None:
         listen = self.settings.listen

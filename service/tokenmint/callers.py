@@ -51,7 +51,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What a call brings to prove who makes it. Nothing is believed but ``certificates``, which TLS proved."""
+    """What a call brings to prove who makes it. Nothing is believed but the certificate, which TLS proved."""
 
     identifier: str | None = None
     secret: Secret | None = None
@@ -61,6 +61,8 @@ class Presented:
     """A token of the workload's platform."""
     certificates: tuple[str, ...] = ()
     """The identities in the peer's certificate: `spiffe://…`, `dns:…`, `subject:…`."""
+    certificate_sha256: str | None = None
+    """The SHA-256 thumbprint of the peer's certificate, base64url (RFC 8705 section 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)

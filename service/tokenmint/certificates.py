@@ -1,10 +1,14 @@
 """Certificates from files, read again when the files change, so that renewing one needs no restart."""
 
+import base64
+import hashlib
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import structlog
+from cryptography import x509
 
 from tokenmint.errors import ConfigurationError
 
@@ -57,6 +61,9 @@ class CertificateFiles:
         """Return a context for a server that speaks TLS 1.3."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if self.pem.client_authorities is not None:
+            context.load_verify_locations(cadata=self.pem.client_authorities.decode("ascii", "replace"))
+            context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
         self.load_into(context)
         return context
 
@@ -82,3 +89,28 @@ class CertificateFiles:
             name = error.filename or self._files[0]
             raise ConfigurationError(f"listen: {name} can't be read ({error.strerror})") from None
         return Pem(contents[0], contents[1], contents[2] if self._has_authorities else None)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """A client's certificate that TLS proved."""
+
+    identities: tuple[str, ...]
+    """The identities in it: `spiffe://…` and other URIs, `dns:…`, `subject:…` (RFC 4514)."""
+    thumbprint: str
+    """SHA-256, base64url: the `x5t#S256` of RFC 8705 section 3.1."""
+
+
+@lru_cache(maxsize=1024)
+def peer_certificate(der: bytes) -> PeerCertificate:
+    """Read a certificate that TLS proved."""
+    certificate = x509.load_der_x509_certificate(der)
+    identities = [f"subject:{certificate.subject.rfc4514_string()}"]
+    digest = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return PeerCertificate(tuple(identities), digest)
+    identities += names.get_values_for_type(x509.UniformResourceIdentifier)
+    identities += [f"dns:{name.lower()}" for name in names.get_values_for_type(x509.DNSName)]
+    return PeerCertificate(tuple(identities), digest)

@@ -7,12 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from tokenmint.addresses import Address
 from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator, Role
+from tokenmint.configformats import AudienceRules
 from tokenmint.configtables import ClientTable, File
 from tokenmint.configtypes import key_path
 from tokenmint.errors import ConfigurationError
+from tokenmint.firebase import EMULATOR
 from tokenmint.keys import mark
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.grant import Policy
@@ -23,7 +26,6 @@ from tokenmint.storage.redis import StoreOptions
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
 EXTERNAL_ALGORITHMS: Final = ("ES256", "RS256")  # what security modules and key management services have
-_EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 
 
 class Checker:
@@ -47,6 +49,7 @@ class Checker:
         providers = self._providers()
         clients = self._clients()
         audiences = self._audiences(clients, development=development)
+        self._check_envoy(audiences)
         operators = self._operators()
         schedule = self._schedule(audiences)
         encryption_key = self._encryption_key()
@@ -67,7 +70,14 @@ class Checker:
             listen=file.listen.model_copy(
                 update={
                     key: self._path(getattr(file.listen, key))
-                    for key in ("cert_file", "key_file", "client_ca_file", "http_cert_file", "http_key_file")
+                    for key in (
+                        "cert_file",
+                        "key_file",
+                        "client_ca_file",
+                        "http_cert_file",
+                        "http_key_file",
+                        "http_client_ca_file",
+                    )
                 }
             ),
             key_encryption_key=encryption_key,
@@ -84,6 +94,9 @@ class Checker:
             schedule=schedule,
             limits=file.limits,
             log=file.log,
+            oauth=file.oauth,
+            envoy=file.envoy,
+            firebase_emulator=development and bool(environ.get(EMULATOR)),
             reflection=file.reflection,
             channelz=file.channelz,
             providers=MappingProxyType(providers),
@@ -121,6 +134,14 @@ class Checker:
             self.problems.append("listen.http_cert_file, listen.http_key_file: both or none")
         if listen.client_ca_file is not None and listen.cert_file is None:
             self.problems.append("listen.client_ca_file: needs listen.cert_file and listen.key_file")
+        if listen.http_client_ca_file is not None and listen.http_cert_file is None:
+            self.problems.append("listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file")
+        in_the_open = listen.http_cert_file is None and not listen.plaintext and not listen.http.is_loopback
+        if self.file.oauth.enabled and in_the_open:
+            self.problems.append(
+                "oauth.enabled: secrets would cross the network unencrypted: set listen.http_cert_file and "
+                "listen.http_key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
+            )
         if listen.cert_file is None and not listen.plaintext:
             for name in ("grpc", "admin"):
                 if not getattr(listen, name).is_loopback:
@@ -131,11 +152,13 @@ class Checker:
 
     def _check_development(self, environ: Mapping[str, str], *, development: bool) -> None:
         if not development:
-            if environ.get(_EMULATOR):
+            if environ.get(EMULATOR):
                 self.problems.append(
-                    f"{_EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
+                    f"{EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
                 )
             return
+        if environ.get(EMULATOR) and not _on_loopback(environ[EMULATOR]):
+            self.problems.append(f"{EMULATOR}: expected an emulator on loopback, e.g. 127.0.0.1:9099")
         for name, address in self.file.listen.addresses().items():
             if not address.is_loopback:
                 self.problems.append(f"listen.{name}: --dev lets callers in without credentials: on loopback only")
@@ -149,7 +172,9 @@ class Checker:
         owners: dict[str, str] = {}
         for name, table in self.file.providers.items():
             resolved = {
-                key: self._path(value) if key in ("ca_file", "jwks_file") and isinstance(value, str) else value
+                key: self._path(value)
+                if key in ("ca_file", "jwks_file", "service_account_file") and isinstance(value, str)
+                else value
                 for key, value in table.items()
             }
             try:
@@ -196,8 +221,19 @@ class Checker:
                 certificates=self._certificates("clients", client_id, table.certificates),
                 workloads=frozenset((workload.provider, workload.subject) for workload in table.workloads),
                 public=table.public,
+                serves=self._serves(client_id, table),
             )
         return clients
+
+    def _serves(self, client_id: str, table: ClientTable) -> frozenset[str]:
+        path = key_path("clients", client_id, "serves")
+        if table.public and table.serves:
+            self.problems.append(f"{path}: a public client proves nothing but its name, so it can be no audience")
+        self.problems += [
+            f"{path}: there is no [audiences.{unknown}]"
+            for unknown in sorted(table.serves - self.file.audiences.keys())
+        ]
+        return table.serves
 
     def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:
         hashes = []
@@ -240,7 +276,10 @@ class Checker:
                 self.problems.append(
                     f"{key_path(section, name, 'certificates')}: expected spiffe://…, dns:NAME or subject:DN (RFC 4514)"
                 )
-        if identities and self.file.listen.client_ca_file is None:
+        authorities = [self.file.listen.client_ca_file]
+        if section == "clients":
+            authorities.append(self.file.listen.http_client_ca_file)
+        if identities and not any(authorities):
             self.problems.append(f"{key_path(section, name, 'certificates')}: need listen.client_ca_file")
         return identities
 
@@ -273,12 +312,15 @@ class Checker:
             missing = [("clients", client) for client in sorted(table.clients - clients.keys())]
             missing += [("providers", provider) for provider in sorted(table.providers - self.file.providers.keys())]
             self.problems += [f"{path}.{key}: there is no [{key}.{unknown}]" for key, unknown in missing]
-            if not table.providers:
-                self.problems.append(f"{path}.providers: is required: the providers whose tokens are exchanged for it")
+            if not table.providers and not table.reexchange_from:
+                self.problems.append(
+                    f"{path}.providers: is required: whose tokens are exchanged for it (or reexchange_from)"
+                )
             for scope in sorted(table.scopes):
                 if not _is_scope(scope):
                     self.problems.append(f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)")
-            lifetime, longest = int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
+            rules = AudienceRules(name, table, self.file, self.base, development=development)
+            lifetime, longest = rules.lifetimes()
             if lifetime > longest:
                 self.problems.append(f"{path}.lifetime: is longer than max_lifetime")
             algorithm = table.algorithm or next(iter(self.file.keys.algorithms), "")
@@ -301,8 +343,23 @@ class Checker:
                 single_use=table.single_use,
                 max_token_bytes=table.max_token_bytes,
                 condition=table.condition,
+                format=rules.format(),
+                reexchange_from=table.reexchange_from,
+                bound=table.bound,
+                actors=rules.actors(),
             )
+            self.problems += rules.problems
         return audiences
+
+    def _check_envoy(self, audiences: Mapping[str, Audience]) -> None:
+        table = self.file.envoy
+        named = {"audience": table.audience} | {key_path("hosts", host): name for host, name in table.hosts.items()}
+        for key, name in named.items():
+            if name is not None and name not in audiences:
+                self.problems.append(f'envoy.{key}: there is no [audiences."{name}"]')
+        for host in table.hosts:
+            if host != host.lower() or ":" in host:
+                self.problems.append(f"envoy.{key_path('hosts', host)}: expected a host in lower case, without port")
 
     def _schedule(self, audiences: Mapping[str, Audience]) -> Schedule:
         keys = self.file.keys
@@ -310,7 +367,10 @@ class Checker:
             replica_lag=keys.replica_lag,
             max_age=keys.max_age,
             verifier_cache=keys.verifier_cache,
-            max_lifetime=float(max((audience.max_lifetime for audience in audiences.values()), default=3600)),
+            # Of what is signed with these keys.
+            max_lifetime=float(
+                max((audience.max_lifetime for audience in audiences.values() if audience.format is None), default=3600)
+            ),
             skew=keys.skew,
             publish_ahead=keys.publish_ahead,
             rotation_interval=keys.rotation_interval,
@@ -399,6 +459,13 @@ class Checker:
             max_connections=redis.max_connections,
             min_replicas=redis.min_replicas,
         )
+
+
+def _on_loopback(text: str) -> bool:
+    try:
+        return Address.parse(text).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_scope(text: str) -> bool:

@@ -56,6 +56,8 @@ class ListenTable(Table):
     client_ca_file: str | None = None
     http_cert_file: str | None = None
     http_key_file: str | None = None
+    http_client_ca_file: str | None = None
+    """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
 
@@ -102,11 +104,47 @@ class KeysTable(Table):
     rotation_interval: Seconds = 30 * 24 * 3600.0
 
 
+class FirebaseTable(Table):
+    """`[audiences.NAME.firebase]`: Firebase custom tokens. With --dev, the emulator's need no account."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z0-9-]{4,40}$")]
+    service_account_file: str | None = None
+    """A service account with its key, as Google's console writes it."""
+    service_account: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """The e-mail address of one whose key stays with Google."""
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
+    uid: str = "profile.principal"
+
+
+class AppServiceTable(Table):
+    """`[audiences.NAME.app_service]`: tokens of Azure App Service's custom authentication."""
+
+    key_file: str
+    key_encoding: Literal["hex", "base64", "utf-8"]
+    """How the file says the key. App Service's own WEBSITE_AUTH_SIGNING_KEY is hex."""
+
+
+class ReferenceTable(Table):
+    """`[audiences.NAME.reference]`: opaque handles."""
+
+    idle: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
+
+
+class ActorsTable(Table):
+    """`[audiences.NAME.actors]`: who may act for a subject."""
+
+    providers: TextSet = frozenset()
+    audiences: TextSet = frozenset()
+    impersonation: bool = False
+    without_may_act: bool = False
+
+
 class AudienceTable(Table):
     """`[audiences."NAME"]`: a service that tokens are minted for."""
 
     clients: TextSet = frozenset()
-    providers: TextSet
+    providers: TextSet = frozenset()
+    reexchange_from: TextSet = frozenset()
     scopes: TextSet = frozenset()
     lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] = 600.0
     max_lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
@@ -118,6 +156,11 @@ class AudienceTable(Table):
     single_use: bool = False
     condition: str | None = None
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
+    bound: Literal["dpop", "mtls", "any"] | None = None
+    actors: ActorsTable | None = None
+    firebase: FirebaseTable | None = None
+    app_service: AppServiceTable | None = None
+    reference: ReferenceTable | None = None
 
     @field_validator("on_missing_profile", mode="before")
     @classmethod
@@ -152,6 +195,7 @@ class ClientTable(Table):
     jwks_url: str | None = None
     allow_private: bool = False
     public: bool = False
+    serves: TextSet = frozenset()
     scopes: dict[str, TextSet] | None = None
     rate: RateTable | None = None
 
@@ -190,6 +234,31 @@ class LimitsTable(Table):
     all_clients: RateTable | None = None
 
 
+class OAuthTable(Table):
+    """`[oauth]`: the OAuth 2.0 endpoints on the public HTTP listener.
+
+    Off unless asked for: that listener is for the key set, which everybody may read, and is often in the open and
+    without TLS of its own. Client secrets and users' tokens cross it only where somebody decided that they shall.
+    """
+
+    enabled: bool = False
+
+
+class EnvoyTable(Table):
+    """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
+
+    Off unless asked for. The gateway is one of `[clients]`; its routes say the audience (`context_extensions`), or
+    else their hosts do here.
+    """
+
+    enabled: bool = False
+    audience: str | None = None
+    """For hosts that have none of their own."""
+    hosts: dict[str, str] = Field(default_factory=dict)
+    cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
+    """The cookie that holds a browser's token, where a request has no `Authorization`."""
+
+
 class LogTable(Table):
     """`[log]`: how much, and for whom."""
 
@@ -209,6 +278,8 @@ class File(Table):
     keys: KeysTable = KeysTable()
     limits: LimitsTable = LimitsTable()
     log: LogTable = LogTable()
+    oauth: OAuthTable = OAuthTable()
+    envoy: EnvoyTable = EnvoyTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     audiences: dict[str, AudienceTable] = Field(default_factory=dict)
     clients: dict[Name, ClientTable] = Field(default_factory=dict)

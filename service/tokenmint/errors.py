@@ -56,6 +56,11 @@ class InvalidRequest(TokenmintError):
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
 
 
+class UnsupportedGrantType(InvalidRequest):
+    reason = "UNSUPPORTED_GRANT_TYPE"
+    summary = "the grant type is not served"
+
+
 # --- the subject token ------------------------------------------------------------------------------------------
 
 
@@ -136,6 +141,11 @@ class TokenRevoked(AssertionRejected):
     summary = "the token was issued before its principal's tokens were revoked: sign in again"
 
 
+class PossessionNotProved(AssertionRejected):
+    reason = "POSSESSION_NOT_PROVED"
+    summary = "the token is bound to a key (cnf) that the caller has not proved to hold"
+
+
 # --- the caller -------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +154,13 @@ class CallerUnauthenticated(TokenmintError):
 
     reason = "CALLER_UNAUTHENTICATED"
     summary = "the caller is not authenticated: send tokenmint-client-id and tokenmint-client-secret"
+
+
+class ProofRejected(TokenmintError):
+    """The proof that a caller holds the key of a bound token (DPoP) was refused, or is missing."""
+
+    reason = "PROOF_REJECTED"
+    summary = "the proof of possession was refused"
 
 
 class AccessDenied(TokenmintError):
@@ -203,6 +220,26 @@ class ConditionDenied(AccessDenied):
 class ClaimsTooLarge(AccessDenied):
     reason = "CLAIMS_TOO_LARGE"
     summary = "the minted token would be larger than the audience allows: map fewer claims"
+
+
+class ReexchangeDenied(AccessDenied):
+    reason = "REEXCHANGE_DENIED"
+    summary = "the audience is not served in exchange for this token of tokenmint's own"
+
+
+class ActorDenied(AccessDenied):
+    reason = "ACTOR_DENIED"
+    summary = "the actor may not act for this subject at this audience"
+
+
+class ConfirmationDenied(AccessDenied):
+    reason = "CONFIRMATION_DENIED"
+    summary = "the token can't be bound to this key, or to none, for this audience"
+
+
+class TokenDenied(AccessDenied):
+    reason = "TOKEN_DENIED"
+    summary = "the token was issued to another client"
 
 
 class Unimplemented(TokenmintError):

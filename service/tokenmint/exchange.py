@@ -5,19 +5,23 @@ Reads like the way of one token. No transport, no store, no wall clock: what it 
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
+from tokenmint.assertion.own import OwnTokens, as_assertion
 from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.assertion.types import VerifiedAssertion
+from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, VerifiedAssertion
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.clock import Clock
 from tokenmint.errors import AccessDenied, DependencyUnavailable
+from tokenmint.issued.types import IssuedToken
 from tokenmint.minting.minter import Minter
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.grant import Policy
-from tokenmint.policy.types import Audience, Client, ExchangeRequest
+from tokenmint.policy.types import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.profile.resolve import ProfileLookup, Profiles
+from tokenmint.profile.types import Profile
+from tokenmint.secret import Secret
 
 
 @dataclass(slots=True)
@@ -27,7 +31,18 @@ class ExchangeRecord:
     token_sha256: str = ""
     provider: str = ""
     principal: str = ""
+    actor: str = ""
     minted: list[MintedToken] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """Somebody who was proved by a token: the subject, or who acts for it."""
+
+    assertion: VerifiedAssertion
+    issued: IssuedToken | None
+    """What was proved of the token where it is one of ours."""
+    lookup: ProfileLookup
 
 
 class TokenExchange:
@@ -37,6 +52,7 @@ class TokenExchange:
         self,
         *,
         verifier: Verifier,
+        own: OwnTokens,
         profiles: Profiles,
         policy: Policy,
         minter: Minter,
@@ -44,6 +60,7 @@ class TokenExchange:
         clock: Clock,
     ) -> None:
         self.verifier = verifier
+        self.own = own
         self.profiles = profiles
         self.policy = policy
         self.minter = minter
@@ -56,17 +73,19 @@ class TokenExchange:
         """Exchange one subject token for one token.
 
         Raises:
-            AssertionRejected: the subject token was not proved, or was used before.
+            AssertionRejected: the subject or actor token was not proved, or was used before.
             AccessDenied: this client may not have this.
             DependencyUnavailable: keys, store or signer are out of reach.
         """
         now, record = self.clock.now(), record or ExchangeRecord()
         audience = self.policy.admit(client, request)
-        assertion = await self._prove(request, now, record)
-        lookup = await self.profiles.find(assertion)
-        minted = await self._mint(request, client, audience, assertion, lookup, now, record)
-        if assertion.single_use or audience.single_use:
-            await self.replay.claim(assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request))
+        subject = await self.prove_subject(request, client, now, record)
+        actor = await self.prove_actor(request, client, now)
+        minted = await self._mint(request, client, audience, subject, actor, now, record)
+        if subject.assertion.single_use or audience.single_use:
+            await self.replay.claim(
+                subject.assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request)
+            )
         return minted
 
     async def exchange_batch(
@@ -74,50 +93,138 @@ class TokenExchange:
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one subject token, the same in all ``requests``, for several tokens: proved once, one profile read.
 
-        Returns a token or the refusal for each request, in order. What concerns the subject token fails the whole.
+        Returns a token or the refusal for each request, in order. What concerns the subject and actor tokens fails the
+        whole.
 
         Raises: as :meth:`exchange`.
         """
         now, record = self.clock.now(), record or ExchangeRecord()
-        assertion = await self._prove(requests[0], now, record)
-        lookup = await self.profiles.find(assertion)
+        subject = await self.prove_subject(requests[0], client, now, record)
+        actor = await self.prove_actor(requests[0], client, now)
         results: list[MintedToken | AccessDenied | DependencyUnavailable] = []
         claim = False
         for request in requests:
             try:
                 audience = self.policy.admit(client, request)
-                results.append(await self._mint(request, client, audience, assertion, lookup, now, record))
-                claim = claim or assertion.single_use or audience.single_use
+                results.append(await self._mint(request, client, audience, subject, actor, now, record))
+                claim = claim or subject.assertion.single_use or audience.single_use
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
         if claim:
             request_id, wanted = requests[0].request_id, _wanted(*requests)
-            await self.replay.claim(assertion, client.client_id, request_id, now=now, wanted=wanted)
+            await self.replay.claim(subject.assertion, client.client_id, request_id, now=now, wanted=wanted)
         return results
 
-    async def _prove(self, request: ExchangeRequest, now: float, record: ExchangeRecord) -> VerifiedAssertion:
+    # --- steps, which a dry run takes too ------------------------------------------------------------------------
+
+    async def prove_subject(
+        self,
+        request: ExchangeRequest,
+        client: Client,
+        now: float,
+        record: ExchangeRecord,
+        *,
+        observe: Callable[[str], None] = lambda _: None,
+        dry: bool = False,
+    ) -> Proved:
+        """Prove the subject token and look its principal up. ``dry``: fetch no keys, and note no use of a handle."""
         record.token_sha256 = request.subject_token.fingerprint()
-        assertion = await self.verifier.verify(
-            request.subject_token, request.subject_token_type, nonce=request.nonce, now=now
+        subject = await self._prove(
+            request, client, request.subject_token, request.subject_token_type, request.nonce, now, observe, dry
         )
-        record.provider = assertion.provider
-        return assertion
+        record.provider = subject.assertion.provider
+        return subject
+
+    async def prove_actor(
+        self,
+        request: ExchangeRequest,
+        client: Client,
+        now: float,
+        *,
+        observe: Callable[[str], None] = lambda _: None,
+        dry: bool = False,
+    ) -> Proved | None:
+        """Prove the actor token, where there is one."""
+        if request.actor_token is None:
+            return None
+        kind = request.actor_token_type or ID_TOKEN
+        return await self._prove(request, client, request.actor_token, kind, None, now, observe, dry)
+
+    async def decide(
+        self,
+        request: ExchangeRequest,
+        client: Client,
+        audience: Audience,
+        subject: Proved,
+        actor: Proved | None,
+        now: float,
+        *,
+        observe: Callable[[str], None] = lambda _: None,
+        dry: bool = False,
+    ) -> TokenGrant:
+        """Decide what is minted. ``dry``: create no profile."""
+        observe("policy.provider")
+        assertion = self.policy.derive(subject.assertion, client, request)
+        self.policy.admit_assertion(audience, assertion, client, request, subject.issued)
+        acting = None
+        if actor is not None:
+            observe("policy.actor")
+            self.policy.admit_actor(audience, assertion, actor.assertion, actor.issued)
+            acting = Actor((await self._settle(actor.lookup, audience, now, dry=True)).principal, actor.assertion)
+        observe("profile.missing")
+        profile = await self._settle(subject.lookup, audience, now, dry=dry)
+        observe("policy.decision")
+        return self.policy.decide(
+            request, client, audience, assertion, profile, now=now, issued=subject.issued, actor=acting
+        )
+
+    async def _prove(
+        self,
+        request: ExchangeRequest,
+        client: Client,
+        token: Secret,
+        token_type: str,
+        nonce: str | None,
+        now: float,
+        observe: Callable[[str], None],
+        dry: bool,
+    ) -> Proved:
+        if token_type == ACCESS_TOKEN and self.own.recognises(token):
+            issued = await self.own.prove(token, now=now, observe=observe)
+            observe("policy.own_token")
+            # Who explains can't show the key of whoever would ask.
+            shown = replace(request, possession=issued.confirmation) if dry else request
+            self.policy.admit_issued(client, shown, issued)
+            observe("profile.find")
+            lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
+            if issued.actor is not None:
+                await self.profiles.find_principal(issued.actor, issued.issued_at)
+            if not dry:
+                issued = await self.own.issued.used(issued, now=now)
+            return Proved(as_assertion(issued, issuer=self.own.issuer), issued, lookup)
+        assertion = await self.verifier.verify(token, token_type, nonce=nonce, now=now, observe=observe, fetch=not dry)
+        observe("profile.find")
+        return Proved(assertion, None, await self.profiles.find(assertion))
+
+    async def _settle(self, lookup: ProfileLookup, audience: Audience, now: float, *, dry: bool) -> Profile:
+        mode = audience.on_missing_profile
+        if dry and mode is OnMissingProfile.CREATE:
+            mode = OnMissingProfile.WITHOUT
+        return await self.profiles.settle(lookup, mode, now=now)
 
     async def _mint(
         self,
         request: ExchangeRequest,
         client: Client,
         audience: Audience,
-        assertion: VerifiedAssertion,
-        lookup: ProfileLookup,
+        subject: Proved,
+        actor: Proved | None,
         now: float,
         record: ExchangeRecord,
     ) -> MintedToken:
-        assertion = self.policy.derive(assertion, client, request)
-        self.policy.admit_assertion(audience, assertion, client, request)
-        profile = await self.profiles.settle(lookup, audience.on_missing_profile, now=now)
-        record.principal = profile.principal
-        grant = self.policy.decide(request, client, audience, assertion, profile, now=now)
+        grant = await self.decide(request, client, audience, subject, actor, now)
+        record.principal = grant.principal
+        record.actor = str((grant.act or {}).get("sub", ""))
         minted = await self.minter.mint(grant)
         record.minted.append(minted)
         return minted
@@ -133,6 +240,8 @@ def _wanted(*requests: ExchangeRequest) -> str:
             item.lifetime,
             item.requested_token_type,
             item.nonce,
+            item.actor_token.fingerprint() if item.actor_token is not None else None,
+            item.confirmation.claim(),
         ]
         for item in requests
     ]

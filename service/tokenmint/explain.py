@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenmint.errors import TokenmintError, TokenReplayed
-from tokenmint.exchange import TokenExchange
-from tokenmint.policy.types import Client, ExchangeRequest, OnMissingProfile
+from tokenmint.exchange import ExchangeRecord, TokenExchange
+from tokenmint.policy.types import Client, ExchangeRequest
 
 
 class Outcome(StrEnum):
@@ -39,24 +39,18 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
             steps.append(Step(names[-1], Outcome.PASSED))
         names.append(name)
 
-    now = exchange.clock.now()
+    now, nothing = exchange.clock.now(), ExchangeRecord()
     try:
         begin("policy.client")
         audience = exchange.policy.admit(client, request)
-        assertion = await exchange.verifier.verify(
-            request.subject_token, request.subject_token_type, nonce=request.nonce, now=now, observe=begin, fetch=False
-        )
-        begin("profile.find")
-        lookup = await exchange.profiles.find(assertion)
-        begin("policy.provider")
-        assertion = exchange.policy.derive(assertion, client, request)
-        exchange.policy.admit_assertion(audience, assertion, client, request)
-        begin("profile.missing")
-        mode = audience.on_missing_profile
-        dry = OnMissingProfile.WITHOUT if mode is OnMissingProfile.CREATE else mode
-        profile = await exchange.profiles.settle(lookup, dry, now=now)
-        begin("policy.decision")
-        grant = exchange.policy.decide(request, client, audience, assertion, profile, now=now)
+        subject = await exchange.prove_subject(request, client, now, nothing, observe=begin, dry=True)
+        assertion = subject.assertion
+
+        def begin_of_actor(name: str) -> None:
+            begin(f"actor.{name}")
+
+        actor = await exchange.prove_actor(request, client, now, observe=begin_of_actor, dry=True)
+        grant = await exchange.decide(request, client, audience, subject, actor, now, observe=begin, dry=True)
         begin("minting.signer")
         exchange.minter.check(grant)
         begin("replay.unclaimed")

@@ -8,7 +8,7 @@ from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.jwk import ALGORITHMS
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator
-from tokenmint.configtables import AwsKmsTable, LimitsTable, ListenTable, LogTable
+from tokenmint.configtables import AwsKmsTable, EnvoyTable, LimitsTable, ListenTable, LogTable, OAuthTable
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
@@ -48,6 +48,10 @@ class Settings:
     schedule: Schedule
     limits: LimitsTable
     log: LogTable
+    oauth: OAuthTable
+    envoy: EnvoyTable
+    firebase_emulator: bool
+    """Whether Firebase is an emulator that does not sign: with `--dev` only."""
     reflection: bool
     channelz: bool
     """Whether operators may look at connections (gRPC channelz), on their listener."""
@@ -62,10 +66,17 @@ class Settings:
 def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:
     """Return what is accepted as an assertion of a client (RFC 7523 section 3): by itself, for us, used once.
 
+    It names us by the issuer, or by the URL of the token endpoint.
+
     Raises:
         ConfigurationError: its keys can't be used.
     """
-    table = {"issuer": client_id, "audiences": [issuer], "algorithms": sorted(ALGORITHMS), "single_use": True}
+    table = {
+        "issuer": client_id,
+        "audiences": [issuer, f"{issuer}/oauth2/token"],
+        "algorithms": sorted(ALGORITHMS),
+        "single_use": True,
+    }
     return provider_from_table(client_id, table | dict(keys), own_issuer=issuer)
 
 

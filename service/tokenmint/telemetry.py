@@ -70,7 +70,7 @@ class Metrics:
 
 
 def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what failed outside of any call, as in a task that nobody awaits: without the exception's own text."""
+    """Log what failed outside of any call, as a task that nobody awaits, without the exception's text."""
     error = context.get("exception")
     places = []
     trace = error.__traceback__ if isinstance(error, BaseException) else None

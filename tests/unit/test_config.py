@@ -259,3 +259,28 @@ def test_durations(value: object, seconds: float) -> None:
 def test_what_is_no_duration(value: object) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (
+            'lifetime = "2h"\n[audiences."https://api".firebase]\nproject = "demo-app"',
+            "Firebase custom tokens live 1 h",
+        ),
+        ('[audiences."https://api".firebase]\nproject = "demo-app"', "service_account_file: is required"),
+        ('[audiences."https://api".app_service]\nkey_file = "k"\nkey_encoding = "hex"', "has 2 bytes as hex"),
+        ('[audiences."https://api".app_service]\nkey_file = "p"\nkey_encoding = "utf-8"', "is a PEM file"),
+        ('[audiences."https://api".app_service]\nkey_file = "none"\nkey_encoding = "hex"', "can't be read"),
+        ('[audiences."https://api".reference]\nidle = "2h"', "idle: is longer than max_lifetime"),
+        ('algorithm = "ES256"\n[audiences."https://api".reference]', "have none: leave it out"),
+        ('reexchange_from = ["https://x"]', "there is no [audiences.https://x]"),
+        ('bound = "mtls"', "needs listen.client_ca_file"),
+        ('[audiences."https://api".actors]', "whose tokens prove an actor"),
+    ],
+)
+def test_formats_that_can_not_work_are_told(tmp_path: Path, extra: str, expected: str) -> None:
+    (tmp_path / "k").write_text("abcd")
+    (tmp_path / "p").write_text("-----BEGIN PUBLIC KEY-----\n" + "A" * 64)
+    text = MINIMAL.replace('scopes = ["read"]', f'scopes = ["read"]\n{extra}')
+    assert any(expected in problem for problem in problems(tmp_path, text))

@@ -19,18 +19,25 @@ def test_every_attack_names_a_test_and_every_test_that_is_named_exists() -> None
 
 ATTACKS = """
 `alg` none|HMAC with the public key|does not fit the key|`jwk`|`jku`|`x5u`|`x5c`|path, SQL|control characters
-more than 128|r = s = 0|out of range|DER where raw|`crit`|`b64`|padding|another alphabet|stray bits
-trailing bytes|number of dots|dot floods|16 KiB|JWE (five parts)|JSON serialisation|duplicate names|depth|NaN
-Infinity|1e400|negative|lone surrogates|are no text|issuer with a prefix|become a URL|tenant template
-audience missing|access, logout|our own token|boundary second|nonce|replay, on another replica
-store was killed|unknown kids|same kid at two|`oct`|private members|e = 1|ROCA|Fermat|huge RSA|5xx|empty|HTML
-oversize|slow:|redirecting|private addresses|took back|no credentials|wrong secret
-expired, for others, replayed|certificate of another|audience, provider, scope, lifetime, format
-operators' methods by clients|not in the access table|`:path` without a slash|reserved claims|foreign, corrupt
-separators|deleted principal|cancelled command|disabled principals|second of revocation|canaries in logs
-exception's text|constant time|64 KiB|8 KiB|streams per connection|rapid reset|slow clients|no deadline
-too many calls|refuses|black hole|drips|resets mid-reply|READONLY|LOADING|OOM|NOAUTH|MOVED|CLUSTERDOWN
-pool exhausted|limits while the store is away|signing on a ring that may be old|vectors from outside
+more than 128|r = s = 0
+out of range|DER where raw|`crit`|`b64`|padding|another alphabet|stray bits|trailing bytes|number of dots
+dot floods|16 KiB|JWE (five parts)
+JSON serialisation|duplicate names|depth|NaN|Infinity|1e400|negative|lone surrogates|are no text
+issuer with a prefix|become a URL|tenant template|audience missing|access, logout|our own token|boundary second
+nonce|replay, on another replica
+store was killed
+unknown kids|same kid at two|`oct`|private members|e = 1|ROCA|Fermat|huge RSA|5xx|empty|HTML|oversize|slow:
+redirecting|private addresses|took back
+no credentials|wrong secret|expired, for others, replayed|certificate of another
+audience, provider, scope, lifetime, format|operators' methods by clients
+not in the access table|`:path` without a slash
+reserved claims|foreign, corrupt|separators|deleted principal|cancelled command|disabled principals
+second of revocation
+canaries in logs|exception's text|constant time
+64 KiB|8 KiB|streams per connection|rapid reset|slow clients|no deadline|too many calls
+refuses|black hole|drips|resets mid-reply|READONLY|LOADING|OOM|NOAUTH|MOVED|CLUSTERDOWN|pool exhausted
+limits while the store is away
+signing on a ring that may be old|vectors from outside
 """
 """Every attack that was thought of, by words that its line of the document has."""
 

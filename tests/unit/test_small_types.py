@@ -11,8 +11,9 @@ from google.rpc import error_details_pb2
 
 from tokenmint import errors
 from tokenmint.addresses import Address, Reservations, reserve
+from tokenmint.admission import INTERNAL_MESSAGE
 from tokenmint.errors import ConfigurationError
-from tokenmint.rpc.status import CODES, INTERNAL_MESSAGE, code_of, to_status
+from tokenmint.rpc.status import CODES, code_of, to_status
 from tokenmint.secret import Secret
 
 CANARY = "tms_canary-value"

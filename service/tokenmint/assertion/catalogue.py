@@ -18,6 +18,8 @@ from tokenmint.assertion.provider import CheckKind, ClaimCheck, Provider
 from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.configtypes import Seconds, Table, TextList, TextSet, key_path, problems_of
 from tokenmint.errors import ConfigurationError
+from tokenmint.firebase import FirebaseProject
+from tokenmint.secret import Secret
 
 TOKEN_TYPES: Final = MappingProxyType({"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT})
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
@@ -118,6 +120,8 @@ class ProviderTable(_Common):
     timeout: Seconds = 5.0
     skew: Annotated[Seconds, Field(le=60)] = 30.0
     max_age: Seconds | None = None
+    check_revoked: bool = False
+    service_account_file: str | None = None
 
 
 @cache
@@ -212,6 +216,7 @@ class _Builder:
             self._problem("token_types", f"expected some of {', '.join(TOKEN_TYPES)}")
         source = self._key_source(issuers)
         checks = self._checks()
+        users = self._users()
         if self.problems or source is None:
             raise ConfigurationError(self.problems)
         return Provider(
@@ -236,7 +241,25 @@ class _Builder:
             condition=self._setting("condition", None),
             claims=tuple((self._setting("claims", {})).items()),
             key_issuer=self._setting("key_issuer", "ignore"),
+            users=users,
         )
+
+    def _users(self) -> FirebaseProject | None:
+        table, project = self.table, self._singles().get("project")
+        if not table.check_revoked:
+            if table.service_account_file is not None:
+                self._problem("service_account_file", "is read for check_revoked only")
+            return None
+        if project is None:
+            self._problem("check_revoked", "is for Firebase's providers")
+            return None
+        if table.service_account_file is None:
+            return FirebaseProject(project)
+        try:
+            return FirebaseProject(project, Secret(Path(table.service_account_file).read_bytes()))
+        except OSError as error:
+            self._problem("service_account_file", f"can't be read ({error.strerror})")
+            return None
 
     def _setting(self, key: str, default: Any) -> Any:
         mine, shipped = getattr(self.table, key), getattr(self.entry, key)

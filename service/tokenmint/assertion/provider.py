@@ -21,6 +21,7 @@ from tokenmint.errors import (
     WrongAudience,
     WrongNonce,
 )
+from tokenmint.firebase import FirebaseProject
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
@@ -75,6 +76,8 @@ class Provider:
     """A CEL expression over the proved claims that has to be true; the policy evaluates it."""
     claims: tuple[tuple[str, str], ...] = ()
     """Claims that are computed (CEL) from those that were proved, for mappings and conditions to use."""
+    users: FirebaseProject | None = None
+    """The Firebase project that is asked, on every exchange, whether a user is disabled or was signed out."""
     key_issuer: Literal["ignore", "match"] = "ignore"
     """`match`: a key with an `issuer` member signs for that issuer alone (Entra ID)."""
 

@@ -3,8 +3,9 @@
 import json
 from typing import Final
 
+from tokenmint.assertion.dpop import DpopProof
 from tokenmint.assertion.types import VerifiedAssertion
-from tokenmint.errors import TokenReplayed
+from tokenmint.errors import ProofRejected, TokenReplayed
 from tokenmint.storage.redis import Store
 
 MARGIN: Final = 60.0  # seconds beyond exp and skew, for clocks of replicas that differ
@@ -38,6 +39,17 @@ class ReplayGuard:
         before = await self._store.add(f"replay:{assertion.replay_id}", value, ttl=ttl)
         if before is not None and (request_id is None or before != value):
             raise TokenReplayed()
+
+    async def claim_proof(self, proof: DpopProof, *, now: float) -> None:
+        """Claim a proof of possession (RFC 9449 section 11.1).
+
+        Raises:
+            ProofRejected: it was used before.
+            StoreUnavailable: the claim could not be made, so the request must not succeed.
+        """
+        ttl = max(1.0, proof.expires_at + MARGIN - now)
+        if await self._store.add(f"replay:{proof.replay_id}", b"[1]", ttl=ttl) is not None:
+            raise ProofRejected("the DPoP proof was used before: make one for each request")
 
     async def claimed(self, assertion: VerifiedAssertion) -> bool:
         """Tell whether ``assertion`` was claimed, without claiming it."""

@@ -3,7 +3,7 @@
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -20,7 +20,7 @@ from tokenmint.assertion.provider import (
     normalised,
     subject,
 )
-from tokenmint.assertion.types import VerifiedAssertion
+from tokenmint.assertion.types import JsonValue, VerifiedAssertion
 from tokenmint.errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, UnknownIssuer, WrongAudience
 from tokenmint.secret import Secret
 
@@ -36,12 +36,24 @@ class Verifier:
         providers: by name. No two have an issuer in common.
         key_sets: the providers' keys.
         own_issuer: what tokenmint signs as; never a provider.
+        users: asks a provider whether the user is still let in, where its configuration says so.
+        emulated: the providers whose tokens come from an emulator, which does not sign (development mode only).
     """
 
-    def __init__(self, providers: Mapping[str, Provider], key_sets: KeySets, *, own_issuer: str) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        key_sets: KeySets,
+        *,
+        own_issuer: str,
+        users: Callable[[Provider, Mapping[str, JsonValue]], Awaitable[None]] | None = None,
+        emulated: frozenset[str] = frozenset(),
+    ) -> None:
         self.providers = MappingProxyType(dict(providers))
         self.key_sets = key_sets
         self._own_issuer = own_issuer
+        self._users = users
+        self._emulated = emulated
         self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
         self._trust_domains = [provider for provider in providers.values() if provider.trust_domain is not None]
 
@@ -80,6 +92,9 @@ class Verifier:
         check_nonce(claims, nonce)
         observe("assertion.claims")
         check_claims(provider, unverified.issuer, claims, now)
+        if provider.users is not None and self._users is not None and fetch:
+            observe("assertion.user")
+            await self._users(provider, claims)
         return VerifiedAssertion(
             provider=provider.name,
             issuer=unverified.issuer,
@@ -106,10 +121,14 @@ class Verifier:
                 "this is a Firebase custom token: sign in to Firebase with it and send the ID token that comes back"
             )
         if token.issuer == self._own_issuer:
-            raise UnknownIssuer("this token was minted by tokenmint itself and is not exchanged again")
+            raise UnknownIssuer(
+                "this token was minted by tokenmint itself: it is exchanged as an access_token, where policy says so"
+            )
         raise UnknownIssuer(detail=f"iss {token.issuer[:200]!r}")
 
     async def _check_signature(self, provider: Provider, token: UnverifiedAssertion, *, fetch: bool) -> None:
+        if provider.name in self._emulated and token.algorithm == "none" and not token.signature:
+            return
         if token.algorithm not in provider.algorithms:
             raise AlgorithmNotAllowed(detail=f"alg {token.algorithm[:20]!r}, accepted {sorted(provider.algorithms)}")
         keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)

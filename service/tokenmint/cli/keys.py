@@ -1,6 +1,9 @@
 """`tokenmint keys`."""
 
+import os
 import sys
+import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,7 +35,7 @@ def _state(key: signing_key_pb2.SigningKey) -> str:
     return signing_key_pb2.SigningKey.State.Name(key.state).removeprefix("STATE_").lower()
 
 
-def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object) -> None:
+def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object, empty: str = "no keys") -> None:
     if output == "json":
         print_json(document)
         return
@@ -42,21 +45,121 @@ def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object)
             key.algorithm,
             _state(key),
             when(key, "publish_time"),
-            when(key, "activate_time"),
+            when(key, "planned_time" if key.HasField("planned_time") else "activate_time"),
             when(key, "delete_time"),
         )
         for key in keys
     ]
-    print_table(("key id", "algorithm", "state", "published", "signs from", "withdrawn"), rows, "no keys")
+    print_table(("key id", "algorithm", "state", "published", "signs from", "withdrawn"), rows, empty)
 
 
 @app.command("list")
 @as_operator
-def list_keys(service: Connection, output: Output = "text") -> None:
-    """List the keys."""
+def list_keys(
+    service: Connection,
+    verifiers: Annotated[
+        bool, typer.Option("--verifiers", help="Also list replicas, and every verifier that fetched the key set.")
+    ] = False,
+    output: Output = "text",
+) -> None:
+    """List the keys, and the known verifiers that have not fetched a prepared key yet.
+
+    With --output json: the keys; with --verifiers too: an object of signing_keys and status.
+    """
     with service.stub(KeyAdminServiceStub) as stub:
         keys = pages(stub.ListSigningKeys, pb.ListSigningKeysRequest(page_size=1000), "signing_keys", service.call)
-    _show(keys, output, [as_dict(key) for key in keys])
+        if output == "json" and not verifiers:
+            print_json([as_dict(key) for key in keys])
+            return
+        status = stub.GetKeyRingStatus(pb.GetKeyRingStatusRequest(), **service.call)
+    _show(keys, output, {"signing_keys": [as_dict(key) for key in keys], "status": as_dict(status)})
+    if output == "text":
+        _show_status(status, everybody=verifiers)
+
+
+def _show_status(status: pb.GetKeyRingStatusResponse, *, everybody: bool) -> None:
+    missing = [one for one in status.verifiers if one.missing_key_ids]
+    if everybody:
+        print()
+        replicas = [(one.replica, str(one.generation)) for one in status.replicas]
+        print_table(("replica", "generation"), replicas, "no replicas")
+    shown = status.verifiers if everybody else missing
+    if shown or everybody:
+        print()
+        rows = [
+            (one.address, one.agent or "-", when(one, "last_fetch_time"), ", ".join(one.missing_key_ids) or "-")
+            for one in shown
+        ]
+        print_table(("verifier", "program", "fetched", "has not seen"), rows, "nobody has fetched the key set yet")
+    print(f"\nknown verifiers: {len(status.verifiers)}, of which {len(missing)} have not fetched a prepared key yet")
+
+
+@app.command()
+@as_operator
+def timeline(
+    service: Connection,
+    svg: Annotated[Path | None, typer.Option("--svg", help="The file to write. Default: standard output.")] = None,
+) -> None:
+    """Draw the life of the keys as SVG: when each was, is and will be prepared, active and retiring.
+
+    Example: tokenmint keys timeline --svg keys.svg
+    """
+    from tokenmint.cli.timeline import svg as draw
+
+    with service.stub(KeyAdminServiceStub) as stub:
+        keys = pages(stub.ListSigningKeys, pb.ListSigningKeysRequest(page_size=1000), "signing_keys", service.call)
+    picture = draw(keys, time.time())
+    if svg is None:
+        print(picture, end="")
+        return
+    svg.write_text(picture)
+    print(f"wrote {svg}: {len(keys)} keys")
+
+
+@app.command()
+@as_operator
+def reseal(service: Connection, output: Output = "text") -> None:
+    """Seal every private key under the key-encryption key that is configured first.
+
+    To replace that key: make the new one keys.encryption_key_file and name the old one in
+    keys.other_encryption_key_files, restart every replica, reseal, remove the old one. Needs the security role.
+    """
+    with service.stub(KeyAdminServiceStub) as stub:
+        answer = stub.ResealSigningKeys(pb.ResealSigningKeysRequest(), **service.call)
+    _show(list(answer.signing_keys), output, as_dict(answer), "every key was sealed under it already")
+    if output == "text":
+        print(f"the key-encryption key in use has the id {answer.encryption_key_id}")
+
+
+@app.command("accept-store")
+def accept_store(
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only what would be lost is said.")] = False,
+    output: Output = "text",
+) -> None:
+    """Go on with a store that is older than what was served here before: the last resort after a loss.
+
+    Works on this machine's high-water mark, without the service, which refuses to start on such a store. What is
+    accepted is lost: keys that were revoked since may sign again until you revoke them again.
+    """
+    from tokenmint.cli.acceptstore import accept
+
+    found = accept(config, os.environ, write=yes)
+    if output == "json":
+        print_json({"missing": found.missing, "mark": str(found.mark), "accepted": yes and bool(found.missing)})
+        return
+    if not found.missing:
+        print(f"{found.mark}: the store knows everything that was served here: nothing to accept")
+        return
+    for line in found.missing:
+        print(f"the store is older: {line}")
+    if yes:
+        print(f"accepted: wrote {found.mark}. Start the service, then revoke again what was revoked.")
+    else:
+        print("nothing was changed. Restore a newer copy of the store, or say --yes to go on with this one.")
+        raise typer.Exit(1)
 
 
 @app.command("get")
@@ -113,6 +216,10 @@ def revoke(
     service: Connection,
     key_id: str,
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    with_prepared: Annotated[
+        bool,
+        typer.Option("--with-prepared", help="Revoke the prepared key of the algorithm too: where the store leaked."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     output: Output = "text",
 ) -> None:
@@ -125,12 +232,19 @@ def revoke(
             raise typer.BadParameter("revoking can't be undone: say --yes", param_hint="--yes")
         typer.confirm(f"Revoke {key_id}? Tokens that it signed stop verifying.", abort=True, err=True)
     with service.stub(KeyAdminServiceStub) as stub:
-        answer = stub.RevokeSigningKey(pb.RevokeSigningKeyRequest(key_id=key_id, reason=reason), **service.call)
-    _show([answer.signing_key, answer.active_key], output, as_dict(answer))
+        request = pb.RevokeSigningKeyRequest(key_id=key_id, reason=reason, with_prepared=with_prepared)
+        answer = stub.RevokeSigningKey(request, **service.call)
+    _show(
+        [answer.signing_key, *([answer.active_key] if answer.HasField("active_key") else [])], output, as_dict(answer)
+    )
     typer.echo(
         f"verifiers that cache may accept the revoked key's tokens for another {answer.verifiers_may_accept.seconds} s",
         err=True,
     )
+    if answer.replicas_may_sign.seconds:
+        typer.echo(
+            f"a replica was not heard of: it stops signing within {answer.replicas_may_sign.seconds} s", err=True
+        )
     _warn_missing(answer.verifiers_may_miss.seconds)
 
 

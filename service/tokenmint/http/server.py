@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from tokenmint.certificates import CertificateFiles
 from tokenmint.errors import ConfigurationError
 
 BACKLOG = 512
+PEER_CERTIFICATE = "peer_certificate"
 
 
 class HttpServer:
@@ -68,7 +70,11 @@ class HttpServer:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's protocol, with an end to requests that are sent slowly: its own timer begins anew with every byte."""
+    """uvicorn's protocol, with two additions.
+
+    The certificate that a client proved is handed on (DER, `state.peer_certificate`), and requests that are sent slowly
+    have an end: uvicorn's own timer begins anew with every byte.
+    """
 
     def __init__(self, *args: Any, request_time: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,6 +82,9 @@ class _Protocol(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
+        encrypted: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        proved = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
+        self.app_state = {**self.app_state, PEER_CERTIFICATE: proved}
         super().connection_made(transport)
         self._timer = self.loop.call_later(self._request_time, transport.abort)
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from tokenmint.errors import DependencyUnavailable
 from tokenmint.keys.published import PublishedKeySet
@@ -20,6 +21,8 @@ def application(
     algorithms: Sequence[str],
     published: Callable[[], PublishedKeySet],
     saw: Callable[[str, str, int], None],
+    endpoints: Sequence[BaseRoute] = (),
+    metadata: Mapping[str, object] = MappingProxyType({}),
 ) -> Starlette:
     """Return the public HTTP application.
 
@@ -28,6 +31,8 @@ def application(
         algorithms: what they may be signed with.
         published: returns the current key set, or raises ``DependencyUnavailable``.
         saw: is told who fetched it: address, program, generation.
+        endpoints: what else is served.
+        metadata: what discovery documents say of that.
     """
 
     async def jwks(request: Request) -> Response:
@@ -43,7 +48,7 @@ def application(
         saw(address, request.headers.get("user-agent", ""), current.generation)
         return _cached(request, current.jwks_json, current.etag, current.max_age, "application/jwk-set+json")
 
-    document = discovery_document(issuer, algorithms)
+    document = discovery_document(issuer, algorithms) | dict(metadata)
     body = json.dumps(document, separators=(",", ":")).encode()
     digest = hashlib.sha256(body).hexdigest()[:32]
 
@@ -55,6 +60,7 @@ def application(
             Route(JWKS_PATH, jwks, methods=["GET"]),
             Route("/.well-known/openid-configuration", discovery, methods=["GET"]),
             Route("/.well-known/oauth-authorization-server", discovery, methods=["GET"]),
+            *endpoints,
         ]
     )
 

@@ -26,7 +26,7 @@ from tokenmint.keys.published import PublishedKeySet, max_age_at, next_change, p
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.types import KeySource, Signer
 from tokenmint.keys.store import RingStore
-from tokenmint.keys.types import KeyRing, KeyState, SigningKey
+from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,16 @@ class Keychain:
             reason = f": {failure.detail or failure.message}" if failure is not None else ""
             raise SignerUnavailable(detail=f"no active key for {algorithm}{reason}")
         return signer
+
+    def published_key(self, key_id: str) -> SigningKey | None:
+        """Return a key that tokens of ours may be signed with, or None: it is none, was revoked, or has retired.
+
+        Raises ``SignerUnavailable`` where the ring may be out of date, since the key may have been revoked meanwhile.
+        """
+        if self.confirmed_ago() > self.schedule.replica_lag:
+            raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
+        key = self._ring.find(key_id)
+        return key if key is not None and key.state in PUBLISHED else None
 
     def in_use(self, algorithm: str) -> bool:
         """Return whether tokens are signed with ``algorithm``: not before its first key has been published for P."""

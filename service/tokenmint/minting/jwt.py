@@ -5,12 +5,19 @@ import json
 from collections.abc import Mapping
 
 from tokenmint.assertion.types import JsonValue
+from tokenmint.issued.types import LINEAGE
 from tokenmint.policy.types import TokenGrant
 from tokenmint.reserved import is_reserved
 
 
 def signing_input(grant: TokenGrant, *, issuer: str, key_id: str, token_id: str) -> bytes:
-    """Return `header.payload` of the token that ``grant`` describes.
+    """Return `header.payload` of the token that ``grant`` describes. Raises as :func:`claims_of`."""
+    header = {"alg": grant.algorithm, "kid": key_id, "typ": grant.header_type}
+    return encode(header) + b"." + encode(claims_of(grant, issuer=issuer, token_id=token_id))
+
+
+def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, JsonValue]:
+    """Return the claims of the token that ``grant`` describes.
 
     Raises:
         ValueError: a mapped claim has a reserved name. The policy refuses such a configuration; this is the last look.
@@ -18,7 +25,6 @@ def signing_input(grant: TokenGrant, *, issuer: str, key_id: str, token_id: str)
     reserved = [name for name in grant.claims if is_reserved(name)]
     if reserved:
         raise ValueError(f"reserved claims in a grant: {reserved}")
-    header = {"alg": grant.algorithm, "kid": key_id, "typ": grant.header_type}
     claims: dict[str, JsonValue] = {
         "iss": issuer,
         "sub": grant.principal,
@@ -31,7 +37,13 @@ def signing_input(grant: TokenGrant, *, issuer: str, key_id: str, token_id: str)
     }
     if grant.scopes:
         claims["scope"] = " ".join(grant.scopes)
-    return _encode(header) + b"." + _encode(claims | dict(grant.claims))
+    if grant.act is not None:
+        claims["act"] = dict(grant.act)
+    if grant.confirmation:
+        claims["cnf"] = dict(grant.confirmation.claim())
+    if grant.lineage:
+        claims[LINEAGE] = list(grant.lineage)
+    return claims | dict(grant.claims)
 
 
 def encode_segment(data: bytes) -> bytes:
@@ -39,5 +51,6 @@ def encode_segment(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def _encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:
+def encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:
+    """Return compact JSON in base64url."""
     return encode_segment(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
-from tokenmint.errors import ClaimsTooLarge
+from tokenmint.errors import ClaimsTooLarge, FormatDenied
 from tokenmint.keys.signers.types import Signer
+from tokenmint.minting.formats import Formats
 from tokenmint.minting.jwt import encode_segment, signing_input
-from tokenmint.minting.types import MintedToken
+from tokenmint.minting.types import MintedToken, presented_as
 from tokenmint.policy.types import TokenGrant
 from tokenmint.secret import Secret
 
@@ -20,16 +21,28 @@ class Minter:
         issuer: the `iss`.
         signer: returns the active signer of an algorithm, or raises ``SignerUnavailable``.
         entropy: returns that many random bytes.
+        formats: mints what is no JWT; None: nothing else is minted.
     """
 
-    def __init__(self, *, issuer: str, signer: Callable[[str], Signer], entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        signer: Callable[[str], Signer],
+        entropy: Callable[[int], bytes],
+        formats: Formats | None = None,
+    ) -> None:
+        self._formats = formats
         self._issuer = issuer
         self._signer = signer
         self._entropy = entropy
 
     def check(self, grant: TokenGrant) -> None:
-        """Raise what :meth:`mint` would for want of a signer."""
-        self._signer(grant.algorithm)
+        """Raise what :meth:`mint` would for want of a signer, or because the grant does not fit its format."""
+        if grant.format is None:
+            self._signer(grant.algorithm)
+        else:
+            self._of_other_kinds(grant).check(grant)
 
     async def mint(self, grant: TokenGrant) -> MintedToken:
         """Sign the token that ``grant`` describes.
@@ -37,7 +50,11 @@ class Minter:
         Raises:
             SignerUnavailable: no confirmed key of the algorithm is at hand.
             ClaimsTooLarge: the token would be longer than the audience allows.
+            FormatDenied: the grant does not fit its format.
+            DependencyUnavailable, OutcomeUnknown: a handle could not be kept.
         """
+        if grant.format is not None:
+            return await self._of_other_kinds(grant).mint(grant)
         signer = self._signer(grant.algorithm)
         token_id = encode_segment(self._entropy(TOKEN_ID_BYTES)).decode()
         unsigned = signing_input(grant, issuer=self._issuer, key_id=signer.key_id, token_id=token_id)
@@ -49,10 +66,15 @@ class Minter:
         return MintedToken(
             token=Secret(token),
             issued_token_type=grant.token_type,
-            token_type="Bearer",  # noqa: S106  # RFC 8693 section 2.2.1
+            token_type=presented_as(grant),
             expires_at=grant.expires_at,
             scopes=grant.scopes,
             key_id=signer.key_id,
             token_id=token_id,
             subject=grant.principal,
         )
+
+    def _of_other_kinds(self, grant: TokenGrant) -> Formats:
+        if self._formats is None:
+            raise FormatDenied(detail=f"nothing here mints {type(grant.format).__name__}")
+        return self._formats

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tokenmint.policy.types import TokenGrant
 from tokenmint.secret import Secret
 
 
@@ -21,3 +22,8 @@ class MintedToken:
     token_id: str
     """The `jti`."""
     subject: str
+
+
+def presented_as(grant: TokenGrant) -> str:
+    """Return how an access token is presented (RFC 8693 section 2.2.1, RFC 9449 section 5)."""
+    return "DPoP" if grant.confirmation.jkt is not None else "Bearer"

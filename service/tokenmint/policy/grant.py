@@ -5,25 +5,56 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from tokenmint.assertion.types import ACCESS_TOKEN, JWT, JsonValue, VerifiedAssertion
+from tokenmint.assertion.types import (
+    ACCESS_TOKEN,
+    APP_SERVICE_TOKEN,
+    FIREBASE_CUSTOM_TOKEN,
+    JWT,
+    OWN,
+    REFERENCE_TOKEN,
+    JsonValue,
+    VerifiedAssertion,
+)
 from tokenmint.configtypes import key_path
 from tokenmint.errors import (
+    ActorDenied,
     AudienceDenied,
     ConditionDenied,
     ConfigurationError,
     FormatDenied,
     LifetimeDenied,
     ProviderDenied,
+    ReexchangeDenied,
     ScopeDenied,
 )
-from tokenmint.policy import conditions, mapping
-from tokenmint.policy.types import Audience, Client, ExchangeRequest, TokenGrant
+from tokenmint.issued.types import MAX_DEPTH, IssuedToken
+from tokenmint.policy import conditions, delegation, mapping
+from tokenmint.policy.types import (
+    Actor,
+    AppServiceFormat,
+    Audience,
+    Client,
+    ExchangeRequest,
+    FirebaseFormat,
+    ReferenceFormat,
+    TokenGrant,
+)
 from tokenmint.profile.types import Profile
 from tokenmint.reserved import is_reserved
 from tokenmint.secret import Secret
 
 _TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
 """What may be asked for, by the header's `typ`; the first is the default."""
+_OTHER_TYPES: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
+    {
+        FirebaseFormat: (FIREBASE_CUSTOM_TOKEN,),
+        AppServiceFormat: (APP_SERVICE_TOKEN,),
+        ReferenceFormat: (ACCESS_TOKEN, REFERENCE_TOKEN),
+    }
+)
+"""The same, of formats that are no JWT."""
+FIREBASE_LIFETIME: Final = 3600
+"""Seconds that every Firebase custom token lives."""
 
 
 class Policy:
@@ -48,6 +79,7 @@ class Policy:
     ) -> None:
         self._audiences = MappingProxyType(dict(audiences))
         self._sources: dict[str, tuple[tuple[str, mapping.Source | conditions.Expression], ...]] = {}
+        self._uids: dict[str, mapping.Source] = {}
         self._conditions: dict[str, conditions.Expression] = {}
         self._provider_conditions: dict[str, conditions.Expression] = {}
         self._derived: dict[str, tuple[tuple[str, conditions.Expression], ...]] = {}
@@ -73,6 +105,11 @@ class Policy:
                     self._conditions[name] = conditions.compile_condition(audience.condition)
                 except ValueError as error:
                     problems.append(f"{key_path('audiences', name, 'condition')}: {error}")
+            if isinstance(audience.format, FirebaseFormat):
+                try:
+                    self._uids[name] = mapping.parse(audience.format.uid)
+                except ValueError as error:
+                    problems.append(f"{key_path('audiences', name, 'firebase', 'uid')}: {error}")
             sources: list[tuple[str, mapping.Source | conditions.Expression]] = []
             for claim, expression in audience.claims:
                 path = key_path("audiences", name, "claims", claim)
@@ -93,30 +130,75 @@ class Policy:
         """Say whether ``client`` may ask for this at all, before any token is looked at; return the audience.
 
         Raises:
-            AudienceDenied, FormatDenied, ScopeDenied, LifetimeDenied
+            AudienceDenied, FormatDenied, ScopeDenied, LifetimeDenied, ActorDenied
         """
         audience = self._audiences.get(request.audience)
         if audience is None or not (client.anonymous or client.client_id in audience.clients):
             raise AudienceDenied(detail=f"client {client.client_id!r}, audience {request.audience!r}")
         if client.public and not audience.public_clients:
             raise AudienceDenied(detail=f"client {client.client_id!r} is public, audience {request.audience!r}")
-        if request.requested_token_type not in (None, *_TOKEN_TYPES[audience.header_type]):
-            raise FormatDenied(f"the audience is served with {_TOKEN_TYPES[audience.header_type][0]}")
+        kinds = _kinds(audience)
+        if request.requested_token_type not in (None, *kinds):
+            raise FormatDenied(f"the audience is served with {kinds[0]}")
         refused = set(request.scopes) - _grantable(client, audience)
         if refused:
             raise ScopeDenied(f"the caller may not have for this audience: {' '.join(sorted(refused))}")
         if request.lifetime is not None and request.lifetime > audience.max_lifetime:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
+        if isinstance(audience.format, FirebaseFormat) and request.lifetime not in (None, FIREBASE_LIFETIME):
+            raise LifetimeDenied(f"Firebase custom tokens live {FIREBASE_LIFETIME} s, no more and no less")
+        if request.actor_token is not None and audience.actors is None:
+            raise ActorDenied("nobody acts for a subject at this audience: leave the actor token out")
         return audience
 
-    def admit_assertion(
-        self, audience: Audience, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest
-    ) -> None:
-        """Say whether this token of this provider is exchanged for ``audience``.
+    def admit_issued(self, client: Client, request: ExchangeRequest, issued: IssuedToken) -> None:
+        """Say whether ``client`` may use a token of our own as subject or actor token: it is its, and its key's.
 
         Raises:
-            ProviderDenied, ConditionDenied
+            ReexchangeDenied: it was issued to another client, for an audience that ``client`` is not.
+            PossessionNotProved: it is bound to a key that the caller has not shown.
         """
+        if not knows(client, issued):
+            raise ReexchangeDenied(
+                "the token was issued to another client, for an audience that the caller does not serve",
+                detail=f"client {client.client_id!r}, token of {issued.client_id!r} for {issued.audience!r}",
+            )
+        delegation.check_possession(request.possession, issued.confirmation)
+
+    def admit_actor(
+        self,
+        audience: Audience,
+        subject: VerifiedAssertion,
+        actor: VerifiedAssertion,
+        issued: IssuedToken | None,
+    ) -> None:
+        """Say whether ``actor`` may act for ``subject``. ``issued`` is the actor's token where it is one of ours.
+
+        Raises ``ActorDenied``.
+        """
+        delegation.check_actor(audience, subject, actor, issued.audience if issued is not None else None)
+
+    def admit_assertion(
+        self,
+        audience: Audience,
+        assertion: VerifiedAssertion,
+        client: Client,
+        request: ExchangeRequest,
+        issued: IssuedToken | None = None,
+    ) -> None:
+        """Say whether this token of this provider, or of ours (``issued``), is exchanged for ``audience``.
+
+        Raises:
+            ProviderDenied, ConditionDenied, ReexchangeDenied
+        """
+        if (issued is None) == (assertion.provider == OWN):
+            raise ValueError("a token of ours comes with what was proved of it, and no other does")
+        if issued is not None:
+            if issued.audience not in audience.reexchange_from:
+                raise ReexchangeDenied(detail=f"from {issued.audience!r} for {audience.name!r}")
+            if len(issued.lineage) >= MAX_DEPTH:
+                raise ReexchangeDenied(f"the token is {MAX_DEPTH} exchanges away from the first one, which is the most")
+            return
         if assertion.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {assertion.provider!r}, audience {audience.name!r}")
         condition = self._provider_conditions.get(assertion.provider)
@@ -151,26 +233,43 @@ class Policy:
         profile: Profile,
         *,
         now: float,
+        issued: IssuedToken | None = None,
+        actor: Actor | None = None,
     ) -> TokenGrant:
-        """Return what is to be minted for a request that was admitted. Raises ``ConditionDenied``."""
+        """Return what is to be minted for a request that was admitted.
+
+        Raises:
+            ConditionDenied, ScopeDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
+        """
         known = conditions.facts(assertion, client, request, profile)
         condition = self._conditions.get(audience.name)
         if condition is not None and not conditions.holds(condition, known):
             raise ConditionDenied(detail=f"the condition of {audience.name}: {condition.source}")
         issued_at = int(now)
+        scopes, expires_at = _within(request, client, audience, issued, issued_at)
         return TokenGrant(
             principal=profile.principal,
             audience=audience.name,
             client_id=client.client_id,
-            scopes=tuple(sorted(request.scopes or _grantable(client, audience))),
-            token_type=request.requested_token_type or _TOKEN_TYPES[audience.header_type][0],
+            scopes=scopes,
+            token_type=request.requested_token_type or _kinds(audience)[0],
             algorithm=audience.algorithm,
             header_type=audience.header_type,
             claims=MappingProxyType(self._claims(audience, assertion, profile, client, known)),
             issued_at=issued_at,
-            expires_at=issued_at + (request.lifetime or audience.lifetime),
+            expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
+            format=audience.format,
+            uid=self._uid(audience, assertion, profile, client),
+            confirmation=delegation.confirmation(audience, request, issued),
+            act=delegation.act(audience, assertion, issued, actor),
+            lineage=(*issued.lineage, issued.token_id) if issued is not None else (),
         )
+
+    def _uid(self, audience: Audience, assertion: VerifiedAssertion, profile: Profile, client: Client) -> str:
+        source = self._uids.get(audience.name)
+        value = mapping.evaluate(source, assertion, profile, client) if source is not None else ""
+        return value if isinstance(value, str) else ""
 
     def _claims(
         self,
@@ -195,3 +294,38 @@ def _grantable(client: Client, audience: Audience) -> frozenset[str]:
     if client.scopes is None:
         return audience.scopes
     return audience.scopes & client.scopes.get(audience.name, frozenset())
+
+
+def knows(client: Client, issued: IssuedToken) -> bool:
+    """Tell whether a token is ``client``'s business: issued to it, or for an audience that it is.
+
+    A public client proves nothing but its name, so being an audience is nothing that it can claim.
+    """
+    return client.client_id == issued.client_id or (not client.public and issued.audience in client.serves)
+
+
+def _kinds(audience: Audience) -> tuple[str, ...]:
+    if audience.format is None:
+        return _TOKEN_TYPES[audience.header_type]
+    return _OTHER_TYPES[type(audience.format)]
+
+
+def _within(
+    request: ExchangeRequest, client: Client, audience: Audience, issued: IssuedToken | None, issued_at: int
+) -> tuple[tuple[str, ...], int]:
+    """Return scopes and end of the new token: within what audience and client may have, and within the parent's.
+
+    What is asked for and can't be had is refused; what follows from a default is cut to what the parent has.
+    """
+    granted = request.scopes or tuple(_grantable(client, audience))
+    expires_at = issued_at + (request.lifetime or audience.lifetime)
+    if issued is None:
+        return tuple(sorted(granted)), expires_at
+    wider = set(request.scopes) - set(issued.scopes)
+    if wider:
+        raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
+    if expires_at > issued.expires_at:
+        if request.lifetime is not None or isinstance(audience.format, FirebaseFormat):
+            raise LifetimeDenied("the subject token expires earlier, and none that is exchanged for it outlives it")
+        expires_at = issued.expires_at
+    return tuple(sorted(set(granted) & set(issued.scopes))), expires_at

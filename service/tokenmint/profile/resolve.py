@@ -18,8 +18,11 @@ ROUNDS: Final = 3  # of looking again when another replica creates the same prof
 class ProfileLookup:
     """What was found for an identity that may be served: a profile, or that there is none."""
 
-    identity: Identity
+    identity: Identity | None
+    """None: it is a token of ours, which names the principal."""
     profile: Profile | None
+    principal: str = ""
+    """The principal that a token of ours names."""
 
 
 class Profiles:
@@ -44,6 +47,19 @@ class Profiles:
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
+    async def find_principal(self, principal: str, issued_at: float) -> ProfileLookup:
+        """Look up the principal of a token of ours that was issued at ``issued_at``.
+
+        Raises:
+            PrincipalDisabled: it is disabled or deleted.
+            TokenRevoked: the token was issued in or before the second up to which the principal's were revoked.
+        """
+        profile = _served(await self._store.record(principal))
+        valid_after = profile.tokens_valid_after if profile is not None else None
+        if valid_after is not None and int(issued_at) <= valid_after:
+            raise TokenRevoked()
+        return ProfileLookup(None, profile, principal)
+
     async def settle(self, lookup: ProfileLookup, mode: OnMissingProfile, *, now: float) -> Profile:
         """Return the profile to mint from, by the audience's rule for identities without one.
 
@@ -55,6 +71,10 @@ class Profiles:
             return lookup.profile
         if mode is OnMissingProfile.DENY:
             raise PrincipalUnknown()
+        if lookup.identity is None:
+            if mode is OnMissingProfile.CREATE:
+                raise PrincipalUnknown(detail="a token of ours names no identity that a profile could be created for")
+            return Profile(principal=lookup.principal)
         new = Profile(
             principal=just_in_time_principal(lookup.identity),
             identities=(lookup.identity,),

@@ -55,6 +55,8 @@ _CHANNELZ: Final = (
 DATA: Final[Mapping[str, Access]] = MappingProxyType(
     {
         **_STANDARD,
+        # Registered only where the configuration asks for it. Envoy is a client like any other.
+        "/envoy.service.auth.v3.Authorization/Check": Clients(),
         f"{_V1}TokenExchangeService/ExchangeToken": Clients(),
         f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(),
         f"{_V1}TokenExchangeService/IntrospectToken": Clients(),

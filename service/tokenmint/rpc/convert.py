@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,16 +13,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tokenmint.assertion.jws import MAX_TOKEN
 from tokenmint.assertion.keyset import KeySetStatus
 from tokenmint.assertion.provider import Provider
-from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue
-from tokenmint.errors import FieldViolation, InvalidRequest
+from tokenmint.assertion.types import ID_TOKEN, JsonValue
 from tokenmint.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.ring import activation_allowed, activation_planned
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.minting.types import MintedToken
-from tokenmint.policy.types import ExchangeRequest
+from tokenmint.policy.types import Confirmation, ExchangeRequest
 from tokenmint.profile.types import Identity, Profile
+from tokenmint.requests import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.secret import Secret
 from tokenmint.v1 import (
     json_web_key_pb2,
@@ -37,12 +37,11 @@ Item = TypeVar("Item")
 
 MAX_TARGETS: Final = 16
 MAX_LIFETIME: Final = 24 * 3600
-MAX_SCOPES: Final = 64
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
-_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")  # RFC 6749 section 3.3
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
-_SUBJECT_TOKEN_TYPES: Final = (ID_TOKEN, ACCESS_TOKEN, JWT)
+_NOTHING_SHOWN: Final = Confirmation()
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # 32 bytes: no stray bits at the end
 
 _STATES: Final = {
     KeyState.PREPARED: signing_key_pb2.SigningKey.STATE_PREPARED,
@@ -60,40 +59,23 @@ _OUTCOMES: Final = {
 }
 
 
-class Violations:
-    """Collects what is wrong with a request."""
-
-    def __init__(self) -> None:
-        self._items: list[FieldViolation] = []
-
-    def check(self, field: str, description: str, *, holds: bool) -> None:
-        """Note a violation unless the condition ``holds``."""
-        if not holds:
-            self._items.append(FieldViolation(field, description))
-
-    def add(self, items: Iterable[FieldViolation]) -> None:
-        """Note violations that were found elsewhere."""
-        self._items.extend(items)
-
-    def raise_any(self) -> None:
-        """Raise ``InvalidRequest`` where there are any."""
-        if self._items:
-            raise InvalidRequest(self._items)
-
-
 # --- exchanges ----------------------------------------------------------------------------------------------------
 
 
-def exchange_request(message: token_exchange_service_pb2.ExchangeTokenRequest) -> ExchangeRequest:
-    """Return the validated request. Raises ``InvalidRequest``."""
+def exchange_request(
+    message: token_exchange_service_pb2.ExchangeTokenRequest, possession: Confirmation = _NOTHING_SHOWN
+) -> ExchangeRequest:
+    """Return the validated request of a caller who has proved ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
     _check_subject(message, violations)
     _check_target(message, "", violations)
     violations.raise_any()
-    return _request(message, message)
+    return _request(message, message, possession)
 
 
-def batch_requests(message: token_exchange_service_pb2.BatchExchangeTokensRequest) -> list[ExchangeRequest]:
+def batch_requests(
+    message: token_exchange_service_pb2.BatchExchangeTokensRequest, possession: Confirmation = _NOTHING_SHOWN
+) -> list[ExchangeRequest]:
     """Return a validated request for each target. Raises ``InvalidRequest``."""
     violations = Violations()
     _check_subject(message, violations)
@@ -101,7 +83,7 @@ def batch_requests(message: token_exchange_service_pb2.BatchExchangeTokensReques
     for index, target in enumerate(message.targets[:MAX_TARGETS]):
         _check_target(target, f"targets[{index}].", violations)
     violations.raise_any()
-    return [_request(message, target) for target in message.targets]
+    return [_request(message, target, possession) for target in message.targets]
 
 
 _Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTokensRequest
@@ -109,15 +91,31 @@ _Target = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_servi
 
 
 def _check_subject(message: _Subject, violations: Violations) -> None:
-    size = len(message.subject_token.encode())
-    violations.check("subject_token", f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+    violations.token("subject_token", len(message.subject_token.encode()))
     violations.check(
         "subject_token_type",
-        f"expected one of {', '.join(_SUBJECT_TOKEN_TYPES)}",
-        holds=message.subject_token_type in ("", *_SUBJECT_TOKEN_TYPES),
+        f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}",
+        holds=message.subject_token_type in ("", *SUBJECT_TOKEN_TYPES),
     )
-    for field in ("actor_token", "actor_token_type", "dpop_jkt"):
-        violations.check(field, "is not supported by this version: leave it out", holds=not getattr(message, field))
+    actor_size = len(message.actor_token.encode())
+    violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=actor_size <= MAX_TOKEN)
+    if message.actor_token:
+        violations.check(
+            "actor_token_type",
+            f"is required with actor_token: one of {', '.join(SUBJECT_TOKEN_TYPES)}",
+            holds=message.actor_token_type in SUBJECT_TOKEN_TYPES,
+        )
+    else:
+        violations.check(
+            "actor_token_type",
+            "comes with actor_token alone (RFC 8693 section 2.1)",
+            holds=not message.actor_token_type,
+        )
+    violations.check(
+        "dpop_jkt",
+        "expected a SHA-256 thumbprint in base64url: 43 characters (RFC 7638)",
+        holds=not message.dpop_jkt or bool(_THUMBPRINT.match(message.dpop_jkt)),
+    )
     violations.check("nonce", "at most 255 characters", holds=len(message.nonce) <= 255)
     violations.check(
         "request_id", "expected a UUID", holds=not message.request_id or bool(_UUID.match(message.request_id))
@@ -126,12 +124,7 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
 
 def _check_target(target: _Target, path: str, violations: Violations) -> None:
     violations.check(f"{path}audience", "is required: 1 to 255 characters", holds=0 < len(target.audience) <= 255)
-    violations.check(f"{path}scopes", f"at most {MAX_SCOPES} scopes", holds=len(target.scopes) <= MAX_SCOPES)
-    for index, scope in enumerate(target.scopes[:MAX_SCOPES]):
-        violations.check(
-            f"{path}scopes[{index}]", "expected a scope-token of 1 to 128 characters (RFC 6749 section 3.3)",
-            holds=bool(_SCOPE.match(scope)),
-        )  # fmt: skip
+    violations.scopes(f"{path}scopes", target.scopes)
     if target.HasField("lifetime"):
         seconds, nanos = target.lifetime.seconds, target.lifetime.nanos
         violations.check(
@@ -142,7 +135,7 @@ def _check_target(target: _Target, path: str, violations: Violations) -> None:
     )
 
 
-def _request(subject: _Subject, target: _Target) -> ExchangeRequest:
+def _request(subject: _Subject, target: _Target, possession: Confirmation) -> ExchangeRequest:
     return ExchangeRequest(
         subject_token=Secret(subject.subject_token),
         audience=target.audience,
@@ -152,6 +145,10 @@ def _request(subject: _Subject, target: _Target) -> ExchangeRequest:
         requested_token_type=target.requested_token_type or None,
         nonce=subject.nonce or None,
         request_id=subject.request_id.lower() or None,
+        actor_token=Secret(subject.actor_token) if subject.actor_token else None,
+        actor_token_type=subject.actor_token_type or None,
+        confirmation=Confirmation(jkt=subject.dpop_jkt or None),
+        possession=possession,
     )
 
 
@@ -167,6 +164,19 @@ def minted_token(minted: MintedToken) -> token_exchange_service_pb2.ExchangeToke
         token_id=minted.token_id,
         subject=minted.subject,
     )
+
+
+_Asked = token_exchange_service_pb2.IntrospectTokenRequest | token_exchange_service_pb2.RevokeTokenRequest
+
+
+def token_asked_about(message: _Asked) -> Secret:
+    """Return the token that a request asks about. Raises ``InvalidRequest``."""
+    violations = Violations()
+    size = len(message.token.encode())
+    violations.check("token", f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+    violations.check("token_type_hint", "at most 255 characters", holds=len(message.token_type_hint) <= 255)
+    violations.raise_any()
+    return Secret(message.token)
 
 
 def explain_step(step: Step) -> token_exchange_service_pb2.ExplainStep:

@@ -1,12 +1,12 @@
 """What a call brings to prove who makes it: metadata, and the peer's certificate."""
 
+import ssl
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from cryptography import x509
-
 from tokenmint.callers import Presented
+from tokenmint.certificates import PeerCertificate, peer_certificate
 from tokenmint.errors import CallerUnauthenticated
 from tokenmint.secret import Secret
 
@@ -26,6 +26,8 @@ def presented(metadata: Iterable[tuple[str, str | bytes]] | None, auth_context: 
                 raise CallerUnauthenticated(detail="a credential was sent twice")
             found[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
 
+    certificate = _certificate(tuple(auth_context.get("x509_pem_cert", ())))
+
     def secret(key: str) -> Secret | None:
         return Secret(found[key]) if key in found else None
 
@@ -34,21 +36,14 @@ def presented(metadata: Iterable[tuple[str, str | bytes]] | None, auth_context: 
         secret=secret(CLIENT_SECRET),
         assertion=secret(CLIENT_ASSERTION),
         workload=secret(WORKLOAD_TOKEN),
-        certificates=_identities(tuple(auth_context.get("x509_pem_cert", ()))),
+        certificates=certificate.identities if certificate is not None else (),
+        certificate_sha256=certificate.thumbprint if certificate is not None else None,
     )
 
 
 @lru_cache(maxsize=1024)
-def _identities(pems: tuple[bytes, ...]) -> tuple[str, ...]:
-    """Return the identities in a certificate that TLS proved: URIs, DNS names, and the subject (RFC 4514)."""
+def _certificate(pems: tuple[bytes, ...]) -> PeerCertificate | None:
+    """Return the certificate that TLS proved, where it proved one."""
     if len(pems) != 1:
-        return ()
-    certificate = x509.load_pem_x509_certificate(pems[0])
-    identities = [f"subject:{certificate.subject.rfc4514_string()}"]
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return tuple(identities)
-    identities += names.get_values_for_type(x509.UniformResourceIdentifier)
-    identities += [f"dns:{name.lower()}" for name in names.get_values_for_type(x509.DNSName)]
-    return tuple(identities)
+        return None
+    return peer_certificate(ssl.PEM_cert_to_DER_cert(pems[0].decode()))

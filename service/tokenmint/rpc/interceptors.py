@@ -5,7 +5,6 @@ grpcio sends the text of an uncaught exception to the client, so everything is c
 
 import asyncio
 import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,24 +12,20 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-import structlog
 
-from tokenmint.audit import AuditTrail
-from tokenmint.callers import ClientProof, Operator, Role
-from tokenmint.errors import CallerUnauthenticated, MethodDenied, TokenmintError
-from tokenmint.policy.types import Client
+from tokenmint.admission import Admission, log_internal, tell_audit
+from tokenmint.callers import Operator, Role
+from tokenmint.errors import MethodDenied, TokenmintError
+from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators
 from tokenmint.rpc.credentials import presented
-from tokenmint.rpc.status import INTERNAL_MESSAGE, abort, code_of
-from tokenmint.telemetry import Metrics
-
-log = structlog.get_logger(__name__)
+from tokenmint.rpc.status import abort, code_of
 
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 
 _client: ContextVar[Client] = ContextVar("client")
+_possession: ContextVar[Confirmation] = ContextVar("possession")
 _operator: ContextVar[Operator] = ContextVar("operator")
-_facts: ContextVar[dict[str, object]] = ContextVar("facts")
 NAMING: Final = {
     "key_id": "key_id",
     "principal": "principal",
@@ -51,14 +46,14 @@ def current_client() -> Client:
     return _client.get()
 
 
+def current_possession() -> Confirmation:
+    """Return the keys that the caller of this call has proved to hold: that of the connection's certificate."""
+    return _possession.get()
+
+
 def current_operator() -> Operator:
     """Return the operator whose call this is."""
     return _operator.get()
-
-
-def tell_audit(**facts: object) -> None:
-    """Add to what the audit event of this call will say."""
-    _facts.get().update(facts)
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -66,25 +61,13 @@ class Guard(grpc.aio.ServerInterceptor):
 
     Args:
         access: who may call what.
-        proof: returns what proves callers now (a reload changes it).
-        metrics: what is counted.
-        audit: what is recorded.
+        admission: what lets callers in, and records how their calls ended.
         deadline: seconds that a unary call may take, whatever the client allows.
     """
 
-    def __init__(
-        self,
-        access: Mapping[str, Access],
-        proof: Callable[[], ClientProof],
-        metrics: Metrics,
-        audit: AuditTrail,
-        *,
-        deadline: float,
-    ) -> None:
+    def __init__(self, access: Mapping[str, Access], admission: Admission, *, deadline: float) -> None:
         self._access = access
-        self._proof = proof
-        self._metrics = metrics
-        self._audit = audit
+        self._admission = admission
         self._deadline = deadline
 
     async def intercept_service(
@@ -124,32 +107,28 @@ class Guard(grpc.aio.ServerInterceptor):
             CallerUnauthenticated, MethodDenied
             StoreUnavailable: the change can't be recorded, so it is not made.
         """
-        _facts.set({})
         if call.access is None:
             raise MethodDenied(detail=f"{call.method} is not in the access table")
         if not isinstance(call.access, Clients | Operators):
             return
         brought = presented(call.metadata, auth_context)
-        tell_audit(caller=(brought.identifier or "")[:128])
         if isinstance(call.access, Clients):
-            client = await self._proof().client(brought)
-            tell_audit(caller=client.client_id)
-            _client.set(client)
+            _client.set(await self._admission.client(brought))
+            _possession.set(Confirmation(x5t_s256=brought.certificate_sha256))
             return
-        operator = self._proof().callers.operator(brought)
-        tell_audit(caller=operator.operator_id)
+        operator = self._admission.operator(brought)
         if call.access.role not in operator.roles:
             raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {call.access.role.value!r}")
         _operator.set(operator)
         if call.access.role is not Role.VIEWER:
             tell_audit(**_about(request))
-            await self._audit.record({"kind": "admin", "method": call.method, "outcome": "begun"} | _facts.get())
+            await self._admission.record_change(call.method)
 
     def _unary(
         self, call: "_Call", behaviour: Callable[..., Awaitable[Any]], limit: float
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def answer(request: Any, context: Context) -> Any:
-            started = time.perf_counter()
+            started = self._admission.begin()
             try:
                 await self._admit(call, request, context.auth_context())
                 async with asyncio.timeout(limit):
@@ -166,7 +145,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _streaming(self, call: "_Call", behaviour: Callable[..., Any]) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
-            started = time.perf_counter()
+            started = self._admission.begin()
             try:
                 await self._admit(call, request, context.auth_context())
                 answers = behaviour(request, context)
@@ -185,25 +164,12 @@ class Guard(grpc.aio.ServerInterceptor):
         return answer
 
     def _ended(self, call: "_Call", started: float, code: grpc.StatusCode, reason: str, detail: str = "") -> None:
-        """Count and record a call. Never raises: what comes after this is the answer."""
-        try:
-            self._count(call, started, code, reason, detail)
-        except Exception as error:  # noqa: BLE001  # as said
-            _log_internal(call.method, error)
-
-    def _count(self, call: "_Call", started: float, code: grpc.StatusCode, reason: str, detail: str = "") -> None:
-        self._metrics.call(call.method, code.name, reason, time.perf_counter() - started)
+        kind = ""
         if isinstance(call.access, Clients):
             kind = "exchange"
         elif isinstance(call.access, Operators) and (reason or call.access.role is not Role.VIEWER):
             kind = "admin"
-        else:
-            return
-        outcome = "refused" if reason else "done"
-        event = {"kind": kind, "method": call.method, "outcome": outcome, "reason": reason, "detail": detail}
-        # Who was not proved gets a line in the log, and no place in the stream: it could push out everybody else's.
-        proved = reason != CallerUnauthenticated.reason
-        self._audit.note(event | _facts.get(), keep=proved)
+        self._admission.ended(call.method, kind, started, code.name, reason, detail)
 
     async def _failed(self, call: "_Call", started: float, context: Context, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
@@ -215,7 +181,7 @@ class Guard(grpc.aio.ServerInterceptor):
         reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
         detail = ""
         if code is grpc.StatusCode.INTERNAL:
-            _log_internal(call.method, error)
+            log_internal(call.method, error)
         elif isinstance(error, TokenmintError):
             detail = error.detail or error.message
         self._ended(call, started, code, reason, detail)
@@ -240,14 +206,3 @@ def _about(request: Any) -> dict[str, object]:
     if "profile" in fields:
         facts["principal"] = request.profile.principal[:128]
     return facts
-
-
-def _log_internal(method: str, error: Exception) -> None:
-    """Log where it went wrong. The exception's own text may hold what the caller sent, so it stays out."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    detail = error.detail or error.message if isinstance(error, TokenmintError) else INTERNAL_MESSAGE
-    log.error("internal error", method=method, error=type(error).__name__, detail=detail, where=places[-6:])

@@ -6,6 +6,7 @@ from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.types import SigningKey
 from tokenmint.keys.verifiers import VerifierLog
+from tokenmint.requests import Violations
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context, current_operator
 from tokenmint.v1 import key_admin_service_pb2 as pb
@@ -74,7 +75,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
         self, request: pb.RevokeSigningKeyRequest, context: Context
     ) -> pb.RevokeSigningKeyResponse:
         """Take a key out of use at once."""
-        violations = convert.Violations()
+        violations = Violations()
         violations.check("key_id", "is required", holds=bool(request.key_id))
         violations.check("reason", "is required: 1 to 200 characters", holds=0 < len(request.reason) <= 200)
         violations.raise_any()
@@ -124,7 +125,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
 
 
 def _key_id(key_id: str) -> str:
-    violations = convert.Violations()
+    violations = Violations()
     violations.check("key_id", "is required", holds=bool(key_id))
     violations.raise_any()
     return key_id

@@ -15,6 +15,7 @@ from tokenmint.profile.limits import (
 )
 from tokenmint.profile.store import ProfileStore
 from tokenmint.profile.types import Identity, Profile
+from tokenmint.requests import Violations
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context, current_operator
 from tokenmint.v1 import profile_admin_service_pb2 as pb
@@ -36,7 +37,7 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
     async def GetProfile(self, request: pb.GetProfileRequest, context: Context) -> pb.GetProfileResponse:
         """Return one profile."""
         selector = request.WhichOneof("selector")
-        violations = convert.Violations()
+        violations = Violations()
         violations.check("selector", "exactly one of principal and identity is required", holds=selector is not None)
         violations.raise_any()
         if selector == "principal":
@@ -56,7 +57,7 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
         """Change the fields that the mask names."""
         wanted = convert.profile(request.profile)
         mask = list(request.update_mask.paths)
-        violations = convert.Violations()
+        violations = Violations()
         violations.add(principal_violations(wanted.principal, "profile.principal"))
         violations.check("update_mask", f"is required: some of {', '.join(UPDATABLE)}", holds=bool(mask))
         for path in mask:
@@ -84,7 +85,7 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
 
     async def ListProfiles(self, request: pb.ListProfilesRequest, context: Context) -> pb.ListProfilesResponse:
         """List profiles in the store's order."""
-        violations = convert.Violations()
+        violations = Violations()
         known = all(part.isdecimal() for part in request.page_token.split(":")) if request.page_token else True
         violations.check("page_token", "expected the next_page_token of the answer before", holds=known)
         violations.raise_any()

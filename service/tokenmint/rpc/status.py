@@ -11,16 +11,17 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tokenmint import errors
+from tokenmint.admission import INTERNAL_MESSAGE
 
 DOMAIN: Final = "tokenmint.dev"
 DETAILS_KEY: Final = "grpc-status-details-bin"
-INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
 
 CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingProxyType(
     {
         errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
         errors.AssertionRejected: grpc.StatusCode.UNAUTHENTICATED,
         errors.CallerUnauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+        errors.ProofRejected: grpc.StatusCode.UNAUTHENTICATED,
         errors.AccessDenied: grpc.StatusCode.PERMISSION_DENIED,
         errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
         errors.NotFound: grpc.StatusCode.NOT_FOUND,

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 _SWAP: Final = """
 local current = redis.call('GET', KEYS[1])
 if (current or '') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 """
@@ -212,8 +212,9 @@ class Store:
         channel: str = "",
         notice: str = "",
         confirm: bool = True,
+        ttl: float | None = None,
     ) -> bool:
-        """Set ``key`` to ``new`` where its value is ``expected`` (None: absent), and confirm it.
+        """Set ``key`` to ``new`` where its value is ``expected`` (None: absent), for ``ttl`` seconds, and confirm it.
 
         With ``channel`` (without prefix) subscribers hear ``notice`` in the same step. Returns whether it was set.
 
@@ -224,9 +225,10 @@ class Store:
         if not new:
             raise ValueError("an empty value stands for an absent one")
         full_channel = self.prefix + channel if channel else ""
+        life = str(max(1, round(ttl * 1000))) if ttl is not None else ""
         reply = await self._write(
             key,
-            ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice),
+            ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life),
             confirm=confirm,
         )
         return bool(reply)

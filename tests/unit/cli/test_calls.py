@@ -50,6 +50,15 @@ class Keys(key_admin_service_pb2_grpc.KeyAdminServiceServicer):
         following = str(page + 1) if page < 2 else ""
         return key_admin_service_pb2.ListSigningKeysResponse(signing_keys=[key], next_page_token=following)
 
+    def GetKeyRingStatus(self, request: Any, context: Any) -> Any:
+        seen = key_admin_service_pb2.KeySetVerifier(address="ipv4:10.0.0.7", agent="late\x1b/1", missing_key_ids=["k2"])
+        other = key_admin_service_pb2.KeySetVerifier(address="ipv4:10.0.0.8", agent="jose/6")
+        replica = key_admin_service_pb2.KeyRingReplica(replica="replica-a", generation=7)
+        return key_admin_service_pb2.GetKeyRingStatusResponse(generation=7, replicas=[replica], verifiers=[seen, other])
+
+    def ResealSigningKeys(self, request: Any, context: Any) -> Any:
+        return key_admin_service_pb2.ResealSigningKeysResponse(encryption_key_id="0123456789abcdef")
+
 
 class Profiles(profile_admin_service_pb2_grpc.ProfileAdminServiceServicer):
     """Counts what is imported; refuses the third."""
@@ -145,6 +154,32 @@ def test_every_page_is_listed_and_nothing_is_cut_where_there_is_no_terminal(serv
     assert json.loads(out)[0]["revoke_reason"] == "\x9b"
     assert "\x9b" not in out
     assert json.loads(out)[0]["state"] == "STATE_UNSPECIFIED"  # keys of the JSON do not depend on the values
+
+
+def test_who_has_not_fetched_the_prepared_key_is_shown(service: Served) -> None:
+    status, out, err = call("keys", "list", **as_root(service))
+    assert (status, err) == (0, "")
+    assert "late\\u001b/1" in out
+    assert "10.0.0.8" not in out
+    assert "known verifiers: 2, of which 1 have not fetched a prepared key yet" in out
+    status, out, _ = call("keys", "list", "--verifiers", **as_root(service))
+    assert all(text in out for text in ("replica-a", "10.0.0.7", "10.0.0.8", "jose/6"))
+    status, out, _ = call("keys", "list", "--verifiers", "-o", "json", **as_root(service))
+    document = json.loads(out)
+    assert len(document["signing_keys"]) == 3
+    assert document["status"]["verifiers"][0]["missing_key_ids"] == ["k2"]
+
+
+def test_reseal_and_timeline(service: Served, tmp_path: Path) -> None:
+    status, out, _ = call("keys", "reseal", **as_root(service))
+    assert status == 0
+    assert "sealed under it already" in out
+    assert "0123456789abcdef" in out
+    status, out, _ = call("keys", "timeline", **as_root(service))
+    assert (status, out.startswith("<svg ")) == (0, True)
+    status, out, _ = call("keys", "timeline", "--svg", str(tmp_path / "keys.svg"), **as_root(service))
+    assert "3 keys" in out
+    assert "</svg>" in (tmp_path / "keys.svg").read_text()
 
 
 def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:

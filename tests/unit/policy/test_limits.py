@@ -13,6 +13,7 @@ from tests.fakes import FakeEntropy
 from tokenmint.assertion.types import ID_TOKEN, VerifiedAssertion
 from tokenmint.errors import (
     AccessDenied,
+    ActorDenied,
     AudienceDenied,
     ConfigurationError,
     FormatDenied,
@@ -173,6 +174,10 @@ async def test_cve_2024_29892_a_hostile_token_reaches_only_the_claims_that_are_m
     )
     audience = rules.admit(CLIENT, ask())
     profile = Profile("ada", claims=hostile)
+    if hostile.get("act") is not None:
+        with pytest.raises(ActorDenied):  # who acts is not left out, and this audience takes nobody
+            rules.decide(ask(), CLIENT, audience, assertion(**hostile), profile, now=1_800_000_000.5)
+        return
     granted = rules.decide(ask(), CLIENT, audience, assertion(**hostile), profile, now=1_800_000_000.5)
     signer = LocalSigner("kid", "ES256", KEY)
     minted = await Minter(issuer="https://me", signer=lambda _: signer, entropy=FakeEntropy()).mint(

@@ -1,0 +1,164 @@
+"""What every call goes through, whichever transport it came over: the caller's proof, the rate limit, the exchange, and
+the audit event and numbers at its end. gRPC and HTTP differ in how they read a request and spell an answer, in no more.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Final
+
+import structlog
+
+from tokenmint.audit import AuditTrail
+from tokenmint.callers import ClientProof, Operator, Presented
+from tokenmint.errors import AccessDenied, CallerUnauthenticated, DependencyUnavailable, TokenmintError
+from tokenmint.exchange import ExchangeRecord, TokenExchange
+from tokenmint.minting.types import MintedToken
+from tokenmint.policy.types import Client, ExchangeRequest
+from tokenmint.ratelimit import RateLimiter
+from tokenmint.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
+_facts: ContextVar[dict[str, object]] = ContextVar("facts")
+
+
+def tell_audit(**facts: object) -> None:
+    """Add to what the audit event of this call will say."""
+    _facts.get().update(facts)
+
+
+class Admission:
+    """Lets calls in, and records how they ended.
+
+    Args:
+        proof: returns what proves callers now (a reload changes it).
+        limiter: counts calls of clients.
+        metrics: what is counted.
+        audit: what is recorded.
+    """
+
+    def __init__(
+        self, proof: Callable[[], ClientProof], limiter: RateLimiter, metrics: Metrics, audit: AuditTrail
+    ) -> None:
+        self._proof = proof
+        self._limiter = limiter
+        self._metrics = metrics
+        self._audit = audit
+
+    def begin(self) -> float:
+        """Begin the record of a call; return what :meth:`ended` takes as ``started``."""
+        _facts.set({})
+        return time.perf_counter()
+
+    @property
+    def clients(self) -> Mapping[str, Client]:
+        """The clients that are known now."""
+        return self._proof().callers.clients
+
+    async def client(self, presented: Presented) -> Client:
+        """Prove a client.
+
+        Raises:
+            CallerUnauthenticated
+            StoreUnavailable: an assertion can't be claimed.
+        """
+        tell_audit(caller=(presented.identifier or "")[:128])
+        client = await self._proof().client(presented)
+        tell_audit(caller=client.client_id)
+        return client
+
+    def operator(self, presented: Presented) -> Operator:
+        """Prove an operator. Raises ``CallerUnauthenticated``."""
+        tell_audit(caller=(presented.identifier or "")[:128])
+        operator = self._proof().callers.operator(presented)
+        tell_audit(caller=operator.operator_id)
+        return operator
+
+    async def take(self, client: Client, cost: int = 1) -> None:
+        """Count a call of ``client``. Raises ``RateLimited``."""
+        await self._limiter.take(client, cost)
+
+    async def record_change(self, method: str) -> None:
+        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made."""
+        await self._audit.record({"kind": "admin", "method": method, "outcome": "begun"} | _facts.get())
+
+    def ended(self, method: str, kind: str, started: float, code: str, reason: str = "", detail: str = "") -> None:
+        """Count a call, and record it where it is of a ``kind``. Never raises: what comes after this is the answer."""
+        try:
+            self._metrics.call(method, code, reason, time.perf_counter() - started)
+            if not kind:
+                return
+            outcome = "refused" if reason else "done"
+            event = {"kind": kind, "method": method, "outcome": outcome, "reason": reason, "detail": detail}
+            # Who was not proved gets a line in the log, and no place in the stream: it could push out everybody else's.
+            proved = reason != CallerUnauthenticated.reason
+            self._audit.note(event | _facts.get(), keep=proved)
+        except Exception as error:  # noqa: BLE001  # as said
+            log_internal(method, error)
+
+    def minted(self, audience: str) -> None:
+        """Count a token."""
+        self._metrics.minted(audience)
+
+
+class ClientExchanges:
+    """The exchanges of clients that were let in: done, counted, and told to the audit.
+
+    Args:
+        exchange: the use case.
+        admission: what records.
+    """
+
+    def __init__(self, exchange: TokenExchange, admission: Admission) -> None:
+        self.use_case = exchange
+        self.admission = admission
+
+    async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
+        """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
+        record = ExchangeRecord()
+        tell_audit(audience=wanted.audience)
+        try:
+            minted = await self.use_case.exchange(wanted, client, record)
+        finally:
+            _tell(record)
+        self.admission.minted(wanted.audience)
+        return minted
+
+    async def batch(
+        self, wanted: Sequence[ExchangeRequest], client: Client
+    ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
+        """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
+        record = ExchangeRecord()
+        tell_audit(audience=[target.audience for target in wanted])
+        try:
+            outcomes = await self.use_case.exchange_batch(wanted, client, record)
+        finally:
+            _tell(record)
+        tell_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
+        for target, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, MintedToken):
+                self.admission.minted(target.audience)
+        return outcomes
+
+
+def _tell(record: ExchangeRecord) -> None:
+    tell_audit(
+        token_sha256=record.token_sha256,
+        provider=record.provider,
+        principal=record.principal,
+        actor=record.actor,
+        minted=[{"jti": minted.token_id, "kid": minted.key_id} for minted in record.minted],
+    )
+
+
+def log_internal(method: str, error: Exception) -> None:
+    """Log where it went wrong. The exception's own text may hold what the caller sent, so it stays out."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    detail = error.detail or error.message if isinstance(error, TokenmintError) else INTERNAL_MESSAGE
+    log.error("internal error", method=method, error=type(error).__name__, detail=detail, where=places[-6:])

@@ -1,0 +1,134 @@
+"""What is kept of tokens after they were minted: what handles stand for, and what was revoked.
+
+`reference:{hash}` is the record of a handle, under its SHA-256: the store holds nothing that could be presented.
+`revoked:{jti}` says that a token was revoked, until it would have expired; its descendants name it in their lineage.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from tokenmint.assertion.types import JsonValue
+from tokenmint.errors import CorruptRecord, StoreUnavailable
+from tokenmint.issued.types import IssuedToken, issued_token
+from tokenmint.secret import Secret
+from tokenmint.storage.redis import Store
+
+VERSION: Final = 1
+MARGIN: Final = 60.0  # seconds that records outlive what they tell of, for clocks of replicas that differ
+RENEWALS: Final = 20  # a handle that slides is written anew when a 20th of its idle time has passed, not at each use
+
+
+class IssuedStore:
+    """Keeps references and revocations.
+
+    Every method raises ``StoreUnavailable`` where the store is out of reach and ``CorruptRecord`` where a value is not
+    what was written; what promises something, ``OutcomeUnknown`` where it was not confirmed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(self, handle: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
+        """Keep what ``handle`` stands for, confirmed as durable; return when it expires."""
+        expires = _whole(claims["exp"])
+        until = min(expires, int(now) + idle) if idle is not None else expires
+        raw = _dump(handle.fingerprint(), claims, idle, until)
+        if await self._store.add(_reference_key(handle.fingerprint()), raw, ttl=until - now + MARGIN) is not None:
+            raise StoreUnavailable(detail="a handle was drawn twice: the source of randomness is broken")
+        return until
+
+    async def find(self, handle: Secret) -> IssuedToken | None:
+        """Return what ``handle`` stands for, whether or not that has expired; None where there is nothing."""
+        name = handle.fingerprint()
+        raw = await self._store.get(_reference_key(name))
+        return _parse(name, raw)[0] if raw is not None else None
+
+    async def used(self, issued: IssuedToken, *, now: float) -> IssuedToken:
+        """Note that a token was used: of a handle that slides, the time begins anew. Returns it as it then is.
+
+        Not confirmed, and no failure: a use that is forgotten ends the handle earlier.
+        """
+        if not issued.is_handle:
+            return issued
+        key = _reference_key(issued.fingerprint)
+        try:
+            raw = await self._store.get(key)
+            if raw is None:
+                return issued
+            found, idle = _parse(issued.fingerprint, raw)
+            if idle is None:
+                return found
+            until = min(_whole(found.claims["exp"]), int(now) + idle)
+            if until - found.expires_at < max(1, idle // RENEWALS):
+                return found
+            new = _dump(issued.fingerprint, found.claims, idle, until)
+            if await self._store.swap(key, raw, new, confirm=False, ttl=until - now + MARGIN):
+                return _parse(issued.fingerprint, new)[0]
+        except StoreUnavailable:
+            return issued
+        return found
+
+    async def revoke(self, issued: IssuedToken, *, now: float) -> None:
+        """Remember that a token was revoked, confirmed as durable. Doing it twice is doing it once."""
+        raw = json.dumps({"v": VERSION, "token_id": issued.token_id, "time": int(now)}).encode()
+        expires = _whole(issued.claims["exp"])  # a handle that slides may be used until then
+        await self._store.add(_revoked_key(issued.token_id), raw, ttl=max(1.0, expires - now) + MARGIN)
+
+    async def revoked(self, token_ids: Iterable[str]) -> bool:
+        """Tell whether any of these tokens was revoked."""
+        found = await asyncio.gather(*(self._is_revoked(token_id) for token_id in token_ids))
+        return any(found)
+
+    async def _is_revoked(self, token_id: str) -> bool:
+        raw = await self._store.get(_revoked_key(token_id))
+        if raw is None:
+            return False
+        key = _revoked_key(token_id)
+        if _load(key, raw).get("token_id") != token_id:
+            raise CorruptRecord(detail=f"{key}: it is the record of another token")
+        return True
+
+
+def _reference_key(name: str) -> str:
+    return f"reference:{name}"
+
+
+def _revoked_key(token_id: str) -> str:
+    # An id is one that we signed, or wrote into a record; hashed all the same, so that none can become another key.
+    return "revoked:" + hashlib.sha256(token_id.encode()).hexdigest()
+
+
+def _dump(name: str, claims: Mapping[str, JsonValue], idle: int | None, until: int) -> bytes:
+    value = {"v": VERSION, "handle": name, "claims": dict(claims), "idle": idle, "until": until}
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _parse(name: str, raw: bytes) -> tuple[IssuedToken, int | None]:
+    key = _reference_key(name)
+    value = _load(key, raw)
+    if value.get("handle") != name:
+        raise CorruptRecord(detail=f"{key}: it is the record of another handle")
+    try:
+        idle = None if value["idle"] is None else _whole(value["idle"])
+        return issued_token(value["claims"], name, _whole(value["until"])), idle
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CorruptRecord(detail=f"{key}: not a reference of version {VERSION}") from None
+
+
+def _load(key: str, raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise CorruptRecord(detail=f"{key}: not JSON") from None
+    if not isinstance(value, dict) or value.get("v") != VERSION:
+        raise CorruptRecord(detail=f"{key}: not a record of version {VERSION}")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a whole number")
+    return value

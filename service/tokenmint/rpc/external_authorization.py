@@ -1,0 +1,170 @@
+"""Envoy's external authorization: a gateway hands a request's token in and gets ours to put in its place.
+
+Envoy is a client like any other: it proves itself with the metadata of its `grpc_service` (`initial_metadata`), or its
+certificate, and gets tokens for the audiences that name it. Which audience a request is for is said by the gateway's
+own configuration of the route (`context_extensions`), or by the host here.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+import grpc
+import grpc.aio
+from google.protobuf.wrappers_pb2 import BoolValue
+from google.rpc import status_pb2
+
+from tokenmint.admission import ClientExchanges, tell_audit
+from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.envoy.v3 import external_authorization_pb2 as pb
+from tokenmint.errors import (
+    AccessDenied,
+    AssertionRejected,
+    AudienceDenied,
+    DependencyUnavailable,
+    FormatDenied,
+    InvalidRequest,
+    RateLimited,
+    ScopeDenied,
+    TokenmintError,
+)
+from tokenmint.policy.types import ExchangeRequest
+from tokenmint.requests import SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.rpc.interceptors import Context, current_client
+from tokenmint.rpc.status import code_of
+from tokenmint.secret import Secret
+
+SERVICE: Final = "envoy.service.auth.v3.Authorization"
+AUDIENCE: Final = "tokenmint.audience"
+SCOPE: Final = "tokenmint.scope"
+TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
+_REALM: Final = 'Bearer realm="tokenmint"'
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """How requests are read."""
+
+    audience: str | None = None
+    """For hosts that have none of their own."""
+    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Audiences by host, in lower case, without port."""
+    cookie: str | None = None
+    """The cookie that holds the token of a browser, where there is no `Authorization`."""
+
+
+class _NoToken(Exception):
+    """The request has none: RFC 6750 section 3.1 asks for a challenge without an error code."""
+
+
+class ExternalAuthorization:
+    """Judges requests that have come in at a gateway."""
+
+    def __init__(self, exchanges: ClientExchanges, gateway: Gateway) -> None:
+        self._exchanges = exchanges
+        self._gateway = gateway
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Serve it."""
+        check = grpc.unary_unary_rpc_method_handler(
+            self.Check,
+            request_deserializer=pb.CheckRequest.FromString,
+            response_serializer=pb.CheckResponse.SerializeToString,
+        )
+        handler = grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
+        server.add_generic_rpc_handlers((handler,))
+
+    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC's
+        """Swap the token, or say in HTTP why not."""
+        http = request.attributes.request.http
+        try:
+            await self._exchanges.admission.take(current_client())
+            token, cookies = self._token(http.headers)
+            extensions = request.attributes.context_extensions
+            minted = await self._exchanges.one(self._wanted(token, http.host, extensions), current_client())
+            if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
+                raise FormatDenied("tokens for this audience are not presented as Bearer")
+        except _NoToken:
+            tell_audit(outcome="refused", reason="NO_TOKEN")
+            return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
+        except (AssertionRejected, AccessDenied, InvalidRequest, RateLimited, DependencyUnavailable) as error:
+            tell_audit(outcome="refused", reason=error.reason, detail=error.detail or error.message)
+            return _refusal(error)
+        allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
+        if cookies is not None:
+            if cookies:
+                allowed.headers.append(_header("cookie", cookies))
+            else:
+                allowed.headers_to_remove.append("cookie")
+        return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
+
+    def _token(self, headers: Mapping[str, str]) -> tuple[str, str | None]:
+        """Return the token, and the cookies that are left where it was one of them."""
+        if "authorization" in headers:
+            scheme, _, token = headers["authorization"].partition(" ")
+            if scheme.lower() != "bearer" or not token.strip():
+                raise _NoToken
+            return token.strip(), None
+        name = self._gateway.cookie
+        if name is None:
+            raise _NoToken
+        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")]
+        found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
+        if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain
+            raise _NoToken
+        return found[0], "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name)
+
+    def _wanted(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
+        name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
+        audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
+        if not audience:
+            raise AudienceDenied("no audience is configured for this host", detail=f"host {name[:255]!r}")
+        # A handle has no dots; it is a token of our own, and those come in as access tokens.
+        token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
+        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
+        violations = Violations()
+        violations.token("subject_token", len(token.encode()))
+        violations.check(
+            TOKEN_TYPE, f"one of {', '.join(SUBJECT_TOKEN_TYPES)}", holds=token_type in SUBJECT_TOKEN_TYPES
+        )
+        violations.scopes(SCOPE, scopes)
+        violations.raise_any()
+        return ExchangeRequest(Secret(token), audience, token_type, scopes)
+
+
+def _refusal(error: TokenmintError) -> pb.CheckResponse:
+    """Return the answer for a refusal, with the challenge of RFC 6750 section 3."""
+    if isinstance(error, RateLimited | DependencyUnavailable):
+        status = 429 if isinstance(error, RateLimited) else 503
+        denied = _denied(status, "", error.reason, error.message)
+        denied.denied.headers.append(_header("retry-after", str(max(1, math.ceil(error.retry_after)))))
+        denied.status.code = code_of(error).value[0]
+        return denied
+    if isinstance(error, AccessDenied):
+        challenge = f'{_REALM}, error="insufficient_scope"' if isinstance(error, ScopeDenied) else ""
+        return _denied(403, challenge, error.reason, error.message)
+    if isinstance(error, AssertionRejected):
+        description = error.message.replace('"', "'").replace("\\", "/")
+        description = "".join(char if " " <= char <= "~" else "?" for char in description)
+        challenge = f'{_REALM}, error="invalid_token", error_description="{description}"'
+        return _denied(401, challenge, error.reason, error.message)
+    return _denied(401, f'{_REALM}, error="invalid_request"', error.reason, error.message)
+
+
+def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:
+    headers = [_header("content-type", "application/json"), _header("cache-control", "no-store")]
+    if challenge:
+        headers.append(_header("www-authenticate", challenge))
+    body = json.dumps({"reason": reason, "message": message})
+    code = grpc.StatusCode.UNAUTHENTICATED if status == 401 else grpc.StatusCode.PERMISSION_DENIED
+    return pb.CheckResponse(
+        status=status_pb2.Status(code=code.value[0], message=message),
+        denied=pb.Denied(status=pb.HttpStatus(code=status), headers=headers, body=body),
+    )
+
+
+def _header(key: str, value: str) -> pb.HeaderOption:
+    return pb.HeaderOption(header=pb.Header(key=key, value=value), append=BoolValue(value=False))

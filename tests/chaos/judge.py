@@ -31,8 +31,8 @@ class Verdict:
         self.broken.setdefault(promise, []).append(what)
 
 
-def judge(ledger: Ledger) -> Verdict:
-    """Return what is to be said of a run."""
+def judge(ledger: Ledger, confirmation: float) -> Verdict:
+    """Return what is to be said of a run. ``confirmation``: seconds that the store may take to confirm a write."""
     verdict = Verdict()
     _signatures(ledger, verdict)
     _activations(ledger, verdict)
@@ -40,7 +40,7 @@ def judge(ledger: Ledger) -> Verdict:
     _revocations(ledger, verdict)
     _answers(ledger, verdict)
     _failures(ledger, verdict)
-    if ledger.revocation is None or ledger.revocation > NOTICE_BOUND:
+    if ledger.revocation is None or ledger.revocation > NOTICE_BOUND + confirmation:
         verdict.add("a revocation reaches every replica within a second", f"{ledger.revocation} s")
     if not ledger.notices or max(ledger.notices) > NOTICE_BOUND:
         verdict.add("every watcher learns of a change within a second", f"{max(ledger.notices, default=-1)} s")

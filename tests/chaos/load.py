@@ -195,6 +195,10 @@ class Load:
         self._ledger.answers.append(Answer(key_id, KeyState.REVOKED, asked, time.time()))
         return asked
 
+    def changed_at(self, key_id: str, otherwise: float) -> float:
+        """Return when the ring was changed: after the call was written down in the audit stream, and confirmed."""
+        return self._ledger.keys[key_id].revoked or otherwise
+
     async def _change_profile(self, stub: "ProfileAdminServiceAsyncStub") -> None:
         self.profiles += 1
         name, asked = f"person-{self.profiles}", time.time()

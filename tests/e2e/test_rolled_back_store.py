@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import redis
 from tests.chaos.stores import LOG, Server
-from tests.process import Service, configure
+from tests.process import Service, configure, write_kek
 
 from tokenmint.keys.store import parse
 from tokenmint.keys.types import KeyRing, KeyState
@@ -97,7 +97,7 @@ def test_running_replicas_put_back_what_the_store_lost_and_none_starts_on_an_old
     tmp_path: Path, store: Copied
 ) -> None:
     configure(tmp_path)
-    settings = {"TOKENMINT_REDIS__URL": store.url}
+    settings = {"TOKENMINT_REDIS__URL": store.url, "TOKENMINT_KEYS__ENCRYPTION_KEY_FILE": str(write_kek(tmp_path))}
     with Service(tmp_path, **settings) as service:
         active = store.ring().only("ES256", KeyState.ACTIVE)
         assert active is not None

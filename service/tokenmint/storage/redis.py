@@ -307,7 +307,10 @@ class Store:
             replies = await self._roundtrip(self.prefix + key, commands, follow=self._cluster is not None)
         except MovedError:
             await self.get(key)  # follows the redirection and learns the slot's new place
-            replies = await self._roundtrip(self.prefix + key, commands)
+            try:
+                replies = await self._roundtrip(self.prefix + key, commands)
+            except MovedError:  # the cluster is on its way from one place to another
+                raise StoreUnavailable(detail=f"{self.url.describe()}: MovedError") from None
         if len(replies) > len(writes):
             self._check_confirmed(replies[-1])
         return replies[0]

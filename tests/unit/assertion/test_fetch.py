@@ -65,9 +65,13 @@ async def test_private_addresses_are_not_dialled_unless_allowed(issuer: Issuer) 
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    """Let every name have these addresses."""
+    """Let every name have these addresses, when it is asked for the first time, and none after it."""
+    asked: list[str] = []
 
-    async def answer(_: str, port: int, **__: object) -> list[object]:
+    async def answer(host: str, port: int, **__: object) -> list[object]:
+        asked.append(host)
+        if len(asked) > 1:
+            raise OSError("asked again")
         families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
         return [(family, 1, 6, "", (text, port)) for family, text in zip(families, addresses, strict=True)]
 

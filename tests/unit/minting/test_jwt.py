@@ -172,7 +172,7 @@ class WatchedSigner:
 
 
 def watched(signer: WatchedSigner, entropy: Callable[[int], bytes] | None = None) -> Minter:
-    return Minter(issuer="https://me", signer=lambda _: signer, entropy=entropy or FakeEntropy())  # type: ignore[arg-type,return-value]  # signs like one
+    return Minter(issuer="https://me", signer=lambda _: signer, entropy=entropy or FakeEntropy())
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

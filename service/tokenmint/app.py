@@ -400,10 +400,11 @@ class App:
         return task
 
     async def _stop_tasks(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = set(self._tasks)
+        while tasks:  # again, where one went on: before Python 3.12 asyncio.wait_for may swallow a cancellation
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=1.0)
         await self._exchange.verifier.key_sets.close()
         await self._proof.assertions.key_sets.close()
 

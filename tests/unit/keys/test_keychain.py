@@ -8,7 +8,7 @@ from dataclasses import replace
 import jwt
 import pytest
 from tests.fakes import FakeClock
-from tests.unit.keys.replicas import KEK, Machine, Replica
+from tests.unit.keys.replicas import KEK, Machine, Replica, stopped
 
 from tokenmint.errors import (
     ConfigurationError,
@@ -33,8 +33,7 @@ async def following(replica: Replica) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stopped(task)
 
 
 async def put(store: Store, ring: KeyRing) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes import FakeClock
-from tests.unit.keys.replicas import Machine
+from tests.unit.keys.replicas import Machine, stopped
 from tests.unit.keys.test_keychain import following, put
 
 from tokenmint.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
@@ -231,8 +231,7 @@ async def test_the_loop_goes_on_after_a_failure(machine: Machine, clock: FakeClo
                 await replica.keychain.refresh()
                 await _passes(clock, 4)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stopped(task)
     assert replica.signs_with() == prepared.key_id
 
 

@@ -60,6 +60,7 @@ from tokenmint.rpc.token_exchange_service import TokenExchangeService
 from tokenmint.settings import Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.storage.redis import Store
 from tokenmint.supervisor import Job
+from tokenmint.tasks import end
 from tokenmint.telemetry import Metrics
 from tokenmint.tokens import Tokens
 from tokenmint.v1 import (
@@ -400,11 +401,7 @@ class App:
         return task
 
     async def _stop_tasks(self) -> None:
-        tasks = set(self._tasks)
-        while tasks:  # again, where one went on: before Python 3.12 asyncio.wait_for may swallow a cancellation
-            for task in tasks:
-                task.cancel()
-            _, tasks = await asyncio.wait(tasks, timeout=1.0)
+        await end(self._tasks)
         await self._exchange.verifier.key_sets.close()
         await self._proof.assertions.key_sets.close()
 

@@ -27,6 +27,7 @@ from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.types import KeySource, Signer
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
+from tokenmint.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -183,10 +184,12 @@ class Keychain:
     async def run(self) -> None:
         """Follow the ring for ever: by its notices, and by looking every third of R in case one was lost."""
         self._following = True
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            group.create_task(self._poll())
-            group.create_task(self._keep_mark())
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(work) for work in (self._listen(), self._poll(), self._keep_mark())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await end(tasks)
 
     async def _listen(self) -> None:
         while True:

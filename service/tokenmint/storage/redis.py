@@ -31,6 +31,7 @@ from tokenmint.storage import urls
 
 log = structlog.get_logger(__name__)
 
+LISTEN_LIMIT: Final = 5.0  # seconds for one look at a subscription, which waits for one
 _SWAP: Final = """
 local current = redis.call('GET', KEYS[1])
 if (current or '') ~= ARGV[1] then return 0 end
@@ -368,7 +369,8 @@ class Store:
                 with _translated(self.url, writes=False):
                     await subscription.subscribe(self.prefix + channel)
                     while True:
-                        message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                        async with asyncio.timeout(LISTEN_LIMIT):  # the driver's own may get lost with a cancellation
+                            message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
                         if message is None:
                             await subscription.ping()  # notices a dead connection that would stay silent for ever
                         elif message["type"] == "subscribe":

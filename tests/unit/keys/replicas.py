@@ -1,6 +1,5 @@
 """Replicas of one ring in one process, on a real store."""
 
-import asyncio
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,6 @@ from tokenmint.secret import Secret
 from tokenmint.storage.redis import Store
 
 KEK = Secret(b"k" * 32)
-
-
-async def stopped(task: "asyncio.Future[None]") -> None:
-    """End a task that runs for ever, as a stopping service does: cancelled again where it went on."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.5)
 
 
 @dataclass

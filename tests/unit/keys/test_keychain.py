@@ -8,7 +8,7 @@ from dataclasses import replace
 import jwt
 import pytest
 from tests.fakes import FakeClock
-from tests.unit.keys.replicas import KEK, Machine, Replica, stopped
+from tests.unit.keys.replicas import KEK, Machine, Replica
 
 from tokenmint.errors import (
     ConfigurationError,
@@ -24,16 +24,17 @@ from tokenmint.keys.store import RingStore, dump
 from tokenmint.keys.types import KeyRing, KeyState
 from tokenmint.secret import Secret
 from tokenmint.storage.redis import Store
+from tokenmint.tasks import end
 
 
 @asynccontextmanager
 async def following(replica: Replica) -> AsyncIterator[None]:
     """Let a replica hear of changes, as a running service does."""
-    task = asyncio.ensure_future(replica.keychain.run())
+    task = asyncio.get_running_loop().create_task(replica.keychain.run())
     try:
         yield
     finally:
-        await stopped(task)
+        await end([task])
 
 
 async def put(store: Store, ring: KeyRing) -> None:

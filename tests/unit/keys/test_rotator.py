@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes import FakeClock
-from tests.unit.keys.replicas import Machine, stopped
+from tests.unit.keys.replicas import Machine
 from tests.unit.keys.test_keychain import following, put
 
 from tokenmint.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
@@ -15,6 +15,7 @@ from tokenmint.keys.signers import local
 from tokenmint.keys.signers.types import NewKey, Signer
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.redis import Store
+from tokenmint.tasks import end
 
 PATIENT = 300.0
 """An R that passes on no machine before the test has."""
@@ -219,7 +220,7 @@ async def test_the_loop_goes_on_after_a_failure(machine: Machine, clock: FakeClo
     prepared = await replica.rotator.prepare(None)
     good = await store.get("ring")
     assert good is not None
-    task = asyncio.ensure_future(replica.rotator.run())
+    task = asyncio.get_running_loop().create_task(replica.rotator.run())
     try:
         clock.advance(replica.keychain.schedule.rotation_interval)
         await replica.keychain.refresh()
@@ -231,7 +232,7 @@ async def test_the_loop_goes_on_after_a_failure(machine: Machine, clock: FakeClo
                 await replica.keychain.refresh()
                 await _passes(clock, 4)
     finally:
-        await stopped(task)
+        await end([task])
     assert replica.signs_with() == prepared.key_id
 
 

@@ -163,6 +163,7 @@ async def test_a_key_that_is_not_there_is_refused_with_the_services_code(source:
     assert told.value.detail == "AWS KMS: NotFoundException"
 
 
+@pytest.mark.usefixtures("endpoint")  # the lane, and that SDK
 async def test_a_service_that_can_not_be_reached_is_unavailable(sealer: Sealer) -> None:
     with pytest.raises(SignerUnavailable, match="signing key") as told:
         await kms(sealer, f"http://127.0.0.1:{free_port()}").generate("ES256")

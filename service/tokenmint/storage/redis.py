@@ -369,8 +369,11 @@ class Store:
                 with _translated(self.url, writes=False):
                     await subscription.subscribe(self.prefix + channel)
                     while True:
-                        async with asyncio.timeout(LISTEN_LIMIT):  # the driver's own may get lost with a cancellation
-                            message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                        try:
+                            async with asyncio.timeout(LISTEN_LIMIT):
+                                message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                        finally:
+                            _heed_cancellation()
                         if message is None:
                             await subscription.ping()  # notices a dead connection that would stay silent for ever
                         elif message["type"] == "subscribe":
@@ -457,6 +460,13 @@ class _PrimaryConnection(SentinelManagedConnection):
             if str(error).startswith("NOREPLICAS"):
                 await self.disconnect(nowait=True)
             raise
+
+
+def _heed_cancellation() -> None:
+    """Raise the cancellation of the running task where the driver has swallowed it, and its time-out with it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _reply(connection: Any) -> Any:

@@ -105,19 +105,25 @@ def differences(shown: Any, told: Any, place: str = "the answer") -> list[str]:
     return [] if shown == told and type(shown) is type(told) else [f"{place}: is {told!r}, and {shown!r} is shown"]
 
 
+def last_document(text: str) -> Any:
+    """Return the last of the JSON documents that commands have printed."""
+    decoder, found, at = json.JSONDecoder(), None, 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        found, at = decoder.raw_decode(text, at)
+    return found
+
+
 def check_output(block: Block, answer: Block | None, done: "subprocess.CompletedProcess[str]") -> None:
     """Compare what a block of commands did with the block that shows it, where there is one."""
     what = f"line {block.line}:\n{block.text}\nstatus {done.returncode}\n{done.stdout}\n{done.stderr}"
-    refusal = answer is not None and answer.kind == "text" and answer.text.startswith("tokenmint: ")
+    refusal = answer is not None and (answer.mark == "refused" or answer.text.startswith("tokenmint: "))
     assert (done.returncode != 0) == refusal, what
     if answer is None:
         return
     if answer.kind == "json":
-        try:
-            told = json.loads(done.stdout)
-        except ValueError:
-            raise AssertionError(f"no JSON: {what}") from None
-        assert differences(json.loads(answer.text), told) == [], what
+        found = differences(json.loads(answer.text), last_document(done.stdout))
+        assert found == [], "\n".join([*found, what])
         return
     told_lines = [line.rstrip() for line in (done.stdout + done.stderr).splitlines()]
     for line in answer.text.splitlines():

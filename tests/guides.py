@@ -159,7 +159,7 @@ class Walk:
     def refresh(self) -> None:
         """Write the tokens that the page's reader has, fresh ones."""
         for name, token in self.setting.tokens(self.issuer, time.time()).items():
-            (self.directory / name).write_text(token + "\n")
+            (self.directory / name).write_text(token)
 
 
 Provocation = Callable[[Walk], str]

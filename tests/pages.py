@@ -106,11 +106,12 @@ def differences(shown: Any, told: Any, place: str = "the answer") -> list[str]:
 
 
 def last_document(text: str) -> Any:
-    """Return the last of the JSON documents that commands have printed."""
+    """Return the last of the JSON documents that commands have printed, each from the beginning of a line."""
     decoder, found, at = json.JSONDecoder(), None, 0
-    while text[at:].strip():
-        at += len(text[at:]) - len(text[at:].lstrip())
-        found, at = decoder.raw_decode(text, at)
+    while at < len(text):
+        if text[at] in "{[":
+            found, at = decoder.raw_decode(text, at)
+        at = text.find("\n", at) + 1 or len(text)
     return found
 
 

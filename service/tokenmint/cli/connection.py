@@ -289,6 +289,8 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
     if status is None and code is grpc.StatusCode.UNAVAILABLE:
         head = f"{target}: the service can't be reached: is it running, and is this the right listener?"
         lines.append(f"  {details.rpartition('last error: ')[2]}")
+        if "Socket closed" in details:
+            lines.append("  it hung up: does it speak TLS (--tls, --ca-file), or ask for a certificate (--cert-file)?")
     elif status is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         head = f"{target}: no answer in time; --timeout allows more"
     elif status is None and code is grpc.StatusCode.UNIMPLEMENTED:

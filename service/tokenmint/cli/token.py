@@ -152,7 +152,7 @@ def introspect(service: Connection, token_file: TokenFile = Path("-"), output: O
         answer = stub.IntrospectToken(request, **service.call)
     claims = _whole_numbers(as_dict(answer).get("claims") or {})
     if output == "json":
-        print_json({"active": answer.active, **claims})
+        print_json({"active": answer.active, **dict(sorted(claims.items()))})
         return
     rows = [(name, value if isinstance(value, str) else as_json(value)) for name, value in sorted(claims.items())]
     print_table(("claim", "value"), [("active", as_json(answer.active)), *rows], "nothing")

@@ -71,6 +71,10 @@ class Setting:
     prepare: Callable[[Path], None] = _none
     """Writes the files that the guide says are there."""
     environ: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """What stands in for addresses that the page shows."""
+    started: Mapping[str, Callable[["Walk"], None]] = field(default_factory=dict)
+    """What starts a program that runs on, by the words of its command."""
 
 
 class Walk:
@@ -131,7 +135,10 @@ class Walk:
 
     def step(self, block: Block, answer: Block | None) -> None:
         """Execute one block and compare its outcome with what is shown."""
-        serving = re.fullmatch(r"tokenmint serve(.*)\n", block.text)
+        if block.text.strip() in self.setting.started:
+            self.setting.started[block.text.strip()](self)
+            return
+        serving = re.fullmatch(r"(?:[A-Z_]+=\S+ )*tokenmint serve(.*)\n", block.text)
         if serving is not None:
             self.start(*serving[1].split())
             return
@@ -144,6 +151,8 @@ class Walk:
         for name, usual in USUAL.items():
             if self.service is not None:
                 text = text.replace(usual, self.service.listen[name])
+        for usual, actual in self.setting.addresses.items():
+            text = text.replace(usual, actual)
         return text
 
     def run(self, text: str, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from tests.issuer import Issuer, serving
-from tests.pages import PORTS, ROOT, shell, texts
+from tests.pages import PORTS, ROOT, blocks_of, shell, texts
 from tests.process import Service
 
 from tokenmint.config import load
 
 README = (ROOT / "README.md").read_text()
+CLIENTS = re.compile(r"tokenmint token (exchange|introspect|revoke) ")
 
 
 def blocks(kind: str) -> list[str]:
@@ -60,7 +61,7 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
                 environ |= {"ISSUER": issuer_url, "TOKENMINT_CLIENT_ID": "admin", "TOKENMINT_SECRET_FILE": "admin"}
                 continue
             if service is not None:
-                caller, listener = ("web", "grpc") if "token exchange" in line else ("admin", "admin")
+                caller, listener = ("web", "grpc") if CLIENTS.match(line) else ("admin", "admin")
                 environ |= {"TOKENMINT_TARGET": service.listen[listener]}
                 environ |= {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": caller}
             if "token exchange" in line:
@@ -111,6 +112,12 @@ def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
     config.write_text(text)
     settings = load(config, {})
     assert settings.audiences["https://orders.example.com"].clients == {"web"}
+
+
+def test_every_block_is_one_that_something_executes() -> None:
+    kinds = {block.kind for block in blocks_of(ROOT / "README.md")}
+    assert kinds == {"", "sh", "toml", "python", "js"}
+    assert "README.md" in (ROOT / "tests" / "interop" / "test_guide.py").read_text()  # which executes js
 
 
 def test_every_shipped_provider_is_named() -> None:

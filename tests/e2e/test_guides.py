@@ -19,8 +19,6 @@ from tests.guides import (
 from tests.issuer import Issuer, serving
 from tests.pages import ROOT, blocks_of
 
-from tokenmint.secret import Secret
-
 PAGES = sorted(page for page in GUIDES.glob("*.md") if page.name != "README.md")
 
 
@@ -64,15 +62,8 @@ def test_where_the_guides_begin(tmp_path: Path, issuer: Issuer) -> None:
             following = walk.blocks[index + 1] if index + 1 < len(walk.blocks) else None
             walk.step(block, following if following is not None and following.kind in ANSWERS else None)
             if "tokenmint init" in block.text:
-                text = walk.config.read_text()
-                for table, name in (("clients.web", "web"), ("operators.admin", "admin")):
-                    secret = Secret((tmp_path / f"{name}.secret").read_text().strip())
-                    text, put = re.subn(
-                        rf'(\[{table}\]\nsecrets = \["sha256:)[0-9a-f]+', rf"\g<1>{secret.fingerprint()}", text
-                    )
-                    assert put == 1
                 before, after = keys("google")
-                walk.config.write_text(text.replace(before, after.replace("{issuer}", issuer.url)))
+                walk.config.write_text(walk.config.read_text().replace(before, after.replace("{issuer}", issuer.url)))
         assert walk.service is not None
     finally:
         walk.stop()

@@ -309,6 +309,25 @@ def test_a_new_secret_goes_to_a_file_and_nowhere_else(terminal: Terminal, tmp_pa
     assert (status, "is not overwritten" in err) == (2, True)
 
 
+def test_init_puts_secrets_into_files_where_asked(terminal: Terminal, tmp_path: Path) -> None:
+    config = tmp_path / "tokenmint.toml"
+    asked = ("init", "--config", str(config), "--client", "shop", "--secret-files")
+    status, out, err = terminal(*asked)
+    assert status == 0, err
+    for name in ("shop", "admin"):
+        file = tmp_path / f"{name}.secret"
+        assert file.stat().st_mode & 0o077 == 0
+        secret = Secret(file.read_text().strip())
+        assert secret.fingerprint() in config.read_text()
+        assert secret.reveal() not in out
+    config.unlink()
+    (tmp_path / "tokenmint.kek").unlink()
+    status, _, err = terminal(*asked)
+    assert (status, "shop.secret: exists and is not overwritten" in err, config.exists()) == (2, True, False)
+    status, _, err = terminal(*asked, "--operator", "shop")
+    assert (status, "name them apart" in err, config.exists()) == (2, True, False)
+
+
 def test_config_check(terminal: Terminal, tmp_path: Path) -> None:
     config = str(terminal.directory / "tokenmint.toml")
     assert "no problems" in terminal("config", "check", "--config", config)[1]

@@ -14,10 +14,13 @@ from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.process import CLIENT
 from tests.tls import authority
 
-from tokenmint.assertion.verifier import FIREBASE_CUSTOM_TOKEN
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
 
 ORDERS: Final = "https://orders.example.com"
+FIREBASE_CUSTOM_TOKEN: Final = (
+    "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
+)
+"""The `aud` of a custom token."""
 
 
 def keys(entry: str) -> tuple[str, str]:

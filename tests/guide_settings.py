@@ -51,7 +51,9 @@ ENTRA: dict[str, Any] = {
     "iss": f"https://login.microsoftonline.com/{TENANT}/v2.0", "aud": "2d4d11a2-f814-46a7-890a-274a72a7309e",
     "sub": "pairwise", "tid": TENANT, "oid": OBJECT, "ver": "2.0", "upn": "ada@example.com",
 }  # fmt: skip
+USER: dict[str, Any] = ENTRA | {"scp": "Orders.Read", "azp": "11111111-2222-4333-8444-555555555555"}
 VERSION_1: dict[str, Any] = ENTRA | {
+    "scp": "Orders.Read", "appid": "11111111-2222-4333-8444-555555555555",
     "iss": f"https://sts.windows.net/{TENANT}/", "aud": "api://2d4d11a2-f814-46a7-890a-274a72a7309e", "ver": "1.0",
 }  # fmt: skip
 APPLICATION: dict[str, Any] = ENTRA | {
@@ -316,7 +318,7 @@ SETTINGS: Mapping[str, Setting] = {
     "entra": Setting(
         [keys("entra")],
         lambda issuer, now: {
-            "access-token.txt": issuer.token(now, **ENTRA),
+            "access-token.txt": issuer.token(now, **USER),
             "id-token.txt": issuer.token(now, **ENTRA),
             "version-1.txt": issuer.token(now, **VERSION_1),
             "application.txt": issuer.token(now, **APPLICATION),

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from tests.pages import ROOT
 
+from tokenmint import configtables
 from tokenmint.assertion.catalogue import CheckTable, ProviderTable, catalogue
 from tokenmint.config import load
 from tokenmint.configtables import (
@@ -157,6 +158,22 @@ def test_every_key_is_in_the_page_with_its_type_and_its_default(heading: str) ->
              if shown.get(name) != (kind, value)]  # fmt: skip
     assert shown == wanted, f"{PAGE.name}, {heading}: rows that are missing or other\n" + "\n".join(lines)
     assert all(len(row[4].strip()) > 5 for row in ROW.finditer(text)), "a meaning is missing"
+
+
+def reachable(table: type[BaseModel]) -> set[type[BaseModel]]:
+    """Return a table and all that are within it."""
+    found = {table}
+    for field in table.model_fields.values():
+        for name in re.findall(r"tokenmint\.configtables\.(\w+)", str(field.annotation)):
+            item = getattr(configtables, name)
+            if isinstance(item, type) and issubclass(item, BaseModel):
+                found |= reachable(item)
+    return found
+
+
+def test_every_table_has_a_heading() -> None:
+    assert len(reachable(File)) > 15
+    assert reachable(File) <= set(TABLES.values())
 
 
 def test_every_heading_is_a_table() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.guide_settings import GOOGLE, REFUSED, SETTINGS, keys
+from tests.guide_refusals import REFUSED
+from tests.guide_settings import GOOGLE, SETTINGS, keys
 from tests.guides import (
     ANSWERS,
     GUIDES,

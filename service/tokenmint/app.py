@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import grpc.aio
 import structlog
-from grpc_channelz.v1.channelz import add_channelz_servicer
+from grpc_channelz.v1 import channelz, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 from starlette.routing import Route
@@ -46,8 +46,9 @@ from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.minting.formats import Formats
 from tokenmint.minting.minter import Minter
 from tokenmint.policy.grant import Policy
+from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.resolve import Profiles
-from tokenmint.profile.store import ProfileStore
+from tokenmint.profile.store import PREFIXES, ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.rpc import access, server
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
@@ -138,8 +139,9 @@ class App:
         await self._rotator.start()
         self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
+        near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)  # a profile, and an identity
+        profiles = ProfileStore(store, self.clock, near)
         self._firebase = FirebaseClients()
-        profiles = ProfileStore(store, self.clock)
         issued = IssuedStore(store)
         own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
         formats = Formats(issuer=self.issuer, issued=issued, firebase=self._firebase, entropy=self.entropy)
@@ -161,6 +163,7 @@ class App:
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
         self._spawn("key rotation", self._rotator.run())
+        self._spawn("near cache", near.run())
         self._spawn("known verifiers", self._verifier_log.run())
         await self._prefetch()
         self._follow_key_sets()
@@ -187,9 +190,8 @@ class App:
             access.DATA,
             lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
             lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(key_sets, at),
+            *((gateway.register,) if table.enabled else ()),
         )
-        if table.enabled:
-            gateway.register(data)
         keys = KeyAdminService(self._keychain, self._rotator, self._verifier_log)
         people = ProfileAdminService(profiles)
         providers = ProviderAdminService(lambda: self._exchange.verifier)
@@ -200,9 +202,8 @@ class App:
             lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
             lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
             lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
+            *((_add_channelz,) if self.settings.channelz else ()),
         )
-        if self.settings.channelz:
-            add_channelz_servicer(admin)
         algorithms = self.settings.algorithms
         routes, metadata = self._oauth(client_exchanges)
         public = self._http(
@@ -322,6 +323,7 @@ class App:
             ),
             tls=self._tls(),
             reflect=self.settings.reflection,
+            native=name == "grpc" and self.settings.listen.transport == "native",
         )
 
     def _http(self, name: str, application: Any) -> HttpServer:
@@ -404,6 +406,10 @@ class App:
         await end(self._tasks)
         await self._exchange.verifier.key_sets.close()
         await self._proof.assertions.key_sets.close()
+
+
+def _add_channelz(at: Any) -> None:
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), at)
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

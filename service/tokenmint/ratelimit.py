@@ -1,5 +1,8 @@
 """Rate limits: a bucket for each client and one for all, in the store, so that every replica counts in the same one.
 
+A busy process takes from a bucket in small lots, ahead of the calls, and lets go of what it has not spent after a
+moment: the limit of all replicas together is never exceeded, and may be reached a little early.
+
 Where the store can't be reached each process counts for itself: a limit that fails open would invite the failure, and
 one that fails closed would make every trouble of the store a full stop.
 """
@@ -16,6 +19,9 @@ from tokenmint.policy.types import Client
 from tokenmint.storage.redis import Store
 
 PATIENCE: Final = 0.05  # seconds; counting must not be what a call waits for
+LOT_LIFE: Final = 0.1  # seconds after which what is left of a lot is let go
+LOT_SHARE: Final = 0.05  # of the burst that a lot is at most
+MAX_LOTS: Final = 10_000
 STORE_AWAY: Final = 1.0  # seconds for which a store that failed is not asked again
 
 log = structlog.get_logger(__name__)
@@ -56,6 +62,7 @@ class RateLimiter:
         self.limits = limits
         self._clock = clock
         self._local: dict[str, float] = {}
+        self._lots: dict[str, _Lot] = {}
 
     async def take(self, client: Client, cost: int = 1) -> None:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
@@ -65,21 +72,62 @@ class RateLimiter:
                 continue
             if cost > rate.burst:
                 raise RateLimited("the call asks for more at once than the limit ever allows", retry_after=60.0)
-            wait = await self._take(key, rate, cost)
+            lot = self._lots.get(key)
+            if lot is None or lot.rate != rate:
+                lot = self._lots[key] = _Lot(rate)
+                if len(self._lots) > MAX_LOTS:
+                    del self._lots[next(iter(self._lots))]
+            lot.demand += cost
+            if lot.left >= cost and self._clock.monotonic() < lot.until:
+                lot.left -= cost
+                continue
+            wait = await self._more(key, lot, cost)
             if wait > 0:
                 raise RateLimited(retry_after=wait)
 
-    async def _take(self, key: str, rate: Rate, cost: int) -> float:
+    async def _more(self, key: str, lot: "_Lot", cost: int) -> float:
+        """Take a lot from the bucket, one at a time: who waits here meanwhile shares what it brings."""
+        async with lot.busy:
+            now = self._clock.monotonic()
+            if lot.left >= cost and now < lot.until:
+                lot.left -= cost
+                return 0.0
+            lot.left = 0
+            # As much as is spent while a lot lives, and never more than a small part of the burst.
+            pace = lot.demand / max(LOT_LIFE, now - lot.since)
+            ahead = min(int(pace * LOT_LIFE), int(lot.rate.burst * LOT_SHARE))
+            lot.demand, lot.since = 0, now
+            given, wait = await self._take(key, lot.rate, cost, max(cost, ahead))
+            if given:
+                lot.left, lot.until = given - cost, now + LOT_LIFE
+            return wait
+
+    async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
         if self._clock.monotonic() >= self._store_away_until:
             try:
                 async with asyncio.timeout(self.patience):
-                    return await self._store.take(key, rate=rate.per_second, burst=rate.burst, cost=cost)
+                    return await self._store.take(key, rate=rate.per_second, burst=rate.burst, least=least, most=most)
             except (StoreUnavailable, TimeoutError) as error:
                 self._store_away_until = self._clock.monotonic() + STORE_AWAY
                 log.warning("rate limits count in this process alone", error=type(error).__name__)
         now, interval = self._clock.monotonic(), 1 / rate.per_second
-        full = max(now, self._local.get(key, now)) + cost * interval
+        full = max(now, self._local.get(key, now)) + least * interval
         wait = full - rate.burst * interval - now
         if wait <= 0:
             self._local[key] = full
-        return max(0.0, wait)
+            return least, 0.0
+        return 0, wait
+
+
+class _Lot:
+    """Calls that were taken from a bucket ahead, and are given out here."""
+
+    __slots__ = ("busy", "demand", "left", "rate", "since", "until")
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self.left = 0
+        self.until = float("-inf")
+        self.demand = 0
+        self.since = float("-inf")
+        self.busy = asyncio.Lock()

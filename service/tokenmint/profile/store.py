@@ -16,11 +16,14 @@ from tokenmint.assertion.types import JsonValue
 from tokenmint.clock import Clock
 from tokenmint.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, WrongState
 from tokenmint.profile.limits import MAX_IDENTITIES, PRINCIPAL
+from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.redis import Store
 
 VERSION: Final = 1
 ATTEMPTS: Final = 16  # compare-and-swap rounds before a change is called a conflict
+PREFIXES: Final = ("profile:", "identity:")
+"""What the keys begin with."""
 DELETED: Final = "PROFILE_DELETED"
 
 
@@ -63,9 +66,10 @@ class ProfileStore:
     what was written; every change ``OutcomeUnknown`` where it was not confirmed.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, near: NearCache | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._near = near or NearCache(store, PREFIXES, 0, clock)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -88,17 +92,20 @@ class ProfileStore:
 
         Its profile; or, to be refused, the tombstone of its principal or the marker that it was unlinked; or None.
         """
-        link = _read_link(identity, await self._store.get(identity_key(identity)))
+        link = _read_link(identity, await self._near.get(identity_key(identity)))
         if link is None or link.unlinked:
             return link
-        record = (await self._read(link.principal)).record
+        record = await self.record(link.principal)
         if record is not None and identity in record.identities:
             return record
         return None  # a link that was begun and not finished, or that lost to another
 
     async def record(self, principal: str) -> Profile | Tombstone | None:
-        """Return what is stored for ``principal``, tombstones included."""
-        return (await self._read(principal)).record
+        """Return what is stored for ``principal``, tombstones included; from memory where the near cache has it."""
+        if not PRINCIPAL.match(principal):
+            return None
+        raw = await self._near.get(_profile_key(principal))
+        return _parse_record(principal, raw) if raw is not None else None
 
     async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
         """Return about ``page_size`` profiles and the token of the next page ("" at the end)."""
@@ -135,7 +142,7 @@ class ProfileStore:
             # Whoever comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
         raw = _dump_profile(new)
-        if not await self._store.swap(_profile_key(profile.principal), stored.raw, raw):
+        if not await self._swap(_profile_key(profile.principal), stored.raw, raw):
             raise Conflict()
         return replace(new, etag=_etag(raw))
 
@@ -170,7 +177,7 @@ class ProfileStore:
                 return
             _check_etag(stored.record, etag)
             tombstone = Tombstone(principal, stored.record.identities, self._clock.now())
-            if await self._store.swap(_profile_key(principal), stored.raw, _dump_tombstone(tombstone)):
+            if await self._swap(_profile_key(principal), stored.raw, _dump_tombstone(tombstone)):
                 return
         raise Conflict()
 
@@ -215,7 +222,7 @@ class ProfileStore:
                     raise NotFound("identity", f"{identity.provider}/{identity.subject}")
                 link = Link(principal)
             # The marker first: from here on the identity is refused, whatever comes after.
-            if link.unlinked or await self._store.swap(key, raw, _dump_link(identity, Link(principal, unlinked=True))):
+            if link.unlinked or await self._swap(key, raw, _dump_link(identity, Link(principal, unlinked=True))):
                 break
         else:
             raise Conflict()
@@ -253,6 +260,12 @@ class ProfileStore:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
+    async def _swap(self, key: str, expected: bytes | None, new: bytes) -> bool:
+        try:
+            return await self._store.swap(key, expected, new)
+        finally:
+            self._near.forget(key)  # this process at once; the others when they are told
+
     async def _claim(self, identity: Identity, principal: str) -> None:
         """Make the index name ``principal``, unless another principal's profile really has the identity."""
         key = identity_key(identity)
@@ -269,7 +282,7 @@ class ProfileStore:
                         f"{identity.provider}/{identity.subject}",
                         f"the identity belongs to the principal {link.principal!r}: unlink it there first",
                     )
-            if await self._store.swap(key, raw, _dump_link(identity, Link(principal))):
+            if await self._swap(key, raw, _dump_link(identity, Link(principal))):
                 return
         raise Conflict()
 
@@ -283,7 +296,7 @@ class ProfileStore:
             if changed == stored.record:
                 return stored.record
             raw = _dump_profile(replace(changed, update_time=self._clock.now()))
-            if await self._store.swap(_profile_key(principal), stored.raw, raw):
+            if await self._swap(_profile_key(principal), stored.raw, raw):
                 record = _parse_record(principal, raw)
                 if isinstance(record, Profile):
                     return record

@@ -72,13 +72,14 @@ class RateLimiter:
                 continue
             if cost > rate.burst:
                 raise RateLimited("the call asks for more at once than the limit ever allows", retry_after=60.0)
+            now = self._clock.monotonic()
             lot = self._lots.get(key)
             if lot is None or lot.rate != rate:
-                lot = self._lots[key] = _Lot(rate)
+                lot = self._lots[key] = _Lot(rate, now)
                 if len(self._lots) > MAX_LOTS:
                     del self._lots[next(iter(self._lots))]
-            lot.demand += cost
-            if lot.left >= cost and self._clock.monotonic() < lot.until:
+            lot.demand(cost, now)
+            if lot.left >= cost and now < lot.until:
                 lot.left -= cost
                 continue
             wait = await self._more(key, lot, cost)
@@ -94,9 +95,7 @@ class RateLimiter:
                 return 0.0
             lot.left = 0
             # As much as is spent while a lot lives, and never more than a small part of the burst.
-            pace = lot.demand / max(LOT_LIFE, now - lot.since)
-            ahead = min(int(pace * LOT_LIFE), int(lot.rate.burst * LOT_SHARE))
-            lot.demand, lot.since = 0, now
+            ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE))
             given, wait = await self._take(key, lot.rate, cost, max(cost, ahead))
             if given:
                 lot.left, lot.until = given - cost, now + LOT_LIFE
@@ -122,12 +121,24 @@ class RateLimiter:
 class _Lot:
     """Calls that were taken from a bucket ahead, and are given out here."""
 
-    __slots__ = ("busy", "demand", "left", "rate", "since", "until")
+    __slots__ = ("_before", "_now", "_since", "busy", "left", "rate", "until")
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
         self.left = 0
         self.until = float("-inf")
-        self.demand = 0
-        self.since = float("-inf")
         self.busy = asyncio.Lock()
+        self._since, self._now, self._before = now, 0, 0
+
+    def demand(self, cost: int, now: float) -> None:
+        """Note that ``cost`` calls are asked for."""
+        if now - self._since >= LOT_LIFE:
+            # What was asked for longer ago than the window before this one says nothing about the next.
+            self._before = self._now if now - self._since < 2 * LOT_LIFE else 0
+            self._since, self._now = now, 0
+        self._now += cost
+
+    def pace(self, now: float) -> int:
+        """Return how many calls are likely to be asked for while a lot lives: as in the last window of that length."""
+        share = min(1.0, (now - self._since) / LOT_LIFE)
+        return int(self._before * (1 - share)) + self._now

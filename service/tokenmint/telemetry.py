@@ -4,8 +4,10 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -29,6 +31,7 @@ class Metrics:
         self._seconds = Histogram(
             "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
         )
+        self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
         self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
@@ -45,8 +48,12 @@ class Metrics:
 
     def call(self, method: str, code: str, reason: str, seconds: float) -> None:
         """Count a call that ended."""
-        self._calls.labels(method, code, reason).inc()
-        self._seconds.labels(method).observe(seconds)
+        known = self._of_calls.get((method, code, reason))
+        if known is None:  # looked up once; there are as many as methods and reasons
+            known = self._calls.labels(method, code, reason), self._seconds.labels(method)
+            self._of_calls[method, code, reason] = known
+        known[0].inc()
+        known[1].observe(seconds)
 
     def minted(self, audience: str) -> None:
         """Count a token."""
@@ -80,10 +87,14 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     log.error("an error outside of any call", error=type(error).__name__, where=places[-6:])
 
 
+def _dump(event: Mapping[str, Any], default: Callable[[Any], Any], **_: Any) -> str:
+    return orjson.dumps(event, default=default).decode()
+
+
 def configure_logging(level: str, output: str) -> None:
     """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal)."""
     console = output == "console" or (output == "auto" and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_dump)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -91,7 +102,7 @@ def configure_logging(level: str, output: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # Libraries: warnings alone, and never below, since some log what they send.

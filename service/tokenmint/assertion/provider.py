@@ -217,8 +217,8 @@ def is_uuid(text: str) -> bool:
 
 def at_path(claims: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
     """Return the value at ``path``, or None where there is none."""
-    value: JsonValue = dict(claims)
-    for name in path:
+    value = claims.get(path[0])
+    for name in path[1:]:
         if not isinstance(value, dict):
             return None
         value = value.get(name)

@@ -30,6 +30,7 @@ REFRESH_INTERVAL: Final = 0.5
 HEARTBEAT: Final = 1.0  # seconds without news of changes after which nothing is used
 RETRY: Final = 0.5  # seconds between attempts to be told of changes
 BATCH: Final = 500  # keys in one round trip
+LINGER: Final = 0.002  # seconds that a key waits for others while a read is on its way
 
 
 class _Entry:
@@ -44,12 +45,12 @@ class _Entry:
 
 
 class _Flight:
-    """A read that is on its way."""
+    """A read that is on its way, and who waits for it: each in a future of its own, for one may give up."""
 
-    __slots__ = ("answer", "overtaken")
+    __slots__ = ("overtaken", "waiting")
 
-    def __init__(self, answer: "asyncio.Future[bytes | None]") -> None:
-        self.answer = answer
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[bytes | None]] = []
         self.overtaken = False
 
 
@@ -70,7 +71,8 @@ class NearCache:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._flights: dict[str, _Flight] = {}
-        self._wanted: list[str] = []
+        self._wanted: list[tuple[str, _Flight]] = []
+        self._departure: asyncio.Handle | None = None
         self._told_until = float("-inf")
         self._batches: set[asyncio.Task[None]] = set()
 
@@ -98,7 +100,9 @@ class NearCache:
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
-        return await asyncio.shield(flight.answer)  # who gives up must not take the others' answer away
+        answer = self._loop().create_future()
+        flight.waiting.append(answer)
+        return await answer
 
     def forget(self, key: str) -> None:
         """Drop what is known of ``key``: it has changed, or is about to."""
@@ -115,23 +119,35 @@ class NearCache:
             flight.overtaken = True
         self._flights.clear()
 
+    @staticmethod
+    def _loop() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     # --- asking the store ----------------------------------------------------------------------------------------
 
     def _depart(self, key: str) -> _Flight:
-        loop = asyncio.get_running_loop()
-        flight = self._flights[key] = _Flight(loop.create_future())
-        if not self._wanted:
-            loop.call_soon(self._send)  # after everybody else who wants something now
-        self._wanted.append(key)
+        flight = self._flights[key] = _Flight()
+        self._wanted.append((key, flight))
+        if self._departure is None:
+            # After everybody else who wants something now, and with those who come while others are on their way.
+            loop = self._loop()
+            self._departure = loop.call_later(LINGER, self._send) if self._batches else loop.call_soon(self._send)
         return flight
 
     def _send(self) -> None:
+        if self._departure is not None:
+            self._departure.cancel()
+            self._departure = None
         wanted, self._wanted = self._wanted, []
         for start in range(0, len(wanted), BATCH):
-            flights = [(key, self._flights[key]) for key in wanted[start : start + BATCH] if key in self._flights]
-            task = asyncio.get_running_loop().create_task(self._read(flights))
+            task = self._loop().create_task(self._read(wanted[start : start + BATCH]))
             self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
+            task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        if self._wanted and not self._batches:
+            self._send()
 
     async def _read(self, flights: list[tuple[str, _Flight]]) -> None:
         asked = self._clock.monotonic()
@@ -140,9 +156,9 @@ class NearCache:
         except BaseException as error:
             for key, flight in flights:
                 self._land(key, flight)
-                if not flight.answer.done():
-                    flight.answer.set_exception(error if isinstance(error, Exception) else _given_up())
-                    flight.answer.exception()  # seen, also where nobody waits any more
+                for answer in flight.waiting:
+                    if not answer.done():
+                        answer.set_exception(error if isinstance(error, Exception) else _given_up())
             if not isinstance(error, Exception):
                 raise
             return
@@ -150,8 +166,9 @@ class NearCache:
             self._land(key, flight)
             if not flight.overtaken and self._size and self._told_until > float("-inf"):
                 self._remember(key, raw, asked)
-            if not flight.answer.done():
-                flight.answer.set_result(raw)
+            for answer in flight.waiting:
+                if not answer.done():
+                    answer.set_result(raw)
 
     def _land(self, key: str, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
@@ -211,7 +228,7 @@ class NearCache:
                         continue
                     if entry.used and key not in self._flights:
                         entry.used = False
-                        flight = self._flights[key] = _Flight(asyncio.get_running_loop().create_future())
+                        flight = self._flights[key] = _Flight()
                         flights.append((key, flight))
                     elif now - entry.asked > MAX_AGE:
                         del self._entries[key]

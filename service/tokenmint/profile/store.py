@@ -9,8 +9,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
+
+import orjson
 
 from tokenmint.assertion.types import JsonValue
 from tokenmint.clock import Clock
@@ -21,6 +24,7 @@ from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.redis import Store
 
 VERSION: Final = 1
+REMEMBERED: Final = 2048  # records that are not parsed anew when the same bytes are read again
 ATTEMPTS: Final = 16  # compare-and-swap rounds before a change is called a conflict
 PREFIXES: Final = ("profile:", "identity:")
 """What the keys begin with."""
@@ -368,6 +372,7 @@ def _dump_link(identity: Identity, link: Link) -> bytes:
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
     key = _profile_key(principal)
     value = _load(key, raw)
@@ -395,6 +400,7 @@ def _parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
         raise CorruptRecord(detail=f"{key}: not a profile of version {VERSION}") from None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _read_link(identity: Identity, raw: bytes | None) -> Link | None:
     if raw is None:
         return None
@@ -410,8 +416,8 @@ def _read_link(identity: Identity, raw: bytes | None) -> Link | None:
 
 def _load(key: str, raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
+        value = orjson.loads(raw)
+    except ValueError:
         raise CorruptRecord(detail=f"{key}: not JSON") from None
     if not isinstance(value, dict) or value.get("v") != VERSION:
         raise CorruptRecord(detail=f"{key}: not a record of version {VERSION}")

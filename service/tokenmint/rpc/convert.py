@@ -40,6 +40,7 @@ MAX_LIFETIME: Final = 24 * 3600
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
+_ONE_TYPE: Final = f"one of {', '.join(SUBJECT_TOKEN_TYPES)}"
 _NOTHING_SHOWN: Final = Confirmation()
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # 32 bytes: no stray bits at the end
 
@@ -94,15 +95,15 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
     violations.token("subject_token", len(message.subject_token.encode()))
     violations.check(
         "subject_token_type",
-        f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}",
-        holds=message.subject_token_type in ("", *SUBJECT_TOKEN_TYPES),
+        f"expected {_ONE_TYPE}",
+        holds=not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
     )
     actor_size = len(message.actor_token.encode())
     violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=actor_size <= MAX_TOKEN)
     if message.actor_token:
         violations.check(
             "actor_token_type",
-            f"is required with actor_token: one of {', '.join(SUBJECT_TOKEN_TYPES)}",
+            f"is required with actor_token: {_ONE_TYPE}",
             holds=message.actor_token_type in SUBJECT_TOKEN_TYPES,
         )
     else:
@@ -285,6 +286,8 @@ def timestamp(seconds: float | None) -> Timestamp | None:
     """Return Unix seconds as a timestamp."""
     if seconds is None:
         return None
+    if isinstance(seconds, int):
+        return Timestamp(seconds=seconds)
     whole = math.floor(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1_000_000) * 1000)
 

@@ -150,6 +150,8 @@ class Store:
             )
         else:
             self._pool = _server_pool(url, options)
+        # One for all calls: making one takes longer than a read does.
+        self._client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
 
     @classmethod
     async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = StoreOptions()) -> "Store":
@@ -173,7 +175,7 @@ class Store:
         """Return the value under ``key`` (without prefix), or None."""
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                value: bytes | None = await self._read_client().get(self.prefix + key)
+                value: bytes | None = await self._client.get(self.prefix + key)
                 return value
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -182,7 +184,7 @@ class Store:
             return list(await asyncio.gather(*(self.get(key) for key in keys)))
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                values: list[bytes | None] = await self._read_client().mget([self.prefix + key for key in keys])
+                values: list[bytes | None] = await self._client.mget([self.prefix + key for key in keys])
                 return values
 
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
@@ -192,7 +194,7 @@ class Store:
             if self._cluster is not None:
                 next_cursor, keys = await self._scan_cluster(match, cursor, count)
             else:
-                position, keys = await self._read_client().scan(int(cursor or "0"), match=match, count=count)
+                position, keys = await self._client.scan(int(cursor or "0"), match=match, count=count)
                 next_cursor = str(position) if int(position) else ""
             return next_cursor, [key.decode().removeprefix(self.prefix) for key in keys]
 
@@ -220,7 +222,7 @@ class Store:
                     node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
                     seconds, micros = await node.execute_command("TIME")
                 else:
-                    seconds, micros = await self._read_client().time()
+                    seconds, micros = await self._client.time()
                 return int(seconds) + int(micros) / 1e6
 
     async def ping(self) -> None:
@@ -319,7 +321,7 @@ class Store:
     async def _evaluate(self, script: str, key: str, *arguments: str | int) -> Any:
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                return await self._read_client().eval(script, 1, self.prefix + key, *arguments)
+                return await self._client.eval(script, 1, self.prefix + key, *arguments)
 
     async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
         commands = list(writes)
@@ -514,11 +516,11 @@ class Store:
             node = self._cluster.get_primaries()[0]
             reply: dict[str, Any] = await self._cluster.info(section, target_nodes=node)
             return reply
-        facts: dict[str, Any] = await self._read_client().info(section)
+        facts: dict[str, Any] = await self._client.info(section)
         return facts
 
     def _read_client(self) -> Any:
-        return self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
+        return self._client
 
     async def close(self) -> None:
         """Close every connection."""

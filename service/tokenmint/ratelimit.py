@@ -63,6 +63,7 @@ class RateLimiter:
         self._clock = clock
         self._local: dict[str, float] = {}
         self._lots: dict[str, _Lot] = {}
+        self._renewals: set[asyncio.Task[float]] = set()
 
     async def take(self, client: Client, cost: int = 1) -> None:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
@@ -81,24 +82,39 @@ class RateLimiter:
             lot.demand(cost, now)
             if lot.left >= cost and now < lot.until:
                 lot.left -= cost
+                if now >= lot.renew_at and not lot.busy.locked():
+                    self._renew(key, lot)
                 continue
             wait = await self._more(key, lot, cost)
             if wait > 0:
                 raise RateLimited(retry_after=wait)
 
+    def _renew(self, key: str, lot: "_Lot") -> None:
+        """Take the next lot while this one lasts, so that no call waits for it."""
+        task = asyncio.get_running_loop().create_task(self._more(key, lot, 0))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
     async def _more(self, key: str, lot: "_Lot", cost: int) -> float:
         """Take a lot from the bucket, one at a time: who waits here meanwhile shares what it brings."""
         async with lot.busy:
             now = self._clock.monotonic()
-            if lot.left >= cost and now < lot.until:
+            if now >= lot.until:
+                lot.left = 0
+            elif cost and lot.left >= cost:
                 lot.left -= cost
                 return 0.0
-            lot.left = 0
             # As much as is spent while a lot lives, and never more than a small part of the burst.
-            ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE))
-            given, wait = await self._take(key, lot.rate, cost, max(cost, ahead))
+            ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE)) - lot.left
+            if not cost and ahead <= 0:
+                lot.renew_at = lot.until
+                return 0.0
+            given, wait = await self._take(key, lot.rate, max(cost, 1), max(cost, ahead, 1))
             if given:
-                lot.left, lot.until = given - cost, now + LOT_LIFE
+                lot.left += given - cost
+                lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
+            else:
+                lot.renew_at = lot.until
             return wait
 
     async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
@@ -121,12 +137,13 @@ class RateLimiter:
 class _Lot:
     """Calls that were taken from a bucket ahead, and are given out here."""
 
-    __slots__ = ("_before", "_now", "_since", "busy", "left", "rate", "until")
+    __slots__ = ("_before", "_now", "_since", "busy", "left", "rate", "renew_at", "until")
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
         self.left = 0
         self.until = float("-inf")
+        self.renew_at = float("-inf")
         self.busy = asyncio.Lock()
         self._since, self._now, self._before = now, 0, 0
 

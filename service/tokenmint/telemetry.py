@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -32,6 +33,7 @@ class Metrics:
             "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
         )
         self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_audiences: dict[str, Counter] = {}
         self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
         self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
@@ -57,7 +59,10 @@ class Metrics:
 
     def minted(self, audience: str) -> None:
         """Count a token."""
-        self._minted.labels(audience).inc()
+        known = self._of_audiences.get(audience)
+        if known is None:
+            known = self._of_audiences[audience] = self._minted.labels(audience)
+        known.inc()
 
     def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
         """Note how things are."""
@@ -87,20 +92,23 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     log.error("an error outside of any call", error=type(error).__name__, where=places[-6:])
 
 
-def _dump(event: Mapping[str, Any], default: Callable[[Any], Any], **_: Any) -> str:
-    return orjson.dumps(event, default=default).decode()
+def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
+    """Return an event as a line: the one processor there is, since there is an event for every call."""
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return orjson.dumps(event, default=repr).decode()
 
 
 def configure_logging(level: str, output: str) -> None:
     """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal)."""
     console = output == "console" or (output == "auto" and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_dump)
+    readable: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
+        processors=readable if console else [_json_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,

@@ -20,6 +20,7 @@ from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators
 from tokenmint.rpc.credentials import presented
 from tokenmint.rpc.status import abort, code_of
+from tokenmint.tasks import TimeLimit
 
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 
@@ -125,7 +126,7 @@ class Guard:
             call = _Call(method, access, context.invocation_metadata())
             try:
                 await self._admit(call, request, context.auth_context())
-                async with asyncio.timeout(limit):
+                with TimeLimit(limit):
                     response = await behaviour(request, context)
             except asyncio.CancelledError:  # the caller gave up, or its deadline passed
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")

@@ -23,9 +23,9 @@ from tokenmint.admission import Admission, ClientExchanges
 from tokenmint.assertion.fetch import HttpFetch
 from tokenmint.assertion.keyset import KeySets
 from tokenmint.assertion.own import OwnTokens
-from tokenmint.assertion.provider import Provider, at_path
+from tokenmint.assertion.provider import Provider
 from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.assertion.types import JsonValue
+from tokenmint.assertion.types import JsonValue, at_path
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.audit import AuditTrail
 from tokenmint.callers import Callers, ClientProof
@@ -159,6 +159,7 @@ class App:
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
+        self._exit.push_async_callback(self._limiter.close)
         self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())

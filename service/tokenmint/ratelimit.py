@@ -17,6 +17,7 @@ from tokenmint.clock import Clock
 from tokenmint.errors import RateLimited, StoreUnavailable
 from tokenmint.policy.types import Client
 from tokenmint.storage.redis import Store
+from tokenmint.tasks import end
 
 PATIENCE: Final = 0.05  # seconds; counting must not be what a call waits for
 LOT_LIFE: Final = 0.1  # seconds after which what is left of a lot is let go
@@ -116,6 +117,10 @@ class RateLimiter:
             else:
                 lot.renew_at = lot.until
             return wait
+
+    async def close(self) -> None:
+        """Stop taking ahead."""
+        await end(self._renewals)
 
     async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
         if self._clock.monotonic() >= self._store_away_until:

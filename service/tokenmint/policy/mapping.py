@@ -15,8 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.assertion.provider import at_path
-from tokenmint.assertion.types import JsonValue, VerifiedAssertion
+from tokenmint.assertion.types import JsonValue, VerifiedAssertion, at_path
 from tokenmint.policy.types import Client
 from tokenmint.profile.types import Profile
 

@@ -100,7 +100,7 @@ class NearCache:
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
-        answer = self._loop().create_future()
+        answer: asyncio.Future[bytes | None] = self._loop().create_future()
         flight.waiting.append(answer)
         return await answer
 

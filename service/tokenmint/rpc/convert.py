@@ -71,7 +71,7 @@ def exchange_request(
     _check_subject(message, violations)
     _check_target(message, "", violations)
     violations.raise_any()
-    return _request(message, message, possession)
+    return _request(message, message, *_tokens(message), possession)
 
 
 def batch_requests(
@@ -84,7 +84,8 @@ def batch_requests(
     for index, target in enumerate(message.targets[:MAX_TARGETS]):
         _check_target(target, f"targets[{index}].", violations)
     violations.raise_any()
-    return [_request(message, target, possession) for target in message.targets]
+    tokens = _tokens(message)
+    return [_request(message, target, *tokens, possession) for target in message.targets]
 
 
 _Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTokensRequest
@@ -136,9 +137,15 @@ def _check_target(target: _Target, path: str, violations: Violations) -> None:
     )
 
 
-def _request(subject: _Subject, target: _Target, possession: Confirmation) -> ExchangeRequest:
+def _tokens(message: _Subject) -> tuple[Secret, Secret | None]:
+    return Secret(message.subject_token), Secret(message.actor_token) if message.actor_token else None
+
+
+def _request(
+    subject: _Subject, target: _Target, token: Secret, actor: Secret | None, possession: Confirmation
+) -> ExchangeRequest:
     return ExchangeRequest(
-        subject_token=Secret(subject.subject_token),
+        subject_token=token,
         audience=target.audience,
         subject_token_type=subject.subject_token_type or ID_TOKEN,
         scopes=tuple(dict.fromkeys(target.scopes)),
@@ -146,7 +153,7 @@ def _request(subject: _Subject, target: _Target, possession: Confirmation) -> Ex
         requested_token_type=target.requested_token_type or None,
         nonce=subject.nonce or None,
         request_id=subject.request_id.lower() or None,
-        actor_token=Secret(subject.actor_token) if subject.actor_token else None,
+        actor_token=actor,
         actor_token_type=subject.actor_token_type or None,
         confirmation=Confirmation(jkt=subject.dpop_jkt or None),
         possession=possession,

@@ -53,6 +53,7 @@ async def test_a_value_is_remembered_and_its_absence_too(
 
 
 async def test_what_is_wanted_at_the_same_time_is_one_round_trip(cache: NearCache, reads: list[list[str]]) -> None:
+    await until(lambda: not cache._batches)
     await asyncio.gather(*(cache.get(f"profile:{number % 20}") for number in range(100)))
     assert [sorted(keys) for keys in reads] == [sorted(f"profile:{number}" for number in range(20))]
 
@@ -127,3 +128,44 @@ async def test_it_is_bounded_and_off_at_0(cache: NearCache, store: Store, clock:
     off = NearCache(store, ("profile:",), 0, clock)
     assert await off.get(KEY) is None
     assert (off.enabled, len(off)) == (False, 0)
+
+
+async def test_an_invalidation_before_a_read_has_left_leaves_nobody_waiting(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    first = asyncio.ensure_future(cache.get(KEY))
+    await asyncio.sleep(0)  # it is wanted, and not asked for yet
+    cache.forget(KEY)
+    second = asyncio.ensure_future(cache.get(KEY))
+    async with asyncio.timeout(20):
+        assert [await first, await second] == [b"1", b"1"]
+
+
+async def test_who_gives_up_takes_nobody_elses_answer_away(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    gives_up, waits = asyncio.ensure_future(cache.get(KEY)), asyncio.ensure_future(cache.get(KEY))
+    await asyncio.sleep(0)
+    gives_up.cancel()
+    async with asyncio.timeout(20):
+        assert await waits == b"1"
+
+
+async def test_while_a_read_is_on_its_way_others_are_gathered(
+    cache: NearCache, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, asked, real = asyncio.Event(), list[int](), store.get_many
+
+    async def slow(keys: Sequence[str]) -> list[bytes | None]:
+        asked.append(len(keys))
+        await gate.wait()
+        return await real(keys)
+
+    monkeypatch.setattr(store, "get_many", slow)
+    monkeypatch.setattr(nearcache, "LINGER", 3600.0)
+    first = asyncio.ensure_future(cache.get("profile:0"))
+    await until(lambda: asked == [1])
+    others = [asyncio.ensure_future(cache.get(f"profile:{number}")) for number in range(1, 30)]
+    await asyncio.sleep(0)
+    assert asked == [1]
+    gate.set()
+    await asyncio.gather(first, *others)
+    assert asked == [1, 29]

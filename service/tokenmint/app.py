@@ -305,7 +305,8 @@ class App:
         )
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
-        guard = Guard(table, self._admission, deadline=self.settings.limits.call_deadline)
+        native = name == "grpc" and self.settings.listen.transport == "native"
+        guard = Guard(table, self._admission, deadline=self.settings.limits.call_deadline, pushback=not native)
         return server.build(
             guard,
             Address.parse(self.job.listen[name]),
@@ -324,7 +325,7 @@ class App:
             ),
             tls=self._tls(),
             reflect=self.settings.reflection,
-            native=name == "grpc" and self.settings.listen.transport == "native",
+            native=native,
         )
 
     def _http(self, name: str, application: Any) -> HttpServer:

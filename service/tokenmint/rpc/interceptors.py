@@ -65,12 +65,16 @@ class Guard:
         access: who may call what.
         admission: what lets callers in, and records how their calls ended.
         deadline: seconds that a unary call may take, whatever the client allows.
+        pushback: whether the transport lets an answer name the delay that gRPC's own retries obey.
     """
 
-    def __init__(self, access: Mapping[str, Access], admission: Admission, *, deadline: float) -> None:
+    def __init__(
+        self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True
+    ) -> None:
         self._access = access
         self._admission = admission
         self._deadline = deadline
+        self._pushback = pushback
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
         """Return ``handler`` with this guard before it. Done once for each method, when it is registered."""
@@ -183,7 +187,7 @@ class Guard:
         elif isinstance(error, TokenmintError):
             detail = error.detail or error.message
         self._ended(call, started, code, reason, detail)
-        await abort(context, error)
+        await abort(context, error, pushback=self._pushback)
 
 
 @dataclass(frozen=True, slots=True)

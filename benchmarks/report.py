@@ -106,6 +106,8 @@ def _targets(figures: dict[tuple[str, str], dict[str, float]], bound: dict[str, 
     rows = [
         ("of the Node peer", rate / get("exchange", "Node peer"), 2.5, "≥"),
         ("of the Go peer", rate / get("exchange", "Go peer"), 1.0, "≥"),
+        ("of the Node peer, by CPU per call", get("exchange", "Node peer", "cpu_us_per_call") / get("exchange", native, "cpu_us_per_call"), 2.5, "≥"),
+        ("of the Go peer, by CPU per call", get("exchange", "Go peer", "cpu_us_per_call") / get("exchange", native, "cpu_us_per_call"), 1.0, "≥"),
         ("of the crypto bound", rate / bound["exchange"], 0.30, "≥"),
         ("eight audiences, of one", get("eight audiences", native) / rate, 1.4, "≥"),
         ("batch, of the signing bound", get("batch of eight", native, "tokens_per_second") / bound["batch of eight"], 0.5, "≥"),

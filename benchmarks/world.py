@@ -158,7 +158,7 @@ def valkey(core: int) -> Iterator[str]:
                 client.ping()
                 break
             time.sleep(0.05)
-        _fill(client)
+        fill(client, PRINCIPALS)
         client.close()
         yield f"redis://127.0.0.1:{port}/0"
     finally:
@@ -166,10 +166,10 @@ def valkey(core: int) -> Iterator[str]:
         process.wait(timeout=20)
 
 
-def _fill(client: "redis.Redis[Any]") -> None:
-    """Write every principal's profile, as the service keeps it and as a peer would."""
+def fill(client: "redis.Redis[Any]", count: int) -> None:
+    """Write the profiles of ``count`` principals, as the service keeps them and as a peer would."""
     pipeline = client.pipeline(transaction=False)
-    for number in range(PRINCIPALS):
+    for number in range(count):
         identity = Identity("idp", f"user-{number}")
         principal = f"p{number:06}"
         profile = Profile(

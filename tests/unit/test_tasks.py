@@ -12,9 +12,8 @@ async def for_ever() -> None:
 
 
 async def test_what_takes_longer_ends_with_a_time_out() -> None:
-    with pytest.raises(TimeoutError):
-        with TimeLimit(0.001):
-            await for_ever()
+    with pytest.raises(TimeoutError), TimeLimit(0.001):
+        await for_ever()
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0  # nothing of it is left for what comes after
@@ -23,9 +22,8 @@ async def test_what_takes_longer_ends_with_a_time_out() -> None:
 async def test_what_is_done_in_time_is_left_alone() -> None:
     with TimeLimit(20):
         await asyncio.sleep(0)
-    with pytest.raises(ValueError, match="its own"):
-        with TimeLimit(20):
-            raise ValueError("its own")
+    with pytest.raises(ValueError, match="its own"), TimeLimit(20):
+        raise ValueError("its own")
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
@@ -65,7 +63,6 @@ async def test_a_cancellation_at_the_same_time_wins() -> None:
 
 async def test_the_inner_of_two_limits_ends_what_is_in_it_alone() -> None:
     with TimeLimit(20):
-        with pytest.raises(TimeoutError):
-            with TimeLimit(0.001):
-                await for_ever()
+        with pytest.raises(TimeoutError), TimeLimit(0.001):
+            await for_ever()
         await asyncio.sleep(0)

@@ -42,13 +42,15 @@ class AudienceRules:
         self._base = base
         self._development = development
         for unknown in sorted(table.reexchange_from - file.audiences.keys()):
-            self._problem("reexchange_from", f"there is no [audiences.{unknown}]")
+            self._problem("reexchange_from", f"there is no [{key_path('audiences', unknown)}]")
         for source in sorted(table.reexchange_from & file.audiences.keys()):
             other = file.audiences[source]
             if other.firebase is not None or other.app_service is not None:
                 self._problem("reexchange_from", f"the tokens of {source} never come back to tokenmint")
-        if table.bound in ("mtls", "any") and file.listen.client_ca_file is None:
-            self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to show certificates")
+        asked = file.listen.client_ca_file or (file.listen.http_client_ca_file and file.oauth.enabled)
+        if table.bound in ("mtls", "any") and not asked:
+            self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to show certificates "
+                          "(or http_client_ca_file with [oauth])")  # fmt: skip
 
     def _problem(self, key: str, text: str) -> None:
         self.problems.append(f"{key_path('audiences', self.name)}.{key}: {text}")
@@ -71,7 +73,7 @@ class AudienceRules:
         for provider in sorted(table.providers - self._file.providers.keys()):
             self._problem("actors.providers", f"there is no [providers.{provider}]")
         for audience in sorted(table.audiences - self._file.audiences.keys()):
-            self._problem("actors.audiences", f"there is no [audiences.{audience}]")
+            self._problem("actors.audiences", f"there is no [{key_path('audiences', audience)}]")
         if not table.providers and not table.audiences:
             self._problem("actors.providers", "is required, or audiences: whose tokens prove an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)

@@ -47,8 +47,10 @@ class AudienceRules:
             other = file.audiences[source]
             if other.firebase is not None or other.app_service is not None:
                 self._problem("reexchange_from", f"the tokens of {source} never come back to tokenmint")
-        if table.bound in ("mtls", "any") and file.listen.client_ca_file is None:
-            self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to show certificates")
+        asked = file.listen.client_ca_file or (file.listen.http_client_ca_file and file.oauth.enabled)
+        if table.bound in ("mtls", "any") and not asked:
+            self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to show certificates "
+                          "(or http_client_ca_file with [oauth])")  # fmt: skip
 
     def _problem(self, key: str, text: str) -> None:
         self.problems.append(f"{key_path('audiences', self.name)}.{key}: {text}")

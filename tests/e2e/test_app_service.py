@@ -157,8 +157,8 @@ async def test_an_x_zumo_auth_token_is_the_sites_own(rig: Rig, site: str) -> Non
     assert (answer.issued_token_type, answer.token_type, answer.key_id) == (ZUMO, "N_A", "")
     for other, (_, text) in SITES.items():
         if other != site:
+            foreign = text.encode() if "key" in text else KEY[::-1]
             with pytest.raises(jwt.InvalidSignatureError):
-                foreign = text.encode() if "key" in text else KEY[::-1]
                 jwt.decode(answer.token, foreign, algorithms=["HS256"], audience=site, options=NO_TIMES)
 
 

@@ -224,7 +224,7 @@ class TokenExchange:
     ) -> MintedToken:
         grant = await self.decide(request, client, audience, subject, actor, now)
         record.principal = grant.principal
-        record.actor = str((grant.act or {}).get("sub", ""))
+        record.actor = grant.actor or str((grant.act or {}).get("sub", ""))
         minted = await self.minter.mint(grant)
         record.minted.append(minted)
         return minted

@@ -1,5 +1,7 @@
-"""Bound tokens over real TLS: `cnf` by certificate (RFC 8705) and by DPoP (RFC 9449), on gRPC and on HTTP, kept by every
-exchange and of no use without the key."""
+"""Bound tokens over real TLS: `cnf` by certificate (RFC 8705) and by DPoP (RFC 9449), on gRPC and on HTTP.
+
+Kept by every exchange, and of no use without the key.
+"""
 
 import base64
 import hashlib
@@ -137,7 +139,8 @@ async def over_http(
 
 def shown(rig: Rig, name: str, key: Any = None, **changes: Any) -> str:
     """A DPoP proof of now."""
-    return dpop_proof(key=key, **({"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": name} | changes)).reveal()
+    given: dict[str, Any] = {"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": name} | changes
+    return dpop_proof(key=key, **given).reveal()
 
 
 def jkt(key: Any) -> str:
@@ -250,8 +253,8 @@ async def test_rfc_9449_an_own_token_is_exchanged_with_a_proof_by_its_key_and_no
             assert "DPoP proof" in told["error_description"]
     # gRPC has no place for a proof; naming the thumbprint shows nothing.
     mine = (await over_http(rig, tmp_path, mesh, DPOP, proof=shown(rig, "f")))[1]["access_token"]
-    told = await refusal(over_grpc(rig, ca, mesh, NEXT, mine, dpop_jkt=jkt(ec_key())))
-    assert told.reason == "POSSESSION_NOT_PROVED"
+    refused = await refusal(over_grpc(rig, ca, mesh, NEXT, mine, dpop_jkt=jkt(ec_key())))
+    assert refused.reason == "POSSESSION_NOT_PROVED"
 
 
 async def test_a_binding_is_neither_exchanged_for_another_nor_doubled(rig: Rig, mesh: Pair, tmp_path: Path) -> None:
@@ -300,7 +303,7 @@ async def test_rfc_9449_proofs_that_end_in_no_token(
 ) -> None:
     if isinstance(changes.get("iat"), int):
         changes = {"iat": int(rig.clock.now()) - changes["iat"]}
-    given = {"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": "x"} | changes
+    given: dict[str, Any] = {"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": "x"} | changes
     status, told = await over_http(rig, tmp_path, None, DPOP, proof=dpop_proof(headers, **given).reveal())
     assert (status, told["error"], told["reason"]) == (400, "invalid_dpop_proof", "PROOF_REJECTED"), section
     assert "access_token" not in told

@@ -25,6 +25,11 @@ PLAIN, ACTED, ANYBODY, SILENT = (f"https://{name}.example" for name in ("plain",
 OWN, BOT, NEXT, BOUND = (f"https://{name}.example" for name in ("own", "bot", "next", "bound"))
 HANDLE = "https://handle.example"
 JKT = "A" * 43
+NEXT_RULES = f"""reexchange_from = {[PLAIN, ACTED, ANYBODY, SILENT, OWN, BOUND, NEXT]!r}
+[audiences."{NEXT}".actors]
+providers = ["idp"]
+audiences = ["{BOT}"]
+without_may_act = true"""
 EXTRA = "".join(
     f"""
 [audiences."{name}"]
@@ -41,8 +46,7 @@ on_missing_profile = "without"
         (ANYBODY, f'[audiences."{ANYBODY}".actors]\nproviders = ["idp"]\nwithout_may_act = true'),
         (SILENT, f'[audiences."{SILENT}".actors]\nproviders = ["idp"]\nimpersonation = true'),
         (OWN, f'[audiences."{OWN}".actors]\naudiences = ["{BOT}"]\nwithout_may_act = true'),
-        (NEXT, f"reexchange_from = {[PLAIN, ACTED, ANYBODY, SILENT, OWN, BOUND, NEXT]!r}" +
-               f'\n[audiences."{NEXT}".actors]\nproviders = ["idp"]\naudiences = ["{BOT}"]\nwithout_may_act = true'),
+        (NEXT, NEXT_RULES),
         (HANDLE, f'reexchange_from = {[ANYBODY]!r}\n[audiences."{HANDLE}".reference]'),
         (BOUND, 'bound = "dpop"'),
     )

@@ -190,11 +190,14 @@ class TokenExchange:
         dry: bool,
     ) -> Proved:
         if token_type == ACCESS_TOKEN and self.own.recognises(token):
-            issued = await self.own.prove(token, now=now, observe=observe)
+            observe("own.signature")
+            issued = await self.own.identify(token, now=now)
             observe("policy.own_token")
             # Who explains can't show the key of whoever would ask.
             shown = replace(request, possession=issued.confirmation) if dry else request
             self.policy.admit_issued(client, shown, issued)
+            observe("own.revocation")  # not before: it is nobody else's business
+            await self.own.check_revoked(issued)
             observe("profile.find")
             lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
             if issued.actor is not None:

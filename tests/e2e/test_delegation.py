@@ -275,7 +275,7 @@ PROVED = [f"assertion.{name}" for name in
           ("form", "issuer", "kind", "signature", "times", "audience", "nonce", "claims")]  # fmt: skip
 BEFORE = ["policy.client", *PROVED, "profile.find"]
 ACTOR = [f"actor.{name}" for name in (*PROVED, "profile.find")]
-OURS = ["own.signature", "own.revocation", "policy.own_token", "profile.find"]
+OURS = ["own.signature", "policy.own_token", "own.revocation", "profile.find"]
 AFTER = ["profile.missing", "policy.decision", "minting.signer", "replay.unclaimed"]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import h11
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.addresses import Address
@@ -34,7 +36,7 @@ class HttpServer:
     ) -> None:
         self._tls = tls
         config = uvicorn.Config(
-            application,
+            _Unambiguous(application),
             http=partial(_Protocol, request_time=request_time),  # type: ignore[arg-type]  # it makes what is meant
             lifespan="off",
             log_config=None,
@@ -67,6 +69,22 @@ class HttpServer:
         if self._task is not None:
             await self._task
         self._socket.close()
+
+
+class _Unambiguous:
+    """Refuses a request with a length beside chunks, and closes the connection: a proxy in front may have taken another
+    end of it for the right one, and what follows would be somebody's smuggled request (RFC 9112 section 6.1)."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            refusal = PlainTextResponse("two lengths of one body\n", 400, {"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        await self._application(scope, receive, send)
 
 
 class _Protocol(H11Protocol):

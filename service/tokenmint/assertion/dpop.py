@@ -66,8 +66,8 @@ def check_proof(proof: Secret, *, method: str, url: str, now: float, access_toke
         raise ProofRejected(f"the DPoP proof's jti is not a string of 1 to {MAX_PROOF_ID} characters")
     if claims.get("htm") != method:
         raise ProofRejected("the DPoP proof's htm is not the method of this request")
-    target = claims.get("htu")
-    if not isinstance(target, str) or _normal(target) != _normal(url):
+    target, here = claims.get("htu"), _normal(url)
+    if here is None or not isinstance(target, str) or _normal(target) != here:
         raise ProofRejected(f"the DPoP proof's htu is not {url}")
     issued_at = _issued_at(claims, now)
     if access_token is not None:

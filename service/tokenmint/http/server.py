@@ -48,16 +48,15 @@ class HttpServer:
             timeout_graceful_shutdown=5,
         )
         config.load()
-        config.ssl = tls.context() if tls is not None else None
-        self._context = config.ssl
+        config.ssl = _following(tls) if tls is not None else None
         self._socket = _listen(address)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
     def renew(self) -> None:
-        """Use a certificate that was renewed, for the handshakes that come from now on."""
-        if self._tls is not None and self._context is not None and self._tls.changed():
-            self._tls.load_into(self._context)
+        """Use certificates and authorities of clients that were renewed, for the handshakes that come from now on."""
+        if self._tls is not None:
+            self._tls.changed()
 
     def start(self) -> None:
         """Begin to serve; the socket listens already."""
@@ -127,6 +126,16 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service itself decides when to stop
+
+
+def _following(files: CertificateFiles) -> ssl.SSLContext:
+    """Return a context that hands each handshake on to the files' current one: asyncio keeps the one it began with."""
+
+    def hand_on(connection: ssl.SSLSocket | ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        connection.context = files.context
+
+    files.context.sni_callback = hand_on  # also where the client names no server
+    return files.context
 
 
 def _listen(address: Address) -> socket.socket:

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer, rsa_key, serving
 from tests.rig import Rig, refusal, running
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -23,14 +23,21 @@ ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID = "urn:ietf:params:oauth:token-type:id_token"
 PLAIN, ACTED, ANYBODY, SILENT = (f"https://{name}.example" for name in ("plain", "acted", "anybody", "silent"))
 OWN, BOT, NEXT, BOUND = (f"https://{name}.example" for name in ("own", "bot", "next", "bound"))
-HANDLE = "https://handle.example"
+HANDLE, JOB = "https://handle.example", "https://job.example"
+CI = Issuer(url="https://ci.example", key=rsa_key(3))
 JKT = "A" * 43
-NEXT_RULES = f"""reexchange_from = {[PLAIN, ACTED, ANYBODY, SILENT, OWN, BOUND, NEXT]!r}
+NEXT_RULES = f"""reexchange_from = {[PLAIN, ACTED, ANYBODY, SILENT, OWN, BOUND, NEXT]}
 [audiences."{NEXT}".actors]
 providers = ["idp"]
 audiences = ["{BOT}"]
 without_may_act = true"""
-EXTRA = "".join(
+EXTRA = f"""
+[providers.ci]
+issuer = "{CI.url}"
+audiences = ["app"]
+single_use = true
+jwks = '''{CI.jwks().decode()}'''
+""" + "".join(
     f"""
 [audiences."{name}"]
 clients = ["web"]
@@ -43,6 +50,7 @@ on_missing_profile = "without"
         (PLAIN, ""),
         (BOT, "max_lifetime = '1h'"),
         (ACTED, f'[audiences."{ACTED}".actors]\nproviders = ["idp"]'),
+        (JOB, f'[audiences."{JOB}".actors]\nproviders = ["ci"]\nwithout_may_act = true'),
         (ANYBODY, f'[audiences."{ANYBODY}".actors]\nproviders = ["idp"]\nwithout_may_act = true'),
         (SILENT, f'[audiences."{SILENT}".actors]\nproviders = ["idp"]\nimpersonation = true'),
         (OWN, f'[audiences."{OWN}".actors]\naudiences = ["{BOT}"]\nwithout_may_act = true'),
@@ -193,6 +201,26 @@ async def test_an_actor_who_is_disabled_acts_no_longer(rig: Rig) -> None:
     inspected = await rig.exchange.IntrospectToken(pb.IntrospectTokenRequest(token=token), **rig.auth("web"))
     assert not inspected.active  # nor what it got before
     assert await denied(rig, NEXT, token) == "PRINCIPAL_DISABLED"
+
+
+async def test_an_actor_token_that_may_be_used_once_is_used_once(rig: Rig) -> None:
+    job = CI.token(rig.clock.now(), sub="job-7", jti="j1")
+    wanted: dict[str, str] = {"actor_token": job, "actor_token_type": ID}
+    assert (await explain(rig, ask(rig, JOB, **wanted)))[-1] == ("replay.unclaimed", "")
+    retried = {"request_id": "11111111-2222-3333-4444-555555555555", "subject": theirs(rig, "1842")}
+    for _ in range(2):
+        assert claims_of(await mint(rig, JOB, **wanted, **retried))["sub"] == "ada"
+    assert (await explain(rig, ask(rig, JOB, **wanted)))[-1] == ("replay.unclaimed", "REPLAYED")
+    assert await denied(rig, JOB, **wanted) == "REPLAYED"
+    batch = pb.BatchExchangeTokensRequest(
+        subject_token=theirs(rig, "1842"), targets=[pb.BatchExchangeTarget(audience=JOB)], **wanted
+    )
+    told = await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))
+    assert told.reason == "REPLAYED"
+    # What was refused leaves it unused.
+    other = {"actor_token": CI.token(rig.clock.now(), sub="job-7", jti="j2"), "actor_token_type": ID}
+    assert await denied(rig, ACTED, **other) == "ACTOR_DENIED"
+    assert claims_of(await mint(rig, JOB, **other))["sub"] == "ada"
 
 
 # --- tokens of our own as actor tokens ----------------------------------------------------------------------------

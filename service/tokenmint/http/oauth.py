@@ -73,6 +73,8 @@ class OAuthEndpoints:
         if self.client_certificates:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
         found: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
+        if self.client_certificates:
+            found["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
             found[f"{name}_endpoint"] = self.issuer + path
             found[f"{name}_endpoint_auth_methods_supported"] = methods

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.fakes import FakeClock, FakeEntropy
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -14,6 +15,8 @@ from tokenmint.storage.redis import Store, StoreOptions
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
+settings.register_profile("shared machine", deadline=None)  # how long an example takes says what else runs
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")

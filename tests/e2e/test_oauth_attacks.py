@@ -313,3 +313,49 @@ async def test_a_client_without_business_in_a_token_learns_nothing_of_it(rig: Ri
         answer = await http.post("/oauth2/token", data=asked, headers={"Authorization": basic(rig)})
         told[name] = answer.json()["reason"]
     assert told == {"revoked": "REVOKED", "unknown": "EXPIRED"}
+
+
+async def events(rig: Rig) -> list[dict[str, Any]]:
+    await rig.app._audit.flush()
+    store = rig.app._audit._store
+    raw = await store._read_client().xrange(f"{store.prefix}audit")
+    return [json.loads(fields[b"event"]) for _, fields in raw]
+
+
+async def test_whoever_was_not_proved_has_no_place_in_the_audit_stream(rig: Rig, http: httpx2.AsyncClient) -> None:
+    # It is capped: what anybody may put there would push out what the others did.
+    for content, headers in (
+        (b"%ff", {"Content-Type": FORM}),
+        (b"a=1&a=2", {"Content-Type": FORM}),
+        (b"{}", {"Content-Type": "application/json"}),
+        (b"a=" + b"x" * 70_000, {"Content-Type": FORM}),
+        (b"client_id=web&client_secret=x&client_assertion=y", {"Content-Type": FORM}),
+        (b"client_id=web&client_secret=x", {"Content-Type": FORM}),
+    ):
+        for path in ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"):
+            assert (await http.post(path, content=content, headers=headers)).status_code in (400, 401)
+    assert await events(rig) == []
+    refused = await http.post("/oauth2/token", data={"grant_type": "x"}, headers={"Authorization": basic(rig)})
+    assert refused.status_code == 400
+    assert [(event["caller"], event["reason"]) for event in await events(rig)] == [("web", "UNSUPPORTED_GRANT_TYPE")]
+
+
+async def test_the_events_of_both_transports_say_the_same(rig: Rig, http: httpx2.AsyncClient) -> None:
+    token = rig.issuer.token(rig.clock.now())
+    header = {"Authorization": basic(rig)}
+    minted = (await http.post("/oauth2/token", data=form(rig, subject_token=token), headers=header)).json()
+    request = pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now() + 1), audience=OPEN_AUDIENCE)
+    await rig.exchange.ExchangeToken(request, **rig.auth("web"))
+    for path, method, message in (
+        ("introspect", rig.exchange.IntrospectToken, pb.IntrospectTokenRequest),
+        ("revoke", rig.exchange.RevokeToken, pb.RevokeTokenRequest),
+    ):
+        ours = minted["access_token"]
+        call: Any = method
+        await http.post(f"/oauth2/{path}", data={"token": ours}, headers=header)
+        await call(message(token=ours), **rig.auth("web"))
+    over: dict[str, list[set[str]]] = {"http": [], "grpc": []}
+    for event in await events(rig):
+        over["http" if event["method"].startswith("POST ") else "grpc"].append(set(event))
+    assert over["http"] == over["grpc"]
+    assert [("token_sha256" in keys) for keys in over["http"]] == [True, True, True]

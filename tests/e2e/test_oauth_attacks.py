@@ -221,6 +221,21 @@ async def test_a_body_in_chunks_is_read_and_has_the_same_end(rig: Rig) -> None:
     assert not answer or answer.startswith(b"HTTP/1.1 400 ")
 
 
+async def test_hanging_up_in_the_middle_of_a_body_is_nobodys_internal_error(rig: Rig, http: httpx2.AsyncClient) -> None:
+    host, _, port = rig.app.listen["http"].rpartition(":")
+    for lines in (("Content-Length: 500",), ("Transfer-Encoding: chunked",)):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head(rig, *lines) + b"5\r\na")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    counted = ""
+    async with asyncio.timeout(20):
+        while counted.count('reason="INVALID_REQUEST"') == 0 and 'reason="INTERNAL"' not in counted:
+            counted = (await http.get(rig.url("ops", "/metrics"))).text
+    assert 'reason="INTERNAL"' not in counted
+
+
 @pytest.mark.parametrize(
     "lines",
     [

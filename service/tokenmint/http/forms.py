@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from tokenmint.errors import FieldViolation, InvalidRequest
 
@@ -33,10 +33,13 @@ async def read_form(request: Request, *, limit: int, repeatable: frozenset[str] 
     if not _is_form(request.headers.getlist("content-type")):
         raise _refused("Content-Type", f"expected {FORM}, once and in UTF-8")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _refused("body", f"at most {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise _refused("body", f"at most {limit} bytes")
+    except ClientDisconnect:
+        raise _refused("body", "has no end: the caller hung up") from None
     return parse_form(bytes(body), repeatable=repeatable)
 
 

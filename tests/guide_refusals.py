@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import grpc
 import httpx2
-from tests.guide_settings import ENTRA, FIREBASE, GOOGLE, PARTNER, TENANT
+from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, TENANT
 from tests.guides import Provocation, Walk, command, config, token, told
 from tests.process import CLIENT
 
@@ -22,8 +22,17 @@ FIREBASE_CUSTOM_TOKEN: Final = (
 
 def forged(walk: Walk) -> str:
     """Send what Entra signed for Microsoft Graph, whose signature nobody else can verify."""
-    signed = walk.issuer.token(time.time(), **ENTRA)
+    signed = walk.issuer.token(time.time(), {"nonce": "n"}, **ENTRA)
     return token(text=signed.rpartition(".")[0] + "." + "A" * 342)(walk)
+
+
+def application_alone(walk: Walk) -> str:
+    """Send an application's own token to a provider that does not take them."""
+    line = 'app_only = "accept"'
+    text = walk.configuration()
+    assert line in text
+    walk.serve(text=text.replace(line, ""))
+    return token(**APPLICATION | {"idtyp": None}, options="--kind access_token")(walk)
 
 
 def form(path: str = "token", **changes: str) -> Provocation:
@@ -266,10 +275,12 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         token(**ENTRA, _claim_names={"groups": "src1"}),
         token(**ENTRA, audience="https://jobs.example.com"),
         config(f'  "{TENANT}",\n', '  "common",\n'),
+        application_alone,
     ],
     "firebase": [
         token(iss="signer@my-project.iam.gserviceaccount.com", aud=FIREBASE_CUSTOM_TOKEN),
         token(**FIREBASE | {"iss": "https://securetoken.google.com/other-project"}),
+        token(**FIREBASE | {"iss": "https://session.firebase.google.com/other-project"}),
         token(**FIREBASE | {"sub": "somebody"}),
         large_claims,
         token(**FIREBASE, audience="firebase", options="--lifetime 60"),

@@ -85,8 +85,14 @@ class Admission:
         """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made."""
         await self._audit.record({"kind": "admin", "method": method, "outcome": "begun"} | _facts.get())
 
-    def ended(self, method: str, kind: str, started: float, code: str, reason: str = "", detail: str = "") -> None:
-        """Count a call, and record it where it is of a ``kind``. Never raises: what comes after this is the answer."""
+    def ended(
+        self, method: str, kind: str, started: float, code: str, reason: str = "", detail: str = "", *,
+        proved: bool = True,
+    ) -> None:  # fmt: skip
+        """Count a call, and record it where it is of a ``kind``. Never raises: what comes after this is the answer.
+
+        ``proved``: whether it came as far as to prove its caller.
+        """
         try:
             self._metrics.call(method, code, reason, time.perf_counter() - started)
             if not kind:
@@ -97,7 +103,7 @@ class Admission:
                 event |= {"reason": reason, "detail": detail}
             event |= _facts.get()
             # Who was not proved gets a line in the log, and no place in the stream: it could push out everybody else's.
-            proved = reason != CallerUnauthenticated.reason
+            proved = proved and reason != CallerUnauthenticated.reason
             self._audit.note(event, keep=proved)
         except Exception as error:  # noqa: BLE001  # as said
             log_internal(method, error)

@@ -28,14 +28,14 @@ class CertificateFiles:
     """A certificate, its key and, for mutual TLS, the authorities of clients.
 
     Raises:
-        ConfigurationError: a file can't be read, or certificate and key do not belong together.
+        ConfigurationError: a file can't be read or holds something else, or certificate and key do not belong together.
     """
 
     def __init__(self, certificate: str, key: str, client_authorities: str | None = None) -> None:
         self._files = [Path(name) for name in (certificate, key, client_authorities) if name]
         self._has_authorities = client_authorities is not None
         self._seen = self._stamps()
-        self.pem = self._read()
+        self.pem, self.context = self._read()
 
     def changed(self) -> bool:
         """Read the files again where they changed; tell whether there is something new to serve with.
@@ -46,30 +46,16 @@ class CertificateFiles:
         if stamps == self._seen:
             return False
         try:
-            pem = self._read()
+            pem, context = self._read()
         except ConfigurationError as error:
             log.warning("the new certificate is not used yet", error=error.message)
             return False
         self._seen = stamps
         if pem == self.pem:
             return False
-        self.pem = pem
+        self.pem, self.context = pem, context
         log.info("certificates were renewed", file=str(self._files[0]))
         return True
-
-    def context(self) -> ssl.SSLContext:
-        """Return a context for a server that speaks TLS 1.3."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        if self.pem.client_authorities is not None:
-            context.load_verify_locations(cadata=self.pem.client_authorities.decode("ascii", "replace"))
-            context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
-        self.load_into(context)
-        return context
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Give ``context`` the certificate: for the handshakes that come from now on."""
-        context.load_cert_chain(self._files[0], self._files[1])
 
     def _stamps(self) -> list[tuple[int, int, int]]:
         try:
@@ -77,10 +63,13 @@ class CertificateFiles:
         except OSError:
             return []
 
-    def _read(self) -> Pem:
+    def _read(self) -> tuple[Pem, ssl.SSLContext]:
+        """Return what the files hold, and a context for a server that speaks TLS 1.3 with it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
             contents = [file.read_bytes() for file in self._files]
-            self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # certificate and key belong together
+            context.load_cert_chain(self._files[0], self._files[1])
         except ssl.SSLError:
             raise ConfigurationError(
                 f"listen: {self._files[0]} and {self._files[1]} are no certificate and its key in PEM"
@@ -88,7 +77,17 @@ class CertificateFiles:
         except OSError as error:
             name = error.filename or self._files[0]
             raise ConfigurationError(f"listen: {name} can't be read ({error.strerror})") from None
-        return Pem(contents[0], contents[1], contents[2] if self._has_authorities else None)
+        authorities = contents[2] if self._has_authorities else None
+        if authorities is not None:
+            try:
+                context.load_verify_locations(cadata=authorities.decode("ascii"))
+            except (ssl.SSLError, ValueError):
+                problem = f"listen: {self._files[2]} holds no certificates of authorities in PEM"
+                raise ConfigurationError(problem) from None
+            context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
+            # A session that is taken up again brings its certificate along, whose authority may have gone since.
+            context.num_tickets = 0
+        return Pem(contents[0], contents[1], authorities), context
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,10 +82,8 @@ class TokenExchange:
         subject = await self.prove_subject(request, client, now, record)
         actor = await self.prove_actor(request, client, now)
         minted = await self._mint(request, client, audience, subject, actor, now, record)
-        if subject.assertion.single_use or audience.single_use:
-            await self.replay.claim(
-                subject.assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request)
-            )
+        for assertion in single_use(subject, actor, whatever=audience.single_use):
+            await self.replay.claim(assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request))
         return minted
 
     async def exchange_batch(
@@ -102,17 +100,18 @@ class TokenExchange:
         subject = await self.prove_subject(requests[0], client, now, record)
         actor = await self.prove_actor(requests[0], client, now)
         results: list[MintedToken | AccessDenied | DependencyUnavailable] = []
-        claim = False
+        claimed: list[VerifiedAssertion] = []
         for request in requests:
             try:
                 audience = self.policy.admit(client, request)
                 results.append(await self._mint(request, client, audience, subject, actor, now, record))
-                claim = claim or subject.assertion.single_use or audience.single_use
+                single = single_use(subject, actor, whatever=audience.single_use)
+                claimed = single if len(single) > len(claimed) else claimed
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
-        if claim:
+        for assertion in claimed:
             request_id, wanted = requests[0].request_id, _wanted(*requests)
-            await self.replay.claim(subject.assertion, client.client_id, request_id, now=now, wanted=wanted)
+            await self.replay.claim(assertion, client.client_id, request_id, now=now, wanted=wanted)
         return results
 
     # --- steps, which a dry run takes too ------------------------------------------------------------------------
@@ -190,11 +189,14 @@ class TokenExchange:
         dry: bool,
     ) -> Proved:
         if token_type == ACCESS_TOKEN and self.own.recognises(token):
-            issued = await self.own.prove(token, now=now, observe=observe)
+            observe("own.signature")
+            issued = await self.own.identify(token, now=now)
             observe("policy.own_token")
             # Who explains can't show the key of whoever would ask.
             shown = replace(request, possession=issued.confirmation) if dry else request
             self.policy.admit_issued(client, shown, issued)
+            observe("own.revocation")  # not before: it is nobody else's business
+            await self.own.check_revoked(issued)
             observe("profile.find")
             lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
             if issued.actor is not None:
@@ -224,10 +226,16 @@ class TokenExchange:
     ) -> MintedToken:
         grant = await self.decide(request, client, audience, subject, actor, now)
         record.principal = grant.principal
-        record.actor = str((grant.act or {}).get("sub", ""))
+        record.actor = grant.actor or str((grant.act or {}).get("sub", ""))
         minted = await self.minter.mint(grant)
         record.minted.append(minted)
         return minted
+
+
+def single_use(subject: Proved, actor: Proved | None, *, whatever: bool) -> list[VerifiedAssertion]:
+    """Return what may be used once: by its provider's rule, or the subject token by the audience's (``whatever``)."""
+    proved = [subject.assertion] if whatever or subject.assertion.single_use else []
+    return proved + ([actor.assertion] if actor is not None and actor.assertion.single_use else [])
 
 
 def _wanted(*requests: ExchangeRequest) -> str:

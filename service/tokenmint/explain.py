@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenmint.errors import TokenmintError, TokenReplayed
-from tokenmint.exchange import ExchangeRecord, TokenExchange
+from tokenmint.exchange import ExchangeRecord, TokenExchange, single_use
 from tokenmint.policy.types import Client, ExchangeRequest
 
 
@@ -44,7 +44,6 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
         begin("policy.client")
         audience = exchange.policy.admit(client, request)
         subject = await exchange.prove_subject(request, client, now, nothing, observe=begin, dry=True)
-        assertion = subject.assertion
 
         def begin_of_actor(name: str) -> None:
             begin(f"actor.{name}")
@@ -54,8 +53,8 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
         begin("minting.signer")
         exchange.minter.check(grant)
         begin("replay.unclaimed")
-        single = assertion.single_use or audience.single_use
-        if single and await exchange.replay.claimed(assertion):
+        single = single_use(subject, actor, whatever=audience.single_use)
+        if any([await exchange.replay.claimed(assertion) for assertion in single]):
             raise TokenReplayed()
         steps.append(Step(names[-1], Outcome.PASSED if single else Outcome.SKIPPED))
     except TokenmintError as error:

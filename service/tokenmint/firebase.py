@@ -53,8 +53,8 @@ class FirebaseClients:
         from firebase_admin import auth, credentials
 
         options: dict[str, Any] = {"projectId": project.project, "httpTimeout": 5}
-        if project.service_account is not None:
-            options["serviceAccountId"] = project.service_account
+        if project.service_account is not None and self._signer is None:
+            options["serviceAccountId"] = project.service_account  # the SDK would ask IAM, whoever else could sign
         if self._signer is not None:
             credential: Any = _signing_credential(self._signer, project.service_account or "")
         elif project.credentials is not None:

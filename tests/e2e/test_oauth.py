@@ -367,6 +367,7 @@ async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.As
         document = (await http.get(f"/.well-known/{path}")).json()
         assert document["issuer"] == ISSUER
         assert document["grant_types_supported"] == [GRANT]
+        assert document["tls_client_certificate_bound_access_tokens"] is True  # RFC 8705 section 3.3
         for name, route in (("token", "token"), ("introspection", "introspect"), ("revocation", "revoke")):
             assert document[f"{name}_endpoint"] == f"{ISSUER}/oauth2/{route}"
             methods = document[f"{name}_endpoint_auth_methods_supported"]

@@ -199,6 +199,9 @@ def test_a_cookie_stands_for_the_header_and_stays_at_the_edge(setting: Setting) 
     assert typed.json()["cookie"] == "a=1; b=2"
     alone = setting.get("/", Host="orders.example", Cookie=f"__Host-session={theirs}")
     assert "cookie" not in alone.json()
+    both = setting.get("/", theirs, Host="orders.example", Cookie="a=1; __Host-session=tmr_x; b=2")
+    assert (both.status_code, both.json()["cookie"]) == (200, "a=1; b=2")
+    assert theirs not in both.text
     twice = setting.get("/", Host="orders.example", Cookie=f"__Host-session={theirs}; __Host-session=x")
     assert twice.status_code == 401
 

@@ -151,8 +151,10 @@ type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The configured provider's name, e.g. `google`.
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// The provider's name for the principal (`sub`, or for Entra ID
-	// `{tid}/{oid}`), at most 2048 bytes.
+	// The provider's name for the principal, at most 2048 bytes: `sub`; for
+	// Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+	// Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+	// `subject_claims` say.
 	Subject       string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -106,7 +106,10 @@ type ExchangeTokenRequest struct {
 	// Default: what the audience is configured for.
 	RequestedTokenType string `protobuf:"bytes,6,opt,name=requested_token_type,json=requestedTokenType,proto3" json:"requested_token_type,omitempty"`
 	// The token that proves who acts for the subject (delegation), at most
-	// 16 KiB. Default: none.
+	// 16 KiB. The minted token names the actor in `act`, unless the audience is
+	// configured for impersonation; actors before it are nested in it (RFC 8693
+	// section 4.1). Where the subject token has `may_act`, it has to name the
+	// actor; where it has none, the audience has to allow that. Default: none.
 	ActorToken string `protobuf:"bytes,7,opt,name=actor_token,json=actorToken,proto3" json:"actor_token,omitempty"`
 	// The kind of `actor_token`. Required with it, refused without it.
 	ActorTokenType string `protobuf:"bytes,8,opt,name=actor_token_type,json=actorTokenType,proto3" json:"actor_token_type,omitempty"`
@@ -114,7 +117,10 @@ type ExchangeTokenRequest struct {
 	// characters. Default: not compared.
 	Nonce string `protobuf:"bytes,9,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-	// that the minted token shall be bound to (RFC 9449). Default: not bound.
+	// that the minted token shall be bound to (RFC 9449). Naming a key proves
+	// nothing, and binds nobody but the asker. Default: bound to what the subject
+	// token is bound to, or to the certificate of the connection where the
+	// audience asks for it, or not bound.
 	DpopJkt string `protobuf:"bytes,10,opt,name=dpop_jkt,json=dpopJkt,proto3" json:"dpop_jkt,omitempty"`
 	// A UUID that makes a retry of a single-use exchange safe: the same client
 	// with the same `request_id` and the same subject token is not a replay.
@@ -247,7 +253,8 @@ type ExchangeTokenResponse struct {
 	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// The `kid` of the signing key, empty for kinds without one.
 	KeyId string `protobuf:"bytes,6,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	// The token's `jti`, empty for kinds without one.
+	// The token's `jti`, empty for kinds without one. Of a handle it is the
+	// `jti` of what it stands for.
 	TokenId string `protobuf:"bytes,7,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	// The principal that the token is about, its `sub`.
 	Subject       string `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`
@@ -836,7 +843,8 @@ type IntrospectTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token. Required, at most 16 KiB.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// A hint at the kind of token (RFC 7662 section 2.1). Default: none.
+	// A hint at the kind of token (RFC 7662 section 2.1), at most 255
+	// characters. May be wrong. Default: none.
 	TokenTypeHint string `protobuf:"bytes,2,opt,name=token_type_hint,json=tokenTypeHint,proto3" json:"token_type_hint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -891,8 +899,9 @@ type IntrospectTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the token is in force now.
 	Active bool `protobuf:"varint,1,opt,name=active,proto3" json:"active,omitempty"`
-	// The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-	// where it has them. Empty for an inactive one.
+	// The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+	// with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+	// that slides is when it ends without another use. Empty for an inactive one.
 	Claims        *structpb.Struct `protobuf:"bytes,2,opt,name=claims,proto3" json:"claims,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -947,7 +956,8 @@ type RevokeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token. Required, at most 16 KiB.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+	// A hint at the kind of token (RFC 7009 section 2.1), at most 255
+	// characters. May be wrong. Default: none.
 	TokenTypeHint string `protobuf:"bytes,2,opt,name=token_type_hint,json=tokenTypeHint,proto3" json:"token_type_hint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -44,20 +44,24 @@ class IssuerTable(Table):
 
 
 class When(Table):
-    """A check that is made only where a parameter has a value."""
+    """A check that is made only where a parameter has a value; without `is`, only where it has none."""
 
     parameter: str
-    value: str = Field(alias="is")
+    value: str | None = Field(alias="is", default=None)
 
 
 class CheckTable(Table):
     """A condition on a claim. ``values`` are the accepted ones, or the name of the parameter that lists them."""
 
     claim: ClaimPath
+    or_claim: ClaimPath | None = None
+    """What takes its place in tokens that do not have it."""
     kind: CheckKind
     values: str | TextList = ()
     message: str = ""
     when: When | None = None
+    token_types: TextSet = frozenset()
+    """The kinds of tokens that it is made on: `id_token`, `access_token`, `jwt`; empty: all."""
 
 
 class Parameter(Table):
@@ -87,6 +91,7 @@ class _Common(Table):
     jwks_url: str | None = None
     x509_url: str | None = None
     key_issuer: Literal["ignore", "match"] | None = None
+    key_id_required: bool | None = None
     google_email: bool | None = None
 
 
@@ -101,6 +106,12 @@ class Entry(_Common):
     audiences_from: str | None = None
     """The parameter that is the only audience."""
     require_one_of: TextList = ()
+    default_audiences: str | None = None
+    """A pattern of the audiences that everybody's tokens have unless they ask for another: none of them is ours."""
+    subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
+        default_factory=dict
+    )
+    """The claims that name the principal where a parameter has a value."""
     trust_domain_from: str | None = None
     """The parameter that is the SPIFFE trust domain."""
 
@@ -208,6 +219,11 @@ class _Builder:
             self._problem(
                 "audiences", "is required: the client ids, or other audiences, that its tokens are issued for"
             )
+        for audience in sorted(audiences):
+            if entry.default_audiences is not None and re.fullmatch(entry.default_audiences, audience):
+                self._problem(
+                    "audiences", f"{audience!r} is what its tokens are for by default: have them issued for your own"
+                )
         algorithms = self._setting("algorithms", frozenset({"RS256", "ES256"}))
         if not algorithms or algorithms - ALGORITHMS:
             self._problem("algorithms", f"expected some of {', '.join(sorted(ALGORITHMS))}: no others are verified")
@@ -230,7 +246,7 @@ class _Builder:
             check_authorized_party=self._setting("check_authorized_party", default=True),
             authorized_parties=table.authorized_parties,
             checks=checks,
-            subject_claims=self._setting("subject_claims", (("sub",),)),
+            subject_claims=self._subject_claims(),
             max_subject=self._setting("max_subject", 255),
             boolean_claims=self._setting("boolean_claims", frozenset()),
             google_email=self._setting("google_email", default=False),
@@ -241,6 +257,7 @@ class _Builder:
             condition=self._setting("condition", None),
             claims=tuple((self._setting("claims", {})).items()),
             key_issuer=self._setting("key_issuer", "ignore"),
+            key_id_required=self._setting("key_id_required", default=False),
             users=users,
         )
 
@@ -264,6 +281,13 @@ class _Builder:
     def _setting(self, key: str, default: Any) -> Any:
         mine, shipped = getattr(self.table, key), getattr(self.entry, key)
         return mine if mine is not None else shipped if shipped is not None else default
+
+    def _subject_claims(self) -> tuple[tuple[str, ...], ...]:
+        chosen: tuple[tuple[str, ...], ...] = self._setting("subject_claims", (("sub",),))
+        if self.table.subject_claims is None:
+            for parameter, paths in self.entry.subject_claims_with.items():
+                chosen = paths if parameter in self.values else chosen
+        return chosen
 
     def _issuers(self) -> dict[str, Mapping[str, str]]:
         issuer = self.table.issuer
@@ -357,16 +381,23 @@ class _Builder:
     def _checks(self) -> tuple[ClaimCheck, ...]:
         checks: list[ClaimCheck] = []
         for check in (*self.entry.checks, *self.table.checks):
-            if check.when is not None and self.values.get(check.when.parameter) != (check.when.value,):
-                continue
+            if check.when is not None:
+                wanted = (check.when.value,) if check.when.value is not None else None
+                if self.values.get(check.when.parameter) != wanted:
+                    continue
             values = check.values
             if isinstance(values, str):
                 if values not in self.values:
                     continue  # the operator did not ask for it
                 values = self.values[values]
-            if check.kind == "one_of" and not values:
-                self._problem("checks", f"{'.'.join(check.claim)}: one_of needs values")
-            checks.append(ClaimCheck(check.claim, check.kind, frozenset(values), check.message))
+            name = ".".join(check.claim)
+            if check.kind in ("one_of", "none_of", "prefix") and not values:
+                self._problem("checks", f"{name}: {check.kind} needs values")
+            if check.token_types - TOKEN_TYPES.keys():
+                self._problem("checks", f"{name}: token_types: expected some of {', '.join(TOKEN_TYPES)}")
+            kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in check.token_types)
+            made = ClaimCheck(check.claim, check.kind, frozenset(values), check.message, kinds, check.or_claim)
+            checks.append(made)
         return tuple(checks)
 
 

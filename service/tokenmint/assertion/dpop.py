@@ -7,6 +7,7 @@ Pure: what comes out was proved but for its single use, which the caller claims 
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,7 @@ DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256"
 MAX_AGE: Final = 60.0  # seconds after its iat that a proof is accepted
 MAX_AHEAD: Final = 10.0  # seconds by which a client's clock may be fast
 MAX_PROOF_ID: Final = 255
+_VISIBLE: Final = re.compile(r"[!-~]+\Z")  # the characters of a URI, and some more (RFC 3986 section 2)
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -64,8 +66,8 @@ def check_proof(proof: Secret, *, method: str, url: str, now: float, access_toke
         raise ProofRejected(f"the DPoP proof's jti is not a string of 1 to {MAX_PROOF_ID} characters")
     if claims.get("htm") != method:
         raise ProofRejected("the DPoP proof's htm is not the method of this request")
-    target = claims.get("htu")
-    if not isinstance(target, str) or _normal(target) != _normal(url):
+    target, here = claims.get("htu"), _normal(url)
+    if here is None or not isinstance(target, str) or _normal(target) != here:
         raise ProofRejected(f"the DPoP proof's htu is not {url}")
     issued_at = _issued_at(claims, now)
     if access_token is not None:
@@ -112,6 +114,8 @@ def _check_hash(claims: Mapping[str, JsonValue], access_token: Secret) -> None:
 
 def _normal(url: str) -> tuple[str, str, int | None, str] | None:
     """Return what of a URL is compared (RFC 3986 section 6.2.2), or None where it is none."""
+    if not _VISIBLE.match(url):
+        return None  # the parser would leave some of it out
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -120,4 +124,4 @@ def _normal(url: str) -> tuple[str, str, int | None, str] | None:
     scheme = parts.scheme.lower()
     if scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
         return None
-    return scheme, parts.hostname.lower(), port or _PORTS[scheme], parts.path or "/"
+    return scheme, parts.hostname.lower(), _PORTS[scheme] if port is None else port, parts.path or "/"

@@ -55,21 +55,21 @@ class OwnTokens:
         except MalformedToken:
             return False
 
-    async def prove(self, token: Secret, *, now: float, observe: Callable[[str], None] = lambda _: None) -> IssuedToken:
+    async def prove(self, token: Secret, *, now: float) -> IssuedToken:
         """Prove that ``token`` was minted here, is in time and was not revoked, nor one that it descends from.
-
-        ``observe`` is told the name of each step as it begins.
 
         Raises:
             AssertionRejected: it was not, or no longer is.
             DependencyUnavailable: keys or store are out of reach.
         """
-        observe("own.signature")
         issued = await self.identify(token, now=now)
-        observe("own.revocation")
+        await self.check_revoked(issued)
+        return issued
+
+    async def check_revoked(self, issued: IssuedToken) -> None:
+        """Raise ``TokenRevoked`` where a token was revoked, or one that it descends from."""
         if await self.issued.revoked((issued.token_id, *issued.lineage)):
             raise TokenRevoked("the token was revoked, or one that it was exchanged for")
-        return issued
 
     async def identify(self, token: Secret, *, now: float) -> IssuedToken:
         """Prove that ``token`` was minted here and is in time; it may have been revoked. Raises as :meth:`prove`."""

@@ -25,7 +25,7 @@ from tokenmint.firebase import FirebaseProject
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
-CheckKind = Literal["present", "absent", "one_of", "true", "past", "uuid"]
+CheckKind = Literal["present", "absent", "one_of", "none_of", "prefix", "true", "past", "uuid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,14 @@ class ClaimCheck:
     path: tuple[str, ...]
     kind: CheckKind
     values: frozenset[str] = frozenset()
-    """For `one_of`: the accepted values, of strings; numbers compare as their decimal text."""
+    """For `one_of`: the accepted values, of strings; numbers compare as their decimal text. For `none_of`: those that
+    are not accepted. For `prefix`: what the value may begin with."""
     message: str = ""
     """What to do about it; default: a description of the check."""
+    token_types: frozenset[str] = frozenset()
+    """The kinds of tokens that it is made on, URNs of RFC 8693 section 3; empty: on all."""
+    or_path: tuple[str, ...] | None = None
+    """Where the value is in tokens that have none at ``path``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Provider:
     """The Firebase project that is asked, on every exchange, whether a user is disabled or was signed out."""
     key_issuer: Literal["ignore", "match"] = "ignore"
     """`match`: a key with an `issuer` member signs for that issuer alone (Entra ID)."""
+    key_id_required: bool = False
+    """Whether a token has to name its key (`kid`) also where the provider has one key."""
 
 
 _ID_TOKEN_TYPES: Final[frozenset[str]] = frozenset({"", "jwt"})
@@ -154,18 +161,22 @@ def check_nonce(claims: Mapping[str, JsonValue], nonce: str | None) -> None:
         raise WrongNonce()
 
 
-def check_claims(provider: Provider, issuer: str, claims: Mapping[str, JsonValue], now: float) -> None:
+def check_claims(
+    provider: Provider, issuer: str, claims: Mapping[str, JsonValue], now: float, token_type: str = ID_TOKEN
+) -> None:
     """Check what the issuer and the provider's own conditions ask for. Raises ``ClaimRejected``."""
     for name, expected in provider.issuers.get(issuer, {}).items():
         if claims.get(name) != expected:
             raise ClaimRejected(f"{name} is not that of the issuer", detail=f"{name} has to be {expected!r}")
     for check in provider.checks:
-        if not _holds(check, claims, now):
+        if (not check.token_types or token_type in check.token_types) and not _holds(check, claims, now):
             raise ClaimRejected(check.message or _describe(check))
 
 
 def _holds(check: ClaimCheck, claims: Mapping[str, JsonValue], now: float) -> bool:
     value = at_path(claims, check.path)
+    if value is None and check.or_path is not None:
+        value = at_path(claims, check.or_path)
     match check.kind:
         case "present":
             return value is not None
@@ -176,6 +187,10 @@ def _holds(check: ClaimCheck, claims: Mapping[str, JsonValue], now: float) -> bo
         case "one_of":
             text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
             return isinstance(text, str) and text in check.values
+        case "none_of":
+            return value is None or (isinstance(value, str) and value not in check.values)
+        case "prefix":
+            return isinstance(value, str) and value.startswith(tuple(check.values))
         case "past":
             return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= now + 60
         case "uuid":
@@ -189,6 +204,8 @@ def _describe(check: ClaimCheck) -> str:
         "absent": f"{name} is not accepted",
         "true": f"{name} is not true",
         "one_of": f"{name} is none of the configured values",
+        "none_of": f"{name} has a value that is not accepted",
+        "prefix": f"{name} does not begin with {' or '.join(sorted(check.values))}",
         "past": f"{name} is not a time in the past",
         "uuid": f"{name} is not a GUID",
     }[check.kind]

@@ -5,8 +5,8 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Final
 
+from tokenmint.assertion import mistaken
 from tokenmint.assertion.jwk import VerificationKey
 from tokenmint.assertion.jws import UnverifiedAssertion, parse_compact
 from tokenmint.assertion.keyset import KeySets
@@ -23,12 +23,8 @@ from tokenmint.assertion.provider import (
 )
 from tokenmint.assertion.types import JsonValue, VerifiedAssertion
 from tokenmint.assertion.verdicts import Verdict, Verdicts
-from tokenmint.errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, UnknownIssuer, WrongAudience
+from tokenmint.errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.secret import Secret
-
-FIREBASE_CUSTOM_TOKEN: Final = (
-    "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"  # noqa: S105
-)
 
 
 class Verifier:
@@ -98,7 +94,7 @@ class Verifier:
         observe("assertion.nonce")
         check_nonce(claims, nonce)
         observe("assertion.claims")
-        check_claims(provider, unverified.issuer, claims, now)
+        check_claims(provider, unverified.issuer, claims, now, token_type)
         if provider.users is not None and self._users is not None and fetch:
             observe("assertion.user")
             await self._users(provider, claims)
@@ -123,15 +119,7 @@ class Verifier:
             for provider in self._trust_domains:
                 if in_trust_domain(token.claims.get("sub"), provider.trust_domain or ""):
                     return provider
-        if token.claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
-            raise WrongAudience(
-                "this is a Firebase custom token: sign in to Firebase with it and send the ID token that comes back"
-            )
-        if token.issuer == self._own_issuer:
-            raise UnknownIssuer(
-                "this token was minted by tokenmint itself: it is exchanged as an access_token, where policy says so"
-            )
-        raise UnknownIssuer(detail=f"iss {token.issuer[:200]!r}")
+        raise mistaken.unknown_issuer(token, own_issuer=self._own_issuer)
 
     async def _check_signature(
         self, provider: Provider, token: UnverifiedAssertion, remembered: Verdict | None, *, fetch: bool
@@ -141,10 +129,14 @@ class Verifier:
             return None
         if token.algorithm not in provider.algorithms:
             raise AlgorithmNotAllowed(detail=f"alg {token.algorithm[:20]!r}, accepted {sorted(provider.algorithms)}")
+        if provider.key_id_required and token.key_id is None:
+            raise UnknownKey("the token's header names no key (kid), which every token of this provider does")
         keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)
-        fitting = [key for key in keys if token.algorithm in key.algorithms]
         if provider.key_issuer == "match":
-            fitting = [key for key in fitting if _signs_for(key.issuer, provider, token)]
+            keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
+            if not keys:
+                raise UnknownKey("the key that the token names signs for another issuer")
+        fitting = [key for key in keys if token.algorithm in key.algorithms]
         if not fitting:
             raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
         for key in fitting:
@@ -152,7 +144,7 @@ class Verifier:
                 return key
             if key.verify(token.algorithm, token.signing_input, token.signature):
                 return key
-        raise BadSignature()
+        raise mistaken.bad_signature(token)
 
 
 def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:

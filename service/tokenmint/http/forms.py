@@ -1,10 +1,10 @@
 """Bodies of OAuth requests: `application/x-www-form-urlencoded`, capped, no parameter twice (RFC 6749 section 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from tokenmint.errors import FieldViolation, InvalidRequest
 
@@ -30,15 +30,25 @@ async def read_form(request: Request, *, limit: int, repeatable: frozenset[str] 
     """
     if request.url.query:
         raise _refused("query", "parameters belong into the body: URLs end up in logs")
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != FORM:
-        raise _refused("Content-Type", f"expected {FORM}")
+    if not _is_form(request.headers.getlist("content-type")):
+        raise _refused("Content-Type", f"expected {FORM}, once and in UTF-8")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _refused("body", f"at most {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise _refused("body", f"at most {limit} bytes")
+    except ClientDisconnect:
+        raise _refused("body", "has no end: the caller hung up") from None
     return parse_form(bytes(body), repeatable=repeatable)
+
+
+def _is_form(content_types: Sequence[str]) -> bool:
+    """Tell whether the body is said to be a form. Another charset would be another text to whoever heeds it."""
+    if len(content_types) != 1:
+        return False
+    kind, *parameters = (part.strip().lower() for part in content_types[0].split(";"))
+    return kind == FORM and all(parameter in ("charset=utf-8", 'charset="utf-8"') for parameter in parameters)
 
 
 def parse_form(body: bytes, *, repeatable: frozenset[str] = frozenset()) -> Form:

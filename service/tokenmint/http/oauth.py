@@ -73,6 +73,8 @@ class OAuthEndpoints:
         if self.client_certificates:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
         found: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
+        if self.client_certificates:
+            found["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
             found[f"{name}_endpoint"] = self.issuer + path
             found[f"{name}_endpoint_auth_methods_supported"] = methods
@@ -85,7 +87,7 @@ class OAuthEndpoints:
         admission: Admission = self.exchanges.admission
 
         async def endpoint(request: Request) -> Response:
-            started = admission.begin()
+            started, client = admission.begin(), None
             try:
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
@@ -94,9 +96,9 @@ class OAuthEndpoints:
                     response = await respond(request, client, form)
             except TimeoutError as error:
                 failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
-                return _failed(admission, method, started, failure)
+                return _failed(admission, method, started, failure, client)
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
-                return _failed(admission, method, started, error)
+                return _failed(admission, method, started, error, client)
             admission.ended(method, "exchange", started, str(response.status_code))
             return response
 
@@ -117,7 +119,9 @@ class OAuthEndpoints:
 
     async def _introspect(self, _: Request, client: Client, form: Form) -> Response:
         token, hint = _token_of(form)
+        tell_audit(token_sha256=token.fingerprint())
         claims = await self.tokens.introspect(token, client, hint)
+        tell_audit(active=claims is not None)
         # `active` last: no claim of a token decides it.
         body = {"active": False} if claims is None else {**claims, "active": True}
         return JSONResponse(body, headers=NO_STORE)
@@ -208,7 +212,9 @@ def _token_of(form: Form) -> tuple[Secret, str | None]:
     return Secret(token), hint or None
 
 
-def _failed(admission: Admission, method: str, started: float, error: Exception) -> Response:
+def _failed(
+    admission: Admission, method: str, started: float, error: Exception, client: Client | None
+) -> Response:  # fmt: skip
     row = row_of(error)
     reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
     detail = ""
@@ -216,5 +222,5 @@ def _failed(admission: Admission, method: str, started: float, error: Exception)
         log_internal(method, error)
     elif isinstance(error, TokenmintError):
         detail = error.detail or error.message
-    admission.ended(method, "exchange", started, str(row.status), reason, detail)
+    admission.ended(method, "exchange", started, str(row.status), reason, detail, proved=client is not None)
     return answer(error)

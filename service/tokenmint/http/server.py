@@ -11,6 +11,8 @@ from typing import Any
 import h11
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.addresses import Address
@@ -34,7 +36,7 @@ class HttpServer:
     ) -> None:
         self._tls = tls
         config = uvicorn.Config(
-            application,
+            _Unambiguous(application),
             http=partial(_Protocol, request_time=request_time),  # type: ignore[arg-type]  # it makes what is meant
             lifespan="off",
             log_config=None,
@@ -46,16 +48,15 @@ class HttpServer:
             timeout_graceful_shutdown=5,
         )
         config.load()
-        config.ssl = tls.context() if tls is not None else None
-        self._context = config.ssl
+        config.ssl = _following(tls) if tls is not None else None
         self._socket = _listen(address)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
     def renew(self) -> None:
-        """Use a certificate that was renewed, for the handshakes that come from now on."""
-        if self._tls is not None and self._context is not None and self._tls.changed():
-            self._tls.load_into(self._context)
+        """Use certificates and authorities of clients that were renewed, for the handshakes that come from now on."""
+        if self._tls is not None:
+            self._tls.changed()
 
     def start(self) -> None:
         """Begin to serve; the socket listens already."""
@@ -67,6 +68,22 @@ class HttpServer:
         if self._task is not None:
             await self._task
         self._socket.close()
+
+
+class _Unambiguous:
+    """Refuses a request with a length beside chunks, and closes the connection: a proxy in front may have taken another
+    end of it for the right one, and what follows would be somebody's smuggled request (RFC 9112 section 6.1)."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            refusal = PlainTextResponse("two lengths of one body\n", 400, {"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        await self._application(scope, receive, send)
 
 
 class _Protocol(H11Protocol):
@@ -109,6 +126,16 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service itself decides when to stop
+
+
+def _following(files: CertificateFiles) -> ssl.SSLContext:
+    """Return a context that hands each handshake on to the files' current one: asyncio keeps the one it began with."""
+
+    def hand_on(connection: ssl.SSLSocket | ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        connection.context = files.context
+
+    files.context.sni_callback = hand_on  # also where the client names no server
+    return files.context
 
 
 def _listen(address: Address) -> socket.socket:

@@ -55,7 +55,7 @@ def application(
     async def discovery(request: Request) -> Response:
         return _cached(request, body, digest, 3600, "application/json")
 
-    return Starlette(
+    public = Starlette(
         routes=[
             Route(JWKS_PATH, jwks, methods=["GET"]),
             Route("/.well-known/openid-configuration", discovery, methods=["GET"]),
@@ -63,6 +63,10 @@ def application(
             *endpoints,
         ]
     )
+    # A slash too many is answered with 404: a redirect would have a client send its secret again, to the host that the
+    # request named.
+    public.router.redirect_slashes = False
+    return public
 
 
 def discovery_document(issuer: str, algorithms: Sequence[str]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from tokenmint.secret import Secret
 LIFETIME: Final = 3600
 """Seconds that every custom token lives."""
 MAX_UID: Final = 128  # characters
-MAX_CLAIMS: Final = 1000  # characters of compact JSON
+MAX_CLAIMS: Final = 1000  # bytes of compact JSON in UTF-8
 RESERVED: Final = frozenset(
     {"acr", "amr", "at_hash", "aud", "auth_time", "azp", "cnf", "c_hash", "exp", "firebase", "iat", "iss", "jti", "nbf",
      "nonce", "sub", "user_id"}
@@ -40,9 +40,10 @@ def check_custom_token(grant: TokenGrant) -> None:
     reserved = [name for name in grant.claims if is_reserved(name) or name in RESERVED]
     if reserved:
         raise ValueError(f"reserved claims in a grant: {reserved}")
-    size = len(json.dumps(dict(grant.claims), ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    text = json.dumps(dict(grant.claims), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    size = len(text.encode())
     if size > MAX_CLAIMS:
-        raise ClaimsTooLarge(f"a Firebase custom token holds claims of {MAX_CLAIMS} characters, and these have {size}")
+        raise ClaimsTooLarge(f"a Firebase custom token holds claims of {MAX_CLAIMS} bytes, and these have {size}")
 
 
 async def custom_token(grant: TokenGrant, form: FirebaseFormat, clients: FirebaseClients) -> MintedToken:

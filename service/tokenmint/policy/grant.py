@@ -267,6 +267,7 @@ class Policy:
             uid=self._uid(audience, assertion, profile, client),
             confirmation=delegation.confirmation(audience, request, issued),
             act=delegation.act(audience, assertion, issued, actor),
+            actor=actor.principal if actor is not None else "",
             lineage=(*issued.lineage, issued.token_id) if issued is not None else (),
         )
 

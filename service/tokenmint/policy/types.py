@@ -203,5 +203,7 @@ class TokenGrant:
     """What the token is bound to: its `cnf`."""
     act: Mapping[str, JsonValue] | None = None
     """Who acts for the principal (RFC 8693 section 4.1)."""
+    actor: str = ""
+    """Who asked for it in the principal's place, for the record: also where the token does not say it."""
     lineage: tuple[str, ...] = ()
     """The ids of the tokens that this one descends from, by exchange, the oldest first."""

@@ -100,21 +100,26 @@ class ExternalAuthorization:
                 allowed.headers_to_remove.append("cookie")
         return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
 
-    def _token(self, headers: Mapping[str, str]) -> tuple[str, str | None]:
-        """Return the token, and the cookies that are left where it was one of them."""
+    def _token(self, given: Mapping[str, str]) -> tuple[str, str | None]:
+        """Return the token, and the cookies that are left where ours was among them; None: they may stay as they are.
+
+        Ours is left out also where the token is in the header: a session stays at the edge.
+        """
+        headers = {name.lower(): value for name, value in given.items()}
+        if len(headers) != len(given):
+            raise _NoToken  # one header in two spellings: which one counts is anybody's guess
+        name = self._gateway.cookie
+        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")] if name is not None else []
+        found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
+        left = "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if found else None
         if "authorization" in headers:
             scheme, _, token = headers["authorization"].partition(" ")
             if scheme.lower() != "bearer" or not token.strip():
                 raise _NoToken
-            return token.strip(), None
-        name = self._gateway.cookie
-        if name is None:
-            raise _NoToken
-        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")]
-        found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
+            return token.strip(), left
         if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain
             raise _NoToken
-        return found[0], "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name)
+        return found[0], left
 
     def _wanted(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
         name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]

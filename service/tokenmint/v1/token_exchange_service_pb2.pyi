@@ -58,7 +58,10 @@ class ExchangeTokenRequest(_message.Message):
     """
     actor_token: _builtins.str
     """The token that proves who acts for the subject (delegation), at most
-    16 KiB. Default: none.
+    16 KiB. The minted token names the actor in `act`, unless the audience is
+    configured for impersonation; actors before it are nested in it (RFC 8693
+    section 4.1). Where the subject token has `may_act`, it has to name the
+    actor; where it has none, the audience has to allow that. Default: none.
     """
     actor_token_type: _builtins.str
     """The kind of `actor_token`. Required with it, refused without it."""
@@ -68,7 +71,10 @@ class ExchangeTokenRequest(_message.Message):
     """
     dpop_jkt: _builtins.str
     """The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-    that the minted token shall be bound to (RFC 9449). Default: not bound.
+    that the minted token shall be bound to (RFC 9449). Naming a key proves
+    nothing, and binds nobody but the asker. Default: bound to what the subject
+    token is bound to, or to the certificate of the connection where the
+    audience asks for it, or not bound.
     """
     request_id: _builtins.str
     """A UUID that makes a retry of a single-use exchange safe: the same client
@@ -137,7 +143,9 @@ class ExchangeTokenResponse(_message.Message):
     key_id: _builtins.str
     """The `kid` of the signing key, empty for kinds without one."""
     token_id: _builtins.str
-    """The token's `jti`, empty for kinds without one."""
+    """The token's `jti`, empty for kinds without one. Of a handle it is the
+    `jti` of what it stands for.
+    """
     subject: _builtins.str
     """The principal that the token is about, its `sub`."""
     @_builtins.property
@@ -440,7 +448,9 @@ class IntrospectTokenRequest(_message.Message):
     token: _builtins.str
     """The token. Required, at most 16 KiB."""
     token_type_hint: _builtins.str
-    """A hint at the kind of token (RFC 7662 section 2.1). Default: none."""
+    """A hint at the kind of token (RFC 7662 section 2.1), at most 255
+    characters. May be wrong. Default: none.
+    """
     def __init__(
         self,
         *,
@@ -467,8 +477,9 @@ class IntrospectTokenResponse(_message.Message):
     """Whether the token is in force now."""
     @_builtins.property
     def claims(self) -> _struct_pb2.Struct:
-        """The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-        where it has them. Empty for an inactive one.
+        """The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+        with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+        that slides is when it ends without another use. Empty for an inactive one.
         """
 
     def __init__(
@@ -496,7 +507,9 @@ class RevokeTokenRequest(_message.Message):
     token: _builtins.str
     """The token. Required, at most 16 KiB."""
     token_type_hint: _builtins.str
-    """A hint at the kind of token (RFC 7009 section 2.1). Default: none."""
+    """A hint at the kind of token (RFC 7009 section 2.1), at most 255
+    characters. May be wrong. Default: none.
+    """
     def __init__(
         self,
         *,

@@ -117,7 +117,10 @@ class Attributes(_message.Message):
         """The host that the request names."""
         @_builtins.property
         def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-            """The headers, in lower case; several of one name are joined with commas."""
+            """The headers, in lower case; several of one name are joined with commas.
+            With `encode_raw_headers`, which is off by default, Envoy sends them in
+            another field, and the request has no token for us.
+            """
 
         def __init__(
             self,

@@ -107,8 +107,10 @@ class Identity(_message.Message):
     provider: _builtins.str
     """The configured provider's name, e.g. `google`."""
     subject: _builtins.str
-    """The provider's name for the principal (`sub`, or for Entra ID
-    `{tid}/{oid}`), at most 2048 bytes.
+    """The provider's name for the principal, at most 2048 bytes: `sub`; for
+    Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+    Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+    `subject_claims` say.
     """
     def __init__(
         self,

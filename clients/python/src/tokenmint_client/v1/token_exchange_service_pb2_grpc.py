@@ -29,10 +29,12 @@ class TokenExchangeServiceStub:
     """Turns tokens that somebody else signed into tokens that tokenmint signed
     (RFC 8693), and answers questions about the tokens it minted.
 
-    Every method needs an authenticated client, sent as the metadata keys
-    `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-    a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-    stable `reason`.
+    Every method needs an authenticated client: by the metadata keys
+    `tokenmint-client-id` and `tokenmint-client-secret`, by
+    `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+    the certificate of the connection. One credential at a time; two are none.
+    Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+    domain `tokenmint.dev` and a stable `reason`.
     """
 
     def __init__(self, channel):
@@ -72,18 +74,27 @@ class TokenExchangeServiceServicer:
     """Turns tokens that somebody else signed into tokens that tokenmint signed
     (RFC 8693), and answers questions about the tokens it minted.
 
-    Every method needs an authenticated client, sent as the metadata keys
-    `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-    a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-    stable `reason`.
+    Every method needs an authenticated client: by the metadata keys
+    `tokenmint-client-id` and `tokenmint-client-secret`, by
+    `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+    the certificate of the connection. One credential at a time; two are none.
+    Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+    domain `tokenmint.dev` and a stable `reason`.
     """
 
     def ExchangeToken(self, request, context):
         """Proves a subject token, enriches it from the principal's profile and mints
         one short-lived token for one audience.
 
+        A token of tokenmint's own is exchanged for one for another audience as an
+        access token, where policy names both audiences: by the client that it was
+        issued to or whose audience it is for, at most four times in a row, within
+        its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+        bound to it, and is exchanged by who has shown that key.
+
         Not idempotent: each call mints a token of its own. A call may be retried
-        on UNAVAILABLE, after the delay in `RetryInfo`.
+        on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+        that may be used once is used up by a call that succeeds; see `request_id`.
 
         Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
         UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -111,6 +122,10 @@ class TokenExchangeServiceServicer:
         never echoes a token or a secret. Served on the operators' listener only,
         to the security role.
 
+        Two things differ from the exchange itself: keys that are not at hand are
+        not fetched, and possession of a bound token's key, which only its holder
+        can show, is taken for shown.
+
         Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
         PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
         last step says why.
@@ -121,7 +136,10 @@ class TokenExchangeServiceServicer:
 
     def IntrospectToken(self, request, context):
         """Tells whether a token that tokenmint minted is active, with the meaning of
-        RFC 7662. Only the token's audience or its owner learns that it is.
+        RFC 7662. Only the client that it was issued to, and those that are its
+        audience, learn that it is. An active token's principal and actor are in
+        force too: neither is disabled, nor were their tokens revoked since.
+        Asking about a handle that slides is a use of it: its time begins anew.
 
         Idempotent. A token that is unknown, expired, revoked or not the caller's
         to ask about is an OK answer with `active` false.
@@ -132,10 +150,14 @@ class TokenExchangeServiceServicer:
 
     def RevokeToken(self, request, context):
         """Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-        then on it introspects as inactive. Offline verifiers accept it until it
+        then on it, and every token that was exchanged for it, introspects as
+        inactive and is exchanged no more. Offline verifiers accept it until it
         expires.
 
-        Idempotent. Revoking an unknown or expired token is an OK answer.
+        Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+        with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+        another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+        did not confirm the revocation: retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,10 +203,12 @@ class TokenExchangeService:
     """Turns tokens that somebody else signed into tokens that tokenmint signed
     (RFC 8693), and answers questions about the tokens it minted.
 
-    Every method needs an authenticated client, sent as the metadata keys
-    `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-    a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-    stable `reason`.
+    Every method needs an authenticated client: by the metadata keys
+    `tokenmint-client-id` and `tokenmint-client-secret`, by
+    `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+    the certificate of the connection. One credential at a time; two are none.
+    Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+    domain `tokenmint.dev` and a stable `reason`.
     """
 
     @staticmethod

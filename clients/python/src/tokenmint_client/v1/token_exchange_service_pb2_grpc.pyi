@@ -30,10 +30,12 @@ class TokenExchangeServiceStub:
     """Turns tokens that somebody else signed into tokens that tokenmint signed
     (RFC 8693), and answers questions about the tokens it minted.
 
-    Every method needs an authenticated client, sent as the metadata keys
-    `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-    a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-    stable `reason`.
+    Every method needs an authenticated client: by the metadata keys
+    `tokenmint-client-id` and `tokenmint-client-secret`, by
+    `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+    the certificate of the connection. One credential at a time; two are none.
+    Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+    domain `tokenmint.dev` and a stable `reason`.
     """
 
     @_typing.overload
@@ -44,8 +46,15 @@ class TokenExchangeServiceStub:
     """Proves a subject token, enriches it from the principal's profile and mints
     one short-lived token for one audience.
 
+    A token of tokenmint's own is exchanged for one for another audience as an
+    access token, where policy names both audiences: by the client that it was
+    issued to or whose audience it is for, at most four times in a row, within
+    its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+    bound to it, and is exchanged by who has shown that key.
+
     Not idempotent: each call mints a token of its own. A call may be retried
-    on UNAVAILABLE, after the delay in `RetryInfo`.
+    on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+    that may be used once is used up by a call that succeeds; see `request_id`.
 
     Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
     UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -65,23 +74,34 @@ class TokenExchangeServiceStub:
     never echoes a token or a secret. Served on the operators' listener only,
     to the security role.
 
+    Two things differ from the exchange itself: keys that are not at hand are
+    not fetched, and possession of a bound token's key, which only its holder
+    can show, is taken for shown.
+
     Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
     PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
     last step says why.
     """
     IntrospectToken: _grpc.UnaryUnaryMultiCallable[_token_exchange_service_pb2.IntrospectTokenRequest, _token_exchange_service_pb2.IntrospectTokenResponse]
     """Tells whether a token that tokenmint minted is active, with the meaning of
-    RFC 7662. Only the token's audience or its owner learns that it is.
+    RFC 7662. Only the client that it was issued to, and those that are its
+    audience, learn that it is. An active token's principal and actor are in
+    force too: neither is disabled, nor were their tokens revoked since.
+    Asking about a handle that slides is a use of it: its time begins anew.
 
     Idempotent. A token that is unknown, expired, revoked or not the caller's
     to ask about is an OK answer with `active` false.
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_token_exchange_service_pb2.RevokeTokenRequest, _token_exchange_service_pb2.RevokeTokenResponse]
     """Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-    then on it introspects as inactive. Offline verifiers accept it until it
+    then on it, and every token that was exchanged for it, introspects as
+    inactive and is exchanged no more. Offline verifiers accept it until it
     expires.
 
-    Idempotent. Revoking an unknown or expired token is an OK answer.
+    Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+    with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+    another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+    did not confirm the revocation: retry.
     """
 
 @_typing.type_check_only
@@ -89,10 +109,12 @@ class TokenExchangeServiceAsyncStub(TokenExchangeServiceStub):
     """Turns tokens that somebody else signed into tokens that tokenmint signed
     (RFC 8693), and answers questions about the tokens it minted.
 
-    Every method needs an authenticated client, sent as the metadata keys
-    `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-    a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-    stable `reason`.
+    Every method needs an authenticated client: by the metadata keys
+    `tokenmint-client-id` and `tokenmint-client-secret`, by
+    `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+    the certificate of the connection. One credential at a time; two are none.
+    Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+    domain `tokenmint.dev` and a stable `reason`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -100,8 +122,15 @@ class TokenExchangeServiceAsyncStub(TokenExchangeServiceStub):
     """Proves a subject token, enriches it from the principal's profile and mints
     one short-lived token for one audience.
 
+    A token of tokenmint's own is exchanged for one for another audience as an
+    access token, where policy names both audiences: by the client that it was
+    issued to or whose audience it is for, at most four times in a row, within
+    its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+    bound to it, and is exchanged by who has shown that key.
+
     Not idempotent: each call mints a token of its own. A call may be retried
-    on UNAVAILABLE, after the delay in `RetryInfo`.
+    on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+    that may be used once is used up by a call that succeeds; see `request_id`.
 
     Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
     UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -121,33 +150,46 @@ class TokenExchangeServiceAsyncStub(TokenExchangeServiceStub):
     never echoes a token or a secret. Served on the operators' listener only,
     to the security role.
 
+    Two things differ from the exchange itself: keys that are not at hand are
+    not fetched, and possession of a bound token's key, which only its holder
+    can show, is taken for shown.
+
     Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
     PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
     last step says why.
     """
     IntrospectToken: _aio.UnaryUnaryMultiCallable[_token_exchange_service_pb2.IntrospectTokenRequest, _token_exchange_service_pb2.IntrospectTokenResponse]  # type: ignore[assignment]
     """Tells whether a token that tokenmint minted is active, with the meaning of
-    RFC 7662. Only the token's audience or its owner learns that it is.
+    RFC 7662. Only the client that it was issued to, and those that are its
+    audience, learn that it is. An active token's principal and actor are in
+    force too: neither is disabled, nor were their tokens revoked since.
+    Asking about a handle that slides is a use of it: its time begins anew.
 
     Idempotent. A token that is unknown, expired, revoked or not the caller's
     to ask about is an OK answer with `active` false.
     """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_token_exchange_service_pb2.RevokeTokenRequest, _token_exchange_service_pb2.RevokeTokenResponse]  # type: ignore[assignment]
     """Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-    then on it introspects as inactive. Offline verifiers accept it until it
+    then on it, and every token that was exchanged for it, introspects as
+    inactive and is exchanged no more. Offline verifiers accept it until it
     expires.
 
-    Idempotent. Revoking an unknown or expired token is an OK answer.
+    Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+    with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+    another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+    did not confirm the revocation: retry.
     """
 
 class TokenExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Turns tokens that somebody else signed into tokens that tokenmint signed
     (RFC 8693), and answers questions about the tokens it minted.
 
-    Every method needs an authenticated client, sent as the metadata keys
-    `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-    a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-    stable `reason`.
+    Every method needs an authenticated client: by the metadata keys
+    `tokenmint-client-id` and `tokenmint-client-secret`, by
+    `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+    the certificate of the connection. One credential at a time; two are none.
+    Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+    domain `tokenmint.dev` and a stable `reason`.
     """
 
     @_abc_1.abstractmethod
@@ -159,8 +201,15 @@ class TokenExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Proves a subject token, enriches it from the principal's profile and mints
         one short-lived token for one audience.
 
+        A token of tokenmint's own is exchanged for one for another audience as an
+        access token, where policy names both audiences: by the client that it was
+        issued to or whose audience it is for, at most four times in a row, within
+        its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+        bound to it, and is exchanged by who has shown that key.
+
         Not idempotent: each call mints a token of its own. A call may be retried
-        on UNAVAILABLE, after the delay in `RetryInfo`.
+        on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+        that may be used once is used up by a call that succeeds; see `request_id`.
 
         Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
         UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -192,6 +241,10 @@ class TokenExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         never echoes a token or a secret. Served on the operators' listener only,
         to the security role.
 
+        Two things differ from the exchange itself: keys that are not at hand are
+        not fetched, and possession of a bound token's key, which only its holder
+        can show, is taken for shown.
+
         Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
         PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
         last step says why.
@@ -204,7 +257,10 @@ class TokenExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_token_exchange_service_pb2.IntrospectTokenResponse, _abc.Awaitable[_token_exchange_service_pb2.IntrospectTokenResponse]]:
         """Tells whether a token that tokenmint minted is active, with the meaning of
-        RFC 7662. Only the token's audience or its owner learns that it is.
+        RFC 7662. Only the client that it was issued to, and those that are its
+        audience, learn that it is. An active token's principal and actor are in
+        force too: neither is disabled, nor were their tokens revoked since.
+        Asking about a handle that slides is a use of it: its time begins anew.
 
         Idempotent. A token that is unknown, expired, revoked or not the caller's
         to ask about is an OK answer with `active` false.
@@ -217,10 +273,14 @@ class TokenExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_token_exchange_service_pb2.RevokeTokenResponse, _abc.Awaitable[_token_exchange_service_pb2.RevokeTokenResponse]]:
         """Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-        then on it introspects as inactive. Offline verifiers accept it until it
+        then on it, and every token that was exchanged for it, introspects as
+        inactive and is exchanged no more. Offline verifiers accept it until it
         expires.
 
-        Idempotent. Revoking an unknown or expired token is an OK answer.
+        Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+        with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+        another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+        did not confirm the revocation: retry.
         """
 
 def add_TokenExchangeServiceServicer_to_server(servicer: TokenExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,8 +60,10 @@ export interface Identity {
   /** The configured provider's name, e.g. `google`. */
   provider: string;
   /**
-   * The provider's name for the principal (`sub`, or for Entra ID
-   * `{tid}/{oid}`), at most 2048 bytes.
+   * The provider's name for the principal, at most 2048 bytes: `sub`; for
+   * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+   * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+   * `subject_claims` say.
    */
   subject: string;
 }

@@ -62,7 +62,10 @@ export interface ExchangeTokenRequest {
   requestedTokenType: string;
   /**
    * The token that proves who acts for the subject (delegation), at most
-   * 16 KiB. Default: none.
+   * 16 KiB. The minted token names the actor in `act`, unless the audience is
+   * configured for impersonation; actors before it are nested in it (RFC 8693
+   * section 4.1). Where the subject token has `may_act`, it has to name the
+   * actor; where it has none, the audience has to allow that. Default: none.
    */
   actorToken: string;
   /** The kind of `actor_token`. Required with it, refused without it. */
@@ -74,7 +77,10 @@ export interface ExchangeTokenRequest {
   nonce: string;
   /**
    * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-   * that the minted token shall be bound to (RFC 9449). Default: not bound.
+   * that the minted token shall be bound to (RFC 9449). Naming a key proves
+   * nothing, and binds nobody but the asker. Default: bound to what the subject
+   * token is bound to, or to the certificate of the connection where the
+   * audience asks for it, or not bound.
    */
   dpopJkt: string;
   /**
@@ -104,7 +110,10 @@ export interface ExchangeTokenResponse {
   scopes: string[];
   /** The `kid` of the signing key, empty for kinds without one. */
   keyId: string;
-  /** The token's `jti`, empty for kinds without one. */
+  /**
+   * The token's `jti`, empty for kinds without one. Of a handle it is the
+   * `jti` of what it stands for.
+   */
   tokenId: string;
   /** The principal that the token is about, its `sub`. */
   subject: string;
@@ -211,7 +220,10 @@ export enum ExplainStep_Outcome {
 export interface IntrospectTokenRequest {
   /** The token. Required, at most 16 KiB. */
   token: string;
-  /** A hint at the kind of token (RFC 7662 section 2.1). Default: none. */
+  /**
+   * A hint at the kind of token (RFC 7662 section 2.1), at most 255
+   * characters. May be wrong. Default: none.
+   */
   tokenTypeHint: string;
 }
 
@@ -220,8 +232,9 @@ export interface IntrospectTokenResponse {
   /** Whether the token is in force now. */
   active: boolean;
   /**
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    */
   claims: { [key: string]: any } | undefined;
 }
@@ -230,7 +243,10 @@ export interface IntrospectTokenResponse {
 export interface RevokeTokenRequest {
   /** The token. Required, at most 16 KiB. */
   token: string;
-  /** A hint at the kind of token (RFC 7009 section 2.1). Default: none. */
+  /**
+   * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+   * characters. May be wrong. Default: none.
+   */
   tokenTypeHint: string;
 }
 
@@ -1415,10 +1431,12 @@ export const RevokeTokenResponse: MessageFns<RevokeTokenResponse> = {
  * Turns tokens that somebody else signed into tokens that tokenmint signed
  * (RFC 8693), and answers questions about the tokens it minted.
  *
- * Every method needs an authenticated client, sent as the metadata keys
- * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
- * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
- * stable `reason`.
+ * Every method needs an authenticated client: by the metadata keys
+ * `tokenmint-client-id` and `tokenmint-client-secret`, by
+ * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+ * the certificate of the connection. One credential at a time; two are none.
+ * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+ * domain `tokenmint.dev` and a stable `reason`.
  */
 export type TokenExchangeServiceService = typeof TokenExchangeServiceService;
 export const TokenExchangeServiceService = {
@@ -1426,8 +1444,15 @@ export const TokenExchangeServiceService = {
    * Proves a subject token, enriches it from the principal's profile and mints
    * one short-lived token for one audience.
    *
+   * A token of tokenmint's own is exchanged for one for another audience as an
+   * access token, where policy names both audiences: by the client that it was
+   * issued to or whose audience it is for, at most four times in a row, within
+   * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+   * bound to it, and is exchanged by who has shown that key.
+   *
    * Not idempotent: each call mints a token of its own. A call may be retried
-   * on UNAVAILABLE, after the delay in `RetryInfo`.
+   * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+   * that may be used once is used up by a call that succeeds; see `request_id`.
    *
    * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
    * UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -1468,6 +1493,10 @@ export const TokenExchangeServiceService = {
    * never echoes a token or a secret. Served on the operators' listener only,
    * to the security role.
    *
+   * Two things differ from the exchange itself: keys that are not at hand are
+   * not fetched, and possession of a bound token's key, which only its holder
+   * can show, is taken for shown.
+   *
    * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
    * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
    * last step says why.
@@ -1485,7 +1514,10 @@ export const TokenExchangeServiceService = {
   },
   /**
    * Tells whether a token that tokenmint minted is active, with the meaning of
-   * RFC 7662. Only the token's audience or its owner learns that it is.
+   * RFC 7662. Only the client that it was issued to, and those that are its
+   * audience, learn that it is. An active token's principal and actor are in
+   * force too: neither is disabled, nor were their tokens revoked since.
+   * Asking about a handle that slides is a use of it: its time begins anew.
    *
    * Idempotent. A token that is unknown, expired, revoked or not the caller's
    * to ask about is an OK answer with `active` false.
@@ -1503,10 +1535,14 @@ export const TokenExchangeServiceService = {
   },
   /**
    * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-   * then on it introspects as inactive. Offline verifiers accept it until it
+   * then on it, and every token that was exchanged for it, introspects as
+   * inactive and is exchanged no more. Offline verifiers accept it until it
    * expires.
    *
-   * Idempotent. Revoking an unknown or expired token is an OK answer.
+   * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+   * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+   * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+   * did not confirm the revocation: retry.
    */
   revokeToken: {
     path: "/tokenmint.v1.TokenExchangeService/RevokeToken" as const,
@@ -1524,8 +1560,15 @@ export interface TokenExchangeServiceServer extends UntypedServiceImplementation
    * Proves a subject token, enriches it from the principal's profile and mints
    * one short-lived token for one audience.
    *
+   * A token of tokenmint's own is exchanged for one for another audience as an
+   * access token, where policy names both audiences: by the client that it was
+   * issued to or whose audience it is for, at most four times in a row, within
+   * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+   * bound to it, and is exchanged by who has shown that key.
+   *
    * Not idempotent: each call mints a token of its own. A call may be retried
-   * on UNAVAILABLE, after the delay in `RetryInfo`.
+   * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+   * that may be used once is used up by a call that succeeds; see `request_id`.
    *
    * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
    * UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -1547,6 +1590,10 @@ export interface TokenExchangeServiceServer extends UntypedServiceImplementation
    * never echoes a token or a secret. Served on the operators' listener only,
    * to the security role.
    *
+   * Two things differ from the exchange itself: keys that are not at hand are
+   * not fetched, and possession of a bound token's key, which only its holder
+   * can show, is taken for shown.
+   *
    * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
    * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
    * last step says why.
@@ -1554,7 +1601,10 @@ export interface TokenExchangeServiceServer extends UntypedServiceImplementation
   explainExchange: handleUnaryCall<ExplainExchangeRequest, ExplainExchangeResponse>;
   /**
    * Tells whether a token that tokenmint minted is active, with the meaning of
-   * RFC 7662. Only the token's audience or its owner learns that it is.
+   * RFC 7662. Only the client that it was issued to, and those that are its
+   * audience, learn that it is. An active token's principal and actor are in
+   * force too: neither is disabled, nor were their tokens revoked since.
+   * Asking about a handle that slides is a use of it: its time begins anew.
    *
    * Idempotent. A token that is unknown, expired, revoked or not the caller's
    * to ask about is an OK answer with `active` false.
@@ -1562,10 +1612,14 @@ export interface TokenExchangeServiceServer extends UntypedServiceImplementation
   introspectToken: handleUnaryCall<IntrospectTokenRequest, IntrospectTokenResponse>;
   /**
    * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-   * then on it introspects as inactive. Offline verifiers accept it until it
+   * then on it, and every token that was exchanged for it, introspects as
+   * inactive and is exchanged no more. Offline verifiers accept it until it
    * expires.
    *
-   * Idempotent. Revoking an unknown or expired token is an OK answer.
+   * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+   * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+   * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+   * did not confirm the revocation: retry.
    */
   revokeToken: handleUnaryCall<RevokeTokenRequest, RevokeTokenResponse>;
 }
@@ -1575,8 +1629,15 @@ export interface TokenExchangeServiceClient extends Client {
    * Proves a subject token, enriches it from the principal's profile and mints
    * one short-lived token for one audience.
    *
+   * A token of tokenmint's own is exchanged for one for another audience as an
+   * access token, where policy names both audiences: by the client that it was
+   * issued to or whose audience it is for, at most four times in a row, within
+   * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+   * bound to it, and is exchanged by who has shown that key.
+   *
    * Not idempotent: each call mints a token of its own. A call may be retried
-   * on UNAVAILABLE, after the delay in `RetryInfo`.
+   * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+   * that may be used once is used up by a call that succeeds; see `request_id`.
    *
    * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
    * UNAUTHENTICATED (the subject token or the caller was not proved),
@@ -1626,6 +1687,10 @@ export interface TokenExchangeServiceClient extends Client {
    * never echoes a token or a secret. Served on the operators' listener only,
    * to the security role.
    *
+   * Two things differ from the exchange itself: keys that are not at hand are
+   * not fetched, and possession of a bound token's key, which only its holder
+   * can show, is taken for shown.
+   *
    * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
    * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
    * last step says why.
@@ -1647,7 +1712,10 @@ export interface TokenExchangeServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Tells whether a token that tokenmint minted is active, with the meaning of
-   * RFC 7662. Only the token's audience or its owner learns that it is.
+   * RFC 7662. Only the client that it was issued to, and those that are its
+   * audience, learn that it is. An active token's principal and actor are in
+   * force too: neither is disabled, nor were their tokens revoked since.
+   * Asking about a handle that slides is a use of it: its time begins anew.
    *
    * Idempotent. A token that is unknown, expired, revoked or not the caller's
    * to ask about is an OK answer with `active` false.
@@ -1669,10 +1737,14 @@ export interface TokenExchangeServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-   * then on it introspects as inactive. Offline verifiers accept it until it
+   * then on it, and every token that was exchanged for it, introspects as
+   * inactive and is exchanged no more. Offline verifiers accept it until it
    * expires.
    *
-   * Idempotent. Revoking an unknown or expired token is an OK answer.
+   * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+   * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+   * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+   * did not confirm the revocation: retry.
    */
   revokeToken(
     request: RevokeTokenRequest,

@@ -371,7 +371,10 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The token that proves who acts for the subject (delegation), at most
-   * 16 KiB. Default: none.
+   * 16 KiB. The minted token names the actor in `act`, unless the audience is
+   * configured for impersonation; actors before it are nested in it (RFC 8693
+   * section 4.1). Where the subject token has `may_act`, it has to name the
+   * actor; where it has none, the audience has to allow that. Default: none.
    * </pre>
    *
    * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -393,7 +396,10 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The token that proves who acts for the subject (delegation), at most
-   * 16 KiB. Default: none.
+   * 16 KiB. The minted token names the actor in `act`, unless the audience is
+   * configured for impersonation; actors before it are nested in it (RFC 8693
+   * section 4.1). Where the subject token has `may_act`, it has to name the
+   * actor; where it has none, the audience has to allow that. Default: none.
    * </pre>
    *
    * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -516,7 +522,10 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-   * that the minted token shall be bound to (RFC 9449). Default: not bound.
+   * that the minted token shall be bound to (RFC 9449). Naming a key proves
+   * nothing, and binds nobody but the asker. Default: bound to what the subject
+   * token is bound to, or to the certificate of the connection where the
+   * audience asks for it, or not bound.
    * </pre>
    *
    * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -538,7 +547,10 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-   * that the minted token shall be bound to (RFC 9449). Default: not bound.
+   * that the minted token shall be bound to (RFC 9449). Naming a key proves
+   * nothing, and binds nobody but the asker. Default: bound to what the subject
+   * token is bound to, or to the certificate of the connection where the
+   * audience asks for it, or not bound.
    * </pre>
    *
    * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -1915,7 +1927,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The token that proves who acts for the subject (delegation), at most
-     * 16 KiB. Default: none.
+     * 16 KiB. The minted token names the actor in `act`, unless the audience is
+     * configured for impersonation; actors before it are nested in it (RFC 8693
+     * section 4.1). Where the subject token has `may_act`, it has to name the
+     * actor; where it has none, the audience has to allow that. Default: none.
      * </pre>
      *
      * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -1936,7 +1951,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The token that proves who acts for the subject (delegation), at most
-     * 16 KiB. Default: none.
+     * 16 KiB. The minted token names the actor in `act`, unless the audience is
+     * configured for impersonation; actors before it are nested in it (RFC 8693
+     * section 4.1). Where the subject token has `may_act`, it has to name the
+     * actor; where it has none, the audience has to allow that. Default: none.
      * </pre>
      *
      * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -1958,7 +1976,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The token that proves who acts for the subject (delegation), at most
-     * 16 KiB. Default: none.
+     * 16 KiB. The minted token names the actor in `act`, unless the audience is
+     * configured for impersonation; actors before it are nested in it (RFC 8693
+     * section 4.1). Where the subject token has `may_act`, it has to name the
+     * actor; where it has none, the audience has to allow that. Default: none.
      * </pre>
      *
      * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -1976,7 +1997,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The token that proves who acts for the subject (delegation), at most
-     * 16 KiB. Default: none.
+     * 16 KiB. The minted token names the actor in `act`, unless the audience is
+     * configured for impersonation; actors before it are nested in it (RFC 8693
+     * section 4.1). Where the subject token has `may_act`, it has to name the
+     * actor; where it has none, the audience has to allow that. Default: none.
      * </pre>
      *
      * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -1991,7 +2015,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The token that proves who acts for the subject (delegation), at most
-     * 16 KiB. Default: none.
+     * 16 KiB. The minted token names the actor in `act`, unless the audience is
+     * configured for impersonation; actors before it are nested in it (RFC 8693
+     * section 4.1). Where the subject token has `may_act`, it has to name the
+     * actor; where it has none, the audience has to allow that. Default: none.
      * </pre>
      *
      * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -2201,7 +2228,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-     * that the minted token shall be bound to (RFC 9449). Default: not bound.
+     * that the minted token shall be bound to (RFC 9449). Naming a key proves
+     * nothing, and binds nobody but the asker. Default: bound to what the subject
+     * token is bound to, or to the certificate of the connection where the
+     * audience asks for it, or not bound.
      * </pre>
      *
      * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -2222,7 +2252,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-     * that the minted token shall be bound to (RFC 9449). Default: not bound.
+     * that the minted token shall be bound to (RFC 9449). Naming a key proves
+     * nothing, and binds nobody but the asker. Default: bound to what the subject
+     * token is bound to, or to the certificate of the connection where the
+     * audience asks for it, or not bound.
      * </pre>
      *
      * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -2244,7 +2277,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-     * that the minted token shall be bound to (RFC 9449). Default: not bound.
+     * that the minted token shall be bound to (RFC 9449). Naming a key proves
+     * nothing, and binds nobody but the asker. Default: bound to what the subject
+     * token is bound to, or to the certificate of the connection where the
+     * audience asks for it, or not bound.
      * </pre>
      *
      * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -2262,7 +2298,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-     * that the minted token shall be bound to (RFC 9449). Default: not bound.
+     * that the minted token shall be bound to (RFC 9449). Naming a key proves
+     * nothing, and binds nobody but the asker. Default: bound to what the subject
+     * token is bound to, or to the certificate of the connection where the
+     * audience asks for it, or not bound.
      * </pre>
      *
      * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -2277,7 +2316,10 @@ private static final long serialVersionUID = 0L;
     /**
      * <pre>
      * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-     * that the minted token shall be bound to (RFC 9449). Default: not bound.
+     * that the minted token shall be bound to (RFC 9449). Naming a key proves
+     * nothing, and binds nobody but the asker. Default: bound to what the subject
+     * token is bound to, or to the certificate of the connection where the
+     * audience asks for it, or not bound.
      * </pre>
      *
      * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>

@@ -183,7 +183,10 @@ public interface ExchangeTokenRequestOrBuilder extends
   /**
    * <pre>
    * The token that proves who acts for the subject (delegation), at most
-   * 16 KiB. Default: none.
+   * 16 KiB. The minted token names the actor in `act`, unless the audience is
+   * configured for impersonation; actors before it are nested in it (RFC 8693
+   * section 4.1). Where the subject token has `may_act`, it has to name the
+   * actor; where it has none, the audience has to allow that. Default: none.
    * </pre>
    *
    * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -193,7 +196,10 @@ public interface ExchangeTokenRequestOrBuilder extends
   /**
    * <pre>
    * The token that proves who acts for the subject (delegation), at most
-   * 16 KiB. Default: none.
+   * 16 KiB. The minted token names the actor in `act`, unless the audience is
+   * configured for impersonation; actors before it are nested in it (RFC 8693
+   * section 4.1). Where the subject token has `may_act`, it has to name the
+   * actor; where it has none, the audience has to allow that. Default: none.
    * </pre>
    *
    * <code>string actor_token = 7 [json_name = "actorToken"];</code>
@@ -247,7 +253,10 @@ public interface ExchangeTokenRequestOrBuilder extends
   /**
    * <pre>
    * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-   * that the minted token shall be bound to (RFC 9449). Default: not bound.
+   * that the minted token shall be bound to (RFC 9449). Naming a key proves
+   * nothing, and binds nobody but the asker. Default: bound to what the subject
+   * token is bound to, or to the certificate of the connection where the
+   * audience asks for it, or not bound.
    * </pre>
    *
    * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>
@@ -257,7 +266,10 @@ public interface ExchangeTokenRequestOrBuilder extends
   /**
    * <pre>
    * The RFC 7638 SHA-256 thumbprint (base64url, 43 characters) of the DPoP key
-   * that the minted token shall be bound to (RFC 9449). Default: not bound.
+   * that the minted token shall be bound to (RFC 9449). Naming a key proves
+   * nothing, and binds nobody but the asker. Default: bound to what the subject
+   * token is bound to, or to the certificate of the connection where the
+   * audience asks for it, or not bound.
    * </pre>
    *
    * <code>string dpop_jkt = 10 [json_name = "dpopJkt"];</code>

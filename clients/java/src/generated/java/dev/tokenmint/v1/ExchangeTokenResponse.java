@@ -347,7 +347,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object tokenId_ = "";
   /**
    * <pre>
-   * The token's `jti`, empty for kinds without one.
+   * The token's `jti`, empty for kinds without one. Of a handle it is the
+   * `jti` of what it stands for.
    * </pre>
    *
    * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -368,7 +369,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The token's `jti`, empty for kinds without one.
+   * The token's `jti`, empty for kinds without one. Of a handle it is the
+   * `jti` of what it stands for.
    * </pre>
    *
    * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -1617,7 +1619,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object tokenId_ = "";
     /**
      * <pre>
-     * The token's `jti`, empty for kinds without one.
+     * The token's `jti`, empty for kinds without one. Of a handle it is the
+     * `jti` of what it stands for.
      * </pre>
      *
      * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -1637,7 +1640,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The token's `jti`, empty for kinds without one.
+     * The token's `jti`, empty for kinds without one. Of a handle it is the
+     * `jti` of what it stands for.
      * </pre>
      *
      * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -1658,7 +1662,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The token's `jti`, empty for kinds without one.
+     * The token's `jti`, empty for kinds without one. Of a handle it is the
+     * `jti` of what it stands for.
      * </pre>
      *
      * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -1675,7 +1680,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The token's `jti`, empty for kinds without one.
+     * The token's `jti`, empty for kinds without one. Of a handle it is the
+     * `jti` of what it stands for.
      * </pre>
      *
      * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -1689,7 +1695,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The token's `jti`, empty for kinds without one.
+     * The token's `jti`, empty for kinds without one. Of a handle it is the
+     * `jti` of what it stands for.
      * </pre>
      *
      * <code>string token_id = 7 [json_name = "tokenId"];</code>

@@ -162,7 +162,8 @@ public interface ExchangeTokenResponseOrBuilder extends
 
   /**
    * <pre>
-   * The token's `jti`, empty for kinds without one.
+   * The token's `jti`, empty for kinds without one. Of a handle it is the
+   * `jti` of what it stands for.
    * </pre>
    *
    * <code>string token_id = 7 [json_name = "tokenId"];</code>
@@ -171,7 +172,8 @@ public interface ExchangeTokenResponseOrBuilder extends
   java.lang.String getTokenId();
   /**
    * <pre>
-   * The token's `jti`, empty for kinds without one.
+   * The token's `jti`, empty for kinds without one. Of a handle it is the
+   * `jti` of what it stands for.
    * </pre>
    *
    * <code>string token_id = 7 [json_name = "tokenId"];</code>

@@ -106,8 +106,10 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object subject_ = "";
   /**
    * <pre>
-   * The provider's name for the principal (`sub`, or for Entra ID
-   * `{tid}/{oid}`), at most 2048 bytes.
+   * The provider's name for the principal, at most 2048 bytes: `sub`; for
+   * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+   * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+   * `subject_claims` say.
    * </pre>
    *
    * <code>string subject = 2 [json_name = "subject"];</code>
@@ -128,8 +130,10 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The provider's name for the principal (`sub`, or for Entra ID
-   * `{tid}/{oid}`), at most 2048 bytes.
+   * The provider's name for the principal, at most 2048 bytes: `sub`; for
+   * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+   * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+   * `subject_claims` say.
    * </pre>
    *
    * <code>string subject = 2 [json_name = "subject"];</code>
@@ -569,8 +573,10 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object subject_ = "";
     /**
      * <pre>
-     * The provider's name for the principal (`sub`, or for Entra ID
-     * `{tid}/{oid}`), at most 2048 bytes.
+     * The provider's name for the principal, at most 2048 bytes: `sub`; for
+     * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+     * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+     * `subject_claims` say.
      * </pre>
      *
      * <code>string subject = 2 [json_name = "subject"];</code>
@@ -590,8 +596,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The provider's name for the principal (`sub`, or for Entra ID
-     * `{tid}/{oid}`), at most 2048 bytes.
+     * The provider's name for the principal, at most 2048 bytes: `sub`; for
+     * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+     * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+     * `subject_claims` say.
      * </pre>
      *
      * <code>string subject = 2 [json_name = "subject"];</code>
@@ -612,8 +620,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The provider's name for the principal (`sub`, or for Entra ID
-     * `{tid}/{oid}`), at most 2048 bytes.
+     * The provider's name for the principal, at most 2048 bytes: `sub`; for
+     * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+     * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+     * `subject_claims` say.
      * </pre>
      *
      * <code>string subject = 2 [json_name = "subject"];</code>
@@ -630,8 +640,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The provider's name for the principal (`sub`, or for Entra ID
-     * `{tid}/{oid}`), at most 2048 bytes.
+     * The provider's name for the principal, at most 2048 bytes: `sub`; for
+     * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+     * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+     * `subject_claims` say.
      * </pre>
      *
      * <code>string subject = 2 [json_name = "subject"];</code>
@@ -645,8 +657,10 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The provider's name for the principal (`sub`, or for Entra ID
-     * `{tid}/{oid}`), at most 2048 bytes.
+     * The provider's name for the principal, at most 2048 bytes: `sub`; for
+     * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+     * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+     * `subject_claims` say.
      * </pre>
      *
      * <code>string subject = 2 [json_name = "subject"];</code>

@@ -32,8 +32,10 @@ public interface IdentityOrBuilder extends
 
   /**
    * <pre>
-   * The provider's name for the principal (`sub`, or for Entra ID
-   * `{tid}/{oid}`), at most 2048 bytes.
+   * The provider's name for the principal, at most 2048 bytes: `sub`; for
+   * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+   * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+   * `subject_claims` say.
    * </pre>
    *
    * <code>string subject = 2 [json_name = "subject"];</code>
@@ -42,8 +44,10 @@ public interface IdentityOrBuilder extends
   java.lang.String getSubject();
   /**
    * <pre>
-   * The provider's name for the principal (`sub`, or for Entra ID
-   * `{tid}/{oid}`), at most 2048 bytes.
+   * The provider's name for the principal, at most 2048 bytes: `sub`; for
+   * Entra ID `{tid}/{oid}`, for Firebase with tenants `{tenant}/{sub}`, for
+   * Kubernetes `{sub}/{uid}` of the service account, or what the provider's
+   * `subject_claims` say.
    * </pre>
    *
    * <code>string subject = 2 [json_name = "subject"];</code>

@@ -72,8 +72,9 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Struct claims_;
   /**
    * <pre>
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    * </pre>
    *
    * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -85,8 +86,9 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    * </pre>
    *
    * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -98,8 +100,9 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    * </pre>
    *
    * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -503,8 +506,9 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Struct, com.google.protobuf.Struct.Builder, com.google.protobuf.StructOrBuilder> claimsBuilder_;
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -515,8 +519,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -531,8 +536,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -550,8 +556,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -569,8 +576,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -595,8 +603,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -613,8 +622,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -626,8 +636,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -642,8 +653,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-     * where it has them. Empty for an inactive one.
+     * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+     * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+     * that slides is when it ends without another use. Empty for an inactive one.
      * </pre>
      *
      * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>

@@ -22,8 +22,9 @@ public interface IntrospectTokenResponseOrBuilder extends
 
   /**
    * <pre>
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    * </pre>
    *
    * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -32,8 +33,9 @@ public interface IntrospectTokenResponseOrBuilder extends
   boolean hasClaims();
   /**
    * <pre>
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    * </pre>
    *
    * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>
@@ -42,8 +44,9 @@ public interface IntrospectTokenResponseOrBuilder extends
   com.google.protobuf.Struct getClaims();
   /**
    * <pre>
-   * The claims of an active token (RFC 7662 section 2.2), with `act` and `cnf`
-   * where it has them. Empty for an inactive one.
+   * The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
+   * with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
+   * that slides is when it ends without another use. Empty for an inactive one.
    * </pre>
    *
    * <code>.google.protobuf.Struct claims = 2 [json_name = "claims"];</code>

@@ -106,7 +106,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object tokenTypeHint_ = "";
   /**
    * <pre>
-   * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+   * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+   * characters. May be wrong. Default: none.
    * </pre>
    *
    * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -127,7 +128,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+   * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+   * characters. May be wrong. Default: none.
    * </pre>
    *
    * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -567,7 +569,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object tokenTypeHint_ = "";
     /**
      * <pre>
-     * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+     * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+     * characters. May be wrong. Default: none.
      * </pre>
      *
      * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -587,7 +590,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+     * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+     * characters. May be wrong. Default: none.
      * </pre>
      *
      * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -608,7 +612,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+     * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+     * characters. May be wrong. Default: none.
      * </pre>
      *
      * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -625,7 +630,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+     * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+     * characters. May be wrong. Default: none.
      * </pre>
      *
      * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -639,7 +645,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+     * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+     * characters. May be wrong. Default: none.
      * </pre>
      *
      * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>

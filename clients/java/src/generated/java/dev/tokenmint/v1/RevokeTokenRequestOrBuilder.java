@@ -32,7 +32,8 @@ public interface RevokeTokenRequestOrBuilder extends
 
   /**
    * <pre>
-   * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+   * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+   * characters. May be wrong. Default: none.
    * </pre>
    *
    * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>
@@ -41,7 +42,8 @@ public interface RevokeTokenRequestOrBuilder extends
   java.lang.String getTokenTypeHint();
   /**
    * <pre>
-   * A hint at the kind of token (RFC 7009 section 2.1). Default: none.
+   * A hint at the kind of token (RFC 7009 section 2.1), at most 255
+   * characters. May be wrong. Default: none.
    * </pre>
    *
    * <code>string token_type_hint = 2 [json_name = "tokenTypeHint"];</code>

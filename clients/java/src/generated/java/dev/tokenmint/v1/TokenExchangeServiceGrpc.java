@@ -6,10 +6,12 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * <pre>
  * Turns tokens that somebody else signed into tokens that tokenmint signed
  * (RFC 8693), and answers questions about the tokens it minted.
- * Every method needs an authenticated client, sent as the metadata keys
- * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
- * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
- * stable `reason`.
+ * Every method needs an authenticated client: by the metadata keys
+ * `tokenmint-client-id` and `tokenmint-client-secret`, by
+ * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+ * the certificate of the connection. One credential at a time; two are none.
+ * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+ * domain `tokenmint.dev` and a stable `reason`.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -238,10 +240,12 @@ public final class TokenExchangeServiceGrpc {
    * <pre>
    * Turns tokens that somebody else signed into tokens that tokenmint signed
    * (RFC 8693), and answers questions about the tokens it minted.
-   * Every method needs an authenticated client, sent as the metadata keys
-   * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-   * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-   * stable `reason`.
+   * Every method needs an authenticated client: by the metadata keys
+   * `tokenmint-client-id` and `tokenmint-client-secret`, by
+   * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+   * the certificate of the connection. One credential at a time; two are none.
+   * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+   * domain `tokenmint.dev` and a stable `reason`.
    * </pre>
    */
   public interface AsyncService {
@@ -250,8 +254,14 @@ public final class TokenExchangeServiceGrpc {
      * <pre>
      * Proves a subject token, enriches it from the principal's profile and mints
      * one short-lived token for one audience.
+     * A token of tokenmint's own is exchanged for one for another audience as an
+     * access token, where policy names both audiences: by the client that it was
+     * issued to or whose audience it is for, at most four times in a row, within
+     * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+     * bound to it, and is exchanged by who has shown that key.
      * Not idempotent: each call mints a token of its own. A call may be retried
-     * on UNAVAILABLE, after the delay in `RetryInfo`.
+     * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+     * that may be used once is used up by a call that succeeds; see `request_id`.
      * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
      * UNAUTHENTICATED (the subject token or the caller was not proved),
      * PERMISSION_DENIED (policy), RESOURCE_EXHAUSTED or UNAVAILABLE.
@@ -282,6 +292,9 @@ public final class TokenExchangeServiceGrpc {
      * would end. Mints nothing, claims no single-use token, fills no cache and
      * never echoes a token or a secret. Served on the operators' listener only,
      * to the security role.
+     * Two things differ from the exchange itself: keys that are not at hand are
+     * not fetched, and possession of a bound token's key, which only its holder
+     * can show, is taken for shown.
      * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
      * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
      * last step says why.
@@ -295,7 +308,10 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Tells whether a token that tokenmint minted is active, with the meaning of
-     * RFC 7662. Only the token's audience or its owner learns that it is.
+     * RFC 7662. Only the client that it was issued to, and those that are its
+     * audience, learn that it is. An active token's principal and actor are in
+     * force too: neither is disabled, nor were their tokens revoked since.
+     * Asking about a handle that slides is a use of it: its time begins anew.
      * Idempotent. A token that is unknown, expired, revoked or not the caller's
      * to ask about is an OK answer with `active` false.
      * </pre>
@@ -308,9 +324,13 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-     * then on it introspects as inactive. Offline verifiers accept it until it
+     * then on it, and every token that was exchanged for it, introspects as
+     * inactive and is exchanged no more. Offline verifiers accept it until it
      * expires.
-     * Idempotent. Revoking an unknown or expired token is an OK answer.
+     * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+     * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+     * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+     * did not confirm the revocation: retry.
      * </pre>
      */
     default void revokeToken(dev.tokenmint.v1.RevokeTokenRequest request,
@@ -324,10 +344,12 @@ public final class TokenExchangeServiceGrpc {
    * <pre>
    * Turns tokens that somebody else signed into tokens that tokenmint signed
    * (RFC 8693), and answers questions about the tokens it minted.
-   * Every method needs an authenticated client, sent as the metadata keys
-   * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-   * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-   * stable `reason`.
+   * Every method needs an authenticated client: by the metadata keys
+   * `tokenmint-client-id` and `tokenmint-client-secret`, by
+   * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+   * the certificate of the connection. One credential at a time; two are none.
+   * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+   * domain `tokenmint.dev` and a stable `reason`.
    * </pre>
    */
   public static abstract class TokenExchangeServiceImplBase
@@ -343,10 +365,12 @@ public final class TokenExchangeServiceGrpc {
    * <pre>
    * Turns tokens that somebody else signed into tokens that tokenmint signed
    * (RFC 8693), and answers questions about the tokens it minted.
-   * Every method needs an authenticated client, sent as the metadata keys
-   * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-   * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-   * stable `reason`.
+   * Every method needs an authenticated client: by the metadata keys
+   * `tokenmint-client-id` and `tokenmint-client-secret`, by
+   * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+   * the certificate of the connection. One credential at a time; two are none.
+   * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+   * domain `tokenmint.dev` and a stable `reason`.
    * </pre>
    */
   public static final class TokenExchangeServiceStub
@@ -366,8 +390,14 @@ public final class TokenExchangeServiceGrpc {
      * <pre>
      * Proves a subject token, enriches it from the principal's profile and mints
      * one short-lived token for one audience.
+     * A token of tokenmint's own is exchanged for one for another audience as an
+     * access token, where policy names both audiences: by the client that it was
+     * issued to or whose audience it is for, at most four times in a row, within
+     * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+     * bound to it, and is exchanged by who has shown that key.
      * Not idempotent: each call mints a token of its own. A call may be retried
-     * on UNAVAILABLE, after the delay in `RetryInfo`.
+     * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+     * that may be used once is used up by a call that succeeds; see `request_id`.
      * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
      * UNAUTHENTICATED (the subject token or the caller was not proved),
      * PERMISSION_DENIED (policy), RESOURCE_EXHAUSTED or UNAVAILABLE.
@@ -400,6 +430,9 @@ public final class TokenExchangeServiceGrpc {
      * would end. Mints nothing, claims no single-use token, fills no cache and
      * never echoes a token or a secret. Served on the operators' listener only,
      * to the security role.
+     * Two things differ from the exchange itself: keys that are not at hand are
+     * not fetched, and possession of a bound token's key, which only its holder
+     * can show, is taken for shown.
      * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
      * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
      * last step says why.
@@ -414,7 +447,10 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Tells whether a token that tokenmint minted is active, with the meaning of
-     * RFC 7662. Only the token's audience or its owner learns that it is.
+     * RFC 7662. Only the client that it was issued to, and those that are its
+     * audience, learn that it is. An active token's principal and actor are in
+     * force too: neither is disabled, nor were their tokens revoked since.
+     * Asking about a handle that slides is a use of it: its time begins anew.
      * Idempotent. A token that is unknown, expired, revoked or not the caller's
      * to ask about is an OK answer with `active` false.
      * </pre>
@@ -428,9 +464,13 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-     * then on it introspects as inactive. Offline verifiers accept it until it
+     * then on it, and every token that was exchanged for it, introspects as
+     * inactive and is exchanged no more. Offline verifiers accept it until it
      * expires.
-     * Idempotent. Revoking an unknown or expired token is an OK answer.
+     * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+     * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+     * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+     * did not confirm the revocation: retry.
      * </pre>
      */
     public void revokeToken(dev.tokenmint.v1.RevokeTokenRequest request,
@@ -445,10 +485,12 @@ public final class TokenExchangeServiceGrpc {
    * <pre>
    * Turns tokens that somebody else signed into tokens that tokenmint signed
    * (RFC 8693), and answers questions about the tokens it minted.
-   * Every method needs an authenticated client, sent as the metadata keys
-   * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-   * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-   * stable `reason`.
+   * Every method needs an authenticated client: by the metadata keys
+   * `tokenmint-client-id` and `tokenmint-client-secret`, by
+   * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+   * the certificate of the connection. One credential at a time; two are none.
+   * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+   * domain `tokenmint.dev` and a stable `reason`.
    * </pre>
    */
   public static final class TokenExchangeServiceBlockingV2Stub
@@ -468,8 +510,14 @@ public final class TokenExchangeServiceGrpc {
      * <pre>
      * Proves a subject token, enriches it from the principal's profile and mints
      * one short-lived token for one audience.
+     * A token of tokenmint's own is exchanged for one for another audience as an
+     * access token, where policy names both audiences: by the client that it was
+     * issued to or whose audience it is for, at most four times in a row, within
+     * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+     * bound to it, and is exchanged by who has shown that key.
      * Not idempotent: each call mints a token of its own. A call may be retried
-     * on UNAVAILABLE, after the delay in `RetryInfo`.
+     * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+     * that may be used once is used up by a call that succeeds; see `request_id`.
      * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
      * UNAUTHENTICATED (the subject token or the caller was not proved),
      * PERMISSION_DENIED (policy), RESOURCE_EXHAUSTED or UNAVAILABLE.
@@ -500,6 +548,9 @@ public final class TokenExchangeServiceGrpc {
      * would end. Mints nothing, claims no single-use token, fills no cache and
      * never echoes a token or a secret. Served on the operators' listener only,
      * to the security role.
+     * Two things differ from the exchange itself: keys that are not at hand are
+     * not fetched, and possession of a bound token's key, which only its holder
+     * can show, is taken for shown.
      * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
      * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
      * last step says why.
@@ -513,7 +564,10 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Tells whether a token that tokenmint minted is active, with the meaning of
-     * RFC 7662. Only the token's audience or its owner learns that it is.
+     * RFC 7662. Only the client that it was issued to, and those that are its
+     * audience, learn that it is. An active token's principal and actor are in
+     * force too: neither is disabled, nor were their tokens revoked since.
+     * Asking about a handle that slides is a use of it: its time begins anew.
      * Idempotent. A token that is unknown, expired, revoked or not the caller's
      * to ask about is an OK answer with `active` false.
      * </pre>
@@ -526,9 +580,13 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-     * then on it introspects as inactive. Offline verifiers accept it until it
+     * then on it, and every token that was exchanged for it, introspects as
+     * inactive and is exchanged no more. Offline verifiers accept it until it
      * expires.
-     * Idempotent. Revoking an unknown or expired token is an OK answer.
+     * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+     * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+     * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+     * did not confirm the revocation: retry.
      * </pre>
      */
     public dev.tokenmint.v1.RevokeTokenResponse revokeToken(dev.tokenmint.v1.RevokeTokenRequest request) throws io.grpc.StatusException {
@@ -542,10 +600,12 @@ public final class TokenExchangeServiceGrpc {
    * <pre>
    * Turns tokens that somebody else signed into tokens that tokenmint signed
    * (RFC 8693), and answers questions about the tokens it minted.
-   * Every method needs an authenticated client, sent as the metadata keys
-   * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-   * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-   * stable `reason`.
+   * Every method needs an authenticated client: by the metadata keys
+   * `tokenmint-client-id` and `tokenmint-client-secret`, by
+   * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+   * the certificate of the connection. One credential at a time; two are none.
+   * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+   * domain `tokenmint.dev` and a stable `reason`.
    * </pre>
    */
   public static final class TokenExchangeServiceBlockingStub
@@ -565,8 +625,14 @@ public final class TokenExchangeServiceGrpc {
      * <pre>
      * Proves a subject token, enriches it from the principal's profile and mints
      * one short-lived token for one audience.
+     * A token of tokenmint's own is exchanged for one for another audience as an
+     * access token, where policy names both audiences: by the client that it was
+     * issued to or whose audience it is for, at most four times in a row, within
+     * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+     * bound to it, and is exchanged by who has shown that key.
      * Not idempotent: each call mints a token of its own. A call may be retried
-     * on UNAVAILABLE, after the delay in `RetryInfo`.
+     * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+     * that may be used once is used up by a call that succeeds; see `request_id`.
      * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
      * UNAUTHENTICATED (the subject token or the caller was not proved),
      * PERMISSION_DENIED (policy), RESOURCE_EXHAUSTED or UNAVAILABLE.
@@ -597,6 +663,9 @@ public final class TokenExchangeServiceGrpc {
      * would end. Mints nothing, claims no single-use token, fills no cache and
      * never echoes a token or a secret. Served on the operators' listener only,
      * to the security role.
+     * Two things differ from the exchange itself: keys that are not at hand are
+     * not fetched, and possession of a bound token's key, which only its holder
+     * can show, is taken for shown.
      * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
      * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
      * last step says why.
@@ -610,7 +679,10 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Tells whether a token that tokenmint minted is active, with the meaning of
-     * RFC 7662. Only the token's audience or its owner learns that it is.
+     * RFC 7662. Only the client that it was issued to, and those that are its
+     * audience, learn that it is. An active token's principal and actor are in
+     * force too: neither is disabled, nor were their tokens revoked since.
+     * Asking about a handle that slides is a use of it: its time begins anew.
      * Idempotent. A token that is unknown, expired, revoked or not the caller's
      * to ask about is an OK answer with `active` false.
      * </pre>
@@ -623,9 +695,13 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-     * then on it introspects as inactive. Offline verifiers accept it until it
+     * then on it, and every token that was exchanged for it, introspects as
+     * inactive and is exchanged no more. Offline verifiers accept it until it
      * expires.
-     * Idempotent. Revoking an unknown or expired token is an OK answer.
+     * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+     * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+     * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+     * did not confirm the revocation: retry.
      * </pre>
      */
     public dev.tokenmint.v1.RevokeTokenResponse revokeToken(dev.tokenmint.v1.RevokeTokenRequest request) {
@@ -639,10 +715,12 @@ public final class TokenExchangeServiceGrpc {
    * <pre>
    * Turns tokens that somebody else signed into tokens that tokenmint signed
    * (RFC 8693), and answers questions about the tokens it minted.
-   * Every method needs an authenticated client, sent as the metadata keys
-   * `tokenmint-client-id` and `tokenmint-client-secret`. Every failure leaves as
-   * a `google.rpc.Status` whose `ErrorInfo` has the domain `tokenmint.dev` and a
-   * stable `reason`.
+   * Every method needs an authenticated client: by the metadata keys
+   * `tokenmint-client-id` and `tokenmint-client-secret`, by
+   * `tokenmint-client-assertion` (RFC 7523) or `tokenmint-workload-token`, or by
+   * the certificate of the connection. One credential at a time; two are none.
+   * Every failure leaves as a `google.rpc.Status` whose `ErrorInfo` has the
+   * domain `tokenmint.dev` and a stable `reason`.
    * </pre>
    */
   public static final class TokenExchangeServiceFutureStub
@@ -662,8 +740,14 @@ public final class TokenExchangeServiceGrpc {
      * <pre>
      * Proves a subject token, enriches it from the principal's profile and mints
      * one short-lived token for one audience.
+     * A token of tokenmint's own is exchanged for one for another audience as an
+     * access token, where policy names both audiences: by the client that it was
+     * issued to or whose audience it is for, at most four times in a row, within
+     * its scopes and not beyond its end. What is bound to a key (`cnf`) stays
+     * bound to it, and is exchanged by who has shown that key.
      * Not idempotent: each call mints a token of its own. A call may be retried
-     * on UNAVAILABLE, after the delay in `RetryInfo`.
+     * on UNAVAILABLE, after the delay in `RetryInfo`. A subject or actor token
+     * that may be used once is used up by a call that succeeds; see `request_id`.
      * Fails with INVALID_ARGUMENT (`BadRequest` lists every violation),
      * UNAUTHENTICATED (the subject token or the caller was not proved),
      * PERMISSION_DENIED (policy), RESOURCE_EXHAUSTED or UNAVAILABLE.
@@ -696,6 +780,9 @@ public final class TokenExchangeServiceGrpc {
      * would end. Mints nothing, claims no single-use token, fills no cache and
      * never echoes a token or a secret. Served on the operators' listener only,
      * to the security role.
+     * Two things differ from the exchange itself: keys that are not at hand are
+     * not fetched, and possession of a bound token's key, which only its holder
+     * can show, is taken for shown.
      * Idempotent. Fails with INVALID_ARGUMENT, UNAUTHENTICATED,
      * PERMISSION_DENIED or UNAVAILABLE; a refused exchange is an OK answer whose
      * last step says why.
@@ -710,7 +797,10 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Tells whether a token that tokenmint minted is active, with the meaning of
-     * RFC 7662. Only the token's audience or its owner learns that it is.
+     * RFC 7662. Only the client that it was issued to, and those that are its
+     * audience, learn that it is. An active token's principal and actor are in
+     * force too: neither is disabled, nor were their tokens revoked since.
+     * Asking about a handle that slides is a use of it: its time begins anew.
      * Idempotent. A token that is unknown, expired, revoked or not the caller's
      * to ask about is an OK answer with `active` false.
      * </pre>
@@ -724,9 +814,13 @@ public final class TokenExchangeServiceGrpc {
     /**
      * <pre>
      * Revokes a token that tokenmint minted, with the meaning of RFC 7009: from
-     * then on it introspects as inactive. Offline verifiers accept it until it
+     * then on it, and every token that was exchanged for it, introspects as
+     * inactive and is exchanged no more. Offline verifiers accept it until it
      * expires.
-     * Idempotent. Revoking an unknown or expired token is an OK answer.
+     * Idempotent. Revoking an unknown or expired token is an OK answer. Fails
+     * with PERMISSION_DENIED (`TOKEN_DENIED`) where the token was issued to
+     * another client, and with UNAVAILABLE (`OUTCOME_UNKNOWN`) where the store
+     * did not confirm the revocation: retry.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<dev.tokenmint.v1.RevokeTokenResponse> revokeToken(

@@ -23,14 +23,15 @@ class Fleet(Played):
 
     # --- what happens --------------------------------------------------------------------------------------------
 
-    @rule(steps=st.integers(1, 60), signer=st.integers(0, 2), fetched=st.integers(0, 2))
-    def quiet(self, steps: int, signer: int, fetched: int) -> None:
-        """Time passes; everybody does what it does by itself."""
+    @rule(steps=st.integers(1, 60), signer=st.integers(0, 2), fetched=st.integers(0, 2), racing=st.booleans())
+    def quiet(self, steps: int, signer: int, fetched: int, racing: bool) -> None:
+        """Time passes; everybody does what it does by itself. ``racing``: two believe that they hold the lease."""
         for step in range(steps):
             self.world.now += STEP
             for index in range(len(self.replicas)):
                 self._refresh(index)
-            self._tick((signer + step) % 3)
+            self._tick((signer + step) % 3, *([(signer + step + 1) % 3] if racing else []))
+            self.what_was_answered_for_is_overwritten_by_nobody()
             self._sign(self.replicas[(signer + step) % 3])
             for verifier in self.verifiers:
                 if verifier.until <= self.world.now:
@@ -227,6 +228,11 @@ class Fleet(Played):
             for replica in self.replicas:
                 if replica.held is not None and self._signs(replica) and self.world.now > everywhere:
                     assert self._is_revoked(replica.held, key_id)
+
+    def everything_holds(self) -> None:
+        """Raise ``AssertionError`` where an invariant does not hold: for histories that a test directs."""
+        for one in self.invariants:
+            one.function(self)
 
 
 def broken(**changes: Any) -> type[Fleet]:

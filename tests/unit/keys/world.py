@@ -167,10 +167,12 @@ class Played(RuleBasedStateMachine):
                         self._told(key)
         self._adopt(index, merged)
 
-    def _tick(self, index: int) -> None:
-        """Decide and change without anything between."""
-        self._decide(index)
-        self._change(index)
+    def _tick(self, *indices: int) -> None:
+        """Decide and change without anything between. Of several each decides before the first has changed anything."""
+        for index in indices:
+            self._decide(index)
+        for index in indices:
+            self._change(index)
 
     def _decide(self, index: int) -> None:
         replica, stored = self.replicas[index], self.world.ring

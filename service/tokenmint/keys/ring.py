@@ -227,11 +227,11 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
             further = _retiring(further, schedule, longest, now)
         keys.append(further)
     for key in known.values():
-        if key.state is not KeyState.RETIRED:  # a record that was pruned does not come back
-            prepared = key.state is KeyState.PREPARED
-            keys.append(
-                replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time)
-            )
+        if key.state is KeyState.RETIRED:  # or a still older store, in which it signs, would bring it back to life
+            keys.append(key)
+            continue
+        prepared = key.state is KeyState.PREPARED
+        keys.append(replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time))
     for algorithm in sorted({key.algorithm for key in keys}):
         active = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.ACTIVE]
         for rival in sorted(active, key=lambda key: (key.activate_time or 0.0, key.key_id))[:-1]:
@@ -244,7 +244,7 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
         stored,
         fence=max(stored.fence, held.fence),
         max_lifetime=longest,
-        keys=tuple(keys),
+        keys=_pruned(tuple(keys)),  # what was pruned there is pruned again
     )
     if merged == stored and (stored.generation > held.generation or stored == held):
         return stored
@@ -327,6 +327,6 @@ def _retire(key: SigningKey, now: float) -> SigningKey:
 def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
     # One whose private half is still to be destroyed elsewhere is not forgotten before that.
     retired = [key for key in keys if key.state is KeyState.RETIRED and key.handle is None]
-    retired.sort(key=lambda key: key.delete_time or 0.0)
+    retired.sort(key=lambda key: (key.delete_time or 0.0, key.key_id))  # the same ones on every replica
     forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}
     return tuple(key for key in keys if key.key_id not in forgotten)

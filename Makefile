@@ -10,7 +10,9 @@ WORKERS ?= 4
 MINUTES ?= 10
 ROTATIONS ?= 200
 TOPOLOGY ?= all
-EXAMPLES ?= 100
+EXAMPLES ?= 20000
+SOAK_MINUTES ?= 60
+FIRST ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -74,8 +76,9 @@ chaos: $(READY) ## A fleet under kill -9 and failovers (ROTATIONS=200, TOPOLOGY=
 	@npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
 	@$(BIN)/python -m tests.chaos --rotations $(ROTATIONS) --topology $(TOPOLOGY) $(if $(SEED),--seed $(SEED))
 
-soak: $(READY) ## The random histories of a fleet, EXAMPLES times as many as in the tests (default 100)
-	@TOKENMINT_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -q tests/unit/keys/test_fleet.py
+soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the tests') or SOAK_MINUTES (60); SEED, FIRST go on
+	@$(BIN)/python -m tests.unit.keys.soak --examples $(EXAMPLES) --minutes $(SOAK_MINUTES) --workers $(WORKERS) \
+		--first $(FIRST) $(if $(SEED),--seed $(SEED))
 
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .

@@ -4,13 +4,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from tests.unit.keys.world import ALGORITHM, ORDER, STEP, Played
 
 from tokenmint.errors import WrongState
 from tokenmint.keys import ring as rings
 from tokenmint.keys.types import PUBLISHED, KeyState
+
+STEPS = 50  # of each history
 
 
 class Fleet(Played):
@@ -238,3 +241,17 @@ class Fleet(Played):
 def broken(**changes: Any) -> type[Fleet]:
     """Return a fleet in which one rule does not hold."""
     return type("BrokenFleet", (Fleet,), {"counts": Counter(), **changes})
+
+
+def play(machine: type[Fleet], number: int, examples: int) -> None:
+    """Play random histories, the same ones for the same number. Raises the ``AssertionError`` of what does not hold."""
+    run_state_machine_as_test(
+        seed(number)(machine),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,23 +1,20 @@
 """Histories of a fleet, random and directed: what holds in all, and that it would be noticed if a rule did not."""
 
-import os
 import secrets
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.unit.keys.fleet import Fleet, broken
+from tests.unit.keys.fleet import STEPS, Fleet, broken, play
 from tests.unit.keys.world import ALGORITHM, STEP, TIMING
 
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyState
 
-EXAMPLES, STEPS = 200, 50
+EXAMPLES = 200  # `make soak` plays a hundred times as many
 SHARDS = 4
 ROUNDS = 3
-FACTOR = int(os.environ.get("TOKENMINT_SOAK", "1"))
-"""`make soak` sets it to 100."""
 
 
 class NoPublishAhead(Schedule):
@@ -39,18 +36,11 @@ class NoRetention(Schedule):
 def test_the_invariants_of_docs_keys_md_hold_in_random_histories(shard: int) -> None:
     """Each shard has its own histories, so that the test processes share them."""
     fleet = broken()  # nothing is: it counts for itself
-    run_state_machine_as_test(
-        seed(secrets.randbits(64))(fleet),
-        settings=settings(
-            max_examples=EXAMPLES * FACTOR // SHARDS,
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    number = secrets.randbits(64)
+    print(f"seed {number}")
+    play(fleet, number, EXAMPLES // SHARDS)
     print(f"\n{dict(fleet.counts)}")
-    assert fleet.counts["verifications"] > 1000 * FACTOR // SHARDS
+    assert fleet.counts["verifications"] > 1000 // SHARDS
     assert fleet.counts["rotations"] > 0
     assert fleet.counts["lost"] < fleet.counts["histories"] / 2
 

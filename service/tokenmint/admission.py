@@ -80,9 +80,13 @@ class Admission:
         """Count a call of ``client``. Raises ``RateLimited``."""
         await self._limiter.take(client, cost)
 
-    async def record_change(self, method: str) -> None:
-        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made."""
-        await self._audit.record({"kind": "admin", "method": method, "outcome": "begun"} | _facts.get())
+    async def record_change(self, method: str, *, confirm: bool = True) -> None:
+        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made.
+
+        Without ``confirm`` the record is in the store by then, and not yet known to be on its disks.
+        """
+        event = {"kind": "admin", "method": method, "outcome": "begun"} | _facts.get()
+        await self._audit.record(event, confirm=confirm)
 
     def ended(self, method: str, kind: str, started: float, code: str, reason: str = "", detail: str = "") -> None:
         """Count a call, and record it where it is of a ``kind``. Never raises: what comes after this is the answer."""

@@ -122,7 +122,7 @@ class Guard(grpc.aio.ServerInterceptor):
         _operator.set(operator)
         if call.access.role is not Role.VIEWER:
             tell_audit(**_about(request))
-            await self._admission.record_change(call.method)
+            await self._admission.record_change(call.method, confirm=not call.access.urgent)
 
     def _unary(
         self, call: "_Call", behaviour: Callable[..., Awaitable[Any]], limit: float

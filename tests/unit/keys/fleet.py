@@ -114,8 +114,9 @@ class Fleet(Played):
         if force:
             self._told(prepared)
 
-    @rule(index=st.integers(0, 2), which=st.integers(0, 5), with_prepared=st.booleans())
-    def revoke(self, index: int, which: int, with_prepared: bool) -> None:
+    @rule(index=st.integers(0, 2), which=st.integers(0, 5), with_prepared=st.booleans(), ends=st.booleans())
+    def revoke(self, index: int, which: int, with_prepared: bool, ends: bool) -> None:
+        """``ends``: the replica is not there any more to have a key follow."""
         replica, stored = self.replicas[index], self.world.ring
         if replica.held is None or not replica.connected or stored is None:
             return
@@ -123,7 +124,7 @@ class Fleet(Played):
             return
         key = stored.keys[-1 - which % len(stored.keys)]
         changed = rings.revoke(
-            stored, key.key_id, "drill", self._key(replica), self.SCHEDULE, self._clock(replica),
+            stored, key.key_id, "drill", None, self.SCHEDULE, self._clock(replica),
             with_prepared=with_prepared, acknowledged=self._acknowledged(replica.held),
         )  # fmt: skip
         if changed is stored:
@@ -136,6 +137,8 @@ class Fleet(Played):
                 self.revoked.setdefault(item.key_id, self.world.now)
             elif item.state in (KeyState.PREPARED, KeyState.ACTIVE):
                 self._told(item)  # it signs at once, or as soon as every replica publishes it
+        if not ends:
+            self._tick(index)
 
     @precondition(lambda self: len(self.world.past) > 1)
     @rule(back=st.integers(1, 6))

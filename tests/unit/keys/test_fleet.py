@@ -107,7 +107,7 @@ def one_revokes_and_the_other_rotates(machine: type[Fleet]) -> Fleet:
     fleet = about_to_rotate(machine)
     assert fleet.world.ring is not None
     places = [key.state for key in reversed(fleet.world.ring.keys)]
-    fleet.revoke(0, places.index(KeyState.ACTIVE), with_prepared=False)
+    fleet.revoke(0, places.index(KeyState.ACTIVE), with_prepared=False, ends=True)
     fleet.everything_holds()
     fleet._change(1)
     fleet.everything_holds()

@@ -17,7 +17,7 @@ from tokenmint.keys.types import KeyState
 R: Final = SCHEDULE.replica_lag
 P: Final = SCHEDULE.ahead
 NOTICE_BOUND: Final = 1.0  # seconds for a revocation to reach the last replica, and a change every watcher
-BROKEN: Final = 2.0  # seconds after a worker was killed, or a replica came back, in which connections are made anew
+BROKEN: Final = 1.5  # seconds after a replica takes connections again in which those that broke are made anew
 _STAMP: Final = 0.001  # seconds by which two times that are compared may differ without meaning anything
 
 REVOKED: Final = "of a revoked key, by a set that was fetched after the revocation"
@@ -233,9 +233,7 @@ def kind_of(ledger: Ledger, spans: list[tuple[float, float]], failed: Failure) -
     away = any(failed.ended >= start and failed.started <= end for start, end in spans)
     if failed.code == "UNAVAILABLE" and not failed.reason:
         died = any(
-            fault.replica == failed.replica
-            and fault.started <= failed.ended
-            and failed.started <= fault.started + BROKEN
+            fault.replica == failed.replica and fault.started <= failed.ended and failed.started <= fault.ended + BROKEN
             for fault in ledger.faults
         )
         gone = any(

@@ -100,7 +100,7 @@ def test_a_key_that_had_been_published_for_p_needs_no_excuse_and_gets_none() -> 
 
 STORE = Fault("store paused", T, T + 2)
 BACK = STORE.ended + RECONNECT + IN_FLIGHT
-WORKER = Fault("worker killed", T, T, replica=1)
+WORKER = Fault("worker killed", T, T + 0.1, replica=1)
 
 
 def failed(started: float, method: str = "ExchangeToken", code: str = "UNAVAILABLE", **more: object) -> Failure:
@@ -136,7 +136,7 @@ def test_calls_that_fail_while_the_store_is_away(rule: str, excused: Failure, ou
 @pytest.mark.parametrize(
     ("excused", "outside"),
     [
-        (failed(T + BROKEN), failed(T + BROKEN + E)),
+        (failed(T + 0.1 + BROKEN), failed(T + 0.1 + BROKEN + E)),
         (failed(T - E / 2), failed(T - E)),
         (failed(T), failed(T, replica=2)),
         (failed(T), failed(T, reason="STORE_UNAVAILABLE")),

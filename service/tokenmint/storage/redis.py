@@ -423,6 +423,8 @@ class Store:
             async with asyncio.timeout(max(1.0, self.options.read_timeout)):
                 for section in ("memory", "persistence", "server"):
                     facts |= await self._info(section)
+        if int(facts.get("loading", 0)):  # it calls its append-only file disabled then, and would never be asked again
+            raise StoreUnavailable(detail=f"{self.url.describe()} is loading its data")
         policy = facts.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise ConfigurationError(

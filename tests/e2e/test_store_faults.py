@@ -1,10 +1,10 @@
 """The store refuses, falls silent, drips, breaks off, turns read-only: answered in time, and over when it is over.
 
-Times are those of the wall, for each fault: ATTEMPTS calls in each of ROUNDS, and a recovery in each; all but the longest
-have to keep the bound. What the machine itself stood still is taken off: a thread that sleeps for two milliseconds at a
-time notes when it is woken late. It does not sleep in the service's event loop, so what blocks that loop is not taken
-off, and the quickest has to keep the bound with nothing taken off. The service's timers go by the test's clock, which
-keeps pace with the wall while a recovery is measured.
+Times are those of the wall, for each fault: ATTEMPTS calls in each of ROUNDS, and a recovery in each; all but the
+longest have to keep the bound. What the machine itself stood still is taken off: a thread that sleeps for two
+milliseconds at a time notes when it is woken late. It does not sleep in the service's event loop, so what blocks that
+loop is not taken off, and the quickest has to keep the bound with nothing taken off. The service's timers go by the
+test's clock, which keeps pace with the wall while a recovery is measured.
 """
 
 import asyncio

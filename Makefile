@@ -8,6 +8,9 @@ PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
 MINUTES ?= 10
+ROUNDS ?= 3
+SECONDS ?= 4
+GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
 TOPOLOGY ?= all
 EXAMPLES ?= 20000
@@ -62,6 +65,18 @@ check-clients: $(READY) ## Lint the clients that are not Python (needs Go, Node,
 each_client = for language in $(1); do clients/$$language/$(2); status=$$?; \
 	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
 	[ $$status -eq 0 ] || { echo "clients/$$language/$(2): failed" >&2; exit 1; }; done
+
+bench: $(READY) ## Measure against peers in Go and Node, ROUNDS times SECONDS (needs Go, Node, two cores)
+	@mkdir -p build/bench/bin benchmarks/peers/go/pb
+	@cd benchmarks/generator && go build -o ../../build/bench/generator .
+	@cd benchmarks/peers/go && GOBIN=$(CURDIR)/build/bench/bin go install \
+		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	@PATH="$(CURDIR)/build/bench/bin:$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) \
+		--go_out=benchmarks/peers/go --go_opt=$(GO_PB) --go-grpc_out=benchmarks/peers/go --go-grpc_opt=$(GO_PB) \
+		protos/tokenmint/v1/token_exchange_service.proto
+	@cd benchmarks/peers/go && go build -o ../../../build/bench/peer-go .
+	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
+	@$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) --seconds $(SECONDS)
 
 test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi
@@ -141,4 +156,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: help setup demo test test-vectors fuzz test-interop test-firebase test-clients check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench help setup demo test test-vectors fuzz test-interop test-firebase test-clients check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

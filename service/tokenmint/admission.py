@@ -64,9 +64,10 @@ class Admission:
             CallerUnauthenticated
             StoreUnavailable: an assertion can't be claimed.
         """
-        tell_audit(caller=(presented.identifier or "")[:128])
+        facts = _facts.get()
+        facts["caller"] = (presented.identifier or "")[:128]
         client = await self._proof().client(presented)
-        tell_audit(caller=client.client_id)
+        facts["caller"] = client.client_id
         return client
 
     def operator(self, presented: Presented) -> Operator:
@@ -95,10 +96,13 @@ class Admission:
             if not kind:
                 return
             outcome = "refused" if reason else "done"
-            event = {"kind": kind, "method": method, "outcome": outcome, "reason": reason, "detail": detail}
+            event: dict[str, object] = {"kind": kind, "method": method, "outcome": outcome}
+            if reason:
+                event |= {"reason": reason, "detail": detail}
+            event |= _facts.get()
             # Who was not proved gets a line in the log, and no place in the stream: it could push out everybody else's.
             proved = reason != CallerUnauthenticated.reason
-            self._audit.note(event | _facts.get(), keep=proved)
+            self._audit.note(event, keep=proved)
         except Exception as error:  # noqa: BLE001  # as said
             log_internal(method, error)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import grpc.aio
 import structlog
-from grpc_channelz.v1.channelz import add_channelz_servicer
+from grpc_channelz.v1 import channelz, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 from starlette.routing import Route
@@ -23,9 +23,9 @@ from tokenmint.admission import Admission, ClientExchanges
 from tokenmint.assertion.fetch import HttpFetch
 from tokenmint.assertion.keyset import KeySets
 from tokenmint.assertion.own import OwnTokens
-from tokenmint.assertion.provider import Provider, at_path
+from tokenmint.assertion.provider import Provider
 from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.assertion.types import JsonValue
+from tokenmint.assertion.types import JsonValue, at_path
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.audit import AuditTrail
 from tokenmint.callers import Callers, ClientProof
@@ -46,8 +46,9 @@ from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.minting.formats import Formats
 from tokenmint.minting.minter import Minter
 from tokenmint.policy.grant import Policy
+from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.resolve import Profiles
-from tokenmint.profile.store import ProfileStore
+from tokenmint.profile.store import PREFIXES, ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.rpc import access, server
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
@@ -138,8 +139,9 @@ class App:
         await self._rotator.start()
         self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
+        near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)  # a profile, and an identity
+        profiles = ProfileStore(store, self.clock, near)
         self._firebase = FirebaseClients()
-        profiles = ProfileStore(store, self.clock)
         issued = IssuedStore(store)
         own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
         formats = Formats(issuer=self.issuer, issued=issued, firebase=self._firebase, entropy=self.entropy)
@@ -157,10 +159,12 @@ class App:
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
+        self._exit.push_async_callback(self._limiter.close)
         self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
         self._spawn("key rotation", self._rotator.run())
+        self._spawn("near cache", near.run())
         self._spawn("known verifiers", self._verifier_log.run())
         await self._prefetch()
         self._follow_key_sets()
@@ -187,9 +191,8 @@ class App:
             access.DATA,
             lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
             lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(key_sets, at),
+            *((gateway.register,) if table.enabled else ()),
         )
-        if table.enabled:
-            gateway.register(data)
         keys = KeyAdminService(self._keychain, self._rotator, self._verifier_log)
         people = ProfileAdminService(profiles)
         providers = ProviderAdminService(lambda: self._exchange.verifier)
@@ -200,9 +203,8 @@ class App:
             lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
             lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
             lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
+            *((_add_channelz,) if self.settings.channelz else ()),
         )
-        if self.settings.channelz:
-            add_channelz_servicer(admin)
         algorithms = self.settings.algorithms
         routes, metadata = self._oauth(client_exchanges)
         public = self._http(
@@ -303,7 +305,8 @@ class App:
         )
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
-        guard = Guard(table, self._admission, deadline=self.settings.limits.call_deadline)
+        native = name == "grpc" and self.settings.listen.transport == "native"
+        guard = Guard(table, self._admission, deadline=self.settings.limits.call_deadline, pushback=not native)
         return server.build(
             guard,
             Address.parse(self.job.listen[name]),
@@ -322,6 +325,7 @@ class App:
             ),
             tls=self._tls(),
             reflect=self.settings.reflection,
+            native=native,
         )
 
     def _http(self, name: str, application: Any) -> HttpServer:
@@ -404,6 +408,10 @@ class App:
         await end(self._tasks)
         await self._exchange.verifier.key_sets.close()
         await self._proof.assertions.key_sets.close()
+
+
+def _add_channelz(at: Any) -> None:
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), at)
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

@@ -7,11 +7,11 @@ secret or a key; a token is named by its SHA-256.
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+import orjson
 import structlog
 
 from tokenmint.clock import Clock
@@ -40,6 +40,7 @@ class AuditTrail:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._log = log.bind()  # once, and not for each event
         self._waiting: deque[bytes] = deque()
         self.dropped = 0
         """How many events are in the log alone, because the stream could not keep up."""
@@ -59,11 +60,10 @@ class AuditTrail:
         self._waiting.append(line)
 
     def _line(self, event: Event) -> bytes:
-        known = {"time": round(self._clock.now(), 3)} | {
-            name: value for name, value in event.items() if value not in ("", None)
-        }
-        log.info("audit", **{name: value for name, value in known.items() if name != "time"})
-        return json.dumps(known, separators=(",", ":"), default=str).encode()
+        known = {name: value for name, value in event.items() if value not in ("", None)}
+        self._log.info("audit", **known)
+        known["time"] = round(self._clock.now(), 3)
+        return orjson.dumps(known, default=str)
 
     async def flush(self) -> None:
         """Bring what waits into the stream. Raises ``StoreUnavailable``; what was not brought goes on waiting."""

@@ -130,8 +130,7 @@ class ClientProof:
             CallerUnauthenticated: the same whatever was wrong.
             StoreUnavailable: an assertion, or a workload token that may be used once, can't be claimed.
         """
-        credentials = (presented.secret, presented.assertion, presented.workload)
-        if sum(credential is not None for credential in credentials) > 1:
+        if [presented.secret, presented.assertion, presented.workload].count(None) < 2:
             raise CallerUnauthenticated(detail="more than one credential")
         if presented.secret is not None:
             client = self._by_secret(presented)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -93,6 +94,7 @@ class Checker:
             algorithms=file.keys.algorithms,
             schedule=schedule,
             limits=file.limits,
+            caches=file.caches,
             log=file.log,
             oauth=file.oauth,
             envoy=file.envoy,
@@ -134,6 +136,15 @@ class Checker:
             self.problems.append("listen.http_cert_file, listen.http_key_file: both or none")
         if listen.client_ca_file is not None and listen.cert_file is None:
             self.problems.append("listen.client_ca_file: needs listen.cert_file and listen.key_file")
+        if listen.transport == "native" and listen.cert_file is not None:
+            self.problems.append(
+                "listen.transport: native has no TLS: leave listen.cert_file and listen.key_file out and let Envoy or "
+                "a mesh add TLS, or use grpcio"
+            )
+        if listen.transport == "native" and find_spec("pygrpc_native") is None:
+            self.problems.append(
+                "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
+            )
         if listen.http_client_ca_file is not None and listen.http_cert_file is None:
             self.problems.append("listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file")
         in_the_open = listen.http_cert_file is None and not listen.plaintext and not listen.http.is_loopback

@@ -60,6 +60,8 @@ class ListenTable(Table):
     """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
+    transport: Literal["grpcio", "native"] = "grpcio"
+    """What serves exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
 
     def addresses(self) -> dict[str, Address]:
         """Return the addresses by the name of the listener."""
@@ -170,6 +172,13 @@ class AudienceTable(Table):
         raise ValueError('expected "deny", "without" or "create"')
 
 
+class CachesTable(Table):
+    """`[caches]`: what one process remembers, in numbers of things; 0: nothing."""
+
+    profiles: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Profiles, kept up to date by the store (server-assisted invalidation). Off with Cluster and Sentinel."""
+
+
 class RateTable(Table):
     """A rate limit: calls per second in the long run, and at once. A call for N targets counts N times."""
 
@@ -277,6 +286,7 @@ class File(Table):
     listen: ListenTable = ListenTable()
     keys: KeysTable = KeysTable()
     limits: LimitsTable = LimitsTable()
+    caches: CachesTable = CachesTable()
     log: LogTable = LogTable()
     oauth: OAuthTable = OAuthTable()
     envoy: EnvoyTable = EnvoyTable()

@@ -1,5 +1,8 @@
 """Rate limits: a bucket for each client and one for all, in the store, so that every replica counts in the same one.
 
+A busy process takes from a bucket in small lots, ahead of the calls, and lets go of what it has not spent after a
+moment: the limit of all replicas together is never exceeded, and may be reached a little early.
+
 Where the store can't be reached each process counts for itself: a limit that fails open would invite the failure, and
 one that fails closed would make every trouble of the store a full stop.
 """
@@ -14,8 +17,12 @@ from tokenmint.clock import Clock
 from tokenmint.errors import RateLimited, StoreUnavailable
 from tokenmint.policy.types import Client
 from tokenmint.storage.redis import Store
+from tokenmint.tasks import end
 
 PATIENCE: Final = 0.05  # seconds; counting must not be what a call waits for
+LOT_LIFE: Final = 0.1  # seconds after which what is left of a lot is let go
+LOT_SHARE: Final = 0.05  # of the burst that a lot is at most
+MAX_LOTS: Final = 10_000
 STORE_AWAY: Final = 1.0  # seconds for which a store that failed is not asked again
 
 log = structlog.get_logger(__name__)
@@ -56,6 +63,8 @@ class RateLimiter:
         self.limits = limits
         self._clock = clock
         self._local: dict[str, float] = {}
+        self._lots: dict[str, _Lot] = {}
+        self._renewals: set[asyncio.Task[float]] = set()
 
     async def take(self, client: Client, cost: int = 1) -> None:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
@@ -65,21 +74,93 @@ class RateLimiter:
                 continue
             if cost > rate.burst:
                 raise RateLimited("the call asks for more at once than the limit ever allows", retry_after=60.0)
-            wait = await self._take(key, rate, cost)
+            now = self._clock.monotonic()
+            lot = self._lots.get(key)
+            if lot is None or lot.rate != rate:
+                lot = self._lots[key] = _Lot(rate, now)
+                if len(self._lots) > MAX_LOTS:
+                    del self._lots[next(iter(self._lots))]
+            lot.demand(cost, now)
+            if lot.left >= cost and now < lot.until:
+                lot.left -= cost
+                if now >= lot.renew_at and not lot.busy.locked():
+                    self._renew(key, lot)
+                continue
+            wait = await self._more(key, lot, cost)
             if wait > 0:
                 raise RateLimited(retry_after=wait)
 
-    async def _take(self, key: str, rate: Rate, cost: int) -> float:
+    def _renew(self, key: str, lot: "_Lot") -> None:
+        """Take the next lot while this one lasts, so that no call waits for it."""
+        task = asyncio.get_running_loop().create_task(self._more(key, lot, 0))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def _more(self, key: str, lot: "_Lot", cost: int) -> float:
+        """Take a lot from the bucket, one at a time: who waits here meanwhile shares what it brings."""
+        async with lot.busy:
+            now = self._clock.monotonic()
+            if now >= lot.until:
+                lot.left = 0
+            elif cost and lot.left >= cost:
+                lot.left -= cost
+                return 0.0
+            # As much as is spent while a lot lives, and never more than a small part of the burst.
+            ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE)) - lot.left
+            if not cost and ahead <= 0:
+                lot.renew_at = lot.until
+                return 0.0
+            given, wait = await self._take(key, lot.rate, max(cost, 1), max(cost, ahead, 1))
+            if given:
+                lot.left += given - cost
+                lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
+            else:
+                lot.renew_at = lot.until
+            return wait
+
+    async def close(self) -> None:
+        """Stop taking ahead."""
+        await end(self._renewals)
+
+    async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
         if self._clock.monotonic() >= self._store_away_until:
             try:
                 async with asyncio.timeout(self.patience):
-                    return await self._store.take(key, rate=rate.per_second, burst=rate.burst, cost=cost)
+                    return await self._store.take(key, rate=rate.per_second, burst=rate.burst, least=least, most=most)
             except (StoreUnavailable, TimeoutError) as error:
                 self._store_away_until = self._clock.monotonic() + STORE_AWAY
                 log.warning("rate limits count in this process alone", error=type(error).__name__)
         now, interval = self._clock.monotonic(), 1 / rate.per_second
-        full = max(now, self._local.get(key, now)) + cost * interval
+        full = max(now, self._local.get(key, now)) + least * interval
         wait = full - rate.burst * interval - now
         if wait <= 0:
             self._local[key] = full
-        return max(0.0, wait)
+            return least, 0.0
+        return 0, wait
+
+
+class _Lot:
+    """Calls that were taken from a bucket ahead, and are given out here."""
+
+    __slots__ = ("_before", "_now", "_since", "busy", "left", "rate", "renew_at", "until")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.rate = rate
+        self.left = 0
+        self.until = float("-inf")
+        self.renew_at = float("-inf")
+        self.busy = asyncio.Lock()
+        self._since, self._now, self._before = now, 0, 0
+
+    def demand(self, cost: int, now: float) -> None:
+        """Note that ``cost`` calls are asked for."""
+        if now - self._since >= LOT_LIFE:
+            # What was asked for longer ago than the window before this one says nothing about the next.
+            self._before = self._now if now - self._since < 2 * LOT_LIFE else 0
+            self._since, self._now = now, 0
+        self._now += cost
+
+    def pace(self, now: float) -> int:
+        """Return how many calls are likely to be asked for while a lot lives: as in the last window of that length."""
+        share = min(1.0, (now - self._since) / LOT_LIFE)
+        return int(self._before * (1 - share)) + self._now

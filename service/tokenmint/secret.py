@@ -26,11 +26,13 @@ class Secret:
     found by that name.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_fingerprint", "_value")
     _value: bytes
+    _fingerprint: str | None
 
     def __init__(self, value: str | bytes) -> None:
         object.__setattr__(self, "_value", value.encode() if isinstance(value, str) else bytes(value))
+        object.__setattr__(self, "_fingerprint", None)
 
     def reveal(self) -> str:
         """Return the value as text. Raises ``UnicodeDecodeError`` where it is not UTF-8."""
@@ -42,7 +44,11 @@ class Secret:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the value in hex: names a token in logs without being one."""
-        return hashlib.sha256(self._value).hexdigest()
+        known = self._fingerprint
+        if known is None:
+            known = hashlib.sha256(self._value).hexdigest()
+            object.__setattr__(self, "_fingerprint", known)
+        return known
 
     def __bool__(self) -> bool:
         return bool(self._value)

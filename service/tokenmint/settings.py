@@ -8,7 +8,7 @@ from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.jwk import ALGORITHMS
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator
-from tokenmint.configtables import AwsKmsTable, EnvoyTable, LimitsTable, ListenTable, LogTable, OAuthTable
+from tokenmint.configtables import AwsKmsTable, CachesTable, EnvoyTable, LimitsTable, ListenTable, LogTable, OAuthTable
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
@@ -47,6 +47,7 @@ class Settings:
     algorithms: tuple[str, ...]
     schedule: Schedule
     limits: LimitsTable
+    caches: CachesTable
     log: LogTable
     oauth: OAuthTable
     envoy: EnvoyTable

@@ -4,8 +4,13 @@ import asyncio
 import logging
 import os
 import sys
+import time
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -29,6 +34,8 @@ class Metrics:
         self._seconds = Histogram(
             "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
         )
+        self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_audiences: dict[str, Counter] = {}
         self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
         self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
@@ -45,12 +52,19 @@ class Metrics:
 
     def call(self, method: str, code: str, reason: str, seconds: float) -> None:
         """Count a call that ended."""
-        self._calls.labels(method, code, reason).inc()
-        self._seconds.labels(method).observe(seconds)
+        known = self._of_calls.get((method, code, reason))
+        if known is None:  # looked up once; there are as many as methods and reasons
+            known = self._calls.labels(method, code, reason), self._seconds.labels(method)
+            self._of_calls[method, code, reason] = known
+        known[0].inc()
+        known[1].observe(seconds)
 
     def minted(self, audience: str) -> None:
         """Count a token."""
-        self._minted.labels(audience).inc()
+        known = self._of_audiences.get(audience)
+        if known is None:
+            known = self._of_audiences[audience] = self._minted.labels(audience)
+        known.inc()
 
     def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
         """Note how things are."""
@@ -88,18 +102,31 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     log.error("an error outside of any call", error=type(error).__name__, where=where)
 
 
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
+    """Return an event as a line: the one processor there is, since there is an event for every call."""
+    event["level"] = level
+    whole, part = divmod(time.time_ns() // 1000, 1_000_000)
+    event["timestamp"] = f"{_second(whole)}.{part:06}Z"
+    return orjson.dumps(event, default=repr).decode()
+
+
 def configure_logging(level: str, output: str) -> None:
     """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal)."""
     console = output == "console" or (output == "auto" and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    readable: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
+        processors=readable if console else [_json_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # Libraries: warnings alone, and never below, since some log what they send.

@@ -74,3 +74,48 @@ async def test_without_the_store_each_process_counts_for_itself(store: Store, cl
     clock.advance(2)
     assert await allowed(limiter) == 2
     await broken.close()
+
+
+async def test_a_busy_process_takes_many_calls_from_the_bucket_at_once(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = store.take
+
+    async def take(key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
+        asked.append(most)
+        return await real(key, rate=rate, burst=burst, least=least, most=most)
+
+    monkeypatch.setattr(store, "take", take)
+    limiter = patient(store, RateLimits(each=Rate(1_000_000.0, 1_000_000)), clock)
+    for _ in range(2000):
+        clock.advance(0.0005)  # 2,000 calls in a second
+        await limiter.take(WEB)
+    await limiter.close()
+    assert len(asked) < 100
+    assert max(asked) <= 250  # what is spent while a lot lives
+
+
+async def test_lots_of_several_replicas_never_exceed_the_limit(store: Store, clock: FakeClock) -> None:
+    limits = RateLimits(each=Rate(0.001, 200))
+    replicas = [patient(store, limits, clock) for _ in range(3)]
+    granted = 0
+    for number in range(400):
+        clock.advance(0.001)
+        granted += await allowed(replicas[number % 3], calls=1)
+    for replica in replicas:
+        await replica.close()
+    assert 170 <= granted <= 200  # a little early, where replicas have not spent what they took; never late
+
+
+async def test_what_a_quiet_process_took_ahead_is_let_go(store: Store, clock: FakeClock) -> None:
+    limiter = patient(store, RateLimits(each=Rate(0.001, 200)), clock)
+    for _ in range(60):
+        clock.advance(0.001)
+        await limiter.take(WEB)
+    await limiter.close()
+    (lot,) = limiter._lots.values()
+    assert lot.left
+    clock.advance(10)
+    await limiter.take(WEB)
+    assert lot.left == 0

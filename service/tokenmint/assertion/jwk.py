@@ -32,6 +32,7 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "384": hashes.SHA384(),
     "512": hashes.SHA512(),
 }
+_PKCS1: Final = padding.PKCS1v15()
 _CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, int, str]]] = {  # curve, bytes of a coordinate, algorithm
     "P-256": (ec.SECP256R1(), 32, "ES256"),
     "P-384": (ec.SECP384R1(), 48, "ES384"),
@@ -72,7 +73,7 @@ class VerificationKey:
         try:
             if isinstance(key, rsa.RSAPublicKey):
                 digest = _HASHES[algorithm[2:]]
-                scheme: padding.AsymmetricPadding = padding.PKCS1v15()
+                scheme: padding.AsymmetricPadding = _PKCS1
                 if algorithm.startswith("PS"):
                     scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
                 key.verify(signature, signing_input, scheme, digest)

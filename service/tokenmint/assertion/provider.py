@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from tokenmint.assertion.jws import UnverifiedAssertion
 from tokenmint.assertion.keyset import KeySource
-from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue
+from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.errors import (
     ClaimRejected,
     TokenExpired,
@@ -213,16 +213,6 @@ def is_uuid(text: str) -> bool:
     return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(
         char in "0123456789abcdefABCDEF" for part in parts for char in part
     )
-
-
-def at_path(claims: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
-    """Return the value at ``path``, or None where there is none."""
-    value: JsonValue = dict(claims)
-    for name in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
 
 
 def subject(provider: Provider, claims: Mapping[str, JsonValue]) -> str:

@@ -45,3 +45,13 @@ class VerifiedAssertion:
     """What a single-use token is remembered by: a hash of (issuer, jti), or of the signing input without a jti."""
     single_use: bool
     """Whether the provider's configuration asks for single use."""
+
+
+def at_path(claims: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
+    """Return the value at ``path``, or None where there is none."""
+    value = claims.get(path[0])
+    for name in path[1:]:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value

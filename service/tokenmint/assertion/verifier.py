@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from tokenmint.assertion.jwk import VerificationKey
 from tokenmint.assertion.jws import UnverifiedAssertion, parse_compact
 from tokenmint.assertion.keyset import KeySets
 from tokenmint.assertion.provider import (
@@ -21,6 +22,7 @@ from tokenmint.assertion.provider import (
     subject,
 )
 from tokenmint.assertion.types import JsonValue, VerifiedAssertion
+from tokenmint.assertion.verdicts import Verdict, Verdicts
 from tokenmint.errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, UnknownIssuer, WrongAudience
 from tokenmint.secret import Secret
 
@@ -54,6 +56,7 @@ class Verifier:
         self._own_issuer = own_issuer
         self._users = users
         self._emulated = emulated
+        self._verdicts = Verdicts()
         self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
         self._trust_domains = [provider for provider in providers.values() if provider.trust_domain is not None]
 
@@ -76,13 +79,17 @@ class Verifier:
             KeySetUnavailable: its provider's keys are not at hand.
         """
         observe("assertion.form")
-        unverified = parse_compact(token)
+        fingerprint = token.fingerprint()
+        remembered = self._verdicts.find(fingerprint)
+        unverified = remembered.token if remembered is not None else parse_compact(token)
         observe("assertion.issuer")
         provider = self._provider(unverified)
         observe("assertion.kind")
         check_kind(provider, unverified, token_type)
         observe("assertion.signature")
-        await self._check_signature(provider, unverified, fetch=fetch)
+        signed_by = await self._check_signature(provider, unverified, remembered, fetch=fetch)
+        if signed_by is not None and remembered is None:
+            self._verdicts.remember(fingerprint, Verdict(unverified, provider.name, signed_by.thumbprint))
         claims = normalised(provider, unverified.claims)
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
@@ -103,7 +110,7 @@ class Verifier:
             claims=claims,
             issued_at=issued_at,
             expires_at=expires_at,
-            fingerprint=token.fingerprint(),
+            fingerprint=fingerprint,
             replay_id=_replay_id(unverified),
             single_use=provider.single_use,
         )
@@ -126,9 +133,12 @@ class Verifier:
             )
         raise UnknownIssuer(detail=f"iss {token.issuer[:200]!r}")
 
-    async def _check_signature(self, provider: Provider, token: UnverifiedAssertion, *, fetch: bool) -> None:
+    async def _check_signature(
+        self, provider: Provider, token: UnverifiedAssertion, remembered: Verdict | None, *, fetch: bool
+    ) -> VerificationKey | None:
+        """Return the key that signed ``token``; None where nothing has to, in development."""
         if provider.name in self._emulated and token.algorithm == "none" and not token.signature:
-            return
+            return None
         if token.algorithm not in provider.algorithms:
             raise AlgorithmNotAllowed(detail=f"alg {token.algorithm[:20]!r}, accepted {sorted(provider.algorithms)}")
         keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)
@@ -137,8 +147,12 @@ class Verifier:
             fitting = [key for key in fitting if _signs_for(key.issuer, provider, token)]
         if not fitting:
             raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
-        if not any(key.verify(token.algorithm, token.signing_input, token.signature) for key in fitting):
-            raise BadSignature()
+        for key in fitting:
+            if remembered is not None and (provider.name, key.thumbprint) == remembered[1:]:
+                return key
+            if key.verify(token.algorithm, token.signing_input, token.signature):
+                return key
+        raise BadSignature()
 
 
 def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:

@@ -1,19 +1,30 @@
 """JWTs as we write them (RFC 7519, RFC 9068): header, claims, and the bytes that are signed."""
 
-import base64
+import binascii
 import json
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import orjson
 
 from tokenmint.assertion.types import JsonValue
 from tokenmint.issued.types import LINEAGE
 from tokenmint.policy.types import TokenGrant
 from tokenmint.reserved import is_reserved
 
+_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
+
 
 def signing_input(grant: TokenGrant, *, issuer: str, key_id: str, token_id: str) -> bytes:
     """Return `header.payload` of the token that ``grant`` describes. Raises as :func:`claims_of`."""
-    header = {"alg": grant.algorithm, "kid": key_id, "typ": grant.header_type}
-    return encode(header) + b"." + encode(claims_of(grant, issuer=issuer, token_id=token_id))
+    header = _header(grant.algorithm, key_id, grant.header_type)
+    return header + b"." + encode(claims_of(grant, issuer=issuer, token_id=token_id))
+
+
+@lru_cache(maxsize=64)
+def _header(algorithm: str, key_id: str, typ: str) -> bytes:
+    return encode({"alg": algorithm, "kid": key_id, "typ": typ})
 
 
 def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, JsonValue]:
@@ -48,9 +59,12 @@ def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, Jso
 
 def encode_segment(data: bytes) -> bytes:
     """Return base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_BASE64URL, b"=")
 
 
 def encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:
-    """Return compact JSON in base64url."""
-    return encode_segment(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    """Return compact JSON in base64url. Raises ``ValueError`` for what JSON has no form for."""
+    try:
+        return encode_segment(orjson.dumps(value))
+    except TypeError:  # an integer beyond 64 bits, which JSON has and the codec has not
+        return encode_segment(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())

@@ -81,6 +81,7 @@ class Policy:
         self._sources: dict[str, tuple[tuple[str, mapping.Source | conditions.Expression], ...]] = {}
         self._uids: dict[str, mapping.Source] = {}
         self._conditions: dict[str, conditions.Expression] = {}
+        self._computing: set[str] = set()
         self._provider_conditions: dict[str, conditions.Expression] = {}
         self._derived: dict[str, tuple[tuple[str, conditions.Expression], ...]] = {}
         problems: list[str] = []
@@ -118,6 +119,7 @@ class Policy:
                 try:
                     if expression.startswith("="):
                         sources.append((claim, conditions.compile_claim(expression[1:])))
+                        self._computing.add(name)
                     else:
                         sources.append((claim, mapping.parse(expression)))
                 except ValueError as error:
@@ -241,8 +243,10 @@ class Policy:
         Raises:
             ConditionDenied, ScopeDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
         """
-        known = conditions.facts(assertion, client, request, profile)
         condition = self._conditions.get(audience.name)
+        known: conditions.Facts = {}
+        if condition is not None or audience.name in self._computing:
+            known = conditions.facts(assertion, client, request, profile)
         if condition is not None and not conditions.holds(condition, known):
             raise ConditionDenied(detail=f"the condition of {audience.name}: {condition.source}")
         issued_at = int(now)

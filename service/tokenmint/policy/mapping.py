@@ -12,11 +12,10 @@ A source that has no value leaves the claim out.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.assertion.types import JsonValue, VerifiedAssertion
+from tokenmint.assertion.types import JsonValue, VerifiedAssertion, at_path
 from tokenmint.policy.types import Client
 from tokenmint.profile.types import Profile
 
@@ -65,26 +64,15 @@ def evaluate(source: Source, assertion: VerifiedAssertion, profile: Profile, cli
     """Return the value of ``source``, or None where there is none."""
     if source.literal is not None:
         return source.literal
-    match source.path:
-        case ("client", "id"):
-            return client.client_id
-        case ("provider", "name"):
-            return assertion.provider
-        case ("profile", "principal"):
-            return profile.principal
-        case ("profile", "roles"):
-            return list(profile.roles) or None
-        case ("profile", "claims", *names):
-            return _walk(profile.claims, names)
-        case (_, *names):
-            return _walk(assertion.claims, names)
-    return None
-
-
-def _walk(claims: Mapping[str, JsonValue], names: list[str]) -> JsonValue:
-    value: JsonValue = dict(claims)
-    for name in names:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
+    root, part, *rest = source.path
+    if root == "assertion":
+        return at_path(assertion.claims, source.path[1:])
+    if root == "client":
+        return client.client_id
+    if root == "provider":
+        return assertion.provider
+    if part == "principal":
+        return profile.principal
+    if part == "roles":
+        return list(profile.roles) or None
+    return at_path(profile.claims, tuple(rest))

@@ -9,18 +9,25 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
+
+import orjson
 
 from tokenmint.assertion.types import JsonValue
 from tokenmint.clock import Clock
 from tokenmint.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, WrongState
 from tokenmint.profile.limits import MAX_IDENTITIES, PRINCIPAL
+from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.redis import Store
 
 VERSION: Final = 1
+REMEMBERED: Final = 2048  # records that are not parsed anew when the same bytes are read again
 ATTEMPTS: Final = 16  # compare-and-swap rounds before a change is called a conflict
+PREFIXES: Final = ("profile:", "identity:")
+"""What the keys begin with."""
 DELETED: Final = "PROFILE_DELETED"
 
 
@@ -63,9 +70,10 @@ class ProfileStore:
     what was written; every change ``OutcomeUnknown`` where it was not confirmed.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, near: NearCache | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._near = near or NearCache(store, PREFIXES, 0, clock)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -88,17 +96,20 @@ class ProfileStore:
 
         Its profile; or, to be refused, the tombstone of its principal or the marker that it was unlinked; or None.
         """
-        link = _read_link(identity, await self._store.get(identity_key(identity)))
+        link = _read_link(identity, await self._near.get(identity_key(identity)))
         if link is None or link.unlinked:
             return link
-        record = (await self._read(link.principal)).record
+        record = await self.record(link.principal)
         if record is not None and identity in record.identities:
             return record
         return None  # a link that was begun and not finished, or that lost to another
 
     async def record(self, principal: str) -> Profile | Tombstone | None:
-        """Return what is stored for ``principal``, tombstones included."""
-        return (await self._read(principal)).record
+        """Return what is stored for ``principal``, tombstones included; from memory where the near cache has it."""
+        if not PRINCIPAL.match(principal):
+            return None
+        raw = await self._near.get(_profile_key(principal))
+        return _parse_record(principal, raw) if raw is not None else None
 
     async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
         """Return about ``page_size`` profiles and the token of the next page ("" at the end)."""
@@ -135,7 +146,7 @@ class ProfileStore:
             # Whoever comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
         raw = _dump_profile(new)
-        if not await self._store.swap(_profile_key(profile.principal), stored.raw, raw):
+        if not await self._swap(_profile_key(profile.principal), stored.raw, raw):
             raise Conflict()
         return replace(new, etag=_etag(raw))
 
@@ -170,7 +181,7 @@ class ProfileStore:
                 return
             _check_etag(stored.record, etag)
             tombstone = Tombstone(principal, stored.record.identities, self._clock.now())
-            if await self._store.swap(_profile_key(principal), stored.raw, _dump_tombstone(tombstone)):
+            if await self._swap(_profile_key(principal), stored.raw, _dump_tombstone(tombstone)):
                 return
         raise Conflict()
 
@@ -215,7 +226,7 @@ class ProfileStore:
                     raise NotFound("identity", f"{identity.provider}/{identity.subject}")
                 link = Link(principal)
             # The marker first: from here on the identity is refused, whatever comes after.
-            if link.unlinked or await self._store.swap(key, raw, _dump_link(identity, Link(principal, unlinked=True))):
+            if link.unlinked or await self._swap(key, raw, _dump_link(identity, Link(principal, unlinked=True))):
                 break
         else:
             raise Conflict()
@@ -253,6 +264,12 @@ class ProfileStore:
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
+    async def _swap(self, key: str, expected: bytes | None, new: bytes) -> bool:
+        try:
+            return await self._store.swap(key, expected, new)
+        finally:
+            self._near.forget(key)  # this process at once; the others when they are told
+
     async def _claim(self, identity: Identity, principal: str) -> None:
         """Make the index name ``principal``, unless another principal's profile really has the identity."""
         key = identity_key(identity)
@@ -269,7 +286,7 @@ class ProfileStore:
                         f"{identity.provider}/{identity.subject}",
                         f"the identity belongs to the principal {link.principal!r}: unlink it there first",
                     )
-            if await self._store.swap(key, raw, _dump_link(identity, Link(principal))):
+            if await self._swap(key, raw, _dump_link(identity, Link(principal))):
                 return
         raise Conflict()
 
@@ -283,7 +300,7 @@ class ProfileStore:
             if changed == stored.record:
                 return stored.record
             raw = _dump_profile(replace(changed, update_time=self._clock.now()))
-            if await self._store.swap(_profile_key(principal), stored.raw, raw):
+            if await self._swap(_profile_key(principal), stored.raw, raw):
                 record = _parse_record(principal, raw)
                 if isinstance(record, Profile):
                     return record
@@ -355,6 +372,7 @@ def _dump_link(identity: Identity, link: Link) -> bytes:
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
     key = _profile_key(principal)
     value = _load(key, raw)
@@ -382,6 +400,7 @@ def _parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
         raise CorruptRecord(detail=f"{key}: not a profile of version {VERSION}") from None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _read_link(identity: Identity, raw: bytes | None) -> Link | None:
     if raw is None:
         return None
@@ -397,8 +416,8 @@ def _read_link(identity: Identity, raw: bytes | None) -> Link | None:
 
 def _load(key: str, raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
+        value = orjson.loads(raw)
+    except ValueError:
         raise CorruptRecord(detail=f"{key}: not JSON") from None
     if not isinstance(value, dict) or value.get("v") != VERSION:
         raise CorruptRecord(detail=f"{key}: not a record of version {VERSION}")

@@ -40,6 +40,7 @@ MAX_LIFETIME: Final = 24 * 3600
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
+_ONE_TYPE: Final = f"one of {', '.join(SUBJECT_TOKEN_TYPES)}"
 _NOTHING_SHOWN: Final = Confirmation()
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # 32 bytes: no stray bits at the end
 
@@ -70,7 +71,7 @@ def exchange_request(
     _check_subject(message, violations)
     _check_target(message, "", violations)
     violations.raise_any()
-    return _request(message, message, possession)
+    return _request(message, message, *_tokens(message), possession)
 
 
 def batch_requests(
@@ -83,7 +84,8 @@ def batch_requests(
     for index, target in enumerate(message.targets[:MAX_TARGETS]):
         _check_target(target, f"targets[{index}].", violations)
     violations.raise_any()
-    return [_request(message, target, possession) for target in message.targets]
+    tokens = _tokens(message)
+    return [_request(message, target, *tokens, possession) for target in message.targets]
 
 
 _Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTokensRequest
@@ -94,15 +96,15 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
     violations.token("subject_token", len(message.subject_token.encode()))
     violations.check(
         "subject_token_type",
-        f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}",
-        holds=message.subject_token_type in ("", *SUBJECT_TOKEN_TYPES),
+        f"expected {_ONE_TYPE}",
+        holds=not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
     )
     actor_size = len(message.actor_token.encode())
     violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=actor_size <= MAX_TOKEN)
     if message.actor_token:
         violations.check(
             "actor_token_type",
-            f"is required with actor_token: one of {', '.join(SUBJECT_TOKEN_TYPES)}",
+            f"is required with actor_token: {_ONE_TYPE}",
             holds=message.actor_token_type in SUBJECT_TOKEN_TYPES,
         )
     else:
@@ -135,9 +137,15 @@ def _check_target(target: _Target, path: str, violations: Violations) -> None:
     )
 
 
-def _request(subject: _Subject, target: _Target, possession: Confirmation) -> ExchangeRequest:
+def _tokens(message: _Subject) -> tuple[Secret, Secret | None]:
+    return Secret(message.subject_token), Secret(message.actor_token) if message.actor_token else None
+
+
+def _request(
+    subject: _Subject, target: _Target, token: Secret, actor: Secret | None, possession: Confirmation
+) -> ExchangeRequest:
     return ExchangeRequest(
-        subject_token=Secret(subject.subject_token),
+        subject_token=token,
         audience=target.audience,
         subject_token_type=subject.subject_token_type or ID_TOKEN,
         scopes=tuple(dict.fromkeys(target.scopes)),
@@ -145,7 +153,7 @@ def _request(subject: _Subject, target: _Target, possession: Confirmation) -> Ex
         requested_token_type=target.requested_token_type or None,
         nonce=subject.nonce or None,
         request_id=subject.request_id.lower() or None,
-        actor_token=Secret(subject.actor_token) if subject.actor_token else None,
+        actor_token=actor,
         actor_token_type=subject.actor_token_type or None,
         confirmation=Confirmation(jkt=subject.dpop_jkt or None),
         possession=possession,
@@ -285,6 +293,8 @@ def timestamp(seconds: float | None) -> Timestamp | None:
     """Return Unix seconds as a timestamp."""
     if seconds is None:
         return None
+    if isinstance(seconds, int):
+        return Timestamp(seconds=seconds)
     whole = math.floor(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1_000_000) * 1000)
 

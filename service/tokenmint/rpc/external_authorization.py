@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -67,15 +67,14 @@ class ExternalAuthorization:
         self._exchanges = exchanges
         self._gateway = gateway
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Serve it."""
+    def register(self, server: Any) -> None:
+        """Serve it at a server, or at what stands before one."""
         check = grpc.unary_unary_rpc_method_handler(
             self.Check,
             request_deserializer=pb.CheckRequest.FromString,
             response_serializer=pb.CheckResponse.SerializeToString,
         )
-        handler = grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
-        server.add_generic_rpc_handlers((handler,))
+        server.add_registered_method_handlers(SERVICE, {"Check": check})
 
     async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC's
         """Swap the token, or say in HTTP why not."""

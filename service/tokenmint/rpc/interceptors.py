@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
@@ -20,6 +20,7 @@ from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators
 from tokenmint.rpc.credentials import presented
 from tokenmint.rpc.status import abort, code_of
+from tokenmint.tasks import TimeLimit
 
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 
@@ -39,6 +40,7 @@ NAMING: Final = {
 """Fields of operators' requests that say what an action is about, and what an event calls them."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 def current_client() -> Client:
@@ -56,38 +58,31 @@ def current_operator() -> Operator:
     return _operator.get()
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class Guard:
     """Stands before every method of one listener.
 
     Args:
         access: who may call what.
         admission: what lets callers in, and records how their calls ended.
         deadline: seconds that a unary call may take, whatever the client allows.
+        pushback: whether the transport lets an answer name the delay that gRPC's own retries obey.
     """
 
-    def __init__(self, access: Mapping[str, Access], admission: Admission, *, deadline: float) -> None:
+    def __init__(
+        self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True
+    ) -> None:
         self._access = access
         self._admission = admission
         self._deadline = deadline
+        self._pushback = pushback
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        """Wrap the method's handler."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None  # answered with UNIMPLEMENTED
-        method = str(handler_call_details.method)
+    def wrap(self, method: str, handler: "Handler") -> "Handler":
+        """Return ``handler`` with this guard before it. Done once for each method, when it is registered."""
         access = self._access.get(method)
-        metadata = handler_call_details.invocation_metadata
-        codecs = {
+        codecs: dict[str, Any] = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
         }
-
-        call = _Call(method, access, metadata)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             wrap = (
@@ -95,10 +90,13 @@ class Guard(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return wrap(self._streaming(call, behaviour), **codecs)
+            return wrap(self._streaming(method, access, behaviour), **codecs)
         if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(self._unary(call, handler.stream_unary, LONG_CALL), **codecs)
-        return grpc.unary_unary_rpc_method_handler(self._unary(call, handler.unary_unary, self._deadline), **codecs)
+            answer = self._unary(method, access, handler.stream_unary, LONG_CALL)
+            return grpc.stream_unary_rpc_method_handler(answer, **codecs)
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, access, handler.unary_unary, self._deadline), **codecs
+        )
 
     async def _admit(self, call: "_Call", request: Any, auth_context: Mapping[str, Any]) -> None:
         """Prove the caller and put it where the method finds it; record an operator's change before it is made.
@@ -125,13 +123,14 @@ class Guard(grpc.aio.ServerInterceptor):
             await self._admission.record_change(call.method, confirm=not call.access.urgent)
 
     def _unary(
-        self, call: "_Call", behaviour: Callable[..., Awaitable[Any]], limit: float
+        self, method: str, access: Access | None, behaviour: Any, limit: float
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def answer(request: Any, context: Context) -> Any:
             started = self._admission.begin()
+            call = _Call(method, access, context.invocation_metadata())
             try:
                 await self._admit(call, request, context.auth_context())
-                async with asyncio.timeout(limit):
+                with TimeLimit(limit):
                     response = await behaviour(request, context)
             except asyncio.CancelledError:  # the caller gave up, or its deadline passed
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
@@ -143,9 +142,12 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _streaming(self, call: "_Call", behaviour: Callable[..., Any]) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    def _streaming(
+        self, method: str, access: Access | None, behaviour: Any
+    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
         async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
             started = self._admission.begin()
+            call = _Call(method, access, context.invocation_metadata())
             try:
                 await self._admit(call, request, context.auth_context())
                 answers = behaviour(request, context)
@@ -185,7 +187,7 @@ class Guard(grpc.aio.ServerInterceptor):
         elif isinstance(error, TokenmintError):
             detail = error.detail or error.message
         self._ended(call, started, code, reason, detail)
-        await abort(context, error)
+        await abort(context, error, pushback=self._pushback)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,19 @@
-"""The gRPC transport: limits, TLS, health."""
+"""The gRPC transport: limits, TLS, health; grpcio, or one whose HTTP/2 is done in Rust (docs/adr/0009-transport.md)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from tokenmint.addresses import Address
 from tokenmint.certificates import CertificateFiles
 from tokenmint.errors import ConfigurationError
-from tokenmint.rpc.interceptors import Guard
+from tokenmint.rpc.interceptors import Guard, Handler
 
 SERVICES: Final = (
     "tokenmint.v1.TokenExchangeService",
@@ -48,45 +48,74 @@ class Limits:
     """Seconds that a new connection has until it speaks HTTP/2."""
 
 
+class _Guarded:
+    """What servicers are registered at: hands their methods on to the server, each with the guard before it.
+
+    A wrapper at registration and no interceptor, which would have to wrap anew for every call.
+    """
+
+    def __init__(self, server: grpc.aio.Server, guard: Guard) -> None:
+        self._server = server
+        self._guard = guard
+
+    def add_generic_rpc_handlers(self, _: Any) -> None:
+        """Do nothing: generated code names the same methods in what follows."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
+        guarded = {name: self._guard.wrap(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        generic = grpc.method_handlers_generic_handler(service, guarded)
+        self._server.add_generic_rpc_handlers((generic,))
+        self._server.add_registered_method_handlers(service, guarded)
+
+
 def build(
     guard: Guard,
     address: Address,
-    register: Sequence[Callable[[grpc.aio.Server], None]],
+    register: Sequence[Callable[[Any], None]],
     health: health_aio.HealthServicer,
     *,
     limits: Limits,
     tls: CertificateFiles | None = None,
     reflect: bool = False,
+    native: bool = False,
 ) -> grpc.aio.Server:
     """Return a server that listens on ``address`` once it is started.
 
+    Args:
+        native: whether HTTP/2 is done in Rust (the extra `native`): without TLS, without an age limit of connections.
+
     Raises:
-        ConfigurationError: the address can't be listened on, or the certificates can't be used.
+        ConfigurationError: the address can't be listened on, the certificates can't be used, or the extra is missing.
     """
-    server = grpc.aio.server(
-        interceptors=(guard,),
-        options=(
-            ("grpc.so_reuseport", 1),
-            ("grpc.max_receive_message_length", limits.message),
-            ("grpc.max_metadata_size", limits.metadata),
-            ("grpc.absolute_max_metadata_size", limits.metadata),
-            ("grpc.max_concurrent_streams", limits.streams),
-            # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
-            ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
-            ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
-            ("grpc.keepalive_timeout_ms", int(limits.keepalive_timeout * 1000)),
-            ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # what a ping's answer really has
-            ("grpc.keepalive_permit_without_calls", 1),
+    options = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", limits.message),
+        ("grpc.max_metadata_size", limits.metadata),
+        ("grpc.absolute_max_metadata_size", limits.metadata),
+        ("grpc.max_concurrent_streams", limits.streams),
+        # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
+        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
+        ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", int(limits.keepalive_timeout * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # what a ping's answer really has
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    if native:
+        server = _native(options, tls)
+    else:
+        options += [
             ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
             ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
             ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
-        ),
-    )
+        ]
+        server = grpc.aio.server(options=options)
+    guarded: Any = _Guarded(server, guard)
     for add in register:
-        add(server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        add(guarded)
+    health_pb2_grpc.add_HealthServicer_to_server(health, guarded)
     if reflect:
-        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
+        servicer = reflection.aio.ReflectionServicer((*SERVICES, reflection.SERVICE_NAME))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, guarded)  # type: ignore[no-untyped-call]  # untyped there
     try:
         if tls is None:
             bound = server.add_insecure_port(str(address))
@@ -96,6 +125,19 @@ def build(
         bound = 0
     if not bound:
         raise ConfigurationError(f"listen: can't listen on {address}: stop what listens there or choose another")
+    return server
+
+
+def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None) -> grpc.aio.Server:
+    if tls is not None:
+        raise ConfigurationError("listen.transport: native has no TLS: use grpcio, or let Envoy or a mesh add it")
+    try:
+        import pygrpc_native.aio as native  # by its full name: the package finds it in no other way
+    except ImportError:
+        raise ConfigurationError(
+            "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
+        ) from None
+    server: grpc.aio.Server = native.server(options=options)
     return server
 
 

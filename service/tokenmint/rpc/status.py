@@ -88,10 +88,12 @@ def _detail(error: BaseException) -> Message | None:
     return detail
 
 
-async def abort(context: "grpc.aio.ServicerContext[object, object]", error: BaseException) -> NoReturn:
-    """End the call with the answer for ``error``."""
+async def abort(
+    context: "grpc.aio.ServicerContext[object, object]", error: BaseException, *, pushback: bool = True
+) -> NoReturn:
+    """End the call with the answer for ``error``; with what gRPC's own retries obey only where ``pushback`` is sent."""
     status = to_status(error)
     trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
-    if isinstance(error, errors.DependencyUnavailable):
+    if pushback and isinstance(error, errors.DependencyUnavailable):
         trailing.append((PUSHBACK_KEY, str(max(1, round(error.retry_after * 1000)))))
     await context.abort(code_of(error), status.message, trailing_metadata=tuple(trailing))

@@ -7,11 +7,14 @@ say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+import hiredis
 import redis.asyncio as driver
 import structlog
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -44,15 +47,24 @@ if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 """
 # The generic cell rate algorithm: one number, the time at which the bucket would be full again, by the server's clock.
+# Gives between the least and the most that are asked for, or nothing and the seconds after which the least is there.
 _TAKE: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local interval = 1 / tonumber(ARGV[1])
-local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0')) + tonumber(ARGV[3]) * interval
-local wait = full - tonumber(ARGV[2]) * interval - now
-if wait > 0.0000005 then return string.format('%.6f', wait) end
+local interval, burst = 1 / tonumber(ARGV[1]), tonumber(ARGV[2])
+local least, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+local wait = full + least * interval - burst * interval - now
+if wait > 0.0000005 then return {0, string.format('%.6f', wait)} end
+local given = math.min(most, math.max(least, math.floor(burst - (full - now) / interval + 0.000001)))
+full = full + given * interval
 redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
-return '0'
+return {given, '0'}
+"""
+# One command and one answer for many entries.
+_APPEND: Final = """
+for i = 2, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[i]) end
+return #ARGV - 1
 """
 # A group: one hash, each member with the time (ms, by the server's clock) until which it counts.
 _JOIN: Final = """
@@ -112,6 +124,16 @@ class Notice:
     payload: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What :meth:`Store.track` tells."""
+
+    keys: Sequence[str] | None
+    """The keys that changed, without prefix. None: it may be any."""
+    complete_since: float | None
+    """Where known: everything that changed until so many seconds ago has been told of."""
+
+
 class Store:
     """Keys and values with confirmed compare-and-swap. Made by :meth:`open`, ended by :meth:`close`."""
 
@@ -138,6 +160,8 @@ class Store:
             )
         else:
             self._pool = _server_pool(url, options)
+        # One for all calls: making one takes longer than a read does.
+        self._client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
 
     @classmethod
     async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = StoreOptions()) -> "Store":
@@ -161,8 +185,36 @@ class Store:
         """Return the value under ``key`` (without prefix), or None."""
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                value: bytes | None = await self._read_client().get(self.prefix + key)
+                value: bytes | None = await self._client.get(self.prefix + key)
                 return value
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values under ``keys`` (without prefix), in one round trip where they are on one server."""
+        if self._cluster is not None:
+            return list(await asyncio.gather(*(self.get(key) for key in keys)))
+        command = _packed(("MGET", *(self.prefix + key for key in keys)))
+        values: list[bytes | None]
+        with _translated(self.url, writes=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                try:
+                    values = await self._ask(command)
+                except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
+                    values = await self._ask(command)
+                return values
+
+    async def _ask(self, command: bytes) -> Any:
+        """Send one packed command and return its answer: the driver's own way costs three times as much."""
+        pool: Any = self._pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(command)
+            return await connection.read_response()
+        except BaseException as error:
+            if not isinstance(error, ResponseError):
+                await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
+            raise
+        finally:
+            await pool.release(connection)
 
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
@@ -171,7 +223,7 @@ class Store:
             if self._cluster is not None:
                 next_cursor, keys = await self._scan_cluster(match, cursor, count)
             else:
-                position, keys = await self._read_client().scan(int(cursor or "0"), match=match, count=count)
+                position, keys = await self._client.scan(int(cursor or "0"), match=match, count=count)
                 next_cursor = str(position) if int(position) else ""
             return next_cursor, [key.decode().removeprefix(self.prefix) for key in keys]
 
@@ -199,7 +251,7 @@ class Store:
                     node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
                     seconds, micros = await node.execute_command("TIME")
                 else:
-                    seconds, micros = await self._read_client().time()
+                    seconds, micros = await self._client.time()
                 return int(seconds) + int(micros) / 1e6
 
     async def clock_of(self, key: str) -> float:
@@ -261,21 +313,19 @@ class Store:
 
         Raises: as :meth:`swap`.
         """
-        commands: list[tuple[str | bytes, ...]] = [
-            ("XADD", self.prefix + key, "MAXLEN", "~", str(limit), "*", "event", entry) for entry in entries
-        ]
-        await self._write(key, *commands, confirm=confirm)
+        await self._write(key, ("EVAL", _APPEND, "1", self.prefix + key, str(limit), *entries), confirm=confirm)
 
-    async def take(self, key: str, *, rate: float, burst: int, cost: int) -> float:
-        """Take ``cost`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
+    async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
+        """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
 
-        Returns 0 where they were taken, or the seconds after which they could be. Not confirmed: a bucket that is lost
-        is a full one.
+        Returns how many were taken, and 0; or 0, and the seconds after which the least could be. Not confirmed: a
+        bucket that is lost is a full one.
 
         Raises:
             StoreUnavailable: the bucket can't be reached.
         """
-        return float(await self._evaluate(_TAKE, key, repr(rate), burst, cost))
+        given, wait = await self._evaluate(_TAKE, key, repr(rate), burst, least, most)
+        return int(given), float(wait)
 
     async def join(self, key: str, member: str, value: str, *, ttl: float) -> None:
         """Count ``member`` with ``value`` in the group ``key`` for ``ttl`` seconds. Not confirmed: it is said again.
@@ -305,7 +355,7 @@ class Store:
     async def _evaluate(self, script: str, key: str, *arguments: str | int) -> Any:
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                return await self._read_client().eval(script, 1, self.prefix + key, *arguments)
+                return await self._client.eval(script, 1, self.prefix + key, *arguments)
 
     async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
         commands = list(writes)
@@ -344,7 +394,7 @@ class Store:
             with _translated(self.url, writes=True, follow=follow):
                 async with asyncio.timeout(self.options.write_timeout):
                     try:
-                        await connection.send_packed_command(connection.pack_commands(commands))
+                        await connection.send_packed_command(b"".join(map(_packed, commands)))
                         replies = [await _reply(connection) for _ in commands]
                     except BaseException:
                         # An unread reply must not meet the next user of the connection (redis-py CVE-2023-28858).
@@ -407,6 +457,65 @@ class Store:
         pool: driver.ConnectionPool = _server_pool(host_url, self.options)
         return driver.Redis(connection_pool=pool), pool
 
+    @property
+    def tracks(self) -> bool:
+        """Whether changes of keys can be followed with :meth:`track`: with one server only."""
+        return self.url.kind not in ("cluster", "sentinel")
+
+    async def track(self, prefixes: Sequence[str], heartbeat: float) -> AsyncGenerator[Changes, None]:
+        """Yield what changes under keys that begin with ``prefixes`` (without the store's own prefix).
+
+        On a connection of its own, with RESP3 (CLIENT TRACKING, BCAST). Begins once everything that changes will be
+        told of, and yields without keys, too, at least every ``heartbeat`` seconds. Close the generator when done.
+
+        Raises ``StoreUnavailable`` where the connection breaks or is silent: what changes from then on is not told.
+        """
+        pool: Any = self._pool
+        kwargs = {**pool.connection_kwargs, "protocol": 3, "retry": Retry(NoBackoff(), 0)}
+        connection = pool.connection_class(**kwargs)
+        changed: list[Sequence[bytes] | None] = []
+        asked: deque[float] = deque()
+        loop = asyncio.get_running_loop()
+
+        async def note(message: Sequence[Any]) -> None:
+            changed.append(message[1])
+
+        async def ping() -> None:
+            while True:
+                asked.append(loop.time())
+                await connection.send_command("PING")
+                await asyncio.sleep(heartbeat / 4)
+
+        command = ["CLIENT", "TRACKING", "ON", "BCAST"]
+        for prefix in prefixes:
+            command += ["PREFIX", self.prefix + prefix]
+        pinging: asyncio.Task[None] | None = None
+        try:
+            with _translated(self.url, writes=False):
+                async with asyncio.timeout(self.options.read_timeout):
+                    await connection.connect()
+                    connection._parser.set_invalidation_push_handler(note)  # noqa: SLF001  # the driver has no other way
+                    await connection.send_command(*command)
+                    await connection.read_response()
+            pinging = loop.create_task(ping())
+            while True:
+                with _translated(self.url, writes=False):
+                    async with asyncio.timeout(heartbeat):
+                        answer = await connection.read_response(True, timeout=inf, push_request=True)
+                told, changed = changed, []
+                keys: list[str] | None = []
+                for names in told:
+                    if names is None or keys is None:
+                        keys = None  # FLUSHALL
+                    else:
+                        keys += [name.decode().removeprefix(self.prefix) for name in names]
+                yield Changes(keys, loop.time() - asked.popleft() if answer == b"PONG" else None)
+        finally:
+            if pinging is not None:
+                pinging.cancel()
+                await asyncio.gather(pinging, return_exceptions=True)
+            await connection.disconnect(nowait=True)
+
     # --- life ----------------------------------------------------------------------------------------------------
 
     @property
@@ -443,11 +552,11 @@ class Store:
             node = self._cluster.get_primaries()[0]
             reply: dict[str, Any] = await self._cluster.info(section, target_nodes=node)
             return reply
-        facts: dict[str, Any] = await self._read_client().info(section)
+        facts: dict[str, Any] = await self._client.info(section)
         return facts
 
     def _read_client(self) -> Any:
-        return self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
+        return self._client
 
     async def close(self) -> None:
         """Close every connection."""
@@ -481,6 +590,11 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _packed(command: tuple[str | bytes, ...]) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes one word alone
+    return packed
 
 
 async def _reply(connection: Any) -> Any:

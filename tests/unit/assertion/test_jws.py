@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.issuer import Issuer, b64, segment
 
+from tokenmint.assertion import jws
 from tokenmint.assertion.jws import MAX_DEPTH, MAX_TOKEN, decode_segment, parse_compact, parse_object
 from tokenmint.errors import MalformedToken
 from tokenmint.secret import Secret
@@ -163,3 +164,56 @@ def test_every_object_that_json_writes_is_read_as_it_was(value: dict[str, object
 def test_any_bytes_are_parsed_or_refused_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(MalformedToken):
         parse(data)
+
+
+MEMBERS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def outcome(text: bytes) -> object:
+    try:
+        return repr(jws._parse_any(text, "payload"))  # a text: 1, 1.0 and True are not the same
+    except MalformedToken:
+        return None
+
+
+@given(
+    st.builds(
+        lambda value, indent, ascii_only: json.dumps(
+            value, indent=indent, ensure_ascii=ascii_only, separators=None if indent else (",", ":")
+        ).encode("utf-8", "surrogatepass"),
+        MEMBERS,
+        st.sampled_from([None, 1]),
+        st.booleans(),
+    )
+    | st.binary(max_size=40)
+)
+def test_rfc_7493_the_fast_way_reads_what_the_strict_one_reads_or_leaves_it_alone(text: bytes) -> None:
+    fast = jws._parse_canonical(text)
+    assert fast is None or repr(fast) == outcome(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":{"b":1,"b":1}}',
+        b'{"a":1e400}',
+        b'{"a":NaN}',
+        b'{"a":123456789012345678901234567890}',
+        b'{"a":"\\ud800"}',
+        b'{"a":-0}',
+        b'{"a" :1}',
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_rfc_7493_what_can_be_read_in_two_ways_is_not_read_the_fast_one(text: bytes) -> None:
+    assert jws._parse_canonical(text) is None
+
+
+def test_a_token_as_providers_write_it_is_read_the_fast_way() -> None:
+    text = json.dumps(Issuer().claims(1_800_000_000), separators=(",", ":")).encode()
+    assert jws._parse_canonical(text) == json.loads(text)

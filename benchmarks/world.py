@@ -1,0 +1,200 @@
+"""What every contender meets: a provider, a store with profiles, subject tokens, and who may call.
+
+Made once in `build/bench` and used again while the tokens live. Everything is on loopback.
+"""
+
+import base64
+import contextlib
+import hashlib
+import http.server
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tokenmint.profile import store as profiles
+from tokenmint.profile.types import Identity, Profile
+from tokenmint.storage.embedded import find_engine
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BUILD: Final = ROOT / "build" / "bench"
+ISSUER: Final = "https://idp.example"
+AUDIENCE: Final = "https://orders.example"
+RSA_AUDIENCE: Final = "https://legacy.example"
+CLIENT: Final = "bench"
+CLIENT_SECRET: Final = "tms_benchmark-client"
+PRINCIPALS: Final = 10_000
+TOKENS_EACH: Final = 6
+LIFETIME: Final = 24 * 3600  # seconds that a subject token lives
+PREFIX: Final = "tm:"
+PEER_PREFIX: Final = "peer:"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where things are."""
+
+    jwks_url: str
+    redis_url: str
+    tokens: Path
+
+
+def provider_key() -> rsa.RSAPrivateKey:
+    """Return the provider's key, the same in every run."""
+    file = BUILD / "provider.pem"
+    if not file.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        new = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        file.write_bytes(
+            new.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+    key = serialization.load_pem_private_key(file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+def b64(data: bytes) -> str:
+    """Return base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _sign(numbers: range) -> list[str]:
+    key, now = provider_key(), int(time.time())
+    header = b64(json.dumps({"alg": "RS256", "kid": "k1", "typ": "JWT"}).encode())
+    tokens = []
+    for number in numbers:
+        principal = number % PRINCIPALS
+        claims = {
+            "iss": ISSUER, "sub": f"user-{principal}", "aud": "app", "iat": now, "exp": now + LIFETIME,
+            "email": f"user-{principal}@example.com", "email_verified": True, "name": f"User {principal}",
+            "auth_time": now - 60, "sid": hashlib.sha256(str(number).encode()).hexdigest()[:32],
+        }  # fmt: skip
+        unsigned = f"{header}.{b64(json.dumps(claims, separators=(',', ':')).encode())}"
+        tokens.append(f"{unsigned}.{b64(key.sign(unsigned.encode(), padding.PKCS1v15(), hashes.SHA256()))}")
+    return tokens
+
+
+def subject_tokens() -> Path:
+    """Return the file of distinct subject tokens, each principal's in turn; signs them where there is none."""
+    file = BUILD / "tokens.txt"
+    if not file.exists() or time.time() - file.stat().st_mtime > LIFETIME / 2:
+        provider_key()
+        count, step = PRINCIPALS * TOKENS_EACH, 2000
+        print(f"signing {count} subject tokens (once; about a minute) ...", flush=True)
+        with multiprocessing.Pool() as pool:
+            parts = pool.map(_sign, [range(start, start + step) for start in range(0, count, step)])
+        file.write_text("\n".join(token for part in parts for token in part) + "\n")
+    return file
+
+
+def _provider_document() -> bytes:
+    numbers = provider_key().public_key().public_numbers()
+    size = (numbers.n.bit_length() + 7) // 8
+    members = {"kty": "RSA", "kid": "k1", "alg": "RS256", "use": "sig"}
+    return json.dumps({"keys": [members | {"n": b64(numbers.n.to_bytes(size)), "e": "AQAB"}]}).encode()
+
+
+@contextlib.contextmanager
+def provider() -> Iterator[str]:
+    """Serve the provider's key set. Yields its URL."""
+    document = _provider_document()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Cache-Control", "max-age=3600")
+            self.send_header("Content-Length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/jwks.json"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def valkey(core: int) -> Iterator[str]:
+    """Run a Valkey (or Redis) with an append-only file on ``core``, filled with the profiles. Yields its URL."""
+    engine = find_engine()
+    directory = BUILD / "store"
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in directory.rglob("*.aof*"):
+        file.unlink()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        ["taskset", "-c", str(core), engine.path, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
+         "--appendonly", "yes", "--appendfsync", "everysec", "--dir", str(directory)],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        client = redis.Redis(port=port)
+        for _ in range(200):
+            with contextlib.suppress(redis.ConnectionError):
+                client.ping()
+                break
+            time.sleep(0.05)
+        fill(client, PRINCIPALS)
+        client.close()
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def fill(client: "redis.Redis[Any]", count: int) -> None:
+    """Write the profiles of ``count`` principals, as the service keeps them and as a peer would."""
+    pipeline = client.pipeline(transaction=False)
+    for number in range(count):
+        identity = Identity("idp", f"user-{number}")
+        principal = f"p{number:06}"
+        profile = Profile(
+            principal=principal,
+            identities=(identity,),
+            claims={"tenant": f"tenant-{number % 100}", "plan": "gold", "region": "eu"},
+            roles=("reader", "buyer"),
+            create_time=1.0,
+            update_time=1.0,
+        )
+        # The bytes that the service itself would write; ten thousand confirmed writes would take minutes.
+        link = profiles.Link(principal)
+        pipeline.set(PREFIX + profiles.identity_key(identity), profiles._dump_link(identity, link))  # noqa: SLF001
+        raw = profiles._dump_profile(profile)  # noqa: SLF001
+        pipeline.set(f"{PREFIX}profile:{principal}", raw)
+        pipeline.set(f"{PEER_PREFIX}{identity.subject}", raw)
+        if number % 1000 == 999:
+            pipeline.execute()
+
+
+def secret_hash() -> str:
+    """Return what a configuration keeps of the client's secret."""
+    return hashlib.sha256(CLIENT_SECRET.encode()).hexdigest()
+
+
+def pin(core: int) -> None:
+    """Keep this process, and what it starts, on one core."""
+    os.sched_setaffinity(0, {core})

@@ -1,0 +1,70 @@
+"""With a near cache: what is remembered of a principal never outlives what is told of it, here or elsewhere."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer, serving
+from tests.rig import AUDIENCE, Rig, refusal, running
+
+from tokenmint.profile.store import ProfileStore
+from tokenmint.storage.redis import Store
+from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.profile_pb2 import Identity, Profile
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running_issuer:
+        yield running_issuer
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+) -> AsyncIterator[Rig]:
+    cached = "\n[caches]\nprofiles = 100\n"
+    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, cached) as service:
+        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
+        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+        yield service
+
+
+def exchange(rig: Rig) -> "grpc.aio.UnaryUnaryCall[pb.ExchangeTokenRequest, pb.ExchangeTokenResponse]":
+    asked = pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now()), audience=AUDIENCE)
+    return rig.exchange.ExchangeToken(asked, **rig.auth("web"))
+
+
+async def test_who_is_disabled_here_is_refused_from_then_on(rig: Rig) -> None:
+    for _ in range(3):
+        assert (await exchange(rig)).token
+    change = profiles_pb.UpdateProfileRequest(
+        profile=Profile(principal="ada", disabled=True), update_mask=FieldMask(paths=["disabled"])
+    )
+    await rig.profiles.UpdateProfile(change, **rig.auth("root"))
+    assert (await refusal(exchange(rig))).reason == "PRINCIPAL_DISABLED"
+
+
+async def test_who_is_disabled_by_another_replica_is_refused_as_soon_as_it_is_told(
+    rig: Rig, redis_url: str, redis_prefix: str
+) -> None:
+    for _ in range(3):
+        assert (await exchange(rig)).token
+    other = await Store.open(redis_url, prefix=redis_prefix)
+    try:
+        await ProfileStore(other, rig.clock).update("ada", disabled=True)
+    finally:
+        await other.close()
+    async with asyncio.timeout(20):
+        told = ""
+        while not told:
+            try:
+                await exchange(rig)
+            except grpc.aio.AioRpcError as refused:
+                told = refused.details() or ""
+    assert "disabled" in told

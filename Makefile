@@ -13,7 +13,9 @@ SECONDS ?= 4
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
 TOPOLOGY ?= all
-EXAMPLES ?= 100
+EXAMPLES ?= 20000
+SOAK_MINUTES ?= 60
+FIRST ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -89,8 +91,9 @@ chaos: $(READY) ## A fleet under kill -9 and failovers (ROTATIONS=200, TOPOLOGY=
 	@npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
 	@$(BIN)/python -m tests.chaos --rotations $(ROTATIONS) --topology $(TOPOLOGY) $(if $(SEED),--seed $(SEED))
 
-soak: $(READY) ## The random histories of a fleet, EXAMPLES times as many as in the tests (default 100)
-	@TOKENMINT_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) -q tests/unit/keys/test_fleet.py
+soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the tests') or SOAK_MINUTES (60); SEED, FIRST go on
+	@$(BIN)/python -m tests.unit.keys.soak --examples $(EXAMPLES) --minutes $(SOAK_MINUTES) --workers $(WORKERS) \
+		--first $(FIRST) $(if $(SEED),--seed $(SEED))
 
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .

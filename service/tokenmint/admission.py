@@ -16,7 +16,7 @@ from tokenmint.exchange import ExchangeRecord, TokenExchange
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.types import Client, ExchangeRequest
 from tokenmint.ratelimit import RateLimiter
-from tokenmint.telemetry import Metrics
+from tokenmint.telemetry import Metrics, places
 
 log = structlog.get_logger(__name__)
 
@@ -81,9 +81,13 @@ class Admission:
         """Count a call of ``client``. Raises ``RateLimited``."""
         await self._limiter.take(client, cost)
 
-    async def record_change(self, method: str) -> None:
-        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made."""
-        await self._audit.record({"kind": "admin", "method": method, "outcome": "begun"} | _facts.get())
+    async def record_change(self, method: str, *, confirm: bool = True) -> None:
+        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made.
+
+        Without ``confirm`` the record is in the store by then, and not yet known to be on its disks.
+        """
+        event = {"kind": "admin", "method": method, "outcome": "begun"} | _facts.get()
+        await self._audit.record(event, confirm=confirm)
 
     def ended(
         self, method: str, kind: str, started: float, code: str, reason: str = "", detail: str = "", *,
@@ -165,10 +169,5 @@ def _tell(record: ExchangeRecord) -> None:
 
 def log_internal(method: str, error: Exception) -> None:
     """Log where it went wrong. The exception's own text may hold what the caller sent, so it stays out."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
-        trace = trace.tb_next
     detail = error.detail or error.message if isinstance(error, TokenmintError) else INTERNAL_MESSAGE
-    log.error("internal error", method=method, error=type(error).__name__, detail=detail, where=places[-6:])
+    log.error("internal error", method=method, error=type(error).__name__, detail=detail, where=places(error)[-6:])

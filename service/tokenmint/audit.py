@@ -1,8 +1,9 @@
 """The audit trail: one structured event for each exchange, refusal and admin action.
 
 Each event is a line of the log at once. It also goes to a capped stream in the store: for an admin action before the
-action, confirmed, so that what can't be recorded is not done; for exchanges a moment later and in batches, so that they
-do not wait for it. No event ever holds a token, a secret or a key; a token is named by its SHA-256.
+action, confirmed, so that what can't be recorded is not done (a key's revocation waits for the record and not for its
+confirmation); for exchanges a moment later and in batches, so that they do not wait for it. No event holds a token, a
+secret or a key; a token is named by its SHA-256.
 """
 
 import asyncio
@@ -44,9 +45,9 @@ class AuditTrail:
         self.dropped = 0
         """How many events are in the log alone, because the stream could not keep up."""
 
-    async def record(self, event: Event) -> None:
-        """Record an event durably, before what it tells of is done. Raises as ``Store.append``."""
-        await self._store.append(STREAM, [self._line(event)], limit=MAX_EVENTS, confirm=True)
+    async def record(self, event: Event, *, confirm: bool = True) -> None:
+        """Record an event, durably to ``confirm`` it, before what it tells of is done. Raises as ``Store.append``."""
+        await self._store.append(STREAM, [self._line(event)], limit=MAX_EVENTS, confirm=confirm)
 
     def note(self, event: Event, *, keep: bool = True) -> None:
         """Record an event of what was done: in the log now, and, to ``keep`` it, in the stream soon."""

@@ -83,6 +83,9 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
         section, separator, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
+        if not _is_unicode(environ[variable]):
+            problems.append(f"{variable}: is not valid UTF-8")
+            continue
         if not separator:
             if section in ("issuer", "data_dir", "reflection", "channelz"):
                 document[section] = _value(File, section, environ[variable])
@@ -96,6 +99,14 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
         if isinstance(table, dict):
             table[key] = _value(model, key, environ[variable])
     return problems
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that Python could not decode
+        return False
+    return True
 
 
 def _value(model: type[Table], key: str, text: str) -> object:

@@ -21,7 +21,7 @@ from tokenmint.keys import mark
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client
-from tokenmint.secret import Secret
+from tokenmint.secret import Secret, shown
 from tokenmint.settings import Pkcs11, Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.storage.redis import StoreOptions
 
@@ -399,7 +399,7 @@ class Checker:
                 return self._decoded("keys.encryption_key_file", path.read_text())
             except (OSError, UnicodeDecodeError) as error:
                 why = error.strerror if isinstance(error, OSError) else "not a text file"
-                self.problems.append(f"keys.encryption_key_file: {path} can't be read ({why})")
+                self.problems.append(f"keys.encryption_key_file: {shown(path)} can't be read ({why})")
                 return None
         if self.file.redis.url:
             self.problems.append(
@@ -414,7 +414,7 @@ class Checker:
             try:
                 key = self._decoded(f"keys.other_encryption_key_files: {name}", (self.base / name).read_text())
             except (OSError, UnicodeDecodeError):
-                self.problems.append(f"keys.other_encryption_key_files: {self.base / name} can't be read")
+                self.problems.append(f"keys.other_encryption_key_files: {shown(self.base / name)} can't be read")
                 continue
             if key is not None:
                 keys.append(key)
@@ -427,7 +427,7 @@ class Checker:
         try:
             pin = (self.base / table.pin_file).read_text().strip()
         except (OSError, UnicodeDecodeError):
-            self.problems.append(f"keys.pkcs11.pin_file: {self.base / table.pin_file} can't be read")
+            self.problems.append(f"keys.pkcs11.pin_file: {shown(self.base / table.pin_file)} can't be read")
             return None
         return Pkcs11(self.base / table.module, table.token, Secret(pin))
 
@@ -460,7 +460,7 @@ class Checker:
             try:
                 password = Secret((self.base / redis.password_file).read_text().strip())
             except (OSError, UnicodeDecodeError):
-                self.problems.append(f"redis.password_file: {self.base / redis.password_file} can't be read")
+                self.problems.append(f"redis.password_file: {shown(self.base / redis.password_file)} can't be read")
         return StoreOptions(
             username=redis.username,
             password=password,

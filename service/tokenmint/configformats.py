@@ -15,7 +15,7 @@ from tokenmint.firebase import FirebaseProject
 from tokenmint.minting.app_service import OWN_CLAIMS
 from tokenmint.minting.firebase import LIFETIME
 from tokenmint.policy.types import ActorRules, AppServiceFormat, FirebaseFormat, Format, ReferenceFormat
-from tokenmint.secret import Secret
+from tokenmint.secret import Secret, shown
 
 FORMATS: Final = ("firebase", "app_service", "reference")
 MIN_HMAC_KEY: Final = 32  # bytes, RFC 7518 section 3.2
@@ -133,7 +133,7 @@ class AudienceRules:
             text = path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not a text file"
-            self._problem("app_service.key_file", f"{path} can't be read ({why})")
+            self._problem("app_service.key_file", f"{shown(path)} can't be read ({why})")
             return AppServiceFormat(Secret(""))
         key = _decoded(text, table.key_encoding)
         if "-----BEGIN" in text:
@@ -156,7 +156,7 @@ def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        return None, f"{path} can't be read ({error.strerror})"
+        return None, f"{shown(path)} can't be read ({error.strerror})"
     try:
         account: Any = json.loads(raw)
         if account["type"] != "service_account" or not all(

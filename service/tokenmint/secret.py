@@ -2,7 +2,21 @@
 
 import hashlib
 import hmac
+import os
+from pathlib import Path
 from typing import Final, NoReturn
+
+LENGTH: Final = 32
+"""Characters from which on a word may be a secret or a token: those that tokenmint makes are longer."""
+
+
+def shown(path: Path) -> str:
+    """Return what to call a path that can't be read, without what may be a secret that was given for its file."""
+    parts: list[str] = []
+    for number, part in enumerate(path.parts, start=1):
+        there = os.path.exists(Path(*path.parts[:number]))  # noqa: PTH110  # unlike pathlib's it never raises
+        parts.append(part if there or len(part) < LENGTH else f"({len(part)} characters)")
+    return str(Path(*parts))
 
 
 class Secret:

@@ -1,7 +1,8 @@
 """`serve`: starts the workers, replaces those that die, and stops them in order.
 
 With one worker the service runs in this very process. With several this process supervises: the workers share the
-ports (SO_REUSEPORT) and hold no state that the store does not, so one that dies is replaced.
+ports (SO_REUSEPORT) and hold no state that the store does not, so one that dies is replaced: at once where it served
+for a while, and after longer and longer pauses where workers end as soon as they are started.
 """
 
 import contextlib
@@ -23,8 +24,11 @@ from prometheus_client.multiprocess import mark_process_dead
 from tokenmint.errors import ConfigurationError
 from tokenmint.telemetry import MULTIPROCESS
 
-RESTART_WINDOW = 60.0  # seconds within which ...
-RESTART_LIMIT = 5  # ... so many deaths of workers mean that starting again does not help
+EARLY = 10.0  # seconds after its start within which a worker that ends has ended at once
+FIRST_PAUSE = 0.5  # seconds before another is started in place of one that ended at once; twice as many each time ...
+LONGEST_PAUSE = 30.0  # ... up to so many
+RESTART_LIMIT = 5  # ends at once, in a row, after which starting again does not help, unless another worker serves
+_LOOK = 0.05  # seconds between looks at the workers while one is due to be started
 DRAIN_LIMIT = 40.0  # seconds after which a worker that does not stop is killed
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -56,6 +60,36 @@ def print_ready(ready: Ready) -> None:
     sys.stdout.flush()
 
 
+class Restarts:
+    """When another worker is started in place of one that ended.
+
+    Args:
+        monotonic: a clock that never goes back, seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._began: dict[int, float] = {}
+        self._in_a_row = 0
+
+    def began(self, pid: int) -> None:
+        """Note that a worker was started."""
+        self._began[pid] = self._monotonic()
+
+    def ended(self, pid: int) -> float:
+        """Note that a worker ended. Returns the seconds after which another is to be started."""
+        if self._monotonic() - self._began.pop(pid) >= EARLY:
+            self._in_a_row = 0
+            return 0.0
+        self._in_a_row += 1
+        return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._in_a_row - 1)))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many ended at once that starting again does not help."""
+        return self._in_a_row >= RESTART_LIMIT
+
+
 class Workers:
     """Several worker processes doing the same job."""
 
@@ -63,7 +97,9 @@ class Workers:
         self._job = job
         self._count = count
         self._running: dict[int, subprocess.Popen[str]] = {}
-        self._deaths: list[float] = []
+        self._due: list[float] = []
+        """When, by the monotonic clock, workers are to be started."""
+        self._restarts = Restarts()
         self._stopping = False
         self._numbers = ""
 
@@ -73,9 +109,12 @@ class Workers:
             self._numbers = numbers
             for _ in range(self._count):
                 self._start()
+            ready = False
             for worker in list(self._running.values()):
-                self._await_ready(worker, announce if worker is next(iter(self._running.values())) else None)
-            status = self._keep_running()
+                ready = self._await_ready(worker, None if ready else announce) or ready
+            if not ready:
+                self._stop(signal.SIGTERM, None)  # each has said what keeps it from serving
+            status = self._keep_running() or int(not ready)
         self._kill_rest()
         return status
 
@@ -92,22 +131,20 @@ class Workers:
             worker.stdin.write(json.dumps(asdict(self._job)))
             worker.stdin.close()
         self._running[worker.pid] = worker
+        self._restarts.began(worker.pid)
 
-    def _await_ready(self, worker: subprocess.Popen[str], announce: Callable[[Ready], None] | None) -> None:
+    def _await_ready(self, worker: subprocess.Popen[str], announce: Callable[[Ready], None] | None) -> bool:
+        """Wait until a worker serves, or has ended. Returns whether it serves."""
         line = worker.stdout.readline() if worker.stdout is not None else ""
         if announce is not None and line:
             event = json.loads(line)
             announce(Ready(os.getpid(), event["listen"]))
+        return bool(line)
 
     def _keep_running(self) -> int:
         status = 0
-        while self._running:
-            try:
-                pid, wait_status = os.wait()
-            except InterruptedError:
-                continue
-            except ChildProcessError:
-                break
+        while self._running or (self._due and not self._stopping):
+            pid, wait_status = self._next_end()
             worker = self._running.pop(pid, None)
             if worker is None:
                 continue
@@ -117,22 +154,38 @@ class Workers:
             mark_process_dead(pid, self._numbers)  # type: ignore[no-untyped-call]  # untyped there
             if self._stopping:
                 continue
-            if self._gives_up():
+            pause = self._restarts.ended(pid)
+            if self._restarts.hopeless and not self._running:
                 sys.stderr.write(
-                    f"tokenmint: {RESTART_LIMIT} workers died within {RESTART_WINDOW:.0f} s: stopping, see the log\n"
+                    f"tokenmint: {RESTART_LIMIT} workers in a row ended as soon as they were started, and none serves: "
+                    "stopping, see the log\n"
                 )
                 status = 1
                 self._stop(signal.SIGTERM, None)
             else:
-                sys.stderr.write(f"tokenmint: worker {pid} ended with {worker.returncode}; starting another\n")
-                self._start()
+                when = f" in {pause:g} s" if pause else ""
+                sys.stderr.write(f"tokenmint: worker {pid} ended with {worker.returncode}; starting another{when}\n")
+                self._due.append(time.monotonic() + pause)
         return status
 
-    def _gives_up(self) -> bool:
+    def _next_end(self) -> tuple[int, int]:
+        """Start what is due, and return the process id and wait status of a worker that ended; 0 for none so far."""
         now = time.monotonic()
-        self._deaths = [death for death in self._deaths if now - death < RESTART_WINDOW]
-        self._deaths.append(now)
-        return len(self._deaths) >= RESTART_LIMIT
+        for _ in range(0 if self._stopping else sum(due <= now for due in self._due)):
+            self._start()
+        if self._stopping:
+            self._send(signal.SIGTERM)  # to one that was started while the signal came
+        self._due = [due for due in self._due if due > now]
+        try:
+            if not self._due or self._stopping:
+                return os.wait()
+            found = os.waitpid(-1, os.WNOHANG) if self._running else (0, 0)
+        except ChildProcessError:
+            self._running.clear()
+            return 0, 0
+        if not found[0]:
+            time.sleep(_LOOK)
+        return found
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping = True

@@ -83,15 +83,23 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def places(error: BaseException) -> list[str]:
+    """Return where an error came from, function and line, the innermost last: nothing of what it says."""
+    found = []
+    trace = error.__traceback__
+    while trace is not None:
+        found.append(
+            f"{trace.tb_frame.f_globals.get('__name__', '?')}.{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+        )
+        trace = trace.tb_next
+    return found
+
+
 def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what failed outside of any call, as a task that nobody awaits, without the exception's text."""
     error = context.get("exception")
-    places = []
-    trace = error.__traceback__ if isinstance(error, BaseException) else None
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    log.error("an error outside of any call", error=type(error).__name__, where=places[-6:])
+    where = places(error)[-6:] if isinstance(error, BaseException) else []
+    log.error("an error outside of any call", error=type(error).__name__, where=where)
 
 
 @lru_cache(maxsize=2)

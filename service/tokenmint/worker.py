@@ -17,7 +17,7 @@ from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
 from tokenmint.supervisor import Job, Ready, print_ready
-from tokenmint.telemetry import configure_logging, log_loop_error
+from tokenmint.telemetry import configure_logging, log_loop_error, places
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +96,12 @@ def main() -> int:
     except TokenmintError as error:
         sys.stderr.write(f"tokenmint: {error.message}\n")
         return 1
+    except Exception as error:  # noqa: BLE001  # its text may hold what a store or a caller sent
+        where = " < ".join(reversed(places(error)[-6:]))
+        sys.stderr.write(
+            f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n"
+        )
+        return 70
 
 
 if __name__ == "__main__":

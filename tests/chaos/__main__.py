@@ -26,7 +26,6 @@ from tests.issuer import Issuer, ec_key, serving
 SHARES: Final = {"server": 0.5, "sentinel": 0.25, "cluster": 0.25}
 """What part of the rotations each topology is given where all have their turn."""
 SETTLE: Final = 4.0  # seconds for R, the way back and the workers that are being started
-CONFIRMATION: Final = 1.0  # seconds: replicas tell once a second what is on their disks, and the audit stream waits
 REVOKE_EVERY: Final = 12.0  # seconds
 
 
@@ -95,7 +94,7 @@ def main() -> int:
             directory = (options.keep or Path(temporary)) / topology
             directory.mkdir(parents=True)
             ledger = asyncio.run(run(plan, directory))
-        verdict = judge(ledger, CONFIRMATION if stores.TOPOLOGIES[topology].min_replicas else 0.0)
+        verdict = judge(ledger)
         report.show(plan, ledger, verdict)
         failed = failed or bool(verdict.broken)
     return int(failed)

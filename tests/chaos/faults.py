@@ -49,7 +49,7 @@ class Faults:
         elif kind == "replica killed":
             replica = self._random.choice(self._fleet)
             self._ledger.faults.append(Fault(kind, time.time(), time.time(), replica.number))
-            replica.kill()
+            replica.kill()  # for how long it is gone its outages say
         elif kind == "lease holder killed":
             pid = await self._lease_holder()
             for replica in self._fleet:
@@ -70,9 +70,18 @@ class Faults:
         workers = replica.workers()
         if not workers:
             return
-        self._ledger.faults.append(Fault(kind, time.time(), time.time(), replica.number))
+        fault = Fault(kind, time.time(), replica=replica.number)
+        self._ledger.faults.append(fault)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid or self._random.choice(workers), signal.SIGKILL)
+        await asyncio.sleep(0.05)  # what it listened with goes with it
+        try:
+            await until(
+                replica.listens, "a worker of the replica listens"
+            )  # at once, unless the other is being started
+        except TimeoutError as error:
+            self._ledger.problems.append(f"{kind}: {error}")
+        fault.ended = time.time()
 
     async def _lease_holder(self) -> int | None:
         """The process that advances the ring now, by the store and by what that process said when it began."""

@@ -33,6 +33,8 @@ class Failure:
     code: str
     reason: str
     """Of the service; empty where the connection broke and nobody answered."""
+    algorithm: str = ""
+    """Of the token that was asked for."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,14 @@ class Refusal:
     verifier: str
     key_id: str
     asked: float
+    """When it was to be verified."""
     reason: str
+    unknown_kid: bool
+    """Whether for want of its key in the set; anything else is nobody's excuse."""
+    fetched: float
+    """When the set was asked for that it was verified with."""
+    received: float
+    """When that set was there."""
 
 
 @dataclass(slots=True)
@@ -67,8 +76,15 @@ class KeyHistory:
     ended: float | None = None
     """When the store was first seen to hold that it is active no more, and was not seen to hold anything else after."""
     revoked: float | None = None
+    retired: float | None = None
+    """When another began to sign in its place."""
     state: KeyState = KeyState.PREPARED
     """The furthest that was seen."""
+
+    @property
+    def signed_until_revoked(self) -> bool:
+        """Whether it was active when it was revoked: neither prepared nor retiring."""
+        return self.revoked is not None and self.activated is not None and self.retired is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +113,8 @@ class Ledger:
     """Verifications for which a verifier could not fetch a key set: it refuses nothing, it asks again."""
     rotated: set[str] = field(default_factory=set)
     """Keys that an operator's RotateSigningKey activated."""
-    revoking: list[tuple[float, float, str]] = field(default_factory=list)
-    """From when until when a RevokeSigningKey was under way, and of which algorithm."""
+    told: Counter[str] = field(default_factory=Counter)
+    """What the operator was told while others changed the same ring: that is no failure."""
     fetched: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     """When a key set was asked for, and what was in it."""
     outages: list[tuple[float, float, int]] = field(default_factory=list)
@@ -130,6 +146,7 @@ class Ledger:
                 known.ended = None
             elif known.activated is not None and known.ended is None:
                 known.ended = now
+            known.retired = known.retired or key.retire_time
             if key.revoke_time is not None:
                 known.revoked = min(key.revoke_time, known.revoked or key.revoke_time)
             if ORDER[key.state] > ORDER[known.state]:

@@ -92,5 +92,4 @@ async def _notices(fleet: list[Replica], load: Load, keys: "KeyAdminServiceAsync
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
             await task
-    changed = load.changed_at(load.revoked_last, asked)
-    return [when - changed for when in news] + [LONGEST] * len(late)
+    return [when - asked for when in news] + [LONGEST] * len(late)

@@ -83,6 +83,16 @@ class Replica:
             return [int(pid) for pid in children.read_text().split()]
         return []
 
+    async def listens(self) -> bool:
+        """Whether a worker takes connections."""
+        host, _, port = self.listen["grpc"].rpartition(":")
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            return False
+        writer.close()
+        return True
+
     def kill(self) -> None:
         """End the whole replica as a power failure would."""
         self.killed = True

@@ -26,12 +26,15 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
         f"{len(activations) - by_operator} by the schedule or in place of a revoked key; {revocations} revocations\n"
         f"exchanges      {len(ledger.minted)}\n"
         f"verifications  {_counts(ledger.verifications)}\n"
-        f"               refused {len(ledger.refusals)}, of these excused {verdict.excused} (revoked keys, and keys "
-        f"that took their place at once); not yet decided for want of a key set: {_counts(ledger.deferred)}\n"
+        f"               not yet decided for want of a key set: {_counts(ledger.deferred)}\n"
+        f"refused        {len(ledger.refusals)} tokens, {verdict.excused.total()} of them as they may be\n"
+        f"{_lines(verdict.excused)}"
         f"faults         {_counts(Counter(fault.kind for fault in ledger.faults))}\n"
         f"               the store was away for {away:.0f} s in all; it came back with an older ring "
         f"{ledger.went_back} times\n"
-        f"unavailable    {_counts(verdict.unavailable)}\n"
+        f"failed         {len(ledger.failures)} calls; the last that missed the store {verdict.late * 1000:.0f} ms "
+        f"after that was back\n{_lines(verdict.unavailable)}"
+        f"told           the operator, who tries again: {_counts(ledger.told)}\n"
         f"after its end  a key signed for {max(0.0, verdict.latest) * 1000:.0f} ms at most (R: "
         f"{SCHEDULE.replica_lag * 1000:.0f} ms)\n"
         f"revocation     {_milliseconds(ledger.revocation)} until the last replica refused to sign; verifiers may "
@@ -49,6 +52,10 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
 
 def _counts(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _lines(counts: Counter[str]) -> str:
+    return "".join(f"               {count:6} {name}\n" for name, count in counts.most_common())
 
 
 def _milliseconds(seconds: float | None) -> str:

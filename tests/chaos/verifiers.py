@@ -21,9 +21,8 @@ from tests.chaos.replicas import Replica
 TICK: Final = 0.05  # seconds
 LAST: Final = 0.4  # seconds before its expiry that a token is verified for the last time
 HOLD: Final = Path(__file__).parents[1] / "interop" / "hold.mjs"
-REFUSED: Final = frozenset(
-    {"ERR_JWKS_NO_MATCHING_KEY", "ERR_JWS_SIGNATURE_VERIFICATION_FAILED", "ERR_JWKS_MULTIPLE_MATCHING_KEYS"}
-)
+UNKNOWN_KID: Final = "ERR_JWKS_NO_MATCHING_KEY"
+REFUSED: Final = frozenset({UNKNOWN_KID, "ERR_JWS_SIGNATURE_VERIFICATION_FAILED", "ERR_JWKS_MULTIPLE_MATCHING_KEYS"})
 
 
 @dataclass
@@ -38,6 +37,7 @@ class PyJwtVerifier:
     random: Random
     keys: dict[str, Any] = field(default_factory=dict)
     asked: float = 0.0
+    received: float = 0.0
     until: float = 0.0
 
     async def verify(self, tokens: list[Minted]) -> None:
@@ -58,15 +58,19 @@ class PyJwtVerifier:
     def _verify(self, token: Minted, now: float) -> None:
         key = self.keys.get(token.key_id)
         if key is None:
-            reason = f"unknown kid; its set was asked for {now - self.asked:.2f} s ago"
-            self.ledger.refusals.append(Refusal(self.name, token.key_id, now, reason))
+            self._refuse(token, now, "unknown kid", unknown_kid=True)
             return
         try:
             jwt.decode(token.token, key, algorithms=list(ALGORITHMS), audience=audience(token.algorithm), issuer=ISSUER)
-        except jwt.ExpiredSignatureError:
-            return
         except jwt.InvalidTokenError as error:
-            self.ledger.refusals.append(Refusal(self.name, token.key_id, now, type(error).__name__))
+            if isinstance(error, jwt.ExpiredSignatureError) and time.time() >= token.expires:
+                return
+            self._refuse(token, now, type(error).__name__)
+
+    def _refuse(self, token: Minted, now: float, reason: str, *, unknown_kid: bool = False) -> None:
+        self.ledger.refusals.append(
+            Refusal(self.name, token.key_id, now, reason, unknown_kid, self.asked, self.received)
+        )
 
     async def _fetch(self) -> None:
         replica = self.random.choice(self.fleet)
@@ -80,6 +84,7 @@ class PyJwtVerifier:
         found = re.search(r"max-age=(\d+)", answer.headers["cache-control"])
         assert found is not None
         self.keys = {key["kid"]: jwt.PyJWK(key) for key in answer.json()["keys"]}
+        self.received = time.time()
         self.asked, self.until = asked, asked + (SCHEDULE.verifier_cache if self.fixed else float(found[1]))
         self.ledger.fetched.append((asked, frozenset(self.keys)))
 
@@ -128,13 +133,19 @@ class JoseVerifier:
                 self._ledger.verifications[self.name] += 1
             elif code in REFUSED:
                 self._ledger.verifications[self.name] += 1
-                self._ledger.refusals.append(Refusal(self.name, token.key_id, asked, code))
+                self._refuse(token, asked, code, answer)
             elif code == "ERR_JWT_EXPIRED" and time.time() >= token.expires:
                 pass
             elif code in ("ERR_JWKS_TIMEOUT", "ERR_JOSE_GENERIC", "TypeError", "ECONNREFUSED", "ECONNRESET"):
                 self._ledger.deferred[self.name] += 1
             else:
-                self._ledger.refusals.append(Refusal(self.name, token.key_id, asked, f"unexpected {code}"))
+                self._refuse(token, asked, f"unexpected {code}", answer)
+
+    def _refuse(self, token: Minted, asked: float, reason: str, answer: dict[str, Any]) -> None:
+        fetched, received = answer["fetched"] / 1000, answer["received"] / 1000
+        self._ledger.refusals.append(
+            Refusal(self.name, token.key_id, asked, reason, reason == UNKNOWN_KID, fetched, received)
+        )
 
     async def stop(self) -> None:
         """End the process."""

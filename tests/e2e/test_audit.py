@@ -18,6 +18,7 @@ from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
 from tokenmint.errors import StoreUnavailable
 from tokenmint.secret import Secret
+from tokenmint.storage.redis import Store, StoreOptions
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -138,14 +139,38 @@ async def test_a_revocation_is_recorded_with_its_key_and_why(rig: Rig) -> None:
 
 
 async def test_an_admin_action_that_can_not_be_recorded_is_not_done(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(_: object) -> None:
+    async def broken(_: object, *, confirm: bool) -> None:
         raise StoreUnavailable()
 
     before = rig.app._keychain.ring
     monkeypatch.setattr(rig.app._audit, "record", broken)
-    call = rig.keys.RotateSigningKey(keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True), **rig.auth("root"))
-    assert (await refusal(call)).code is grpc.StatusCode.UNAVAILABLE
+    rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
+    revoke = keys_pb.RevokeSigningKeyRequest(key_id=rig.app._keychain.signer("ES256").key_id, reason="drill")
+    for call in (
+        rig.keys.RotateSigningKey(rotate, **rig.auth("root")),
+        rig.keys.RevokeSigningKey(revoke, **rig.auth("root")),
+    ):
+        assert (await refusal(call)).code is grpc.StatusCode.UNAVAILABLE
     assert rig.app._keychain.ring == before
+
+
+async def test_a_revocation_does_not_wait_until_its_record_is_confirmed(rig: Rig, redis_url: str) -> None:
+    """A store may take a second to say that a record is on its disks. A leaked key does not sign for that long."""
+    trail = rig.app._audit
+    options = StoreOptions(read_timeout=10.0, write_timeout=0.2, min_replicas=1)  # of which there is none
+    store = await Store.open(redis_url, prefix=trail._store.prefix, options=options)
+    trail._store, others = store, trail._store
+    before = rig.app._keychain.ring
+    rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
+    told = await refusal(rig.keys.RotateSigningKey(rotate, **rig.auth("root")))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
+    assert rig.app._keychain.ring == before
+    key_id = rig.app._keychain.signer("ES256").key_id
+    revoke = keys_pb.RevokeSigningKeyRequest(key_id=key_id, reason="leaked")
+    assert (await rig.keys.RevokeSigningKey(revoke, **rig.auth("root"))).signing_key.key_id == key_id
+    trail._store = others
+    await store.close()
+    assert [event["outcome"] for event in await events(rig) if event.get("why") == "leaked"] == ["begun", "done"]
 
 
 async def explain(rig: Rig, exchange: pb.ExchangeTokenRequest, client: str = "web") -> list[tuple[str, str, str]]:

@@ -155,6 +155,31 @@ def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path:
     assert not processes_of(tmp_path)
 
 
+def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pauses(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with Service(tmp_path, "--workers", "2") as service:
+        other, victim = _children(service.process.pid)
+        for _ in range(3):  # in one place: the other worker serves
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda old=victim: set(_children(service.process.pid)) - {other, old})
+            (victim,) = set(_children(service.process.pid)) - {other}
+        assert service.stop() == 0
+        lines = service.errors.read_text().splitlines()
+        pauses = [line.rpartition("another")[2] for line in lines if "starting another" in line]
+        # The first may have served for a while before it was killed; the others had no time to.
+        assert pauses in ([" in 0.5 s", " in 1 s", " in 2 s"], ["", " in 0.5 s", " in 1 s"])
+
+
+def test_workers_none_of_which_comes_to_serve_end_the_service_at_once(tmp_path: Path) -> None:
+    write_kek(tmp_path)
+    configure(tmp_path, extra='[redis]\nurl = "redis://127.0.0.1:1"\n[keys]\nencryption_key_file = "kek"\n')
+    outcome = run("serve", "--workers", "2", directory=tmp_path)
+    assert outcome.returncode == 1
+    assert "starting another" not in outcome.stderr
+    assert "the store can't be reached" in outcome.stderr
+    assert not processes_of(tmp_path)
+
+
 def _children(pid: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():

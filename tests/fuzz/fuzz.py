@@ -6,11 +6,13 @@ of them. What is found is kept as a file that the same command takes as an argum
 
 import asyncio
 import contextlib
+import json
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import atheris
@@ -20,14 +22,23 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.assertion.jwk import BadKey, parse_jwks, parse_x509_map
     from tokenmint.assertion.jws import parse_compact, parse_object
     from tokenmint.assertion.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
-    from tokenmint.assertion.types import ID_TOKEN
+    from tokenmint.assertion.types import ID_TOKEN, JsonValue, VerifiedAssertion
     from tokenmint.assertion.verifier import Verifier
     from tokenmint.clock import SystemClock
-    from tokenmint.errors import AssertionRejected, CorruptRecord, InvalidRequest, MalformedToken
+    from tokenmint.errors import (
+        AssertionRejected,
+        ConfigurationError,
+        CorruptRecord,
+        InvalidRequest,
+        MalformedToken,
+        TokenmintError,
+    )
     from tokenmint.keys import store as ring_store
-    from tokenmint.policy import mapping
+    from tokenmint.policy import conditions, mapping
+    from tokenmint.policy.grant import Policy
+    from tokenmint.policy.types import Audience, Client, ExchangeRequest
     from tokenmint.profile import store as profile_store
-    from tokenmint.profile.types import Identity
+    from tokenmint.profile.types import Identity, Profile
     from tokenmint.rpc import convert
     from tokenmint.secret import Secret
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
@@ -36,6 +47,8 @@ from google.protobuf.message import DecodeError
 
 SEEDS = Path(__file__).parent / "seeds"
 NOW = 1_800_000_000.0
+CLIENT = Client("web")
+AUDIENCE = Audience("https://api.example", clients=frozenset({"web"}), providers=frozenset({"idp"}), lifetime=60)
 JWKS = (SEEDS / "key_sets" / "jwks.json").read_bytes()
 
 
@@ -94,8 +107,44 @@ def claims(data: bytes) -> None:
 
 
 def policy(data: bytes) -> None:
+    """A condition and a computed claim, and after a zero byte the claims that they meet, as JSON."""
+    text, _, values = data.partition(b"\0")
+    source = text.decode("utf-8", "surrogateescape")
     with contextlib.suppress(ValueError):
-        mapping.parse(data.decode("utf-8", "replace"))
+        mapping.parse(source)
+    with contextlib.suppress(ConfigurationError):
+        Policy({AUDIENCE.name: replace(AUDIENCE, claims=(("mapped", source),))}, "https://me.example")
+    computed = replace(AUDIENCE, claims=(("computed", "=" + source),))
+    try:
+        rules = Policy({AUDIENCE.name: computed}, "https://me.example", {}, {"idp": (("derived", source),)})
+    except ConfigurationError:
+        return
+    claims: dict[str, JsonValue] = {}
+    with contextlib.suppress(MalformedToken):
+        claims = parse_object(values, "claims")
+    assertion = VerifiedAssertion("idp", "https://idp.example", "1", ID_TOKEN, claims, NOW, NOW + 60, "f", "r", False)
+    profile = Profile("ada", claims=claims, roles=("clerk", *map(str, claims)))
+    request = ExchangeRequest(Secret(b"x"), audience=AUDIENCE.name, scopes=tuple(map(str, claims)), lifetime=60)
+    derived = rules.derive(assertion, CLIENT, request)
+    with contextlib.suppress(TokenmintError):
+        grant = rules.decide(replace(request, scopes=()), CLIENT, computed, derived, profile, now=NOW)
+        json.dumps(dict(grant.claims), allow_nan=False)
+    _holds(source, conditions.facts(derived, CLIENT, request, profile))
+
+
+def _holds(source: str, known: conditions.Facts) -> None:
+    """What is an error is not true, and its opposite is not either."""
+    true, false = (f"dyn({source}\n) == {value}" for value in ("true", "false"))
+    try:
+        compiled = [conditions.compile_condition(text) for text in (true, f"!({true})", false)]
+        value = conditions.compile_claim(source)
+    except ValueError:
+        return
+    yes, no, other = (conditions.holds(condition, known) for condition in compiled)
+    if yes and (no or other):
+        raise AssertionError("an expression is true, and its opposite is")
+    if value._program.eval(data=known).type().name() == "ERROR" and (yes or no or other):
+        raise AssertionError("an error is true")
 
 
 def messages(data: bytes) -> None:

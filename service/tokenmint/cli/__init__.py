@@ -3,9 +3,13 @@
 The admin verbs are clients of the admin services. What takes long to import is imported by the command that needs it.
 """
 
+import contextlib
 import importlib
+import os
+import re
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 import typer
@@ -13,8 +17,13 @@ from typer.core import TyperCommand, TyperGroup
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
-    "4 not authenticated or not permitted; 5 not found."
+    "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself."
 )
+DEBUG: Final = "TOKENMINT_DEBUG"
+"""Set to anything, it has a fault told with every place that it came through. No value is ever told."""
+_WORD: Final = re.compile(r"[^\s'\"()\[\]]{32,}")
+"""What may be a secret or a token: those that tokenmint makes are longer."""
+_UsageError: Final[Any] = typer.BadParameter.__base__  # typer keeps the class to itself
 
 
 COMMANDS: Final = {
@@ -40,6 +49,16 @@ class Commands(TyperGroup):
         """Return the names in the order in which a newcomer needs them."""
         return list(COMMANDS)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments. What is wrong with them is told without what may be a secret among them."""
+        with _shortened():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's arguments and run it. As above."""
+        with _shortened():
+            return super().invoke(ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, for which the commands need not be imported."""
         ctx.meta[_LISTING] = True
@@ -63,6 +82,16 @@ class Commands(TyperGroup):
         return command
 
 
+@contextlib.contextmanager
+def _shortened() -> Iterator[None]:
+    """Leave out of a complaint about the arguments what somebody gave as one by mistake: it may be a token."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = _WORD.sub(lambda word: f"({len(word[0])} characters)", error.message)
+        raise
+
+
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
@@ -81,6 +110,7 @@ def _root() -> None:
 
 def main() -> NoReturn:
     """Run the command line; ends the process."""
+    threading.excepthook = lambda failed: sys.stderr.write(_fault(failed.exc_value))
     sys.exit(run(app))
 
 
@@ -103,8 +133,27 @@ def run(program: Callable[[], object]) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        return _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        return _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", 1)
+    except Exception as error:  # noqa: BLE001  # its text may hold a secret, and a traceback helps nobody at a terminal
+        sys.stderr.write(_fault(error))
+        return 70
     return 0
+
+
+def _fault(error: BaseException | None) -> str:
+    """Return what to tell of an error that nobody expected: its kind and place, and nothing of what it says."""
+    from tokenmint.telemetry import places
+
+    lines = []
+    while error is not None:
+        found = places(error)
+        lines.append(f"a fault of tokenmint itself, please report it: {type(error).__name__} at {(found or ['?'])[-1]}")
+        if not os.environ.get(DEBUG):
+            lines.append(f"{DEBUG}=1 tells every place that it came through, and no values")
+            break
+        lines += [f"  {place}" for place in found]
+        error = error.__cause__ or error.__context__
+    return "".join(f"tokenmint: {line}\n" for line in lines)
 
 
 def _fail(text: str, status: int) -> int:

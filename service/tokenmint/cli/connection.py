@@ -21,7 +21,7 @@ from grpc_status import rpc_status
 
 from tokenmint.cli.output import plain
 from tokenmint.errors import ConfigurationError
-from tokenmint.secret import Secret
+from tokenmint.secret import Secret, shown
 
 ADMIN_TARGET: Final = "127.0.0.1:7444"
 DATA_TARGET: Final = "127.0.0.1:7443"
@@ -162,6 +162,8 @@ def connect(
         secret_file, environment = None, ""
     else:
         environment = os.environ.get("TOKENMINT_CLIENT_SECRET", "")
+        if not environment.isascii():
+            raise ConfigurationError("the secret can't be sent: expected printable ASCII characters on one line")
     identifier, secret = client_id or None, None
     if secret_file is not None:
         secret = Secret(_read(secret_file).strip())
@@ -268,7 +270,7 @@ def _read(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
-        raise ConfigurationError(f"{path}: can't be read ({why})") from None
+        raise ConfigurationError(f"{plain(shown(path))}: can't be read ({why})") from None
 
 
 def _on_loopback(target: str) -> bool:

@@ -15,8 +15,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict, ParseError
 
 from tokenmint.cli.connection import Connection, as_operator, pages
-from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
+from tokenmint.cli.output import Output, as_dict, plain, print_json, print_message, print_table, when
 from tokenmint.errors import ConfigurationError
+from tokenmint.secret import shown
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
@@ -63,7 +64,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     try:
         stream = file.open("rb")
     except OSError as error:
-        raise ConfigurationError(f"{file}: can't be read ({error.strerror})") from None
+        raise ConfigurationError(f"{plain(shown(file))}: can't be read ({error.strerror})") from None
     with stream:
         yield stream
 
@@ -73,7 +74,7 @@ def _read(file: Path) -> profile_pb2.Profile:
         try:
             text = stream.read()
         except OSError as error:  # a directory
-            raise ConfigurationError(f"{file}: can't be read ({error.strerror})") from None
+            raise ConfigurationError(f"{plain(shown(file))}: can't be read ({error.strerror})") from None
     return _parse(text, str(file))
 
 
@@ -256,7 +257,7 @@ def _check_lines(file: Path, spool: IO[bytes]) -> "array[int]":
                 places.append(number)
                 spool.write(line.strip() + b"\n")
         except OSError as error:
-            raise ConfigurationError(f"{file}: can't be read ({error.strerror})") from None
+            raise ConfigurationError(f"{plain(shown(file))}: can't be read ({error.strerror})") from None
     if problems:
         raise ConfigurationError([*problems, *([f"and {more} more"] if more else []), "nothing was imported"])
     return places

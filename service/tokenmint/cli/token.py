@@ -9,6 +9,7 @@ import typer
 from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator, refusal_of
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
 from tokenmint.errors import ConfigurationError
+from tokenmint.secret import shown
 
 app = typer.Typer(
     add_completion=False,
@@ -52,7 +53,8 @@ def _token(file: Path) -> str:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: can't be read ({getattr(error, 'strerror', None) or 'not text'})") from None
+        why = getattr(error, "strerror", None) or "not text"
+        raise ConfigurationError(f"{plain(shown(file))}: can't be read ({why})") from None
     if not text.strip():
         raise ConfigurationError(f"{file}: holds no token")
     return text.strip()

@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 ATTEMPTS: Final = 8  # compare-and-swap rounds before a change is called a conflict
 RETRY: Final = 0.5  # seconds between attempts to reach the store again
+DECIDED_LIMIT: Final = 1.0  # seconds at least that a change may take from its decision to the store
 RECOVERY_LIMIT: Final = 5.0  # seconds that a start waits for running replicas to put back what the store lost
 _POLL: Final = 0.02  # seconds between looks at who has acknowledged
 
@@ -229,8 +230,10 @@ class Keychain:
             if merged is not stored:
                 # The store went back in time. What was answered for since is put back.
                 log.error("the store holds an older key ring", stored=stored.generation, held=held.generation)
+                until = await self._until()
+                merged = rings.merge(stored, held, self.schedule, self._clock.now())
                 merged = replace(merged, generation=merged.generation + 1)
-                if not await self.store.swap(raw, merged):
+                if not await self.store.swap(raw, merged, until=until):
                     continue
             await self._adopt(merged)
             await self._confirm(merged, asked)
@@ -287,6 +290,18 @@ class Keychain:
 
     # --- changing ------------------------------------------------------------------------------------------------
 
+    async def current(self, etag: str = "") -> KeyRing:
+        """Return the ring that the store holds, for deciding what a change would come to.
+
+        Raises:
+            Conflict: ``etag`` is not the current one.
+            CorruptRecord, StoreUnavailable
+        """
+        await self.refresh()
+        if etag and etag != self._ring.etag:
+            raise Conflict()
+        return self._ring
+
     async def change(self, change: Callable[[KeyRing], KeyRing], etag: str = "") -> KeyRing:
         """Change the ring in the store and serve it. ``change`` is called anew whenever another change came first.
 
@@ -296,6 +311,7 @@ class Keychain:
         """
         for _ in range(ATTEMPTS):
             held, asked = self._ring, self._clock.monotonic()
+            until = await self._until()
             raw, ring = await self.store.read()
             if ring is None or rings.merge(ring, held, self.schedule, self._clock.now()) is not ring:
                 await self.refresh()  # puts back what the store lost, or says why it can't
@@ -305,7 +321,7 @@ class Keychain:
             changed = change(ring)
             if changed is not ring:
                 changed = replace(changed, generation=ring.generation + 1)
-                if not await self.store.swap(raw, changed):
+                if not await self.store.swap(raw, changed, until=until):
                     continue
             await self._adopt(changed)
             try:
@@ -315,6 +331,14 @@ class Keychain:
             await self._mark.raise_to(changed)  # before it is answered for
             return changed
         raise Conflict()
+
+    async def _until(self) -> float:
+        """Return until when, by the store's clock, a change may be made that is decided from now on.
+
+        Its times are those of its decision. Made much later, after this process or the store stood still, a key would
+        sign before it was published for P, or be withdrawn before its last token has expired.
+        """
+        return await self.store.clock() + max(self.schedule.skew, DECIDED_LIMIT)
 
     async def acknowledged(self) -> int:
         """Return the generation that every live replica serves at least. Raises ``StoreUnavailable``."""

@@ -52,7 +52,7 @@ def advance(
     first = ring.generation == 0 and not ring.keys
     keys = tuple(_retire(key, now) for key in ring.keys)
     for algorithm, supply in fresh.items():
-        spare = [_published(ring, key) for key in supply]
+        spare = [_published(ring, key, now) for key in supply]
         if first and len(spare) > 1:
             keys += (replace(spare.pop(0), state=KeyState.ACTIVE, activate_time=now),)
         if spare and not any(key.algorithm == algorithm and key.state is KeyState.PREPARED for key in keys):
@@ -87,11 +87,11 @@ def with_lifetime(ring: KeyRing, schedule: Schedule) -> KeyRing:
 # --- by an operator --------------------------------------------------------------------------------------------------
 
 
-def prepare(ring: KeyRing, fresh: SigningKey) -> KeyRing:
+def prepare(ring: KeyRing, fresh: SigningKey, now: float) -> KeyRing:
     """Publish ``fresh`` as the prepared key of its algorithm, unless there is one."""
     if ring.only(fresh.algorithm, KeyState.PREPARED) is not None:
         return ring
-    return replace(ring, keys=(*ring.keys, _published(ring, fresh)))
+    return replace(ring, keys=(*ring.keys, _published(ring, fresh, now)))
 
 
 def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, force: bool, acknowledged: int) -> KeyRing:
@@ -144,14 +144,14 @@ def rotate(
     prepared = ring.only(algorithm, KeyState.PREPARED)
     if prepared is None:
         raise NotFound("prepared key of algorithm", algorithm)
-    return prepare(activate(ring, prepared.key_id, schedule, now, force=force, acknowledged=acknowledged), fresh)
+    return prepare(activate(ring, prepared.key_id, schedule, now, force=force, acknowledged=acknowledged), fresh, now)
 
 
 def revoke(
     ring: KeyRing,
     key_id: str,
     reason: str,
-    fresh: SigningKey,
+    fresh: SigningKey | None,
     schedule: Schedule,
     now: float,
     *,
@@ -162,7 +162,7 @@ def revoke(
 
     ``with_prepared`` revokes the prepared key of the algorithm too. Where the active key is revoked and no prepared
     one is published by every replica, nothing signs until :func:`advance` finds that it is. ``fresh`` takes the
-    prepared key's place where that becomes empty. A revoked key stays as it is.
+    prepared key's place where that becomes empty; without it :func:`advance` fills it. A revoked key stays as it is.
 
     Raises:
         NotFound: there is no such key.
@@ -182,9 +182,7 @@ def revoke(
     prepared = ring.only(key.algorithm, KeyState.PREPARED)
     if key.state is KeyState.ACTIVE and prepared is not None and prepared.publish_generation <= acknowledged:
         ring = _activated(ring, prepared, schedule, now)
-    if ring.only(key.algorithm, KeyState.PREPARED) is None:
-        ring = prepare(ring, fresh)
-    return ring
+    return prepare(ring, fresh, now) if fresh is not None else ring
 
 
 def reseal(ring: KeyRing, sealed: Mapping[str, str], now: float) -> KeyRing:
@@ -227,11 +225,11 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
             further = _retiring(further, schedule, longest, now)
         keys.append(further)
     for key in known.values():
-        if key.state is not KeyState.RETIRED:  # a record that was pruned does not come back
-            prepared = key.state is KeyState.PREPARED
-            keys.append(
-                replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time)
-            )
+        if key.state is KeyState.RETIRED:  # or a still older store, in which it signs, would bring it back to life
+            keys.append(key)
+            continue
+        prepared = key.state is KeyState.PREPARED
+        keys.append(replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time))
     for algorithm in sorted({key.algorithm for key in keys}):
         active = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.ACTIVE]
         for rival in sorted(active, key=lambda key: (key.activate_time or 0.0, key.key_id))[:-1]:
@@ -244,7 +242,7 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
         stored,
         fence=max(stored.fence, held.fence),
         max_lifetime=longest,
-        keys=tuple(keys),
+        keys=_pruned(tuple(keys)),  # what was pruned there is pruned again
     )
     if merged == stored and (stored.generation > held.generation or stored == held):
         return stored
@@ -287,8 +285,9 @@ def _activation_due(ring: KeyRing, prepared: SigningKey, schedule: Schedule, now
     return prepared.publish_generation <= acknowledged and now >= activation_planned(ring, prepared, schedule)
 
 
-def _published(ring: KeyRing, key: SigningKey) -> SigningKey:
-    return replace(key, publish_generation=ring.generation + 1)
+def _published(ring: KeyRing, key: SigningKey, now: float) -> SigningKey:
+    """Return the key as published from now on, which may be long after it was made."""
+    return replace(key, publish_generation=ring.generation + 1, publish_time=now)
 
 
 def _activated(ring: KeyRing, key: SigningKey, schedule: Schedule, now: float) -> KeyRing:
@@ -327,6 +326,6 @@ def _retire(key: SigningKey, now: float) -> SigningKey:
 def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
     # One whose private half is still to be destroyed elsewhere is not forgotten before that.
     retired = [key for key in keys if key.state is KeyState.RETIRED and key.handle is None]
-    retired.sort(key=lambda key: key.delete_time or 0.0)
+    retired.sort(key=lambda key: (key.delete_time or 0.0, key.key_id))  # the same ones on every replica
     forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}
     return tuple(key for key in keys if key.key_id not in forgotten)

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from tokenmint.clock import Clock
-from tokenmint.errors import FieldViolation, InvalidRequest, NotFound, OutcomeUnknown, StoreUnavailable, TokenmintError
+from tokenmint.errors import FieldViolation, InvalidRequest, OutcomeUnknown, StoreUnavailable, TokenmintError
 from tokenmint.keys import ring as rings
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.sealing import Sealer
@@ -120,25 +120,24 @@ class Rotator:
         await self._destroy_private_halves()
 
     async def _advance(self, algorithms: tuple[str, ...], fence: int) -> None:
-        ring, now = self._keychain.ring, self._clock.now()
+        ring = self._keychain.ring
         acknowledged = await self._keychain.acknowledged()
-        supply = await self._make(rings.wanted(ring, algorithms, self._schedule, now, acknowledged))
-        if rings.advance(ring, self._schedule, now, supply, acknowledged) is ring:
+        supply = await self._make(rings.wanted(ring, algorithms, self._schedule, self._clock.now(), acknowledged))
+        if rings.advance(ring, self._schedule, self._clock.now(), supply, acknowledged) is ring:
             return
 
         def change(ring: KeyRing) -> KeyRing:
             if ring.fence > fence:
                 return ring  # another holds the lease by now
-            advanced = rings.advance(ring, self._schedule, now, supply, acknowledged)
+            advanced = rings.advance(ring, self._schedule, self._clock.now(), supply, acknowledged)
             return ring if advanced is ring else replace(advanced, fence=max(fence, ring.fence))
 
         ring = await self._change(change, [key for keys in supply.values() for key in keys])
         log.info("the key ring advanced", generation=ring.generation)
 
     async def _first(self, ring: KeyRing) -> KeyRing:
-        now = self._clock.now()
-        supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, now, 0))
-        first = rings.advance(ring, self._schedule, now, supply, 0)
+        supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, self._clock.now(), 0))
+        first = rings.advance(ring, self._schedule, self._clock.now(), supply, 0)
         return replace(first, generation=1, max_lifetime=self._schedule.max_lifetime)
 
     # --- by an operator ------------------------------------------------------------------------------------------
@@ -150,7 +149,7 @@ class Rotator:
         if prepared is not None:
             return prepared
         fresh = await self._make_one(name)
-        ring = await self._change(lambda ring: rings.prepare(ring, fresh), [fresh])
+        ring = await self._change(lambda ring: rings.prepare(ring, fresh, self._clock.now()), [fresh])
         return _expect(ring.only(name, KeyState.PREPARED))
 
     async def activate(self, key_id: str, *, force: bool, etag: str = "") -> Activation:
@@ -168,7 +167,11 @@ class Rotator:
         """Let the prepared key sign and prepare the next. Raises ``WrongState``, ``Conflict``."""
         name = self._algorithm(algorithm)
         # An algorithm that is new: its key has to be published before it can sign, even where that is forced.
-        acknowledged = await self._acknowledged(await self.prepare(name))
+        prepared = await self.prepare(name)
+        acknowledged = await self._acknowledged(prepared)
+        # Asked of the ring before a key is made, which may cost money, and once more when it is changed.
+        ring = await self._keychain.current(etag)
+        rings.activate(ring, prepared.key_id, self._schedule, self._clock.now(), force=force, acknowledged=acknowledged)
         fresh = await self._make_one(name)
         before: list[SigningKey | None] = [None]
 
@@ -185,13 +188,9 @@ class Rotator:
     async def revoke(self, key_id: str, reason: str, *, with_prepared: bool = False, etag: str = "") -> Revocation:
         """Take a key out of use at once. Raises ``NotFound``, ``Conflict``.
 
-        ``with_prepared`` burns the prepared key of its algorithm too: where the store itself may have leaked.
+        ``with_prepared`` burns the prepared key of its algorithm too: where the store itself may have leaked. The key
+        that is to follow is made after that: a revocation waits for no signer, least of all for one that is away.
         """
-        known = (await self._keychain.store.read())[1]
-        key = known.find(key_id) if known is not None else None
-        if key is None:
-            raise NotFound("signing key", key_id)
-        fresh = await self._make_one(key.algorithm)
         acknowledged = await self._keychain.acknowledged()
 
         def change(ring: KeyRing) -> KeyRing:
@@ -199,21 +198,21 @@ class Rotator:
                 ring,
                 key_id,
                 reason,
-                fresh,
+                None,
                 self._schedule,
                 self._clock.now(),
                 with_prepared=with_prepared,
                 acknowledged=acknowledged,
             )
 
-        ring = await self._change(change, [fresh], etag)
-        if ring.only(key.algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, key.algorithm):
-            # Nothing signs until every replica publishes the key that is to. Should this process end here, the
-            # holder of the lease goes on with it.
-            await self._keychain.await_acknowledged(ring.generation, REPLICAS_LIMIT)
-            await self._advance((key.algorithm,), self._keychain.ring.fence)
-            ring = self._keychain.ring
-        everywhere = await self._keychain.await_acknowledged(ring.generation, NOTICE_LIMIT)
+        ring = await self._keychain.change(change, etag)
+        key, generation = _expect(ring.find(key_id)), ring.generation
+        try:
+            await self._follow(key.algorithm)
+        except TokenmintError as error:  # the revocation stands, and that is what was asked for
+            log.warning("no key follows the revoked one yet", error=error.detail or error.message)
+        everywhere = await self._keychain.await_acknowledged(generation, NOTICE_LIMIT)
+        ring = self._keychain.ring
         active = ring.only(key.algorithm, KeyState.ACTIVE)
         cached = self._schedule.replica_lag + max(self._schedule.max_age, self._schedule.verifier_cache)
         return Revocation(
@@ -243,6 +242,18 @@ class Rotator:
         return [key for key in ring.keys if key.sealed is not None and before[0].find(key.key_id) != key]
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self, algorithm: str) -> None:
+        """After a revocation: have a prepared key stand behind, and sign where nothing does.
+
+        Should this process end here, the holder of the lease goes on with it.
+        """
+        await self._advance((algorithm,), self._keychain.ring.fence)
+        ring = self._keychain.ring
+        if ring.only(algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, algorithm):
+            # Nothing signs until every replica publishes the key that is to.
+            await self._keychain.await_acknowledged(ring.generation, REPLICAS_LIMIT)
+            await self._advance((algorithm,), ring.fence)
 
     async def _acknowledged(self, key: SigningKey | None) -> int:
         """Return what every replica serves, after a moment for those that do not publish ``key`` yet."""

@@ -26,9 +26,16 @@ class RingStore:
         raw = await self._store.get(KEY)
         return raw, parse(raw) if raw is not None else None
 
-    async def swap(self, expected: bytes | None, ring: KeyRing) -> bool:
-        """Store ``ring`` where ``expected`` still is, and tell the other replicas. Returns whether it was."""
-        return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation))
+    async def clock(self) -> float:
+        """Return the clock of the server that holds the ring, Unix seconds."""
+        return await self._store.clock_of(KEY)
+
+    async def swap(self, expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
+        """Store ``ring`` where ``expected`` still is, and tell the other replicas. Returns whether it was.
+
+        After ``until``, by :meth:`clock`, it is not stored any more: its times would be too old to be true.
+        """
+        return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation), until=until)
 
     async def acknowledge(self, replica: str, generation: int, ttl: float) -> None:
         """Say which generation this replica serves; it counts as live for ``ttl`` seconds."""

@@ -103,6 +103,8 @@ def _compile(source: str) -> Expression:
         lines = [line.strip() for line in str(error).splitlines() if "ERROR" in line]
         text = lines[0].partition("ERROR: ")[2] if lines else "not a CEL expression"
         raise ValueError(f"{text} (expressions see {', '.join(_VARIABLES)})") from None
+    except (TypeError, UnicodeError):  # halves of surrogate pairs, which only the environment can hold
+        raise ValueError("the expression is not valid Unicode") from None
 
 
 @cache

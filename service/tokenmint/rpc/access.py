@@ -25,6 +25,8 @@ class Operators:
     """Operators with this role may call it."""
 
     role: Role
+    urgent: bool = False
+    """Its change does not wait until the record of it is known to be on disk, which may take a second."""
 
 
 Access = Public | Clients | Operators
@@ -80,10 +82,10 @@ ADMIN: Final[Mapping[str, Access]] = MappingProxyType(
             PrepareSigningKey=Role.OPERATOR,
             ActivateSigningKey=Role.OPERATOR,
             RotateSigningKey=Role.OPERATOR,
-            RevokeSigningKey=Role.SECURITY,
             ResealSigningKeys=Role.SECURITY,
             GetKeyRingStatus=Role.VIEWER,
         ),
+        f"{_V1}KeyAdminService/RevokeSigningKey": Operators(Role.SECURITY, urgent=True),
         **_operators(
             "ProfileAdminService",
             GetProfile=Role.VIEWER,

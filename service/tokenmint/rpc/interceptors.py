@@ -120,7 +120,7 @@ class Guard:
         _operator.set(operator)
         if call.access.role is not Role.VIEWER:
             tell_audit(**_about(request))
-            await self._admission.record_change(call.method)
+            await self._admission.record_change(call.method, confirm=not call.access.urgent)
 
     def _unary(
         self, method: str, access: Access | None, behaviour: Any, limit: float

@@ -36,6 +36,10 @@ log = structlog.get_logger(__name__)
 
 LISTEN_LIMIT: Final = 5.0  # seconds for one look at a subscription, which waits for one
 _SWAP: Final = """
+if ARGV[6] ~= '' then
+    local time = redis.call('TIME')
+    if tonumber(time[1]) + tonumber(time[2]) / 1000000 > tonumber(ARGV[6]) then return 0 end
+end
 local current = redis.call('GET', KEYS[1])
 if (current or '') ~= ARGV[1] then return 0 end
 if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
@@ -250,6 +254,11 @@ class Store:
                     seconds, micros = await self._client.time()
                 return int(seconds) + int(micros) / 1e6
 
+    async def clock_of(self, key: str) -> float:
+        """Return the clock of the server that ``key`` is on, Unix seconds. Raises ``StoreUnavailable``."""
+        seconds, micros = await self._evaluate("return redis.call('TIME')", key)
+        return int(seconds) + int(micros) / 1e6
+
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` unless the server answers."""
         await self.time()
@@ -266,10 +275,12 @@ class Store:
         notice: str = "",
         confirm: bool = True,
         ttl: float | None = None,
+        until: float | None = None,
     ) -> bool:
         """Set ``key`` to ``new`` where its value is ``expected`` (None: absent), for ``ttl`` seconds, and confirm it.
 
-        With ``channel`` (without prefix) subscribers hear ``notice`` in the same step. Returns whether it was set.
+        With ``channel`` (without prefix) subscribers hear ``notice`` in the same step. After ``until``, by
+        :meth:`clock_of` the key, nothing is set any more. Returns whether it was set.
 
         Raises:
             StoreUnavailable: nothing was changed.
@@ -279,9 +290,10 @@ class Store:
             raise ValueError("an empty value stands for an absent one")
         full_channel = self.prefix + channel if channel else ""
         life = str(max(1, round(ttl * 1000))) if ttl is not None else ""
+        limit = f"{until:.6f}" if until is not None else ""
         reply = await self._write(
             key,
-            ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life),
+            ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life, limit),
             confirm=confirm,
         )
         return bool(reply)
@@ -520,6 +532,8 @@ class Store:
             async with asyncio.timeout(max(1.0, self.options.read_timeout)):
                 for section in ("memory", "persistence", "server"):
                     facts |= await self._info(section)
+        if int(facts.get("loading", 0)):  # it calls its append-only file disabled then, and would never be asked again
+            raise StoreUnavailable(detail=f"{self.url.describe()} is loading its data")
         policy = facts.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise ConfigurationError(

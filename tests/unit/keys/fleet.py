@@ -4,13 +4,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from tests.unit.keys.world import ALGORITHM, ORDER, STEP, Played
 
 from tokenmint.errors import WrongState
 from tokenmint.keys import ring as rings
 from tokenmint.keys.types import PUBLISHED, KeyState
+
+STEPS = 50  # of each history
 
 
 class Fleet(Played):
@@ -23,14 +26,15 @@ class Fleet(Played):
 
     # --- what happens --------------------------------------------------------------------------------------------
 
-    @rule(steps=st.integers(1, 60), signer=st.integers(0, 2), fetched=st.integers(0, 2))
-    def quiet(self, steps: int, signer: int, fetched: int) -> None:
-        """Time passes; everybody does what it does by itself."""
+    @rule(steps=st.integers(1, 60), signer=st.integers(0, 2), fetched=st.integers(0, 2), racing=st.booleans())
+    def quiet(self, steps: int, signer: int, fetched: int, racing: bool) -> None:
+        """Time passes; everybody does what it does by itself. ``racing``: two believe that they hold the lease."""
         for step in range(steps):
             self.world.now += STEP
             for index in range(len(self.replicas)):
                 self._refresh(index)
-            self._tick((signer + step) % 3)
+            self._tick((signer + step) % 3, *([(signer + step + 1) % 3] if racing else []))
+            self.what_was_answered_for_is_overwritten_by_nobody()
             self._sign(self.replicas[(signer + step) % 3])
             for verifier in self.verifiers:
                 if verifier.until <= self.world.now:
@@ -110,8 +114,9 @@ class Fleet(Played):
         if force:
             self._told(prepared)
 
-    @rule(index=st.integers(0, 2), which=st.integers(0, 5), with_prepared=st.booleans())
-    def revoke(self, index: int, which: int, with_prepared: bool) -> None:
+    @rule(index=st.integers(0, 2), which=st.integers(0, 5), with_prepared=st.booleans(), ends=st.booleans())
+    def revoke(self, index: int, which: int, with_prepared: bool, ends: bool) -> None:
+        """``ends``: the replica is not there any more to have a key follow."""
         replica, stored = self.replicas[index], self.world.ring
         if replica.held is None or not replica.connected or stored is None:
             return
@@ -119,7 +124,7 @@ class Fleet(Played):
             return
         key = stored.keys[-1 - which % len(stored.keys)]
         changed = rings.revoke(
-            stored, key.key_id, "drill", self._key(replica), self.SCHEDULE, self._clock(replica),
+            stored, key.key_id, "drill", None, self.SCHEDULE, self._clock(replica),
             with_prepared=with_prepared, acknowledged=self._acknowledged(replica.held),
         )  # fmt: skip
         if changed is stored:
@@ -132,6 +137,8 @@ class Fleet(Played):
                 self.revoked.setdefault(item.key_id, self.world.now)
             elif item.state in (KeyState.PREPARED, KeyState.ACTIVE):
                 self._told(item)  # it signs at once, or as soon as every replica publishes it
+        if not ends:
+            self._tick(index)
 
     @precondition(lambda self: len(self.world.past) > 1)
     @rule(back=st.integers(1, 6))
@@ -228,7 +235,26 @@ class Fleet(Played):
                 if replica.held is not None and self._signs(replica) and self.world.now > everywhere:
                     assert self._is_revoked(replica.held, key_id)
 
+    def everything_holds(self) -> None:
+        """Raise ``AssertionError`` where an invariant does not hold: for histories that a test directs."""
+        for one in self.invariants:
+            one.function(self)
+
 
 def broken(**changes: Any) -> type[Fleet]:
     """Return a fleet in which one rule does not hold."""
     return type("BrokenFleet", (Fleet,), {"counts": Counter(), **changes})
+
+
+def play(machine: type[Fleet], number: int, examples: int) -> None:
+    """Play random histories, the same ones for the same number. Raises the ``AssertionError`` of what does not hold."""
+    run_state_machine_as_test(
+        seed(number)(machine),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

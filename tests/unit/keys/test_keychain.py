@@ -217,12 +217,36 @@ async def test_changes_at_once_are_made_one_after_the_other(machine: Machine) ->
         assert (ring.fence, ring.generation) == (before.fence + 30, before.generation + 3)
 
 
+async def test_a_change_that_comes_too_late_is_decided_anew(machine: Machine, clock: FakeClock) -> None:
+    """A process may stand still between its decision and the store, and the store may: the times would be wrong."""
+    replica = machine.replica()
+    await replica.start()
+    decided: list[float] = []
+    now = replica.keychain.store.clock
+
+    async def long_ago() -> float:
+        late = len(decided) < 2
+        if late:
+            clock.advance(1.0)
+        return await now() - (replica.keychain.schedule.skew + 1.0 if late else 0.0)
+
+    def change(ring: KeyRing) -> KeyRing:
+        decided.append(clock.now())
+        return replace(ring, fence=ring.fence + 1)
+
+    replica.keychain.store.clock = long_ago  # type: ignore[method-assign]  # the stand-still
+    before = replica.keychain.ring
+    after = await replica.keychain.change(change)
+    assert len(decided) == 3
+    assert (after.fence, after.generation) == (before.fence + 1, before.generation + 1)
+
+
 async def test_a_ring_that_never_rests_is_a_conflict(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
     swap = replica.keychain.store.swap
 
-    async def always_late(expected: bytes | None, ring: KeyRing) -> bool:
+    async def always_late(expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
         await put(store, replace(replica.keychain.ring, generation=replica.keychain.ring.generation + 1))
         return await swap(b"what was there before", ring)
 

@@ -285,12 +285,40 @@ def test_the_newer_seal_of_a_key_is_the_one_that_is_kept() -> None:
     assert rings.reseal(resealed, {key_id: "under the new one"}, NOW + 2) is resealed
 
 
-def test_a_record_that_was_forgotten_does_not_come_back() -> None:
+def test_a_retired_key_that_the_store_forgot_and_then_remembers_does_not_come_back_to_life() -> None:
+    """Found by the random histories: the store went back to before a key, and then to when it was active."""
     supply = Supply()
-    ring = rotated(first(supply), supply)
+    before = first(supply)
+    active = rotated(rotated(before, supply), supply)
+    key_id = only(active, KeyState.ACTIVE).key_id
+    assert before.find(key_id) is None
+    ring = rotated(active, supply)
     ring = rings.advance(ring, SCHEDULE, NOW + SCHEDULE.retention(), {}, EVERYBODY)
-    pruned = replace(ring, generation=9, keys=tuple(key for key in ring.keys if key.state is not KeyState.RETIRED))
-    assert merge(pruned, ring) is pruned
+    ring = replace(ring, generation=ring.generation + 1)
+    for older in (before, active):
+        merged = merge(older, ring)
+        found = merged.find(key_id)
+        assert found is not None
+        assert found.state is KeyState.RETIRED
+        ring = replace(merged, generation=merged.generation + 1)
+
+
+def test_a_record_that_was_pruned_does_not_come_back_and_two_replicas_agree_on_which_were() -> None:
+    supply = Supply()
+    base = first(supply)
+    retired = [
+        replace(supply.key(NOW), state=KeyState.RETIRED, sealed=None, delete_time=NOW + number // 3)
+        for number in range(rings.MAX_RECORDS + 20)
+    ]
+    older = replace(base, keys=(*base.keys, *retired[: rings.MAX_RECORDS]))
+    newer = replace(base, generation=9, keys=(*base.keys, *retired[20:]))
+    assert merge(newer, older) is newer
+    here, there = (replace(older, keys=(*older.keys, *extra)) for extra in (retired[50:60], retired[60:]))
+    agreed = merge(here, there)
+    assert sum(key.state is KeyState.RETIRED for key in agreed.keys) == rings.MAX_RECORDS
+    stored = replace(agreed, generation=agreed.generation + 1)
+    assert merge(stored, here) is merge(stored, there) is stored
+    assert {key.key_id for key in merge(there, here).keys} == {key.key_id for key in agreed.keys}
 
 
 def test_a_key_that_a_replica_does_not_publish_yet_may_not_sign_even_when_forced() -> None:

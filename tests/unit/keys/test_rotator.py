@@ -1,6 +1,7 @@
 """The rotator against a real store: what happens by itself, what operators do, and what the answers promise."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +30,14 @@ class Elsewhere:
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {}
         self.made = 0
+        self.away = False
+        self.takes: Callable[[], None] = lambda: None
+        """Lets the time pass that the making of a key takes."""
 
     async def generate(self, algorithm: str) -> NewKey:
+        if self.away:
+            raise SignerUnavailable(detail="away")
+        self.takes()
         private = local.generate(algorithm)
         self.made += 1
         handle = f"key/{self.made}"
@@ -314,14 +321,61 @@ async def test_keys_that_were_made_in_vain_are_destroyed(machine: Machine) -> No
     assert set(elsewhere.keys) == before
 
 
+async def test_no_key_is_made_for_a_rotation_that_is_not_allowed(machine: Machine) -> None:
+    elsewhere = Elsewhere()
+    replica = machine.replica(source=elsewhere)
+    await replica.start()
+    made = elsewhere.made
+    with pytest.raises(WrongState):
+        await replica.rotator.rotate(None, force=False)
+    with pytest.raises(Conflict):
+        await replica.rotator.rotate(None, force=True, etag="another")
+    assert elsewhere.made == made
+    await replica.rotator.rotate(None, force=True, etag=replica.keychain.ring.etag)
+    assert elsewhere.made == made + 1
+
+
+async def test_a_revocation_does_not_wait_for_the_signer_that_makes_the_next_key(machine: Machine) -> None:
+    elsewhere = Elsewhere()
+    replica = machine.replica(source=elsewhere)
+    await replica.start()
+    leaked = replica.signs_with()
+    elsewhere.away = True
+    done = await replica.rotator.revoke(leaked, "leaked")
+    assert done.active is not None
+    assert done.active.key_id == replica.signs_with() != leaked
+    assert replica.keychain.ring.only("ES256", KeyState.PREPARED) is None
+    with pytest.raises(SignerUnavailable):
+        await replica.rotator.tick()
+    elsewhere.away = False
+    await replica.rotator.tick()
+    assert replica.keychain.ring.only("ES256", KeyState.PREPARED)
+
+
+async def test_a_key_counts_as_published_from_its_publication_however_long_it_was_in_the_making(
+    machine: Machine, clock: FakeClock
+) -> None:
+    elsewhere = Elsewhere()
+    replica = machine.replica(source=elsewhere)
+    await replica.start()
+    began, elsewhere.takes = clock.now(), lambda: clock.advance(5.0)
+    done = await replica.rotator.rotate(None, force=True)
+    assert (done.prepared.create_time, done.prepared.publish_time) == (began + 5.0, began + 5.0)
+    revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
+    assert revoked.revoked.revoke_time == began + 5.0
+    prepared = replica.keychain.ring.only("ES256", KeyState.PREPARED)
+    assert prepared is not None
+    assert prepared.publish_time == began + 10.0
+
+
 async def test_keys_of_a_change_whose_outcome_is_unknown_are_kept(machine: Machine, clock: FakeClock) -> None:
     elsewhere = Elsewhere()
     replica = machine.replica(source=elsewhere)
     await replica.start()
     swap = replica.keychain.store.swap
 
-    async def unconfirmed(expected: bytes | None, ring: KeyRing) -> bool:
-        assert await swap(expected, ring)
+    async def unconfirmed(expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
+        assert await swap(expected, ring, until=until)
         raise OutcomeUnknown
 
     clock.advance(replica.keychain.schedule.rotation_interval)

@@ -160,17 +160,15 @@ class Played(RuleBasedStateMachine):
             merged = replace(merged, generation=merged.generation + 1)
             if not self._swap(self.world.ring, merged):
                 return
-            if merged.only(ALGORITHM, KeyState.ACTIVE) is None:
-                # What signed had been revoked before the store forgot that: an emergency, as if it were revoked now.
-                for key in merged.keys:
-                    if key.state is KeyState.PREPARED:
-                        self._told(key)
+            self._emergency(merged)  # where what signed had been revoked before the store forgot that
         self._adopt(index, merged)
 
-    def _tick(self, index: int) -> None:
-        """Decide and change without anything between."""
-        self._decide(index)
-        self._change(index)
+    def _tick(self, *indices: int) -> None:
+        """Decide and change without anything between. Of several each decides before the first has changed anything."""
+        for index in indices:
+            self._decide(index)
+        for index in indices:
+            self._change(index)
 
     def _decide(self, index: int) -> None:
         replica, stored = self.replicas[index], self.world.ring
@@ -194,6 +192,7 @@ class Played(RuleBasedStateMachine):
             self._adopt(index, changed)
             before, after = stored.only(ALGORITHM, KeyState.ACTIVE), changed.only(ALGORITHM, KeyState.ACTIVE)
             self.counts["rotations"] += before != after
+            self._emergency(changed)
 
     def _signs(self, replica: Replica) -> bool:
         return replica.held is not None and self.world.now - replica.confirmed <= self.SCHEDULE.replica_lag
@@ -239,6 +238,12 @@ class Played(RuleBasedStateMachine):
 
     def _knows(self, ring: KeyRing, other: KeyRing) -> bool:
         return rings.merge(ring, other, self.SCHEDULE, self.world.now) is ring
+
+    def _emergency(self, ring: KeyRing) -> None:
+        """Where nothing signs, what is prepared signs as soon as every replica publishes it."""
+        prepared = ring.only(ALGORITHM, KeyState.PREPARED)
+        if ring.only(ALGORITHM, KeyState.ACTIVE) is None and prepared is not None:
+            self._told(prepared)
 
     def _told(self, key: SigningKey) -> None:
         allowed = rings.activation_allowed(key, self.SCHEDULE) + self.SCHEDULE.skew

@@ -1,15 +1,19 @@
 """Conditions and computed claims in CEL: an error is never true, and nothing grows without bound."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.policy.test_grant import ASSERTION, AUDIENCE, CLIENT, PROFILE, ask, decide, policy
 
-from tokenmint.errors import ConditionDenied, ConfigurationError
+from tokenmint.errors import ConditionDenied, ConfigurationError, TokenmintError
 from tokenmint.policy import conditions
 from tokenmint.policy.grant import Policy
+from tokenmint.policy.types import Client
+from tokenmint.profile.types import Profile
 
 KNOWN = conditions.facts(ASSERTION, CLIENT, ask(scopes=("a",), lifetime=60), PROFILE)
 
@@ -57,6 +61,7 @@ def test_a_budget_ends_what_would_take_long() -> None:
         ("assertion.email", "is of type DYN and has to be BOOL"),
         ("'text'", "is of type STRING"),
         ("1 + 'a' == 2", "no matching overload"),
+        ("assertion.email == '\udc80'", "not valid Unicode"),
         ("true" + " && true" * 1000, "longer than 4096"),
     ],
 )
@@ -103,6 +108,221 @@ def test_computed_claims(source: str, value: object) -> None:
     long = replace(ASSERTION, claims={**ASSERTION.claims, "long": "y" * 3000})
     grant = rules.decide(ask(), CLIENT, AUDIENCE, long, PROFILE, now=1.0)
     assert dict(grant.claims) == ({} if value is None else {"x": value})
+
+
+NAMES = [
+    "assertion",
+    "client",
+    "profile",
+    "provider",
+    "request",
+    "a",
+    "b",
+    "claims",
+    "id",
+    "principal",
+    "roles",
+    "scopes",
+]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.sampled_from([2**63, -(2**63) - 1, 10**40, "\ud800", "a\0b", "\x1b[31m"])
+)
+"""What JSON may hold, and what it should not: a condition meets whatever a provider put into its tokens."""
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), VALUES, max_size=4)
+PIECES = st.sampled_from(
+    [
+        *NAMES,
+        ".",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        ",",
+        ":",
+        "?",
+        "!",
+        "-",
+        "+",
+        "*",
+        "/",
+        "%",
+        "&&",
+        "||",
+        "==",
+        "!=",
+        "<",
+        "in",
+        "true",
+        "false",
+        "null",
+        "'x'",
+        "1",
+        "1u",
+        "1.5",
+        "b'x'",
+        "has(",
+        "size(",
+        ".exists(a, ",
+        ".all(a, ",
+        ".map(a, ",
+        "dyn(",
+        ".matches(",
+        "timestamp(",
+        "duration(",
+        "string(",
+        "int(",
+        " ",
+    ]
+)
+EXPRESSIONS = st.lists(PIECES, max_size=14).map("".join) | st.text(st.characters(), max_size=30)
+
+
+@st.composite
+def sound(draw: st.DrawFn) -> str:
+    """An expression that mostly compiles."""
+    path = st.sampled_from(
+        [
+            "assertion.a",
+            "assertion.b.a",
+            "profile.claims.a",
+            "profile.roles",
+            "request.scopes",
+            "client.id",
+            "1",
+            "'x'",
+            "assertion['a']",
+            "profile.claims",
+            "assertion",
+        ]
+    )
+    left, right = draw(path), draw(path)
+    return draw(
+        st.sampled_from(
+            [
+                f"{left} == {right}",
+                f"{left} in {right}",
+                f"{left} < {right}",
+                f"size({left}) > 0",
+                f"dyn({left}) && dyn({right})",
+                f"{left}.exists(x, x == {right})",
+                f"{left}.all(x, x != {right})",
+                f"!({left} == {right})",
+                "has(assertion.a.b)",
+                f"dyn({left}) ? true : dyn({right})",
+                f"string({left}) == {right}",
+                f"{left} + {right} == {right}",
+            ]
+        )
+    )
+
+
+@given(
+    source=EXPRESSIONS | sound(),
+    claims=OBJECTS,
+    profile=OBJECTS,
+    roles=st.lists(st.text(max_size=4), max_size=2),
+    caller=st.text(max_size=6),
+    scopes=st.lists(st.text(max_size=4), max_size=2),
+    lifetime=st.none() | st.integers(),
+)
+def test_any_expression_on_any_values_is_refused_at_load_or_decides_without_an_accident(
+    source: str, claims: Any, profile: Any, roles: list[str], caller: str, scopes: list[str], lifetime: int | None
+) -> None:
+    changes: dict[str, Any] = {"claims": (("x", "=" + source),), "on_missing_profile": "deny"}
+    try:
+        rules = Policy({"https://api": replace(AUDIENCE, condition=source, **changes)}, "https://me", {"idp": source})
+    except ConfigurationError:
+        try:
+            rules = Policy({"https://api": replace(AUDIENCE, **changes)}, "https://me", {}, {"idp": (("y", source),)})
+        except ConfigurationError:
+            return
+    client, request = Client(caller), ask(scopes=tuple(scopes), lifetime=lifetime)
+    assertion, person = replace(ASSERTION, claims=claims), Profile("ada", claims=profile, roles=tuple(roles))
+    try:
+        derived = rules.derive(assertion, client, request)
+        rules.admit_assertion(AUDIENCE, derived, client, request)
+        grant = rules.decide(request, client, AUDIENCE, derived, person, now=1.0)
+    except TokenmintError:
+        return
+    json.dumps(dict(grant.claims), allow_nan=False)  # what is granted can be minted
+
+
+@st.composite
+def failing(draw: st.DrawFn, depth: int = 3) -> str:
+    """An expression that is an error whatever it meets, under operators that hand an error on."""
+    if depth == 0:
+        return draw(
+            st.sampled_from(
+                [
+                    "assertion.missing",
+                    "assertion['missing']",
+                    "dyn(1 / 0)",
+                    "dyn([1][7])",
+                    "dyn({'a': 1}.b)",
+                    "profile.claims.missing.er",
+                    "dyn(int('x'))",
+                    "dyn(timestamp('never'))",
+                ]
+            )
+        )
+    inner = draw(failing(depth - 1))
+    other = draw(st.sampled_from(["true", "false", "assertion.a", "'x'", "1", inner]))
+    return draw(
+        st.sampled_from(
+            [
+                f"({inner} == {other})",
+                f"({inner} != {other})",
+                f"!dyn({inner})",
+                f"dyn({inner} && true)",
+                f"dyn({inner} || false)",
+                f"(dyn({inner}) ? true : true)",
+                f"[{inner}].exists(x, x == {other})",
+                f"(string({inner}) == 'x')",
+                f"({inner} in [dyn({other})])",
+                f"(type({inner}) == type({other}))",
+                f"[dyn({inner})].all(x, true)",
+            ]
+        )
+    )
+
+
+@given(source=failing(), claims=OBJECTS)
+def test_an_error_is_never_true_and_neither_is_its_opposite(source: str, claims: Any) -> None:
+    known = {
+        **KNOWN,
+        "assertion": {k: v for k, v in claims.items() if k != "missing"},
+        "profile": {"claims": {}, "roles": []},
+    }
+    for text in (
+        f"dyn({source}) == true",
+        f"dyn({source}) == false",
+        f"!(dyn({source}) == true)",
+        f"true && ({source} == true)",
+    ):
+        try:
+            condition = conditions.compile_condition(text)
+        except ValueError:
+            continue
+        assert conditions.holds(condition, known) is False, text
+    try:
+        value = conditions.compile_claim(source)
+    except ValueError:
+        return
+    assert conditions.compute(value, known) is None
 
 
 @given(st.text(max_size=30))

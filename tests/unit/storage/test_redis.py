@@ -29,6 +29,15 @@ async def test_a_swap_compares_the_whole_value(store: Store) -> None:
         await store.swap("a", b"2", b"")
 
 
+async def test_a_swap_is_not_made_after_its_time_by_the_clock_of_the_server(store: Store) -> None:
+    now = await store.clock_of("a")
+    assert not await store.swap("a", None, b"1", until=now)
+    assert await store.get("a") is None
+    assert await store.swap("a", None, b"1", until=now + 60.0)
+    assert not await store.swap("a", b"1", b"2", until=now - 60.0)
+    assert await store.get("a") == b"1"
+
+
 async def test_of_many_swaps_one_wins(store: Store) -> None:
     results = await asyncio.gather(*(store.swap("a", None, str(number).encode()) for number in range(20)))
     assert sum(results) == 1

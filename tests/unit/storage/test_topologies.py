@@ -1,12 +1,13 @@
 """The store on Sentinel and Cluster, with real servers of the packaged engine."""
 
+import asyncio
 import os
 import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,46 @@ from tests.tls import certificate
 from tokenmint.errors import StoreUnavailable
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
+
+APPENDING = ("--appendonly", "yes", "--save", "")
+
+
+async def test_a_server_that_is_still_loading_is_not_taken_for_one_that_confirms_nothing(tmp_path: Path) -> None:
+    """While it loads its append-only file, the engine says that it has none."""
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}"
+    with engine(tmp_path, *APPENDING, port=port) as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(5000):  # while it loads, it answers after every 1,024th
+            pipeline.set(f"a{number}", "x")
+        pipeline.execute()
+    slowly = ("--key-load-delay", "300")  # microseconds: a second and a half in all
+    command = [
+        find_engine().path,
+        *APPENDING,
+        *slowly,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(tmp_path),
+    ]
+    told: list[str] = []
+    server = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.wait)
+        stack.callback(server.terminate)
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    store = await Store.open(url, options=PATIENT)
+                    break
+                except StoreUnavailable as error:
+                    told.append(error.detail)
+        assert "append-only file" in store.durability
+        await store.close()
+    assert any("is loading its data" in detail for detail in told), told[-1:]
 
 
 def free_port() -> int:

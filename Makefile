@@ -35,7 +35,7 @@ demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
 	@$(BIN)/tokenmint demo
 
 test: $(READY) ## Run the tests in parallel, with coverage
-	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q -rs tests
 
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance

@@ -14,7 +14,7 @@ from tokenmint.profile import store as profiles
 from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.store import PREFIXES, ProfileStore
 from tokenmint.profile.types import Identity
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Store, StoreOptions
 
 COUNT: Final = 100_000
 BATCH: Final = 500
@@ -28,7 +28,7 @@ def resident() -> float:
 
 async def fill(url: str) -> dict[str, float]:
     """Look every principal up as an exchange does, and weigh."""
-    store = await Store.open(url, prefix=world.PREFIX)
+    store = await Store.open(url, prefix=world.PREFIX, options=StoreOptions(read_timeout=10.0))
     near = NearCache(store, PREFIXES, 2 * COUNT, SystemClock())
     known = ProfileStore(store, SystemClock(), near)
     following = asyncio.get_running_loop().create_task(near.run())

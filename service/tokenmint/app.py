@@ -139,7 +139,7 @@ class App:
         await self._rotator.start()
         self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
-        near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)  # a profile, and an identity
+        self._near = near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)
         profiles = ProfileStore(store, self.clock, near)
         self._firebase = FirebaseClients()
         issued = IssuedStore(store)

@@ -241,7 +241,7 @@ class Checker:
         if table.public and table.serves:
             self.problems.append(f"{path}: a public client proves nothing but its name, so it can be no audience")
         self.problems += [
-            f"{path}: there is no [audiences.{unknown}]"
+            f"{path}: there is no [{key_path('audiences', unknown)}]"
             for unknown in sorted(table.serves - self.file.audiences.keys())
         ]
         return table.serves

@@ -42,7 +42,7 @@ class AudienceRules:
         self._base = base
         self._development = development
         for unknown in sorted(table.reexchange_from - file.audiences.keys()):
-            self._problem("reexchange_from", f"there is no [audiences.{unknown}]")
+            self._problem("reexchange_from", f"there is no [{key_path('audiences', unknown)}]")
         for source in sorted(table.reexchange_from & file.audiences.keys()):
             other = file.audiences[source]
             if other.firebase is not None or other.app_service is not None:
@@ -73,7 +73,7 @@ class AudienceRules:
         for provider in sorted(table.providers - self._file.providers.keys()):
             self._problem("actors.providers", f"there is no [providers.{provider}]")
         for audience in sorted(table.audiences - self._file.audiences.keys()):
-            self._problem("actors.audiences", f"there is no [audiences.{audience}]")
+            self._problem("actors.audiences", f"there is no [{key_path('audiences', audience)}]")
         if not table.providers and not table.audiences:
             self._problem("actors.providers", "is required, or audiences: whose tokens prove an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)

@@ -40,9 +40,25 @@ def exchange(rig: Rig) -> "grpc.aio.UnaryUnaryCall[pb.ExchangeTokenRequest, pb.E
     return rig.exchange.ExchangeToken(asked, **rig.auth("web"))
 
 
+async def remembered(rig: Rig) -> None:
+    """Exchange until the principal's profile and identity come from memory."""
+    async with asyncio.timeout(20):
+        while not (len(rig.app._near) == 2 and rig.app._near.live):
+            assert (await exchange(rig)).token
+
+
+async def test_a_principal_is_remembered_and_read_no_more(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await remembered(rig)
+
+    async def unasked(keys: object) -> list[bytes | None]:
+        raise AssertionError(f"the store was asked for {keys}")
+
+    monkeypatch.setattr(rig.app._near._store, "get_many", unasked)
+    assert (await exchange(rig)).token
+
+
 async def test_who_is_disabled_here_is_refused_from_then_on(rig: Rig) -> None:
-    for _ in range(3):
-        assert (await exchange(rig)).token
+    await remembered(rig)
     change = profiles_pb.UpdateProfileRequest(
         profile=Profile(principal="ada", disabled=True), update_mask=FieldMask(paths=["disabled"])
     )
@@ -53,8 +69,7 @@ async def test_who_is_disabled_here_is_refused_from_then_on(rig: Rig) -> None:
 async def test_who_is_disabled_by_another_replica_is_refused_as_soon_as_it_is_told(
     rig: Rig, redis_url: str, redis_prefix: str
 ) -> None:
-    for _ in range(3):
-        assert (await exchange(rig)).token
+    await remembered(rig)
     other = await Store.open(redis_url, prefix=redis_prefix)
     try:
         await ProfileStore(other, rig.clock).update("ada", disabled=True)

@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -11,18 +10,17 @@ from pathlib import Path
 
 import pytest
 from tests.issuer import Issuer, serving
-from tests.process import Service, environment
+from tests.pages import PORTS, ROOT, blocks_of, shell, texts
+from tests.process import Service
 
 from tokenmint.config import load
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PORTS = {f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "ADMIN", "HTTP", "OPS")}
+CLIENTS = re.compile(r"tokenmint token (exchange|introspect|revoke) ")
 
 
 def blocks(kind: str) -> list[str]:
-    return [text for language, text in BLOCK.findall(README) if language == kind]
+    return texts(ROOT / "README.md", kind)
 
 
 def commands() -> list[str]:
@@ -50,7 +48,7 @@ def issuer() -> Iterator[Issuer]:
 
 def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer) -> None:
     """In the README's order, in one directory, with the provider replaced by one that is at hand."""
-    shell = environment(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    environ: dict[str, str] = {}
     service: Service | None = None
     ran = []
     try:
@@ -60,17 +58,15 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
             if line == "tokenmint serve":
                 service = Service(tmp_path, **PORTS)
                 issuer_url = f"http://{service.listen['http']}"
-                shell |= {"ISSUER": issuer_url, "TOKENMINT_CLIENT_ID": "admin", "TOKENMINT_SECRET_FILE": "admin"}
+                environ |= {"ISSUER": issuer_url, "TOKENMINT_CLIENT_ID": "admin", "TOKENMINT_SECRET_FILE": "admin"}
                 continue
             if service is not None:
-                caller, listener = ("web", "grpc") if "token exchange" in line else ("admin", "admin")
-                shell |= {"TOKENMINT_TARGET": service.listen[listener]}
-                shell |= {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": caller}
+                caller, listener = ("web", "grpc") if CLIENTS.match(line) else ("admin", "admin")
+                environ |= {"TOKENMINT_TARGET": service.listen[listener]}
+                environ |= {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": caller}
             if "token exchange" in line:
                 (tmp_path / "id-token.txt").write_text(fresh(issuer))
-            outcome = subprocess.run(
-                ["bash", "-c", line], cwd=tmp_path, env=shell, capture_output=True, text=True, timeout=60, check=False
-            )
+            outcome = shell(tmp_path, line, **environ)
             assert outcome.returncode == 0, f"{line}\n{outcome.stdout}\n{outcome.stderr}"
             ran.append(line)
             if line == "tokenmint init":
@@ -118,6 +114,12 @@ def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
     assert settings.audiences["https://orders.example.com"].clients == {"web"}
 
 
+def test_every_block_is_one_that_something_executes() -> None:
+    kinds = {block.kind for block in blocks_of(ROOT / "README.md")}
+    assert kinds == {"", "sh", "toml", "python", "js"}
+    assert "README.md" in (ROOT / "tests" / "interop" / "test_guide.py").read_text()  # which executes js
+
+
 def test_every_shipped_provider_is_named() -> None:
     from tokenmint.assertion.catalogue import catalogue
 
@@ -132,13 +134,11 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_deployment_that_is_shown(tmp_path: Path) -> None:
     """deploy/README.md's commands make what the example asks for, and only placeholders are left to fill in."""
-    shell = environment(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
     (tmp_path / "deploy").mkdir()
     example = (ROOT / "deploy" / "tokenmint.example.toml").read_text()
     (tmp_path / "deploy" / "tokenmint.example.toml").write_text(example)
-    for line in BLOCK.findall((ROOT / "deploy" / "README.md").read_text())[0][1].splitlines():
-        outcome = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=shell, capture_output=True, check=False)
-        assert outcome.returncode == 0, line
+    for line in texts(ROOT / "deploy" / "README.md", "sh")[0].splitlines():
+        assert shell(tmp_path, line).returncode == 0, line
     config = tmp_path / "deploy" / "tokenmint.toml"
     config.write_text(config.read_text().replace("/run/secrets/", f"{tmp_path}/deploy/secrets/"))
     settings = load(config, {})

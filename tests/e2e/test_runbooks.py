@@ -1,26 +1,19 @@
 """Every command of the runbooks, and of docs/keys.md, is executed against a service."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.test_readme import BLOCK, PORTS, ROOT
-from tests.process import Service, environment
+from tests.pages import PORTS, ROOT, shell, texts
+from tests.process import Service
 
 from tokenmint.config import load
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 OFFLINE = {"old-store.md"}
 """Runbooks for when the service does not run."""
-
-
-def blocks(page: Path, kind: str) -> list[str]:
-    lines = [line.removeprefix("   ") for line in page.read_text().splitlines()]  # steps are indented
-    return [text for language, text in BLOCK.findall("\n".join(lines) + "\n") if language == kind]
 
 
 @pytest.fixture
@@ -30,19 +23,6 @@ def service(tmp_path: Path) -> Iterator[Service]:
         yield running
     finally:
         running.stop()
-
-
-def shell(directory: Path, line: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    path = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    return subprocess.run(
-        ["bash", "-c", line],
-        cwd=directory,
-        env=environment(**path, **environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def active_key(directory: Path, target: str) -> str:
@@ -60,7 +40,7 @@ def test_a_runbooks_commands_do_what_they_are_shown_for(page: Path, tmp_path: Pa
     target = service.listen["admin"]
     before = active_key(tmp_path, target)
     ran = 0
-    for line in [line for block in blocks(page, "sh") for line in block.splitlines()]:
+    for line in [line for block in texts(page, "sh") for line in block.splitlines()]:
         done = shell(tmp_path, line, TOKENMINT_TARGET=target, KEY_ID=before)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         ran += 1
@@ -79,10 +59,7 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
     value = json.loads(mark.read_text())
     mark.write_text(json.dumps(value | {"generation": value["generation"] + 5, "revoked": ["gone"]}))
     look, accept = [
-        line
-        for block in blocks(ROOT / "docs" / "runbooks" / "old-store.md", "sh")
-        for line in block.split("\n")
-        if line
+        line for block in texts(ROOT / "docs" / "runbooks" / "old-store.md", "sh") for line in block.split("\n") if line
     ]
     told = shell(tmp_path, look)
     assert "were revoked, and it does not know: gone" in told.stdout
@@ -96,7 +73,7 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
 
 
 def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
-    (text,) = blocks(ROOT / "docs" / "runbooks" / "moving-to-kms.md", "toml")
+    (text,) = texts(ROOT / "docs" / "runbooks" / "moving-to-kms.md", "toml")
     assert tomllib.loads(text)["keys"]["signer"] == "aws-kms"
     (tmp_path / "kek").write_text("A" * 43 + "=")
     config = tmp_path / "tokenmint.toml"

@@ -274,7 +274,7 @@ def test_what_is_no_duration(value: object) -> None:
         ('[audiences."https://api".app_service]\nkey_file = "none"\nkey_encoding = "hex"', "can't be read"),
         ('[audiences."https://api".reference]\nidle = "2h"', "idle: is longer than max_lifetime"),
         ('algorithm = "ES256"\n[audiences."https://api".reference]', "have none: leave it out"),
-        ('reexchange_from = ["https://x"]', "there is no [audiences.https://x]"),
+        ('reexchange_from = ["https://x"]', 'there is no [audiences."https://x"]'),
         ('bound = "mtls"', "needs listen.client_ca_file"),
         ('[audiences."https://api".actors]', "whose tokens prove an actor"),
     ],

@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "profiles": ("profiles:app", "Keep the profiles that minted tokens are enriched from."),
     "providers": ("providers:app", "Look at the providers whose tokens are accepted, and at their keys."),
     "clients": ("clients:app", "Secrets for callers."),
-    "token": ("token:app", "Exchange a token, look into one, verify one."),
+    "token": ("token:app", "Exchange a token, ask about one, revoke one, look into one, verify one."),
 }
 """Module and attribute of each command, and what `tokenmint --help` says of it: listing imports none of them."""
 

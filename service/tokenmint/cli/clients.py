@@ -1,11 +1,15 @@
 """`tokenmint clients`."""
 
 import os
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from tokenmint.bootstrap import new_secret as make_secret
+from tokenmint.bootstrap import write_private
 from tokenmint.cli.output import Output, print_json
+from tokenmint.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Secrets for callers.")
 
@@ -16,13 +20,30 @@ def _group() -> None:
 
 
 @app.command("new-secret")
-def new_secret(output: Output = "text") -> None:
+def new_secret(
+    secret_file: Annotated[
+        Path | None, typer.Option(help="Write the secret there, readable by you alone, and do not show it.")
+    ] = None,
+    output: Output = "text",
+) -> None:
     """Make a secret for a client or an operator. It is shown once; the configuration keeps its hash.
 
     To replace one: add the new line beside the old, reload, give the caller the new secret, remove the old line.
+
+    Example: tokenmint clients new-secret --secret-file web.secret
     """
     secret = make_secret(os.urandom)
     line = f"sha256:{secret.fingerprint()}"
+    if secret_file is not None:
+        if secret_file.exists():
+            raise ConfigurationError(f"{secret_file}: exists and is not overwritten: choose another, or remove it")
+        write_private(secret_file, secret.reveal() + "\n")
+        if output == "json":
+            print_json({"secret_file": str(secret_file), "hash": line})
+            return
+        print(f"the secret, readable by you alone:  {secret_file}")
+        print(f'for the configuration:              secrets = ["{line}"]')
+        return
     if output == "json":
         print_json({"secret": secret.reveal(), "hash": line})
         return

@@ -1,13 +1,22 @@
 """`tokenmint config`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from tokenmint.cli.output import Output, print_json, print_table
 from tokenmint.errors import ConfigurationError
+from tokenmint.policy.types import AppServiceFormat, FirebaseFormat, ReferenceFormat
+
+KINDS: Final[Mapping[type, str]] = {
+    FirebaseFormat: "firebase",
+    AppServiceFormat: "app_service",
+    ReferenceFormat: "reference",
+}
+"""What is minted where it is no JWT, by the name of its table; of JWTs the algorithm is shown."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at a configuration.")
 
@@ -44,8 +53,10 @@ def check(
     for kind in ("providers", "clients", "operators"):
         print(f"{kind + ':':<11}{', '.join(sorted(getattr(settings, kind))) or 'none'}")
     rows = [
-        (name, audience.algorithm, f"{audience.lifetime} s", ", ".join(sorted(audience.clients)),
-         ", ".join(sorted(audience.providers)))
+        (name, KINDS.get(type(audience.format), audience.algorithm), f"{audience.lifetime} s",
+         ", ".join(sorted(audience.clients)), ", ".join(sorted(audience.providers | audience.reexchange_from)))
         for name, audience in sorted(settings.audiences.items())
     ]  # fmt: skip
-    print_table(("audience", "algorithm", "lifetime", "clients", "providers"), rows, "no audiences: nothing is minted")
+    print_table(
+        ("audience", "tokens", "lifetime", "clients", "exchanged from"), rows, "no audiences: nothing is minted"
+    )

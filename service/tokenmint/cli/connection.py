@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, TypeVar, cast
 import grpc
 import typer
 from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from tokenmint.cli.output import plain
@@ -283,21 +284,13 @@ def _on_loopback(target: str) -> bool:
 def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
     """Return what to tell about a failed call, and the exit status."""
     code, details = error.code(), plain(error.details() or "")
-    lines: list[str] = []
     status = rpc_status.from_call(cast(grpc.Call, error))
-    reason = ""
-    for detail in status.details if status is not None else ():
-        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            reason = info.reason
-            lines += [f"  {plain(name)}: {plain(value)}" for name, value in sorted(info.metadata.items())]
-        elif detail.Unpack(bad):
-            lines += [f"  {plain(item.field)}: {plain(item.description)}" for item in bad.field_violations]
-        elif detail.Unpack(retry):
-            lines.append(f"  try again in {retry.retry_delay.ToMilliseconds() / 1000:g} s")
+    reason, lines = _details(status)
     if status is None and code is grpc.StatusCode.UNAVAILABLE:
         head = f"{target}: the service can't be reached: is it running, and is this the right listener?"
         lines.append(f"  {details.rpartition('last error: ')[2]}")
+        if "Socket closed" in details:
+            lines.append("  it hung up: does it speak TLS (--tls, --ca-file), or ask for a certificate (--cert-file)?")
     elif status is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         head = f"{target}: no answer in time; --timeout allows more"
     elif status is None and code is grpc.StatusCode.UNIMPLEMENTED:
@@ -307,3 +300,24 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
     else:
         head = f"{details} ({plain(reason) or code.name})"
     return "\n".join([head, *lines]), _EXIT.get(code, 1)
+
+
+def refusal_of(status: Status) -> str:
+    """Return what to tell about one refusal among several results."""
+    reason, lines = _details(status)
+    return "\n".join([f"{plain(status.message)} ({plain(reason)})", *lines])
+
+
+def _details(status: Status | None) -> tuple[str, list[str]]:
+    """Return the reason of a status, and a line for each further thing that it says."""
+    reason, lines = "", []
+    for detail in status.details if status is not None else ():
+        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason = info.reason
+            lines += [f"  {plain(name)}: {plain(value)}" for name, value in sorted(info.metadata.items())]
+        elif detail.Unpack(bad):
+            lines += [f"  {plain(item.field)}: {plain(item.description)}" for item in bad.field_violations]
+        elif detail.Unpack(retry):
+            lines.append(f"  try again in {retry.retry_delay.ToMilliseconds() / 1000:g} s")
+    return reason, lines

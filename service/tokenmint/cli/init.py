@@ -76,16 +76,27 @@ def command(
     ] = None,
     client: Annotated[str, typer.Option(help="The id of the first client.")] = "web",
     operator: Annotated[str, typer.Option(help="The id of the first operator.")] = "admin",
+    secret_files: Annotated[
+        bool,
+        typer.Option("--secret-files", help="Write the secrets to ID.secret beside the file, and do not show them."),
+    ] = False,
 ) -> None:
     """Write a first configuration, a key-encryption key, and secrets for a first client and operator.
 
-    The secrets are shown once; the file holds their hashes. Then fill in your provider's audience and run
+    The secrets are shown once, or written to files; the configuration holds their hashes.
+
+    Then fill in your provider's audience and run
     `tokenmint serve`.
     """
     from tokenmint.assertion.catalogue import catalogue
 
     key_file = config.with_name("tokenmint.kek")
-    for path in (config, key_file):
+    if secret_files and client == operator:
+        raise ConfigurationError(
+            "--client, --operator: are the same, so their secrets would be one file: name them apart"
+        )
+    files = {name: config.with_name(f"{name}.secret") for name in (client, operator)} if secret_files else {}
+    for path in (config, key_file, *files.values()):
         if path.exists():
             raise ConfigurationError(
                 f"{path}: exists and is not overwritten: choose another with --config, or remove it"
@@ -103,6 +114,10 @@ def command(
     write_private(key_file, new_encryption_key(os.urandom) + "\n")
     write_private(config, text)
     print(f"wrote {config} and {key_file} (readable by you alone)")
-    print(f"client   {client:<10} secret, shown once: {client_secret.reveal()}")
-    print(f"operator {operator:<10} secret, shown once: {operator_secret.reveal()}")
+    for kind, name, secret in (("client", client, client_secret), ("operator", operator, operator_secret)):
+        if name in files:
+            write_private(files[name], secret.reveal() + "\n")
+            print(f"{kind:<8} {name:<10} secret in {files[name]}")
+        else:
+            print(f"{kind:<8} {name:<10} secret, shown once: {secret.reveal()}")
     print(f"next: set the audience of your provider in {config}, then `tokenmint serve`")

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator
+from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator, refusal_of
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
 from tokenmint.errors import ConfigurationError
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Exchange a token, look into one, verify one. Tokens come by file or stdin: arguments show in process lists.",
+    help="Exchange a token, ask about one, revoke one, look into one, verify one. "
+    "Tokens come by file or stdin: arguments show in process lists.",
 )
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
@@ -29,9 +30,22 @@ TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds t
 
 
 Audience = Annotated[str, typer.Option(help="The service that the token is for.")]
+Audiences = Annotated[
+    list[str], typer.Option("--audience", help="The service that the token is for. Repeated: one token for each.")
+]
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
 Lifetime = Annotated[int | None, typer.Option(min=1, help="Seconds that the token shall live.")]
-Kind = Annotated[Literal["id_token", "access_token", "jwt"], typer.Option(help="What the token is.")]
+_Kind = Literal["id_token", "access_token", "jwt"]
+Kind = Annotated[_Kind, typer.Option(help="What the token is. One of tokenmint's own is an access_token.")]
+ActorTokenFile = Annotated[
+    Path | None, typer.Option("--actor-token-file", help="File that holds the token of who acts for the subject.")
+]
+ActorKind = Annotated[_Kind, typer.Option(help="What the actor token is.")]
+Nonce = Annotated[str | None, typer.Option(help="The nonce that the token has to carry.")]
+DpopJkt = Annotated[
+    str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
+]
+HANDLE: Final = "tmr_"
 
 
 def _token(file: Path) -> str:
@@ -44,45 +58,129 @@ def _token(file: Path) -> str:
     return text.strip()
 
 
-def _request(file: Path, kind: str, audience: str, scope: list[str] | None, lifetime: int | None) -> Any:
+def _urn(kind: str) -> str:
+    return f"urn:ietf:params:oauth:token-type:{kind}"
+
+
+def _subject(file: Path, kind: str, actor: Path | None, actor_kind: str, nonce: str | None) -> dict[str, Any]:
+    """Return the fields about who is meant, which one exchange and a batch have in common."""
+    fields = {"subject_token": _token(file), "subject_token_type": _urn(kind), "nonce": nonce}
+    if actor is not None:
+        if str(actor) == str(file) == "-":
+            raise ConfigurationError("--token-file, --actor-token-file: one of them from standard input, not both")
+        fields |= {"actor_token": _token(actor), "actor_token_type": _urn(actor_kind)}
+    return fields
+
+
+def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
     from google.protobuf.duration_pb2 import Duration
 
-    from tokenmint.v1 import token_exchange_service_pb2 as pb
-
-    return pb.ExchangeTokenRequest(
-        subject_token=_token(file),
-        subject_token_type=f"urn:ietf:params:oauth:token-type:{kind}",
-        audience=audience,
-        scopes=scope or [],
-        lifetime=Duration(seconds=lifetime) if lifetime else None,
-    )
+    return {
+        "audience": audience,
+        "scopes": scope or [],
+        "lifetime": Duration(seconds=lifetime) if lifetime else None,
+    }
 
 
 @app.command()
 @as_client
 def exchange(
     service: Connection,
-    audience: Audience,
+    audience: Audiences,
     token_file: TokenFile = Path("-"),
     scope: Scope = None,
     lifetime: Lifetime = None,
     kind: Kind = "id_token",
-    raw: Annotated[bool, typer.Option("--raw", help="Print the token alone.")] = False,
+    actor_token_file: ActorTokenFile = None,
+    actor_kind: ActorKind = "id_token",
+    nonce: Nonce = None,
+    dpop_jkt: DpopJkt = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the token alone, each on a line of its own.")] = False,
     output: Output = "json",
 ) -> None:
-    """Exchange a provider's token for ours.
+    """Exchange a provider's token, or one of ours, for ours. Several audiences are one call: all from one proof.
+
+    Exit status 1 where an audience of several is refused; the tokens for the others are printed.
 
     Example: tokenmint token exchange --audience https://api.example.com --scope read --raw < id_token
     """
+    from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-    request = _request(token_file, kind, audience, scope, lifetime)
+    fields = _subject(token_file, kind, actor_token_file, actor_kind, nonce) | {"dpop_jkt": dpop_jkt}
+    targets = [_target(name, scope, lifetime) for name in audience]
     with service.stub(TokenExchangeServiceStub) as stub:
-        answer = stub.ExchangeToken(request, **service.call)
+        if len(targets) == 1:
+            answer: Any = stub.ExchangeToken(pb.ExchangeTokenRequest(**fields, **targets[0]), **service.call)
+            tokens, refusals = [answer], []
+        else:
+            wanted = [pb.BatchExchangeTarget(**target) for target in targets]
+            answer = stub.BatchExchangeTokens(pb.BatchExchangeTokensRequest(**fields, targets=wanted), **service.call)
+            tokens = [result.token for result in answer.results if result.HasField("token")]
+            refusals = [
+                f"{name}: {refusal_of(result.error)}"
+                for name, result in zip(audience, answer.results, strict=True)
+                if result.HasField("error")
+            ]
     if raw:
-        print(answer.token)
+        print("\n".join(token.token for token in tokens))
+    elif output == "json" and len(targets) > 1:
+        print_json([as_dict(token) for token in tokens])
     else:
-        print_message(answer, output)
+        for token in tokens:
+            print_message(token, output)
+    for line in refusals:
+        typer.echo(f"tokenmint: {line}", err=True)
+    if refusals:
+        raise typer.Exit(1)
+
+
+@app.command()
+@as_client
+def introspect(service: Connection, token_file: TokenFile = Path("-"), output: Output = "json") -> None:
+    """Ask the service what one of its tokens says and whether it is active (RFC 7662).
+
+    The exit status is 0 whether it is active or not: the answer says it.
+
+    Example: tokenmint token introspect < token
+    """
+    from tokenmint.v1 import token_exchange_service_pb2 as pb
+    from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+    request = pb.IntrospectTokenRequest(token=_token(token_file))
+    with service.stub(TokenExchangeServiceStub) as stub:
+        answer = stub.IntrospectToken(request, **service.call)
+    claims = _whole_numbers(as_dict(answer).get("claims") or {})
+    if output == "json":
+        print_json({"active": answer.active, **dict(sorted(claims.items()))})
+        return
+    rows = [(name, value if isinstance(value, str) else as_json(value)) for name, value in sorted(claims.items())]
+    print_table(("claim", "value"), [("active", as_json(answer.active)), *rows], "nothing")
+
+
+@app.command()
+@as_client
+def revoke(service: Connection, token_file: TokenFile = Path("-")) -> None:
+    """Revoke one of the service's tokens, and every token that was exchanged for it (RFC 7009).
+
+    Example: tokenmint token revoke < token
+    """
+    from tokenmint.v1 import token_exchange_service_pb2 as pb
+    from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+    request = pb.RevokeTokenRequest(token=_token(token_file))
+    with service.stub(TokenExchangeServiceStub) as stub:
+        stub.RevokeToken(request, **service.call)
+    print("no such token is active any more; who verifies a JWT offline, without asking, accepts it until it expires")
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Return JSON that came as a protobuf Struct, which knows no whole numbers, with those that are whole as such."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @app.command()
@@ -95,6 +193,10 @@ def explain(
     scope: Scope = None,
     lifetime: Lifetime = None,
     kind: Kind = "id_token",
+    actor_token_file: ActorTokenFile = None,
+    actor_kind: ActorKind = "id_token",
+    nonce: Nonce = None,
+    dpop_jkt: DpopJkt = None,
     output: Output = "text",
 ) -> None:
     """Say step by step how an exchange would end, without making it. For operators with the security role.
@@ -106,8 +208,9 @@ def explain(
     from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
+    fields = _subject(token_file, kind, actor_token_file, actor_kind, nonce) | {"dpop_jkt": dpop_jkt}
     request = pb.ExplainExchangeRequest(
-        exchange=_request(token_file, kind, audience, scope, lifetime), client_id=client
+        exchange=pb.ExchangeTokenRequest(**fields, **_target(audience, scope, lifetime)), client_id=client
     )
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExplainExchange(request, **service.call)
@@ -129,6 +232,11 @@ def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
     import jwt
 
     token = _token(token_file)
+    if token.startswith(HANDLE):
+        raise ConfigurationError(
+            "this is a handle (reference token): what it stands for the service alone knows: "
+            "`tokenmint token introspect` asks it"
+        )
     try:
         header = jwt.get_unverified_header(token)
         claims = jwt.decode(token, options={"verify_signature": False})

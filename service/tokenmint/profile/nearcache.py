@@ -11,9 +11,9 @@ What is missing is asked for together: one round trip for everything that is wan
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -41,7 +41,8 @@ class _Entry:
     def __init__(self, raw: bytes | None, asked: float) -> None:
         self.raw = raw
         self.asked = asked
-        self.used = True
+        self.used = False
+        """Whether it was used since it was asked for: what was wanted once may never be again."""
 
 
 class _Flight:
@@ -69,7 +70,7 @@ class NearCache:
         self._prefixes = prefixes
         self._size = size if store.tracks else 0
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: dict[str, _Entry] = {}
         self._flights: dict[str, _Flight] = {}
         self._wanted: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
@@ -183,7 +184,9 @@ class NearCache:
             return
         self._entries[key] = _Entry(raw, asked)
         if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+            # Many at once: taking a dictionary's first item one by one passes all that were taken before.
+            for oldest in list(islice(self._entries, 1 + self._size // 100)):
+                del self._entries[oldest]
 
     # --- following changes ---------------------------------------------------------------------------------------
 

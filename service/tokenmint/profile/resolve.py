@@ -70,7 +70,8 @@ class Profiles:
         if lookup.profile is not None:
             return lookup.profile
         if mode is OnMissingProfile.DENY:
-            raise PrincipalUnknown()
+            one = lookup.identity
+            raise PrincipalUnknown(detail=f"provider {one.provider!r}, subject {one.subject[:255]!r}" if one else "")
         if lookup.identity is None:
             if mode is OnMissingProfile.CREATE:
                 raise PrincipalUnknown(detail="a token of ours names no identity that a profile could be created for")

@@ -73,7 +73,7 @@ class ProfileStore:
     def __init__(self, store: Store, clock: Clock, near: NearCache | None = None) -> None:
         self._store = store
         self._clock = clock
-        self._near = near or NearCache(store, PREFIXES, 0, clock)
+        self._near = near if near is not None else NearCache(store, PREFIXES, 0, clock)
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,14 @@ from typer.testing import CliRunner
 from tokenmint.cli import app, run
 from tokenmint.secret import Secret
 
+NEXT = """
+[audiences."https://next.example"]
+clients = ["web"]
+providers = ["idp"]
+reexchange_from = ["https://orders.example"]
+on_missing_profile = "create"
+"""
+
 
 class Terminal:
     """Commands as somebody types them, with the environment of an operator or a client."""
@@ -54,7 +62,7 @@ def _guarded(arguments: tuple[str, ...]) -> Any:
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("cli")
     with serving(Issuer()) as issuer:
-        configure(directory, issuer.url)
+        configure(directory, issuer.url, NEXT)
         with Service(directory) as service:
             yield Terminal(service, issuer, directory)
 
@@ -188,6 +196,60 @@ def test_an_explanation(terminal: Terminal) -> None:
     assert terminal("token", "explain", "--client", "x", "--audience", "y", stdin=old)[0] == 5
 
 
+def test_several_audiences_are_one_call_and_each_says_how_it_ended(terminal: Terminal) -> None:
+    subject_token = terminal.issuer.token(time.time(), sub="several")
+    good, other = "https://orders.example", "https://next.example"
+    both = ("token", "exchange", "--audience", good, "--audience", other)
+    status, out, err = terminal(*both, stdin=subject_token, who="web")
+    assert status == 0, err
+    assert [json.loads(terminal("token", "inspect", "-o", "json", stdin=one["token"])[1])["claims"]["aud"]
+            for one in json.loads(out)] == [good, other]  # fmt: skip
+    assert terminal(*both, "--raw", stdin=subject_token, who="web")[1].count("\n") == 2
+    status, out, err = terminal(*both[:4], "--audience", "unknown", stdin=subject_token, who="web")
+    assert (status, len(json.loads(out))) == (1, 1)
+    assert err == "tokenmint: unknown: the caller may not have tokens for this audience (AUDIENCE_DENIED)\n"
+
+
+def test_a_token_of_ours_is_exchanged_asked_about_and_revoked(terminal: Terminal, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    subject_token = terminal.issuer.token(time.time(), sub="chain")
+    arguments = ("token", "exchange", "--audience", "https://orders.example", "--raw")
+    first.write_text(terminal(*arguments, stdin=subject_token, who="web")[1])
+    child = ("token", "exchange", "--kind", "access_token", "--audience", "https://next.example", "--raw")
+    status, out, err = terminal(*child, "--token-file", str(first), who="web")
+    assert status == 0, err
+    second.write_text(out)
+    ask = ("token", "introspect", "--token-file", str(second))
+    told = json.loads(terminal(*ask, who="web")[1])
+    assert (told["active"], told["aud"], type(told["exp"])) == (True, "https://next.example", int)
+    assert "https://next.example" in terminal(*ask, "-o", "text", who="web")[1]
+    status, out, err = terminal("token", "revoke", "--token-file", str(first), who="web")
+    assert (status, "active any more" in out) == (0, True), err
+    assert terminal(*ask, who="web")[:2] == (0, '{\n  "active": false\n}\n')
+    status, _, err = terminal(*child, "--token-file", str(first), who="web")
+    assert (status, "(REVOKED)" in err) == (4, True)
+
+
+def test_actor_nonce_and_key_are_sent_and_one_standard_input_is_one_token(terminal: Terminal, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(terminal.issuer.token(time.time(), nonce="n1"))
+    arguments = ("token", "exchange", "--audience", "https://orders.example", "--token-file", str(token))
+    status, _, err = terminal(*arguments, "--actor-token-file", str(token), who="web")
+    assert (status, "ACTOR_DENIED" in err) == (4, True)
+    status, _, err = terminal(*arguments, "--nonce", "n2", who="web")
+    assert (status, "WRONG_NONCE" in err) == (4, True)
+    status, out, err = terminal(*arguments, "--nonce", "n1", "--dpop-jkt", "A" * 43, who="web")
+    assert (status, json.loads(out)["token_type"]) == (0, "DPoP"), err
+    twice = ("token", "exchange", "--audience", "https://orders.example", "--actor-token-file", "-")
+    status, _, err = terminal(*twice, stdin="x", who="web")
+    assert (status, "not both" in err) == (2, True)
+
+
+def test_a_handle_is_no_jwt_to_look_into(terminal: Terminal) -> None:
+    status, _, err = terminal("token", "inspect", stdin="tmr_abc")
+    assert (status, "`tokenmint token introspect` asks it" in err) == (2, True)
+
+
 def test_refusals_have_exit_codes_and_reasons(terminal: Terminal) -> None:
     exchange = ("token", "exchange", "--audience", "https://orders.example")
     status, _, err = terminal(*exchange, stdin="not.a.token", who="web")
@@ -234,10 +296,43 @@ def test_a_new_secret_is_shown_with_the_line_for_the_configuration(terminal: Ter
     assert 'secrets = ["sha256:' in terminal("clients", "new-secret")[1]
 
 
+def test_a_new_secret_goes_to_a_file_and_nowhere_else(terminal: Terminal, tmp_path: Path) -> None:
+    for output in ("text", "json"):
+        file = tmp_path / output
+        status, out, err = terminal("clients", "new-secret", "--secret-file", str(file), "-o", output)
+        assert status == 0, err
+        secret = Secret(file.read_text().strip())
+        assert file.stat().st_mode & 0o077 == 0
+        assert f"sha256:{secret.fingerprint()}" in out
+        assert secret.reveal() not in out
+    status, _, err = terminal("clients", "new-secret", "--secret-file", str(file))
+    assert (status, "is not overwritten" in err) == (2, True)
+
+
+def test_init_puts_secrets_into_files_where_asked(terminal: Terminal, tmp_path: Path) -> None:
+    config = tmp_path / "tokenmint.toml"
+    asked = ("init", "--config", str(config), "--client", "shop", "--secret-files")
+    status, out, err = terminal(*asked)
+    assert status == 0, err
+    for name in ("shop", "admin"):
+        file = tmp_path / f"{name}.secret"
+        assert file.stat().st_mode & 0o077 == 0
+        secret = Secret(file.read_text().strip())
+        assert secret.fingerprint() in config.read_text()
+        assert secret.reveal() not in out
+    config.unlink()
+    (tmp_path / "tokenmint.kek").unlink()
+    status, _, err = terminal(*asked)
+    assert (status, "shop.secret: exists and is not overwritten" in err, config.exists()) == (2, True, False)
+    status, _, err = terminal(*asked, "--operator", "shop")
+    assert (status, "name them apart" in err, config.exists()) == (2, True, False)
+
+
 def test_config_check(terminal: Terminal, tmp_path: Path) -> None:
     config = str(terminal.directory / "tokenmint.toml")
     assert "no problems" in terminal("config", "check", "--config", config)[1]
     assert json.loads(terminal("config", "check", "--config", config, "-o", "json")[1])["clients"] == ["web"]
+    assert "https://orders.example, idp" in terminal("config", "check", "--config", config)[1]
     (tmp_path / "bad.toml").write_text("a = 1\nb = 2\n")
     status, _, err = terminal("config", "check", "--config", str(tmp_path / "bad.toml"))
     assert (status, err.count("there is no such key")) == (2, 2)

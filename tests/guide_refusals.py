@@ -1,0 +1,293 @@
+"""How each refusal that a guide names is brought about."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+import httpx2
+from tests.guide_settings import ENTRA, FIREBASE, GOOGLE, PARTNER, TENANT
+from tests.guides import Provocation, Walk, command, config, token, told
+from tests.process import CLIENT
+
+from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
+
+ORDERS: Final = "https://orders.example.com"
+FIREBASE_CUSTOM_TOKEN: Final = (
+    "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
+)
+"""The `aud` of a custom token."""
+
+
+def forged(walk: Walk) -> str:
+    """Send what Entra signed for Microsoft Graph, whose signature nobody else can verify."""
+    signed = walk.issuer.token(time.time(), **ENTRA)
+    return token(text=signed.rpartition(".")[0] + "." + "A" * 342)(walk)
+
+
+def form(path: str = "token", **changes: str) -> Provocation:
+    """Return what sends a form to one of the OAuth endpoints, and says what its answer does in one line."""
+
+    def provoke(walk: Walk) -> str:
+        assert walk.service is not None
+        walk.refresh()
+        given = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": ORDERS,
+            "subject_token": (walk.directory / "id-token.txt").read_text(),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+            "client_id": "web", "client_secret": CLIENT.reveal(), **changes,
+        }  # fmt: skip
+        proof = {"DPoP": given.pop("proof")} if "proof" in given else {}
+        url = f"http://{walk.service.listen['http']}/oauth2/{path}"
+        answer = httpx2.post(url, data=given, headers=proof, timeout=20)
+        assert answer.status_code >= 400, "it was accepted"
+        said = answer.json()
+        return f"{answer.status_code} {said['error']}: {said['error_description']} ({said['reason']})"
+
+    return provoke
+
+
+def expired(walk: Walk) -> str:
+    """Send an expired token over HTTP."""
+    return form(subject_token=walk.issuer.token(time.time() - 4000, **PARTNER))(walk)
+
+
+def another_clients_token(walk: Walk) -> str:
+    """Revoke what was issued to another client."""
+    program = next(block.text for block in walk.blocks if "client_assertion" in block.text)
+    done = walk.python(program.replace('["token_type"]', '["access_token"]'))
+    return form("revoke", token=done.stdout.strip())(walk)
+
+
+def check(extensions: Mapping[str, str], host: str = "orders.example", **claims: Any) -> Provocation:
+    """Return what asks as Envoy does, and says what the client would be answered."""
+
+    def provoke(walk: Walk) -> str:
+        assert walk.service is not None
+        request = envoy_pb.CheckRequest()
+        http = request.attributes.request.http
+        http.host = host
+        request.attributes.context_extensions.update(extensions)
+        given = {**PARTNER, **claims}
+        if given["sub"]:
+            now = time.time() + given.pop("later", 0)
+            http.headers["authorization"] = f"Bearer {walk.issuer.token(now, **given)}"
+        with grpc.insecure_channel(walk.service.listen["grpc"]) as channel:
+            ask = channel.unary_unary(
+                "/envoy.service.auth.v3.Authorization/Check",
+                request_serializer=envoy_pb.CheckRequest.SerializeToString,
+                response_deserializer=envoy_pb.CheckResponse.FromString,
+            )
+            metadata = (("tokenmint-client-id", "gateway"), ("tokenmint-client-secret", CLIENT.reveal()))
+            answer = ask(request, metadata=metadata, timeout=20)
+        return f"{answer.denied.status.code} {answer.denied.body}"
+
+    return provoke
+
+
+def longest_chain(walk: Walk) -> str:
+    """Let tokens for the ledger be exchanged for one another until no more is allowed."""
+    text = walk.configuration().replace('clients = ["stock"]\nreexchange_from = ["https://stock.example.com"]',
+                                        'clients = ["web"]\non_missing_profile = "create"\nproviders = ["partner"]\n'
+                                        'reexchange_from = ["https://ledger.example.com"]')  # fmt: skip
+    walk.serve(text=text)
+    again = "tokenmint token exchange --audience https://ledger.example.com --raw --token-file"
+    lines = [f"{again} id-token.txt > chain.txt"]
+    lines += [f"{again} chain.txt --kind access_token > next.txt; mv next.txt chain.txt" for _ in range(4)]
+    done = walk.run("\n".join(lines))
+    assert done.returncode == 0, done.stderr
+    return told(walk, f"{again} chain.txt --kind access_token")
+
+
+def chained(audience: str, file: str, options: str = "", **claims: Any) -> Provocation:
+    """Return what exchanges a token of ours again."""
+    return token(audience=audience, file=file, options=f"--kind access_token {options}", **claims)
+
+
+AS_ORDERS: Final = "--client-id orders --secret-file orders.secret"
+
+
+def fresh_chain(walk: Walk) -> None:
+    """Make the first token of a chain anew, with one scope."""
+    first = (
+        f"tokenmint token exchange --audience {ORDERS} --scope stock.read --token-file id-token.txt --raw > first.txt"
+    )
+    done = walk.run(first)
+    assert done.returncode == 0, done.stderr
+
+
+def scope_is_missing(walk: Walk) -> str:
+    """Ask for a scope that the parent has not."""
+    fresh_chain(walk)
+    return chained("https://stock.example.com", "first.txt", f"{AS_ORDERS} --scope stock.count")(walk)
+
+
+def longer_than_its_parent(walk: Walk) -> str:
+    """Ask for a life that the parent has not."""
+    fresh_chain(walk)
+    return chained("https://stock.example.com", "first.txt", f"{AS_ORDERS} --lifetime 3600")(walk)
+
+
+def not_reexchanged(walk: Walk) -> str:
+    """Ask for an audience that does not take tokens for this one."""
+    fresh_chain(walk)
+    return chained(ORDERS, "first.txt")(walk)
+
+
+def somebody_elses(walk: Walk) -> str:
+    """Exchange what was issued for somebody else, to somebody else."""
+    walk.serve(text=walk.configuration().replace('clients = ["orders"]', 'clients = ["orders", "stock"]'))
+    fresh_chain(walk)
+    return chained("https://stock.example.com", "first.txt", "--client-id stock --secret-file stock.secret")(walk)
+
+
+def session(walk: Walk, text: str | None = None) -> None:
+    """Sign in, to a service with another configuration where one is given."""
+    if text is not None:
+        walk.serve(text=text)
+    done = walk.run(
+        'echo \'{"principal": "eve", "identities": [{"provider": "partner", "subject": "7"}]}\''
+        " | tokenmint profiles put -\n"
+        "tokenmint token exchange --audience https://app.example.com --token-file eve.txt --raw > session.txt"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def without_serves(walk: Walk) -> str:
+    """Let a gateway swap handles that it has nothing to do with."""
+    session(walk, walk.configuration().replace('serves = ["https://app.example.com"]', ""))
+    return chained(ORDERS, "session.txt", "--client-id gateway --secret-file gateway.secret")(walk)
+
+
+def without_reexchange(walk: Walk) -> str:
+    """Ask for an audience that takes other tokens than the session's."""
+    text = walk.configuration().replace(
+        'reexchange_from = ["https://app.example.com"]', f'reexchange_from = ["{ORDERS}"]'
+    )
+    session(walk, text)
+    return chained(ORDERS, "session.txt")(walk)
+
+
+def revoked_everywhere(walk: Walk) -> str:
+    """Revoke everything of somebody who has a session."""
+    session(walk)
+    done = walk.run("tokenmint profiles revoke-tokens eve")
+    assert done.returncode == 0, done.stderr
+    return chained(ORDERS, "session.txt")(walk)
+
+
+def acting(audience: str, options: str = "", **claims: Any) -> Provocation:
+    """Return what exchanges a user's token with that of a service that acts for it."""
+    options = options or "--actor-token-file service-account.txt --actor-kind jwt"
+    return token(audience=audience, options=options, **{**PARTNER, **claims})
+
+
+def large_claims(walk: Walk) -> str:
+    """Give the profile a claim that is too large for Firebase."""
+    claims = json.dumps({"principal": "ada", "identities": [{"provider": "firebase", "subject": "rYqPw2bTtZ"}],
+                         "claims": {"tenant": "x" * 1000}})  # fmt: skip
+    both = f"tokenmint token exchange --audience {ORDERS} --audience firebase --token-file id-token.txt"
+    return told(walk, f"echo '{claims}' | tokenmint profiles put - >put.txt\n{both}")
+
+
+def other_tenant(walk: Walk) -> str:
+    """Serve with tenants, none of which the user is of."""
+    text = walk.configuration().replace('project = "my-project"', 'project = "my-project"\ntenants = ["acme"]', 1)
+    walk.serve(text=text)
+    return token(**FIREBASE)(walk)
+
+
+SITE = '[audiences."https://orders.azurewebsites.net"'
+REFUSED: Mapping[str, Sequence[Provocation]] = {
+    "delegation-and-binding": [
+        acting("https://payments.example.com"),
+        acting(ORDERS, "--actor-token-file id-token.txt"),
+        acting("https://mail.example.com"),
+        acting("https://mail.example.com", may_act={"sub": "somebody"}),
+        token(**PARTNER, audience="https://payments.example.com"),
+        form(audience="https://ledger.example.com"),
+        command("TOKENMINT_CERT_FILE= TOKENMINT_KEY_FILE= tokenmint token introspect --token-file bound.txt"),
+        chained("https://archive.example.com", "bound.txt"),
+        form(audience="https://payments.example.com", proof="x.y.z"),
+        config('client_ca_file = "clients-ca.pem"\n', ""),
+    ],
+    "envoy": [
+        check({}, sub=None),
+        check({}, later=-4000, aud="orders-app"),
+        check({}, aud="another-app"),
+        check({}, host="elsewhere.example", aud="orders-app"),
+        check({"tokenmint.audience": "https://orders.example", "tokenmint.scope": "admin"}, aud="orders-app"),
+        config('"orders.example" = "https://orders.example"', '"orders.example" = "https://order.example"'),
+    ],
+    "oauth-http": [
+        form(client_secret="wrong"),  # which is the point
+        expired,
+        form(audience="https://unknown.example.com"),
+        form(scope="admin"),
+        form(grant_type="password"),
+        another_clients_token,
+        config("[oauth]", '[listen]\nhttp = "0.0.0.0:8080"\n[oauth]'),
+    ],
+    "token-chains": [
+        command(f"tokenmint token exchange --audience {ORDERS} --token-file stock.txt"),
+        chained("https://stock.example.com", "orders.txt", AS_ORDERS),
+        not_reexchanged,
+        somebody_elses,
+        scope_is_missing,
+        longer_than_its_parent,
+        config('reexchange_from = ["https://orders.example.com"]', 'reexchange_from = ["https://order.example.com"]'),
+        longest_chain,
+    ],
+    "web-app-sessions": [
+        chained(ORDERS, "session.txt"),
+        chained(ORDERS, "other.txt", text="tmr_" + "A" * 43),
+        token(audience=ORDERS, file="session.txt"),
+        config('idle = "30m"', 'idle = "9h"'),
+        command("tokenmint token inspect --token-file session.txt"),
+        revoked_everywhere,
+        without_serves,
+        without_reexchange,
+    ],
+    "app-service": [
+        config('key_file = "site-key"', 'key_file = "web.secret"'),
+        config('key_file = "site-key"', 'key_file = "short"'),
+        config('max_lifetime = "1h"\n', 'max_lifetime = "1h"\nalgorithm = "RS256"\n'),
+        config(SITE, "[audiences.orders"),
+        config('algorithms = ["ES256", "RS256"]', 'algorithms = ["ES256"]'),
+        command("tokenmint token verify --issuer http://127.0.0.1:8080 --audience x --token-file token.txt"),
+    ],
+    "entra": [
+        token(**ENTRA | {"iss": "https://login.microsoftonline.com/7b0c6a52-52b5-4a0d-8e51-0a5a7a3d2f45/v2.0"}),
+        forged,
+        token(**ENTRA | {"aud": "api://other"}),
+        token(**ENTRA, options="--kind jwt"),
+        token(**ENTRA | {"oid": None}),
+        token(**ENTRA, _claim_names={"groups": "src1"}),
+        token(**ENTRA, audience="https://jobs.example.com"),
+        config(f'  "{TENANT}",\n', '  "common",\n'),
+    ],
+    "firebase": [
+        token(iss="signer@my-project.iam.gserviceaccount.com", aud=FIREBASE_CUSTOM_TOKEN),
+        token(**FIREBASE | {"iss": "https://securetoken.google.com/other-project"}),
+        token(**FIREBASE | {"sub": "somebody"}),
+        large_claims,
+        token(**FIREBASE, audience="firebase", options="--lifetime 60"),
+        config("", "", FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099"),
+        config('[audiences.firebase]                    # what callers ask for; any name will do\nclients = ["web"]\n'
+               'providers = ["firebase"]', '[audiences.firebase]\nclients = ["web"]\n'
+               'providers = ["firebase", "firebase-cookie"]'),
+        config('project = "my-project"\nservice_account_file', 'project = "other-project"\nservice_account_file'),
+        other_tenant,
+    ],
+    "google-sign-in": [
+        token(**GOOGLE | {"aud": "other.apps.googleusercontent.com"}),
+        token(**GOOGLE | {"hd": None}),
+        token(**GOOGLE, later=-4000),
+        token(text="ya29.a0AfH6SMC"),
+        token(**GOOGLE | {"sub": "7"}),
+        token(**GOOGLE, options="--nonce n1"),
+        config('  "1234-web.apps.googleusercontent.com",\n  "1234-android.apps.googleusercontent.com",\n'
+               '  "1234-ios.apps.googleusercontent.com",\n', ""),
+    ],
+}  # fmt: skip

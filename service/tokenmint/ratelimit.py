@@ -64,7 +64,7 @@ class RateLimiter:
         self._clock = clock
         self._local: dict[str, float] = {}
         self._lots: dict[str, _Lot] = {}
-        self._renewals: set[asyncio.Task[float]] = set()
+        self._fills: set[asyncio.Task[float]] = set()
 
     async def take(self, client: Client, cost: int = 1) -> None:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
@@ -83,44 +83,58 @@ class RateLimiter:
             lot.demand(cost, now)
             if lot.left >= cost and now < lot.until:
                 lot.left -= cost
-                if now >= lot.renew_at and not lot.busy.locked():
-                    self._renew(key, lot)
+                if now >= lot.renew_at and lot.filling is None:
+                    self._fill(key, lot, 0)  # while this one lasts, so that no call waits for it
                 continue
             wait = await self._more(key, lot, cost)
             if wait > 0:
                 raise RateLimited(retry_after=wait)
 
-    def _renew(self, key: str, lot: "_Lot") -> None:
-        """Take the next lot while this one lasts, so that no call waits for it."""
-        task = asyncio.get_running_loop().create_task(self._more(key, lot, 0))
-        self._renewals.add(task)
-        task.add_done_callback(self._renewals.discard)
-
     async def _more(self, key: str, lot: "_Lot", cost: int) -> float:
-        """Take a lot from the bucket, one at a time: who waits here meanwhile shares what it brings."""
-        async with lot.busy:
-            now = self._clock.monotonic()
-            if now >= lot.until:
-                lot.left = 0
-            elif cost and lot.left >= cost:
+        """Take from a new lot; return 0, or the seconds to wait. Who comes while one is taken shares what it brings.
+
+        All of them go on together when it is there: one after the other, behind a lock, some would wait for seconds.
+        """
+        while lot.filling is not None:
+            wait = await asyncio.shield(lot.filling)  # who gives up must not take the others' away
+            if wait > 0 and lot.refused <= cost:
+                return wait
+            if lot.left >= cost and self._clock.monotonic() < lot.until:
                 lot.left -= cost
                 return 0.0
+        return await asyncio.shield(self._fill(key, lot, cost))
+
+    def _fill(self, key: str, lot: "_Lot", cost: int) -> "asyncio.Task[float]":
+        task = asyncio.get_running_loop().create_task(self._new_lot(key, lot, cost))
+        lot.filling = task
+        self._fills.add(task)
+        task.add_done_callback(self._fills.discard)
+        return task
+
+    async def _new_lot(self, key: str, lot: "_Lot", cost: int) -> float:
+        """Take a lot from the bucket, of which ``cost`` calls are spoken for already; return the seconds to wait."""
+        now = self._clock.monotonic()
+        if now >= lot.until:
+            lot.left = 0
+        try:
             # As much as is spent while a lot lives, and never more than a small part of the burst.
             ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE)) - lot.left
-            if not cost and ahead <= 0:
-                lot.renew_at = lot.until
-                return 0.0
-            given, wait = await self._take(key, lot.rate, max(cost, 1), max(cost, ahead, 1))
+            least = max(cost, 1)
+            given, wait = (
+                (0, 0.0) if not cost and ahead <= 0 else await self._take(key, lot.rate, least, max(least, ahead))
+            )
             if given:
                 lot.left += given - cost
                 lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
             else:
-                lot.renew_at = lot.until
+                lot.refused, lot.renew_at = least, lot.until
             return wait
+        finally:
+            lot.filling = None
 
     async def close(self) -> None:
         """Stop taking ahead."""
-        await end(self._renewals)
+        await end(self._fills)
 
     async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
         if self._clock.monotonic() >= self._store_away_until:
@@ -142,14 +156,16 @@ class RateLimiter:
 class _Lot:
     """Calls that were taken from a bucket ahead, and are given out here."""
 
-    __slots__ = ("_before", "_now", "_since", "busy", "left", "rate", "renew_at", "until")
+    __slots__ = ("_before", "_now", "_since", "filling", "left", "rate", "refused", "renew_at", "until")
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
         self.left = 0
         self.until = float("-inf")
         self.renew_at = float("-inf")
-        self.busy = asyncio.Lock()
+        self.filling: asyncio.Task[float] | None = None
+        self.refused = 0
+        """How many calls at least the bucket did not have when it was last asked in vain."""
         self._since, self._now, self._before = now, 0, 0
 
     def demand(self, cost: int, now: float) -> None:

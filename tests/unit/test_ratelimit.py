@@ -8,7 +8,7 @@ from tests.fakes import FakeClock
 
 from tokenmint.errors import RateLimited
 from tokenmint.policy.types import Client
-from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
+from tokenmint.ratelimit import Rate, RateLimiter, RateLimits, _Lot
 from tokenmint.storage.redis import Store
 
 SLOW = Rate(0.001, 5)  # so slow that nothing comes back during a test
@@ -119,3 +119,40 @@ async def test_what_a_quiet_process_took_ahead_is_let_go(store: Store, clock: Fa
     clock.advance(10)
     await limiter.take(WEB)
     assert lot.left == 0
+
+
+async def test_who_waits_for_the_same_lot_goes_on_at_the_same_time(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gate, real = list[int](), asyncio.Event(), store.take
+
+    async def take(key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
+        asked.append(most)
+        await gate.wait()
+        return await real(key, rate=rate, burst=burst, least=least, most=most)
+
+    monkeypatch.setattr(store, "take", take)
+    limiter = patient(store, RateLimits(each=Rate(1_000_000.0, 1_000_000)), clock)
+    for _ in range(300):
+        limiter._lots.setdefault("rate:client:web", _Lot(Rate(1_000_000.0, 1_000_000), clock.monotonic())).demand(
+            1, clock.monotonic()
+        )
+    waiting = [asyncio.ensure_future(limiter.take(WEB)) for _ in range(200)]
+    await asyncio.sleep(0)
+    gate.set()
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert all(task.done() for task in waiting)  # not one in each pass of the loop
+    assert len(done) >= 1
+    assert len(asked) == 1
+    await limiter.close()
+
+
+async def test_who_is_refused_more_does_not_refuse_less_for_others(store: Store, clock: FakeClock) -> None:
+    limiter = patient(store, RateLimits(each=SLOW), clock)
+    await limiter.take(WEB, 2)  # of five
+    large, small = asyncio.ensure_future(limiter.take(WEB, 4)), asyncio.ensure_future(limiter.take(WEB, 3))
+    with pytest.raises(RateLimited):
+        await large
+    await small

@@ -30,6 +30,7 @@ REFRESH_INTERVAL: Final = 0.5
 HEARTBEAT: Final = 1.0  # seconds without news of changes after which nothing is used
 RETRY: Final = 0.5  # seconds between attempts to be told of changes
 BATCH: Final = 500  # keys in one round trip
+REFRESH_BATCH: Final = 100  # keys that are asked for again in one; between them calls get their turn
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is on its way
 
 
@@ -223,9 +224,9 @@ class NearCache:
             await self._clock.sleep(REFRESH_INTERVAL)
             now = self._clock.monotonic()
             due = [key for key, entry in self._entries.items() if now - entry.asked >= REFRESH_AGE]
-            for start in range(0, len(due), BATCH):
+            for start in range(0, len(due), REFRESH_BATCH):
                 flights: list[tuple[str, _Flight]] = []
-                for key in due[start : start + BATCH]:
+                for key in due[start : start + REFRESH_BATCH]:
                     entry = self._entries.get(key)
                     if entry is None:
                         continue

@@ -29,7 +29,7 @@ from tokenmint.cli import app, run
 from tokenmint.config import load
 
 GUIDES: Final = ROOT / "docs" / "guides"
-NOBODYS: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+NOBODYS: Final = "0000000000000000000000000000000000000000000000000000000000000000"
 """What pages show in the place of a secret's hash."""
 LANES: Final = {"firebase": "tests/firebase/test_guide.py", "envoy": "tests/interop/test_guide.py"}
 """What executes the blocks that need more than Python, by the second word of their fence."""

@@ -110,6 +110,9 @@ def peer_certificate(der: bytes) -> PeerCertificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return PeerCertificate(tuple(identities), digest)
-    identities += names.get_values_for_type(x509.UniformResourceIdentifier)
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    # `dns:` is a scheme of URIs too (RFC 4501): one in a URI's place passes for none of the other kinds of names, which
+    # an authority may be held to (RFC 5280 section 4.2.1.10).
+    identities += [uri for uri in uris if not uri.lower().startswith(("dns:", "subject:"))]
     identities += [f"dns:{name.lower()}" for name in names.get_values_for_type(x509.DNSName)]
     return PeerCertificate(tuple(identities), digest)

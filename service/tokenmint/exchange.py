@@ -168,7 +168,7 @@ class TokenExchange:
         acting = None
         if actor is not None:
             observe("policy.actor")
-            self.policy.admit_actor(audience, assertion, actor.assertion, actor.issued)
+            self.policy.admit_actor(audience, assertion, actor.assertion, client, request, actor.issued)
             acting = Actor((await self._settle(actor.lookup, audience, now, dry=True)).principal, actor.assertion)
         observe("profile.missing")
         profile = await self._settle(subject.lookup, audience, now, dry=dry)

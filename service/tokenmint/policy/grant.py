@@ -172,13 +172,18 @@ class Policy:
         audience: Audience,
         subject: VerifiedAssertion,
         actor: VerifiedAssertion,
+        client: Client,
+        request: ExchangeRequest,
         issued: IssuedToken | None,
     ) -> None:
         """Say whether ``actor`` may act for ``subject``. ``issued`` is the actor's token where it is one of ours.
 
-        Raises ``ActorDenied``.
+        Raises:
+            ActorDenied: it may not.
+            ConditionDenied: the condition of the actor's provider does not hold for its token.
         """
         delegation.check_actor(audience, subject, actor, issued.audience if issued is not None else None)
+        self._check_provider(self.derive(actor, client, request), client, request)
 
     def admit_assertion(
         self,
@@ -203,6 +208,9 @@ class Policy:
             return
         if assertion.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {assertion.provider!r}, audience {audience.name!r}")
+        self._check_provider(assertion, client, request)
+
+    def _check_provider(self, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest) -> None:
         condition = self._provider_conditions.get(assertion.provider)
         if condition is not None and not conditions.holds(condition, conditions.facts(assertion, client, request)):
             raise ConditionDenied(detail=f"providers.{assertion.provider}.condition: {condition.source}")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedAssertion
 from tokenmint.errors import (
     AudienceDenied,
+    ConditionDenied,
     ConfigurationError,
     FormatDenied,
     LifetimeDenied,
@@ -19,7 +20,7 @@ from tokenmint.errors import (
 )
 from tokenmint.policy import mapping
 from tokenmint.policy.grant import Policy
-from tokenmint.policy.types import Audience, Client, ExchangeRequest
+from tokenmint.policy.types import ActorRules, Audience, Client, ExchangeRequest
 from tokenmint.profile.types import Profile
 from tokenmint.reserved import RESERVED_CLAIMS
 from tokenmint.secret import Secret
@@ -163,3 +164,17 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
         assert str(error) == mapping.FORMS  # noqa: PT017  # both outcomes are fine
     else:
         mapping.evaluate(source, ASSERTION, PROFILE, CLIENT)
+
+
+def test_the_condition_of_a_provider_holds_for_its_tokens_as_actors_too() -> None:
+    rules = Policy(
+        {"https://api": replace(AUDIENCE, actors=ActorRules(providers=frozenset({"ci"}), without_may_act=True))},
+        "https://me",
+        {"ci": "assertion.branch == 'main'"},
+        {"ci": (("branch", "assertion.ref"),)},
+    )
+    audience = rules.admit(CLIENT, ask(actor_token=Secret("y")))
+    main, other = (replace(ASSERTION, provider="ci", claims=MappingProxyType({"ref": ref})) for ref in ("main", "evil"))
+    rules.admit_actor(audience, ASSERTION, main, CLIENT, ask(), None)
+    with pytest.raises(ConditionDenied):
+        rules.admit_actor(audience, ASSERTION, other, CLIENT, ask(), None)

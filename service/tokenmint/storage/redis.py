@@ -200,7 +200,13 @@ class Store:
                     values = await self._ask(command)
                 except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
                     values = await self._ask(command)
-                return values
+        # MGET takes a value of another type for none; asked for alone it is an error, and not an unknown principal.
+        absent = [index for index, value in enumerate(values) if value is None]
+        for index, value in zip(
+            absent, await asyncio.gather(*(self.get(keys[index]) for index in absent)), strict=True
+        ):
+            values[index] = value
+        return values
 
     async def _ask(self, command: bytes) -> Any:
         """Send one packed command and return its answer: the driver's own way costs three times as much."""

@@ -270,3 +270,10 @@ def test_urls_do_not_show_their_password() -> None:
 def test_what_is_no_store_url_is_told_the_forms(url: str) -> None:
     with pytest.raises(ConfigurationError, match="not a store URL; expected redis://"):
         urls.parse(url)
+
+
+async def test_a_value_of_another_type_is_no_absence(store: Store) -> None:
+    await store._read_client().hset(store.prefix + "foreign", "a", "b")
+    with pytest.raises(StoreUnavailable):
+        await store.get_many(["foreign", "none"])
+    assert await store.get_many(["none"]) == [None]

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-import orjson
 import structlog
 
 from tokenmint.clock import Clock
 from tokenmint.errors import StoreUnavailable
 from tokenmint.storage.redis import Store
+from tokenmint.telemetry import json_text
 
 log = structlog.get_logger("tokenmint.audit")
 
@@ -63,7 +63,7 @@ class AuditTrail:
         known = {name: value for name, value in event.items() if value not in ("", None)}
         self._log.info("audit", **known)
         known["time"] = round(self._clock.now(), 3)
-        return orjson.dumps(known, default=str)
+        return json_text(known).encode()
 
     async def flush(self) -> None:
         """Bring what waits into the stream. Raises ``StoreUnavailable``; what was not brought goes on waiting."""

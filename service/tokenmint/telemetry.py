@@ -1,11 +1,12 @@
 """Logs and metrics. Neither ever holds a token, a secret or an exception's own text."""
 
 import asyncio
+import json
 import logging
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -112,7 +113,18 @@ def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
     event["level"] = level
     whole, part = divmod(time.time_ns() // 1000, 1_000_000)
     event["timestamp"] = f"{_second(whole)}.{part:06}Z"
-    return orjson.dumps(event, default=repr).decode()
+    return json_text(event)
+
+
+def json_text(event: Mapping[str, Any]) -> str:
+    """Return an event as JSON in printable ASCII: no value ends a line, is obeyed by a terminal, or makes it fail."""
+    try:
+        text = orjson.dumps(event, default=repr, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+    except TypeError:  # what the codec has no form for: lone surrogates, integers beyond 64 bits
+        text = ""
+    if text and text.isascii() and "\x7f" not in text:
+        return text
+    return json.dumps(event, default=repr, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
 def configure_logging(level: str, output: str) -> None:

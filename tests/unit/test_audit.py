@@ -62,3 +62,10 @@ async def test_notes_that_wait_are_bounded(store: Store, clock: FakeClock, monke
     assert trail.dropped == 2
     await trail.flush()
     assert [event["number"] for event in await events(store)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70], ids=["lone surrogate", "beyond 64 bits"])
+async def test_no_value_keeps_an_event_from_being_kept(store: Store, clock: FakeClock, value: object) -> None:
+    trail = AuditTrail(store, clock)
+    await trail.record({"kind": "exchange", "detail": value})
+    assert [event["detail"] for event in await events(store)] == [value]

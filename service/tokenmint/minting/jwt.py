@@ -65,6 +65,9 @@ def encode_segment(data: bytes) -> bytes:
 def encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:
     """Return compact JSON in base64url. Raises ``ValueError`` for what JSON has no form for."""
     try:
-        return encode_segment(orjson.dumps(value))
+        text = orjson.dumps(value)
+        if b"null" in text:  # which the codec also writes for NaN and infinity
+            json.dumps(value, allow_nan=False)
+        return encode_segment(text)
     except TypeError:  # an integer beyond 64 bits, which JSON has and the codec has not
         return encode_segment(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())

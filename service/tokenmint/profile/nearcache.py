@@ -166,6 +166,12 @@ class NearCache:
             return
         for (key, flight), raw in zip(flights, values, strict=True):
             self._land(key, flight)
+            if isinstance(raw, StoreUnavailable):
+                self._entries.pop(key, None)
+                for answer in flight.waiting:
+                    if not answer.done():
+                        answer.set_exception(raw)
+                continue
             if not flight.overtaken and self._size and self._told_until > float("-inf"):
                 self._remember(key, raw, asked)
             for answer in flight.waiting:
@@ -210,6 +216,8 @@ class NearCache:
                             for key in change.keys:
                                 self.forget(key)
                         if change.complete_since is not None:
+                            if self._told_until == float("-inf"):
+                                self.flush()  # what is on its way may have left before changes were told of
                             told = self._clock.monotonic() - change.complete_since
                             self._told_until = max(self._told_until, told)
             except TokenmintError as error:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import hiredis
 import redis.asyncio as driver
@@ -134,6 +134,10 @@ class Changes:
     """Where known: everything that changed until so many seconds ago has been told of."""
 
 
+Answer: TypeAlias = bytes | StoreUnavailable | None
+"""What is under one of several keys: a value, nothing, or what can't be read."""
+
+
 class Store:
     """Keys and values with confirmed compare-and-swap. Made by :meth:`open`, ended by :meth:`close`."""
 
@@ -188,25 +192,38 @@ class Store:
                 value: bytes | None = await self._client.get(self.prefix + key)
                 return value
 
-    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values under ``keys`` (without prefix), in one round trip where they are on one server."""
+    async def get_many(self, keys: Sequence[str]) -> list[Answer]:
+        """Return the values under ``keys`` (without prefix), in one round trip where they are on one server.
+
+        A key that is refused (a value of another type) has its error in its place. Raises ``StoreUnavailable``.
+        """
         if self._cluster is not None:
-            return list(await asyncio.gather(*(self.get(key) for key in keys)))
+            return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
         command = _packed(("MGET", *(self.prefix + key for key in keys)))
-        values: list[bytes | None]
+        values: list[Answer]
         with _translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
                     values = await self._ask(command)
                 except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
                     values = await self._ask(command)
-        # MGET takes a value of another type for none; asked for alone it is an error, and not an unknown principal.
+        # MGET takes a value of another type for none, and who has no profile may be let in where a policy says so.
         absent = [index for index, value in enumerate(values) if value is None]
-        for index, value in zip(
-            absent, await asyncio.gather(*(self.get(keys[index]) for index in absent)), strict=True
-        ):
-            values[index] = value
+        if len(absent) == 1:
+            values[absent[0]] = await self._get_or_error(keys[absent[0]])
+        elif absent:
+            with _translated(self.url, writes=False):
+                async with asyncio.timeout(self.options.read_timeout):
+                    existing = await self._ask(_packed(("EXISTS", *(self.prefix + keys[index] for index in absent))))
+            for index in absent if existing else ():
+                values[index] = await self._get_or_error(keys[index])
         return values
+
+    async def _get_or_error(self, key: str) -> Answer:
+        try:
+            return await self.get(key)
+        except StoreUnavailable as error:
+            return error
 
     async def _ask(self, command: bytes) -> Any:
         """Send one packed command and return its answer: the driver's own way costs three times as much."""
@@ -514,7 +531,7 @@ class Store:
                     if names is None or keys is None:
                         keys = None  # FLUSHALL
                     else:
-                        keys += [name.decode().removeprefix(self.prefix) for name in names]
+                        keys += [name.decode(errors="replace").removeprefix(self.prefix) for name in names]
                 yield Changes(keys, loop.time() - asked.popleft() if answer == b"PONG" else None)
         finally:
             if pinging is not None:

@@ -18,8 +18,8 @@ from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.redis import Store
 from tokenmint.tasks import end
 
-PATIENT = 300.0
-"""An R that passes on no machine before the test has."""
+PATIENT = 864_000.0
+"""An R that passes on no machine before the test has, though the machine be suspended and its clock set on."""
 
 
 class Elsewhere:

@@ -20,7 +20,7 @@ from tokenmint.assertion.types import ACCESS_TOKEN, JWT, JsonValue
 from tokenmint.errors import ClaimsTooLarge, SignerUnavailable
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.minting.jwt import signing_input
+from tokenmint.minting.jwt import encode, signing_input
 from tokenmint.minting.minter import Minter
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.types import TokenGrant
@@ -229,3 +229,9 @@ async def test_the_signer_is_the_one_of_the_audience_s_algorithm() -> None:
     for algorithm in ALGORITHMS:
         assert (await one.mint(grant(algorithm=algorithm))).key_id == f"kid of {algorithm}"
     assert asked == list(ALGORITHMS)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_has_no_form_for_is_refused_and_not_minted_as_null(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        encode({"limit": [number]})

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 from tests.fakes import FakeClock
 
+from tokenmint.errors import StoreUnavailable
 from tokenmint.profile import nearcache
 from tokenmint.profile.nearcache import NearCache
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Answer, Store
 
 KEY = "profile:ada"
 
@@ -35,7 +36,7 @@ def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     asked: list[list[str]] = []
     real = store.get_many
 
-    async def get_many(keys: Sequence[str]) -> list[bytes | None]:
+    async def get_many(keys: Sequence[str]) -> list[Answer]:
         asked.append(list(keys))
         return await real(keys)
 
@@ -72,7 +73,7 @@ async def test_a_late_reply_never_overwrites_an_invalidation(
     gate, real = asyncio.Event(), store.get_many
     await store.swap(KEY, None, b"old", confirm=False)
 
-    async def slow(keys: Sequence[str]) -> list[bytes | None]:
+    async def slow(keys: Sequence[str]) -> list[Answer]:
         values = await real(keys)
         await gate.wait()
         return values
@@ -154,7 +155,7 @@ async def test_while_a_read_is_on_its_way_others_are_gathered(
 ) -> None:
     gate, asked, real = asyncio.Event(), list[int](), store.get_many
 
-    async def slow(keys: Sequence[str]) -> list[bytes | None]:
+    async def slow(keys: Sequence[str]) -> list[Answer]:
         asked.append(len(keys))
         await gate.wait()
         return await real(keys)
@@ -169,3 +170,50 @@ async def test_while_a_read_is_on_its_way_others_are_gathered(
     gate.set()
     await asyncio.gather(first, *others)
     assert asked == [1, 29]
+
+
+async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    await store._read_client().hset(store.prefix + "profile:foreign", "a", "b")
+    answers = await asyncio.gather(
+        *(cache.get(key) for key in (KEY, "profile:foreign", "profile:none")), return_exceptions=True
+    )
+    assert [answers[0], answers[2]] == [b"1", None]
+    assert isinstance(answers[1], StoreUnavailable)
+    with pytest.raises(StoreUnavailable):
+        await cache.get("profile:foreign")
+
+
+async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, real, cache = asyncio.Event(), store.get_many, NearCache(store, ("profile:",), 100, clock)
+    await store.swap(KEY, None, b"old", confirm=False)
+
+    async def slow(keys: Sequence[str]) -> list[Answer]:
+        values = await real(keys)
+        await gate.wait()
+        return values
+
+    monkeypatch.setattr(store, "get_many", slow)
+    first = asyncio.ensure_future(cache.get(KEY))
+    await until(lambda: bool(cache._batches))
+    await asyncio.sleep(0.05)
+    await store.swap(KEY, b"old", b"new", confirm=False)  # told to nobody
+    task = asyncio.get_running_loop().create_task(cache.run())
+    await until(lambda: cache.live)
+    monkeypatch.setattr(store, "get_many", real)
+    gate.set()
+    assert await first == b"old"
+    assert await cache.get(KEY) == b"new"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_foreign_key_that_is_not_utf_8_ends_nothing(cache: NearCache, store: Store) -> None:
+    await store._read_client().set(store.prefix.encode() + b"profile:\xff", b"x")
+    await store.swap(KEY, None, b"1", confirm=False)
+    assert await cache.get(KEY) == b"1"
+    await store.swap(KEY, b"1", b"2", confirm=False)
+    await until(lambda: KEY not in cache._entries)
+    await until(lambda: cache.live)

@@ -229,10 +229,13 @@ def scripted(reply: bytes | None) -> Iterator[int]:
             peers.append(peer)
             threading.Thread(target=serve, args=(peer,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
     try:
         yield listener.getsockname()[1]
     finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join(10)
         listener.close()
         for peer in peers:
             peer.close()

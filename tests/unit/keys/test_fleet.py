@@ -42,7 +42,8 @@ def test_the_invariants_of_docs_keys_md_hold_in_random_histories(shard: int) -> 
     print(f"\n{dict(fleet.counts)}")
     assert fleet.counts["verifications"] > 1000 // SHARDS
     assert fleet.counts["rotations"] > 0
-    assert fleet.counts["lost"] < fleet.counts["histories"] / 2
+    # A history that loses its store asserts less from then on. Of some fifty in a shard 1 to 28 do (36 shards counted).
+    assert fleet.counts["lost"] < fleet.counts["histories"] * 4 / 5
 
 
 @pytest.mark.parametrize(

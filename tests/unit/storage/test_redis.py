@@ -131,7 +131,7 @@ async def test_a_server_that_evicts_is_refused(redis_url: str, redis_prefix: str
 )
 async def test_the_servers_refusals_are_unavailable_and_changed_nothing(reply: bytes, expected: str) -> None:
     with scripted(reply) as port:
-        store = Store(urls.parse(f"redis://127.0.0.1:{port}"), "t:", FAST)
+        store = Store(urls.parse(f"redis://127.0.0.1:{port}"), "t:", PATIENT)
         with pytest.raises(StoreUnavailable) as error:
             await store.swap("a", None, b"1")
         assert not isinstance(error.value, OutcomeUnknown)

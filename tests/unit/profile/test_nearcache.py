@@ -187,18 +187,19 @@ async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(ca
 async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
     store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, real, cache = asyncio.Event(), store.get_many, NearCache(store, ("profile:",), 100, clock)
+    gate, asked = asyncio.Event(), asyncio.Event()
+    real, cache = store.get_many, NearCache(store, ("profile:",), 100, clock)
     await store.swap(KEY, None, b"old", confirm=False)
 
     async def slow(keys: Sequence[str]) -> list[Answer]:
         values = await real(keys)
+        asked.set()
         await gate.wait()
         return values
 
     monkeypatch.setattr(store, "get_many", slow)
     first = asyncio.ensure_future(cache.get(KEY))
-    await until(lambda: bool(cache._batches))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(asked.wait(), 20)
     await store.swap(KEY, b"old", b"new", confirm=False)  # told to nobody
     task = asyncio.get_running_loop().create_task(cache.run())
     await until(lambda: cache.live)

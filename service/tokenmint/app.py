@@ -51,7 +51,9 @@ from tokenmint.profile.resolve import Profiles
 from tokenmint.profile.store import PREFIXES, ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.rpc import access, server
+from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
+from tokenmint.rpc.forwarded import ForwardedCertificates
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -101,6 +103,7 @@ class App:
         """Set when a part that has to run for ever has ended."""
         self._metrics = Metrics()
         self._health = health_aio.HealthServicer()
+        self._forwarded = ForwardedCertificates(settings.proxy_hashes)
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._exit = contextlib.AsyncExitStack()
@@ -245,6 +248,7 @@ class App:
         proof = self._proof_of(settings, verifier, policy, self._proof)
         self._exchange.verifier, self._exchange.policy, self._proof = verifier, policy, proof
         self._limiter.limits = _rate_limits(settings)
+        self._forwarded.proxy_hashes = settings.proxy_hashes
         for task in self._key_set_tasks:
             task.cancel()
         self._follow_key_sets()
@@ -306,7 +310,14 @@ class App:
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
         native = name == "grpc" and self.settings.listen.transport == "native"
-        guard = Guard(table, self._admission, deadline=self.settings.limits.call_deadline, pushback=not native)
+        forwarded = native and self.settings.listen.forwarded is not None
+        guard = Guard(
+            table,
+            self._admission,
+            deadline=self.settings.limits.call_deadline,
+            pushback=not native,
+            certificate=self._forwarded if forwarded else of_connection,
+        )
         return server.build(
             guard,
             Address.parse(self.job.listen[name]),

@@ -86,7 +86,7 @@ class Callers:
                 raise CallerUnauthenticated(detail="the certificate is no operator's")
             return named[0]
         operator = self.operators.get(presented.identifier or "")
-        if not _matches(presented.secret, operator.secret_hashes if operator else _NOBODY) or operator is None:
+        if not matches(presented.secret, operator.secret_hashes if operator else _NOBODY) or operator is None:
             raise CallerUnauthenticated(detail=_about("operator", presented.identifier))
         for other in self.operators.values():
             if other.operator_id != operator.operator_id and other.certificates & set(presented.certificates):
@@ -147,7 +147,7 @@ class ClientProof:
 
     def _by_secret(self, presented: Presented) -> Client:
         client = self.callers.clients.get(presented.identifier or "")
-        if not _matches(presented.secret, client.secret_hashes if client else _NOBODY) or client is None:
+        if not matches(presented.secret, client.secret_hashes if client else _NOBODY) or client is None:
             raise CallerUnauthenticated(detail=_about("client", presented.identifier))
         return client
 
@@ -212,14 +212,14 @@ class ClientProof:
                 raise CallerUnauthenticated(detail=f"the certificate is that of {other.client_id!r}")
 
 
-def _about(kind: str, identifier: str | None) -> str:
-    return f"{kind} {identifier[:128]!r}" if identifier else "no credentials"
-
-
-def _matches(secret: Secret | None, hashes: tuple[str, ...]) -> bool:
-    """Compare in a time that tells neither which of the hashes fits nor how much of it."""
+def matches(secret: Secret | None, hashes: tuple[str, ...]) -> bool:
+    """Tell whether a secret has one of the hashes, in a time that tells neither which fits nor how much of it."""
     if not secret:
         return False
     presented = secret.fingerprint()
     matched = [hmac.compare_digest(presented, known) for known in hashes]
     return any(matched)
+
+
+def _about(kind: str, identifier: str | None) -> str:
+    return f"{kind} {identifier[:128]!r}" if identifier else "no credentials"

@@ -52,6 +52,7 @@ class Checker:
         audiences = self._audiences(clients, development=development)
         self._check_envoy(audiences)
         operators = self._operators()
+        proxy_hashes = self._proxy_hashes()
         schedule = self._schedule(audiences)
         encryption_key = self._encryption_key()
         other_keys = self._other_encryption_keys()
@@ -81,6 +82,7 @@ class Checker:
                     )
                 }
             ),
+            proxy_hashes=proxy_hashes,
             key_encryption_key=encryption_key,
             other_encryption_keys=other_keys,
             high_water_mark_file=(
@@ -144,6 +146,11 @@ class Checker:
         if listen.transport == "native" and find_spec("pygrpc_native") is None:
             self.problems.append(
                 "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
+            )
+        if listen.forwarded is not None and listen.transport != "native":
+            self.problems.append(
+                'listen.forwarded: is for listen.transport = "native": grpcio takes clients\' certificates from its own '
+                "TLS (listen.client_ca_file) and from nobody else"
             )
         if listen.http_client_ca_file is not None and listen.http_cert_file is None:
             self.problems.append("listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file")
@@ -258,6 +265,23 @@ class Checker:
             hashes.append(digest)
         return tuple(hashes)
 
+    def _proxy_hashes(self) -> tuple[str, ...]:
+        table = self.file.listen.forwarded
+        if table is None:
+            return ()
+        hashes = self._hashes("listen", "forwarded", table.secrets)
+        if not hashes:
+            self.problems.append(
+                "listen.forwarded.secrets: is empty: without a secret of the proxy's anybody could forward certificates "
+                "(`tokenmint clients new-secret`)"
+            )
+        callers = {**self.file.clients, **self.file.operators}
+        if any(set(table.secrets) & set(caller.secrets) for caller in callers.values()):
+            self.problems.append(
+                "listen.forwarded.secrets: one is a client's or an operator's too: who has the proxy's can be every client"
+            )
+        return hashes
+
     def _check_methods(self, client_id: str, table: ClientTable) -> None:
         keys = [key for key in ("jwks", "jwks_file", "jwks_url") if getattr(table, key)]
         proved = bool(table.secrets or table.certificates or table.workloads or keys)
@@ -290,8 +314,19 @@ class Checker:
         authorities = [self.file.listen.client_ca_file]
         if section == "clients":
             authorities.append(self.file.listen.http_client_ca_file)
-        if identities and not any(authorities):
-            self.problems.append(f"{key_path(section, name, 'certificates')}: need listen.client_ca_file")
+        path = key_path(section, name, "certificates")
+        if not identities or any(authorities):
+            return identities
+        if self.file.listen.transport != "native":
+            self.problems.append(f"{path}: need listen.client_ca_file")
+        elif section == "operators":
+            self.problems.append(
+                f'{path}: need TLS, which listen.transport = "native" has on no listener: give a secret'
+            )
+        elif self.file.listen.forwarded is None:
+            self.problems.append(
+                f'{path}: need [listen.forwarded], the proxy that hands certificates on to listen.transport = "native"'
+            )
         return identities
 
     def _operators(self) -> dict[str, Operator]:

@@ -47,10 +47,14 @@ class AudienceRules:
             other = file.audiences[source]
             if other.firebase is not None or other.app_service is not None:
                 self._problem("reexchange_from", f"the tokens of {source} never come back to tokenmint")
-        asked = file.listen.client_ca_file or (file.listen.http_client_ca_file and file.oauth.enabled)
+        asked = (
+            file.listen.client_ca_file
+            or file.listen.forwarded
+            or (file.listen.http_client_ca_file and file.oauth.enabled)
+        )
         if table.bound in ("mtls", "any") and not asked:
             self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to show certificates "
-                          "(or http_client_ca_file with [oauth])")  # fmt: skip
+                          "(or http_client_ca_file with [oauth], or [listen.forwarded])")  # fmt: skip
 
     def _problem(self, key: str, text: str) -> None:
         self.problems.append(f"{key_path('audiences', self.name)}.{key}: {text}")

@@ -44,6 +44,13 @@ class RedisTable(Table):
     min_replicas: Annotated[int, Field(ge=0, le=16)] = 0
 
 
+class ForwardedTable(Table):
+    """`[listen.forwarded]`: the proxy in front of the native transport that hands clients' certificates on."""
+
+    secrets: TextList
+    """`sha256:` and the hash of what the proxy shows with every call (`tokenmint-proxy-secret`)."""
+
+
 class ListenTable(Table):
     """`[listen]`: the four listeners, and TLS for the two of gRPC."""
 
@@ -62,6 +69,7 @@ class ListenTable(Table):
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
     transport: Literal["grpcio", "native"] = "grpcio"
     """What serves exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
+    forwarded: ForwardedTable | None = None
 
     def addresses(self) -> dict[str, Address]:
         """Return the addresses by the name of the listener."""

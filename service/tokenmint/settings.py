@@ -35,6 +35,8 @@ class Settings:
     redis_prefix: str
     redis_options: StoreOptions
     listen: ListenTable
+    proxy_hashes: tuple[str, ...]
+    """SHA-256 in hex of each secret of the proxy whose word on clients' certificates is taken; none: nobody's is."""
     key_encryption_key: Secret | None
     """32 bytes; None: generated in the data directory."""
     other_encryption_keys: tuple[Secret, ...]

@@ -118,9 +118,12 @@ async def test_secrets_are_compared_in_constant_time_with_every_hash(
 def test_a_call_has_one_certificate() -> None:
     ca = authority()
     pems = [ca.issue("x", name)[0] for name in (SPIFFE, "web.internal")]
-    assert credentials.presented((), {"x509_pem_cert": pems[:1]}).certificates == ("subject:CN=x", SPIFFE)
-    assert credentials.presented((), {"x509_pem_cert": pems}).certificates == ()
-    assert credentials.presented((), {"x509_common_name": [b"web"]}).certificates == ()
+    one = credentials.of_connection((), {"x509_pem_cert": pems[:1]})
+    assert one is not None
+    assert credentials.presented((), one).certificates == ("subject:CN=x", SPIFFE)
+    assert credentials.of_connection((), {"x509_pem_cert": pems}) is None
+    assert credentials.of_connection((), {"x509_common_name": [b"web"]}) is None
+    assert credentials.presented((), None).certificates == ()
 
 
 async def test_certificates(proof: ClientProof) -> None:

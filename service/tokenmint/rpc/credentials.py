@@ -1,7 +1,7 @@
-"""What a call brings to prove who makes it: metadata, and the peer's certificate."""
+"""What a call brings to prove who makes it: metadata, and what is known of the caller's certificate."""
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,8 +16,12 @@ CLIENT_ASSERTION: Final = "tokenmint-client-assertion"
 WORKLOAD_TOKEN: Final = "tokenmint-workload-token"  # noqa: S105  # as above
 _KEYS: Final = (CLIENT_ID, CLIENT_SECRET, CLIENT_ASSERTION, WORKLOAD_TOKEN)
 
+Metadata = Iterable[tuple[str, str | bytes]]
+CertificateOf = Callable[[Metadata | None, Mapping[str, Any]], PeerCertificate | None]
+"""What is known of a caller's certificate, from the call's metadata and what its transport knows of the peer."""
 
-def presented(metadata: Iterable[tuple[str, str | bytes]] | None, auth_context: Mapping[str, Any]) -> Presented:
+
+def presented(metadata: Metadata | None, certificate: PeerCertificate | None) -> Presented:
     """Return the credentials of a call, each sent once. Raises ``CallerUnauthenticated`` where one is sent twice."""
     found: dict[str, str] = {}
     for key, value in metadata or ():
@@ -25,8 +29,6 @@ def presented(metadata: Iterable[tuple[str, str | bytes]] | None, auth_context: 
             if key in found:
                 raise CallerUnauthenticated(detail="a credential was sent twice")
             found[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
-
-    certificate = _certificate(tuple(auth_context.get("x509_pem_cert", ())))
 
     def secret(key: str) -> Secret | None:
         return Secret(found[key]) if key in found else None
@@ -41,9 +43,13 @@ def presented(metadata: Iterable[tuple[str, str | bytes]] | None, auth_context: 
     )
 
 
+def of_connection(_: Metadata | None, auth_context: Mapping[str, Any]) -> PeerCertificate | None:
+    """Return the certificate of the connection, where its TLS proved one. What metadata say of one is nothing."""
+    return _certificate(tuple(auth_context.get("x509_pem_cert", ())))
+
+
 @lru_cache(maxsize=1024)
 def _certificate(pems: tuple[bytes, ...]) -> PeerCertificate | None:
-    """Return the certificate that TLS proved, where it proved one."""
     if len(pems) != 1:
         return None
     return peer_certificate(ssl.PEM_cert_to_DER_cert(pems[0].decode()))

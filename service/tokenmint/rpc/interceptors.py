@@ -18,7 +18,7 @@ from tokenmint.callers import Operator, Role
 from tokenmint.errors import MethodDenied, TokenmintError
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators
-from tokenmint.rpc.credentials import presented
+from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
 from tokenmint.rpc.status import abort, code_of
 from tokenmint.tasks import TimeLimit
 
@@ -49,7 +49,7 @@ def current_client() -> Client:
 
 
 def current_possession() -> Confirmation:
-    """Return the keys that the caller of this call has proved to hold: that of the connection's certificate."""
+    """Return the keys that the caller of this call has proved to hold: that of its certificate."""
     return _possession.get()
 
 
@@ -66,15 +66,18 @@ class Guard:
         admission: what lets callers in, and records how their calls ended.
         deadline: seconds that a unary call may take, whatever the client allows.
         pushback: whether the transport lets an answer name the delay that gRPC's own retries obey.
+        certificate: returns what is known of a caller's certificate.
     """
 
     def __init__(
-        self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True
-    ) -> None:
+        self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True,
+        certificate: CertificateOf = of_connection,
+    ) -> None:  # fmt: skip
         self._access = access
         self._admission = admission
         self._deadline = deadline
         self._pushback = pushback
+        self._certificate = certificate
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
         """Return ``handler`` with this guard before it. Done once for each method, when it is registered."""
@@ -109,7 +112,7 @@ class Guard:
             raise MethodDenied(detail=f"{call.method} is not in the access table")
         if not isinstance(call.access, Clients | Operators):
             return
-        brought = presented(call.metadata, auth_context)
+        brought = presented(call.metadata, self._certificate(call.metadata, auth_context))
         if isinstance(call.access, Clients):
             _client.set(await self._admission.client(brought))
             _possession.set(Confirmation(x5t_s256=brought.certificate_sha256))

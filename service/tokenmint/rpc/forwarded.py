@@ -1,0 +1,120 @@
+"""A client's certificate that a proxy's TLS proved and that the proxy hands on, as Envoy does (`x-forwarded-client-cert`).
+
+Whoever reaches the listener can write that header, so it is believed from the configured proxy alone, which shows a
+secret with every call. What is read of it is the certificate; the names in it are taken from there, as if the connection
+had it: Envoy writes `URI` and `DNS` as they stand, and a name with `;` in it would be read as several
+(docs/adr/0013-forwarded-certificates.md).
+"""
+
+import hashlib
+import re
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from cryptography import x509
+
+from tokenmint.callers import matches
+from tokenmint.certificates import PeerCertificate, peer_certificate
+from tokenmint.errors import CallerUnauthenticated
+from tokenmint.rpc.credentials import Metadata
+from tokenmint.secret import Secret
+
+PROXY_SECRET: Final = "tokenmint-proxy-secret"  # noqa: S105  # the name of the metadata key
+FORWARDED: Final = "x-forwarded-client-cert"
+MAX_LENGTH: Final = 16 * 1024  # of the header's value
+_KEYS: Final = frozenset({"By", "Hash", "Cert", "Chain", "Subject", "URI", "DNS"})
+_PAIR: Final = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^",;]*)(;|\Z)')
+_PRINTABLE: Final = re.compile(r"[\x20-\x7e]*")
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n?")
+
+
+class ForwardedCertificates:
+    """Knows the certificate of a caller behind the configured proxy.
+
+    Args:
+        proxy_hashes: the SHA-256 in hex of each secret of the proxy that is valid now.
+    """
+
+    def __init__(self, proxy_hashes: tuple[str, ...]) -> None:
+        self.proxy_hashes = proxy_hashes
+
+    def __call__(self, metadata: Metadata | None, auth_context: Mapping[str, Any]) -> PeerCertificate | None:
+        """Return the certificate that the proxy hands on, where there is one.
+
+        Raises:
+            CallerUnauthenticated: it does not come from the proxy, or is not one certificate.
+        """
+        found: dict[str, str] = {}
+        for key, value in metadata or ():
+            if key in (PROXY_SECRET, FORWARDED):
+                if key in found:
+                    raise CallerUnauthenticated(detail=f"{key} was sent twice")
+                found[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
+        if not found:
+            return None  # a client on this host, with no proxy between
+        if PROXY_SECRET not in found:
+            raise CallerUnauthenticated(
+                detail=f"{FORWARDED} without {PROXY_SECRET}: it is believed from the proxy of [listen.forwarded] alone"
+            )
+        if not matches(Secret(found[PROXY_SECRET]), self.proxy_hashes):
+            raise CallerUnauthenticated(
+                detail=f"{PROXY_SECRET} is none of listen.forwarded.secrets: whoever sent it is not the proxy"
+            )
+        return _certificate(found[FORWARDED]) if FORWARDED in found else None
+
+
+@lru_cache(maxsize=1024)
+def _certificate(text: str) -> PeerCertificate:
+    try:
+        return forwarded_certificate(text)
+    except ValueError as error:
+        raise CallerUnauthenticated(detail=f"{FORWARDED}: {error}") from None
+
+
+def forwarded_certificate(text: str) -> PeerCertificate:
+    """Return the certificate of an `x-forwarded-client-cert` with one element, in Envoy's format.
+
+    `Hash`, which Envoy always writes and writes before any name, has to be that of `Cert`: so no name can bring another
+    certificate along.
+
+    Raises:
+        ValueError: says what is wrong, never with what was sent.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"longer than {MAX_LENGTH} bytes")
+    pairs = _element(text)
+    wanted = {key: [value for name, value in pairs if name == key] for key in ("Hash", "Cert")}
+    for key, values in wanted.items():
+        if len(values) != 1:
+            raise ValueError(f"expected {key} once: forward_client_cert_details SANITIZE_SET with cert: true")
+    pem = unquote_to_bytes(wanted["Cert"][0])
+    if not _PEM.fullmatch(pem):
+        raise ValueError("Cert is no certificate in PEM, URL-encoded")
+    der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
+    if hashlib.sha256(der).hexdigest() != wanted["Hash"][0]:
+        raise ValueError("Hash is not that of Cert")
+    try:
+        return peer_certificate(der)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise ValueError("Cert can't be read as X.509") from None
+
+
+def _element(text: str) -> list[tuple[str, str]]:
+    """Return the pairs of the one element that a header may have. Raises ``ValueError``."""
+    if not _PRINTABLE.fullmatch(text):
+        raise ValueError("a character that is not printable ASCII")
+    pairs, position, more = [], 0, True
+    while more:
+        match = _PAIR.match(text, position)
+        if match is None:
+            raise ValueError("more than one element, or not Key=Value;Key=Value")
+        key, value, separator = match.groups()
+        if key not in _KEYS:
+            raise ValueError("a key that Envoy does not write")
+        quoted = value.startswith('"')
+        pairs.append((key, re.sub(r"\\(.)", r"\1", value[1:-1]) if quoted else value))
+        position, more = match.end(), separator == ";"
+    return pairs

@@ -43,6 +43,15 @@ async def store(redis_url: str, redis_prefix: str) -> AsyncIterator[Store]:
     await opened.close()
 
 
+@pytest.fixture(params=["grpcio", "native"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each transport that serves exchanges in turn, for `running`: what holds of one holds of the other."""
+    if request.param == "native":
+        pytest.importorskip("pygrpc_native", reason="the extra `native` is not installed")
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that the test moves."""

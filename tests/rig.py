@@ -146,6 +146,11 @@ class Rig:
         """The configuration, read again."""
         return load(self.config, {})
 
+    @property
+    def native(self) -> bool:
+        """Whether exchanges are served by the transport whose HTTP/2 is done in Rust."""
+        return self.app.settings.listen.transport == "native"
+
     def url(self, listener: str, path: str) -> str:
         """The URL of a path on one of the HTTP listeners."""
         return f"http://{self.app.listen[listener]}{path}"
@@ -163,13 +168,14 @@ async def running(
     listen: str = "",
     patience: str = PATIENCE,
     head: str = "",
+    transport: str = "grpcio",
 ) -> AsyncIterator[Rig]:
     """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners."""
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
     (directory / "kek").write_text(new_encryption_key(entropy))
     config = directory / "tokenmint.toml"
     hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
-    text = head + CONFIG.replace("[listen]\n", f"[listen]\n{listen}")
+    text = head + CONFIG.replace("[listen]\n", f'[listen]\ntransport = "{transport}"\n{listen}')
     config.write_text(
         text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra
     )

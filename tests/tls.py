@@ -1,9 +1,11 @@
 """A certificate for localhost, made on the spot."""
 
 import datetime
+import hashlib
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -11,6 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from tests.issuer import ec_key
+
+from tokenmint.secret import Secret
+
+PROXY = Secret("tms_test-proxy")
+FORWARDED = f'forwarded = {{{{ secrets = ["sha256:{PROXY.fingerprint()}"] }}}}\n'
+"""What `running` takes as ``listen`` for a proxy with the secret `PROXY`."""
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:
@@ -86,3 +94,14 @@ def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, s
         .not_valid_before(start)
         .not_valid_after(start + datetime.timedelta(days=36500))
     )
+
+
+def forwarded(pem: bytes, secret: Secret = PROXY) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that Envoy adds to the calls of a client with a certificate (deploy/envoy/native.yaml)."""
+    return (("x-forwarded-client-cert", element(pem)), ("tokenmint-proxy-secret", secret.reveal()))
+
+
+def element(pem: bytes) -> str:
+    """Return what Envoy says of a certificate."""
+    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    return f'Hash={hashlib.sha256(der).hexdigest()};Cert="{quote(pem.decode(), safe="")}"'

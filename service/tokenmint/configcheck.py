@@ -149,8 +149,8 @@ class Checker:
             )
         if listen.forwarded is not None and listen.transport != "native":
             self.problems.append(
-                'listen.forwarded: is for listen.transport = "native": grpcio takes clients\' certificates from its own '
-                "TLS (listen.client_ca_file) and from nobody else"
+                'listen.forwarded: is for listen.transport = "native": grpcio takes certificates from its own TLS '
+                "(listen.client_ca_file) and from nobody else"
             )
         if listen.http_client_ca_file is not None and listen.http_cert_file is None:
             self.problems.append("listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file")
@@ -272,13 +272,13 @@ class Checker:
         hashes = self._hashes("listen", "forwarded", table.secrets)
         if not hashes:
             self.problems.append(
-                "listen.forwarded.secrets: is empty: without a secret of the proxy's anybody could forward certificates "
-                "(`tokenmint clients new-secret`)"
+                "listen.forwarded.secrets: is empty: nobody would be believed: `tokenmint clients new-secret` makes one"
             )
-        callers = {**self.file.clients, **self.file.operators}
-        if any(set(table.secrets) & set(caller.secrets) for caller in callers.values()):
+        others = {line for client in self.file.clients.values() for line in client.secrets}
+        others |= {line for operator in self.file.operators.values() for line in operator.secrets}
+        if others & set(table.secrets):
             self.problems.append(
-                "listen.forwarded.secrets: one is a client's or an operator's too: who has the proxy's can be every client"
+                "listen.forwarded.secrets: one is a client's or an operator's too: who has it could be any client"
             )
         return hashes
 

@@ -5,7 +5,7 @@ import itertools
 import json
 import pkgutil
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, ec_key, jwk, serving
 from tests.rig import AUDIENCE, Rig, running
-from tests.tls import Authority, authority
+from tests.tls import FORWARDED, Authority, authority, forwarded
 
 import tokenmint.v1
 from tokenmint.rpc import access
 from tokenmint.rpc.access import Access, Clients, Public
+from tokenmint.secret import Secret
 
 MODULES: Any = [
     importlib.import_module(f"tokenmint.v1.{module.name}")
@@ -30,6 +31,7 @@ MODULES: Any = [
 ]
 """Everything that is generated: a service that is added is in the matrix by itself."""
 SPIFFE = "spiffe://td.example/web"
+MOVER = Secret("tms_mover")
 EXTRA = """
 [clients.mesh]
 certificates = ["spiffe://td.example/web"]
@@ -43,13 +45,14 @@ workloads = [{{ provider = "idp", subject = "1842" }}]
 [clients.spa]
 public = true
 
-[operators.machine]
-certificates = ["dns:operator.internal"]
-roles = ["security"]
-
 [operators.mover]
 secrets = ["sha256:{mover}"]
 roles = ["operator"]
+"""
+BY_CERTIFICATE = """
+[operators.machine]
+certificates = ["dns:operator.internal"]
+roles = ["security"]
 """
 
 
@@ -71,15 +74,27 @@ async def rig(
 ) -> AsyncIterator[Rig]:  # fmt: skip
     renew(tmp_path, ca, 100)
     (tmp_path / "ca.crt").write_bytes(ca.pem)
-    from tokenmint.secret import Secret
-
-    jwks = json.dumps({"keys": [jwk(ec_key(5), kid="c")]})
-    extra = EXTRA.format(mover=Secret("tms_mover").fingerprint(), jwks=jwks)
+    extra = tables() + BY_CERTIFICATE
     tls = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
     tls += 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\n'
     async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, listen=tls) as service:
-        service.secrets["mover"] = Secret("tms_mover")
+        service.secrets["mover"] = MOVER
         yield service
+
+
+@pytest.fixture
+async def behind_a_proxy(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+) -> AsyncIterator[Rig]:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(), listen=FORWARDED, transport="native"
+    ) as service:
+        service.secrets["mover"] = MOVER
+        yield service
+
+
+def tables() -> str:
+    return EXTRA.format(mover=MOVER.fingerprint(), jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}))
 
 
 def renew(directory: Path, ca: Authority, serial: int) -> None:
@@ -173,6 +188,24 @@ async def outcome(
 @pytest.mark.parametrize("caller", sorted(CALLERS))
 async def test_every_method_with_every_caller(rig: Rig, ca: Authority, caller: str) -> None:
     identity, name = CALLERS[caller]
+    metadata = credentials_of(rig, name)
+    for listener, table in (("grpc", access.DATA), ("admin", access.ADMIN)):
+        async with channel(rig, listener, ca, *identity) as connection:
+            await judge(connection, listener, table, caller, metadata)
+
+
+@pytest.mark.parametrize("caller", sorted(CALLERS))
+async def test_every_method_of_the_native_transport_with_every_caller(
+    behind_a_proxy: Rig, ca: Authority, caller: str
+) -> None:
+    identity, name = CALLERS[caller]
+    certificate, _ = ca.issue(identity[0], *identity[1:])
+    brought = credentials_of(behind_a_proxy, name)
+    await judge(behind_a_proxy.data, "grpc", access.DATA, caller, lambda: [*brought(), *forwarded(certificate)])
+
+
+def credentials_of(rig: Rig, name: str) -> Callable[[], list[tuple[str, str]]]:
+    """What makes the credentials of a caller."""
     ids = itertools.count()
 
     def metadata() -> list[tuple[str, str]]:
@@ -189,16 +222,19 @@ async def test_every_method_with_every_caller(rig: Rig, ca: Authority, caller: s
             credentials.append(("tokenmint-client-secret", rig.secrets[name].reveal()))
         return credentials
 
-    for listener, table in (("grpc", access.DATA), ("admin", access.ADMIN)):
-        async with channel(rig, listener, ca, *identity) as connection:
-            for path, client_streams, server_streams in methods():
-                code, reason = await outcome(connection, path, client_streams, server_streams, metadata())
-                wanted = expected(table.get(path), caller)
-                if wanted:
-                    assert code in wanted, (listener, path, code, reason)
-                else:
-                    assert reason not in ("CALLER_UNAUTHENTICATED", "METHOD_DENIED"), (listener, path, code, reason)
-                    assert code is not grpc.StatusCode.UNKNOWN, (listener, path)
+    return metadata
+
+
+async def judge(connection: Any, listener: str, table: Mapping[str, Access], caller: str, metadata: Any) -> None:
+    """Call every method, and compare with the table who comes in."""
+    for path, client_streams, server_streams in methods():
+        code, reason = await outcome(connection, path, client_streams, server_streams, metadata())
+        wanted = expected(table.get(path), caller)
+        if wanted:
+            assert code in wanted, (listener, path, code, reason)
+        else:
+            assert reason not in ("CALLER_UNAUTHENTICATED", "METHOD_DENIED"), (listener, path, code, reason)
+            assert code is not grpc.StatusCode.UNKNOWN, (listener, path)
 
 
 async def test_without_a_certificate_of_our_authority_there_is_no_connection(rig: Rig, ca: Authority) -> None:

@@ -65,9 +65,17 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+    tmp_path: Path,
+    redis_url: str,
+    redis_prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    transport: str,
 ) -> AsyncIterator[Rig]:
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(tmp_path)) as service:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(tmp_path), transport=transport
+    ) as service:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
         yield service

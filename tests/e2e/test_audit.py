@@ -48,9 +48,9 @@ def logged() -> Iterator[io.StringIO]:
 @pytest.fixture
 async def rig(
     tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    logged: io.StringIO,
+    transport: str, logged: io.StringIO,
 ) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy) as service:
+    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, transport=transport) as service:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
         yield service

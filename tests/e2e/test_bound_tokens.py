@@ -1,5 +1,6 @@
 """Bound tokens over real TLS: `cnf` by certificate (RFC 8705) and by DPoP (RFC 9449), on gRPC and on HTTP.
 
+The native transport has no TLS: there the certificate is the one that a proxy's proved and forwards.
 Kept by every exchange, and of no use without the key.
 """
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, serving
 from tests.rig import Rig, refusal, running
-from tests.tls import Authority, authority
+from tests.tls import FORWARDED, Authority, authority, forwarded
 from tests.unit.assertion.test_dpop import proof as dpop_proof
 
 from tokenmint.config import load
@@ -79,14 +80,17 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture
 async def rig(
     tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    ca: Authority,
+    ca: Authority, transport: str,
 ) -> AsyncIterator[Rig]:  # fmt: skip
     for name, pem in zip(("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1"), strict=True):
         (tmp_path / name).write_bytes(pem)
     (tmp_path / "ca.crt").write_bytes(ca.pem)
-    tls = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
-    tls += 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_ca_file = "ca.crt"\n'
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, listen=tls) as service:
+    tls = 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_ca_file = "ca.crt"\n'
+    own = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
+    tls += own if transport == "grpcio" else FORWARDED
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, listen=tls, transport=transport
+    ) as service:
         yield service
 
 
@@ -111,6 +115,8 @@ async def over_grpc(rig: Rig, ca: Authority, pair: Pair, audience: str, parent: 
         subject_token=parent or rig.issuer.token(rig.clock.now()), audience=audience,
         subject_token_type=ACCESS if parent else ID, **fields,
     )  # fmt: skip
+    if rig.native:
+        return await rig.exchange.ExchangeToken(request, metadata=forwarded(pair[0]), timeout=20)
     async with grpc.aio.secure_channel(rig.app.listen["grpc"], credentials) as channel:
         stub: Any = TokenExchangeServiceStub(channel)
         return await stub.ExchangeToken(request, timeout=20)

@@ -69,9 +69,17 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+    tmp_path: Path,
+    redis_url: str,
+    redis_prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    transport: str,
 ) -> AsyncIterator[Rig]:
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA) as service:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
+    ) as service:
         for principal, subject in (("ada", "1842"), ("bot", "b"), ("crew", "c"), ("dev", "d"), ("eve", "e")):
             profile = Profile(principal=principal, identities=[Identity(provider="idp", subject=subject)])
             await service.profiles.CreateProfile(

@@ -69,12 +69,20 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+    tmp_path: Path,
+    redis_url: str,
+    redis_prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    transport: str,
 ) -> AsyncIterator[Rig]:
     from tokenmint.secret import Secret
 
     extra = EXTRA.format(gateway=Secret("tms_gateway").fingerprint())
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
+    ) as service:
         service.secrets["gateway"] = Secret("tms_gateway")
         yield service
 

@@ -71,11 +71,13 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy, transport: str
 ) -> AsyncIterator[Rig]:
     extra = EXTRA.format(api=Secret("tms_api").fingerprint())
     clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
+    ) as service:
         service.secrets["api"] = Secret("tms_api")
         for principal, subject in (("ada", "1842"), ("bot", "b")):
             profile = Profile(principal=principal, identities=[Identity(provider="idp", subject=subject)])

@@ -36,11 +36,17 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 def serve(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+    tmp_path: Path,
+    redis_url: str,
+    redis_prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    transport: str,
 ) -> Any:
     def with_limits(**limits: str) -> AbstractAsyncContextManager[Rig]:
         table = "\n[limits]\n" + "".join(f"{name} = {value}\n" for name, value in limits.items())
-        return running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, table)
+        return running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, table, transport=transport)
 
     return with_limits
 

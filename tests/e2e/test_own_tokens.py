@@ -80,7 +80,13 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+    tmp_path: Path,
+    redis_url: str,
+    redis_prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    transport: str,
 ) -> AsyncIterator[Rig]:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -92,7 +98,9 @@ async def rig(
     (tmp_path / "account.json").write_text(json.dumps(account))
     (tmp_path / "zumo").write_text("ab" * 32 + "\n")
     extra = EXTRA.format(api=Secret("tms_api").fingerprint())
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
+    ) as service:
         service.secrets["api"] = Secret("tms_api")
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
         profile.claims.update({"tenant": "engines"})

@@ -114,6 +114,26 @@ roles = ["king"]
         ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required where listen.http is not on loopback"),
         ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
         ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
+        (f'[listen]\nforwarded = {{ secrets = ["{HASH}"] }}', 'is for listen.transport = "native"'),
+        ('[listen]\ntransport = "native"\nforwarded = {}', "listen.forwarded.secrets: is required"),
+        ('[listen]\ntransport = "native"\nforwarded = { secrets = [] }', "listen.forwarded.secrets: is empty"),
+        (
+            '[listen]\ntransport = "native"\nforwarded = { secrets = ["tms_x"] }',
+            'listen.forwarded.secrets[0]: expected "sha256:"',
+        ),
+        (
+            f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}',
+            "is a client's or an operator's too",
+        ),
+        ('[clients.c]\ncertificates = ["dns:c"]', "clients.c.certificates: need listen.client_ca_file"),
+        (
+            '[clients.c]\ncertificates = ["dns:c"]\n[listen]\ntransport = "native"',
+            "clients.c.certificates: need [listen.forwarded]",
+        ),
+        (
+            '[operators.o]\ncertificates = ["dns:o"]\n[listen]\ntransport = "native"',
+            "operators.o.certificates: need TLS, which listen.transport",
+        ),
         ('[redis]\npassword = "x"', "redis.password: a secret has no place in the file"),
         ('[redis]\nurl = "redis://:pw@h"', "redis.url: a password has no place in the file"),
         ('[redis]\nurl = "redis://h"', "keys.encryption_key_file: is required with redis.url"),

@@ -1,8 +1,8 @@
-"""A client's certificate that a proxy's TLS proved and that the proxy hands on, as Envoy does (`x-forwarded-client-cert`).
+"""A client's certificate that a proxy's TLS proved and that it hands on, as Envoy does (`x-forwarded-client-cert`).
 
 Whoever reaches the listener can write that header, so it is believed from the configured proxy alone, which shows a
-secret with every call. What is read of it is the certificate; the names in it are taken from there, as if the connection
-had it: Envoy writes `URI` and `DNS` as they stand, and a name with `;` in it would be read as several
+secret with every call. What is read of it is the certificate, and the names in that, as if the connection had it: Envoy
+writes `URI` and `DNS` as they stand, and a name with `;` in it would be read as several
 (docs/adr/0013-forwarded-certificates.md).
 """
 
@@ -41,7 +41,7 @@ class ForwardedCertificates:
     def __init__(self, proxy_hashes: tuple[str, ...]) -> None:
         self.proxy_hashes = proxy_hashes
 
-    def __call__(self, metadata: Metadata | None, auth_context: Mapping[str, Any]) -> PeerCertificate | None:
+    def __call__(self, metadata: Metadata | None, _: Mapping[str, Any]) -> PeerCertificate | None:
         """Return the certificate that the proxy hands on, where there is one.
 
         Raises:

@@ -229,7 +229,7 @@ async def test_a_reload_changes_the_proxys_secrets_and_takes_them_away(rig: Rig,
 async def test_without_a_configured_proxy_the_header_is_nothing(
     serve: Any, mesh: bytes, transport: str, logged: io.StringIO
 ) -> None:
-    async with serve(transport=transport) as rig:
+    async with serve("", AUDIENCES.replace('"mesh", ', ""), transport) as rig:
         told = await refusal(exchange(rig, forwarded(mesh)))
         assert told.reason == "CALLER_UNAUTHENTICATED"
         assert "no credentials" in logged.getvalue()

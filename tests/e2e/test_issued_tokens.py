@@ -144,6 +144,7 @@ async def introspect(
 async def test_a_jwt_and_its_introspection_agree_in_every_field(
     rig: Rig, http: httpx2.AsyncClient, audience: str, fields: dict[str, Any], kind: str
 ) -> None:
+    fields = dict(fields)
     before = acting(rig) if fields.pop("actor_before", False) else {}
     parent = await mint(rig, fields.pop("parent"), **before) if "parent" in fields else ""
     given = acting(rig) if fields.pop("actor", False) else {}

@@ -139,18 +139,10 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path,
-    proxy: Proxy,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
+    tmp_path: Path, proxy: Proxy, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
 ) -> AsyncIterator[Rig]:
     url = f"redis://127.0.0.1:{proxy.port}"
-    async with running(
-        tmp_path, url, redis_prefix, issuer, clock, entropy, patience="", transport=transport
-    ) as service:
+    async with running(tmp_path, url, redis_prefix, issuer, clock, entropy, patience="") as service:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
         await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
         yield service

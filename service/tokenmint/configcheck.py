@@ -358,6 +358,7 @@ class Checker:
                 reexchange_from=table.reexchange_from,
                 bound=table.bound,
                 actors=rules.actors(),
+                reuse_window=rules.reuse_window(),
             )
             self.problems += rules.problems
         return audiences

@@ -14,7 +14,8 @@ from tokenmint.profile import store as profiles
 from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.store import PREFIXES, ProfileStore
 from tokenmint.profile.types import Identity
-from tokenmint.storage.redis import Store, StoreOptions
+from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.redis import Store
 
 COUNT: Final = 100_000
 BATCH: Final = 500

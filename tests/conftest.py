@@ -9,8 +9,9 @@ import pytest
 from hypothesis import settings
 from tests.fakes import FakeClock, FakeEntropy
 
+from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.embedded import EmbeddedServer
-from tokenmint.storage.redis import Store, StoreOptions
+from tokenmint.storage.redis import Store
 
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""

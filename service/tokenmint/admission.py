@@ -137,7 +137,7 @@ class ClientExchanges:
             minted = await self.use_case.exchange(wanted, client, record)
         finally:
             _tell(record)
-        self.admission.minted(wanted.audience)
+        self._count(wanted, minted)
         return minted
 
     async def batch(
@@ -153,8 +153,12 @@ class ClientExchanges:
         tell_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
         for target, outcome in zip(wanted, outcomes, strict=True):
             if isinstance(outcome, MintedToken):
-                self.admission.minted(target.audience)
+                self._count(target, outcome)
         return outcomes
+
+    def _count(self, wanted: ExchangeRequest, minted: MintedToken) -> None:
+        if not minted.reused:
+            self.admission.minted(wanted.audience)
 
 
 def _tell(record: ExchangeRecord) -> None:
@@ -163,7 +167,10 @@ def _tell(record: ExchangeRecord) -> None:
         provider=record.provider,
         principal=record.principal,
         actor=record.actor,
-        minted=[{"jti": minted.token_id, "kid": minted.key_id} for minted in record.minted],
+        minted=[
+            {"jti": minted.token_id, "kid": minted.key_id} | ({"reused": True} if minted.reused else {})
+            for minted in record.minted
+        ],
     )
 
 

@@ -45,6 +45,7 @@ from tokenmint.keys.store import RingStore
 from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.minting.formats import Formats
 from tokenmint.minting.minter import Minter
+from tokenmint.minting.reuse import ReuseWindow
 from tokenmint.policy.grant import Policy
 from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.resolve import Profiles
@@ -153,7 +154,13 @@ class App:
             own=own,
             profiles=Profiles(profiles),
             policy=self._policy_of(settings),
-            minter=Minter(issuer=self.issuer, signer=self._keychain.signer, entropy=self.entropy, formats=formats),
+            minter=Minter(
+                issuer=self.issuer,
+                signer=self._keychain.signer,
+                entropy=self.entropy,
+                formats=formats,
+                reuse=ReuseWindow(issued.revoked),
+            ),
             replay=ReplayGuard(store),
             clock=self.clock,
         )

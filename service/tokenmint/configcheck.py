@@ -23,7 +23,7 @@ from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret, shown
 from tokenmint.settings import Pkcs11, Settings, client_provider, provider_claims, provider_conditions
-from tokenmint.storage.redis import StoreOptions
+from tokenmint.storage.connections import StoreOptions
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
 EXTERNAL_ALGORITHMS: Final = ("ES256", "RS256")  # what security modules and key management services have
@@ -393,6 +393,7 @@ class Checker:
                 reexchange_from=table.reexchange_from,
                 bound=table.bound,
                 actors=rules.actors(),
+                reuse_window=rules.reuse_window(),
             )
             self.problems += rules.problems
         return audiences

@@ -69,6 +69,20 @@ class AudienceRules:
             return LIFETIME, LIFETIME
         return int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
 
+    def reuse_window(self) -> int:
+        """Return for how many seconds a token is given out again."""
+        table = self._table
+        formats = [name for name in ("firebase", "app_service", "reference") if getattr(table, name) is not None]
+        if table.reuse_window and formats:
+            self._problem(
+                "reuse_window", f"only JWTs are given out again, and [{formats[0]}] mints others: leave it out"
+            )
+        if table.reuse_window and table.single_use:
+            self._problem("reuse_window", "contradicts single_use, where each exchange is to be one of its own")
+        if table.reuse_window % 1:
+            self._problem("reuse_window", "is counted in whole seconds")
+        return int(table.reuse_window)
+
     def actors(self) -> ActorRules | None:
         """Return who may act."""
         table = self._table.actors

@@ -10,6 +10,7 @@ from tokenmint.policy.types import OnMissingProfile
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
 MAX_LIFETIME: Final = 24 * 3600
+MAX_REUSE_WINDOW: Final = 60
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
@@ -166,6 +167,7 @@ class AudienceTable(Table):
     single_use: bool = False
     condition: str | None = None
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
+    reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
     bound: Literal["dpop", "mtls", "any"] | None = None
     actors: ActorsTable | None = None
     firebase: FirebaseTable | None = None

@@ -12,7 +12,7 @@ from tokenmint.configtables import AwsKmsTable, CachesTable, EnvoyTable, LimitsT
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
-from tokenmint.storage.redis import StoreOptions
+from tokenmint.storage.connections import StoreOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from tests.chaos.plan import PREFIX
 from tests.unit.storage.test_topologies import free_port
 
 from tokenmint.errors import TokenmintError
+from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.embedded import find_engine
-from tokenmint.storage.redis import Store, StoreOptions
+from tokenmint.storage.redis import Store
 
 PATIENCE = 60.0  # seconds for a store to come up or to come back
 PATIENT = StoreOptions(read_timeout=1.0, write_timeout=3.0)

@@ -18,7 +18,8 @@ from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
 from tokenmint.errors import StoreUnavailable
 from tokenmint.secret import Secret
-from tokenmint.storage.redis import Store, StoreOptions
+from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb

@@ -296,6 +296,11 @@ def test_what_is_no_duration(value: object) -> None:
         ('algorithm = "ES256"\n[audiences."https://api".reference]', "have none: leave it out"),
         ('reexchange_from = ["https://x"]', 'there is no [audiences."https://x"]'),
         ('bound = "mtls"', "needs listen.client_ca_file"),
+        ('reuse_window = "61s"', '"https://api".reuse_window: '),
+        ('reuse_window = "1500ms"', "is counted in whole seconds"),
+        ('reuse_window = "5s"\nsingle_use = true', "contradicts single_use"),
+        ('reuse_window = "5s"\n[audiences."https://api".reference]', "[reference] mints others"),
+        ('reuse_window = "5s"\n[audiences."https://api".firebase]\nproject = "demo-app"', "[firebase] mints others"),
         ('[audiences."https://api".actors]', "whose tokens prove an actor"),
     ],
 )

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from tokenmint.errors import CorruptRecord
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
-from tokenmint.storage.redis import Notice, Store
+from tokenmint.storage.listening import Notice
+from tokenmint.storage.redis import Store
 
 KEY: Final = "ring"
 REPLICAS: Final = "ring-replicas"

@@ -7,6 +7,7 @@ from tokenmint.errors import ClaimsTooLarge, FormatDenied
 from tokenmint.keys.signers.types import Signer
 from tokenmint.minting.formats import Formats
 from tokenmint.minting.jwt import encode_segment, signing_input
+from tokenmint.minting.reuse import ReuseWindow
 from tokenmint.minting.types import MintedToken, presented_as
 from tokenmint.policy.types import TokenGrant
 from tokenmint.secret import Secret
@@ -22,6 +23,7 @@ class Minter:
         signer: returns the active signer of an algorithm, or raises ``SignerUnavailable``.
         entropy: returns that many random bytes.
         formats: mints what is no JWT; None: nothing else is minted.
+        reuse: what was minted a moment ago; None: nothing is given out again.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class Minter:
         signer: Callable[[str], Signer],
         entropy: Callable[[int], bytes],
         formats: Formats | None = None,
+        reuse: ReuseWindow | None = None,
     ) -> None:
+        self._reuse = reuse
         self._formats = formats
         self._issuer = issuer
         self._signer = signer
@@ -45,7 +49,7 @@ class Minter:
             self._of_other_kinds(grant).check(grant)
 
     async def mint(self, grant: TokenGrant) -> MintedToken:
-        """Sign the token that ``grant`` describes.
+        """Sign the token that ``grant`` describes, or return the one that was, where its audience allows that.
 
         Raises:
             SignerUnavailable: no confirmed key of the algorithm is at hand.
@@ -56,6 +60,9 @@ class Minter:
         if grant.format is not None:
             return await self._of_other_kinds(grant).mint(grant)
         signer = self._signer(grant.algorithm)
+        reuse = self._reuse if grant.reuse_window else None
+        if reuse is not None and (same := await reuse.find(grant, signer.key_id)) is not None:
+            return same
         token_id = encode_segment(self._entropy(TOKEN_ID_BYTES)).decode()
         unsigned = signing_input(grant, issuer=self._issuer, key_id=signer.key_id, token_id=token_id)
         if len(unsigned) > grant.max_token_bytes:
@@ -63,7 +70,7 @@ class Minter:
         token = unsigned + b"." + encode_segment(await signer.sign(unsigned))
         if len(token) > grant.max_token_bytes:
             raise ClaimsTooLarge()
-        return MintedToken(
+        minted = MintedToken(
             token=Secret(token),
             issued_token_type=grant.token_type,
             token_type=presented_as(grant),
@@ -73,6 +80,9 @@ class Minter:
             token_id=token_id,
             subject=grant.principal,
         )
+        if reuse is not None:
+            reuse.remember(grant, minted)
+        return minted
 
     def _of_other_kinds(self, grant: TokenGrant) -> Formats:
         if self._formats is None:

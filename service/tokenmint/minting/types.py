@@ -22,6 +22,8 @@ class MintedToken:
     token_id: str
     """The `jti`."""
     subject: str
+    reused: bool = False
+    """Whether it was minted for the same grant a moment ago, and is given out again."""
 
 
 def presented_as(grant: TokenGrant) -> str:

@@ -277,6 +277,8 @@ class Policy:
             act=delegation.act(audience, assertion, issued, actor),
             actor=actor.principal if actor is not None else "",
             lineage=(*issued.lineage, issued.token_id) if issued is not None else (),
+            profile_etag=profile.etag,
+            reuse_window=audience.reuse_window,
         )
 
     def _uid(self, audience: Audience, assertion: VerifiedAssertion, profile: Profile, client: Client) -> str:

@@ -124,6 +124,8 @@ class Audience:
     """The kind of key that its tokens have to be bound to; None: to none, or to one that the request names."""
     actors: ActorRules | None = None
     """None: nobody acts for anybody."""
+    reuse_window: int = 0
+    """Seconds within which the same grant is answered with the same token; 0: each token is a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +209,7 @@ class TokenGrant:
     """Who asked for it in the principal's place, for the record: also where the token does not say it."""
     lineage: tuple[str, ...] = ()
     """The ids of the tokens that this one descends from, by exchange, the oldest first."""
+    profile_etag: str = ""
+    """The version of the profile that this was decided on; empty for one that is not stored."""
+    reuse_window: int = 0
+    """As the audience's."""

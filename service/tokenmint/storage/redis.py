@@ -2,138 +2,29 @@
 
 Values are bytes under prefixed keys. A change is a compare-and-swap of one whole value, so related facts live in one
 value and no schema has to be known to a script. What an answer promises is confirmed as durable where the server can
-say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is translated here and nowhere else.
+say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is translated in this package.
 """
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
-from pathlib import Path
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, TypeAlias
 
 import hiredis
 import redis.asyncio as driver
 import structlog
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import (
-    BlockingConnectionPool,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import MovedError, ResponseError
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
-from tokenmint.secret import Secret
-from tokenmint.storage import urls
+from tokenmint.storage import listening, scripts, urls
+from tokenmint.storage.connections import StoreOptions, cluster_client, sentinel_pool, server_pool, translated
+from tokenmint.storage.listening import Changes, Notice
 
 log = structlog.get_logger(__name__)
 
-LISTEN_LIMIT: Final = 5.0  # seconds for one look at a subscription, which waits for one
-_SWAP: Final = """
-if ARGV[6] ~= '' then
-    local time = redis.call('TIME')
-    if tonumber(time[1]) + tonumber(time[2]) / 1000000 > tonumber(ARGV[6]) then return 0 end
-end
-local current = redis.call('GET', KEYS[1])
-if (current or '') ~= ARGV[1] then return 0 end
-if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
-if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
-return 1
-"""
-# The generic cell rate algorithm: one number, the time at which the bucket would be full again, by the server's clock.
-# Gives between the least and the most that are asked for, or nothing and the seconds after which the least is there.
-_TAKE: Final = """
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local interval, burst = 1 / tonumber(ARGV[1]), tonumber(ARGV[2])
-local least, most = tonumber(ARGV[3]), tonumber(ARGV[4])
-local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
-local wait = full + least * interval - burst * interval - now
-if wait > 0.0000005 then return {0, string.format('%.6f', wait)} end
-local given = math.min(most, math.max(least, math.floor(burst - (full - now) / interval + 0.000001)))
-full = full + given * interval
-redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
-return {given, '0'}
-"""
-# One command and one answer for many entries.
-_APPEND: Final = """
-for i = 2, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[i]) end
-return #ARGV - 1
-"""
-# A group: one hash, each member with the time (ms, by the server's clock) until which it counts.
-_JOIN: Final = """
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local entries = redis.call('HGETALL', KEYS[1])
-for i = 1, #entries, 2 do
-    if tonumber(string.match(entries[i + 1], '^%d+')) <= now then redis.call('HDEL', KEYS[1], entries[i]) end
-end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', now + tonumber(ARGV[2]), ARGV[3]))
-return 1
-"""
-_MEMBERS: Final = """
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local entries, live = redis.call('HGETALL', KEYS[1]), {}
-for i = 1, #entries, 2 do
-    local till, value = string.match(entries[i + 1], '^(%d+) (.*)$')
-    if tonumber(till) > now then live[#live + 1] = entries[i]; live[#live + 1] = value end
-end
-return live
-"""
-# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only ever grows.
-_LEASE: Final = """
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local fence, till, holder = string.match(redis.call('GET', KEYS[1]) or '0 0 ', '^(%d+) (%d+) (.*)$')
-if tonumber(till) > now and holder ~= ARGV[1] then return 0 end
-if tonumber(till) <= now or tonumber(fence) < tonumber(ARGV[3]) then
-    fence = math.max(tonumber(fence), tonumber(ARGV[3])) + 1
-end
-redis.call('SET', KEYS[1], string.format('%d %d %s', fence, now + tonumber(ARGV[2]), ARGV[1]))
-return tonumber(fence)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """How the store is reached. Times are in seconds."""
-
-    username: str | None = None
-    password: Secret | None = None
-    ca_file: Path | None = None
-    read_timeout: float = 0.2
-    """For any read as a whole, connecting included: an exchange waits no longer."""
-    write_timeout: float = 3.0
-    """For a confirmed write as a whole; with `appendfsync everysec` a confirmation takes up to a second."""
-    max_connections: int = 64
-    min_replicas: int = 0
-    """How many replicas have to have a write before it counts as durable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What a subscriber hears. ``payload`` is None after a (re)connection: something may have been missed."""
-
-    payload: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What :meth:`Store.track` tells."""
-
-    keys: Sequence[str] | None
-    """The keys that changed, without prefix. None: it may be any."""
-    complete_since: float | None
-    """Where known: everything that changed until so many seconds ago has been told of."""
-
-
+USUAL: Final = StoreOptions()
 Answer: TypeAlias = bytes | StoreUnavailable | None
 """What is under one of several keys: a value, nothing, or what can't be read."""
 
@@ -150,25 +41,16 @@ class Store:
         self._pool: driver.ConnectionPool | None = None
         self._sentinel: Sentinel | None = None
         if url.kind == "cluster":
-            self._cluster = _cluster_client(url, options)
+            self._cluster = cluster_client(url, options)
         elif url.kind == "sentinel":
-            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
-                list(url.hosts), socket_timeout=options.read_timeout, socket_connect_timeout=options.read_timeout
-            )
-            self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
-                url.service,
-                self._sentinel,
-                max_connections=options.max_connections,
-                connection_class=_PrimaryConnection,
-                **_connection(url, options),
-            )
+            self._sentinel, self._pool = sentinel_pool(url, options)
         else:
-            self._pool = _server_pool(url, options)
+            self._pool = server_pool(url, options)
         # One for all calls: making one takes longer than a read does.
         self._client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
 
     @classmethod
-    async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = StoreOptions()) -> "Store":
+    async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = USUAL) -> "Store":
         """Connect and check that the server keeps what it is given.
 
         Raises:
@@ -187,7 +69,7 @@ class Store:
 
     async def get(self, key: str) -> bytes | None:
         """Return the value under ``key`` (without prefix), or None."""
-        with _translated(self.url, writes=False):
+        with translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 value: bytes | None = await self._client.get(self.prefix + key)
                 return value
@@ -201,7 +83,7 @@ class Store:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
         command = _packed(("MGET", *(self.prefix + key for key in keys)))
         values: list[Answer]
-        with _translated(self.url, writes=False):
+        with translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
                     values = await self._ask(command)
@@ -212,7 +94,7 @@ class Store:
         if len(absent) == 1:
             values[absent[0]] = await self._get_or_error(keys[absent[0]])
         elif absent:
-            with _translated(self.url, writes=False):
+            with translated(self.url, writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
                     existing = await self._ask(_packed(("EXISTS", *(self.prefix + keys[index] for index in absent))))
             for index in absent if existing else ():
@@ -242,7 +124,7 @@ class Store:
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
         match = _glob_escape(self.prefix) + pattern
-        with _translated(self.url, writes=False):
+        with translated(self.url, writes=False):
             if self._cluster is not None:
                 next_cursor, keys = await self._scan_cluster(match, cursor, count)
             else:
@@ -267,7 +149,7 @@ class Store:
 
     async def time(self) -> float:
         """Return the server's clock, Unix seconds: the one clock that all replicas share."""
-        with _translated(self.url, writes=False):
+        with translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 if self._cluster is not None:
                     await self._cluster.initialize()
@@ -316,7 +198,7 @@ class Store:
         limit = f"{until:.6f}" if until is not None else ""
         reply = await self._write(
             key,
-            ("EVAL", _SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life, limit),
+            ("EVAL", scripts.SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life, limit),
             confirm=confirm,
         )
         return bool(reply)
@@ -336,7 +218,7 @@ class Store:
 
         Raises: as :meth:`swap`.
         """
-        await self._write(key, ("EVAL", _APPEND, "1", self.prefix + key, str(limit), *entries), confirm=confirm)
+        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, str(limit), *entries), confirm=confirm)
 
     async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
@@ -347,7 +229,7 @@ class Store:
         Raises:
             StoreUnavailable: the bucket can't be reached.
         """
-        given, wait = await self._evaluate(_TAKE, key, repr(rate), burst, least, most)
+        given, wait = await self._evaluate(scripts.TAKE, key, repr(rate), burst, least, most)
         return int(given), float(wait)
 
     async def join(self, key: str, member: str, value: str, *, ttl: float) -> None:
@@ -356,11 +238,11 @@ class Store:
         Raises:
             StoreUnavailable: it may or may not count.
         """
-        await self._evaluate(_JOIN, key, member, round(ttl * 1000), value)
+        await self._evaluate(scripts.JOIN, key, member, round(ttl * 1000), value)
 
     async def members(self, key: str) -> dict[str, str]:
         """Return who counts in the group ``key`` now, with their values. Raises ``StoreUnavailable``."""
-        reply: list[bytes] = await self._evaluate(_MEMBERS, key)
+        reply: list[bytes] = await self._evaluate(scripts.MEMBERS, key)
         texts = [item.decode() for item in reply]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
@@ -373,10 +255,10 @@ class Store:
         Raises:
             StoreUnavailable: the lease may or may not be held.
         """
-        return int(await self._evaluate(_LEASE, key, holder, round(ttl * 1000), above))
+        return int(await self._evaluate(scripts.LEASE, key, holder, round(ttl * 1000), above))
 
     async def _evaluate(self, script: str, key: str, *arguments: str | int) -> Any:
-        with _translated(self.url, writes=False):
+        with translated(self.url, writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 return await self._client.eval(script, 1, self.prefix + key, *arguments)
 
@@ -411,10 +293,10 @@ class Store:
     async def _roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
         """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
         async with contextlib.AsyncExitStack() as stack:
-            with _translated(self.url, writes=False):
+            with translated(self.url, writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
                     connection = await self._checkout(key, stack)
-            with _translated(self.url, writes=True, follow=follow):
+            with translated(self.url, writes=True, follow=follow):
                 async with asyncio.timeout(self.options.write_timeout):
                     try:
                         await connection.send_packed_command(b"".join(map(_packed, commands)))
@@ -443,41 +325,22 @@ class Store:
 
     # --- listening -----------------------------------------------------------------------------------------------
 
-    async def listen(self, channel: str) -> AsyncGenerator[Notice, None]:
+    def listen(self, channel: str) -> AsyncGenerator[Notice, None]:
         """Yield what is published on ``channel`` (without prefix). Close the generator when done (``aclosing``).
 
         Begins with an empty notice once subscribed. Raises ``StoreUnavailable`` where the connection breaks.
         """
-        client, own_pool = await self._listening_client()
-        try:
-            async with client.pubsub() as subscription:
-                with _translated(self.url, writes=False):
-                    await subscription.subscribe(self.prefix + channel)
-                    while True:
-                        try:
-                            async with asyncio.timeout(LISTEN_LIMIT):
-                                message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
-                        finally:
-                            _heed_cancellation()
-                        if message is None:
-                            await subscription.ping()  # notices a dead connection that would stay silent for ever
-                        elif message["type"] == "subscribe":
-                            yield Notice(None)
-                        elif message["type"] == "message":
-                            yield Notice(message["data"])
-        finally:
-            if own_pool is not None:
-                await own_pool.disconnect()
+        return listening.listen(self._listening_client, self.prefix + channel, self.url)
 
     async def _listening_client(self) -> tuple[driver.Redis, driver.ConnectionPool | None]:
         """Return a client, and its pool where that is the caller's to close."""
         if self._cluster is None:
             return driver.Redis(connection_pool=self._pool), None
-        with _translated(self.url, writes=False):
+        with translated(self.url, writes=False):
             await self._cluster.initialize()
             node = self._cluster.get_random_node()
         host_url = urls.StoreUrl("server", self.url.tls, ((str(node.host), int(node.port)),))
-        pool: driver.ConnectionPool = _server_pool(host_url, self.options)
+        pool: driver.ConnectionPool = server_pool(host_url, self.options)
         return driver.Redis(connection_pool=pool), pool
 
     @property
@@ -485,59 +348,16 @@ class Store:
         """Whether changes of keys can be followed with :meth:`track`: with one server only."""
         return self.url.kind not in ("cluster", "sentinel")
 
-    async def track(self, prefixes: Sequence[str], heartbeat: float) -> AsyncGenerator[Changes, None]:
+    def track(self, prefixes: Sequence[str], heartbeat: float) -> AsyncGenerator[Changes, None]:
         """Yield what changes under keys that begin with ``prefixes`` (without the store's own prefix).
 
-        On a connection of its own, with RESP3 (CLIENT TRACKING, BCAST). Begins once everything that changes will be
-        told of, and yields without keys, too, at least every ``heartbeat`` seconds. Close the generator when done.
+        Begins once everything that changes will be told of, and yields without keys, too, at least every ``heartbeat``
+        seconds. Close the generator when done.
 
         Raises ``StoreUnavailable`` where the connection breaks or is silent: what changes from then on is not told.
         """
         pool: Any = self._pool
-        kwargs = {**pool.connection_kwargs, "protocol": 3, "retry": Retry(NoBackoff(), 0)}
-        connection = pool.connection_class(**kwargs)
-        changed: list[Sequence[bytes] | None] = []
-        asked: deque[float] = deque()
-        loop = asyncio.get_running_loop()
-
-        async def note(message: Sequence[Any]) -> None:
-            changed.append(message[1])
-
-        async def ping() -> None:
-            while True:
-                asked.append(loop.time())
-                await connection.send_command("PING")
-                await asyncio.sleep(heartbeat / 4)
-
-        command = ["CLIENT", "TRACKING", "ON", "BCAST"]
-        for prefix in prefixes:
-            command += ["PREFIX", self.prefix + prefix]
-        pinging: asyncio.Task[None] | None = None
-        try:
-            with _translated(self.url, writes=False):
-                async with asyncio.timeout(self.options.read_timeout):
-                    await connection.connect()
-                    connection._parser.set_invalidation_push_handler(note)  # noqa: SLF001  # the driver has no other way
-                    await connection.send_command(*command)
-                    await connection.read_response()
-            pinging = loop.create_task(ping())
-            while True:
-                with _translated(self.url, writes=False):
-                    async with asyncio.timeout(heartbeat):
-                        answer = await connection.read_response(True, timeout=inf, push_request=True)
-                told, changed = changed, []
-                keys: list[str] | None = []
-                for names in told:
-                    if names is None or keys is None:
-                        keys = None  # FLUSHALL
-                    else:
-                        keys += [name.decode(errors="replace").removeprefix(self.prefix) for name in names]
-                yield Changes(keys, loop.time() - asked.popleft() if answer == b"PONG" else None)
-        finally:
-            if pinging is not None:
-                pinging.cancel()
-                await asyncio.gather(pinging, return_exceptions=True)
-            await connection.disconnect(nowait=True)
+        return listening.track(pool, self.prefix, prefixes, heartbeat, self.url, self.options.read_timeout)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -551,7 +371,7 @@ class Store:
 
     async def _check_server(self) -> None:
         facts: dict[str, Any] = {}
-        with _translated(self.url, writes=False, starting=True):
+        with translated(self.url, writes=False, starting=True):
             async with asyncio.timeout(max(1.0, self.options.read_timeout)):
                 for section in ("memory", "persistence", "server"):
                     facts |= await self._info(section)
@@ -591,30 +411,6 @@ class Store:
             await sentinel.aclose()
 
 
-class _PrimaryConnection(SentinelManagedConnection):
-    """A connection that asks the sentinels anew when a primary has lost its replicas: it may have been overtaken.
-
-    Such a primary goes on answering until it is demoted, which takes Sentinel ten seconds or more. The driver itself
-    leaves a primary only once that calls itself read-only.
-    """
-
-    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Read a reply as the driver does."""
-        try:
-            return await super().read_response(*args, **kwargs)
-        except ResponseError as error:
-            if str(error).startswith("NOREPLICAS"):
-                await self.disconnect(nowait=True)
-            raise
-
-
-def _heed_cancellation() -> None:
-    """Raise the cancellation of the running task where the driver has swallowed it, and its time-out with it."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 def _packed(command: tuple[str | bytes, ...]) -> bytes:
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes one word alone
     return packed
@@ -627,71 +423,5 @@ async def _reply(connection: Any) -> Any:
         return error  # an answer like any other: the ones behind it still have to be read
 
 
-def _connection(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
-    password = options.password.reveal() if options.password else url.password
-    kwargs: dict[str, Any] = {
-        "username": options.username or url.username,
-        "password": password,
-        "socket_timeout": options.write_timeout,
-        "socket_connect_timeout": options.read_timeout,
-        # A pooled connection may be dead; one more try is a fresh one. Time-outs are not tried again: they add up.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(driver.ConnectionError,)),
-        "protocol": 2,
-    }
-    if url.kind != "cluster":
-        kwargs["db"] = url.database
-    return kwargs
-
-
-def _server_pool(url: urls.StoreUrl, options: StoreOptions) -> BlockingConnectionPool:
-    kwargs = _connection(url, options)
-    if url.socket_path is not None:
-        kwargs |= {"connection_class": UnixDomainSocketConnection, "path": url.socket_path}
-    else:
-        host, port = url.hosts[0]
-        kwargs |= {"host": host, "port": port}
-        if url.tls:
-            kwargs |= {"connection_class": SSLConnection} | _tls(options)
-    return BlockingConnectionPool(max_connections=options.max_connections, timeout=options.read_timeout, **kwargs)
-
-
-def _cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
-    kwargs = _connection(url, options) | (({"ssl": True} | _tls(options)) if url.tls else {})
-    return RedisCluster(
-        startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
-        max_connections=options.max_connections,
-        **kwargs,
-    )
-
-
-def _tls(options: StoreOptions) -> dict[str, Any]:
-    return {"ssl_cert_reqs": "required", "ssl_ca_certs": str(options.ca_file) if options.ca_file else None}
-
-
 def _glob_escape(text: str) -> str:
     return "".join("\\" + char if char in "*?[]\\" else char for char in text)
-
-
-@contextlib.contextmanager
-def _translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
-    """Turn the driver's errors into ours. The one place that knows them.
-
-    Refused credentials are a mistake of the configuration at the start, and an outage after it. With ``follow`` a
-    redirection of the cluster is the caller's to follow.
-    """
-    try:
-        yield
-    except AuthenticationError:
-        text = f"{url.describe()} refuses the credentials: check redis.username and redis.password_file"
-        if starting:
-            raise ConfigurationError(f"redis: {text}") from None
-        raise StoreUnavailable(detail=text) from None
-    except ResponseError as error:
-        if follow and isinstance(error, MovedError):
-            raise
-        # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
-        code = str(error).split(" ", 1)[0][:20]
-        raise StoreUnavailable(detail=f"{url.describe()} answered {type(error).__name__} {code}") from None
-    except (RedisError, OSError, TimeoutError) as error:
-        kind = OutcomeUnknown if writes else StoreUnavailable
-        raise kind(detail=f"{url.describe()}: {type(error).__name__}") from None

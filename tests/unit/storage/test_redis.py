@@ -13,7 +13,8 @@ from tests.conftest import PATIENT
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
 from tokenmint.secret import Secret
 from tokenmint.storage import urls
-from tokenmint.storage.redis import Store, StoreOptions
+from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.redis import Store
 
 FAST = StoreOptions(read_timeout=0.3, write_timeout=0.3)
 

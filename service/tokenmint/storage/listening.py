@@ -1,0 +1,134 @@
+"""Hearing of changes: what is published on a channel, and which keys change (server-assisted invalidation)."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+import redis.asyncio as driver
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tokenmint.storage.connections import translated
+from tokenmint.storage.urls import StoreUrl
+
+LISTEN_LIMIT: Final = 5.0  # seconds for one look at a subscription, which waits for one
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a subscriber hears. ``payload`` is None after a (re)connection: something may have been missed."""
+
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What :meth:`Store.track` tells."""
+
+    keys: Sequence[str] | None
+    """The keys that changed, without prefix. None: it may be any."""
+    complete_since: float | None
+    """Where known: everything that changed until so many seconds ago has been told of."""
+
+
+async def listen(
+    connect: Callable[[], Awaitable[tuple[driver.Redis, driver.ConnectionPool | None]]], channel: str, url: StoreUrl
+) -> AsyncGenerator[Notice, None]:
+    """Yield what is published on ``channel``. As :meth:`Store.listen`.
+
+    Args:
+        connect: returns a client, and its pool where that is to be closed in the end.
+        channel: its full name.
+        url: what the store is called in errors.
+    """
+    client, own_pool = await connect()
+    try:
+        async with client.pubsub() as subscription:
+            with translated(url, writes=False):
+                await subscription.subscribe(channel)
+                while True:
+                    try:
+                        async with asyncio.timeout(LISTEN_LIMIT):
+                            message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                    finally:
+                        _heed_cancellation()
+                    if message is None:
+                        await subscription.ping()  # notices a dead connection that would stay silent for ever
+                    elif message["type"] == "subscribe":
+                        yield Notice(None)
+                    elif message["type"] == "message":
+                        yield Notice(message["data"])
+    finally:
+        if own_pool is not None:
+            await own_pool.disconnect()
+
+
+async def track(
+    pool: driver.ConnectionPool, own: str, prefixes: Sequence[str], heartbeat: float, url: StoreUrl, limit: float
+) -> AsyncGenerator[Changes, None]:
+    """Yield what changes under ``prefixes``. As :meth:`Store.track`.
+
+    On a connection of its own, with RESP3 (CLIENT TRACKING, BCAST).
+
+    Args:
+        pool: what connections are made like.
+        own: the store's own prefix.
+        prefixes: what the keys begin with after it.
+        heartbeat: seconds.
+        url: what the store is called in errors.
+        limit: seconds until it has begun.
+    """
+    kwargs: dict[str, Any] = {**pool.connection_kwargs, "protocol": 3, "retry": Retry(NoBackoff(), 0)}
+    connection: Any = pool.connection_class(**kwargs)
+    changed: list[Sequence[bytes] | None] = []
+    asked: deque[float] = deque()
+    loop = asyncio.get_running_loop()
+
+    async def note(message: Sequence[Any]) -> None:
+        changed.append(message[1])
+
+    async def ping() -> None:
+        while True:
+            asked.append(loop.time())
+            await connection.send_command("PING")
+            await asyncio.sleep(heartbeat / 4)
+
+    command = ["CLIENT", "TRACKING", "ON", "BCAST"]
+    for prefix in prefixes:
+        command += ["PREFIX", own + prefix]
+    pinging: asyncio.Task[None] | None = None
+    try:
+        with translated(url, writes=False):
+            async with asyncio.timeout(limit):
+                await connection.connect()
+                connection._parser.set_invalidation_push_handler(note)  # noqa: SLF001  # the driver has no other way
+                await connection.send_command(*command)
+                await connection.read_response()
+        pinging = loop.create_task(ping())
+        while True:
+            with translated(url, writes=False):
+                async with asyncio.timeout(heartbeat):
+                    answer = await connection.read_response(True, timeout=inf, push_request=True)
+            told, changed = changed, []
+            keys: list[str] | None = []
+            for names in told:
+                if names is None or keys is None:
+                    keys = None  # FLUSHALL
+                else:
+                    keys += [name.decode(errors="replace").removeprefix(own) for name in names]
+            yield Changes(keys, loop.time() - asked.popleft() if answer == b"PONG" else None)
+    finally:
+        if pinging is not None:
+            pinging.cancel()
+            await asyncio.gather(pinging, return_exceptions=True)
+        await connection.disconnect(nowait=True)
+
+
+def _heed_cancellation() -> None:
+    """Raise the cancellation of the running task where the driver has swallowed it, and its time-out with it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

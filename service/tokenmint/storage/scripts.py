@@ -1,0 +1,68 @@
+"""What the server does in one step, in its Lua: each script reads and writes one key, by the server's own clock."""
+
+from typing import Final
+
+SWAP: Final = """
+if ARGV[6] ~= '' then
+    local time = redis.call('TIME')
+    if tonumber(time[1]) + tonumber(time[2]) / 1000000 > tonumber(ARGV[6]) then return 0 end
+end
+local current = redis.call('GET', KEYS[1])
+if (current or '') ~= ARGV[1] then return 0 end
+if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
+if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+return 1
+"""
+# The generic cell rate algorithm: one number, the time at which the bucket would be full again, by the server's clock.
+# Gives between the least and the most that are asked for, or nothing and the seconds after which the least is there.
+TAKE: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local interval, burst = 1 / tonumber(ARGV[1]), tonumber(ARGV[2])
+local least, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+local wait = full + least * interval - burst * interval - now
+if wait > 0.0000005 then return {0, string.format('%.6f', wait)} end
+local given = math.min(most, math.max(least, math.floor(burst - (full - now) / interval + 0.000001)))
+full = full + given * interval
+redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
+return {given, '0'}
+"""
+# One command and one answer for many entries.
+APPEND: Final = """
+for i = 2, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[i]) end
+return #ARGV - 1
+"""
+# A group: one hash, each member with the time (ms, by the server's clock) until which it counts.
+JOIN: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local entries = redis.call('HGETALL', KEYS[1])
+for i = 1, #entries, 2 do
+    if tonumber(string.match(entries[i + 1], '^%d+')) <= now then redis.call('HDEL', KEYS[1], entries[i]) end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', now + tonumber(ARGV[2]), ARGV[3]))
+return 1
+"""
+MEMBERS: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local entries, live = redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #entries, 2 do
+    local till, value = string.match(entries[i + 1], '^(%d+) (.*)$')
+    if tonumber(till) > now then live[#live + 1] = entries[i]; live[#live + 1] = value end
+end
+return live
+"""
+# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only ever grows.
+LEASE: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local fence, till, holder = string.match(redis.call('GET', KEYS[1]) or '0 0 ', '^(%d+) (%d+) (.*)$')
+if tonumber(till) > now and holder ~= ARGV[1] then return 0 end
+if tonumber(till) <= now or tonumber(fence) < tonumber(ARGV[3]) then
+    fence = math.max(tonumber(fence), tonumber(ARGV[3])) + 1
+end
+redis.call('SET', KEYS[1], string.format('%d %d %s', fence, now + tonumber(ARGV[2]), ARGV[1]))
+return tonumber(fence)
+"""

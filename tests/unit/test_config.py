@@ -122,7 +122,8 @@ roles = ["king"]
             'listen.forwarded.secrets[0]: expected "sha256:"',
         ),
         (
-            f'[clients.c]\nsecrets = ["{HASH}"]\n[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}',
+            f'[clients.c]\nsecrets = ["{HASH}"]\n'
+            f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}',
             "is a client's or an operator's too",
         ),
         ('[clients.c]\ncertificates = ["dns:c"]', "clients.c.certificates: need listen.client_ca_file"),

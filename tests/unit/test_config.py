@@ -15,6 +15,7 @@ from tokenmint.policy.types import OnMissingProfile
 from tokenmint.settings import Settings
 
 HASH = "sha256:" + "a" * 64
+BEHIND_A_PROXY = f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}\n'
 MINIMAL = f"""
 [providers.idp]
 issuer = "https://idp.example"
@@ -122,8 +123,7 @@ roles = ["king"]
             'listen.forwarded.secrets[0]: expected "sha256:"',
         ),
         (
-            f'[clients.c]\nsecrets = ["{HASH}"]\n'
-            f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}',
+            f'{BEHIND_A_PROXY}[clients.c]\nsecrets = ["{HASH}"]',
             "is a client's or an operator's too",
         ),
         ('[clients.c]\ncertificates = ["dns:c"]', "clients.c.certificates: need listen.client_ca_file"),

@@ -114,7 +114,8 @@ def reason(error: Any) -> str:
     raw = dict(error.trailing_metadata()).get("grpc-status-details-bin", b"")
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in status_pb2.Status.FromString(raw).details), error
-    return info.reason
+    told: str = info.reason
+    return told
 
 
 def test_rfc_8705_a_client_known_only_by_its_certificate_gets_a_token_bound_to_it(setting: Setting, mesh: Pair) -> None:

@@ -10,10 +10,10 @@ import world
 
 from tokenmint import app as everything_that_a_worker_imports  # noqa: F401  # counted in the size before
 from tokenmint.clock import SystemClock
-from tokenmint.profile import store as profiles
 from tokenmint.profile.nearcache import NearCache
-from tokenmint.profile.store import PREFIXES, ProfileStore
-from tokenmint.profile.types import Identity
+from tokenmint.profile.records import PREFIXES
+from tokenmint.profile.store import ProfileStore
+from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
 
@@ -39,7 +39,7 @@ async def fill(url: str) -> dict[str, float]:
     for start in range(0, COUNT, BATCH):
         names = [Identity("idp", f"user-{number}") for number in range(start, start + BATCH)]
         found = await asyncio.gather(*map(known.resolve, names))
-        assert all(isinstance(one, profiles.Profile) for one in found)
+        assert all(isinstance(one, Profile) for one in found)
     answer = {"values": len(near), "before_mb": before, "after_mb": resident()}
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)

@@ -23,7 +23,7 @@ import redis
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tokenmint.profile import store as profiles
+from tokenmint.profile import records
 from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.embedded import find_engine
 
@@ -181,9 +181,9 @@ def fill(client: "redis.Redis[Any]", count: int) -> None:
             update_time=1.0,
         )
         # The bytes that the service itself would write; ten thousand confirmed writes would take minutes.
-        link = profiles.Link(principal)
-        pipeline.set(PREFIX + profiles.identity_key(identity), profiles._dump_link(identity, link))  # noqa: SLF001
-        raw = profiles._dump_profile(profile)  # noqa: SLF001
+        link = records.Link(principal)
+        pipeline.set(PREFIX + records.identity_key(identity), records.dump_link(identity, link))
+        raw = records.dump_profile(profile)
         pipeline.set(f"{PREFIX}profile:{principal}", raw)
         pipeline.set(f"{PEER_PREFIX}{identity.subject}", raw)
         if number % 1000 == 999:

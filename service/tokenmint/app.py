@@ -48,8 +48,9 @@ from tokenmint.minting.minter import Minter
 from tokenmint.minting.reuse import ReuseWindow
 from tokenmint.policy.grant import Policy
 from tokenmint.profile.nearcache import NearCache
+from tokenmint.profile.records import PREFIXES
 from tokenmint.profile.resolve import Profiles
-from tokenmint.profile.store import PREFIXES, ProfileStore
+from tokenmint.profile.store import ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.rpc import access, server
 from tokenmint.rpc.credentials import of_connection

@@ -37,7 +37,7 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.policy import conditions, mapping
     from tokenmint.policy.grant import Policy
     from tokenmint.policy.types import Audience, Client, ExchangeRequest
-    from tokenmint.profile import store as profile_store
+    from tokenmint.profile.records import parse_link, parse_record
     from tokenmint.profile.types import Identity, Profile
     from tokenmint.rpc import convert
     from tokenmint.secret import Secret
@@ -161,9 +161,9 @@ def records(data: bytes) -> None:
     with contextlib.suppress(CorruptRecord):
         ring_store.parse(data)
     with contextlib.suppress(CorruptRecord):
-        profile_store._parse_record("ada", data)
+        parse_record("ada", data)
     with contextlib.suppress(CorruptRecord):
-        profile_store._read_link(Identity("idp", "1"), data)
+        parse_link(Identity("idp", "1"), data)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -8,7 +8,8 @@ from typing import Final
 from tokenmint.assertion.types import VerifiedAssertion
 from tokenmint.errors import AlreadyExists, Conflict, PrincipalDisabled, PrincipalUnknown, TokenRevoked, WrongState
 from tokenmint.policy.types import OnMissingProfile
-from tokenmint.profile.store import Link, ProfileStore, Tombstone, identity_key
+from tokenmint.profile.records import Link, Tombstone, identity_key
+from tokenmint.profile.store import ProfileStore
 from tokenmint.profile.types import Identity, Profile
 
 ROUNDS: Final = 3  # of looking again when another replica creates the same profile at the same time

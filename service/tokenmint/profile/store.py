@@ -5,47 +5,34 @@ of an identity and is believed only where that profile lists the identity; or it
 Each change is a compare-and-swap of one value, in an order in which every crash leaves a state that reads correctly.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from tokenmint.assertion.types import JsonValue
 from tokenmint.clock import Clock
-from tokenmint.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, WrongState
+from tokenmint.errors import AlreadyExists, Conflict, NotFound, WrongState
 from tokenmint.profile.limits import MAX_IDENTITIES, PRINCIPAL
 from tokenmint.profile.nearcache import NearCache
+from tokenmint.profile.records import (
+    PREFIXES,
+    Link,
+    Tombstone,
+    dump_link,
+    dump_profile,
+    dump_tombstone,
+    etag_of,
+    identity_key,
+    parse_link,
+    parse_record,
+    profile_key,
+)
 from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.redis import Store
 
-VERSION: Final = 1
-REMEMBERED: Final = 2048  # records that are not parsed anew when the same bytes are read again
 ATTEMPTS: Final = 16  # compare-and-swap rounds before a change is called a conflict
-PREFIXES: Final = ("profile:", "identity:")
-"""What the keys begin with."""
 DELETED: Final = "PROFILE_DELETED"
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """What is left of a deleted profile."""
-
-    principal: str
-    identities: tuple[Identity, ...]
-    delete_time: float
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the index says of an identity: its principal, or that it was unlinked."""
-
-    principal: str
-    unlinked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +41,6 @@ class _Stored:
 
     raw: bytes | None
     record: Profile | Tombstone | None
-
-
-def identity_key(identity: Identity) -> str:
-    """Return the index key of an identity: lengths first, so that no separator can be smuggled in."""
-    provider, subject = identity.provider.encode(), identity.subject.encode()
-    encoded = len(provider).to_bytes(4) + provider + len(subject).to_bytes(4) + subject
-    return "identity:" + hashlib.sha256(encoded).hexdigest()
 
 
 class ProfileStore:
@@ -96,7 +76,7 @@ class ProfileStore:
 
         Its profile; or, to be refused, the tombstone of its principal or the marker that it was unlinked; or None.
         """
-        link = _read_link(identity, await self._near.get(identity_key(identity)))
+        link = parse_link(identity, await self._near.get(identity_key(identity)))
         if link is None or link.unlinked:
             return link
         record = await self.record(link.principal)
@@ -108,8 +88,8 @@ class ProfileStore:
         """Return what is stored for ``principal``, tombstones included; from memory where the near cache has it."""
         if not PRINCIPAL.match(principal):
             return None
-        raw = await self._near.get(_profile_key(principal))
-        return _parse_record(principal, raw) if raw is not None else None
+        raw = await self._near.get(profile_key(principal))
+        return parse_record(principal, raw) if raw is not None else None
 
     async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
         """Return about ``page_size`` profiles and the token of the next page ("" at the end)."""
@@ -145,10 +125,10 @@ class ProfileStore:
         if isinstance(stored.record, Tombstone):
             # Whoever comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
-        raw = _dump_profile(new)
-        if not await self._swap(_profile_key(profile.principal), stored.raw, raw):
+        raw = dump_profile(new)
+        if not await self._swap(profile_key(profile.principal), stored.raw, raw):
             raise Conflict()
-        return replace(new, etag=_etag(raw))
+        return replace(new, etag=etag_of(raw))
 
     async def update(
         self,
@@ -181,7 +161,7 @@ class ProfileStore:
                 return
             _check_etag(stored.record, etag)
             tombstone = Tombstone(principal, stored.record.identities, self._clock.now())
-            if await self._swap(_profile_key(principal), stored.raw, _dump_tombstone(tombstone)):
+            if await self._swap(profile_key(principal), stored.raw, dump_tombstone(tombstone)):
                 return
         raise Conflict()
 
@@ -209,7 +189,7 @@ class ProfileStore:
 
         changed = await self._change(principal, change)
         # Somebody may have unlinked between the two writes: the index has to say what the profile says.
-        link = _read_link(identity, await self._store.get(identity_key(identity)))
+        link = parse_link(identity, await self._store.get(identity_key(identity)))
         if link is None or link.unlinked or link.principal != principal:
             raise Conflict()
         return changed
@@ -220,13 +200,13 @@ class ProfileStore:
         key = identity_key(identity)
         for _ in range(ATTEMPTS):
             raw = await self._store.get(key)
-            link = _read_link(identity, raw)
+            link = parse_link(identity, raw)
             if link is None or link.principal != principal:
                 if identity not in profile.identities:
                     raise NotFound("identity", f"{identity.provider}/{identity.subject}")
                 link = Link(principal)
             # The marker first: from here on the identity is refused, whatever comes after.
-            if link.unlinked or await self._swap(key, raw, _dump_link(identity, Link(principal, unlinked=True))):
+            if link.unlinked or await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
                 break
         else:
             raise Conflict()
@@ -275,7 +255,7 @@ class ProfileStore:
         key = identity_key(identity)
         for _ in range(ATTEMPTS):
             raw = await self._store.get(key)
-            link = _read_link(identity, raw)
+            link = parse_link(identity, raw)
             if link is not None and not link.unlinked:
                 if link.principal == principal:
                     return
@@ -286,7 +266,7 @@ class ProfileStore:
                         f"{identity.provider}/{identity.subject}",
                         f"the identity belongs to the principal {link.principal!r}: unlink it there first",
                     )
-            if await self._swap(key, raw, _dump_link(identity, Link(principal))):
+            if await self._swap(key, raw, dump_link(identity, Link(principal))):
                 return
         raise Conflict()
 
@@ -299,9 +279,9 @@ class ProfileStore:
             changed = change(stored.record)
             if changed == stored.record:
                 return stored.record
-            raw = _dump_profile(replace(changed, update_time=self._clock.now()))
-            if await self._swap(_profile_key(principal), stored.raw, raw):
-                record = _parse_record(principal, raw)
+            raw = dump_profile(replace(changed, update_time=self._clock.now()))
+            if await self._swap(profile_key(principal), stored.raw, raw):
+                record = parse_record(principal, raw)
                 if isinstance(record, Profile):
                     return record
         raise Conflict()
@@ -309,12 +289,8 @@ class ProfileStore:
     async def _read(self, principal: str) -> _Stored:
         if not PRINCIPAL.match(principal):
             return _Stored(None, None)  # there can't be one, and the name must not become a key
-        raw = await self._store.get(_profile_key(principal))
-        return _Stored(raw, _parse_record(principal, raw) if raw is not None else None)
-
-
-def _profile_key(principal: str) -> str:
-    return f"profile:{principal}"
+        raw = await self._store.get(profile_key(principal))
+        return _Stored(raw, parse_record(principal, raw) if raw is not None else None)
 
 
 def _deleted(principal: str) -> WrongState:
@@ -328,103 +304,3 @@ def _deleted(principal: str) -> WrongState:
 def _check_etag(profile: Profile, etag: str) -> None:
     if etag and etag != profile.etag:
         raise Conflict()
-
-
-def _etag(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()[:32]
-
-
-# --- what is stored -----------------------------------------------------------------------------------------------
-
-
-def _dump(value: dict[str, Any]) -> bytes:
-    return json.dumps({"v": VERSION, **value}, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _dump_profile(profile: Profile) -> bytes:
-    return _dump(
-        {
-            "principal": profile.principal,
-            "identities": [[identity.provider, identity.subject] for identity in profile.identities],
-            "disabled": profile.disabled,
-            "claims": dict(profile.claims),
-            "roles": list(profile.roles),
-            "tokens_valid_after": profile.tokens_valid_after,
-            "create_time": profile.create_time,
-            "update_time": profile.update_time,
-        }
-    )
-
-
-def _dump_tombstone(tombstone: Tombstone) -> bytes:
-    return _dump(
-        {
-            "principal": tombstone.principal,
-            "identities": [[identity.provider, identity.subject] for identity in tombstone.identities],
-            "delete_time": tombstone.delete_time,
-        }
-    )
-
-
-def _dump_link(identity: Identity, link: Link) -> bytes:
-    return _dump(
-        {"identity": [identity.provider, identity.subject], "principal": link.principal, "unlinked": link.unlinked}
-    )
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
-    key = _profile_key(principal)
-    value = _load(key, raw)
-    if value.get("principal") != principal:
-        raise CorruptRecord(detail=f"{key}: it is the record of another principal")
-    try:
-        identities = tuple(Identity(_text(provider), _text(subject)) for provider, subject in value["identities"])
-        if "delete_time" in value:
-            return Tombstone(principal, identities, float(value["delete_time"]))
-        valid_after = value["tokens_valid_after"]
-        if not isinstance(value["disabled"], bool) or not isinstance(value["claims"], dict):
-            raise TypeError
-        return Profile(
-            principal=principal,
-            identities=identities,
-            disabled=value["disabled"],
-            claims=MappingProxyType(value["claims"]),
-            roles=tuple(_text(role) for role in value["roles"]),
-            tokens_valid_after=None if valid_after is None else int(valid_after),
-            create_time=float(value["create_time"]),
-            update_time=float(value["update_time"]),
-            etag=_etag(raw),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise CorruptRecord(detail=f"{key}: not a profile of version {VERSION}") from None
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _read_link(identity: Identity, raw: bytes | None) -> Link | None:
-    if raw is None:
-        return None
-    key = identity_key(identity)
-    value = _load(key, raw)
-    if value.get("identity") != [identity.provider, identity.subject]:
-        raise CorruptRecord(detail=f"{key}: it is the record of another identity")
-    principal, unlinked = value.get("principal"), value.get("unlinked")
-    if not isinstance(principal, str) or not isinstance(unlinked, bool):
-        raise CorruptRecord(detail=f"{key}: not an identity's record of version {VERSION}")
-    return Link(principal, unlinked)
-
-
-def _load(key: str, raw: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(raw)
-    except ValueError:
-        raise CorruptRecord(detail=f"{key}: not JSON") from None
-    if not isinstance(value, dict) or value.get("v") != VERSION:
-        raise CorruptRecord(detail=f"{key}: not a record of version {VERSION}")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value

@@ -11,7 +11,8 @@ from tests.fakes import FakeClock
 
 from tokenmint.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, WrongState
 from tokenmint.profile.limits import profile_violations
-from tokenmint.profile.store import Link, ProfileStore, Tombstone, identity_key
+from tokenmint.profile.records import Link, Tombstone, identity_key
+from tokenmint.profile.store import ProfileStore
 from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.redis import Store
 

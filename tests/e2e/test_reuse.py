@@ -38,10 +38,12 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy, transport: str
 ) -> AsyncIterator[Rig]:
     clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA) as service:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
+    ) as service:
         for principal, subject in (("ada", "1842"), ("bob", "b")):
             profile = Profile(
                 principal=principal, identities=[Identity(provider="idp", subject=subject)], roles=["clerk"]

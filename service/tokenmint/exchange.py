@@ -17,6 +17,7 @@ from tokenmint.errors import AccessDenied, DependencyUnavailable
 from tokenmint.issued.types import IssuedToken
 from tokenmint.minting.minter import Minter
 from tokenmint.minting.types import MintedToken
+from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.profile.resolve import ProfileLookup, Profiles
@@ -205,6 +206,9 @@ class TokenExchange:
                 issued = await self.own.issued.used(issued, now=now)
             return Proved(as_assertion(issued, issuer=self.own.issuer), issued, lookup)
         assertion = await self.verifier.verify(token, token_type, nonce=nonce, now=now, observe=observe, fetch=not dry)
+        bound = bound_to(assertion)
+        if not dry:  # as above
+            check_possession(request.possession, bound)
         observe("profile.find")
         return Proved(assertion, None, await self.profiles.find(assertion))
 

@@ -111,10 +111,8 @@ def claims_of(token: str) -> dict[str, Any]:
 
 async def over_grpc(rig: Rig, ca: Authority, pair: Pair, audience: str, parent: str = "", **fields: Any) -> Any:
     credentials = grpc.ssl_channel_credentials(ca.pem, pair[1], pair[0])
-    request = pb.ExchangeTokenRequest(
-        subject_token=parent or rig.issuer.token(rig.clock.now()), audience=audience,
-        subject_token_type=ACCESS if parent else ID, **fields,
-    )  # fmt: skip
+    fields = {"subject_token": parent or rig.issuer.token(rig.clock.now()), **fields}
+    request = pb.ExchangeTokenRequest(audience=audience, subject_token_type=ACCESS if parent else ID, **fields)
     if rig.native:
         return await rig.exchange.ExchangeToken(request, metadata=forwarded(pair[0]), timeout=20)
     async with grpc.aio.secure_channel(rig.app.listen["grpc"], credentials) as channel:
@@ -324,6 +322,39 @@ async def test_rfc_9449_section_11_1_a_proof_serves_once_also_when_its_request_w
         status, told = await over_http(rig, tmp_path, None, audience, proof=proof)
         assert (status, told["error"]) == (400, "invalid_dpop_proof")
         assert "used before" in told["error_description"]
+
+
+async def test_rfc_8705_a_providers_bound_token_is_exchanged_by_who_holds_the_key_and_stays_bound(
+    rig: Rig, ca: Authority, mesh: Pair
+) -> None:
+    cnf = {"x5t#S256": thumbprint(mesh)}
+    answer = await over_grpc(rig, ca, mesh, FREE, subject_token=rig.issuer.token(rig.clock.now(), cnf=cnf))
+    assert claims_of(answer.token)["cnf"] == cnf
+
+
+async def test_rfc_9449_a_providers_bound_token_is_exchanged_with_a_proof_by_its_key(rig: Rig, tmp_path: Path) -> None:
+    cnf = {"jkt": jkt(ec_key())}
+    token = rig.issuer.token(rig.clock.now(), cnf=cnf)
+    assert (await over_http(rig, tmp_path, None, FREE, token, subject_token_type=ID))[1][
+        "reason"
+    ] == "POSSESSION_NOT_PROVED"
+    status, answer = await over_http(rig, tmp_path, None, FREE, token, shown(rig, "one"), subject_token_type=ID)
+    assert (status, claims_of(answer["access_token"])["cnf"]) == (200, cnf)
+
+
+@pytest.mark.parametrize(
+    "cnf",
+    [
+        {"x5t#S256": "A" * 43}, {"jkt": "A" * 43}, {"jkt": "A" * 43, "x5t#S256": "A" * 43}, {"kid": "1"}, {"jwk": {}},
+        {}, {"jkt": ""}, {"jkt": 1}, {"jkt": None}, [], "key", 0, False,
+    ],
+)  # fmt: skip
+async def test_rfc_7800_a_providers_bound_token_is_of_no_use_without_its_key(
+    rig: Rig, ca: Authority, mesh: Pair, cnf: object
+) -> None:
+    token = rig.issuer.token(rig.clock.now(), cnf=cnf)
+    told = await refusal(over_grpc(rig, ca, mesh, FREE, subject_token=token))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "POSSESSION_NOT_PROVED")
 
 
 def test_tokens_bound_to_certificates_need_a_listener_that_asks_for_one(tmp_path: Path) -> None:

@@ -23,6 +23,24 @@ def check_possession(shown: Confirmation, bound: Confirmation) -> None:
     raise PossessionNotProved(f"the token is bound to a key that the caller has not proved to hold: {how} is due")
 
 
+def bound_to(assertion: VerifiedAssertion) -> Confirmation:
+    """Return the key that a provider bound its token to (RFC 7800 section 3.1).
+
+    Raises ``PossessionNotProved`` for a binding that nobody can show to hold here.
+    """
+    cnf = assertion.claims.get("cnf")
+    if cnf is None:
+        return Confirmation()
+    keys = cnf if isinstance(cnf, dict) else {}
+    known = {name: value for name in ("jkt", "x5t#S256") if isinstance(value := keys.get(name), str) and value}
+    if not known or known != keys:
+        raise PossessionNotProved(
+            "the provider bound the token to a key in a way that can't be proved here: its cnf is not a jkt (RFC 9449) "
+            "or an x5t#S256 (RFC 8705) alone"
+        )
+    return Confirmation(known.get("jkt"), known.get("x5t#S256"))
+
+
 def check_actor(
     audience: Audience, subject: VerifiedAssertion, actor: VerifiedAssertion, actor_audience: str | None
 ) -> None:
@@ -103,8 +121,8 @@ def _chain(prior: JsonValue) -> list[dict[str, JsonValue]]:
     return chain
 
 
-def confirmation(audience: Audience, request: ExchangeRequest, issued: IssuedToken | None) -> Confirmation:
-    """Return what the new token is bound to: the parent's key always; else what is asked for, or the audience's rule.
+def confirmation(audience: Audience, request: ExchangeRequest, parent: Confirmation) -> Confirmation:
+    """Return what the new token is bound to: the ``parent``'s key; else what is asked for, or the audience's rule.
 
     Raises ``ConfirmationDenied``.
     """
@@ -113,8 +131,8 @@ def confirmation(audience: Audience, request: ExchangeRequest, issued: IssuedTok
         raise ConfirmationDenied("a token is bound to one key: a DPoP key or a certificate")
     if not request.possession.covers(Confirmation(x5t_s256=asked.x5t_s256)):
         raise ConfirmationDenied("a token is bound to the certificate of the connection, not to another")
-    if issued is not None and issued.confirmation:
-        bound = issued.confirmation
+    if parent:
+        bound = parent
         if not bound.covers(asked):
             raise ConfirmationDenied("the subject token is bound to another key, which is kept")
     elif asked:

@@ -273,7 +273,9 @@ class Policy:
             max_token_bytes=audience.max_token_bytes,
             format=audience.format,
             uid=self._uid(audience, assertion, profile, client),
-            confirmation=delegation.confirmation(audience, request, issued),
+            confirmation=delegation.confirmation(
+                audience, request, issued.confirmation if issued is not None else delegation.bound_to(assertion)
+            ),
             act=delegation.act(audience, assertion, issued, actor),
             actor=actor.principal if actor is not None else "",
             lineage=(*issued.lineage, issued.token_id) if issued is not None else (),

@@ -1,32 +1,26 @@
 """From tables as they are written to settings: what can only be checked across tables, with every problem collected."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
 
 from tokenmint.addresses import Address
 from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.provider import Provider
-from tokenmint.callers import Operator, Role
+from tokenmint.configcallers import CallerRules
 from tokenmint.configformats import AudienceRules
-from tokenmint.configtables import ClientTable, File
+from tokenmint.configkeys import KeyRules
+from tokenmint.configtables import File
 from tokenmint.configtypes import key_path
 from tokenmint.errors import ConfigurationError
 from tokenmint.firebase import EMULATOR
 from tokenmint.keys import mark
-from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret, shown
-from tokenmint.settings import Pkcs11, Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.settings import Settings, provider_claims, provider_conditions
 from tokenmint.storage.connections import StoreOptions
-
-ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
-EXTERNAL_ALGORITHMS: Final = ("ES256", "RS256")  # what security modules and key management services have
 
 
 class Checker:
@@ -42,22 +36,19 @@ class Checker:
         self._check_issuer()
         self._check_listen()
         self._check_development(environ, development=development)
-        for algorithm in file.keys.algorithms:
-            if algorithm not in ALGORITHMS:
-                self.problems.append(f"keys.algorithms: expected some of {', '.join(ALGORITHMS)}")
-        if not file.keys.algorithms:
-            self.problems.append("keys.algorithms: is empty")
         providers = self._providers()
-        clients = self._clients()
+        callers = CallerRules(file, self.base, self.problems)
+        clients = callers.clients()
         audiences = self._audiences(clients, development=development)
         self._check_envoy(audiences)
-        operators = self._operators()
-        proxy_hashes = self._proxy_hashes()
-        schedule = self._schedule(audiences)
-        encryption_key = self._encryption_key()
-        other_keys = self._other_encryption_keys()
-        pkcs11 = self._pkcs11()
-        self._check_signer()
+        operators = callers.operators()
+        proxy_hashes = callers.proxy_hashes()
+        keys = KeyRules(file, self.base, self.problems)
+        keys.check()
+        schedule = keys.schedule(audiences)
+        encryption_key = keys.encryption_key()
+        other_keys = keys.other_encryption_keys()
+        pkcs11 = keys.pkcs11()
         options = self._store_options()
         if self.problems:
             raise ConfigurationError(self.problems)
@@ -109,9 +100,9 @@ class Checker:
             operators=MappingProxyType(operators),
             client_keys=MappingProxyType(
                 {
-                    client_id: keys
+                    client_id: known
                     for client_id, table in file.clients.items()
-                    if len(keys := self._client_keys(table)) > 1
+                    if len(known := callers.keys_of(table)) > 1
                 }
             ),
         )
@@ -210,143 +201,6 @@ class Checker:
             providers[name] = provider
         return providers
 
-    def _clients(self) -> dict[str, Client]:
-        clients: dict[str, Client] = {}
-        for client_id, table in self.file.clients.items():
-            hashes = self._hashes("clients", client_id, table.secrets)
-            self._check_methods(client_id, table)
-            for workload in table.workloads:
-                if workload.provider not in self.file.providers:
-                    self.problems.append(
-                        f"{key_path('clients', client_id, 'workloads')}: there is no [providers.{workload.provider}]"
-                    )
-            scopes = None
-            if table.scopes is not None:
-                scopes = MappingProxyType(dict(table.scopes))
-                for audience, names in table.scopes.items():
-                    known = self.file.audiences.get(audience)
-                    path = key_path("clients", client_id, "scopes", audience)
-                    if known is None:
-                        self.problems.append(f"{path}: there is no such audience")
-                    elif names - known.scopes:
-                        self.problems.append(f"{path}: the audience has no scope {min(names - known.scopes)!r}")
-            rate = (table.rate.per_second, table.rate.burst) if table.rate is not None else None
-            clients[client_id] = Client(
-                client_id,
-                hashes,
-                scopes,
-                rate,
-                certificates=self._certificates("clients", client_id, table.certificates),
-                workloads=frozenset((workload.provider, workload.subject) for workload in table.workloads),
-                public=table.public,
-                serves=self._serves(client_id, table),
-            )
-        return clients
-
-    def _serves(self, client_id: str, table: ClientTable) -> frozenset[str]:
-        path = key_path("clients", client_id, "serves")
-        if table.public and table.serves:
-            self.problems.append(f"{path}: a public client proves nothing but its name, so it can be no audience")
-        self.problems += [
-            f"{path}: there is no [{key_path('audiences', unknown)}]"
-            for unknown in sorted(table.serves - self.file.audiences.keys())
-        ]
-        return table.serves
-
-    def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:
-        hashes = []
-        for index, line in enumerate(secrets):
-            kind, _, digest = line.partition(":")
-            if kind != "sha256" or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-                self.problems.append(
-                    f'{key_path(section, name, "secrets")}[{index}]: expected "sha256:" and 64 hexadecimal digits, as '
-                    "`tokenmint clients new-secret` prints it (the hash, never the secret)"
-                )
-            hashes.append(digest)
-        return tuple(hashes)
-
-    def _proxy_hashes(self) -> tuple[str, ...]:
-        table = self.file.listen.forwarded
-        if table is None:
-            return ()
-        hashes = self._hashes("listen", "forwarded", table.secrets)
-        if not hashes:
-            self.problems.append(
-                "listen.forwarded.secrets: is empty: nobody would be believed: `tokenmint clients new-secret` makes one"
-            )
-        others = {line for client in self.file.clients.values() for line in client.secrets}
-        others |= {line for operator in self.file.operators.values() for line in operator.secrets}
-        if others & set(table.secrets):
-            self.problems.append(
-                "listen.forwarded.secrets: one is a client's or an operator's too: who has it could be any client"
-            )
-        return hashes
-
-    def _check_methods(self, client_id: str, table: ClientTable) -> None:
-        keys = [key for key in ("jwks", "jwks_file", "jwks_url") if getattr(table, key)]
-        proved = bool(table.secrets or table.certificates or table.workloads or keys)
-        if not proved and not table.public:
-            self.problems.append(
-                f"{key_path('clients', client_id, 'secrets')}: is required (`tokenmint clients new-secret`), or "
-                "certificates, workloads, jwks, jwks_file or jwks_url"
-            )
-        if proved and table.public:
-            self.problems.append(f"{key_path('clients', client_id, 'public')}: a public client has no credential")
-        if keys:
-            try:
-                client_provider(client_id, self._client_keys(table), "https://issuer.invalid")
-            except ConfigurationError as error:
-                self.problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
-
-    def _client_keys(self, table: ClientTable) -> dict[str, object]:
-        names = ("jwks", "jwks_url", "jwks_file")
-        keys: dict[str, object] = {name: getattr(table, name) for name in names if getattr(table, name)}
-        if "jwks_file" in keys:
-            keys["jwks_file"] = self._path(table.jwks_file)
-        return keys | {"allow_private": table.allow_private}
-
-    def _certificates(self, section: str, name: str, identities: frozenset[str]) -> frozenset[str]:
-        for identity in sorted(identities):
-            if not identity.startswith(("spiffe://", "dns:", "subject:")):
-                self.problems.append(
-                    f"{key_path(section, name, 'certificates')}: expected spiffe://…, dns:NAME or subject:DN (RFC 4514)"
-                )
-        authorities = [self.file.listen.client_ca_file]
-        if section == "clients":
-            authorities.append(self.file.listen.http_client_ca_file)
-        path = key_path(section, name, "certificates")
-        if not identities or any(authorities):
-            return identities
-        if self.file.listen.transport != "native":
-            self.problems.append(f"{path}: need listen.client_ca_file")
-        elif section == "operators":
-            self.problems.append(
-                f'{path}: need TLS, which listen.transport = "native" has on no listener: give a secret'
-            )
-        elif self.file.listen.forwarded is None:
-            self.problems.append(
-                f'{path}: need [listen.forwarded], the proxy that hands certificates on to listen.transport = "native"'
-            )
-        return identities
-
-    def _operators(self) -> dict[str, Operator]:
-        operators: dict[str, Operator] = {}
-        for name, table in self.file.operators.items():
-            unknown = table.roles - set(Role)
-            if unknown or not table.roles:
-                self.problems.append(f"{key_path('operators', name, 'roles')}: expected some of {', '.join(Role)}")
-                continue
-            if not table.secrets and not table.certificates:
-                self.problems.append(
-                    f"{key_path('operators', name, 'secrets')}: is required (`tokenmint clients new-secret`), "
-                    "or certificates"
-                )
-            roles = frozenset(Role(role) for role in table.roles)
-            hashes = self._hashes("operators", name, table.secrets)
-            certificates = self._certificates("operators", name, table.certificates)
-            operators[name] = Operator(name, hashes, roles, certificates)
-        return operators
-
     def _audiences(self, clients: Mapping[str, Client], *, development: bool) -> dict[str, Audience]:
         audiences: dict[str, Audience] = {}
         for name, table in self.file.audiences.items():
@@ -407,87 +261,6 @@ class Checker:
         for host in table.hosts:
             if host != host.lower() or ":" in host:
                 self.problems.append(f"envoy.{key_path('hosts', host)}: expected a host in lower case, without port")
-
-    def _schedule(self, audiences: Mapping[str, Audience]) -> Schedule:
-        keys = self.file.keys
-        schedule = Schedule(
-            replica_lag=keys.replica_lag,
-            max_age=keys.max_age,
-            verifier_cache=keys.verifier_cache,
-            # Of what is signed with these keys.
-            max_lifetime=float(
-                max((audience.max_lifetime for audience in audiences.values() if audience.format is None), default=3600)
-            ),
-            skew=keys.skew,
-            publish_ahead=keys.publish_ahead,
-            rotation_interval=keys.rotation_interval,
-        )
-        self.problems.extend(f"keys: {problem}" for problem in schedule.problems())
-        return schedule
-
-    def _encryption_key(self) -> Secret | None:
-        keys = self.file.keys
-        if keys.encryption_key is not None:
-            return self._decoded("TOKENMINT_KEYS__ENCRYPTION_KEY", keys.encryption_key)
-        if keys.encryption_key_file is not None:
-            path = self.base / keys.encryption_key_file
-            try:
-                return self._decoded("keys.encryption_key_file", path.read_text())
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "not a text file"
-                self.problems.append(f"keys.encryption_key_file: {shown(path)} can't be read ({why})")
-                return None
-        if self.file.redis.url:
-            self.problems.append(
-                "keys.encryption_key_file: is required with redis.url: the signing keys are sealed with it, and it "
-                "must not lie in the store; `tokenmint init` makes one"
-            )
-        return None
-
-    def _other_encryption_keys(self) -> tuple[Secret, ...]:
-        keys = []
-        for name in self.file.keys.other_encryption_key_files:
-            try:
-                key = self._decoded(f"keys.other_encryption_key_files: {name}", (self.base / name).read_text())
-            except (OSError, UnicodeDecodeError):
-                self.problems.append(f"keys.other_encryption_key_files: {shown(self.base / name)} can't be read")
-                continue
-            if key is not None:
-                keys.append(key)
-        return tuple(keys)
-
-    def _pkcs11(self) -> Pkcs11 | None:
-        table = self.file.keys.pkcs11
-        if table is None:
-            return None
-        try:
-            pin = (self.base / table.pin_file).read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            self.problems.append(f"keys.pkcs11.pin_file: {shown(self.base / table.pin_file)} can't be read")
-            return None
-        return Pkcs11(self.base / table.module, table.token, Secret(pin))
-
-    def _check_signer(self) -> None:
-        keys = self.file.keys
-        if keys.signer == "local":
-            return
-        if getattr(keys, keys.signer.replace("-", "_")) is None:
-            self.problems.append(f"keys.signer: {keys.signer!r} needs the table [keys.{keys.signer.replace('-', '_')}]")
-        unable = [name for name in keys.algorithms if name not in EXTERNAL_ALGORITHMS]
-        if unable:
-            self.problems.append(
-                f"keys.algorithms: {keys.signer} signs {' and '.join(EXTERNAL_ALGORITHMS)}, not {', '.join(unable)}"
-            )
-
-    def _decoded(self, name: str, text: str) -> Secret | None:
-        try:
-            key = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
-        except (binascii.Error, ValueError):
-            key = b""
-        if len(key) != 32:
-            self.problems.append(f"{name}: expected 32 bytes in base64url: `tokenmint init` makes one")
-            return None
-        return Secret(key)
 
     def _store_options(self) -> StoreOptions:
         redis = self.file.redis

@@ -96,7 +96,10 @@ class RateLimiter:
         All of them go on together when it is there: one after the other, behind a lock, some would wait for seconds.
         """
         while lot.filling is not None:
-            wait = await asyncio.shield(lot.filling)  # who gives up must not take the others' away
+            # A future of one's own: who gives up takes nothing from the others, nor is looked for among all of them.
+            told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            lot.waiting.append(told)
+            wait = await told
             if wait > 0 and lot.refused <= cost:
                 return wait
             if lot.left >= cost and self._clock.monotonic() < lot.until:
@@ -108,7 +111,21 @@ class RateLimiter:
         task = asyncio.get_running_loop().create_task(self._new_lot(key, lot, cost))
         lot.filling = task
         self._fills.add(task)
-        task.add_done_callback(self._fills.discard)
+
+        def filled(task: asyncio.Task[float]) -> None:
+            self._fills.discard(task)
+            waiting, lot.waiting = lot.waiting, []
+            for told in waiting:
+                if told.done():
+                    continue
+                if task.cancelled():
+                    told.cancel()
+                elif (error := task.exception()) is not None:
+                    told.set_exception(error)
+                else:
+                    told.set_result(task.result())
+
+        task.add_done_callback(filled)
         return task
 
     async def _new_lot(self, key: str, lot: "_Lot", cost: int) -> float:
@@ -156,7 +173,7 @@ class RateLimiter:
 class _Lot:
     """Calls that were taken from a bucket ahead, and are given out here."""
 
-    __slots__ = ("_before", "_now", "_since", "filling", "left", "rate", "refused", "renew_at", "until")
+    __slots__ = ("_before", "_now", "_since", "filling", "left", "rate", "refused", "renew_at", "until", "waiting")
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
@@ -164,6 +181,7 @@ class _Lot:
         self.until = float("-inf")
         self.renew_at = float("-inf")
         self.filling: asyncio.Task[float] | None = None
+        self.waiting: list[asyncio.Future[float]] = []
         self.refused = 0
         """How many calls at least the bucket did not have when it was last asked in vain."""
         self._since, self._now, self._before = now, 0, 0

@@ -156,3 +156,32 @@ async def test_who_is_refused_more_does_not_refuse_less_for_others(store: Store,
     with pytest.raises(RateLimited):
         await large
     await small
+
+
+async def test_who_gives_up_takes_the_lot_from_nobody_and_a_stop_leaves_nobody_waiting(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, real = asyncio.Event(), store.take
+
+    async def take(key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
+        await gate.wait()
+        return await real(key, rate=rate, burst=burst, least=least, most=most)
+
+    monkeypatch.setattr(store, "take", take)
+    limiter = patient(store, RateLimits(each=Rate(1_000_000.0, 1_000_000)), clock)
+    first, second, third = (asyncio.ensure_future(limiter.take(WEB)) for _ in range(3))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for task in (first, second):
+        task.cancel()
+    gate.set()
+    await third
+    assert [task.cancelled() for task in (first, second)] == [True, True]
+    gate.clear()
+    waiting = [asyncio.ensure_future(limiter.take(Client("other"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await limiter.close()
+    assert all(
+        isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waiting, return_exceptions=True)
+    )

@@ -183,13 +183,13 @@ class NearCache:
             del self._flights[key]
 
     def _remember(self, key: str, raw: bytes | None, asked: float) -> None:
-        before = self._entries.get(key)
-        if before is not None:
-            if before.raw != raw:
-                before.raw = raw
-            before.asked = asked
-            return
-        self._entries[key] = _Entry(raw, asked)
+        entry = self._entries.pop(key, None)  # to the end: they are in the order in which they were asked for
+        if entry is None:
+            entry = _Entry(raw, asked)
+        elif entry.raw != raw:
+            entry.raw = raw
+        entry.asked = asked
+        self._entries[key] = entry
         if len(self._entries) > self._size:
             # Many at once: taking a dictionary's first item one by one passes all that were taken before.
             for oldest in list(islice(self._entries, 1 + self._size // 100)):
@@ -231,7 +231,7 @@ class NearCache:
         while True:
             await self._clock.sleep(REFRESH_INTERVAL)
             now = self._clock.monotonic()
-            due = [key for key, entry in self._entries.items() if now - entry.asked >= REFRESH_AGE]
+            due = self._due(now)
             for start in range(0, len(due), REFRESH_BATCH):
                 flights: list[tuple[str, _Flight]] = []
                 for key in due[start : start + REFRESH_BATCH]:
@@ -246,6 +246,14 @@ class NearCache:
                         del self._entries[key]
                 if flights:
                     await self._read(flights)
+
+    def _due(self, now: float) -> list[str]:
+        due = []
+        for key, entry in self._entries.items():  # the oldest first: nobody waits while all are looked through
+            if now - entry.asked < REFRESH_AGE:
+                break
+            due.append(key)
+        return due
 
 
 def _given_up() -> StoreUnavailable:

@@ -109,6 +109,28 @@ async def test_nothing_is_used_that_is_older_than_5_s_or_not_told_of_for_1_s(
     assert len(reads) == 3
 
 
+async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not_is_let_go(
+    cache: NearCache, clock: FakeClock
+) -> None:
+    used = ("profile:first", "profile:second", "profile:third")
+    for key in ("profile:idle", *used):
+        await cache.get(key)
+        clock.advance(0.25)
+        await until(lambda: cache.live)
+    for _ in range(20):  # 10 s
+        for key in used:
+            await cache.get(key)
+        clock.advance(nearcache.REFRESH_INTERVAL)
+        await until(
+            lambda: (
+                cache.live
+                and all(clock.monotonic() - cache._entries[key].asked <= nearcache.REFRESH_AGE for key in used)
+            )
+        )
+        assert not cache._wanted
+    assert set(cache._entries) == set(used)
+
+
 async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cache: NearCache, store: Store) -> None:
     await cache.get(KEY)
     clients = await store._read_client().execute_command("CLIENT", "LIST")

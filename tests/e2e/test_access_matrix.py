@@ -5,7 +5,7 @@ import itertools
 import json
 import pkgutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx2
 import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, ec_key, jwk, serving
+from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import AUDIENCE, Rig, running
 from tests.tls import FORWARDED, Authority, authority, forwarded
 
@@ -59,12 +59,6 @@ roles = ["security"]
 @pytest.fixture(scope="module")
 def ca() -> Authority:
     return authority()
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ JsonWebKeySet.GetSigningKeys; docs/architecture.md has it as a list.
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
 from tokenmint.config import load
@@ -55,12 +55,6 @@ def tables(directory: Path) -> str:
         (directory / f"key{number}").write_text(key + "\n")
         text += TABLE.format(site=site, file=f"key{number}", encoding=encoding)
     return text
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -3,17 +3,15 @@
 import asyncio
 import io
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx2
 import pytest
-import structlog
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
 from tokenmint.errors import StoreUnavailable
@@ -25,25 +23,6 @@ from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, by us and by libraries."""
-    text = io.StringIO()
-    handler = logging.StreamHandler(text)
-    logging.getLogger().addHandler(handler)
-    before = structlog.get_config()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(text), cache_logger_on_first_use=False)
-    yield text
-    structlog.configure(**before)
-    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture

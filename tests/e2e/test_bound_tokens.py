@@ -7,7 +7,7 @@ Kept by every exchange, and of no use without the key.
 import base64
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, serving
+from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key
 from tests.rig import Rig, refusal, running
 from tests.tls import FORWARDED, Authority, authority, forwarded
 from tests.unit.assertion.test_dpop import proof as dpop_proof
@@ -69,12 +69,6 @@ Pair = tuple[bytes, bytes]
 @pytest.fixture(scope="module")
 def ca() -> Authority:
     return authority()
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Who acts for whom (RFC 8693 sections 1.1, 4.1, 4.4): by policy, and named in the token unless policy does not."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, rsa_key, serving
+from tests.issuer import Issuer, rsa_key
 from tests.rig import Rig, refusal, running
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -59,12 +59,6 @@ on_missing_profile = "without"
         (BOUND, 'bound = "dpop"'),
     )
 )  # fmt: skip
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

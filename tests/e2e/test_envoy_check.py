@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import grpc
 import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import Rig, refusal, running
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
@@ -59,12 +59,6 @@ on_missing_profile = "without"
 secrets = ["sha256:{gateway}"]
 serves = ["https://session.example", "https://bound.example"]
 """
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment, serving
+from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
 from tokenmint.errors import SignerUnavailable
@@ -25,12 +25,6 @@ from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

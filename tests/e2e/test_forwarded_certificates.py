@@ -1,9 +1,8 @@
 """A certificate in `x-forwarded-client-cert` is believed from the configured proxy alone: real ports, and no proxy."""
 
 import io
-import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import grpc
 import grpc.aio
 import jwt
 import pytest
-import structlog
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import DEADLINE, Rig, refusal, running
 from tests.tls import FORWARDED, PROXY, Authority, authority, element, forwarded
 
@@ -56,24 +54,6 @@ def ca() -> Authority:
 @pytest.fixture(scope="module")
 def mesh(ca: Authority) -> bytes:
     return ca.issue("mesh", SPIFFE, serial=200)[0]
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    text = io.StringIO()
-    handler = logging.StreamHandler(text)
-    logging.getLogger().addHandler(handler)
-    before = structlog.get_config()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(text), cache_logger_on_first_use=False)
-    yield text
-    structlog.configure(**before)
-    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture

@@ -17,16 +17,10 @@ from tests.guides import (
     check_configuration,
     check_rows,
 )
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.pages import ROOT, blocks_of
 
 PAGES = sorted(page for page in GUIDES.glob("*.md") if page.name != "README.md")
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import Rig, running
 from tests.tls import Authority, authority
 
@@ -42,12 +42,6 @@ def ca() -> Authority:
 @pytest.fixture(scope="module")
 def other() -> Authority:
     return authority("The one after")
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 def write(directory: Path, name: str, content: bytes) -> None:

@@ -6,7 +6,7 @@ In every field; and the revocation of all that a principal has.
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ import jwt
 import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, segment, serving
+from tests.issuer import Issuer, segment
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
 from tokenmint.secret import Secret
@@ -61,12 +61,6 @@ serves = ["https://orders.example", "https://session.example"]
 [clients.spa]
 public = true
 """
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

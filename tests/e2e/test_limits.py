@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import h2.exceptions
 import h2.settings
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
 from tokenmint.config import load
@@ -27,12 +27,6 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 PATIENCE = 20.0  # seconds that a test waits for what has to come
 METHOD = "/tokenmint.v1.KeySetService/GetKeySet"
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -12,7 +12,7 @@ import httpx2
 import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, ec_key, jwk, serving
+from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, running
 from tests.tls import Authority, authority
 from tests.unit.assertion.test_dpop import proof as dpop_proof
@@ -51,12 +51,6 @@ on_missing_profile = "without"
 @pytest.fixture(scope="module")
 def ca() -> Authority:
     return authority()
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -12,7 +12,7 @@ import httpx2
 import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, ec_key, jwk, serving
+from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import OPEN_AUDIENCE, Rig, running
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -45,12 +45,6 @@ clients = ["web", "batch"]
 reexchange_from = ["https://session.example"]
 on_missing_profile = "without"
 """
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

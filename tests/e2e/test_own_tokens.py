@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, rsa_key, serving
+from tests.issuer import Issuer, rsa_key
 from tests.rig import AUDIENCE, Rig, refusal, running
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -70,12 +70,6 @@ bound = "dpop"
 secrets = ["sha256:{api}"]
 serves = ["https://orders.example", "https://session.example"]
 """
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import grpc
 import httpx2
 import jwt
 import pytest
-from tests.issuer import Issuer, ec_key, serving
+from tests.issuer import Issuer, ec_key
 from tests.process import OPERATOR, Service, configure, run, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -26,12 +25,6 @@ from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 AUDIENCE = "https://orders.example"
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running:
-        yield running
 
 
 def exchange(service: Service, issuer: Issuer, subject: str = "1842") -> pb.ExchangeTokenResponse:

@@ -5,11 +5,9 @@ import shlex
 import subprocess
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.pages import PORTS, ROOT, blocks_of, shell, texts
 from tests.process import Service
 
@@ -38,12 +36,6 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 def fresh(issuer: Issuer) -> str:
     """A token from after the second of the README's `revoke-tokens`."""
     return issuer.token(time.time() + 5)
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running:
-        yield running
 
 
 def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer) -> None:

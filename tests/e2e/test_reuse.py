@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import httpx2
 import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, running
 
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -28,12 +28,6 @@ scopes = ["read", "write"]
 claims = {{ roles = "profile.roles" }}
 reuse_window = "{WINDOW}s"
 """
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import grpc
 import httpx2
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
 from tokenmint.tasks import end
@@ -121,12 +121,6 @@ async def _pause(seconds: float) -> None:
     over = loop.create_future()
     loop.call_later(seconds, over.set_result, None)
     await over
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ class App:
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
         )
-        client_exchanges = ClientExchanges(self._exchange, self._admission)
+        self._client_exchanges = client_exchanges = ClientExchanges(self._exchange, self._admission)
         exchanges = TokenExchangeService(client_exchanges, self._tokens)
         table = self.settings.envoy
         gateway = ExternalAuthorization(client_exchanges, Gateway(table.audience, table.hosts, table.cookie))
@@ -254,7 +254,9 @@ class App:
         policy = self._policy_of(settings)
         verifier = self._verifier_of(settings.providers, self._exchange.verifier.key_sets)
         proof = self._proof_of(settings, verifier, policy, self._proof)
-        self._exchange.verifier, self._exchange.policy, self._proof = verifier, policy, proof
+        # Calls that have begun go on by what they began with: of two halves neither configuration may know.
+        self._exchange, self._proof = self._exchange.under(verifier, policy), proof
+        self._client_exchanges.use_case = self._exchange
         self._limiter.limits = _rate_limits(settings)
         self._forwarded.proxy_hashes = settings.proxy_hashes
         for task in self._key_set_tasks:

@@ -21,7 +21,8 @@ from tokenmint.assertion.types import ID_TOKEN, JWT, VerifiedAssertion
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.clock import Clock
 from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetUnavailable, TokenReplayed
-from tokenmint.policy.types import Client
+from tokenmint.policy.delegation import bound_to, check_possession
+from tokenmint.policy.types import Client, Confirmation
 from tokenmint.secret import Secret
 
 SECRET_PREFIX: Final = "tms_"  # noqa: S105  # lets scanners find one that was left somewhere
@@ -137,7 +138,7 @@ class ClientProof:
         elif presented.assertion is not None:
             client = await self._by_assertion(presented.assertion)
         elif presented.workload is not None:
-            client = await self._by_workload(presented.workload)
+            client = await self._by_workload(presented.workload, presented.certificate_sha256)
         else:
             client = self._by_certificate(presented) or self._by_name(presented)
         if presented.identifier not in (None, client.client_id):
@@ -167,10 +168,11 @@ class ClientProof:
             raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
         return client
 
-    async def _by_workload(self, token: Secret) -> Client:
+    async def _by_workload(self, token: Secret, certificate_sha256: str | None) -> Client:
         now = self._clock.now()
         try:
             proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
+            check_possession(Confirmation(x5t_s256=certificate_sha256), bound_to(proved))
         except (AssertionRejected, KeySetUnavailable) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
         name = (proved.provider, proved.subject)

@@ -47,7 +47,7 @@ class Proved:
 
 
 class TokenExchange:
-    """Proves, enriches, decides, mints. ``verifier`` and ``policy`` may be replaced while running (reload)."""
+    """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end."""
 
     def __init__(
         self,
@@ -67,6 +67,18 @@ class TokenExchange:
         self.minter = minter
         self.replay = replay
         self.clock = clock
+
+    def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
+        """Return what does the same by another configuration (reload)."""
+        return TokenExchange(
+            verifier=verifier,
+            own=self.own,
+            profiles=self.profiles,
+            policy=policy,
+            minter=self.minter,
+            replay=self.replay,
+            clock=self.clock,
+        )
 
     async def exchange(
         self, request: ExchangeRequest, client: Client, record: ExchangeRecord | None = None

@@ -127,6 +127,13 @@ def json_text(event: Mapping[str, Any]) -> str:
     return json.dumps(event, default=repr, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
+def _without_metadata(record: logging.LogRecord) -> bool:
+    """Take out what a call brought: grpcio shows the value of metadata that is not UTF-8, which may be a secret."""
+    if "Invalid encoding" in str(record.msg):
+        record.msg, record.args, record.exc_info = "the metadata of a call is not text in UTF-8", (), None
+    return True
+
+
 def configure_logging(level: str, output: str) -> None:
     """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal)."""
     console = output == "console" or (output == "auto" and sys.stderr.isatty())
@@ -141,6 +148,7 @@ def configure_logging(level: str, output: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
     # Libraries: warnings alone, and never below, since some log what they send.
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True

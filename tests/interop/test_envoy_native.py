@@ -176,3 +176,13 @@ def test_a_certificate_of_another_authority_gets_no_connection(setting: Setting)
     with pytest.raises(grpc.RpcError) as refused:
         setting.ask(FREE, authority("Somebody else").issue("mesh", SPIFFE), WEB)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_message_beyond_the_limit_ends_at_the_proxy_whoever_sends_it(setting: Setting) -> None:
+    credentials = grpc.ssl_channel_credentials(setting.ca.pem)
+    with grpc.secure_channel(f"127.0.0.1:{setting.port}", credentials) as channel:
+        stub = TokenExchangeServiceStub(channel)
+        request = pb.ExchangeTokenRequest(subject_token="a" * 100_000, audience=FREE)
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.ExchangeToken(request, metadata=WEB, timeout=20)
+    assert "Payload Too Large" in str(refused.value)

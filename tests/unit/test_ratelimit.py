@@ -185,3 +185,19 @@ async def test_who_gives_up_takes_the_lot_from_nobody_and_a_stop_leaves_nobody_w
     assert all(
         isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waiting, return_exceptions=True)
     )
+
+
+@pytest.mark.parametrize("value", [b"inf", b"99999999999999", b"nan", b"junk", b"-inf"])
+async def test_a_value_that_nobody_wrote_refuses_nobody_for_ever(store: Store, clock: FakeClock, value: bytes) -> None:
+    await store.swap("rate:all", None, value, confirm=False)
+    limiter, waits = patient(store, RateLimits(together=Rate(1_000.0, 1)), clock), list[float]()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await limiter.take(WEB)
+                break
+            except RateLimited as refused:
+                waits.append(refused.retry_after)
+                clock.advance(1.0)
+    assert all(0 < wait <= 1.0 for wait in waits)
+    await limiter.close()

@@ -98,7 +98,7 @@ def forwarded_certificate(text: str) -> PeerCertificate:
         raise ValueError("Hash is not that of Cert")
     try:
         return peer_certificate(der)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise ValueError("Cert can't be read as X.509") from None
 
 

@@ -20,7 +20,12 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local interval, burst = 1 / tonumber(ARGV[1]), tonumber(ARGV[2])
 local least, most = tonumber(ARGV[3]), tonumber(ARGV[4])
-local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+local stored, empty = tonumber(redis.call('GET', KEYS[1]) or '0') or 0, now + burst * interval
+if not (stored <= empty) then -- no bucket says that, unless its limit was another, or somebody else wrote it
+    stored = empty
+    redis.call('SET', KEYS[1], string.format('%.6f', stored), 'PX', math.ceil(burst * interval * 1000) + 1000)
+end
+local full = math.max(now, stored)
 local wait = full + least * interval - burst * interval - now
 if wait > 0.0000005 then return {0, string.format('%.6f', wait)} end
 local given = math.min(most, math.max(least, math.floor(burst - (full - now) / interval + 0.000001)))

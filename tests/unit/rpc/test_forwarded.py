@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import ssl
 from urllib.parse import quote
 
 import pytest
@@ -194,3 +195,12 @@ def test_the_proxys_secret_is_compared_in_constant_time(monkeypatch: pytest.Monk
     hashes = (PROXY.fingerprint(), Secret("tms_next").fingerprint())
     assert ForwardedCertificates(hashes)((SHOWN,), {}) is None
     assert tuple(compared) == hashes
+
+
+def test_a_certificate_of_a_version_that_nobody_issues_is_refused() -> None:
+    der = ssl.PEM_cert_to_DER_cert(authority().issue("x", "y")[0].decode())
+    second = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1)
+    assert second != der
+    pem = quote(ssl.DER_cert_to_PEM_cert(second), safe="")
+    with pytest.raises(ValueError, match=r"can't be read as X\.509"):
+        forwarded_certificate(f'Hash={hashlib.sha256(second).hexdigest()};Cert="{pem}"')

@@ -1,0 +1,50 @@
+"""A workload's token that its platform bound to a key (RFC 7800) proves a client only with that key."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer
+from tests.rig import Rig, refusal, running
+
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+POD = "https://pod.example"
+EXTRA = f"""
+[clients.pod]
+workloads = [{{ provider = "idp", subject = "1842" }}]
+
+[audiences."{POD}"]
+clients = ["pod"]
+providers = ["idp"]
+on_missing_profile = "without"
+"""
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
+    transport: str,
+) -> AsyncIterator[Rig]:  # fmt: skip
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
+    ) as service:
+        yield service
+
+
+async def ask(rig: Rig, workload: str) -> pb.ExchangeTokenResponse:
+    subject_token = rig.issuer.token(rig.clock.now(), sub="somebody")
+    request = pb.ExchangeTokenRequest(subject_token=subject_token, audience=POD)
+    return await rig.exchange.ExchangeToken(request, metadata=(("tokenmint-workload-token", workload),), timeout=20)
+
+
+async def test_a_workload_token_that_is_bound_to_nothing_proves_its_client(rig: Rig) -> None:
+    assert (await ask(rig, rig.issuer.token(rig.clock.now()))).subject
+
+
+@pytest.mark.parametrize("cnf", [{"x5t#S256": "A" * 43}, {"jkt": "A" * 43}, {"jwk": {"kty": "EC"}}, {"kid": "x"}, {}])
+async def test_rfc_7800_a_bound_workload_token_proves_nobody_without_its_key(rig: Rig, cnf: dict[str, object]) -> None:
+    told = await refusal(ask(rig, rig.issuer.token(rig.clock.now(), cnf=cnf)))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNAUTHENTICATED")

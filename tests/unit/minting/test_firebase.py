@@ -118,5 +118,5 @@ async def test_a_custom_token_is_of_the_account_for_an_hour_and_a_tenant() -> No
 async def test_a_signer_out_of_reach_is_told_without_its_words() -> None:
     with pytest.raises(SignerUnavailable) as refused:
         await minted(Unreachable())
-    assert "4711" not in repr(vars(refused.value))
+    assert "canary" not in repr(vars(refused.value))
     assert refused.value.detail == "Firebase's SDK: OSError"

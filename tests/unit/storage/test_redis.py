@@ -149,13 +149,13 @@ async def test_refused_credentials_are_a_matter_of_configuration(reply: bytes) -
         options = replace(FAST, password=Secret("canary-4711"))
         with pytest.raises(ConfigurationError, match="credentials") as error:
             await Store.open(f"redis://127.0.0.1:{port}", options=options)
-        assert "4711" not in error.value.message
+        assert "canary" not in error.value.message
         # To a service that runs it is a store that is away: it comes back when the password is right again.
         store = Store(urls.parse(f"redis://127.0.0.1:{port}"), "t:", options)
         with pytest.raises(StoreUnavailable) as away:
             await store.get("a")
         assert "credentials" in away.value.detail
-        assert "4711" not in away.value.detail
+        assert "canary" not in away.value.detail
         await store.close()
 
 

@@ -2,10 +2,10 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/tokenmint
-COPY requirements/runtime.txt requirements/build.in requirements/
-# Pinned by hash; the build tools stay in this stage.
-RUN /opt/tokenmint/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
-RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir -r requirements/build.in
+COPY requirements/runtime.txt requirements/build.txt requirements/
+# Pinned by hash, with nothing resolved anew; the build tools stay in this stage.
+RUN /opt/tokenmint/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/runtime.txt
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY requirements/runtime.in requirements/runtime.in
 COPY service service

@@ -29,8 +29,9 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than 3.11: pass PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "installing into $(VENV) (once, about half a minute) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@broken=$$($(BIN)/python -m pip check --disable-pip-version-check) || { echo "$$broken" >&2; exit 1; }
 	@touch $@
 
 demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
@@ -43,13 +44,13 @@ test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS n
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance
 
 fuzz: $(READY) ## Fuzz with coverage guidance for MINUTES (default 10) in all
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.txt
 	@$(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) 2>/dev/null
 
 test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (needs Node)
 	@if command -v npm >/dev/null; then \
 		npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/interop.txt; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt; \
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
 
@@ -83,7 +84,7 @@ test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
 	@$(BIN)/python -m pytest -q -rs tests/firebase
 
 test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a stand-in for AWS KMS
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/signers.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/signers.txt
 	@$(BIN)/python -m pytest -q -rs tests/signers
 
 chaos: $(READY) ## A fleet under kill -9 and failovers (ROTATIONS=200, TOPOLOGY=server|sentinel|cluster, SEED)
@@ -110,12 +111,12 @@ build/protos.binpb: $(PROTOS) | $(READY)
 
 check-deploy: $(READY) ## Dockerfile, compose file, and the package as it is installed
 	@test -x build/deploy/bin/python || $(PYTHON) -m venv build/deploy
-	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/deploy.txt
 	build/deploy/bin/hadolint Dockerfile
 	build/deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@rm -rf build/wheels build/installed && $(PYTHON) -m venv build/installed
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels .
-	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
 	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/wheels/*.whl
 	@cd build/installed && bin/tokenmint demo | tail -1
 
@@ -150,7 +151,7 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime dev interop deploy fuzz signers clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime build dev interop deploy fuzz signers clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)

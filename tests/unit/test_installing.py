@@ -1,0 +1,28 @@
+"""What is installed from a list of pinned requirements is that list, whatever was published since."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLERS = ("Makefile", "Dockerfile", "tests/clients/drivers/python/build")
+COMMAND = re.compile(r"pip\S* install .*?-r (requirements/[\w.]+)")
+
+
+@pytest.mark.parametrize("file", INSTALLERS)
+def test_pinned_lists_are_installed_by_hash_and_nothing_is_resolved_anew(file: str) -> None:
+    """pip takes an extra of a pinned package (`coverage[toml]`) for a package of its own and looks for the newest."""
+    commands = list(COMMAND.finditer((ROOT / file).read_text()))
+    assert commands, f"{file} installs no list: take it out of INSTALLERS"
+    for command in commands:
+        assert command[1].endswith(".txt"), f"{command[0]} is not pinned"
+        assert "--require-hashes --no-deps " in command[0], command[0]
+
+
+def test_every_list_of_bounds_is_pinned_by_make_lock() -> None:
+    sets = {path.stem for path in (ROOT / "requirements").glob("*.in")}
+    assert sets == {path.stem for path in (ROOT / "requirements").glob("*.txt")}
+    locked = re.search(r"for set in ([a-z ]+);", (ROOT / "Makefile").read_text())
+    assert locked is not None
+    assert set(locked[1].split()) == sets

@@ -18,6 +18,7 @@ from contenders import Contender, Running
 
 SERVER_CORE: Final = 0
 OTHER_CORE: Final = 1
+WARM_UP: Final = 5.0  # seconds, after which what a contender remembers is what it would have after hours
 GENERATOR: Final = world.BUILD / "generator"
 
 NATIVE: Final = Contender("tokenmint, native", "tokenmint", "native")
@@ -76,7 +77,7 @@ def load(target: Running, where: world.World, scenario: Scenario, seconds: float
     url = f"http://{target.http}/.well-known/jwks.json" if scenario.mode == "http" else target.listen
     options = {
         "target": url, "tokens": where.tokens, "mode": scenario.mode, "audience": scenario.audience,
-        "client-id": world.CLIENT, "client-secret": world.CLIENT_SECRET, "seconds": seconds, "warmup": 1, **more,
+        "client-id": world.CLIENT, "client-secret": world.CLIENT_SECRET, "seconds": seconds, "warmup": WARM_UP, **more,
     }  # fmt: skip
     command = ["taskset", "-c", str(OTHER_CORE), str(GENERATOR), *(f"-{key}={value}" for key, value in options.items())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as generator:

@@ -52,6 +52,7 @@ from tokenmint.profile.records import PREFIXES
 from tokenmint.profile.resolve import Profiles
 from tokenmint.profile.store import ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
+from tokenmint.readiness import Readiness
 from tokenmint.rpc import access, server
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
@@ -104,6 +105,9 @@ class App:
         self.failed = asyncio.Event()
         """Set when a part that has to run for ever has ended."""
         self._metrics = Metrics()
+        self.readiness = Readiness()
+        self.readiness.require("service", lambda: "stopping" if self._draining else "")
+        self.readiness.require("signing keys", self._why_no_signing)
         self._health = health_aio.HealthServicer()
         self._forwarded = ForwardedCertificates(settings.proxy_hashes)
         self._draining = False
@@ -263,18 +267,14 @@ class App:
             task.cancel()
         self._follow_key_sets()
 
-    def readiness(self) -> dict[str, str]:
-        """Return what stands in the way of serving, by subject."""
-        problems = {}
-        if self._draining:
-            problems["service"] = "stopping"
+    def _why_no_signing(self) -> str:
         try:
             for algorithm in self.settings.algorithms:
                 if self._keychain.in_use(algorithm) or not any(map(self._keychain.in_use, self.settings.algorithms)):
                     self._keychain.signer(algorithm)
         except DependencyUnavailable as error:
-            problems["signing keys"] = error.detail or error.message
-        return problems
+            return error.detail or error.message
+        return ""
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -397,7 +397,7 @@ class App:
             await self.clock.sleep(READINESS_INTERVAL)
             self._public_http.renew()
             self._watch_state()
-            ready = not self.readiness()
+            ready = not self.readiness.problems()
             status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
             for service in ("", *server.SERVICES):
                 await self._health.set(service, status)
@@ -405,7 +405,7 @@ class App:
     def _watch_state(self) -> None:
         key_sets = self._exchange.verifier.key_sets
         self._metrics.state(
-            ready=not self.readiness(),
+            ready=not self.readiness.problems(),
             confirmed=self._keychain.confirmed_ago(),
             generation=self._keychain.ring.generation,
             providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},

@@ -371,7 +371,7 @@ async def test_http_serves_the_key_set_discovery_health_and_metrics(rig: Rig) ->
             assert document["jwks_uri"] == "https://tokens.example/.well-known/jwks.json"
         assert (await http.get(rig.url("ops", "/healthz"))).text == "ok\n"
         ready = await http.get(rig.url("ops", "/readyz"))
-        assert (ready.status_code, ready.json()) == (200, {"ready": True, "problems": {}})
+        assert (ready.status_code, ready.json()) == (200, {"ready": True, "problems": {}, "details": {}})
         metrics = (await http.get(rig.url("ops", "/metrics"))).text
         assert 'tokenmint_tokens_minted_total{audience="https://orders.example"} 1.0' in metrics
         assert (await http.get(rig.url("http", "/metrics"))).status_code == 404

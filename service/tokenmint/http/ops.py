@@ -1,20 +1,19 @@
 """What operators' systems ask over HTTP, on a listener of its own: health, readiness, metrics."""
 
-from collections.abc import Callable, Mapping
-
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tokenmint.readiness import Readiness
 from tokenmint.telemetry import Metrics
 
 
-def application(readiness: Callable[[], Mapping[str, str]], metrics: Metrics) -> Starlette:
+def application(readiness: Readiness, metrics: Metrics) -> Starlette:
     """Return the operations application.
 
     Args:
-        readiness: returns what stands in the way of serving, by subject; empty when ready.
+        readiness: what keeps the process from serving, and what an operator should know.
         metrics: what is shown under /metrics.
     """
 
@@ -22,8 +21,9 @@ def application(readiness: Callable[[], Mapping[str, str]], metrics: Metrics) ->
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        problems = dict(readiness())
-        return JSONResponse({"ready": not problems, "problems": problems}, status_code=503 if problems else 200)
+        problems = readiness.problems()
+        state = {"ready": not problems, "problems": problems, "details": readiness.details()}
+        return JSONResponse(state, status_code=503 if problems else 200)
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,25 @@
+"""What `/readyz` says, as its parts see it."""
+
+from starlette.testclient import TestClient
+
+from tokenmint.http import ops
+from tokenmint.readiness import Readiness
+from tokenmint.telemetry import Metrics
+
+
+def test_a_required_part_blocks_and_a_told_one_does_not() -> None:
+    said = {"store": "", "log": ""}
+    readiness = Readiness()
+    readiness.require("store", lambda: said["store"])
+    readiness.tell("log", lambda: said["log"])
+    client = TestClient(ops.application(readiness, Metrics()))
+    for store, log, status, problems, details in (
+        ("", "", 200, {}, {}),
+        ("", "3 lines were dropped", 200, {}, {"log": "3 lines were dropped"}),
+        ("away", "", 503, {"store": "away"}, {}),
+        ("away", "slow", 503, {"store": "away"}, {"log": "slow"}),
+    ):
+        said.update(store=store, log=log)
+        answer = client.get("/readyz")
+        assert answer.status_code == status
+        assert answer.json() == {"ready": not problems, "problems": problems, "details": details}

@@ -135,7 +135,7 @@ check-generated: $(READY) ## Fail where generated code is not what the protos sa
 generate: generate-python build/protos.binpb ## Generate the code for the protos
 	@clients/python/generate
 	@$(call each_client,node,generate)
-	@$(call each_client,go java,generate build/protos.binpb)
+	@$(call each_client,go,generate build/protos.binpb)
 
 PYTHON_OUT ?= service
 generate-python: $(READY)

@@ -26,13 +26,14 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from tokenmint.v1 import json_web_key_pb2 as tokenmint_dot_v1_dot_json__web__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tokenmint/v1/key_set_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ftokenmint/v1/json_web_key.proto\"\x12\n\x10GetKeySetRequest\"\x88\x01\n\x11GetKeySetResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.JsonWebKey\x12\x11\n\tjwks_json\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12*\n\x07max_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x14\n\x12WatchKeySetRequest\"\x8a\x01\n\x13WatchKeySetResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.JsonWebKey\x12\x11\n\tjwks_json\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12*\n\x07max_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration2\xb3\x01\n\rKeySetService\x12L\n\tGetKeySet\x12\x1e.tokenmint.v1.GetKeySetRequest\x1a\x1f.tokenmint.v1.GetKeySetResponse\x12T\n\x0bWatchKeySet\x12 .tokenmint.v1.WatchKeySetRequest\x1a!.tokenmint.v1.WatchKeySetResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tokenmint/v1/key_set_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ftokenmint/v1/json_web_key.proto\"\x12\n\x10GetKeySetRequest\"\x88\x01\n\x11GetKeySetResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.JsonWebKey\x12\x11\n\tjwks_json\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12*\n\x07max_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x14\n\x12WatchKeySetRequest\"\x8a\x01\n\x13WatchKeySetResponse\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.JsonWebKey\x12\x11\n\tjwks_json\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12*\n\x07max_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration2\xb3\x01\n\rKeySetService\x12L\n\tGetKeySet\x12\x1e.tokenmint.v1.GetKeySetRequest\x1a\x1f.tokenmint.v1.GetKeySetResponse\x12T\n\x0bWatchKeySet\x12 .tokenmint.v1.WatchKeySetRequest\x1a!.tokenmint.v1.WatchKeySetResponse0\x01\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenmint.v1.key_set_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.tokenmint.v1P\001'
   _globals['_GETKEYSETREQUEST']._serialized_start=117
   _globals['_GETKEYSETREQUEST']._serialized_end=135
   _globals['_GETKEYSETRESPONSE']._serialized_start=138

@@ -171,14 +171,14 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chan
 class Engine:
     """A real Valkey on a port of loopback, which can be killed and started again."""
 
-    def __init__(self, directory: Path, *arguments: str, port: int = 0) -> None:
+    def __init__(self, directory: Path, *arguments: str, port: int = 0, password: str | None = None) -> None:
         directory.mkdir(exist_ok=True, parents=True)
         self.port = port or free_port()
         self._command = [
             find_engine().path, *arguments, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, socket_timeout=LIMIT)
+        self.client: Any = redis.Redis(port=self.port, socket_timeout=LIMIT, password=password)
 
     def start(self) -> "Engine":
         """Start it, and wait until it answers and has loaded its data."""

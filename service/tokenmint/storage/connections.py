@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, MovedError, RedisClusterException, RedisError, ResponseError
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
-from tokenmint.secret import Secret
+from tokenmint.secret import Secret, shown
 from tokenmint.storage import urls
 from tokenmint.telemetry import places
 
@@ -117,6 +117,24 @@ class _TlsConnection(_Dependable, SSLConnection):
         # One context for all: the driver makes one for each connection, and reads every public authority for it.
         plain: dict[str, Any] = dict(Connection._connection_arguments(self))  # noqa: SLF001  # of its base class
         return plain | {"ssl": _tls_context(self.ca_certs)}
+
+
+class _OfNode(_Dependable):
+    """A connection to a node of a cluster: the driver hands it out as it is, and does not connect it first."""
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Send as the driver does, on a connection that works."""
+        if self._lost():
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(*args, **kwargs)
+
+
+class _NodeConnection(_OfNode, _ServerConnection):
+    pass
+
+
+class _NodeTlsConnection(_OfNode, _TlsConnection):
+    pass
 
 
 class _PrimaryConnection(_Dependable, SentinelManagedConnection):
@@ -211,6 +229,7 @@ def cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
     )
     # It takes no class of connections, and hands these arguments on to every node that it hears of later.
     transport = _transport(url, options)
+    transport["connection_class"] = _NodeTlsConnection if url.tls else _NodeConnection
     client.connection_kwargs.update(transport)
     if client.nodes_manager.connection_kwargs is not client.connection_kwargs:
         raise RuntimeError("the driver makes its nodes from other arguments than before")
@@ -230,6 +249,11 @@ def _transport(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
     return {"connection_class": _TlsConnection, "ssl_ca_certs": ca_file}
 
 
+def check_ca_file(ca_file: Path) -> None:
+    """Raise ``ConfigurationError`` unless the store's certificates can be verified against the file."""
+    _tls_context(str(ca_file))
+
+
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Return what verifies the store's certificates: against ``ca_file`` alone, or the public authorities.
 
@@ -241,7 +265,7 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
         return _made_tls_context(ca_file, changed)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            f"redis.ca_file: {ca_file}: can't be read as certificates in PEM ({type(error).__name__})"
+            f"redis.ca_file: {shown(Path(ca_file or ''))} can't be read as certificates in PEM ({type(error).__name__})"
         ) from None
 
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import settings
 from tests.fakes import FakeClock, FakeEntropy
 
+from tokenmint.background import Background
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.redis import Store
+from tokenmint.telemetry import Metrics
 
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
@@ -57,6 +59,14 @@ def transport(request: pytest.FixtureRequest) -> str:
 def clock() -> FakeClock:
     """A clock that the test moves."""
     return FakeClock()
+
+
+@pytest.fixture
+async def background(clock: FakeClock) -> AsyncIterator[Background]:
+    """Background tasks, which end with the test."""
+    made = Background(clock, lambda: 0.5, Metrics())
+    yield made
+    await made.close()
 
 
 @pytest.fixture

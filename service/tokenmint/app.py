@@ -7,7 +7,8 @@ whole service with time in its hands.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Mapping
+import random
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -28,6 +29,7 @@ from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.types import JsonValue, at_path
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.audit import AuditTrail
+from tokenmint.background import Background
 from tokenmint.callers import Callers, ClientProof
 from tokenmint.certificates import CertificateFiles
 from tokenmint.clock import Clock
@@ -102,16 +104,19 @@ class App:
         self.entropy = entropy
         self.listen: dict[str, str] = dict(job.listen)
         self.issuer = settings.issuer or f"http://{job.listen['http']}"
-        self.failed = asyncio.Event()
-        """Set when a part that has to run for ever has ended."""
         self._metrics = Metrics()
+        # Pauses that differ between replicas; no secret.
+        jitter = random.Random(entropy(8)).random  # noqa: S311
+        self.background = Background(clock, jitter, self._metrics)
         self.readiness = Readiness()
+        self.readiness.tell("background tasks", self.background.describe)
         self.readiness.require("service", lambda: "stopping" if self._draining else "")
         self.readiness.require("signing keys", self._why_no_signing)
         self._health = health_aio.HealthServicer()
         self._forwarded = ForwardedCertificates(settings.proxy_hashes)
         self._draining = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._key_set_tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -173,20 +178,21 @@ class App:
         self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
-        self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
+        self._limiter = RateLimiter(
+            store, _rate_limits(settings), self.clock, self.background.unit("shared rate limits")
+        )
         self._exit.push_async_callback(self._limiter.close)
         self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit)
         self._exit.push_async_callback(self._stop_tasks)
-        self._spawn("key ring", self._keychain.run())
-        self._spawn("key rotation", self._rotator.run())
-        self._spawn("near cache", near.run())
-        self._spawn("known verifiers", self._verifier_log.run())
+        for part in (self._keychain, self._rotator, near, self._verifier_log):
+            part.follow(self.background)
         await self._prefetch()
         self._follow_key_sets()
         await self._start_servers(profiles)
         self._watch_state()
-        self._spawn("audit", self._audit.run())
-        self._spawn("readiness", self._watch_readiness())
+        self._audit.follow(self.background)
+        self.background.every("readiness", READINESS_INTERVAL, self._watch_readiness, longest=READINESS_INTERVAL)
+        self.background.every("certificates", READINESS_INTERVAL, self._renew_certificates)
 
     async def _start_servers(self, profiles: ProfileStore) -> None:
         limits = self.settings.limits
@@ -229,10 +235,11 @@ class App:
             ),
         )
         private = self._http("ops", ops.application(self.readiness, self._metrics))
-        self._public_http = public
-        for http in (private, public):
-            http.start()
+        self._public_http, self._ops_http = public, private
+        for name, http in (("ops", private), ("http", public)):
+            http.start(self.background, f"listener {name}")
             self._exit.push_async_callback(http.stop)
+        self.readiness.require("http", lambda: self.background.failing().get("listener http", ""))
         for grpc_server in (admin, data):
             await grpc_server.start()
             self._exit.push_async_callback(grpc_server.stop, limits.drain)
@@ -250,6 +257,10 @@ class App:
         Raises:
             ConfigurationError: the new configuration can't be taken over; the running one stays.
         """
+        async with self._reloading:
+            await self._reload(settings)
+
+    async def _reload(self, settings: Settings) -> None:
         if settings.schedule.max_lifetime > self._keychain.schedule.max_lifetime:
             raise ConfigurationError(
                 "audiences: a max_lifetime is longer than every one that the service started with: published keys "
@@ -263,8 +274,7 @@ class App:
         self._client_exchanges.use_case = self._exchange
         self._limiter.limits = _rate_limits(settings)
         self._forwarded.proxy_hashes = settings.proxy_hashes
-        for task in self._key_set_tasks:
-            task.cancel()
+        await end(self._key_set_tasks)
         self._follow_key_sets()
 
     def _why_no_signing(self) -> str:
@@ -381,8 +391,8 @@ class App:
 
     def _follow_key_sets(self) -> None:
         self._key_set_tasks = [
-            self._spawn("key sets", self._exchange.verifier.key_sets.run()),
-            self._spawn("clients' key sets", self._proof.assertions.key_sets.run()),
+            *self._exchange.verifier.key_sets.follow(self.background, "keys of"),
+            *self._proof.assertions.key_sets.follow(self.background, "keys of client"),
         ]
 
     async def _prefetch(self) -> None:
@@ -393,14 +403,14 @@ class App:
             log.warning("some providers' keys are not at hand yet; they go on loading")
 
     async def _watch_readiness(self) -> None:
-        while True:
-            await self.clock.sleep(READINESS_INTERVAL)
-            self._public_http.renew()
-            self._watch_state()
-            ready = not self.readiness.problems()
-            status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-            for service in ("", *server.SERVICES):
-                await self._health.set(service, status)
+        ready = not self.readiness.problems()
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", *server.SERVICES):
+            await self._health.set(service, status)
+        self._watch_state()
+
+    async def _renew_certificates(self) -> None:
+        self._public_http.renew()
 
     def _watch_state(self) -> None:
         key_sets = self._exchange.verifier.key_sets
@@ -411,22 +421,8 @@ class App:
             providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},
         )
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` beside the servers; its end, unless asked for, ends the service."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if not task.cancelled():
-                log.error("a background task ended", task=name, error=repr(type(task.exception())))
-                self.failed.set()
-
-        task.add_done_callback(ended)
-        return task
-
     async def _stop_tasks(self) -> None:
-        await end(self._tasks)
+        await self.background.close()
         await self._exchange.verifier.key_sets.close()
         await self._proof.assertions.key_sets.close()
 

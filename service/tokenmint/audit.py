@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from tokenmint.background import Background
 from tokenmint.clock import Clock
 from tokenmint.errors import StoreUnavailable
 from tokenmint.storage.redis import Store
@@ -25,6 +26,7 @@ MAX_EVENTS: Final = 100_000  # kept in the stream, the oldest go first
 MAX_WAITING: Final = 10_000  # not yet in the stream
 BATCH: Final = 200
 PAUSE: Final = 0.2  # seconds between batches
+RETRY: Final = 1.0  # seconds at most between attempts to reach the stream again
 
 Event = Mapping[str, object]
 
@@ -74,14 +76,9 @@ class AuditTrail:
                 if self._waiting and self._waiting[0] is line:
                     self._waiting.popleft()
 
-    async def run(self) -> None:
+    def follow(self, background: Background) -> None:
         """Keep the stream up to date, for ever."""
-        while True:
-            await self._clock.sleep(PAUSE)
-            try:
-                await self.flush()
-            except StoreUnavailable as error:
-                log.warning("audit events wait for the store", waiting=len(self._waiting), error=error.detail)
+        background.every("audit stream", PAUSE, self.flush, longest=RETRY)
 
     async def close(self) -> None:
         """Bring the rest into the stream, where that works within a second."""

@@ -20,7 +20,8 @@ from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret, shown
 from tokenmint.settings import Settings, provider_claims, provider_conditions
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage import urls
+from tokenmint.storage.connections import StoreOptions, check_ca_file
 
 
 class Checker:
@@ -264,6 +265,8 @@ class Checker:
 
     def _store_options(self) -> StoreOptions:
         redis = self.file.redis
+        ca_file = self.base / redis.ca_file if redis.ca_file else None
+        self._check_store_url(ca_file)
         password = Secret(redis.password) if redis.password else None
         if redis.password_file:
             try:
@@ -273,12 +276,26 @@ class Checker:
         return StoreOptions(
             username=redis.username,
             password=password,
-            ca_file=self.base / redis.ca_file if redis.ca_file else None,
+            ca_file=ca_file,
             read_timeout=redis.read_timeout,
             write_timeout=redis.write_timeout,
             max_connections=redis.max_connections,
             min_replicas=redis.min_replicas,
         )
+
+    def _check_store_url(self, ca_file: Path | None) -> None:
+        url = self.file.redis.url
+        try:
+            tls = url is not None and urls.parse(url).tls
+            if ca_file is not None and not tls:
+                self.problems.append(
+                    "redis.ca_file: is for TLS, which redis.url does not ask for: expected rediss://, "
+                    "rediss+sentinel:// or rediss+cluster://, or no ca_file"
+                )
+            elif ca_file is not None:
+                check_ca_file(ca_file)
+        except ConfigurationError as error:
+            self.problems.append(error.message)
 
 
 def _on_loopback(text: str) -> bool:

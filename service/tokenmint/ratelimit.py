@@ -11,10 +11,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
+from tokenmint.background import Unit
 from tokenmint.clock import Clock
-from tokenmint.errors import RateLimited, StoreUnavailable
+from tokenmint.errors import RateLimited
 from tokenmint.policy.types import Client
 from tokenmint.storage.redis import Store
 from tokenmint.tasks import end
@@ -24,8 +23,6 @@ LOT_LIFE: Final = 0.1  # seconds after which what is left of a lot is let go
 LOT_SHARE: Final = 0.05  # of the burst that a lot is at most
 MAX_LOTS: Final = 10_000
 STORE_AWAY: Final = 1.0  # seconds for which a store that failed is not asked again
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +50,15 @@ class RateLimiter:
         store: where the buckets are.
         limits: the limits.
         clock: for the buckets of this process.
+        unit: is told whether the store counts.
         patience: seconds that the store has to answer.
     """
 
-    def __init__(self, store: Store, limits: RateLimits, clock: Clock, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, store: Store, limits: RateLimits, clock: Clock, unit: Unit, *, patience: float = PATIENCE
+    ) -> None:
         self._store = store
+        self._unit = unit
         self.patience = patience
         self._store_away_until = float("-inf")
         self.limits = limits
@@ -157,10 +158,13 @@ class RateLimiter:
         if self._clock.monotonic() >= self._store_away_until:
             try:
                 async with asyncio.timeout(self.patience):
-                    return await self._store.take(key, rate=rate.per_second, burst=rate.burst, least=least, most=most)
-            except (StoreUnavailable, TimeoutError) as error:
+                    taken = await self._store.take(key, rate=rate.per_second, burst=rate.burst, least=least, most=most)
+            except Exception as error:  # noqa: BLE001  # whatever it is, this process counts for itself
                 self._store_away_until = self._clock.monotonic() + STORE_AWAY
-                log.warning("rate limits count in this process alone", error=type(error).__name__)
+                self._unit.fails(error)
+            else:
+                self._unit.works()
+                return taken
         now, interval = self._clock.monotonic(), 1 / rate.per_second
         full = max(now, self._local.get(key, now)) + least * interval
         wait = full - rate.burst * interval - now

@@ -36,4 +36,12 @@ class Readiness:
 
 
 def _found(looks: dict[str, Look]) -> dict[str, str]:
-    return {subject: text for subject, look in looks.items() if (text := look())}
+    return {subject: text for subject, look in looks.items() if (text := _looked(look))}
+
+
+def _looked(look: Look) -> str:
+    """Return what a look says. One that fails is a problem: nobody knows that all is well."""
+    try:
+        return look()
+    except Exception as error:  # noqa: BLE001  # a fault of one part must not hide what the others say
+        return f"it can't be told: {type(error).__name__}"

@@ -47,6 +47,13 @@ class Metrics:
             "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be proved now: 1 or 0", ["provider"],
             registry=self.registry, multiprocess_mode="livemin",
         )  # fmt: skip
+        self._task_failures = Counter(
+            "tokenmint_task_failures", "Failures of background tasks", ["task"], registry=self.registry
+        )
+        self._tasks_failing = Gauge(
+            "tokenmint_task_failing", "Whether a background task fails now: 1 or 0", ["task"],
+            registry=self.registry, multiprocess_mode="livemax",
+        )  # fmt: skip
 
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
@@ -66,6 +73,13 @@ class Metrics:
         if known is None:
             known = self._of_audiences[audience] = self._minted.labels(audience)
         known.inc()
+
+    def task(self, name: str, *, failed: bool) -> None:
+        """Note the state of a background task; a failure is counted."""
+        self._tasks_failing.labels(name).set(int(failed))
+        failures = self._task_failures.labels(name)  # there from the first call on
+        if failed:
+            failures.inc()
 
     def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
         """Note how things are."""

@@ -53,12 +53,17 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     loop.set_exception_handler(log_loop_error)
     reloads: set[asyncio.Task[None]] = set()
 
+    reloading = app.background.unit("reload")
+
     async def reload() -> None:
         try:
             await app.reload(load(config, os.environ, development=job.development))
             log.info("configuration reloaded")
-        except TokenmintError as error:
-            log.error("configuration not reloaded: the running one stays", problems=error.message)  # noqa: TRY400
+            reloading.works()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the running one stays
+            problems = error.message if isinstance(error, TokenmintError) else type(error).__name__
+            log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
+            reloading.fails(error)
 
     def on_hangup() -> None:
         task = loop.create_task(reload())
@@ -72,12 +77,8 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     _settle_memory()
     try:
         announce(Ready(os.getpid(), app.listen))
-        stopped = loop.create_task(stop.wait())
-        failed = loop.create_task(app.failed.wait())
-        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        failed.cancel()
-        return 1 if app.failed.is_set() else 0
+        await stop.wait()
+        return 0
     finally:
         await app.stop()
 

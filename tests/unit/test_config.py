@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.issuer import Issuer
+from tests.tls import certificate
 
 from tokenmint.bootstrap import encryption_key, new_encryption_key, operators, prepare
 from tokenmint.callers import Role
@@ -138,6 +139,14 @@ roles = ["king"]
         ('[redis]\npassword = "x"', "redis.password: a secret has no place in the file"),
         ('[redis]\nurl = "redis://:pw@h"', "redis.url: a password has no place in the file"),
         ('[redis]\nurl = "redis://h"', "keys.encryption_key_file: is required with redis.url"),
+        ('[redis]\nurl = "rediss://h?ssl_cert_reqs=none"', "redis.url: not a store URL; expected redis://"),
+        ('[redis]\nurl = "unix:///s?ssl=true"', "redis.url: not a store URL; expected redis://"),
+        ('[redis]\nurl = "rediss+unix:///s"', "redis.url: not a store URL; expected redis://"),
+        ('[redis]\nca_file = "ca"', "redis.ca_file: is for TLS, which redis.url does not ask for"),
+        ('[redis]\nurl = "redis://h"\nca_file = "ca"', "redis.ca_file: is for TLS, which redis.url does not ask for"),
+        ('[redis]\nurl = "unix:///s"\nca_file = "ca"', "redis.ca_file: is for TLS, which redis.url does not ask for"),
+        ('[redis]\nurl = "redis+sentinel://h/p"\nca_file = "ca"', "redis.ca_file: is for TLS"),
+        ('[redis]\nurl = "rediss+sentinel://h/p"\nca_file = "none"', "redis.ca_file: "),
         ('[redis]\npassword_file = "none"', "redis.password_file: "),
         ('[keys]\nencryption_key = "x"', "keys.encryption_key: a secret has no place in the file"),
         ('[keys]\nencryption_key_file = "none"', "keys.encryption_key_file: "),
@@ -216,13 +225,16 @@ def test_key_encryption_keys_have_32_bytes(tmp_path: Path) -> None:
 def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "kek").write_text(new_encryption_key(lambda size: b"k" * size))
     (tmp_path / "pw").write_text("secret\n")
+    certificate(tmp_path)
     (tmp_path / "jwks").write_bytes(Issuer().jwks())
     text = MINIMAL.replace('audiences = ["app"]', 'audiences = ["app"]\njwks_file = "jwks"')
-    text += '[keys]\nencryption_key_file = "kek"\n[redis]\nurl = "redis://h"\npassword_file = "pw"\nca_file = "ca"\n'
+    text += (
+        '[keys]\nencryption_key_file = "kek"\n[redis]\nurl = "rediss://h"\npassword_file = "pw"\nca_file = "tls.crt"\n'
+    )
     settings = read(tmp_path, text)
     assert settings.redis_options.password is not None
     assert settings.redis_options.password.reveal() == "secret"
-    assert settings.redis_options.ca_file == tmp_path / "ca"
+    assert settings.redis_options.ca_file == tmp_path / "tls.crt"
     assert settings.providers["idp"].key_source.kind == "pinned"
 
 

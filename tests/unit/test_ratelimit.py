@@ -6,17 +6,19 @@ from dataclasses import replace
 import pytest
 from tests.fakes import FakeClock
 
+from tokenmint.background import Background, Unit
 from tokenmint.errors import RateLimited
 from tokenmint.policy.types import Client
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits, _Lot
 from tokenmint.storage.redis import Store
+from tokenmint.telemetry import Metrics
 
 SLOW = Rate(0.001, 5)  # so slow that nothing comes back during a test
 WEB = Client("web")
 
 
 def patient(store: Store, limits: RateLimits, clock: FakeClock) -> RateLimiter:
-    return RateLimiter(store, limits, clock, patience=20.0)
+    return RateLimiter(store, limits, clock, Unit("rate limits", clock, Metrics()), patience=20.0)
 
 
 async def allowed(limiter: RateLimiter, client: Client = WEB, *, calls: int = 20, cost: int = 1) -> int:
@@ -67,10 +69,13 @@ async def test_a_client_may_have_a_limit_of_its_own_and_none_is_none(store: Stor
     assert await allowed(patient(store, RateLimits(), clock), calls=50) == 50
 
 
-async def test_without_the_store_each_process_counts_for_itself(store: Store, clock: FakeClock) -> None:
+async def test_without_the_store_each_process_counts_for_itself(
+    store: Store, clock: FakeClock, background: Background
+) -> None:
     broken = Store(replace(store.url, socket_path="/nonexistent"), store.prefix, store.options)
-    limiter = RateLimiter(broken, RateLimits(each=Rate(1.0, 5)), clock)
+    limiter = RateLimiter(broken, RateLimits(each=Rate(1.0, 5)), clock, background.unit("rate limits"))
     assert await allowed(limiter) == 5
+    assert set(background.failing()) == {"rate limits"}
     clock.advance(2)
     assert await allowed(limiter) == 2
     await broken.close()

@@ -23,3 +23,15 @@ def test_a_required_part_blocks_and_a_told_one_does_not() -> None:
         answer = client.get("/readyz")
         assert answer.status_code == status
         assert answer.json() == {"ready": not problems, "problems": problems, "details": details}
+
+
+def test_a_look_that_fails_is_a_problem_and_hides_no_other() -> None:
+    def broken() -> str:
+        raise TypeError("a secret")
+
+    readiness = Readiness()
+    readiness.require("keys", broken)
+    readiness.require("store", lambda: "away")
+    readiness.tell("log", broken)
+    assert readiness.problems() == {"keys": "it can't be told: TypeError", "store": "away"}
+    assert readiness.details() == {"log": "it can't be told: TypeError"}

@@ -9,12 +9,14 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal, Protocol
 
 import structlog
 
 from tokenmint.assertion.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
 from tokenmint.assertion.jws import parse_object
+from tokenmint.background import Background, Unit
 from tokenmint.clock import Clock
 from tokenmint.errors import KeySetUnavailable, MalformedToken, UnknownKey
 
@@ -100,6 +102,8 @@ class _State:
     last_error: str = ""
     last_error_at: float | None = None
     fetching: "asyncio.Task[None] | None" = None
+    unit: Unit | None = None
+    """Is told how each fetch ended."""
 
 
 class KeySets:
@@ -186,18 +190,18 @@ class KeySets:
         return self._trusted(self._states[provider])
 
     async def prefetch(self) -> None:
-        """Fetch every set that is not at hand; failures are logged and retried by :meth:`run`."""
+        """Fetch every set that is not at hand; failures are logged and retried by :meth:`follow`."""
         await asyncio.gather(
             *(self._fetch_once(name, state) for name, state in self._states.items() if not self._trusted(state))
         )
 
-    async def run(self) -> None:
-        """Keep every set fresh, for ever."""
-        async with asyncio.TaskGroup() as group:
-            for name, state in self._states.items():
-                if state.source.kind != "pinned":
-                    group.create_task(self._keep_fresh(name, state))
-            await asyncio.get_running_loop().create_future()  # also with nothing to keep fresh
+    def follow(self, background: Background, of: str = "keys of") -> "list[asyncio.Task[None]]":
+        """Keep every set fresh, for ever: a unit for each provider, called ``of`` and its name. Returns their tasks."""
+        return [
+            background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
+            for name, state in self._states.items()
+            if state.source.kind != "pinned"
+        ]
 
     async def close(self) -> None:
         """Stop fetching."""
@@ -223,7 +227,10 @@ class KeySets:
         if not self._trusted(state):
             raise KeySetUnavailable(retry_after=max(RETRY_FIRST, wait), detail=f"{name}: {state.last_error}")
 
-    async def _keep_fresh(self, name: str, state: _State) -> None:
+    async def _keep_fresh(self, name: str, state: _State, unit: Unit) -> None:
+        state.unit = unit
+        if state.failures:  # of the key sets that these replaced
+            _tell(state)
         while True:
             now = self._clock.monotonic()
             if state.failures:
@@ -241,7 +248,7 @@ class KeySets:
         """Fetch, together with everybody who wants the same at the same time."""
         if state.fetching is None:
             state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
-            state.fetching.add_done_callback(lambda _: setattr(state, "fetching", None))
+            state.fetching.add_done_callback(partial(_fetched, state))
         await asyncio.shield(state.fetching)  # a caller that gives up must not take the others' answer away
 
     # --- fetching ------------------------------------------------------------------------------------------------
@@ -292,6 +299,21 @@ class KeySets:
         if not isinstance(url, str):
             raise FetchFailed(f"{source.url} names no jwks_uri")
         return url
+
+
+def _fetched(state: _State, task: "asyncio.Task[None]") -> None:
+    state.fetching = None
+    if not task.cancelled() and task.exception() is None:  # or it is raised where it was awaited
+        _tell(state)
+
+
+def _tell(state: _State) -> None:
+    if state.unit is None:
+        return
+    if state.failures:
+        state.unit.fails(KeySetUnavailable(detail=state.last_error))
+    else:
+        state.unit.works()
 
 
 def freshness(headers: Mapping[str, str]) -> float:

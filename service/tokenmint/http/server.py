@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.addresses import Address
+from tokenmint.background import Background, Unit
 from tokenmint.certificates import CertificateFiles
 from tokenmint.errors import ConfigurationError
+from tokenmint.tasks import end
 
 BACKLOG = 512
 PEER_CERTIFICATE = "peer_certificate"
@@ -49,25 +51,45 @@ class HttpServer:
         )
         config.load()
         config.ssl = _following(tls) if tls is not None else None
+        self._config = config
         self._socket = _listen(address)
         self._server = _Server(config)
+        self._serving: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def renew(self) -> None:
         """Use certificates and authorities of clients that were renewed, for the handshakes that come from now on."""
         if self._tls is not None:
             self._tls.changed()
 
-    def start(self) -> None:
-        """Begin to serve; the socket listens already."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self._socket]))
+    def start(self, background: Background, name: str) -> None:
+        """Begin to serve; the socket listens already. ``name`` is that of the background task."""
+        self._task = background.start(name, self._serve)
 
     async def stop(self) -> None:
         """Answer what was asked, then close."""
-        self._server.should_exit = True
+        self._stopping = True
+        if self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.wait({self._serving})
         if self._task is not None:
-            await self._task
+            await end([self._task])
         self._socket.close()
+
+    async def _serve(self, unit: Unit) -> None:
+        self._server = server = _Server(self._config, unit.works)
+        listener = self._socket.dup()  # uvicorn closes its own
+        self._serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))
+        try:
+            await asyncio.wait({self._serving})
+            if self._stopping:
+                await asyncio.get_running_loop().create_future()  # until it is cancelled: this end was asked for
+            self._serving.result()
+        finally:
+            self._serving.cancel()
+            server.close()
+            listener.close()
 
 
 class _Unambiguous:
@@ -123,6 +145,20 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, begun: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._begun = begun
+        self.servers = []  # uvicorn's own only from its start on
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun()
+
+    def close(self) -> None:
+        """Accept nothing more; also where uvicorn failed, and did not close them itself."""
+        for one in self.servers:
+            one.close()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the service itself decides when to stop

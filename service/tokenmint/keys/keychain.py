@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from tokenmint.background import Background, Unit
 from tokenmint.clock import Clock
 from tokenmint.errors import (
     ConfigurationError,
@@ -27,12 +28,11 @@ from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.types import KeySource, Signer
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
-from tokenmint.tasks import end
 
 log = structlog.get_logger(__name__)
 
 ATTEMPTS: Final = 8  # compare-and-swap rounds before a change is called a conflict
-RETRY: Final = 0.5  # seconds between attempts to reach the store again
+RETRY: Final = 0.5  # seconds at most between attempts to reach the store again, and a sixth of R
 DECIDED_LIMIT: Final = 1.0  # seconds at least that a change may take from its decision to the store
 RECOVERY_LIMIT: Final = 5.0  # seconds that a start waits for running replicas to put back what the store lost
 _POLL: Final = 0.02  # seconds between looks at who has acknowledged
@@ -182,40 +182,29 @@ class Keychain:
             log.warning("the store is older than the high-water mark; running replicas may put it right", saw=missing)
             await self._clock.sleep(patience / 10)
 
-    async def run(self) -> None:
+    def follow(self, background: Background) -> None:
         """Follow the ring for ever: by its notices, and by looking every third of R in case one was lost."""
         self._following = True
-        loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(work) for work in (self._listen(), self._poll(), self._keep_mark())]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            await end(tasks)
+        lag = self.schedule.replica_lag
+        # After a failure both look again in time: what is not confirmed within R stops signing.
+        longest = min(RETRY, lag / 6)
+        background.start("key ring notices", self._listen, longest=longest)
+        background.every("key ring poll", lag / 3, self.refresh, longest=longest)
+        background.start("high-water mark", self._keep_mark)
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with aclosing(self.store.changes()) as changes:
-                    async for _ in changes:
-                        await self.refresh()
-            except TokenmintError as error:
-                log.warning("the notices of key changes broke off", error=error.detail or error.message)
-            await self._clock.sleep(RETRY)
+    async def _listen(self, unit: Unit) -> None:
+        async with aclosing(self.store.changes()) as changes:
+            async for _ in changes:
+                await self.refresh()
+                unit.works()
 
-    async def _keep_mark(self) -> None:
+    async def _keep_mark(self, unit: Unit) -> None:
         """Raise the mark beside following: its file is synced, and a slow disk must not hold up the next notice."""
         while True:
             await self._mark_due.wait()
             self._mark_due.clear()
             await self._mark.raise_to(self._ring)
-
-    async def _poll(self) -> None:
-        while True:
-            await self._clock.sleep(self.schedule.replica_lag / 3)
-            try:
-                await self.refresh()
-            except TokenmintError as error:
-                log.warning("the key ring could not be followed", error=error.detail or error.message)
+            unit.works()
 
     async def refresh(self) -> None:
         """Serve what the store holds now; put back what it has lost. Raises ``CorruptRecord``, ``StoreUnavailable``."""

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from tokenmint.background import Background
 from tokenmint.clock import Clock
 from tokenmint.errors import FieldViolation, InvalidRequest, OutcomeUnknown, StoreUnavailable, TokenmintError
 from tokenmint.keys import ring as rings
@@ -99,14 +100,9 @@ class Rotator:
         await self._keychain.start(self._first)
         await self.tick()
 
-    async def run(self) -> None:
+    def follow(self, background: Background) -> None:
         """Do what is due, for ever."""
-        while True:
-            await self._clock.sleep(self._schedule.replica_lag / 3)
-            try:
-                await self.tick()
-            except TokenmintError as error:
-                log.warning("the key ring could not be advanced", error=error.detail or error.message)
+        background.every("key rotation", self._schedule.replica_lag / 3, self.tick)
 
     async def tick(self) -> None:
         """Do what is due now, if this replica holds the lease. Raises ``Conflict``, ``StoreUnavailable``."""

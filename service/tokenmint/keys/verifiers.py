@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import structlog
 
+from tokenmint.background import Background
 from tokenmint.clock import Clock
-from tokenmint.errors import StoreUnavailable, TokenmintError
+from tokenmint.errors import StoreUnavailable
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.types import KeyState
 from tokenmint.storage.redis import Store
@@ -72,14 +73,9 @@ class VerifierLog:
             if len(things) > LIMIT:
                 del things[next(iter(things))]
 
-    async def run(self) -> None:
+    def follow(self, background: Background) -> None:
         """Write what is new, for ever."""
-        while True:
-            await self._clock.sleep(INTERVAL)
-            try:
-                await self.flush()
-            except TokenmintError as error:
-                log.warning("sightings of verifiers could not be kept", error=error.detail or error.message)
+        background.every("known verifiers", INTERVAL, self.flush)
 
     async def flush(self) -> None:
         """Write what is new. Raises ``StoreUnavailable``; what could not be written stays for the next time."""

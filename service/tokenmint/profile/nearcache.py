@@ -16,19 +16,16 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
-import structlog
-
+from tokenmint.background import Background, Unit
 from tokenmint.clock import Clock
-from tokenmint.errors import StoreUnavailable, TokenmintError
+from tokenmint.errors import StoreUnavailable
 from tokenmint.storage.redis import Store
-
-log = structlog.get_logger(__name__)
 
 MAX_AGE: Final = 5.0  # seconds that a value is used after it was asked for
 REFRESH_AGE: Final = 3.0  # seconds after which one that is in use is asked for again
 REFRESH_INTERVAL: Final = 0.5
 HEARTBEAT: Final = 1.0  # seconds without news of changes after which nothing is used
-RETRY: Final = 0.5  # seconds between attempts to be told of changes
+RETRY: Final = 0.5  # seconds at most between attempts to be told of changes
 BATCH: Final = 500  # keys in one round trip
 REFRESH_BATCH: Final = 100  # keys that are asked for again in one; between them calls get their turn
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is on its way
@@ -148,22 +145,26 @@ class NearCache:
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
+        if not task.cancelled():
+            task.exception()  # each caller of its keys was told of it
         if self._wanted and not self._batches:
             self._send()
 
     async def _read(self, flights: list[tuple[str, _Flight]]) -> None:
-        asked = self._clock.monotonic()
+        """Ask for keys, and answer their callers: what it raises, each of them is told too."""
         try:
-            values = await self._store.get_many([key for key, _ in flights])
+            await self._read_and_remember(flights)
         except BaseException as error:
             for key, flight in flights:
                 self._land(key, flight)
                 for answer in flight.waiting:
                     if not answer.done():
                         answer.set_exception(error if isinstance(error, Exception) else _given_up())
-            if not isinstance(error, Exception):
-                raise
-            return
+            raise
+
+    async def _read_and_remember(self, flights: list[tuple[str, _Flight]]) -> None:
+        asked = self._clock.monotonic()
+        values = await self._store.get_many([key for key, _ in flights])
         for (key, flight), raw in zip(flights, values, strict=True):
             self._land(key, flight)
             if isinstance(raw, StoreUnavailable):
@@ -197,55 +198,50 @@ class NearCache:
 
     # --- following changes ---------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
+    def follow(self, background: Background) -> None:
         """Follow the changes and keep what is in use fresh, for ever."""
         if not self.enabled:
-            await asyncio.get_running_loop().create_future()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow())
-            group.create_task(self._refresh())
+            return
+        # The pause is one of real time, as the connection's own.
+        background.start("near cache notices", self._follow, longest=RETRY, sleep=asyncio.sleep)
+        background.every("near cache refresh", REFRESH_INTERVAL, self._refresh, longest=RETRY)
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with aclosing(self._store.track(self._prefixes, HEARTBEAT)) as changes:
-                    async for change in changes:
-                        if change.keys is None:
-                            self.flush()
-                        else:
-                            for key in change.keys:
-                                self.forget(key)
-                        if change.complete_since is not None:
-                            if self._told_until == float("-inf"):
-                                self.flush()  # what is on its way may have left before changes were told of
-                            told = self._clock.monotonic() - change.complete_since
-                            self._told_until = max(self._told_until, told)
-            except TokenmintError as error:
-                log.warning("changes of profiles are not told: the store is asked", error=error.detail or error.message)
-            finally:
-                self.flush()
-            await asyncio.sleep(RETRY)  # of real time, as the connection's own
+    async def _follow(self, unit: Unit) -> None:
+        try:
+            async with aclosing(self._store.track(self._prefixes, HEARTBEAT)) as changes:
+                async for change in changes:
+                    if change.keys is None:
+                        self.flush()
+                    else:
+                        for key in change.keys:
+                            self.forget(key)
+                    if change.complete_since is not None:
+                        if self._told_until == float("-inf"):
+                            self.flush()  # what is on its way may have left before changes were told of
+                        told = self._clock.monotonic() - change.complete_since
+                        self._told_until = max(self._told_until, told)
+                        unit.works()
+        finally:
+            self.flush()
 
     async def _refresh(self) -> None:
         """Ask again, in batches, for what is in use; let go of what is not."""
-        while True:
-            await self._clock.sleep(REFRESH_INTERVAL)
-            now = self._clock.monotonic()
-            due = self._due(now)
-            for start in range(0, len(due), REFRESH_BATCH):
-                flights: list[tuple[str, _Flight]] = []
-                for key in due[start : start + REFRESH_BATCH]:
-                    entry = self._entries.get(key)
-                    if entry is None:
-                        continue
-                    if entry.used and key not in self._flights:
-                        entry.used = False
-                        flight = self._flights[key] = _Flight()
-                        flights.append((key, flight))
-                    elif now - entry.asked > MAX_AGE:
-                        del self._entries[key]
-                if flights:
-                    await self._read(flights)
+        now = self._clock.monotonic()
+        due = self._due(now)
+        for start in range(0, len(due), REFRESH_BATCH):
+            flights: list[tuple[str, _Flight]] = []
+            for key in due[start : start + REFRESH_BATCH]:
+                entry = self._entries.get(key)
+                if entry is None:
+                    continue
+                if entry.used and key not in self._flights:
+                    entry.used = False
+                    flight = self._flights[key] = _Flight()
+                    flights.append((key, flight))
+                elif now - entry.asked > MAX_AGE:
+                    del self._entries[key]
+            if flights:
+                await self._read(flights)
 
     def _due(self, now: float) -> list[str]:
         due = []

@@ -1,22 +1,38 @@
 """How the store's connections are made, and what their failures are to everybody else."""
 
+import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import redis.asyncio as driver
+import structlog
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import BlockingConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    BlockingConnectionPool,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, MovedError, RedisClusterException, RedisError, ResponseError
 
-from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
-from tokenmint.secret import Secret
+from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
+from tokenmint.secret import Secret, shown
 from tokenmint.storage import urls
+from tokenmint.telemetry import places
+
+log = structlog.get_logger(__name__)
+
+_FAULTS: Final = 100  # kinds of faults that are remembered as logged
+_logged: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,93 @@ class StoreOptions:
     """How many replicas have to have a write before it counts as durable."""
 
 
-class _PrimaryConnection(SentinelManagedConnection):
+class _Dependable(AbstractConnection):
+    """A connection that is made anew when it was lost, and whose failures are all the driver's own.
+
+    The driver knows what the operating system raises. It does not know what a loop raises: uvloop answers a write to a
+    connection that a reset has closed with `RuntimeError`, and a lost connection is not looked for before it is used.
+    """
+
+    async def connect(self) -> None:
+        """Connect, unless there is a connection that works."""
+        if self._lost():
+            await self.disconnect(nowait=True)
+        with _AsConnectionError():
+            await super().connect()  # type: ignore[no-untyped-call]  # untyped there
+
+    async def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        """Close the connection; a broken one has nothing to say about it."""
+        try:
+            await super().disconnect(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # it is gone either way
+            _note(error)
+            self._reader = self._writer = None
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Send as the driver does."""
+        with _AsConnectionError():
+            await super().send_packed_command(*args, **kwargs)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Read a reply as the driver does."""
+        with _AsConnectionError():
+            return await super().read_response(*args, **kwargs)
+
+    def _lost(self) -> bool:
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None:
+            return False
+        return writer.is_closing() or reader.exception() is not None or reader.at_eof()
+
+
+class _AsConnectionError:
+    """Turns what is no error of the driver into one: a connection that broke. No generator: every command passes it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RedisError | OSError | TimeoutError | TokenmintError):
+            _note(error)
+            raise driver.ConnectionError(type(error).__name__) from error
+
+
+class _ServerConnection(_Dependable, Connection):
+    pass
+
+
+class _SocketConnection(_Dependable, UnixDomainSocketConnection):
+    pass
+
+
+class _TlsConnection(_Dependable, SSLConnection):
+    """TLS 1.2 at least, with a certificate that names the host that is dialled."""
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        # One context for all: the driver makes one for each connection, and reads every public authority for it.
+        plain: dict[str, Any] = dict(Connection._connection_arguments(self))  # noqa: SLF001  # of its base class
+        return plain | {"ssl": _tls_context(self.ca_certs)}
+
+
+class _OfNode(_Dependable):
+    """A connection to a node of a cluster: the driver hands it out as it is, and does not connect it first."""
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """Send as the driver does, on a connection that works."""
+        if self._lost():
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(*args, **kwargs)
+
+
+class _NodeConnection(_OfNode, _ServerConnection):
+    pass
+
+
+class _NodeTlsConnection(_OfNode, _TlsConnection):
+    pass
+
+
+class _PrimaryConnection(_Dependable, SentinelManagedConnection):
     """A connection that asks the sentinels anew when a primary has lost its replicas: it may have been overtaken.
 
     Such a primary goes on answering until it is demoted, which takes Sentinel ten seconds or more. The driver itself
@@ -52,17 +154,39 @@ class _PrimaryConnection(SentinelManagedConnection):
             raise
 
 
+class _PrimaryTlsConnection(_PrimaryConnection, _TlsConnection):
+    """The certificate has to name the primary as the sentinels announce it."""
+
+
+class _SentinelClient(driver.Redis):
+    async def sentinel_masters(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask as the driver does. A sentinel that answers nonsense is passed over as one that is away."""
+        try:
+            return await super().sentinel_masters(*args, **kwargs)
+        except (driver.ConnectionError, driver.TimeoutError):
+            raise
+        except Exception as error:
+            raise driver.ConnectionError(type(error).__name__) from error
+
+
 def sentinel_pool(url: urls.StoreUrl, options: StoreOptions) -> tuple[Sentinel, SentinelConnectionPool]:
-    """Return the sentinels, and connections to the primary that they name."""
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
-        list(url.hosts), socket_timeout=options.read_timeout, socket_connect_timeout=options.read_timeout
-    )
+    """Return the sentinels, and connections to the primary that they name. With TLS to both, or to none."""
+    sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
+    for host, port in url.hosts:
+        pool_of_one: driver.ConnectionPool = driver.ConnectionPool(
+            host=host,
+            port=port,
+            socket_timeout=options.read_timeout,
+            socket_connect_timeout=options.read_timeout,
+            retry=Retry(NoBackoff(), 1, supported_errors=(driver.ConnectionError,)),
+            protocol=2,
+            **_transport(url, options),
+        )
+        sentinel.sentinels.append(_SentinelClient.from_pool(pool_of_one))
+    kwargs = _connection(url, options) | _transport(url, options)
+    kwargs["connection_class"] = _PrimaryTlsConnection if url.tls else _PrimaryConnection
     pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
-        url.service,
-        sentinel,
-        max_connections=options.max_connections,
-        connection_class=_PrimaryConnection,
-        **_connection(url, options),
+        url.service, sentinel, max_connections=options.max_connections, **kwargs
     )
     return sentinel, pool
 
@@ -87,32 +211,74 @@ def server_pool(url: urls.StoreUrl, options: StoreOptions) -> BlockingConnection
     """Return connections to the one server that ``url`` names."""
     kwargs = _connection(url, options)
     if url.socket_path is not None:
-        kwargs |= {"connection_class": UnixDomainSocketConnection, "path": url.socket_path}
+        kwargs |= {"connection_class": _SocketConnection, "path": url.socket_path}
     else:
         host, port = url.hosts[0]
-        kwargs |= {"host": host, "port": port}
-        if url.tls:
-            kwargs |= {"connection_class": SSLConnection} | _tls(options)
+        kwargs |= {"host": host, "port": port} | _transport(url, options)
     return BlockingConnectionPool(max_connections=options.max_connections, timeout=options.read_timeout, **kwargs)
 
 
 def cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
     """Return a client of the cluster that ``url`` names."""
-    kwargs = _connection(url, options) | (({"ssl": True} | _tls(options)) if url.tls else {})
-    return RedisCluster(
+    client = RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
         max_connections=options.max_connections,
-        **kwargs,
+        # The configured names stay: where all nodes came back under other addresses, only these lead to them.
+        dynamic_startup_nodes=False,
+        **_connection(url, options),
     )
+    # It takes no class of connections, and hands these arguments on to every node that it hears of later.
+    transport = _transport(url, options)
+    transport["connection_class"] = _NodeTlsConnection if url.tls else _NodeConnection
+    client.connection_kwargs.update(transport)
+    if client.nodes_manager.connection_kwargs is not client.connection_kwargs:
+        raise RuntimeError("the driver makes its nodes from other arguments than before")
+    for node in client.startup_nodes:
+        of_node = dict(transport)
+        node.connection_class = of_node.pop("connection_class")
+        node.connection_kwargs.update(of_node)
+    return client
 
 
-def _tls(options: StoreOptions) -> dict[str, Any]:
-    return {"ssl_cert_reqs": "required", "ssl_ca_certs": str(options.ca_file) if options.ca_file else None}
+def _transport(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
+    """Return how a connection over TCP is made. The one place that decides whether it is TLS."""
+    if not url.tls:
+        return {"connection_class": _ServerConnection}
+    ca_file = str(options.ca_file) if options.ca_file else None
+    _tls_context(ca_file)  # a file that can't be used is told now
+    return {"connection_class": _TlsConnection, "ssl_ca_certs": ca_file}
+
+
+def check_ca_file(ca_file: Path) -> None:
+    """Raise ``ConfigurationError`` unless the store's certificates can be verified against the file."""
+    _tls_context(str(ca_file))
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return what verifies the store's certificates: against ``ca_file`` alone, or the public authorities.
+
+    Raises:
+        ConfigurationError: the file can't be read as certificates.
+    """
+    try:
+        changed = Path(ca_file).stat().st_mtime_ns if ca_file else 0
+        return _made_tls_context(ca_file, changed)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"redis.ca_file: {shown(Path(ca_file or ''))} can't be read as certificates in PEM ({type(error).__name__})"
+        ) from None
+
+
+@lru_cache(maxsize=8)
+def _made_tls_context(ca_file: str | None, _changed: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)  # a certificate is required, and has to name the host
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 @contextlib.contextmanager
 def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
-    """Turn the driver's errors into ours. The one place that knows them.
+    """Turn whatever the driver or the loop raises into our errors. The one place that knows them.
 
     Refused credentials are a mistake of the configuration at the start, and an outage after it. With ``follow`` a
     redirection of the cluster is the caller's to follow.
@@ -130,6 +296,23 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
         # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
         code = str(error).split(" ", 1)[0][:20]
         raise StoreUnavailable(detail=f"{url.describe()} answered {type(error).__name__} {code}") from None
-    except (RedisError, OSError, TimeoutError) as error:
+    except TokenmintError:
+        raise
+    except (Exception, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise  # it is the caller's
+        _note(error)
         kind = OutcomeUnknown if writes else StoreUnavailable
         raise kind(detail=f"{url.describe()}: {type(error).__name__}") from None
+
+
+def _note(error: BaseException) -> None:
+    """Log an error that no store should cause, once for each place: it may be a fault of ours."""
+    if isinstance(error, RedisError | RedisClusterException | OSError | TimeoutError):
+        return
+    where = places(error)[-6:]
+    kind = (type(error).__name__, where[-1] if where else "")
+    if kind not in _logged and len(_logged) < _FAULTS:
+        _logged.add(kind)
+        log.error("an operation of the store failed in an unusual way", error=kind[0], where=where)

@@ -46,8 +46,8 @@ async def listen(
     """
     client, own_pool = await connect()
     try:
-        async with client.pubsub() as subscription:
-            with translated(url, writes=False):
+        with translated(url, writes=False):  # also what closing it raises
+            async with client.pubsub() as subscription:
                 await subscription.subscribe(channel)
                 while True:
                     try:
@@ -112,14 +112,15 @@ async def track(
             with translated(url, writes=False):
                 async with asyncio.timeout(heartbeat):
                     answer = await connection.read_response(True, timeout=inf, push_request=True)
-            told, changed = changed, []
-            keys: list[str] | None = []
-            for names in told:
-                if names is None or keys is None:
-                    keys = None  # FLUSHALL
-                else:
-                    keys += [name.decode(errors="replace").removeprefix(own) for name in names]
-            yield Changes(keys, loop.time() - asked.popleft() if answer == b"PONG" else None)
+                told, changed = changed, []
+                keys: list[str] | None = []
+                for names in told:
+                    if names is None or keys is None:
+                        keys = None  # FLUSHALL
+                    else:
+                        keys += [name.decode(errors="replace").removeprefix(own) for name in names]
+                complete_since = loop.time() - asked.popleft() if answer == b"PONG" else None
+            yield Changes(keys, complete_since)
     finally:
         if pinging is not None:
             pinging.cancel()

@@ -7,15 +7,16 @@ say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, TypeVar
 
 import hiredis
 import redis.asyncio as driver
 import structlog
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import MovedError, ResponseError
+from redis.exceptions import InvalidResponse, MovedError, ResponseError
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import listening, scripts, urls
@@ -25,6 +26,7 @@ from tokenmint.storage.listening import Changes, Notice
 log = structlog.get_logger(__name__)
 
 USUAL: Final = StoreOptions()
+T = TypeVar("T")
 Answer: TypeAlias = bytes | StoreUnavailable | None
 """What is under one of several keys: a value, nothing, or what can't be read."""
 
@@ -69,10 +71,9 @@ class Store:
 
     async def get(self, key: str) -> bytes | None:
         """Return the value under ``key`` (without prefix), or None."""
-        with translated(self.url, writes=False):
+        with self._translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                value: bytes | None = await self._client.get(self.prefix + key)
-                return value
+                return _value(await self._client.get(self.prefix + key))
 
     async def get_many(self, keys: Sequence[str]) -> list[Answer]:
         """Return the values under ``keys`` (without prefix), in one round trip where they are on one server.
@@ -83,18 +84,21 @@ class Store:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
         command = _packed(("MGET", *(self.prefix + key for key in keys)))
         values: list[Answer]
-        with translated(self.url, writes=False):
+        with self._translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
                     values = await self._ask(command)
                 except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
                     values = await self._ask(command)
+                if len(values) != len(keys):
+                    raise InvalidResponse("another number of values than of keys")
+                values = [_value(value) for value in values]
         # MGET takes a value of another type for none, and who has no profile may be let in where a policy says so.
         absent = [index for index, value in enumerate(values) if value is None]
         if len(absent) == 1:
             values[absent[0]] = await self._get_or_error(keys[absent[0]])
         elif absent:
-            with translated(self.url, writes=False):
+            with self._translated(writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
                     existing = await self._ask(_packed(("EXISTS", *(self.prefix + keys[index] for index in absent))))
             for index in absent if existing else ():
@@ -124,7 +128,7 @@ class Store:
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
         match = _glob_escape(self.prefix) + pattern
-        with translated(self.url, writes=False):
+        with self._translated(writes=False):
             if self._cluster is not None:
                 next_cursor, keys = await self._scan_cluster(match, cursor, count)
             else:
@@ -149,20 +153,17 @@ class Store:
 
     async def time(self) -> float:
         """Return the server's clock, Unix seconds: the one clock that all replicas share."""
-        with translated(self.url, writes=False):
+        with self._translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 if self._cluster is not None:
                     await self._cluster.initialize()
                     node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
-                    seconds, micros = await node.execute_command("TIME")
-                else:
-                    seconds, micros = await self._client.time()
-                return int(seconds) + int(micros) / 1e6
+                    return _seconds(await node.execute_command("TIME"))
+                return _seconds(await self._client.time())
 
     async def clock_of(self, key: str) -> float:
         """Return the clock of the server that ``key`` is on, Unix seconds. Raises ``StoreUnavailable``."""
-        seconds, micros = await self._evaluate("return redis.call('TIME')", key)
-        return int(seconds) + int(micros) / 1e6
+        return await self._evaluate("return redis.call('TIME')", key, read=_seconds)
 
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` unless the server answers."""
@@ -229,8 +230,7 @@ class Store:
         Raises:
             StoreUnavailable: the bucket can't be reached.
         """
-        given, wait = await self._evaluate(scripts.TAKE, key, repr(rate), burst, least, most)
-        return int(given), float(wait)
+        return await self._evaluate(scripts.TAKE, key, repr(rate), burst, least, most, read=_taken)
 
     async def join(self, key: str, member: str, value: str, *, ttl: float) -> None:
         """Count ``member`` with ``value`` in the group ``key`` for ``ttl`` seconds. Not confirmed: it is said again.
@@ -238,13 +238,11 @@ class Store:
         Raises:
             StoreUnavailable: it may or may not count.
         """
-        await self._evaluate(scripts.JOIN, key, member, round(ttl * 1000), value)
+        await self._evaluate(scripts.JOIN, key, member, round(ttl * 1000), value, read=lambda _: None)
 
     async def members(self, key: str) -> dict[str, str]:
         """Return who counts in the group ``key`` now, with their values. Raises ``StoreUnavailable``."""
-        reply: list[bytes] = await self._evaluate(scripts.MEMBERS, key)
-        texts = [item.decode() for item in reply]
-        return dict(zip(texts[::2], texts[1::2], strict=True))
+        return await self._evaluate(scripts.MEMBERS, key, read=_members)
 
     async def lease(self, key: str, holder: str, *, ttl: float, above: int) -> int:
         """Take or renew the lease ``key`` for ``ttl`` seconds. Returns its fencing token, or 0 where another holds it.
@@ -255,12 +253,13 @@ class Store:
         Raises:
             StoreUnavailable: the lease may or may not be held.
         """
-        return int(await self._evaluate(scripts.LEASE, key, holder, round(ttl * 1000), above))
+        return await self._evaluate(scripts.LEASE, key, holder, round(ttl * 1000), above, read=int)
 
-    async def _evaluate(self, script: str, key: str, *arguments: str | int) -> Any:
-        with translated(self.url, writes=False):
+    async def _evaluate(self, script: str, key: str, *arguments: str | int, read: Callable[[Any], T]) -> T:
+        """Run a script and ``read`` its answer: one that is not what the script returns is the store's failure."""
+        with self._translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                return await self._client.eval(script, 1, self.prefix + key, *arguments)
+                return read(await self._client.eval(script, 1, self.prefix + key, *arguments))
 
     async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
         commands = list(writes)
@@ -284,22 +283,24 @@ class Store:
         return replies[0]
 
     def _check_confirmed(self, reply: Any) -> None:
-        logged, replicas = reply if isinstance(reply, list) else (1, reply)
-        if int(logged) < 1 or int(replicas) < self.options.min_replicas:
+        with self._translated(writes=True):
+            logged, replicas = map(int, reply if isinstance(reply, list) else (1, reply))
+        if logged < 1 or replicas < self.options.min_replicas:
             raise OutcomeUnknown(
                 detail=f"confirmed by {logged} local log(s) and {replicas} of {self.options.min_replicas} replica(s)"
             )
 
     async def _roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
         """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
-        async with contextlib.AsyncExitStack() as stack:
-            with translated(self.url, writes=False):
-                async with asyncio.timeout(self.options.read_timeout):
-                    connection = await self._checkout(key, stack)
-            with translated(self.url, writes=True, follow=follow):
+        packed = b"".join(map(_packed, commands))
+        with self._translated(writes=True, follow=follow):  # also what giving the connection back raises
+            async with contextlib.AsyncExitStack() as stack:
+                with self._translated(writes=False):
+                    async with asyncio.timeout(self.options.read_timeout):
+                        connection = await self._checkout(key, stack)
                 async with asyncio.timeout(self.options.write_timeout):
                     try:
-                        await connection.send_packed_command(b"".join(map(_packed, commands)))
+                        await connection.send_packed_command(packed)
                         replies = [await _reply(connection) for _ in commands]
                     except BaseException:
                         # An unread reply must not meet the next user of the connection (redis-py CVE-2023-28858).
@@ -309,6 +310,17 @@ class Store:
                     if isinstance(reply, Exception):
                         raise reply
                 return replies
+
+    @contextlib.contextmanager
+    def _translated(self, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
+        """As :func:`translated`. A cluster whose node is away is asked for its nodes again, before what comes next."""
+        with translated(self.url, writes=writes, starting=starting, follow=follow):
+            try:
+                yield
+            except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):
+                if self._cluster is not None:
+                    self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
+                raise
 
     async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
         if self._cluster is not None:
@@ -336,10 +348,10 @@ class Store:
         """Return a client, and its pool where that is the caller's to close."""
         if self._cluster is None:
             return driver.Redis(connection_pool=self._pool), None
-        with translated(self.url, writes=False):
+        with self._translated(writes=False):
             await self._cluster.initialize()
             node = self._cluster.get_random_node()
-        host_url = urls.StoreUrl("server", self.url.tls, ((str(node.host), int(node.port)),))
+        host_url = replace(self.url, kind="server", hosts=((str(node.host), int(node.port)),))
         pool: driver.ConnectionPool = server_pool(host_url, self.options)
         return driver.Redis(connection_pool=pool), pool
 
@@ -371,7 +383,7 @@ class Store:
 
     async def _check_server(self) -> None:
         facts: dict[str, Any] = {}
-        with translated(self.url, writes=False, starting=True):
+        with self._translated(writes=False, starting=True):
             async with asyncio.timeout(max(1.0, self.options.read_timeout)):
                 for section in ("memory", "persistence", "server"):
                     facts |= await self._info(section)
@@ -402,13 +414,35 @@ class Store:
         return self._client
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._cluster is not None:
-            await self._cluster.aclose()
+        """Close every connection; one that can't be closed is gone already."""
+        closing = [sentinel.aclose() for sentinel in self._sentinel.sentinels] if self._sentinel is not None else []
+        if self._cluster is not None:  # its own aclose() passes over connections that it would have made anew
+            nodes = self._cluster.nodes_manager
+            closing += [self._cluster.aclose(), nodes.aclose(), nodes.aclose("startup_nodes")]
         if self._pool is not None:
-            await self._pool.disconnect()
-        for sentinel in self._sentinel.sentinels if self._sentinel is not None else ():
-            await sentinel.aclose()
+            closing.append(self._pool.disconnect())
+        await asyncio.gather(*closing, return_exceptions=True)
+
+
+def _value(reply: Any) -> bytes | None:
+    if reply is not None and not isinstance(reply, bytes):
+        raise InvalidResponse("no value")
+    return reply
+
+
+def _seconds(reply: Any) -> float:
+    seconds, micros = reply
+    return int(seconds) + int(micros) / 1e6
+
+
+def _taken(reply: Any) -> tuple[int, float]:
+    given, wait = reply
+    return int(given), float(wait)
+
+
+def _members(reply: Any) -> dict[str, str]:
+    texts = [item.decode() for item in reply]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _packed(command: tuple[str | bytes, ...]) -> bytes:

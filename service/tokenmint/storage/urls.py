@@ -50,6 +50,8 @@ def _parse(url: str) -> StoreUrl:
     if scheme == "unix":
         parts = urlsplit(url)
         query = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
+        if query.keys() - {"db"} or parts.fragment:
+            raise ValueError(scheme)
         return StoreUrl(
             "server",
             tls=False,
@@ -62,11 +64,13 @@ def _parse(url: str) -> StoreUrl:
     base, _, mode = scheme.partition("+")
     if base not in ("redis", "rediss") or mode not in ("", "sentinel", "cluster"):
         raise ValueError(scheme)
+    if "?" in rest.rpartition("@")[2] or "#" in rest.rpartition("@")[2]:
+        raise ValueError(scheme)  # what is passed over, TLS options among it, would be taken for obeyed
     authority, _, path = rest.partition("/")
     credentials, _, host_list = authority.rpartition("@")
     username, _, password = credentials.partition(":")
     hosts = tuple(_host(item, 26379 if mode == "sentinel" else 6379) for item in host_list.split(","))
-    segments = [segment for segment in path.split("?")[0].split("/") if segment]
+    segments = [segment for segment in path.split("/") if segment]
     if (mode == "" and len(hosts) > 1) or (mode == "cluster" and segments not in ([], ["0"])):
         raise ValueError(scheme)
     if mode == "sentinel" and not segments:

@@ -14,6 +14,7 @@ from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
 from tokenmint.assertion.types import ID_TOKEN
 from tokenmint.assertion.verifier import Verifier
+from tokenmint.background import Background
 from tokenmint.errors import KeySetUnavailable, UnknownKey
 from tokenmint.secret import Secret
 
@@ -152,11 +153,13 @@ async def test_a_key_that_the_provider_took_back_is_gone_with_the_next_fetch(clo
         await keys.find("idp", "a")
 
 
-async def test_sets_are_refreshed_before_they_expire_off_the_request_path(clock: FakeClock) -> None:
+async def test_sets_are_refreshed_before_they_expire_off_the_request_path(
+    clock: FakeClock, background: Background
+) -> None:
     fetch = FakeFetch()
     fetch.answer = FetchResult(200, {"cache-control": "max-age=1000", "etag": '"1"'}, jwks("a"))
     keys = sets(fetch, clock)
-    runner = asyncio.ensure_future(keys.run())
+    keys.follow(background)
     await settle()
     assert len(fetch.asked) == 1
     clock.advance(899)
@@ -168,14 +171,13 @@ async def test_sets_are_refreshed_before_they_expire_off_the_request_path(clock:
     assert fetch.asked[-1] == (URL, '"1"')
     assert keys.status("idp").fetch_time == pytest.approx(clock.now())
     assert await keys.find("idp", "a")
-    runner.cancel()
     await keys.close()
 
 
-async def test_failures_are_retried_with_growing_pauses(clock: FakeClock) -> None:
+async def test_failures_are_retried_with_growing_pauses(clock: FakeClock, background: Background) -> None:
     fetch = FakeFetch(status=500)
     keys = sets(fetch, clock)
-    runner = asyncio.ensure_future(keys.run())
+    keys.follow(background)
     await settle()
     pauses = []
     for _ in range(12):
@@ -190,7 +192,6 @@ async def test_failures_are_retried_with_growing_pauses(clock: FakeClock) -> Non
     with pytest.raises(KeySetUnavailable):
         await keys.find("idp", "a")
     assert len(fetch.asked) == 13  # callers wait for the next attempt rather than cause one each
-    runner.cancel()
     await keys.close()
 
 

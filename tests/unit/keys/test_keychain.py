@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.unit.keys.replicas import KEK, Machine, Replica
 
+from tokenmint.background import Background
 from tokenmint.errors import (
     ConfigurationError,
     Conflict,
@@ -24,17 +25,18 @@ from tokenmint.keys.store import RingStore, dump
 from tokenmint.keys.types import KeyRing, KeyState
 from tokenmint.secret import Secret
 from tokenmint.storage.redis import Store
-from tokenmint.tasks import end
+from tokenmint.telemetry import Metrics
 
 
 @asynccontextmanager
 async def following(replica: Replica) -> AsyncIterator[None]:
     """Let a replica hear of changes, as a running service does."""
-    task = asyncio.get_running_loop().create_task(replica.keychain.run())
+    background = Background(replica.keychain._clock, lambda: 0.5, Metrics())
+    replica.keychain.follow(background)
     try:
         yield
     finally:
-        await end([task])
+        await background.close()
 
 
 async def put(store: Store, ring: KeyRing) -> None:

@@ -11,12 +11,12 @@ from tests.fakes import FakeClock
 from tests.unit.keys.replicas import Machine
 from tests.unit.keys.test_keychain import following, put
 
+from tokenmint.background import Background
 from tokenmint.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.types import NewKey, Signer
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.redis import Store
-from tokenmint.tasks import end
 
 PATIENT = 864_000.0
 """An R that passes on no machine before the test has, though the machine be suspended and its clock set on."""
@@ -221,25 +221,24 @@ async def test_rotation_by_itself_when_it_is_due(machine: Machine, clock: FakeCl
     assert gone.state is KeyState.RETIRED
 
 
-async def test_the_loop_goes_on_after_a_failure(machine: Machine, clock: FakeClock, store: Store) -> None:
+async def test_the_loop_goes_on_after_a_failure(
+    machine: Machine, clock: FakeClock, store: Store, background: Background
+) -> None:
     replica = machine.replica()
     await replica.start()
     prepared = await replica.rotator.prepare(None)
     good = await store.get("ring")
     assert good is not None
-    task = asyncio.get_running_loop().create_task(replica.rotator.run())
-    try:
-        clock.advance(replica.keychain.schedule.rotation_interval)
-        await replica.keychain.refresh()
-        await store.swap("ring", good, b"not a ring")
-        await _passes(clock, 4)
-        await store.swap("ring", b"not a ring", good)
-        async with asyncio.timeout(10):
-            while replica.keychain.ring.only("ES256", KeyState.ACTIVE) != replica.keychain.ring.find(prepared.key_id):
-                await replica.keychain.refresh()
-                await _passes(clock, 4)
-    finally:
-        await end([task])
+    replica.rotator.follow(background)
+    clock.advance(replica.keychain.schedule.rotation_interval)
+    await replica.keychain.refresh()
+    await store.swap("ring", good, b"not a ring")
+    await _passes(clock, 4)
+    await store.swap("ring", b"not a ring", good)
+    async with asyncio.timeout(10):
+        while replica.keychain.ring.only("ES256", KeyState.ACTIVE) != replica.keychain.ring.find(prepared.key_id):
+            await replica.keychain.refresh()
+            await _passes(clock, 4)
     assert replica.signs_with() == prepared.key_id
 
 

@@ -1,11 +1,12 @@
 """The near cache: what the store tells of is never used, nor what it may not have told of."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from tests.fakes import FakeClock
 
+from tokenmint.background import Background
 from tokenmint.errors import StoreUnavailable
 from tokenmint.profile import nearcache
 from tokenmint.profile.nearcache import NearCache
@@ -21,13 +22,11 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def cache(store: Store, clock: FakeClock) -> AsyncIterator[NearCache]:
+async def cache(store: Store, clock: FakeClock, background: Background) -> NearCache:
     made = NearCache(store, ("profile:",), 100, clock)
-    task = asyncio.get_running_loop().create_task(made.run())
+    made.follow(background)
     await until(lambda: made.live)
-    yield made
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    return made
 
 
 @pytest.fixture
@@ -207,7 +206,7 @@ async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(ca
 
 
 async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
-    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    store: Store, clock: FakeClock, background: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, asked = asyncio.Event(), asyncio.Event()
     real, cache = store.get_many, NearCache(store, ("profile:",), 100, clock)
@@ -223,14 +222,12 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
     first = asyncio.ensure_future(cache.get(KEY))
     await asyncio.wait_for(asked.wait(), 20)
     await store.swap(KEY, b"old", b"new", confirm=False)  # told to nobody
-    task = asyncio.get_running_loop().create_task(cache.run())
+    cache.follow(background)
     await until(lambda: cache.live)
     monkeypatch.setattr(store, "get_many", real)
     gate.set()
     assert await first == b"old"
     assert await cache.get(KEY) == b"new"
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_foreign_key_that_is_not_utf_8_ends_nothing(cache: NearCache, store: Store) -> None:

@@ -269,7 +269,8 @@ def test_urls_do_not_show_their_password() -> None:
 
 @pytest.mark.parametrize(
     "url", ["", "h:6379", "http://h", "redis://", "redis://a,b", "redis://h/x", "redis+cluster://a/1", "redis+x://a",
-            "redis+sentinel://a", "redis://h:port"],
+            "redis+sentinel://a", "redis://h:port", "rediss://h?ssl_cert_reqs=none", "rediss://h/1?db=2",
+            "rediss+sentinel://h/primary?ssl=false", "unix:///s?tls=1", "redis://h#1"],
 )  # fmt: skip
 def test_what_is_no_store_url_is_told_the_forms(url: str) -> None:
     with pytest.raises(ConfigurationError, match="not a store URL; expected redis://"):

@@ -1,0 +1,150 @@
+"""No background task ends the service: each fails alone, is told of, and goes on when it can."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer
+from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, running
+
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+UNITS = {
+    "audit stream": ("_audit._store", "append"),
+    "certificates": ("_public_http", "_tls"),
+    "high-water mark": ("_keychain", "_mark"),
+    "key ring notices": ("_keychain.store", "read"),
+    "key ring poll": ("_keychain.store", "read"),
+    "key rotation": ("_keychain.store", "lease"),
+    "keys of idp": ("_exchange.verifier.key_sets", "_fetch_once"),
+    "known verifiers": ("_verifier_log", "_news"),
+    "listener http": ("_public_http._server", "on_tick"),
+    "listener ops": ("_ops_http._server", "on_tick"),
+    "near cache notices": ("_near", "flush"),
+    "near cache refresh": ("_near", "_due"),
+    "readiness": ("_health", "set"),
+}
+"""Every background task, and a part of the service that it uses in each round."""
+
+
+CACHED = "\n[caches]\nprofiles = 100\n"
+
+
+class Broken:
+    """A part whose every use fails as no error of ours does."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    def __getattr__(self, _: str) -> Any:
+        return self()
+
+    def __bool__(self) -> bool:
+        return bool(self())
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
+) -> AsyncIterator[Rig]:
+    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra=CACHED) as service:
+        await until(service, clock, lambda: service.app._near.live)
+        yield service
+
+
+async def until(rig: Rig, clock: FakeClock, holds: Callable[[], Any]) -> None:
+    """Let time pass, of the service's clock and of the wall, until something holds."""
+    async with asyncio.timeout(DEADLINE):
+        while not holds():
+            clock.advance(0.5)
+            await asyncio.sleep(0.01)
+
+
+async def test_these_are_all_background_tasks(rig: Rig) -> None:
+    assert rig.app.background.running() == sorted(UNITS)
+
+
+@pytest.mark.parametrize("name", UNITS)
+async def test_no_background_task_ends_the_service(
+    rig: Rig, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place, attribute = UNITS[name]
+    part: Any = rig.app
+    for step in place.split("."):
+        part = getattr(part, step)
+    await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))
+
+    before = rig.app.background.running()
+    with monkeypatch.context() as patch:
+        patch.setattr(part, attribute, Broken())
+        store = rig.app._near._store
+        if name == "near cache notices":  # they break off
+            await store._read_client().client_kill_filter(_type="normal", skipme=True)
+        elif name == "keys of idp":  # they are refreshed
+            clock.advance(7 * 3600)
+        elif name == "key ring notices":
+            await store._read_client().publish(f"{store.prefix}ring", b"2")
+        await until(rig, clock, lambda: name in rig.app.background.failing())
+        assert rig.app.background.running() == before
+        if name != "listener ops":
+            async with httpx2.AsyncClient() as http:
+                answer = (await http.get(rig.url("ops", "/readyz"))).json()
+                assert f"{name}: RuntimeError" in answer["details"]["background tasks"]
+                shown = (await http.get(rig.url("ops", "/metrics"))).text
+            assert f'tokenmint_task_failing{{task="{name}"}} 1.0' in shown
+    await until(rig, clock, lambda: name not in rig.app.background.failing() and not rig.app.readiness.problems())
+    assert rig.app.background.running() == before
+    assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
+        assert name not in str((await http.get(rig.url("ops", "/readyz"))).json()["details"])
+
+
+def ask(rig: Rig) -> pb.ExchangeTokenRequest:
+    return pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now()), audience=OPEN_AUDIENCE)
+
+
+async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
+    rig: Rig, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.app._public_http._server.should_exit = True
+    await until(rig, clock, lambda: rig.app.background.failing())
+    assert rig.app.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
+    await until(rig, clock, lambda: not rig.app.readiness.problems())
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
+
+
+async def test_the_health_service_follows_readiness_also_where_a_look_fails(
+    rig: Rig, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def status() -> int:
+        stub: Any = health_pb2_grpc.HealthStub(rig.data)
+        return int((await stub.Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE)).status)
+
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    for wanted in (not_serving, serving):
+        with monkeypatch.context() as patch:
+            if wanted == not_serving:
+                patch.setattr(rig.app._keychain, "in_use", Broken())
+                patch.setattr(rig.app._metrics, "state", Broken())
+            async with asyncio.timeout(DEADLINE):
+                while await status() != wanted:
+                    clock.advance(0.5)
+
+
+async def test_what_a_reload_replaces_does_not_come_back(rig: Rig, clock: FakeClock) -> None:
+    before = rig.app.background.running()
+    old = list(rig.app._key_set_tasks)
+    await asyncio.gather(*(rig.app.reload(rig.settings()) for _ in range(5)))
+    assert rig.app.background.running() == before
+    assert all(task.cancelled() for task in old)
+    rig.config.write_text(rig.config.read_text().replace("[providers.idp]", "[providers.idp]\n# once more"))
+    await rig.app.reload(rig.settings())
+    assert rig.app.background.running() == before
+    assert len(rig.app._key_set_tasks) == 1

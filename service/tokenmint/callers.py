@@ -20,7 +20,7 @@ from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.types import ID_TOKEN, JWT, VerifiedAssertion
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.clock import Clock
-from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetUnavailable, TokenReplayed
+from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetInvalid, KeySetUnavailable, TokenReplayed
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.secret import Secret
@@ -164,7 +164,7 @@ class ClientProof:
             if proved.expires_at - now > MAX_ASSERTION_LIFETIME + self.assertions.providers[proved.provider].skew:
                 raise CallerUnauthenticated(detail=f"the assertion lives longer than {MAX_ASSERTION_LIFETIME:.0f} s")
             await self._replay.claim(proved, client.client_id, None, now=now)
-        except (AssertionRejected, KeySetUnavailable) as error:
+        except (AssertionRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
         return client
 
@@ -173,7 +173,7 @@ class ClientProof:
         try:
             proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
             check_possession(Confirmation(x5t_s256=certificate_sha256), bound_to(proved))
-        except (AssertionRejected, KeySetUnavailable) as error:
+        except (AssertionRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
         name = (proved.provider, proved.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]

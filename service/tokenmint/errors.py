@@ -329,6 +329,13 @@ class KeySetUnavailable(DependencyUnavailable):
     summary = "the provider's keys are not at hand: retry later"
 
 
+class KeySetInvalid(TokenmintError):
+    """What a provider publishes is at fault. No retry cures that, so no delay is named: somebody has to mend it."""
+
+    reason = "KEY_SET_INVALID"
+    summary = "what the provider publishes as its keys can't be used: the service's log says why; a retry can't help"
+
+
 class SignerUnavailable(DependencyUnavailable):
     reason = "SIGNER_UNAVAILABLE"
     summary = "no confirmed signing key is at hand: retry later"

@@ -28,7 +28,7 @@ _BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _LAST: Final = (_BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 """The characters that may end base64url without padding, by its length modulo 4: others have bits that say nothing."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _header(segment: bytes) -> JwsHeader:
         if name in header:
             raise MalformedToken(f"the header has {name!r}, which is not supported")
     key_id = header.get("kid")
-    if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or _CONTROL.search(key_id)):
+    if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or CONTROL.search(key_id)):
         raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
     if "typ" in header and not isinstance(header["typ"], str):
         raise MalformedToken(detail="the header's typ is not a string")

@@ -22,7 +22,7 @@ def quoted(value: object, limit: int = SHORT) -> str:
 
 
 def clipped(text: str, limit: int = SHORT) -> str:
-    """Return ``text`` without quotes, in printable ASCII and at most ``limit`` bytes; as it is where it is that already.
+    """Return ``text`` without quotes, in printable ASCII and at most ``limit`` bytes; as it is where that is so already.
 
     For fields that hold nothing but the text: what fits and is printable ASCII stays comparable with what was sent.
     """

@@ -55,7 +55,7 @@ BAD = [
     ("https://:443/", "host"),
     ("https://bücher.example/", "ASCII"),
     ("https://idp.example/ü", "ASCII"),
-    ("https://idp．example/", "ASCII"),
+    ("https://idp\uff0eexample/", "ASCII"),
     ("https://idp.example/\x00", "character"),
     ("https://idp.example/a\tb", "character"),
     ("ht\ntps://idp.example/", "character"),

@@ -5,8 +5,8 @@ no usable key, leaves the last good set in place until its hard age; a fetch tha
 key that the provider took back is gone with the next refresh.
 
 Whatever a fetch raises is that provider's failure: it is kept as the provider's last error, logged when it begins,
-changes and ends, and tried again after a pause that grows and differs from replica to replica. Callers are told to retry
-where a retry can help, and where the provider's own documents are at fault, that it can't.
+changes and ends, and tried again after a pause that grows and differs from replica to replica. Callers are told to
+retry where a retry can help, and where the provider's own documents are at fault, that it can't.
 """
 
 import asyncio

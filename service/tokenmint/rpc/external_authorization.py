@@ -42,6 +42,10 @@ SERVICE: Final = "envoy.service.auth.v3.Authorization"
 AUDIENCE: Final = "tokenmint.audience"
 SCOPE: Final = "tokenmint.scope"
 TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
+_JUDGED: Final = (
+    AccessDenied, AssertionRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, RateLimited,
+)  # fmt: skip
+"""What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
 _REALM: Final = 'Bearer realm="tokenmint"'
 
 
@@ -90,7 +94,7 @@ class ExternalAuthorization:
         except _NoToken:
             tell_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
-        except (AssertionRejected, AccessDenied, InvalidRequest, RateLimited, DependencyUnavailable, KeySetInvalid) as error:
+        except _JUDGED as error:
             tell_audit(outcome="refused", reason=error.reason, detail=error.detail or error.message)
             return _refusal(error)
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])

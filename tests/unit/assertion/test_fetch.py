@@ -111,8 +111,8 @@ async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:
     "url",
     [
         "file:///etc/passwd", "ftp://127.0.0.1/", "https:///x", "https://u:p@127.0.0.1/", "http://[::1",
-        "https://idp.example:99999/", "https://a..b/", f"https://{'a' * 64}.example/", "https://idp.example/\r\nX: y", "",
-        "https://idp.example/" + "x" * 16_384,
+        "https://idp.example:99999/", "https://a..b/", f"https://{'a' * 64}.example/", "https://idp.example/\r\nX: y",
+        "", "https://idp.example/" + "x" * 16_384,
     ],
 )  # fmt: skip
 async def test_other_urls_are_refused(url: str) -> None:

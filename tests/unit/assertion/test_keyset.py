@@ -18,6 +18,7 @@ from tokenmint.assertion.verifier import Verifier
 from tokenmint.errors import KeySetInvalid, KeySetUnavailable, UnknownKey
 from tokenmint.secret import Secret
 
+
 async def test_keys_are_fetched_once_and_found_by_kid(clock: FakeClock) -> None:
     fetch = FakeFetch(jwks("a", "b"))
     keys = sets(fetch, clock)

@@ -223,7 +223,7 @@ async def test_everybody_with_a_new_kid_waits_for_the_one_look(clock: FakeClock)
     callers = [asyncio.ensure_future(keys.find("idp", "new")) for _ in range(50)]
     await settle()
     fetch.gate.set()
-    assert all([found[0].key_id == "new" for found in await asyncio.gather(*callers)])
+    assert [found[0].key_id for found in await asyncio.gather(*callers)] == ["new"] * 50
     assert len(fetch.asked) == 2
 
 

@@ -22,9 +22,9 @@ def quoted(value: object, limit: int = SHORT) -> str:
 
 
 def clipped(text: str, limit: int = SHORT) -> str:
-    """Return ``text`` without quotes, in printable ASCII and at most ``limit`` bytes; as it is where that is so already.
+    """Return ``text`` without quotes, in printable ASCII and at most ``limit`` bytes.
 
-    For fields that hold nothing but the text: what fits and is printable ASCII stays comparable with what was sent.
+    For fields that hold nothing but the text: what fits and is printable ASCII already stays as it was sent.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text

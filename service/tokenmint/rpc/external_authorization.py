@@ -32,6 +32,7 @@ from tokenmint.errors import (
     ScopeDenied,
     TokenmintError,
 )
+from tokenmint.foreign import LONG, quoted
 from tokenmint.policy.types import ExchangeRequest
 from tokenmint.requests import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.rpc.interceptors import Context, current_client
@@ -130,7 +131,7 @@ class ExternalAuthorization:
         name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
         audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
         if not audience:
-            raise AudienceDenied("no audience is configured for this host", detail=f"host {name[:255]!r}")
+            raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(name, LONG)}")
         # A handle has no dots; it is a token of our own, and those come in as access tokens.
         token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
         scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))

@@ -58,7 +58,7 @@ async def test_whatever_a_fetch_raises_is_its_providers_failure_alone(
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # of a task that failed with no Exception
     fetch = FakeFetch(jwks("a"))
-    fetch.answers["https://bad.example/"] = fault  # type: ignore[assignment]  # some of them are no Exception
+    fetch.answers["https://bad.example/"] = fault
     sources = {"bad": KeySource("jwks", url="https://bad.example/"), "idp": SOURCE}
     keys = KeySets(sources, fetch=fetch, clock=clock)
     runner = asyncio.ensure_future(keys.run())

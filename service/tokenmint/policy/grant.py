@@ -166,7 +166,8 @@ class Policy:
         if not knows(client, issued):
             raise ReexchangeDenied(
                 "the token was issued to another client, for an audience that the caller does not serve",
-                detail=f"client {client.client_id!r}, token of {quoted(issued.client_id)} for {quoted(issued.audience, LONG)}",
+                detail=f"client {client.client_id!r}, token of {quoted(issued.client_id)} "
+                f"for {quoted(issued.audience, LONG)}",
             )
         delegation.check_possession(request.possession, issued.confirmation)
 

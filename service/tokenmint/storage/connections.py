@@ -12,11 +12,12 @@ from redis.asyncio.connection import BlockingConnectionPool, SSLConnection, Unix
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MovedError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, MovedError, RedisError, ResponseError
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
 from tokenmint.secret import Secret
 from tokenmint.storage import urls
+from tokenmint.storage.refusals import code_of, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,8 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
         if follow and isinstance(error, MovedError):
             raise
         # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
-        code = str(error).split(" ", 1)[0][:20]
-        raise StoreUnavailable(detail=f"{url.describe()} answered {type(error).__name__} {code}") from None
+        raise StoreUnavailable(detail=f"{url.describe()} answered {named(code_of(error))}") from None
     except (RedisError, OSError, TimeoutError) as error:
         kind = OutcomeUnknown if writes else StoreUnavailable
-        raise kind(detail=f"{url.describe()}: {type(error).__name__}") from None
+        what = named(code_of(error)) if isinstance(error, BusyLoadingError) else type(error).__name__
+        raise kind(detail=f"{url.describe()}: {what}") from None

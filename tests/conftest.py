@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests.fakes import FakeClock, FakeEntropy
 
 from tokenmint.background import Background
@@ -18,7 +18,8 @@ from tokenmint.telemetry import Metrics
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
-settings.register_profile("shared machine", deadline=None)  # how long an example takes says what else runs
+# How long an example takes, or its data to make, says what else runs on the machine.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
 

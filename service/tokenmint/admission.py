@@ -13,6 +13,7 @@ from tokenmint.audit import AuditTrail
 from tokenmint.callers import ClientProof, Operator, Presented
 from tokenmint.errors import AccessDenied, CallerUnauthenticated, DependencyUnavailable, TokenmintError
 from tokenmint.exchange import ExchangeRecord, TokenExchange
+from tokenmint.foreign import LONG, clipped
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.types import Client, ExchangeRequest
 from tokenmint.ratelimit import RateLimiter
@@ -65,14 +66,14 @@ class Admission:
             StoreUnavailable: an assertion can't be claimed.
         """
         facts = _facts.get()
-        facts["caller"] = (presented.identifier or "")[:128]
+        facts["caller"] = clipped(presented.identifier or "")
         client = await self._proof().client(presented)
         facts["caller"] = client.client_id
         return client
 
     def operator(self, presented: Presented) -> Operator:
         """Prove an operator. Raises ``CallerUnauthenticated``."""
-        tell_audit(caller=(presented.identifier or "")[:128])
+        tell_audit(caller=clipped(presented.identifier or ""))
         operator = self._proof().callers.operator(presented)
         tell_audit(caller=operator.operator_id)
         return operator
@@ -132,7 +133,7 @@ class ClientExchanges:
     async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
         record = ExchangeRecord()
-        tell_audit(audience=wanted.audience)
+        tell_audit(audience=clipped(wanted.audience, LONG))
         try:
             minted = await self.use_case.exchange(wanted, client, record)
         finally:
@@ -145,7 +146,7 @@ class ClientExchanges:
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
         record = ExchangeRecord()
-        tell_audit(audience=[target.audience for target in wanted])
+        tell_audit(audience=[clipped(target.audience, LONG) for target in wanted])
         try:
             outcomes = await self.use_case.exchange_batch(wanted, client, record)
         finally:
@@ -165,8 +166,8 @@ def _tell(record: ExchangeRecord) -> None:
     tell_audit(
         token_sha256=record.token_sha256,
         provider=record.provider,
-        principal=record.principal,
-        actor=record.actor,
+        principal=clipped(record.principal),
+        actor=clipped(record.actor),
         minted=[
             {"jti": minted.token_id, "kid": minted.key_id} | ({"reused": True} if minted.reused else {})
             for minted in record.minted

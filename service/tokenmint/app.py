@@ -303,7 +303,7 @@ class App:
 
     def _verifier_of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
         sources = {name: provider.key_source for name, provider in providers.items()}
-        key_sets = KeySets(sources, fetch=self._fetch, clock=self.clock, inherit=before)
+        key_sets = KeySets(sources, fetch=self._fetch, clock=self.clock, inherit=before, chance=self._chance)
         emulated = frozenset(
             name
             for name, provider in providers.items()
@@ -318,6 +318,9 @@ class App:
             users=self._check_user,
             emulated=emulated if allowed else frozenset(),
         )
+
+    def _chance(self) -> float:
+        return int.from_bytes(self.entropy(4)) / 2**32
 
     async def _check_user(self, provider: Provider, claims: Mapping[str, JsonValue]) -> None:
         tenant, auth_time = at_path(claims, ("firebase", "tenant")), claims.get("auth_time")

@@ -52,11 +52,14 @@ class Unit:
         """Note that a round is done."""
         if self.failure:
             self.failure = ""
+            self._tell("works again" if self._told else "")
             self._told.clear()
-            self._tell("works again")
 
-    def fails(self, error: BaseException) -> None:
-        """Note that a round failed. The first failure of each kind is logged until the unit works again."""
+    def fails(self, error: BaseException, *, logged: bool = False) -> None:
+        """Note that a round failed. The first failure of each kind is logged until the unit works again.
+
+        ``logged``: the work has a line of its own for this failure, and for its end.
+        """
         now = self._clock.monotonic()
         self.failures = 1 if now - self._failed_at > CALM else self.failures + 1
         self._failed_at = now
@@ -64,8 +67,9 @@ class Unit:
         ours = isinstance(error, TokenmintError)
         text = (error.detail or error.message) if isinstance(error, TokenmintError) else kind
         self.failure = text[:DETAIL_LIMIT] or kind
-        first = kind not in self._told
-        self._told.add(kind)
+        first = not logged and kind not in self._told
+        if not logged:
+            self._told.add(kind)
         self._tell("fails" if first else "", [] if ours else places(error)[-6:])
 
     def over(self) -> None:

@@ -20,7 +20,8 @@ from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.types import ID_TOKEN, JWT, VerifiedAssertion
 from tokenmint.assertion.verifier import Verifier
 from tokenmint.clock import Clock
-from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetUnavailable, TokenReplayed
+from tokenmint.errors import AssertionRejected, CallerUnauthenticated, KeySetInvalid, KeySetUnavailable, TokenReplayed
+from tokenmint.foreign import LONG, quoted
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.secret import Secret
@@ -164,7 +165,7 @@ class ClientProof:
             if proved.expires_at - now > MAX_ASSERTION_LIFETIME + self.assertions.providers[proved.provider].skew:
                 raise CallerUnauthenticated(detail=f"the assertion lives longer than {MAX_ASSERTION_LIFETIME:.0f} s")
             await self._replay.claim(proved, client.client_id, None, now=now)
-        except (AssertionRejected, KeySetUnavailable) as error:
+        except (AssertionRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
         return client
 
@@ -173,12 +174,14 @@ class ClientProof:
         try:
             proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
             check_possession(Confirmation(x5t_s256=certificate_sha256), bound_to(proved))
-        except (AssertionRejected, KeySetUnavailable) as error:
+        except (AssertionRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
         name = (proved.provider, proved.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]
         if len(named) != 1:
-            raise CallerUnauthenticated(detail=f"the workload {proved.subject!r} of {proved.provider} is no client")
+            raise CallerUnauthenticated(
+                detail=f"the workload {quoted(proved.subject, LONG)} of {proved.provider} is no client"
+            )
         if not self._admits(proved, named[0]):
             raise CallerUnauthenticated(detail=f"the condition of providers.{proved.provider} does not hold")
         if proved.single_use:
@@ -193,7 +196,9 @@ class ClientProof:
             return None
         named = [item for item in self.callers.clients.values() if item.certificates & set(presented.certificates)]
         if len(named) > 1:
-            raise CallerUnauthenticated(detail=f"the certificate of {presented.certificates} is several clients'")
+            raise CallerUnauthenticated(
+                detail=f"the certificate of {quoted(presented.certificates, LONG)} is several clients'"
+            )
         return named[0] if named else None
 
     def _by_name(self, presented: Presented) -> Client:
@@ -201,7 +206,7 @@ class ClientProof:
             return Client("anonymous", anonymous=True)
         client = self.callers.clients.get(presented.identifier or "")
         if client is None or not client.public:
-            certificate = f", certificate of {presented.certificates}" if presented.certificates else ""
+            certificate = f", certificate of {quoted(presented.certificates, LONG)}" if presented.certificates else ""
             raise CallerUnauthenticated(detail=_about("client", presented.identifier) + certificate)
         return client
 
@@ -224,4 +229,4 @@ def matches(secret: Secret | None, hashes: tuple[str, ...]) -> bool:
 
 
 def _about(kind: str, identifier: str | None) -> str:
-    return f"{kind} {identifier[:128]!r}" if identifier else "no credentials"
+    return f"{kind} {quoted(identifier)}" if identifier else "no credentials"

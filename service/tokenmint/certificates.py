@@ -4,15 +4,19 @@ import base64
 import hashlib
 import ssl
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import structlog
 from cryptography import x509
 
 from tokenmint.errors import ConfigurationError
+from tokenmint.remembering import remembered_where_short
 
 log = structlog.get_logger(__name__)
+
+CERTIFICATES: Final = 1024  # clients' certificates that are remembered as they were read
+LONGEST_CERTIFICATE: Final = 4096  # bytes of one, in DER
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class PeerCertificate:
     """SHA-256, base64url: the `x5t#S256` of RFC 8705 section 3.1."""
 
 
-@lru_cache(maxsize=1024)
+@remembered_where_short(CERTIFICATES, LONGEST_CERTIFICATE)
 def peer_certificate(der: bytes) -> PeerCertificate:
     """Read a certificate that TLS proved."""
     certificate = x509.load_der_x509_certificate(der)

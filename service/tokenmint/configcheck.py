@@ -15,6 +15,7 @@ from tokenmint.configtables import File
 from tokenmint.configtypes import key_path
 from tokenmint.errors import ConfigurationError
 from tokenmint.firebase import EMULATOR
+from tokenmint.httpurl import BadUrl, HttpUrl
 from tokenmint.keys import mark
 from tokenmint.policy.grant import Policy
 from tokenmint.policy.types import Audience, Client
@@ -121,6 +122,11 @@ class Checker:
                 )
         elif not issuer.startswith(("https://", "http://")) or issuer.endswith("/") or "?" in issuer or "#" in issuer:
             self.problems.append("issuer: expected an https URL without query, fragment and trailing slash (RFC 8414)")
+        else:
+            try:
+                HttpUrl.parse(issuer)
+            except BadUrl as error:
+                self.problems.append(f"issuer: {error}")
 
     def _check_listen(self) -> None:
         listen = self.file.listen

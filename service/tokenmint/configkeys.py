@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tokenmint.configtables import File
+from tokenmint.httpurl import BadUrl, HttpUrl
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.types import Audience
 from tokenmint.secret import Secret, shown
@@ -101,6 +102,7 @@ class KeyRules:
                 self._problems.append(f"keys.algorithms: expected some of {', '.join(ALGORITHMS)}")
         if not keys.algorithms:
             self._problems.append("keys.algorithms: is empty")
+        self._check_endpoint()
         if keys.signer == "local":
             return
         if getattr(keys, keys.signer.replace("-", "_")) is None:
@@ -112,6 +114,14 @@ class KeyRules:
             self._problems.append(
                 f"keys.algorithms: {keys.signer} signs {' and '.join(EXTERNAL_ALGORITHMS)}, not {', '.join(unable)}"
             )
+
+    def _check_endpoint(self) -> None:
+        table = self._file.keys.aws_kms
+        if table is not None and table.endpoint_url is not None:
+            try:
+                HttpUrl.parse(table.endpoint_url)
+            except BadUrl as error:
+                self._problems.append(f"keys.aws_kms.endpoint_url: {error}")
 
     def _decoded(self, name: str, text: str) -> Secret | None:
         try:

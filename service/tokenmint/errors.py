@@ -9,7 +9,12 @@ the tables that map the classes to answers.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from tokenmint.foreign import LONG, clipped, quoted
+
+MAX_VIOLATIONS: Final = 16
+"""How many of a request's mistakes are listed: an answer is metadata, of which clients take 8 KiB in all."""
 
 
 class TokenmintError(Exception):
@@ -46,13 +51,16 @@ class FieldViolation:
 
 
 class InvalidRequest(TokenmintError):
-    """The request can't be meant: every violation is listed at once."""
+    """The request can't be meant: its violations are listed at once, up to ``MAX_VIOLATIONS`` of them."""
 
     reason = "INVALID_REQUEST"
     summary = "the request is not valid"
 
     def __init__(self, violations: Sequence[FieldViolation]) -> None:
-        self.violations = tuple(violations)
+        listed, more = tuple(violations[:MAX_VIOLATIONS]), len(violations) - MAX_VIOLATIONS
+        if more > 0:
+            listed += (FieldViolation("...", f"{more} more are not listed"),)
+        self.violations = listed
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
 
 
@@ -253,8 +261,8 @@ class Unimplemented(TokenmintError):
 class _ResourceError(TokenmintError):
     def __init__(self, resource_type: str, resource_name: str, message: str | None = None) -> None:
         self.resource_type = resource_type
-        self.resource_name = resource_name
-        super().__init__(message or f"{resource_type} {resource_name!r}: {self.summary}")
+        self.resource_name = clipped(resource_name, LONG)
+        super().__init__(message or f"{resource_type} {quoted(resource_name, LONG)}: {self.summary}")
 
 
 class NotFound(_ResourceError):
@@ -327,6 +335,13 @@ class OutcomeUnknown(StoreUnavailable):
 class KeySetUnavailable(DependencyUnavailable):
     reason = "KEY_SET_UNAVAILABLE"
     summary = "the provider's keys are not at hand: retry later"
+
+
+class KeySetInvalid(TokenmintError):
+    """What a provider publishes is at fault. No retry cures that, so no delay is named: somebody has to mend it."""
+
+    reason = "KEY_SET_INVALID"
+    summary = "what the provider publishes as its keys can't be used: the service's log says why; a retry can't help"
 
 
 class SignerUnavailable(DependencyUnavailable):

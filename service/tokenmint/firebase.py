@@ -11,6 +11,7 @@ from typing import Any, Final
 from tokenmint.errors import KeySetUnavailable, PrincipalDisabled, TokenRevoked
 from tokenmint.secret import Secret
 
+MAX_CLIENTS: Final = 64  # of the SDK, that are kept
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that makes the SDK accept unsigned tokens; refused outside the development mode."""
 
@@ -38,6 +39,7 @@ class FirebaseClients:
         self._signer = signer
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, str], Any] = {}
+        self._made = 0
 
     def client(self, project: FirebaseProject, tenant: str | None = None) -> Any:
         """Return the SDK's authentication client (``firebase_admin.auth.Client``). Raises what the SDK raises."""
@@ -45,6 +47,8 @@ class FirebaseClients:
         key = (project.project, secret, tenant or "")
         with self._lock:
             if key not in self._clients:
+                if len(self._clients) >= MAX_CLIENTS:  # a tenant is named by a token
+                    del self._clients[next(iter(self._clients))]
                 self._clients[key] = self._make(project, tenant)
             return self._clients[key]
 
@@ -62,7 +66,8 @@ class FirebaseClients:
         else:
             credential = credentials.ApplicationDefault()
         # Named uniquely, since the SDK keeps its apps in a global table.
-        app = firebase_admin.App(f"tokenmint-{id(self)}-{len(self._clients)}", credential, options)
+        self._made += 1
+        app = firebase_admin.App(f"tokenmint-{id(self)}-{self._made}", credential, options)
         return auth.Client(app, tenant_id=tenant)
 
 

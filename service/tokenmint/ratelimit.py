@@ -170,6 +170,8 @@ class RateLimiter:
         wait = full - rate.burst * interval - now
         if wait <= 0:
             self._local[key] = full
+            if len(self._local) > MAX_LOTS:
+                del self._local[next(iter(self._local))]
             return least, 0.0
         return 0, wait
 

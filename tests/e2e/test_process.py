@@ -232,6 +232,15 @@ def test_sighup_reloads_and_a_bad_file_changes_nothing(tmp_path: Path, issuer: I
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "configuration not reloaded" in service.errors.read_text())
         assert exchange(service, issuer).token
+        for url in ("https://x.example:99999/", "https://[::1", "https://a..b/"):
+            told = service.errors.read_text().count("configuration not reloaded")
+            config.write_text(
+                text + f'\n[providers.bad]\nissuer = "https://b.example"\naudiences = ["a"]\njwks_url = "{url}"\n'
+            )
+            service.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: service.errors.read_text().count("configuration not reloaded") > told)  # noqa: B023  # called here
+        assert "providers.bad.jwks_url: its port" in service.errors.read_text()
+        assert exchange(service, issuer).token
         config.write_text(
             text.replace('clients = ["web"]', 'clients = ["other"]').replace("[clients.web]", "[clients.other]")
         )

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.tls import authority
-from tests.unit.assertion.test_keyset import FakeFetch
+from tests.unit.assertion.fetching import FakeFetch
 
 from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.keyset import KeySets

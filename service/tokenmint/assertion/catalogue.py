@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -19,6 +18,7 @@ from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.configtypes import Seconds, Table, TextList, TextSet, key_path, problems_of
 from tokenmint.errors import ConfigurationError
 from tokenmint.firebase import FirebaseProject
+from tokenmint.httpurl import BadUrl, HttpUrl
 from tokenmint.secret import Secret
 
 TOKEN_TYPES: Final = MappingProxyType({"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT})
@@ -342,14 +342,12 @@ class _Builder:
         else:
             return None
         url = _fill(url, self._singles())
-        parts = urlsplit(url)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            self._problem("issuer" if not own else own[0], "expected a URL that begins with https://")
-        elif parts.scheme == "http" and not table.allow_private:
-            self._problem(
-                "issuer" if not own else own[0],
-                "expected https (http only on loopback, for development, with allow_private = true)",
-            )
+        key = own[0] if own else "issuer"
+        try:
+            if HttpUrl.parse(url).scheme == "http" and not table.allow_private:
+                self._problem(key, "expected https (http only on loopback, for development, with allow_private = true)")
+        except BadUrl as error:
+            self._problem(key, str(error))
         return KeySource(
             kind,
             url=url,

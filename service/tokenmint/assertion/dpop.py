@@ -7,16 +7,15 @@ Pure: what comes out was proved but for its single use, which the caller claims 
 import base64
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from tokenmint.assertion.jwk import ALGORITHMS, BadKey, VerificationKey, parse_jwk
 from tokenmint.assertion.jws import CompactJws, parse_object, split_compact
 from tokenmint.assertion.types import JsonValue
 from tokenmint.errors import MalformedToken, ProofRejected
+from tokenmint.httpurl import BadUrl, HttpUrl
 from tokenmint.secret import Secret
 
 DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "RS256")
@@ -24,8 +23,6 @@ DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256"
 MAX_AGE: Final = 60.0  # seconds after its iat that a proof is accepted
 MAX_AHEAD: Final = 10.0  # seconds by which a client's clock may be fast
 MAX_PROOF_ID: Final = 255
-_VISIBLE: Final = re.compile(r"[!-~]+\Z")  # the characters of a URI, and some more (RFC 3986 section 2)
-_PORTS: Final = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +109,10 @@ def _check_hash(claims: Mapping[str, JsonValue], access_token: Secret) -> None:
         raise ProofRejected("the DPoP proof's ath is not the hash of the token that came with it")
 
 
-def _normal(url: str) -> tuple[str, str, int | None, str] | None:
+def _normal(url: str) -> tuple[str, str, int, str] | None:
     """Return what of a URL is compared (RFC 3986 section 6.2.2), or None where it is none."""
-    if not _VISIBLE.match(url):
-        return None  # the parser would leave some of it out
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+        parsed = HttpUrl.parse(url)
+    except BadUrl:
         return None
-    scheme = parts.scheme.lower()
-    if scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-        return None
-    return scheme, parts.hostname.lower(), _PORTS[scheme] if port is None else port, parts.path or "/"
+    return *parsed.origin, parsed.target.partition("?")[0]

@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from tokenmint.assertion.jws import MAX_KEY_ID, decode_segment, parse_object
+from tokenmint.assertion.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
 from tokenmint.assertion.types import JsonValue
 from tokenmint.errors import MalformedToken
 
 MAX_KEYS: Final = 100
+MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -167,14 +168,16 @@ def parse_jwk(member: JsonValue) -> VerificationKey:
     else:
         raise BadKey("its kty is none of RSA, EC, OKP")
     key_issuer = member.get("issuer")
-    if key_issuer is not None and not isinstance(key_issuer, str):
-        raise BadKey("its issuer is not a string")
+    if key_issuer is not None and (not isinstance(key_issuer, str) or len(key_issuer) > MAX_ISSUER):
+        raise BadKey(f"its issuer is not a string of at most {MAX_ISSUER} characters")
     return _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
 
 
 def _key_id(value: JsonValue) -> str | None:
-    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_KEY_ID):
-        raise BadKey(f"its kid is not a string of 1 to {MAX_KEY_ID} characters")
+    if value is not None and (
+        not isinstance(value, str) or not 0 < len(value) <= MAX_KEY_ID or CONTROL.search(value)
+    ):  # fmt: skip
+        raise BadKey(f"its kid is not a string of 1 to {MAX_KEY_ID} printable characters")
     return value
 
 

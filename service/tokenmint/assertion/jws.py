@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, NoReturn
 
@@ -18,17 +17,22 @@ import orjson
 
 from tokenmint.assertion.types import JsonValue
 from tokenmint.errors import MalformedToken
+from tokenmint.remembering import remembered_where_short, size_of_json
 from tokenmint.secret import Secret
 
 MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
 MAX_DEPTH: Final = 16
 MAX_KEY_ID: Final = 128
 HEADERS: Final = 256  # that are remembered, parsed: a provider has one for each of its keys
+OBJECTS: Final = 1024  # bytes of what a parsed token consists of, empty
+LONGEST_HEADER: Final = 512  # bytes of one that is remembered: whoever sends a token chooses its header
 _BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _LAST: Final = (_BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 """The characters that may end base64url without padding, by its length modulo 4: others have bits that say nothing."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class UnverifiedAssertion:
     """The header's `kid`."""
     issuer: str
     """The payload's `iss`; "" where it has none."""
+    size: int
+    """How many bytes it takes at most, parsed as it is: for what keeps it."""
 
 
 class JwsHeader(NamedTuple):
@@ -53,6 +59,8 @@ class JwsHeader(NamedTuple):
     members: Mapping[str, JsonValue]
     algorithm: str
     key_id: str | None
+    size: int
+    """How many bytes it takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class CompactJws:
     signature: bytes = field(repr=False)
     algorithm: str
     key_id: str | None
+    size: int
+    """How many bytes it takes at most, with its payload parsed as JSON."""
 
 
 def split_compact(raw: bytes) -> CompactJws:
@@ -80,19 +90,22 @@ def split_compact(raw: bytes) -> CompactJws:
         raise MalformedToken(detail=_why_not_compact(raw))
     header_part, payload_part, signature_part = parts
     header = _header(header_part)
+    payload = decode_segment(payload_part, "payload")
     return CompactJws(
         header=header.members,
-        payload=decode_segment(payload_part, "payload"),
+        payload=payload,
         signing_input=raw[: len(header_part) + 1 + len(payload_part)],
         signature=decode_segment(signature_part, "signature"),
         algorithm=header.algorithm,
         key_id=header.key_id,
+        size=OBJECTS + len(raw) + header.size + size_of_json(payload),
     )
 
 
-@lru_cache(maxsize=HEADERS)
+@remembered_where_short(HEADERS, LONGEST_HEADER)
 def _header(segment: bytes) -> JwsHeader:
-    header = parse_object(decode_segment(segment, "header"), "header")
+    text = decode_segment(segment, "header")
+    header = parse_object(text, "header")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
         raise MalformedToken(detail="the header's alg is missing or not a string")
@@ -100,11 +113,11 @@ def _header(segment: bytes) -> JwsHeader:
         if name in header:
             raise MalformedToken(f"the header has {name!r}, which is not supported")
     key_id = header.get("kid")
-    if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or _CONTROL.search(key_id)):
+    if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or CONTROL.search(key_id)):
         raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
     if "typ" in header and not isinstance(header["typ"], str):
         raise MalformedToken(detail="the header's typ is not a string")
-    return JwsHeader(MappingProxyType(header), algorithm, key_id)
+    return JwsHeader(MappingProxyType(header), algorithm, key_id, size_of_json(text))
 
 
 def parse_compact(token: Secret) -> UnverifiedAssertion:
@@ -122,6 +135,7 @@ def parse_compact(token: Secret) -> UnverifiedAssertion:
         algorithm=parts.algorithm,
         key_id=parts.key_id,
         issuer=issuer,
+        size=parts.size,
     )
 
 
@@ -155,7 +169,7 @@ def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
     Raises:
         MalformedToken: it is not one; ``detail`` says in which way.
     """
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(text, MAX_DEPTH):
         raise MalformedToken(detail=f"the {name} is nested deeper than {MAX_DEPTH} levels")
     value = _parse_canonical(text)
     if value is None:
@@ -213,22 +227,15 @@ def _finite(text: str) -> float:
     return number
 
 
-def _depth(text: bytes) -> int:
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+def is_deeper(text: bytes, most: int) -> bool:
+    """Tell whether JSON is nested deeper than ``most`` levels, in time that grows with its length alone.
+
+    Of the brackets outside of strings each round takes away the innermost pairs, so that one level less is left. What
+    is no JSON may be called deep or not, but no parser gets to see more than ``most`` levels.
+    """
+    # Backslashes are in strings alone. Without escaped ones, and then escaped quotes, every quote begins or ends one.
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(plain.split(b'"')[::2]).translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(most):
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)

@@ -8,6 +8,7 @@ from typing import Final
 
 from tokenmint.assertion.jws import UnverifiedAssertion
 from tokenmint.errors import AssertionRejected, BadSignature, UnknownIssuer, WrongAudience
+from tokenmint.foreign import LONG, quoted
 
 FIREBASE_CUSTOM_TOKEN: Final = (
     "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"  # noqa: S105
@@ -42,7 +43,7 @@ def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> AssertionR
         return UnknownIssuer(
             "this token was minted by tokenmint itself: it is exchanged as an access_token, where policy says so"
         )
-    detail = f"iss {token.issuer[:200]!r}"
+    detail = f"iss {quoted(token.issuer, LONG)}"
     for prefix, words in _ISSUERS:
         if token.issuer.startswith(prefix):
             return UnknownIssuer(words, detail=detail)

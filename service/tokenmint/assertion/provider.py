@@ -22,6 +22,7 @@ from tokenmint.errors import (
     WrongNonce,
 )
 from tokenmint.firebase import FirebaseProject
+from tokenmint.foreign import LONG, quoted
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
@@ -102,7 +103,7 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if token_type == ACCESS_TOKEN:
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
     if typ not in accepted:
-        raise UnsupportedTokenType(detail=f"typ {typ!r} is not that of {token_type}")
+        raise UnsupportedTokenType(detail=f"typ {quoted(typ)} is not that of {token_type}")
     if "events" in token.claims:  # OpenID Connect Back-Channel Logout section 2.4
         raise UnsupportedTokenType(detail="this is a logout token or another security event (RFC 8417)")
 
@@ -146,7 +147,7 @@ def check_audience(provider: Provider, claims: Mapping[str, JsonValue]) -> None:
     if not audiences or not all(isinstance(audience, str) and audience for audience in audiences):
         raise WrongAudience("aud is not a string or a list of strings")
     if provider.audiences.isdisjoint(str(audience) for audience in audiences):
-        raise WrongAudience(detail=f"aud {audiences!r}, accepted {sorted(provider.audiences)}")
+        raise WrongAudience(detail=f"aud {quoted(audiences, LONG)}, accepted {sorted(provider.audiences)}")
     if len(audiences) > 1 and provider.check_authorized_party:
         party = claims.get("azp")
         if not isinstance(party, str) or party not in (provider.authorized_parties or provider.audiences):

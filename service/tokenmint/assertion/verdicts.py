@@ -3,14 +3,19 @@
 Remembered is the costly and unchanging part alone: how a token's bytes read, and that a key's signature over them was
 good. Both follow from the token's hash and the key, whoever asks and whenever. Everything else is checked each time:
 that the key is still the provider's, issuer, kind, times, audience, claims. A verifier that a reload makes begins anew.
+
+The parsed token is kept: to read it again costs as much as a third of an RS256 signature's check. What it takes is
+counted before it is kept (``UnverifiedAssertion.size``); one that was made to be large is checked each time.
 """
 
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from tokenmint.assertion.jws import UnverifiedAssertion
+from tokenmint.remembering import Remembered
 
-SIZE: Final = 4096  # tokens; some 3 kB each
+ENTRIES: Final = 4096  # tokens
+SIZE: Final = 48 * 1024 * 1024  # bytes of all
+LARGEST: Final = 96 * 1024  # bytes of one, parsed; usual ones have 4 to 10 kB, one with 200 groups has 60
 
 
 class Verdict(NamedTuple):
@@ -23,21 +28,23 @@ class Verdict(NamedTuple):
 
 
 class Verdicts:
-    """Remembers good signatures, the latest ``size`` of them; never bad ones, which anybody can make."""
+    """Remembers good signatures, the latest ``entries`` of them; never bad ones, which anybody can make."""
 
-    def __init__(self, size: int = SIZE) -> None:
-        self._size = size
-        self._verdicts: OrderedDict[str, Verdict] = OrderedDict()
+    def __init__(self, entries: int = ENTRIES) -> None:
+        self._verdicts: Remembered[str, Verdict] = Remembered(entries=entries, size=SIZE, largest=LARGEST)
 
     def __len__(self) -> int:
         return len(self._verdicts)
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept, at most."""
+        return self._verdicts.size
+
     def find(self, fingerprint: str) -> Verdict | None:
         """Return what is remembered of the token with this SHA-256."""
-        return self._verdicts.get(fingerprint)
+        return self._verdicts.find(fingerprint)
 
     def remember(self, fingerprint: str, verdict: Verdict) -> None:
-        """Remember a good signature; the oldest one is forgotten where there are too many."""
-        self._verdicts[fingerprint] = verdict
-        if len(self._verdicts) > self._size:
-            self._verdicts.popitem(last=False)
+        """Remember a good signature; the oldest are forgotten where there is no room."""
+        self._verdicts.remember(fingerprint, verdict, verdict.token.size)

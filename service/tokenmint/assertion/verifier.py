@@ -24,6 +24,7 @@ from tokenmint.assertion.provider import (
 from tokenmint.assertion.types import JsonValue, VerifiedAssertion
 from tokenmint.assertion.verdicts import Verdict, Verdicts
 from tokenmint.errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
+from tokenmint.foreign import quoted
 from tokenmint.secret import Secret
 
 
@@ -128,7 +129,9 @@ class Verifier:
         if provider.name in self._emulated and token.algorithm == "none" and not token.signature:
             return None
         if token.algorithm not in provider.algorithms:
-            raise AlgorithmNotAllowed(detail=f"alg {token.algorithm[:20]!r}, accepted {sorted(provider.algorithms)}")
+            raise AlgorithmNotAllowed(
+                detail=f"alg {quoted(token.algorithm, 32)}, accepted {sorted(provider.algorithms)}"
+            )
         if provider.key_id_required and token.key_id is None:
             raise UnknownKey("the token's header names no key (kid), which every token of this provider does")
         keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)

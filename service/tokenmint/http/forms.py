@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 from tokenmint.errors import FieldViolation, InvalidRequest
+from tokenmint.foreign import clipped
 
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 64
@@ -65,7 +66,7 @@ def parse_form(body: bytes, *, repeatable: frozenset[str] = frozenset()) -> Form
         found.setdefault(name, []).append(value)
     twice = [name for name, values in found.items() if len(values) > 1 and name not in repeatable]
     if twice:
-        raise InvalidRequest([FieldViolation(name[:64], "is sent more than once") for name in twice])
+        raise InvalidRequest([FieldViolation(clipped(name, 64), "is sent more than once") for name in twice])
     kept = {name: tuple(value for value in values if value) for name, values in found.items()}
     return {name: values for name, values in kept.items() if values}
 

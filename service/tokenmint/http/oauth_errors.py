@@ -46,6 +46,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.Conflict: Row("temporarily_unavailable", 503),
         errors.RateLimited: Row("temporarily_unavailable", 429),
         errors.DependencyUnavailable: Row("temporarily_unavailable", 503),
+        errors.KeySetInvalid: Row("server_error", 502),  # RFC 9110 section 15.6.3
         errors.CorruptRecord: Row("server_error", 500),
         errors.ConfigurationError: Row("server_error", 500),
     }

@@ -14,6 +14,7 @@ import structlog
 from tokenmint.background import Background
 from tokenmint.clock import Clock
 from tokenmint.errors import StoreUnavailable
+from tokenmint.foreign import clipped
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.types import KeyState
 from tokenmint.storage.redis import Store
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 KEY: Final = "key-set-verifiers"
 LIMIT: Final = 1000
-AGENT_LIMIT: Final = 100  # characters
+AGENT_LIMIT: Final = 100  # bytes
 INTERVAL: Final = 5.0  # seconds between writes
 _ATTEMPTS: Final = 4
 _NEWS: Final = 60.0  # seconds after which the same sighting is worth writing again
@@ -62,7 +63,7 @@ class VerifierLog:
 
     def saw(self, address: str, agent: str, generation: int) -> None:
         """Note that a verifier fetched the set of ``generation``."""
-        who = (address, agent[:AGENT_LIMIT])
+        who = (clipped(address), clipped(agent, AGENT_LIMIT))
         now = self._clock.now()
         before = self._seen.pop(who, None)
         if before is not None and before.generation == generation and now - before.time < _NEWS:

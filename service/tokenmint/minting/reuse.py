@@ -6,7 +6,6 @@ the grant is equal (the version of the profile too), signed by the key that sign
 given out again: the store is asked each time, and where it gives no answer, a new token is minted.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import fields, replace
 from operator import attrgetter
@@ -17,24 +16,29 @@ import orjson
 from tokenmint.errors import CorruptRecord, DependencyUnavailable
 from tokenmint.minting.types import MintedToken
 from tokenmint.policy.types import TokenGrant
+from tokenmint.remembering import Remembered
 
-SIZE: Final = 2048  # tokens
+ENTRIES: Final = 2048  # tokens
+SIZE: Final = 16 * 1024 * 1024  # bytes of all
+LARGEST: Final = 64 * 1024  # bytes of one
+GRANT: Final = 4096  # bytes of a grant beyond its claims, and of a token beyond itself
 _TIMES_AND_MAPPINGS: Final = frozenset({"issued_at", "expires_at", "claims"})
 _same = attrgetter(*(item.name for item in fields(TokenGrant) if item.name not in _TIMES_AND_MAPPINGS))
 
 
 class ReuseWindow:
-    """Remembers tokens that were minted, the latest ``size`` of them.
+    """Remembers tokens that were minted, the latest ``entries`` of them.
 
     Args:
         revoked: tells whether any of the tokens with these ids was revoked.
-        size: how many are remembered.
+        entries: how many are remembered.
     """
 
-    def __init__(self, revoked: Callable[[Iterable[str]], Awaitable[bool]], size: int = SIZE) -> None:
+    def __init__(self, revoked: Callable[[Iterable[str]], Awaitable[bool]], entries: int = ENTRIES) -> None:
         self._revoked = revoked
-        self._size = size
-        self._minted: OrderedDict[Hashable, tuple[int, MintedToken]] = OrderedDict()
+        self._minted: Remembered[Hashable, tuple[int, MintedToken]] = Remembered(
+            entries=entries, size=SIZE, largest=LARGEST
+        )
 
     def __len__(self) -> int:
         return len(self._minted)
@@ -45,29 +49,28 @@ class ReuseWindow:
         None is younger than half its life when it is given out again, whatever the window.
         """
         key = _key(grant, key_id)
-        issued_at, minted = self._minted.get(key, (0, None))
-        if key is None or minted is None:
+        known = self._minted.find(key)
+        if key is None or known is None:
             return None
+        issued_at, minted = known
         window = min(grant.reuse_window, (grant.expires_at - grant.issued_at) // 2)
         if not 0 <= grant.issued_at - issued_at < window:
             return None
         try:
             if await self._revoked((minted.token_id,)):
-                self._minted.pop(key, None)
+                self._minted.forget(key)
                 return None
         except (DependencyUnavailable, CorruptRecord):
             return None
         return replace(minted, reused=True)
 
     def remember(self, grant: TokenGrant, minted: MintedToken) -> None:
-        """Remember what was minted for ``grant``; the oldest is forgotten where there are too many."""
+        """Remember what was minted for ``grant``; the oldest are forgotten where there is no room."""
         key = _key(grant, minted.key_id)
         if key is None:
             return
-        self._minted[key] = (grant.issued_at, minted)
-        self._minted.move_to_end(key)
-        if len(self._minted) > self._size:
-            self._minted.popitem(last=False)
+        # Its claims are in the token, in base64, and in the key: three times its length is more than both.
+        self._minted.remember(key, (grant.issued_at, minted), GRANT + 3 * len(minted.token))
 
 
 def _key(grant: TokenGrant, key_id: str) -> Hashable:

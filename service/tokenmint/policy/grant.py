@@ -27,6 +27,7 @@ from tokenmint.errors import (
     ReexchangeDenied,
     ScopeDenied,
 )
+from tokenmint.foreign import LONG, clipped, quoted
 from tokenmint.issued.types import MAX_DEPTH, IssuedToken
 from tokenmint.policy import conditions, delegation, mapping
 from tokenmint.policy.types import (
@@ -136,15 +137,17 @@ class Policy:
         """
         audience = self._audiences.get(request.audience)
         if audience is None or not (client.anonymous or client.client_id in audience.clients):
-            raise AudienceDenied(detail=f"client {client.client_id!r}, audience {request.audience!r}")
+            raise AudienceDenied(detail=f"client {client.client_id!r}, audience {quoted(request.audience, LONG)}")
         if client.public and not audience.public_clients:
-            raise AudienceDenied(detail=f"client {client.client_id!r} is public, audience {request.audience!r}")
+            raise AudienceDenied(
+                detail=f"client {client.client_id!r} is public, audience {quoted(request.audience, LONG)}"
+            )
         kinds = _kinds(audience)
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
         refused = set(request.scopes) - _grantable(client, audience)
         if refused:
-            raise ScopeDenied(f"the caller may not have for this audience: {' '.join(sorted(refused))}")
+            raise ScopeDenied(f"the caller may not have for this audience: {clipped(' '.join(sorted(refused)), LONG)}")
         if request.lifetime is not None and request.lifetime > audience.max_lifetime:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
         if isinstance(audience.format, FirebaseFormat) and request.lifetime not in (None, FIREBASE_LIFETIME):
@@ -163,7 +166,8 @@ class Policy:
         if not knows(client, issued):
             raise ReexchangeDenied(
                 "the token was issued to another client, for an audience that the caller does not serve",
-                detail=f"client {client.client_id!r}, token of {issued.client_id!r} for {issued.audience!r}",
+                detail=f"client {client.client_id!r}, token of {quoted(issued.client_id)} "
+                f"for {quoted(issued.audience, LONG)}",
             )
         delegation.check_possession(request.possession, issued.confirmation)
 
@@ -202,7 +206,7 @@ class Policy:
             raise ValueError("a token of ours comes with what was proved of it, and no other does")
         if issued is not None:
             if issued.audience not in audience.reexchange_from:
-                raise ReexchangeDenied(detail=f"from {issued.audience!r} for {audience.name!r}")
+                raise ReexchangeDenied(detail=f"from {quoted(issued.audience, LONG)} for {audience.name!r}")
             if len(issued.lineage) >= MAX_DEPTH:
                 raise ReexchangeDenied(f"the token is {MAX_DEPTH} exchanges away from the first one, which is the most")
             return

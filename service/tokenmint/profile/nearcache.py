@@ -28,6 +28,7 @@ HEARTBEAT: Final = 1.0  # seconds without news of changes after which nothing is
 RETRY: Final = 0.5  # seconds at most between attempts to be told of changes
 BATCH: Final = 500  # keys in one round trip
 REFRESH_BATCH: Final = 100  # keys that are asked for again in one; between them calls get their turn
+LONGEST: Final = 64 * 1024  # bytes of a value that is remembered
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is on its way
 
 
@@ -184,6 +185,9 @@ class NearCache:
             del self._flights[key]
 
     def _remember(self, key: str, raw: bytes | None, asked: float) -> None:
+        if raw is not None and len(raw) > LONGEST:
+            self._entries.pop(key, None)
+            return
         entry = self._entries.pop(key, None)  # to the end: they are in the order in which they were asked for
         if entry is None:
             entry = _Entry(raw, asked)

@@ -14,6 +14,7 @@ from tokenmint.profile.types import Identity, Profile
 
 VERSION: Final = 1
 REMEMBERED: Final = 2048  # records that are not parsed anew when the same bytes are read again
+LONGEST: Final = 4096  # bytes of one
 PREFIXES: Final = ("profile:", "identity:")
 """What the keys begin with."""
 
@@ -90,9 +91,12 @@ def dump_link(identity: Identity, link: Link) -> bytes:
     )
 
 
-@lru_cache(maxsize=REMEMBERED)
 def parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
     """Read what is stored for ``principal``. Raises ``CorruptRecord``."""
+    return _remembered_record(principal, raw) if len(raw) <= LONGEST else _record(principal, raw)
+
+
+def _record(principal: str, raw: bytes) -> Profile | Tombstone:
     key = profile_key(principal)
     value = _load(key, raw)
     if value.get("principal") != principal:
@@ -119,11 +123,17 @@ def parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
         raise CorruptRecord(detail=f"{key}: not a profile of version {VERSION}") from None
 
 
-@lru_cache(maxsize=REMEMBERED)
+_remembered_record = lru_cache(maxsize=REMEMBERED)(_record)
+
+
 def parse_link(identity: Identity, raw: bytes | None) -> Link | None:
     """Read what the index says of ``identity``. Raises ``CorruptRecord``."""
     if raw is None:
         return None
+    return _remembered_link(identity, raw) if len(raw) <= LONGEST else _link(identity, raw)
+
+
+def _link(identity: Identity, raw: bytes) -> Link:
     key = identity_key(identity)
     value = _load(key, raw)
     if value.get("identity") != [identity.provider, identity.subject]:
@@ -132,6 +142,9 @@ def parse_link(identity: Identity, raw: bytes | None) -> Link | None:
     if not isinstance(principal, str) or not isinstance(unlinked, bool):
         raise CorruptRecord(detail=f"{key}: not an identity's record of version {VERSION}")
     return Link(principal, unlinked)
+
+
+_remembered_link = lru_cache(maxsize=REMEMBERED)(_link)
 
 
 def _load(key: str, raw: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from tokenmint.assertion.types import VerifiedAssertion
 from tokenmint.errors import AlreadyExists, Conflict, PrincipalDisabled, PrincipalUnknown, TokenRevoked, WrongState
+from tokenmint.foreign import LONG, quoted
 from tokenmint.policy.types import OnMissingProfile
 from tokenmint.profile.records import Link, Tombstone, identity_key
 from tokenmint.profile.store import ProfileStore
@@ -72,7 +73,9 @@ class Profiles:
             return lookup.profile
         if mode is OnMissingProfile.DENY:
             one = lookup.identity
-            raise PrincipalUnknown(detail=f"provider {one.provider!r}, subject {one.subject[:255]!r}" if one else "")
+            raise PrincipalUnknown(
+                detail=f"provider {one.provider!r}, subject {quoted(one.subject, LONG)}" if one else ""
+            )
         if lookup.identity is None:
             if mode is OnMissingProfile.CREATE:
                 raise PrincipalUnknown(detail="a token of ours names no identity that a profile could be created for")

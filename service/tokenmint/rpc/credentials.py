@@ -2,12 +2,12 @@
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from tokenmint.callers import Presented
-from tokenmint.certificates import PeerCertificate, peer_certificate
+from tokenmint.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
 from tokenmint.errors import CallerUnauthenticated
+from tokenmint.remembering import remembered_where_short
 from tokenmint.secret import Secret
 
 CLIENT_ID: Final = "tokenmint-client-id"
@@ -45,11 +45,10 @@ def presented(metadata: Metadata | None, certificate: PeerCertificate | None) ->
 
 def of_connection(_: Metadata | None, auth_context: Mapping[str, Any]) -> PeerCertificate | None:
     """Return the certificate of the connection, where its TLS proved one. What metadata say of one is nothing."""
-    return _certificate(tuple(auth_context.get("x509_pem_cert", ())))
+    pems = tuple(auth_context.get("x509_pem_cert", ()))
+    return _certificate(pems[0]) if len(pems) == 1 else None
 
 
-@lru_cache(maxsize=1024)
-def _certificate(pems: tuple[bytes, ...]) -> PeerCertificate | None:
-    if len(pems) != 1:
-        return None
-    return peer_certificate(ssl.PEM_cert_to_DER_cert(pems[0].decode()))
+@remembered_where_short(CERTIFICATES, 2 * LONGEST_CERTIFICATE)
+def _certificate(pem: bytes) -> PeerCertificate:
+    return peer_certificate(ssl.PEM_cert_to_DER_cert(pem.decode()))

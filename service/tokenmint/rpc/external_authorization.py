@@ -27,10 +27,12 @@ from tokenmint.errors import (
     DependencyUnavailable,
     FormatDenied,
     InvalidRequest,
+    KeySetInvalid,
     RateLimited,
     ScopeDenied,
     TokenmintError,
 )
+from tokenmint.foreign import LONG, quoted
 from tokenmint.policy.types import ExchangeRequest
 from tokenmint.requests import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.rpc.interceptors import Context, current_client
@@ -41,6 +43,10 @@ SERVICE: Final = "envoy.service.auth.v3.Authorization"
 AUDIENCE: Final = "tokenmint.audience"
 SCOPE: Final = "tokenmint.scope"
 TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
+_JUDGED: Final = (
+    AccessDenied, AssertionRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, RateLimited,
+)  # fmt: skip
+"""What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
 _REALM: Final = 'Bearer realm="tokenmint"'
 
 
@@ -89,7 +95,7 @@ class ExternalAuthorization:
         except _NoToken:
             tell_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
-        except (AssertionRejected, AccessDenied, InvalidRequest, RateLimited, DependencyUnavailable) as error:
+        except _JUDGED as error:
             tell_audit(outcome="refused", reason=error.reason, detail=error.detail or error.message)
             return _refusal(error)
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
@@ -125,7 +131,7 @@ class ExternalAuthorization:
         name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
         audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
         if not audience:
-            raise AudienceDenied("no audience is configured for this host", detail=f"host {name[:255]!r}")
+            raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(name, LONG)}")
         # A handle has no dots; it is a token of our own, and those come in as access tokens.
         token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
         scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
@@ -145,6 +151,10 @@ def _refusal(error: TokenmintError) -> pb.CheckResponse:
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
         denied.denied.headers.append(_header("retry-after", str(max(1, math.ceil(error.retry_after)))))
+        denied.status.code = code_of(error).value[0]
+        return denied
+    if isinstance(error, KeySetInvalid):
+        denied = _denied(502, "", error.reason, error.message)
         denied.status.code = code_of(error).value[0]
         return denied
     if isinstance(error, AccessDenied):

@@ -10,15 +10,15 @@ import hashlib
 import re
 import ssl
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 
 from tokenmint.callers import matches
-from tokenmint.certificates import PeerCertificate, peer_certificate
+from tokenmint.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
 from tokenmint.errors import CallerUnauthenticated
+from tokenmint.remembering import remembered_where_short
 from tokenmint.rpc.credentials import Metadata
 from tokenmint.secret import Secret
 
@@ -66,7 +66,7 @@ class ForwardedCertificates:
         return _certificate(found[FORWARDED]) if FORWARDED in found else None
 
 
-@lru_cache(maxsize=1024)
+@remembered_where_short(CERTIFICATES, 2 * LONGEST_CERTIFICATE)
 def _certificate(text: str) -> PeerCertificate:
     try:
         return forwarded_certificate(text)

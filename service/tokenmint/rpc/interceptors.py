@@ -16,6 +16,7 @@ import grpc.aio
 from tokenmint.admission import Admission, log_internal, tell_audit
 from tokenmint.callers import Operator, Role
 from tokenmint.errors import MethodDenied, TokenmintError
+from tokenmint.foreign import clipped
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators
 from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
@@ -23,6 +24,7 @@ from tokenmint.rpc.status import abort, code_of
 from tokenmint.tasks import TimeLimit
 
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
+MAX_FACT: Final = 1024  # bytes of what an operator writes that an event repeats, such as the reason of a revocation
 
 _client: ContextVar[Client] = ContextVar("client")
 _possession: ContextVar[Confirmation] = ContextVar("possession")
@@ -205,9 +207,11 @@ class _Call:
 def _about(request: Any) -> dict[str, object]:
     """Return what an operator's request is about; a stream of requests is about too much to say."""
     fields = request.DESCRIPTOR.fields_by_name if hasattr(request, "DESCRIPTOR") else {}
-    facts: dict[str, object] = {
-        name: getattr(request, field) for field, name in NAMING.items() if field in fields and getattr(request, field)
-    }
+    facts: dict[str, object] = {}
+    for field, name in NAMING.items():
+        value = getattr(request, field) if field in fields else None
+        if value:
+            facts[name] = clipped(value, MAX_FACT) if isinstance(value, str) else value
     if "profile" in fields:
-        facts["principal"] = request.profile.principal[:128]
+        facts["principal"] = clipped(request.profile.principal)
     return facts

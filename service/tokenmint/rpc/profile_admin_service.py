@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 
 from tokenmint.errors import DependencyUnavailable, InvalidRequest, NotFound, TokenmintError
+from tokenmint.foreign import quoted
 from tokenmint.profile.limits import (
     claims_violations,
     identity_violations,
@@ -61,7 +62,7 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
         violations.add(principal_violations(wanted.principal, "profile.principal"))
         violations.check("update_mask", f"is required: some of {', '.join(UPDATABLE)}", holds=bool(mask))
         for path in mask:
-            violations.check("update_mask", f"{path!r} can't be changed here", holds=path in UPDATABLE)
+            violations.check("update_mask", f"{quoted(path)} can't be changed here", holds=path in UPDATABLE)
         if "claims" in mask:
             violations.add(claims_violations(wanted.claims, "profile.claims"))
         if "roles" in mask:
@@ -153,7 +154,7 @@ def _checked(message: profile_pb2.Profile) -> Profile:
 
 def _principal(principal: str) -> str:
     if principal_violations(principal, "principal"):
-        raise NotFound("profile", principal[:128])
+        raise NotFound("profile", principal)
     return principal
 
 

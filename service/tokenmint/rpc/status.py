@@ -32,6 +32,8 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.Conflict: grpc.StatusCode.ABORTED,
         errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
         errors.DependencyUnavailable: grpc.StatusCode.UNAVAILABLE,
+        # "The client should not retry until the system state has been explicitly fixed" (gRPC's guide to status codes).
+        errors.KeySetInvalid: grpc.StatusCode.FAILED_PRECONDITION,
         errors.CorruptRecord: grpc.StatusCode.INTERNAL,
         errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     }

@@ -22,11 +22,19 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MovedError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
 from tokenmint.secret import Secret, shown
 from tokenmint.storage import urls
+from tokenmint.storage.refusals import code_of, named
 from tokenmint.telemetry import places
 
 log = structlog.get_logger(__name__)
@@ -294,17 +302,18 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
         if follow and isinstance(error, MovedError):
             raise
         # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
-        code = str(error).split(" ", 1)[0][:20]
-        raise StoreUnavailable(detail=f"{url.describe()} answered {type(error).__name__} {code}") from None
+        raise StoreUnavailable(detail=f"{url.describe()} answered {named(code_of(error))}") from None
     except TokenmintError:
         raise
     except (Exception, asyncio.CancelledError) as error:
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+        if isinstance(error, asyncio.CancelledError) and (
+            (task := asyncio.current_task()) is None or task.cancelling()
+        ):
             raise  # it is the caller's
         _note(error)
         kind = OutcomeUnknown if writes else StoreUnavailable
-        raise kind(detail=f"{url.describe()}: {type(error).__name__}") from None
+        what = named(code_of(error)) if isinstance(error, BusyLoadingError) else type(error).__name__
+        raise kind(detail=f"{url.describe()}: {what}") from None
 
 
 def _note(error: BaseException) -> None:

@@ -19,6 +19,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import InvalidResponse, MovedError, ResponseError
 
 from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
+from tokenmint.foreign import clipped, quoted
 from tokenmint.storage import listening, scripts, urls
 from tokenmint.storage.connections import StoreOptions, cluster_client, sentinel_pool, server_pool, translated
 from tokenmint.storage.listening import Changes, Notice
@@ -392,14 +393,16 @@ class Store:
         policy = facts.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise ConfigurationError(
-                f"redis.url: the server's maxmemory-policy is {policy!r}, which may drop keys, revocations and "
+                f"redis.url: the server's maxmemory-policy is {quoted(policy)}, which may drop keys, revocations and "
                 "profiles: set it to noeviction, or use a server of its own for tokenmint"
             )
         version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
         knows_waitaof = tuple(int(part) for part in version.split(".")[:2]) >= (7, 2)
         self._confirms_log = bool(int(facts.get("aof_enabled", 0))) and knows_waitaof
         if not self._confirms_log:
-            log.warning("the store does not confirm writes to disk", version=version, durability=self.durability)
+            log.warning(
+                "the store does not confirm writes to disk", version=clipped(version), durability=self.durability
+            )
 
     async def _info(self, section: str) -> dict[str, Any]:
         if self._cluster is not None:

@@ -1,19 +1,22 @@
 """The fetcher against real HTTP on loopback: what it refuses to dial, follow and swallow."""
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fakes import FakeClock
 from tests.issuer import Issuer, serving
 
 from tokenmint.assertion.fetch import MAX_BODY, HttpFetch, is_public
-from tokenmint.assertion.keyset import FetchFailed, KeySource
+from tokenmint.assertion.keyset import AnswerUnusable, FetchFailed, KeySets, KeySource
+from tokenmint.errors import KeySetUnavailable
 
 
 @pytest.fixture
@@ -104,10 +107,157 @@ async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:
         await get("http://10.0.0.1/jwks.json")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/", "https:///x", "https://u:p@127.0.0.1/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "ftp://127.0.0.1/", "https:///x", "https://u:p@127.0.0.1/", "http://[::1",
+        "https://idp.example:99999/", "https://a..b/", f"https://{'a' * 64}.example/", "https://idp.example/\r\nX: y",
+        "", "https://idp.example/" + "x" * 16_384,
+    ],
+)  # fmt: skip
 async def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(FetchFailed, match="not one of https"):
+    with pytest.raises(AnswerUnusable, match="can't be fetched") as refused:
         await get(url)
+    assert len(str(refused.value)) < 512
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("http://[::1", "no URL"),
+        ("//[", "no URL"),
+        ("http://127.0.0.1:99999/", "no URL"),
+        ("http://127.0.0.1:0/", "no URL"),
+        ("http://u:p@127.0.0.1/", "no URL"),
+        ("https://a..b/", "no URL"),
+        (f"https://{'a' * 64}.example/", "no URL"),
+        ("/j\xfcwks", "no URL"),
+        ("/a\tb", "no URL"),
+        ("\\\\evil.example", "no URL"),
+        ("", "no URL"),
+        ("/" + "x" * 4096, "without a Location"),
+    ],
+)
+async def test_a_location_that_leads_nowhere_is_a_failed_fetch(issuer: Issuer, location: str, words: str) -> None:
+    issuer.status = 302
+    issuer.headers["Location"] = location
+    with pytest.raises(AnswerUnusable, match=words):
+        await get(f"{issuer.url}/jwks.json")
+
+
+def answering(*parts: bytes, endless: bytes = b"") -> tuple[str, Callable[[], list[bytes]]]:
+    """Serve one raw answer to each connection; return its URL, and what was asked so far.
+
+    ``endless`` is sent again and again, for as long as somebody reads it.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                with peer, contextlib.suppress(OSError):
+                    peer.settimeout(10)
+                    asked.append(peer.recv(65536))
+                    for part in parts:
+                        peer.sendall(part)
+                    while endless:
+                        peer.sendall(endless)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/jwks", lambda: asked
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "endless"),
+    [
+        ([OK, b"Transfer-Encoding: chunked\r\n\r\n", b"ff\r\n{"], b""),
+        ([OK, b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"], b""),
+        ([OK, b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"0\r\n\r\n"], b""),
+        ([OK, b"Content-Length: 100\r\n\r\n{}"], b""),
+        ([OK, b"Content-Length: -1\r\n\r\n{}"], b""),
+        ([OK, b"Content-Length: " + b"9" * 400 + b"\r\n\r\n{}"], b""),
+        ([OK, b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"], b""),
+        ([b"HTTP/1.1 99999 x\r\n\r\n"], b""),
+        ([b"HTTP/x 200 OK\r\n\r\n"], b""),
+        ([b"\x00\xff\xfe\r\n\r\n"], b""),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"], b""),
+        ([], b""),
+        ([OK], b"X-Header: " + b"x" * 1024 + b"\r\n"),
+        ([OK, b"X-Header: "], b"x" * 1024),
+        ([OK, b"Transfer-Encoding: chunked\r\n\r\n"], b"400\r\n" + b"x" * 1024 + b"\r\n"),
+    ],
+)
+async def test_a_broken_answer_is_a_failed_fetch(parts: list[bytes], endless: bytes) -> None:
+    url, _ = answering(*parts, endless=endless)
+    async with asyncio.timeout(20):
+        with pytest.raises(FetchFailed):
+            await get(url)
+
+
+async def test_interim_answers_without_end_are_a_failed_fetch() -> None:
+    """RFC 9110 section 15.2: there may be any number of them; the time for one fetch is what bounds it."""
+    url, _ = answering(endless=b"HTTP/1.1 100 Continue\r\n\r\n" * 64)
+    sets = KeySets({"idp": source(url, timeout=0.2)}, fetch=HttpFetch(), clock=FakeClock())
+    with pytest.raises(KeySetUnavailable, match="no answer within"):
+        await sets.refresh("idp")
+
+
+def head(*lines: bytes) -> bytes:
+    return OK + b"".join(line + b"\r\n" for line in lines) + b"Content-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "value"),
+    [
+        ((b'ETag: "\xe9\xff"',), "etag", '"\xe9\xff"'),
+        ((b'ETag: W/"7"',), "etag", 'W/"7"'),
+        ((b"ETag: bare",), "etag", "bare"),
+        ((b'ETag: "a b"',), "etag", None),
+        ((b'ETag: "' + b"x" * 300 + b'"',), "etag", None),
+        ((b'ETag: "1"', b'ETag: "2"'), "etag", None),
+        ((b"Cache-Control: public", b"Cache-Control: max-age=60"), "cache-control", "public, max-age=60"),
+        ((b"Cache-Control: max-age=60" + b" " * 900 + b"x" * 200,), "cache-control", None),
+        ((b"Age: " + b"9" * 2000,), "age", None),
+        ((b"Age: \xb2",), "age", "\xb2"),
+        ((b"Set-Cookie: a=b",), "set-cookie", None),
+    ],
+)
+async def test_headers_are_bounded_and_read_as_bytes(lines: tuple[bytes, ...], name: str, value: str | None) -> None:
+    url, _ = answering(head(*lines))
+    assert (await HttpFetch()(source(url), url, etag=None)).headers.get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("etag", "sent"),
+    [
+        ('"7"', b'"7"'),
+        ('W/"\xe9\x80\xff"', b'W/"\xe9\x80\xff"'),  # RFC 9110 section 5.5: obs-text, as the same bytes
+        ('"\u20ac"', None),
+        ('"a\r\nX: y"', None),
+        ('"' + "x" * 300 + '"', None),
+    ],
+)
+async def test_an_etag_is_sent_back_as_it_came_or_not_at_all(etag: str, sent: bytes | None) -> None:
+    url, asked = answering(head())
+    await HttpFetch()(source(url), url, etag=etag)
+    lines = [line for line in asked()[0].split(b"\r\n") if line.lower().startswith(b"if-none-match")]
+    assert lines == ([] if sent is None else [b"If-None-Match: " + sent])
+    assert b"X: y" not in asked()[0]
+
+
+async def test_an_etag_beyond_ascii_does_not_end_the_second_fetch() -> None:
+    body = Issuer().jwks()
+    answer = OK + b'ETag: "\xe9"\r\nContent-Length: ' + str(len(body)).encode() + b"\r\n\r\n" + body
+    url, asked = answering(answer)
+    sets = KeySets({"idp": source(url)}, fetch=HttpFetch(), clock=FakeClock())
+    for _ in range(2):
+        assert (await sets.refresh("idp")).key_ids == ("k1",)
+    assert b'If-None-Match: "\xe9"' in asked()[1]
 
 
 async def test_redirects_stay_on_the_host(issuer: Issuer) -> None:

@@ -124,7 +124,7 @@ async def test_a_refused_token_with_a_good_signature_is_refused_again(served: Se
 
 def test_as_many_are_remembered_as_there_is_room_for() -> None:
     token = parse_compact(Secret(IDP.token(NOW)))
-    verdicts = Verdicts(size=3)
+    verdicts = Verdicts(entries=3)
     for number in range(5):
         verdicts.remember(str(number), Verdict(token, "idp", "thumbprint"))
     assert [verdicts.find(str(number)) is not None for number in range(5)] == [False, False, True, True, True]

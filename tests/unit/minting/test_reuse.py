@@ -24,7 +24,7 @@ class Service:
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.reuse = ReuseWindow(self.is_revoked, size=3)
+        self.reuse = ReuseWindow(self.is_revoked, entries=3)
         self.minter = Minter(issuer="https://me", signer=lambda _: self.signer, entropy=FakeEntropy(), reuse=self.reuse)
 
     async def is_revoked(self, token_ids: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ import redis
 import world
 
 from tokenmint import app as everything_that_a_worker_imports  # noqa: F401  # counted in the size before
+from tokenmint.background import Background
 from tokenmint.clock import SystemClock
 from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.records import PREFIXES
@@ -16,6 +18,7 @@ from tokenmint.profile.store import ProfileStore
 from tokenmint.profile.types import Identity, Profile
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
+from tokenmint.telemetry import Metrics
 
 COUNT: Final = 100_000
 BATCH: Final = 500
@@ -32,7 +35,8 @@ async def fill(url: str) -> dict[str, float]:
     store = await Store.open(url, prefix=world.PREFIX, options=StoreOptions(read_timeout=10.0))
     near = NearCache(store, PREFIXES, 2 * COUNT, SystemClock())
     known = ProfileStore(store, SystemClock(), near)
-    following = asyncio.get_running_loop().create_task(near.run())
+    background = Background(SystemClock(), random.random, Metrics())
+    near.follow(background)
     while not near.live:
         await asyncio.sleep(0.01)
     before = resident()
@@ -41,8 +45,7 @@ async def fill(url: str) -> dict[str, float]:
         found = await asyncio.gather(*map(known.resolve, names))
         assert all(isinstance(one, Profile) for one in found)
     answer = {"values": len(near), "before_mb": before, "after_mb": resident()}
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await background.close()
     await store.close()
     return answer
 

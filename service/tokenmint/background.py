@@ -173,7 +173,9 @@ class Background:
                 try:
                     await work(unit)
                     failure: BaseException = EndedUnexpectedly()
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, it ends nothing
+                except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                    raise
+                except BaseException as error:  # noqa: BLE001  # a panic in Rust is none of Exception's
                     failure = error
                 # A library may have swallowed the cancellation, and gone on or raised something else.
                 if task is not None and task.cancelling():

@@ -66,12 +66,17 @@ class Failing:
         await for_ever(unit)
 
 
+class Panic(BaseException):
+    """As `pyo3_runtime.PanicException`, which extensions in Rust raise: it is no `Exception`."""
+
+
 FAILURES: dict[str, BaseException | None] = {
     "a store that is away": StoreUnavailable(detail="server x: ConnectionError"),
     "RuntimeError as uvloop's": RuntimeError("the handler is closed"),
     "BrokenPipeError": BrokenPipeError(32, "Broken pipe"),
     "ExceptionGroup": ExceptionGroup("some", [ValueError("x"), TypeError("y")]),
     "a cancellation that nobody asked for": asyncio.CancelledError(),
+    "a panic of an extension": Panic("a secret"),
     "an unexpected return": None,
 }
 

@@ -149,6 +149,10 @@ async def test_failures_are_retried_with_growing_pauses(clock: FakeClock, backgr
     with pytest.raises(KeySetUnavailable):
         await keys.find("idp", "a")
     assert len(fetch.asked) == 13  # callers wait for the next attempt rather than cause one each
+    assert background.failing() == {"keys of idp": f"{URL} answered 500"}
+    fetch.serve(jwks("a"))
+    await keys.refresh("idp")
+    assert background.failing() == {}  # whoever asked for it
     await keys.close()
 
 

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import structlog
 from cryptography import x509
@@ -13,6 +14,13 @@ from cryptography import x509
 from tokenmint.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
+
+TLS_1_2_SUITES: Final = ":".join(
+    f"ECDHE-{signature}-AES{bits}-GCM-{digest}"
+    for signature in ("ECDSA", "RSA")
+    for bits, digest in (("256", "SHA384"), ("128", "SHA256"))
+)
+"""What is accepted beside TLS 1.3: RFC 9325 section 4.2's suites (AEAD, forward secrecy), and those of gRPC's listener."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +72,10 @@ class CertificateFiles:
             return []
 
     def _read(self) -> tuple[Pem, ssl.SSLContext]:
-        """Return what the files hold, and a context for a server that speaks TLS 1.3 with it."""
+        """Return what the files hold, and a context for a server with it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(TLS_1_2_SUITES)
         try:
             contents = [file.read_bytes() for file in self._files]
             context.load_cert_chain(self._files[0], self._files[1])
@@ -87,6 +96,7 @@ class CertificateFiles:
             context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
             # A session that is taken up again brings its certificate along, whose authority may have gone since.
             context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET  # the same in TLS 1.2
         return Pem(contents[0], contents[1], authorities), context
 
 

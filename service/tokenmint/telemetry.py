@@ -48,6 +48,11 @@ class Metrics:
             registry=self.registry, multiprocess_mode="livemin",
         )  # fmt: skip
 
+        self._http_limits = Counter(
+            "tokenmint_http_limits", "What a limit of an HTTP listener closed or refused", ["listener", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
 
@@ -66,6 +71,10 @@ class Metrics:
         if known is None:
             known = self._of_audiences[audience] = self._minted.labels(audience)
         known.inc()
+
+    def http_limit(self, listener: str, outcome: str) -> None:
+        """Count a connection that was closed or refused, or a request that was refused, by a limit of a listener."""
+        self._http_limits.labels(listener, outcome).inc()
 
     def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
         """Note how things are."""

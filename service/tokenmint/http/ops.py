@@ -1,6 +1,7 @@
 """What operators' systems ask over HTTP, on a listener of its own: health, readiness, metrics."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -8,6 +9,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tokenmint.telemetry import Metrics
+
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+"""What is answered also where the listener is full."""
 
 
 def application(readiness: Callable[[], Mapping[str, str]], metrics: Metrics) -> Starlette:
@@ -23,7 +27,8 @@ def application(readiness: Callable[[], Mapping[str, str]], metrics: Metrics) ->
 
     async def readyz(_: Request) -> Response:
         problems = dict(readiness())
-        return JSONResponse({"ready": not problems, "problems": problems}, status_code=503 if problems else 200)
+        headers = {"Retry-After": "1"} if problems else {}
+        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200, headers)
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -20,7 +20,7 @@ TLS_1_2_SUITES: Final = ":".join(
     for signature in ("ECDSA", "RSA")
     for bits, digest in (("256", "SHA384"), ("128", "SHA256"))
 )
-"""What is accepted beside TLS 1.3: RFC 9325 section 4.2's suites (AEAD, forward secrecy), and those of gRPC's listener."""
+"""What is accepted beside TLS 1.3: AEAD with forward secrecy (RFC 9325 section 4.2), as gRPC's listener does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,6 +94,8 @@ class Boundary:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._application(scope, receive, send)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered
         except Exception as error:  # noqa: BLE001  # uvicorn would log its text; without an answer it says 500
             log.error("a request failed", error=type(error).__name__, where=places(error)[-6:])  # noqa: TRY400
 
@@ -101,8 +104,10 @@ def _ambiguous(scope: Scope) -> Response | None:
     """Return the refusal of a request whose end a proxy in front may have seen elsewhere; the connection ends with it.
 
     A length beside chunks, and chunks in HTTP/1.0, which has none (RFC 9112 section 6.1): what follows would be
-    somebody's smuggled request.
+    somebody's smuggled request. Another major version (RFC 9110 section 15.6.6), as in the preface of HTTP/2.
     """
+    if not scope["http_version"].startswith("1."):
+        return PlainTextResponse("HTTP/1.1 is spoken here\n", 505, {"Connection": "close"})
     names = {name for name, _ in scope.get("headers", ())}
     if b"transfer-encoding" not in names:
         return None

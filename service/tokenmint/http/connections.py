@@ -32,7 +32,7 @@ class Place:
     def __init__(self, peer: str, *, crowded: bool, leave: "Callable[[Place], None]") -> None:
         self.peer = peer
         self.crowded = crowded
-        """Whether the connection is beyond a limit: asked for anything but health, it is answered with 503."""
+        """Whether it came beyond a limit, with nothing to make room: asked for more than health, it is told 503."""
         self.phase: Phase | None = None
         """None: it has left."""
         self.close: Callable[[], object] = lambda: None
@@ -60,8 +60,9 @@ class _Group:
             self.queues[phase][place] = None
         self.size += (phase is not None) - (place.phase is not None)
 
-    def first(self) -> Place | None:
-        return next((place for queue in self.queues.values() for place in queue), None)
+    def first(self, *, crowded: bool) -> Place | None:
+        """Return the connection that is to make room: of those beyond a limit, which are few, or of the rest."""
+        return next((place for queue in self.queues.values() for place in queue if place.crowded is crowded), None)
 
 
 class Connections:
@@ -88,9 +89,9 @@ class Connections:
         of_peer = self._peers.get(peer) or _Group()
         crowded = False
         for group, limit in ((of_peer, self._each_peer), (self._all, self._total)):
-            if group.size < limit or self._make_room(group):
+            if group.size < limit or self._close(group.first(crowded=False)):
                 continue
-            if group.size >= limit + SPARE:
+            if group.size >= limit + SPARE and not self._close(group.first(crowded=True)):
                 self._count("connection_refused")
                 return None
             crowded = True
@@ -114,10 +115,9 @@ class Connections:
 
     def make_room(self) -> bool:
         """Close one connection on which nobody waits for an answer. Returns whether there was one."""
-        return self._make_room(self._all)
+        return self._close(self._all.first(crowded=False)) or self._close(self._all.first(crowded=True))
 
-    def _make_room(self, group: _Group) -> bool:
-        place = group.first()
+    def _close(self, place: Place | None) -> bool:
         if place is None or place.phase is None:
             return False
         self._count("idle_closed" if place.phase is Phase.IDLE else "unfinished_closed")

@@ -19,7 +19,9 @@ from tokenmint.http.connections import Connections, Place, peer_of
 
 log = structlog.get_logger(__name__)
 
-AT_A_TIME: Final = 64  # connections that are accepted before others get their turn
+AT_A_TIME: Final = 8
+"""Connections that are accepted in one turn of the event loop: fewer than `SPARE`, so that what a new one has sent is
+read before still newer ones can take its place."""
 PAUSE: Final = 0.2  # seconds without accepting while the system has no room for a connection
 SILENCE: Final = 60.0  # seconds in which a shortage is logged once
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -98,7 +100,7 @@ class Listener:
             self._take(loop, connection, address[0])
 
     def _on_shortage(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
-        """Make room and come back later: the socket stays readable, so without a pause this would go round and round."""
+        """Make room and come back later: the socket stays readable, so without a pause this would spin."""
         if self._complained is None or loop.time() - self._complained >= SILENCE:
             self._complained = loop.time()
             log.error(

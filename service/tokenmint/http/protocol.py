@@ -2,12 +2,14 @@
 
 import asyncio
 import ssl
+import sys
 from typing import Any, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.http.connections import Connections, Phase, Place
+from tokenmint.http.heads import Head
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 PLACE: Final = "place"
@@ -19,22 +21,25 @@ class Protocol(H11Protocol):
     """uvicorn's protocol, with additions.
 
     The certificate that a client proved (DER) and the connection's place are handed on, in the request's state. The
-    place's phase is kept. A request has to be sent, and an answer to be read, within ``request_time`` seconds: uvicorn's
-    own timer begins anew with every byte, and it waits for a reader for ever.
+    place's phase is kept. A request has to be sent, and an answer to be read, within ``request_time`` seconds:
+    uvicorn's own timer begins anew with every byte, and it waits for a reader for ever.
     """
 
-    def __init__(
-        self, *args: Any, place: Place, connections: Connections, request_time: float, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, place: Place, connections: Connections, request_time: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._place = place
         self._connections = connections
         self._request_time = request_time
         self._timer: asyncio.TimerHandle | None = None
+        self._backlog = bytearray()
+        self._head = Head()
+        self._body_left = 0
+        """Bytes of the body of the request that is being received."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
         if self._place.phase is None:  # closed to make room, in the moment in which its handshake ended
             transport.abort()
+            return
         self._place.close = transport.abort
         encrypted: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         proved = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
@@ -43,10 +48,38 @@ class Protocol(H11Protocol):
         self._begin_timer()
 
     def data_received(self, data: bytes) -> None:
-        for start in range(0, len(data), SLICE):
-            if self.transport.is_closing():
+        if self._place.phase is not None:
+            self._backlog += data
+            self._parse()
+
+    def _parse(self) -> None:
+        """Hand on what came, up to the end of a request: the next one's head is looked at when its turn has come."""
+        while self._backlog and not self.transport.is_closing():
+            theirs = self.conn.their_state
+            if theirs is not h11.IDLE and theirs is not h11.SEND_BODY:
+                self.flow.pause_reading()  # until the answer is complete
                 return
-            super().data_received(data[start : start + SLICE])
+            part = bytes(self._backlog[:SLICE])
+            length = self._head.take(part) if theirs is h11.IDLE else min(self._body_left, len(part))
+            if length < 0:
+                self.send_400_response("Ambiguous HTTP request received.")
+                self._note_phase()
+                return
+            del self._backlog[:length]
+            super().data_received(part[:length])
+            if theirs is not h11.IDLE:
+                self._body_left -= length
+            elif self.conn.their_state is h11.SEND_BODY:
+                self._begin_body()
+
+    def _begin_body(self) -> None:
+        """Note where the body ends. Only the parser knows it of one in chunks: so nothing may follow such a request."""
+        named = dict(self.headers)
+        if b"transfer-encoding" in named:
+            self._body_left = sys.maxsize
+            self.cycle.keep_alive = False
+        else:
+            self._body_left = int(named[b"content-length"])
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -54,6 +87,7 @@ class Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._parse()
         self._note_phase()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -78,7 +112,8 @@ class Protocol(H11Protocol):
         self._stop_timer()
         self._unset_keepalive_if_required()
         self._place.leave()
-        super().connection_lost(exc)
+        if self.transport is not None:
+            super().connection_lost(exc)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: an upgrade may be ignored (RFC 9110 section 7.8), and any client can ask for one."""
@@ -92,7 +127,7 @@ class Protocol(H11Protocol):
         elif theirs is not h11.IDLE:
             self._stop_timer()  # the request is here
             self._connections.move(self._place, Phase.BUSY)
-        elif self.conn.trailing_data[0]:
+        elif self._backlog or self.conn.trailing_data[0]:
             self._leave_unfinished()
         else:
             self._connections.move(self._place, Phase.IDLE)

@@ -52,7 +52,7 @@ class Application:
         return Starlette(
             routes=[
                 Route("/healthz", quick), Route("/quick", quick), Route("/gated", gated), Route("/large", large),
-                Route("/form", form, methods=["POST"]), Route("/oauth2/token", form, methods=["POST"]), Route("/broken", broken),
+                *(Route(path, form, methods=["POST"]) for path in ("/form", "/oauth2/token")), Route("/broken", broken),
             ]
         )  # fmt: skip
 

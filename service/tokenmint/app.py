@@ -105,6 +105,8 @@ class App:
         self.failed = asyncio.Event()
         """Set when a part that has to run for ever has ended."""
         self._metrics = Metrics()
+        if job.replaces is not None:
+            self._metrics.worker_replaced(job.replaces)
         self._health = health_aio.HealthServicer()
         self._forwarded = ForwardedCertificates(settings.proxy_hashes)
         self._draining = False

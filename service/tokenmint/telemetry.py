@@ -53,6 +53,11 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self._replaced = Counter(
+            "tokenmint_workers_replaced", "Workers that were started in place of another, by how that ended", ["why"],
+            registry=self.registry,
+        )  # fmt: skip
+
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
 
@@ -71,6 +76,10 @@ class Metrics:
         if known is None:
             known = self._of_audiences[audience] = self._minted.labels(audience)
         known.inc()
+
+    def worker_replaced(self, why: str) -> None:
+        """Count this worker, which was started in place of one that `ended`, `hung` or was `never_ready`."""
+        self._replaced.labels(why).inc()
 
     def http_limit(self, listener: str, outcome: str) -> None:
         """Count a connection that was closed or refused, or a request that was refused, by a limit of a listener."""

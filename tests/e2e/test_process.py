@@ -163,6 +163,44 @@ def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pa
         assert pauses in ([" in 0.5 s", " in 1 s", " in 2 s"], ["", " in 0.5 s", " in 1 s"])
 
 
+class Impatient(Service):
+    """A service that takes a worker for hung after 6 s of silence, and not after 24."""
+
+    program = (
+        "-c",
+        "import functools, tokenmint.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
+        "from tokenmint.cli import main; main()",
+    )
+
+
+def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Issuer) -> None:
+    configure(tmp_path, issuer.url)
+    with Impatient(tmp_path, "--workers", "2") as service:
+        victim, other = _children(service.process.pid)
+        os.kill(victim, signal.SIGSTOP)
+        wait_until(lambda: victim not in _children(service.process.pid))
+        wait_until(lambda: len(_children(service.process.pid)) == 2)
+        assert other in _children(service.process.pid)
+        counted = 'tokenmint_workers_replaced_total{why="hung"} 1.0'
+        wait_until(lambda: counted in httpx2.get(f"http://{service.listen['ops']}/metrics").text)
+        for _ in range(4):
+            assert exchange(service, issuer).token
+        assert f"worker {victim} hangs" in service.errors.read_text()
+        assert service.stop() == 0
+    assert not processes_of(tmp_path)
+
+
+def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:
+    configure(tmp_path, extra='[limits]\ndrain = "1s"\n')
+    with Service(tmp_path, "--workers", "2") as service:
+        victim = _children(service.process.pid)[0]
+        os.kill(victim, signal.SIGSTOP)
+        started = time.monotonic()
+        service.stop()
+        assert time.monotonic() - started < 20  # 1 s, 5 s, and what a busy machine adds; it was 40
+    assert not processes_of(tmp_path)
+
+
 def test_workers_none_of_which_comes_to_serve_end_the_service_at_once(tmp_path: Path) -> None:
     write_kek(tmp_path)
     configure(tmp_path, extra='[redis]\nurl = "redis://127.0.0.1:1"\n[keys]\nencryption_key_file = "kek"\n')

@@ -163,14 +163,16 @@ def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pa
         assert pauses in ([" in 0.5 s", " in 1 s", " in 2 s"], ["", " in 0.5 s", " in 1 s"])
 
 
+IMPATIENT = (
+    "import functools, tokenmint.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
+    "from tokenmint.cli import main; main()"
+)
+
+
 class Impatient(Service):
     """A service that takes a worker for hung after 6 s of silence, and not after 24."""
 
-    program = (
-        "-c",
-        "import functools, tokenmint.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
-        "from tokenmint.cli import main; main()",
-    )
+    program = ("-c", IMPATIENT)
 
 
 def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Issuer) -> None:

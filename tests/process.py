@@ -11,7 +11,7 @@ from typing import Any
 from tokenmint.bootstrap import new_encryption_key
 from tokenmint.secret import Secret
 
-START_LIMIT = 60.0  # seconds
+START_LIMIT = 120.0  # seconds
 CLIENT, OPERATOR = Secret("tms_test-client"), Secret("tms_test-operator")
 
 CONFIG = """

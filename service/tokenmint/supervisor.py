@@ -205,6 +205,7 @@ class Workers:
         worker.ready = True
         self._silence.heard(worker.pid)
         self._restarts.ready(worker.pid)
+        _say(f"worker {worker.pid} is ready")
         if worker.reload:
             worker.send(signal.SIGHUP)
         if not self._served:

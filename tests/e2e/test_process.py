@@ -14,7 +14,7 @@ import httpx2
 import jwt
 import pytest
 from tests.issuer import Issuer, ec_key
-from tests.process import OPERATOR, Service, configure, run, write_kek
+from tests.process import OPERATOR, START_LIMIT, Service, configure, run, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -178,13 +178,14 @@ class Impatient(Service):
 def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
     with Impatient(tmp_path, "--workers", "2") as service:
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
         victim, other = _children(service.process.pid)
         os.kill(victim, signal.SIGSTOP)
-        wait_until(lambda: victim not in _children(service.process.pid))
-        wait_until(lambda: len(_children(service.process.pid)) == 2)
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 3, START_LIMIT)
+        assert victim not in _children(service.process.pid)
         assert other in _children(service.process.pid)
         counted = 'tokenmint_workers_replaced_total{why="hung"} 1.0'
-        wait_until(lambda: counted in httpx2.get(f"http://{service.listen['ops']}/metrics").text)
+        assert counted in httpx2.get(f"http://{service.listen['ops']}/metrics", timeout=20).text
         for _ in range(4):
             assert exchange(service, issuer).token
         assert f"worker {victim} hangs" in service.errors.read_text()
@@ -195,6 +196,7 @@ def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Iss
 def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:
     configure(tmp_path, extra='[limits]\ndrain = "1s"\n')
     with Service(tmp_path, "--workers", "2") as service:
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
         victim = _children(service.process.pid)[0]
         os.kill(victim, signal.SIGSTOP)
         started = time.monotonic()

@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -38,7 +39,7 @@ from tokenmint.exchange import TokenExchange
 from tokenmint.firebase import FirebaseClients, check_user
 from tokenmint.http import ops, wellknown
 from tokenmint.http.oauth import OAuthEndpoints
-from tokenmint.http.server import HttpServer
+from tokenmint.http.server import HttpLimits, HttpServer
 from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.mark import HighWaterMark
@@ -112,6 +113,8 @@ class App:
         self.readiness.tell("background tasks", self.background.describe)
         self.readiness.require("service", lambda: "stopping" if self._draining else "")
         self.readiness.require("signing keys", self._why_no_signing)
+        if job.replaces is not None:
+            self._metrics.worker_replaced(job.replaces)
         self._health = health_aio.HealthServicer()
         self._forwarded = ForwardedCertificates(settings.proxy_hashes)
         self._draining = False
@@ -366,8 +369,20 @@ class App:
         listen, files = self.settings.listen, None
         if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
             files = CertificateFiles(listen.http_cert_file, listen.http_key_file, listen.http_client_ca_file)
-        address, patience = Address.parse(self.job.listen[name]), self.settings.limits.request_time
-        return HttpServer(application, address, files, request_time=patience)
+        table = self.settings.limits
+        return HttpServer(
+            application,
+            Address.parse(self.job.listen[name]),
+            files,
+            limits=HttpLimits(
+                connections=table.http_connections,
+                connections_per_peer=table.http_connections_per_peer,
+                requests=table.http_requests,
+                request_time=table.request_time,
+            ),
+            always=ops.HEALTH if name == "ops" else frozenset(),
+            count=partial(self._metrics.http_limit, name),
+        )
 
     def _oauth(self, exchanges: ClientExchanges) -> tuple[list[Route], dict[str, object]]:
         """Return the OAuth endpoints and what discovery says of them, where they are switched on."""

@@ -17,6 +17,12 @@ log = structlog.get_logger(__name__)
 
 CERTIFICATES: Final = 1024  # clients' certificates that are remembered as they were read
 LONGEST_CERTIFICATE: Final = 4096  # bytes of one, in DER
+TLS_1_2_SUITES: Final = ":".join(
+    f"ECDHE-{signature}-AES{bits}-GCM-{digest}"
+    for signature in ("ECDSA", "RSA")
+    for bits, digest in (("256", "SHA384"), ("128", "SHA256"))
+)
+"""What is accepted beside TLS 1.3: AEAD with forward secrecy (RFC 9325 section 4.2), as gRPC's listener does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,10 @@ class CertificateFiles:
             return []
 
     def _read(self) -> tuple[Pem, ssl.SSLContext]:
-        """Return what the files hold, and a context for a server that speaks TLS 1.3 with it."""
+        """Return what the files hold, and a context for a server with it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(TLS_1_2_SUITES)
         try:
             contents = [file.read_bytes() for file in self._files]
             context.load_cert_chain(self._files[0], self._files[1])
@@ -91,6 +98,7 @@ class CertificateFiles:
             context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
             # A session that is taken up again brings its certificate along, whose authority may have gone since.
             context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET  # the same in TLS 1.2
         return Pem(contents[0], contents[1], authorities), context
 
 

@@ -246,7 +246,13 @@ class LimitsTable(Table):
     ping_interval: Annotated[Seconds, Field(ge=1)] = 10.0
     """Who asks the service more often than this is told to go away."""
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
-    """For a gRPC handshake, and for an HTTP request to be sent."""
+    """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
+    http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Of each HTTP listener. An idle one makes room for a new one."""
+    http_connections_per_peer: Annotated[int, Field(ge=1, le=100_000)] = 250
+    """... and of one peer of it."""
+    http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """HTTP requests that a listener answers at a time; health is asked beside them."""
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
     each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)

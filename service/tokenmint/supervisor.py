@@ -2,34 +2,35 @@
 
 With one worker the service runs in this very process. With several this process supervises: the workers share the
 ports (SO_REUSEPORT) and hold no state that the store does not, so one that dies is replaced: at once where it served
-for a while, and after longer and longer pauses where workers end as soon as they are started.
+for a while, and after longer and longer pauses where workers end as soon as they are ready. One that hangs is killed.
 """
 
 import contextlib
 import ctypes
 import json
 import os
+import select
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from tokenmint.errors import ConfigurationError
+from tokenmint.heartbeat import Report, Silence, Watch
+from tokenmint.restarts import LONGEST_PAUSE, RESTART_LIMIT, Restarts
 from tokenmint.telemetry import MULTIPROCESS
 
-EARLY = 10.0  # seconds after its start within which a worker that ends has ended at once
-FIRST_PAUSE = 0.5  # seconds before another is started in place of one that ended at once; twice as many each time ...
-LONGEST_PAUSE = 30.0  # ... up to so many
-RESTART_LIMIT = 5  # ends at once, in a row, after which starting again does not help, unless another worker serves
-_LOOK = 0.05  # seconds between looks at the workers while one is due to be started
-DRAIN_LIMIT = 40.0  # seconds after which a worker that does not stop is killed
+COMMAND: Final = (sys.executable, "-m", "tokenmint.worker")
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -44,6 +45,8 @@ class Job:
     listen: dict[str, str]
     """The addresses, by the name of the listener, with every port known."""
     development: bool = False
+    replaces: str | None = None
+    """Why the worker is started in place of another: `ended`, `hung`, `never_ready`; None: it is one of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,167 +63,252 @@ def print_ready(ready: Ready) -> None:
     sys.stdout.flush()
 
 
-class Restarts:
-    """When another worker is started in place of one that ended.
+class Worker:
+    """A worker process and the pipe from it."""
 
-    Args:
-        monotonic: a clock that never goes back, seconds.
-    """
+    def __init__(self, process: "subprocess.Popen[str]", report: Report) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.report = report
+        self.ready = False
+        self.told_to_stop = False
+        self.reload = False
+        """Whether it has to read the configuration again once it is ready."""
+        self.why = "ended"
+        """What its end is counted as."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._began: dict[int, float] = {}
-        self._in_a_row = 0
-
-    def began(self, pid: int) -> None:
-        """Note that a worker was started."""
-        self._began[pid] = self._monotonic()
-
-    def ended(self, pid: int) -> float:
-        """Note that a worker ended. Returns the seconds after which another is to be started."""
-        if self._monotonic() - self._began.pop(pid) >= EARLY:
-            self._in_a_row = 0
-            return 0.0
-        self._in_a_row += 1
-        return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._in_a_row - 1)))
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether so many ended at once that starting again does not help."""
-        return self._in_a_row >= RESTART_LIMIT
+    def send(self, number: int) -> None:
+        """Send a signal, where the process is still there: it is a child, so no other has its id."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 class Workers:
-    """Several worker processes doing the same job."""
+    """Several worker processes doing the same job.
 
-    def __init__(self, job: Job, count: int) -> None:
+    Args:
+        job: what each does.
+        count: how many there are.
+        drain: seconds that calls get to end when the service stops.
+        watch: how long a worker may be silent.
+        command: what a worker is started with, before the descriptor of its pipe and the seconds between its beats.
+    """
+
+    def __init__(
+        self, job: Job, count: int, *, drain: float, watch: Watch | None = None, command: Sequence[str] = COMMAND
+    ) -> None:
         self._job = job
         self._count = count
-        self._running: dict[int, subprocess.Popen[str]] = {}
-        self._due: list[float] = []
-        """When, by the monotonic clock, workers are to be started."""
+        self._drain = drain
+        self._watch = watch or Watch()
+        self._command = command
+        self._running: dict[int, Worker] = {}
+        self._due: list[tuple[float, str]] = []
+        """When, by the monotonic clock, workers are to be started, and in whose place."""
+        self._waiting: list[tuple[float, str]] = []
+        """Pauses of workers that are started only when one has come to serve."""
         self._restarts = Restarts()
-        self._stopping = False
+        self._silence = Silence(2 * self._watch.look)
+        self._served = False
+        self._deadline: float | None = None
+        """When, by the monotonic clock, workers that were to stop are killed; None: nothing stops."""
+        self._status = 0
         self._numbers = ""
 
     def run(self, announce: Callable[[Ready], None]) -> int:
         """Start the workers, keep them running, stop them on SIGTERM or SIGINT. Returns the exit status."""
-        with self._signals(), tempfile.TemporaryDirectory(prefix="tokenmint-metrics-") as numbers:
+        with (
+            selectors.DefaultSelector() as selector,
+            self._signals(selector),
+            tempfile.TemporaryDirectory(prefix="tokenmint-metrics-") as numbers,
+        ):
             self._numbers = numbers
-            for _ in range(self._count):
-                self._start()
-            ready = False
-            for worker in list(self._running.values()):
-                ready = self._await_ready(worker, None if ready else announce) or ready
-            if not ready:
-                self._stop(signal.SIGTERM, None)  # each has said what keeps it from serving
-            status = self._keep_running() or int(not ready)
-        self._kill_rest()
-        return status
+            self._selector = selector
+            try:
+                for _ in range(self._count):
+                    self._start(None)
+                while self._running or (self._due and self._deadline is None):
+                    self._turn(announce)
+            finally:
+                self._send(signal.SIGKILL)
+        return self._status or int(not self._served)
 
-    def _start(self) -> None:
-        worker = subprocess.Popen(  # our own interpreter and our own module
-            [sys.executable, "-m", "tokenmint.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {MULTIPROCESS: self._numbers},
-            preexec_fn=_die_with_parent,  # no threads here yet; prctl alone runs in the child
-        )
-        if worker.stdin is not None:
-            worker.stdin.write(json.dumps(asdict(self._job)))
-            worker.stdin.close()
-        self._running[worker.pid] = worker
-        self._restarts.began(worker.pid)
-
-    def _await_ready(self, worker: subprocess.Popen[str], announce: Callable[[Ready], None] | None) -> bool:
-        """Wait until a worker serves, or has ended. Returns whether it serves."""
-        line = worker.stdout.readline() if worker.stdout is not None else ""
-        if announce is not None and line:
-            event = json.loads(line)
-            announce(Ready(os.getpid(), event["listen"]))
-        return bool(line)
-
-    def _keep_running(self) -> int:
-        status = 0
-        while self._running or (self._due and not self._stopping):
-            pid, wait_status = self._next_end()
-            worker = self._running.pop(pid, None)
-            if worker is None:
-                continue
-            worker.returncode = os.waitstatus_to_exitcode(wait_status)
-            if worker.stdout is not None:
-                worker.stdout.close()
-            mark_process_dead(pid, self._numbers)  # type: ignore[no-untyped-call]  # untyped there
-            if self._stopping:
-                continue
-            pause = self._restarts.ended(pid)
-            if self._restarts.hopeless and not self._running:
-                sys.stderr.write(
-                    f"tokenmint: {RESTART_LIMIT} workers in a row ended as soon as they were started, and none serves: "
-                    "stopping, see the log\n"
-                )
-                status = 1
-                self._stop(signal.SIGTERM, None)
+    def _turn(self, announce: Callable[[Ready], None]) -> None:
+        """Wait for something to happen, and do what is due."""
+        self._wait()
+        self._silence.look()
+        for worker in list(self._running.values()):
+            for line in worker.report.read():
+                self._heard(worker, line, announce)
+            if worker.report.over and worker.report.descriptor in self._selector.get_map():
+                self._selector.unregister(worker.report.descriptor)
+        for worker in list(self._running.values()):
+            if worker.process.poll() is not None:
+                self._ended(worker)
             else:
-                when = f" in {pause:g} s" if pause else ""
-                sys.stderr.write(f"tokenmint: worker {pid} ended with {worker.returncode}; starting another{when}\n")
-                self._due.append(time.monotonic() + pause)
-        return status
-
-    def _next_end(self) -> tuple[int, int]:
-        """Start what is due, and return the process id and wait status of a worker that ended; 0 for none so far."""
+                self._judge(worker)
         now = time.monotonic()
-        for _ in range(0 if self._stopping else sum(due <= now for due in self._due)):
-            self._start()
-        if self._stopping:
-            self._send(signal.SIGTERM)  # to one that was started while the signal came
-        self._due = [due for due in self._due if due > now]
+        if self._deadline is not None:
+            self._tell_to_stop()  # also one that was started while the signal came
+            if now >= self._deadline:
+                self._send(signal.SIGKILL)
+            return
+        due, self._due = self._due, [item for item in self._due if item[0] > now]
+        for _, why in (item for item in due if item[0] <= now):
+            self._start(why)
+
+    def _wait(self) -> None:
+        """Wait until a worker or a signal comes, or something is due."""
+        now = time.monotonic()
+        times = [when - now for when, _ in self._due]
+        if self._deadline is not None and self._deadline > now:
+            times.append(self._deadline - now)
+        self._selector.select(max(0.0, min([self._watch.look, *times])))
+        with contextlib.suppress(BlockingIOError):
+            while self._waking.recv(4096):
+                pass
+
+    def _start(self, replaces: str | None) -> None:
+        reading, writing = os.pipe()
         try:
-            if not self._due or self._stopping:
-                return os.wait()
-            found = os.waitpid(-1, os.WNOHANG) if self._running else (0, 0)
-        except ChildProcessError:
-            self._running.clear()
-            return 0, 0
-        if not found[0]:
-            time.sleep(_LOOK)
-        return found
+            process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+                [*self._command, str(writing), str(self._watch.beat)],
+                stdin=subprocess.PIPE,
+                stdout=2,  # what a library prints belongs to the log: a pipe that nobody reads would stop it
+                text=True,
+                pass_fds=(writing,),
+                env=os.environ | {MULTIPROCESS: self._numbers},
+                preexec_fn=_die_with_parent,  # no threads here; prctl alone runs in the child
+            )
+        except OSError as error:  # no process or no memory to be had: not a reason to end those that serve
+            os.close(reading)
+            _say(f"a worker can't be started: {error.strerror}")
+            if not self._running:
+                raise
+            self._due.append((time.monotonic() + LONGEST_PAUSE, replaces or "ended"))
+            return
+        finally:
+            os.close(writing)
+        worker = Worker(process, Report(reading))
+        self._running[worker.pid] = worker
+        self._silence.begin(worker.pid)
+        self._selector.register(reading, selectors.EVENT_READ)
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already
+                process.stdin.write(json.dumps(asdict(replace(self._job, replaces=replaces))))
+                process.stdin.close()
+
+    def _heard(self, worker: Worker, line: bytes, announce: Callable[[Ready], None]) -> None:
+        if worker.ready or not line:
+            self._silence.heard(worker.pid)
+            return
+        worker.ready = True
+        self._silence.heard(worker.pid)
+        self._restarts.ready(worker.pid)
+        _say(f"worker {worker.pid} is ready")
+        if worker.reload:
+            worker.send(signal.SIGHUP)
+        if not self._served:
+            self._served = True
+            announce(Ready(os.getpid(), json.loads(line)["listen"]))
+            for pause, why in self._waiting:
+                self._replace(pause, why)
+
+    def _judge(self, worker: Worker) -> None:
+        """Kill a worker that hangs: it can do nothing for those whose calls it holds."""
+        silent = self._silence.of(worker.pid)
+        if silent < (self._watch.silence if worker.ready else self._watch.start) or worker.why != "ended":
+            return
+        worker.why = "hung" if worker.ready else "never_ready"
+        what = "hangs: no sign of life" if worker.ready else "is not ready"
+        _say(f"worker {worker.pid} {what} after {silent:.0f} s; killing it")
+        worker.send(signal.SIGKILL)
+
+    def _ended(self, worker: Worker) -> None:
+        del self._running[worker.pid]
+        if worker.report.descriptor in self._selector.get_map():
+            self._selector.unregister(worker.report.descriptor)
+        worker.report.close()
+        silent = self._silence.end(worker.pid) if worker.why == "hung" else 0.0
+        mark_process_dead(worker.pid, self._numbers)  # type: ignore[no-untyped-call]  # untyped there
+        if self._deadline is not None:
+            return
+        pause = self._restarts.ended(worker.pid, silent)
+        _say(f"worker {worker.pid} ended with {worker.process.returncode}")
+        if not self._served:
+            self._waiting.append((pause, worker.why))
+            if not self._running:
+                self._give_up()  # each has said what keeps it from serving
+        elif self._restarts.hopeless:
+            _say(f"{RESTART_LIMIT} workers in a row ended as soon as they were ready, and none serves: stopping")
+            self._give_up()
+        else:
+            self._replace(pause, worker.why)
+
+    def _replace(self, pause: float, why: str) -> None:
+        _say(f"starting another{f' in {pause:g} s' if pause else ''}")
+        self._due.append((time.monotonic() + pause, why))
+
+    def _give_up(self) -> None:
+        self._status = 1
+        self._stop(signal.SIGTERM, None)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stopping = True
-        signal.alarm(int(DRAIN_LIMIT))
-        self._send(signal.SIGTERM)
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._drain + self._watch.margin
+        self._tell_to_stop()
+
+    def _tell_to_stop(self) -> None:
+        for worker in list(self._running.values()):
+            if not worker.told_to_stop:  # once: at its very end the signal would kill it
+                worker.told_to_stop = True
+                worker.send(signal.SIGTERM)
+
+    def _reload(self, _signal: int, _frame: FrameType | None) -> None:
+        for worker in list(self._running.values()):
+            if worker.ready:
+                worker.send(signal.SIGHUP)
+            else:  # as long as it does not expect the signal, it would end it
+                worker.reload = True
 
     def _send(self, number: int) -> None:
-        for worker in self._running.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, number)
-
-    def _kill_rest(self) -> None:
-        self._send(signal.SIGKILL)
+        for worker in list(self._running.values()):
+            worker.send(number)
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def reload(_signal: int, _frame: FrameType | None) -> None:
-            self._send(signal.SIGHUP)
+    def _signals(self, selector: selectors.BaseSelector) -> Iterator[None]:
+        """Handle signals, each of which wakes the selector."""
 
-        def too_slow(_signal: int, _frame: FrameType | None) -> None:
-            self._send(signal.SIGKILL)
+        def nothing(_signal: int, _frame: FrameType | None) -> None:
+            pass
 
         handlers = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
-            signal.SIGHUP: reload,
-            signal.SIGALRM: too_slow,
+            signal.SIGHUP: self._reload,
+            signal.SIGCHLD: nothing,
         }
+        self._waking, writing = socket.socketpair()
+        self._waking.setblocking(False)
+        writing.setblocking(False)
+        selector.register(self._waking, selectors.EVENT_READ)
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        descriptor = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
-            signal.alarm(0)
+            signal.set_wakeup_fd(descriptor)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self._waking.close()
+            writing.close()
+
+
+def _say(text: str) -> None:
+    """Write a line to the log, unless nobody reads it: a pipe that is full would stop the supervision."""
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"tokenmint: {text}\n".encode())
 
 
 def _die_with_parent() -> None:

@@ -55,6 +55,16 @@ class Metrics:
             registry=self.registry, multiprocess_mode="livemax",
         )  # fmt: skip
 
+        self._http_limits = Counter(
+            "tokenmint_http_limits", "What a limit of an HTTP listener closed or refused", ["listener", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+
+        self._replaced = Counter(
+            "tokenmint_workers_replaced", "Workers that were started in place of another, by how that ended", ["why"],
+            registry=self.registry,
+        )  # fmt: skip
+
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
 
@@ -80,6 +90,14 @@ class Metrics:
         failures = self._task_failures.labels(name)  # there from the first call on
         if failed:
             failures.inc()
+
+    def worker_replaced(self, why: str) -> None:
+        """Count this worker, which was started in place of one that `ended`, `hung` or was `never_ready`."""
+        self._replaced.labels(why).inc()
+
+    def http_limit(self, listener: str, outcome: str) -> None:
+        """Count a connection that was closed or refused, or a request that was refused, by a limit of a listener."""
+        self._http_limits.labels(listener, outcome).inc()
 
     def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
         """Note how things are."""

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +18,29 @@ from tokenmint.app import App
 from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
-from tokenmint.supervisor import Job, Ready, print_ready
+from tokenmint.heartbeat import Pulse
+from tokenmint.supervisor import Job, Ready
 from tokenmint.telemetry import configure_logging, log_loop_error, places
 
 log = structlog.get_logger(__name__)
 
+DESCRIPTORS: Final = 65_536  # open files, where the system allows as many
 COLLECT_AFTER: Final = 20_000  # objects more than before, after which the young ones are looked through
 
 
 def run(job: Job, announce: Callable[[Ready], None]) -> int:
     """Serve until SIGTERM or SIGINT, telling ``announce`` when ready. Returns the exit status."""
+    _raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(job, announce))
+
+
+def _raise_descriptor_limit() -> None:
+    """Use what the system lets a process have: the usual 1,024 are fewer than the connections of the listeners."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
@@ -91,9 +104,18 @@ def _settle_memory() -> None:
 
 
 def main() -> int:
-    """Read the job from standard input and do it: how the supervisor starts a worker."""
+    """Read the job from standard input and do it: how the supervisor starts a worker.
+
+    Arguments: the descriptor of the pipe to the supervisor, and the seconds between signs of life.
+    """
+    pulse = Pulse(int(sys.argv[1]), float(sys.argv[2]))
+
+    def announce(ready: Ready) -> None:
+        pulse.say(json.dumps(asdict(ready)))
+        pulse.start()
+
     try:
-        return run(Job(**json.load(sys.stdin)), print_ready)
+        return run(Job(**json.load(sys.stdin)), announce)
     except TokenmintError as error:
         sys.stderr.write(f"tokenmint: {error.message}\n")
         return 1

@@ -112,7 +112,9 @@ def ask(rig: Rig) -> pb.ExchangeTokenRequest:
 async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     rig: Rig, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.app._public_http._server.should_exit = True
+    server = rig.app._public_http._server
+    assert server is not None
+    server.should_exit = True
     await until(rig, clock, lambda: rig.app.background.failing())
     assert rig.app.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
     await until(rig, clock, lambda: not rig.app.readiness.problems())

@@ -121,11 +121,13 @@ async def test_the_authorities_of_clients_are_followed(
         assert not await proved(rig, tmp_path, before, "localhost")
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 async def test_a_session_of_before_does_not_outlive_its_authority(
-    rig: Rig, tmp_path: Path, ca: Authority, other: Authority
+    rig: Rig, tmp_path: Path, ca: Authority, other: Authority, version: ssl.TLSVersion
 ) -> None:
     pair = ca.issue("mesh", SPIFFE)
     mine = context(tmp_path, pair)
+    mine.maximum_version = version
     host, _, port = rig.app.listen["http"].rpartition(":")
 
     def ask(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None, bool]:

@@ -14,7 +14,7 @@ import httpx2
 import jwt
 import pytest
 from tests.issuer import Issuer, ec_key
-from tests.process import OPERATOR, Service, configure, run, write_kek
+from tests.process import OPERATOR, START_LIMIT, Service, configure, run, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -161,6 +161,48 @@ def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pa
         pauses = [line.rpartition("another")[2] for line in lines if "starting another" in line]
         # The first may have served for a while before it was killed; the others had no time to.
         assert pauses in ([" in 0.5 s", " in 1 s", " in 2 s"], ["", " in 0.5 s", " in 1 s"])
+
+
+IMPATIENT = (
+    "import functools, tokenmint.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
+    "from tokenmint.cli import main; main()"
+)
+
+
+class Impatient(Service):
+    """A service that takes a worker for hung after 6 s of silence, and not after 24."""
+
+    program = ("-c", IMPATIENT)
+
+
+def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Issuer) -> None:
+    configure(tmp_path, issuer.url)
+    with Impatient(tmp_path, "--workers", "2") as service:
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
+        victim, other = _children(service.process.pid)
+        os.kill(victim, signal.SIGSTOP)
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 3, START_LIMIT)
+        assert victim not in _children(service.process.pid)
+        assert other in _children(service.process.pid)
+        counted = 'tokenmint_workers_replaced_total{why="hung"} 1.0'
+        assert counted in httpx2.get(f"http://{service.listen['ops']}/metrics", timeout=20).text
+        for _ in range(4):
+            assert exchange(service, issuer).token
+        assert f"worker {victim} hangs" in service.errors.read_text()
+        assert service.stop() == 0
+    assert not processes_of(tmp_path)
+
+
+def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:
+    configure(tmp_path, extra='[limits]\ndrain = "1s"\n')
+    with Service(tmp_path, "--workers", "2") as service:
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
+        victim = _children(service.process.pid)[0]
+        os.kill(victim, signal.SIGSTOP)
+        started = time.monotonic()
+        service.stop()
+        assert time.monotonic() - started < 20  # 1 s, 5 s, and what a busy machine adds; it was 40
+    assert not processes_of(tmp_path)
 
 
 def test_workers_none_of_which_comes_to_serve_end_the_service_at_once(tmp_path: Path) -> None:

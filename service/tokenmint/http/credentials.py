@@ -11,7 +11,7 @@ from tokenmint.callers import Presented
 from tokenmint.certificates import PeerCertificate, peer_certificate
 from tokenmint.errors import CallerUnauthenticated, FieldViolation, InvalidRequest
 from tokenmint.http.forms import Form, single
-from tokenmint.http.server import PEER_CERTIFICATE
+from tokenmint.http.protocol import PEER_CERTIFICATE
 from tokenmint.secret import Secret
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -1,5 +1,7 @@
 """What operators' systems ask over HTTP, on a listener of its own: health, readiness, metrics."""
 
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -7,6 +9,9 @@ from starlette.routing import Route
 
 from tokenmint.readiness import Readiness
 from tokenmint.telemetry import Metrics
+
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+"""What is answered also where the listener is full."""
 
 
 def application(readiness: Readiness, metrics: Metrics) -> Starlette:
@@ -23,7 +28,7 @@ def application(readiness: Readiness, metrics: Metrics) -> Starlette:
     async def readyz(_: Request) -> Response:
         problems = readiness.problems()
         state = {"ready": not problems, "problems": problems, "details": readiness.details()}
-        return JSONResponse(state, status_code=503 if problems else 200)
+        return JSONResponse(state, 503 if problems else 200, {"Retry-After": "1"} if problems else {})
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,139 @@
+"""Room for connections: how many a listener holds, how many one peer holds of them, and which end to make room.
+
+A connection on which nobody waits for an answer makes room for a new one: the oldest idle one first, then the oldest
+whose request is unfinished. So a flood of such connections costs its sender its own connections and nobody an answer.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+SPARE: Final = 32
+"""Connections beyond a limit that are answered with 503, or asked for health, where none can make room."""
+
+
+class Phase(Enum):
+    """What a connection is doing. The order is that in which connections make room."""
+
+    IDLE = "idle"
+    """A TLS handshake, or no byte of a request so far."""
+    UNFINISHED = "unfinished"
+    """A part of a request came, or an answer is not read."""
+    BUSY = "busy"
+    """A whole request is being answered: never closed to make room."""
+
+
+class Place:
+    """The place of one connection."""
+
+    __slots__ = ("_leave", "close", "crowded", "peer", "phase")
+
+    def __init__(self, peer: str, *, crowded: bool, leave: "Callable[[Place], None]") -> None:
+        self.peer = peer
+        self.crowded = crowded
+        """Whether it came beyond a limit, with nothing to make room: asked for more than health, it is told 503."""
+        self.phase: Phase | None = None
+        """None: it has left."""
+        self.close: Callable[[], object] = lambda: None
+        """Ends the connection at once."""
+        self._leave = leave
+
+    def leave(self) -> None:
+        """Give the place back; a second time does nothing."""
+        self._leave(self)
+
+
+class _Group:
+    """Connections of one peer, or all of them. The first of each queue has been in its phase for the longest time."""
+
+    __slots__ = ("queues", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.queues: dict[Phase, dict[Place, None]] = {Phase.IDLE: {}, Phase.UNFINISHED: {}}
+
+    def move(self, place: Place, phase: Phase | None) -> None:
+        if place.phase in self.queues:
+            del self.queues[place.phase][place]
+        if phase in self.queues:
+            self.queues[phase][place] = None
+        self.size += (phase is not None) - (place.phase is not None)
+
+    def first(self, *, crowded: bool) -> Place | None:
+        """Return the connection that is to make room: of those beyond a limit, which are few, or of the rest."""
+        return next((place for queue in self.queues.values() for place in queue if place.crowded is crowded), None)
+
+
+class Connections:
+    """The connections of one listener.
+
+    Args:
+        total: connections in all.
+        each_peer: connections of one peer: an IPv4 address, or the /64 of an IPv6 address.
+        count: told why a connection was closed or refused, for the metrics.
+    """
+
+    def __init__(self, total: int, each_peer: int, count: Callable[[str], None] = lambda _: None) -> None:
+        self._total = total
+        self._each_peer = each_peer
+        self._count = count
+        self._all = _Group()
+        self._peers: dict[str, _Group] = {}
+
+    def __len__(self) -> int:
+        return self._all.size
+
+    def admit(self, peer: str) -> Place | None:
+        """Return a place for a new connection, for which another may have to end; None: there is none."""
+        of_peer = self._peers.get(peer) or _Group()
+        crowded = False
+        for group, limit in ((of_peer, self._each_peer), (self._all, self._total)):
+            if group.size < limit or self._close(group.first(crowded=False)):
+                continue
+            if group.size >= limit + SPARE and not self._close(group.first(crowded=True)):
+                self._count("connection_refused")
+                return None
+            crowded = True
+        self._peers[peer] = of_peer
+        place = Place(peer, crowded=crowded, leave=lambda place: self.move(place, None))
+        of_peer.move(place, Phase.IDLE)
+        self._all.move(place, Phase.IDLE)
+        place.phase = Phase.IDLE
+        return place
+
+    def move(self, place: Place, phase: Phase | None) -> None:
+        """Note what a connection does from now on."""
+        if place.phase is None or place.phase is phase:
+            return
+        of_peer = self._peers[place.peer]
+        of_peer.move(place, phase)
+        self._all.move(place, phase)
+        place.phase = phase
+        if not of_peer.size:
+            del self._peers[place.peer]
+
+    def make_room(self) -> bool:
+        """Close one connection on which nobody waits for an answer. Returns whether there was one."""
+        return self._close(self._all.first(crowded=False)) or self._close(self._all.first(crowded=True))
+
+    def _close(self, place: Place | None) -> bool:
+        if place is None or place.phase is None:
+            return False
+        self._count("idle_closed" if place.phase is Phase.IDLE else "unfinished_closed")
+        self.move(place, None)
+        place.close()
+        return True
+
+
+def peer_of(address: str) -> str:
+    """Return what counts as one peer: an IPv4 address, or the /64 that an IPv6 host commonly has all of."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

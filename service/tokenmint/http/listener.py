@@ -150,10 +150,8 @@ class Listener:
                 ssl_handshake_timeout=patience,
                 ssl_shutdown_timeout=patience,
             )
-        except OSError:  # no handshake, or none in time: TLS's errors are among them
+        except BaseException as error:  # cancelled, to make room or to stop, among them
             place.leave()
             connection.close()
-        except asyncio.CancelledError:  # to make room, or to stop
-            place.leave()
-            connection.close()
-            raise
+            if not isinstance(error, OSError):  # no handshake, or none in time: TLS's errors are among these
+                raise

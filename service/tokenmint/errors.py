@@ -61,6 +61,27 @@ class UnsupportedGrantType(InvalidRequest):
     summary = "the grant type is not served"
 
 
+class MalformedCall(TokenmintError):
+    """The call is not one that gRPC knows for its method. Subclasses say in which way."""
+
+    reason = "MALFORMED_CALL"
+    summary = "the call is not what its method takes"
+
+
+class MalformedMessage(MalformedCall):
+    """The bytes of a request are no message of its type. Nothing is said of them: they may hold a token."""
+
+    reason = "MALFORMED_MESSAGE"
+    summary = "the request is not the protobuf message that this method takes"
+
+
+class MessageMissing(MalformedCall):
+    """The caller ended its side without a request: gRPC's status codes call it a request cardinality violation."""
+
+    reason = "MESSAGE_MISSING"
+    summary = "the call brought no message: send exactly one"
+
+
 # --- the subject token ------------------------------------------------------------------------------------------
 
 

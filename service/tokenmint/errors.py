@@ -68,6 +68,13 @@ class MalformedCall(TokenmintError):
     summary = "the call is not what its method takes"
 
 
+class NotGrpc(MalformedCall):
+    """The call has another content type than gRPC's; of gRPC-Web and Connect, too, the framing is another."""
+
+    reason = "CONTENT_TYPE"
+    summary = "the content type is not application/grpc: call by gRPC over HTTP/2"
+
+
 class MalformedMessage(MalformedCall):
     """The bytes of a request are no message of its type. Nothing is said of them: they may hold a token."""
 

@@ -16,7 +16,7 @@ import structlog
 
 from tokenmint.admission import Admission, log_internal, tell_audit
 from tokenmint.callers import Operator, Role
-from tokenmint.errors import MalformedCall, MessageMissing, MethodDenied, TokenmintError
+from tokenmint.errors import MalformedCall, MessageMissing, MethodDenied, NotGrpc, TokenmintError
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators, Public
 from tokenmint.rpc.codec import Codec
@@ -26,6 +26,8 @@ from tokenmint.tasks import TimeLimit
 
 log = structlog.get_logger(__name__)
 
+CONTENT_TYPE: Final = "content-type"
+"""Metadata that a transport adds where it is not gRPC's. No client can send it: it is a header of HTTP."""
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 
 _client: ContextVar[Client] = ContextVar("client")
@@ -121,6 +123,8 @@ class Guard:
             CallerUnauthenticated, MethodDenied
             StoreUnavailable: an assertion can't be claimed.
         """
+        if any(key == CONTENT_TYPE for key, _ in call.metadata or ()):
+            raise NotGrpc
         if call.access is None:
             raise MethodDenied(detail=f"{call.method} is not in the access table")
         if not isinstance(call.access, Clients | Operators):

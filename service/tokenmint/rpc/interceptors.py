@@ -50,6 +50,9 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Receiver: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 """Takes in the request of a call: what the transport hands over, and the call's context."""
 
+_OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
+"""What grpcio raises in a call that has ended: the latter where it is read from, or written to."""
+
 
 def current_client() -> Client:
     """Return the client whose call this is."""
@@ -158,9 +161,9 @@ class Guard:
                     request = codec.decode(raw)
                     await self._record_change(call, request)
                     response = codec.encode(await behaviour(request, context))
-            except asyncio.CancelledError:  # the caller gave up, or its deadline passed
+            except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
-                raise
+                raise asyncio.CancelledError from None
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
@@ -186,9 +189,9 @@ class Guard:
                 else:
                     async for response in answers:
                         yield codec.encode(response)
-            except asyncio.CancelledError:  # as above
+            except _OVER:  # as above
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
-                raise
+                raise asyncio.CancelledError from None
             except Exception as error:  # noqa: BLE001  # as above
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
@@ -219,7 +222,10 @@ class Guard:
         if isinstance(error, MalformedCall) and isinstance(call.access, Public):  # of others the audit trail has a line
             log.info("a call was refused", method=call.method, code=code.name, reason=reason)
         self._ended(call, started, code, reason, detail)
-        await abort(context, error, pushback=self._pushback)
+        try:
+            await abort(context, error, pushback=self._pushback)
+        except grpc.aio.InternalError:  # the transport has ended the call, e.g. for a frame that it can't read
+            raise asyncio.CancelledError from None
 
 
 async def _whole(message: bytes, _: Context) -> bytes:

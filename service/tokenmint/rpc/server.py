@@ -25,6 +25,9 @@ SERVICES: Final = (
     "tokenmint.v1.ProviderAdminService",
 )
 
+ENDED_STREAMS: Final = 3
+"""How many streams of a connection may have ended and not be freed yet, for each that it may have at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -112,8 +115,9 @@ def build(
             ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
             ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
             ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
-            # It would count streams that have ended and are not freed, and refuse callers who keep to the limit.
-            ("grpc.http.overload_protection", 0),  # docs/adr/0014-concurrent-streams.md
+            # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
+            # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
+            ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
         ]
         server = grpc.aio.server(options=options)
     guarded: Any = _Guarded(server, guard)

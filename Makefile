@@ -20,7 +20,7 @@ FIRST ?= 0
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install everything into .venv, pinned by hash
 
@@ -56,6 +56,9 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 
 test-clients: $(READY) ## Build the clients, and play the same scenarios in every language (needs Go, Node, Java, Maven)
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
+
+test-grpc-conformance: $(READY) ## Both transports against connectconformance and h2spec (needs Go)
+	@GRPC_VERBOSITY=NONE PYTHONPATH=service:. $(BIN)/python -m tests.grpc_conformance
 
 check-clients: $(READY) ## Lint the clients that are not Python (needs Go, Node, Java, Maven)
 	@$(call each_client,node,lint)
@@ -157,4 +160,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench help setup demo test test-vectors fuzz test-interop test-firebase test-clients check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

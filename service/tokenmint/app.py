@@ -342,6 +342,7 @@ class App:
             self._admission,
             deadline=self.settings.limits.call_deadline,
             pushback=not native,
+            reads=not native,
             certificate=self._forwarded if forwarded else of_connection,
         )
         return server.build(

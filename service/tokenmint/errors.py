@@ -69,6 +69,34 @@ class UnsupportedGrantType(InvalidRequest):
     summary = "the grant type is not served"
 
 
+class MalformedCall(TokenmintError):
+    """The call is not one that gRPC knows for its method. Subclasses say in which way."""
+
+    reason = "MALFORMED_CALL"
+    summary = "the call is not what its method takes"
+
+
+class NotGrpc(MalformedCall):
+    """The call has another content type than gRPC's; of gRPC-Web and Connect, too, the framing is another."""
+
+    reason = "CONTENT_TYPE"
+    summary = "the content type is not application/grpc: call by gRPC over HTTP/2"
+
+
+class MalformedMessage(MalformedCall):
+    """The bytes of a request are no message of its type. Nothing is said of them: they may hold a token."""
+
+    reason = "MALFORMED_MESSAGE"
+    summary = "the request is not the protobuf message that this method takes"
+
+
+class MessageMissing(MalformedCall):
+    """The caller ended its side without a request: gRPC's status codes call it a request cardinality violation."""
+
+    reason = "MESSAGE_MISSING"
+    summary = "the call brought no message: send exactly one"
+
+
 # --- the subject token ------------------------------------------------------------------------------------------
 
 

@@ -10,23 +10,18 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
-import h2.exceptions
 import h2.settings
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
+from tests.http2 import PATIENCE, Peer, connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
 from tokenmint.config import load
 from tokenmint.configtables import LimitsTable
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-
-PATIENCE = 20.0  # seconds that a test waits for what has to come
-METHOD = "/tokenmint.v1.KeySetService/GetKeySet"
 
 
 @pytest.fixture
@@ -52,57 +47,10 @@ def serve_either(on: Any, transport: str) -> Any:
     return functools.partial(on, transport)
 
 
-class Peer:
-    """An HTTP/2 client that does as the test says, and no more: it acknowledges nothing by itself."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.h2.initiate_connection()
-        self.seen: list[h2.events.Event] = []
-        self.closed = False
-        self.send()
-
-    def send(self) -> None:
-        self.writer.write(self.h2.data_to_send())
-
-    def open_stream(self) -> int:
-        """Send the headers of a call, whose message is to follow."""
-        stream: int = self.h2.get_next_available_stream_id()
-        headers = [(":method", "POST"), (":scheme", "http"), (":path", METHOD), (":authority", "x")]
-        self.h2.send_headers(stream, [*headers, ("content-type", "application/grpc"), ("te", "trailers")])
-        self.send()
-        return stream
-
-    async def until(self, kind: type[h2.events.Event] | None) -> Any:
-        """Read until there is an event of ``kind``, or, for None, until the service closes the connection."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                found = [event for event in self.seen if kind is not None and isinstance(event, kind)]
-                if found:
-                    return found[0]
-                try:
-                    data = await self.reader.read(65536)
-                except ConnectionError:
-                    data = b""
-                if not data:
-                    self.closed = True
-                    assert kind is None, f"closed before there was {kind}, after {self.seen}"
-                    return None
-                try:
-                    self.seen += self.h2.receive_data(data)
-                except h2.exceptions.ProtocolError:  # h2 expects nothing after GOAWAY; gRPC pings once more
-                    self.seen.append(h2.events.ConnectionTerminated())
-
-
 @asynccontextmanager
 async def peer(rig: Rig) -> AsyncIterator[Peer]:
-    host, _, port = rig.app.listen["grpc"].partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield Peer(reader, writer)
-    finally:
-        writer.close()
+    async with connected(rig.app.listen["grpc"]) as client:
+        yield client
 
 
 def test_the_defaults_are_safe(tmp_path: Path) -> None:

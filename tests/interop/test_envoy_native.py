@@ -12,6 +12,7 @@ import jwt
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from tests.envoy import binary, free_ports, running
+from tests.http2 import connected
 from tests.issuer import Issuer, serving
 from tests.process import CLIENT, Service
 from tests.tls import PROXY, Authority, authority, element
@@ -186,3 +187,14 @@ def test_a_message_beyond_the_limit_ends_at_the_proxy_whoever_sends_it(setting: 
         with pytest.raises(grpc.RpcError) as refused:
             stub.ExchangeToken(request, metadata=WEB, timeout=20)
     assert "Payload Too Large" in str(refused.value)
+
+
+async def test_what_is_no_post_ends_at_the_proxy(setting: Setting) -> None:
+    context = ssl.create_default_context(cadata=setting.ca.pem.decode())
+    context.set_alpn_protocols(["h2"])
+    async with connected(f"127.0.0.1:{setting.port}", context) as peer:
+        await peer.settle()
+        for method, served in (("GET", False), ("PUT", False), ("POST", True)):
+            answer = await peer.answer(peer.call(method=method))
+            # Envoy says by gRPC what is 404 by HTTP: UNIMPLEMENTED.
+            assert (answer.status, answer.data != b"") == (0 if served else 12, served), method

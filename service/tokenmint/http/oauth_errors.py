@@ -27,6 +27,7 @@ class Row:
 CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
     {
         errors.InvalidRequest: Row("invalid_request"),
+        errors.MalformedCall: Row("invalid_request"),
         errors.UnsupportedGrantType: Row("unsupported_grant_type"),
         # RFC 8693 section 2.2.2: a subject or actor token that is invalid, or unacceptable based on policy.
         errors.AssertionRejected: Row("invalid_request"),

@@ -12,17 +12,23 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
+import structlog
 
 from tokenmint.admission import Admission, log_internal, tell_audit
 from tokenmint.callers import Operator, Role
-from tokenmint.errors import MethodDenied, TokenmintError
+from tokenmint.errors import MalformedCall, MessageMissing, MethodDenied, NotGrpc, TokenmintError
 from tokenmint.foreign import clipped
 from tokenmint.policy.types import Client, Confirmation
-from tokenmint.rpc.access import Access, Clients, Operators
+from tokenmint.rpc.access import Access, Clients, Operators, Public
+from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
 from tokenmint.rpc.status import abort, code_of
 from tokenmint.tasks import TimeLimit
 
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPE: Final = "content-type"
+"""Metadata that a transport adds where it is not gRPC's. No client can send it: it is a header of HTTP."""
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 MAX_FACT: Final = 1024  # bytes of what an operator writes that an event repeats, such as the reason of a revocation
 
@@ -43,6 +49,11 @@ NAMING: Final = {
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Receiver: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+"""Takes in the request of a call: what the transport hands over, and the call's context."""
+
+_OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
+"""What grpcio raises in a call that has ended: the latter where it is read from, or written to."""
 
 
 def current_client() -> Client:
@@ -68,48 +79,57 @@ class Guard:
         admission: what lets callers in, and records how their calls ended.
         deadline: seconds that a unary call may take, whatever the client allows.
         pushback: whether the transport lets an answer name the delay that gRPC's own retries obey.
+        reads: whether the guard reads a call's message itself, and so answers a call that brings none. Otherwise the
+            transport reads it, and answers such a call.
         certificate: returns what is known of a caller's certificate.
     """
 
     def __init__(
         self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True,
-        certificate: CertificateOf = of_connection,
+        reads: bool = True, certificate: CertificateOf = of_connection,
     ) -> None:  # fmt: skip
         self._access = access
         self._admission = admission
         self._deadline = deadline
         self._pushback = pushback
+        self._reads = reads
         self._certificate = certificate
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
-        """Return ``handler`` with this guard before it. Done once for each method, when it is registered."""
-        access = self._access.get(method)
-        codecs: dict[str, Any] = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        """Return ``handler`` with this guard before it, and bytes as its messages. Done once for each method.
+
+        Where the guard reads messages itself, the transport takes every method for one with a stream of requests.
+        """
+        access, codec = self._access.get(method), Codec(handler)
+        streams = handler.request_streaming or self._reads
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            wrap = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return wrap(self._streaming(method, access, behaviour), **codecs)
-        if handler.request_streaming:
-            answer = self._unary(method, access, handler.stream_unary, LONG_CALL)
-            return grpc.stream_unary_rpc_method_handler(answer, **codecs)
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, access, handler.unary_unary, self._deadline), **codecs
-        )
+            answers = self._streaming(method, access, behaviour, codec, self._receiver(handler))
+            if streams:
+                return grpc.stream_stream_rpc_method_handler(answers)
+            return grpc.unary_stream_rpc_method_handler(answers)
+        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        limit = LONG_CALL if handler.request_streaming else self._deadline
+        answer = self._unary(method, access, behaviour, limit, codec, self._receiver(handler))
+        if streams:
+            return grpc.stream_unary_rpc_method_handler(answer)
+        return grpc.unary_unary_rpc_method_handler(answer)
 
-    async def _admit(self, call: "_Call", request: Any, auth_context: Mapping[str, Any]) -> None:
-        """Prove the caller and put it where the method finds it; record an operator's change before it is made.
+    def _receiver(self, handler: "Handler") -> "Receiver":
+        """Return what takes in a call's request: its one message, or, for a stream of them, what brings them."""
+        if handler.request_streaming:
+            return _stream
+        return _read if self._reads else _whole
+
+    async def _admit(self, call: "_Call", auth_context: Mapping[str, Any]) -> None:
+        """Prove the caller and put it where the method finds it.
 
         Raises:
             CallerUnauthenticated, MethodDenied
-            StoreUnavailable: the change can't be recorded, so it is not made.
+            StoreUnavailable: an assertion can't be claimed.
         """
+        if any(key == CONTENT_TYPE for key, _ in call.metadata or ()):
+            raise NotGrpc
         if call.access is None:
             raise MethodDenied(detail=f"{call.method} is not in the access table")
         if not isinstance(call.access, Clients | Operators):
@@ -123,23 +143,29 @@ class Guard:
         if call.access.role not in operator.roles:
             raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {call.access.role.value!r}")
         _operator.set(operator)
-        if call.access.role is not Role.VIEWER:
+
+    async def _record_change(self, call: "_Call", request: Any) -> None:
+        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made."""
+        if isinstance(call.access, Operators) and call.access.role is not Role.VIEWER:
             tell_audit(**_about(request))
             await self._admission.record_change(call.method, confirm=not call.access.urgent)
 
     def _unary(
-        self, method: str, access: Access | None, behaviour: Any, limit: float
-    ) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def answer(request: Any, context: Context) -> Any:
+        self, method: str, access: Access | None, behaviour: Any, limit: float, codec: Codec, receive: "Receiver"
+    ) -> Callable[[Any, Context], Awaitable[bytes]]:
+        async def answer(incoming: Any, context: Context) -> bytes:
             started = self._admission.begin()
             call = _Call(method, access, context.invocation_metadata())
             try:
-                await self._admit(call, request, context.auth_context())
                 with TimeLimit(limit):
-                    response = await behaviour(request, context)
-            except asyncio.CancelledError:  # the caller gave up, or its deadline passed
+                    raw = await receive(incoming, context)
+                    await self._admit(call, context.auth_context())
+                    request = codec.decode(raw)
+                    await self._record_change(call, request)
+                    response = codec.encode(await behaviour(request, context))
+            except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
-                raise
+                raise asyncio.CancelledError from None
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
@@ -148,22 +174,26 @@ class Guard:
         return answer
 
     def _streaming(
-        self, method: str, access: Access | None, behaviour: Any
-    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
+        self, method: str, access: Access | None, behaviour: Any, codec: Codec, receive: "Receiver"
+    ) -> Callable[[Any, Context], AsyncIterator[bytes]]:
+        async def answer(incoming: Any, context: Context) -> AsyncIterator[bytes]:
             started = self._admission.begin()
             call = _Call(method, access, context.invocation_metadata())
             try:
-                await self._admit(call, request, context.auth_context())
-                answers = behaviour(request, context)
+                with TimeLimit(self._deadline):  # what comes after may take as long as it wants
+                    raw = await receive(incoming, context)
+                    await self._admit(call, context.auth_context())
+                    request = codec.decode(raw)
+                    await self._record_change(call, request)
+                answers = behaviour(request, codec.writer(context))
                 if inspect.isawaitable(answers):
                     await answers  # the standard health service writes its answers itself
                 else:
                     async for response in answers:
-                        yield response
-            except asyncio.CancelledError:  # as above
+                        yield codec.encode(response)
+            except _OVER:  # as above
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
-                raise
+                raise asyncio.CancelledError from None
             except Exception as error:  # noqa: BLE001  # as above
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
@@ -191,8 +221,32 @@ class Guard:
             log_internal(call.method, error)
         elif isinstance(error, TokenmintError):
             detail = error.detail or error.message
+        if isinstance(error, MalformedCall) and isinstance(call.access, Public):  # of others the audit trail has a line
+            log.info("a call was refused", method=call.method, code=code.name, reason=reason)
         self._ended(call, started, code, reason, detail)
-        await abort(context, error, pushback=self._pushback)
+        try:
+            await abort(context, error, pushback=self._pushback)
+        except grpc.aio.InternalError:  # the transport has ended the call, e.g. for a frame that it can't read
+            raise asyncio.CancelledError from None
+
+
+async def _whole(message: bytes, _: Context) -> bytes:
+    return message
+
+
+async def _stream(messages: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+    return messages
+
+
+async def _read(_: AsyncIterator[bytes], context: Context) -> bytes:
+    """Read the one message of a call; a second one is never read. Raises ``MessageMissing``."""
+    raw = await context.read()
+    if raw is grpc.aio.EOF:
+        if context.cancelled():
+            raise asyncio.CancelledError
+        raise MessageMissing
+    message: bytes = raw
+    return message
 
 
 @dataclass(frozen=True, slots=True)

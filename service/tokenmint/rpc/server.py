@@ -25,6 +25,9 @@ SERVICES: Final = (
     "tokenmint.v1.ProviderAdminService",
 )
 
+ENDED_STREAMS: Final = 3
+"""How many streams of a connection may have ended and not be freed yet, for each that it may have at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -95,6 +98,9 @@ def build(
         ("grpc.max_metadata_size", limits.metadata),
         ("grpc.absolute_max_metadata_size", limits.metadata),
         ("grpc.max_concurrent_streams", limits.streams),
+        # Metadata of one call that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2),
+        # and makes the same header of other calls fail. Calls behind one proxy share a connection: there is no table.
+        ("grpc.http2.hpack_table_size.decoder", 0),
         # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
         ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
         ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
@@ -109,6 +115,9 @@ def build(
             ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
             ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
             ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
+            # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
+            # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
+            ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
         ]
         server = grpc.aio.server(options=options)
     guarded: Any = _Guarded(server, guard)
@@ -137,13 +146,12 @@ def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None) ->
     if tls is not None:
         raise ConfigurationError("listen.transport: native has no TLS: use grpcio, or let Envoy or a mesh add it")
     try:
-        import pygrpc_native.aio as native  # by its full name: the package finds it in no other way
+        from tokenmint.rpc import native
     except ImportError:
         raise ConfigurationError(
             "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
         ) from None
-    server: grpc.aio.Server = native.server(options=options)
-    return server
+    return native.server(options)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,9 @@ PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingProxyType(
     {
         errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+        errors.MalformedCall: grpc.StatusCode.INVALID_ARGUMENT,
+        errors.NotGrpc: grpc.StatusCode.UNIMPLEMENTED,
+        errors.MessageMissing: grpc.StatusCode.UNIMPLEMENTED,  # gRPC's status codes: request cardinality violation
         errors.AssertionRejected: grpc.StatusCode.UNAUTHENTICATED,
         errors.CallerUnauthenticated: grpc.StatusCode.UNAUTHENTICATED,
         errors.ProofRejected: grpc.StatusCode.UNAUTHENTICATED,

@@ -46,6 +46,8 @@ class Contender:
     settings: str = ""
     """Further lines of the configuration."""
     workers: int = 1
+    limits: str = ""
+    """Further lines of the table of limits."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,6 @@ data_dir = "data"
 [redis]
 url = "{world.redis_url}"
 prefix = "{PREFIX}"
-read_timeout = "2s"
 [listen]
 grpc = "127.0.0.1:0"
 admin = "127.0.0.1:0"
@@ -109,6 +110,7 @@ algorithms = ["ES256", "RS256"]
 encryption_key_file = "kek"
 {contender.settings or "[caches]" + chr(10) + "profiles = 100000"}
 [limits]
+{contender.limits}
 each_client = {{ per_second = 1000000.0, burst = 1000000 }}
 all_clients = {{ per_second = 1000000.0, burst = 1000000 }}
 [providers.idp]

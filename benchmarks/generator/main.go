@@ -21,8 +21,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -31,7 +33,7 @@ const service = "/tokenmint.v1.TokenExchangeService/"
 type options struct {
 	target, tokens, mode, audience, id, secret string
 	connections, streams, from                 int
-	seconds, warmup, rate                      float64
+	seconds, warmup, rate, deadline            float64
 }
 
 // result is what is printed, as JSON. Times are in milliseconds.
@@ -39,6 +41,8 @@ type result struct {
 	Calls     int64   `json:"calls"`
 	Tokens    int64   `json:"tokens"`
 	Errors    int64   `json:"errors"`
+	Refused   int64   `json:"refused"`
+	Late      int64   `json:"late"`
 	FirstFail string  `json:"first_error,omitempty"`
 	Seconds   float64 `json:"seconds"`
 	P50       float64 `json:"p50_ms"`
@@ -72,6 +76,7 @@ func main() {
 	flag.Float64Var(&o.seconds, "seconds", 5, "seconds that are measured")
 	flag.Float64Var(&o.warmup, "warmup", 1, "seconds before that")
 	flag.Float64Var(&o.rate, "rate", 0, "calls per second; 0: as many as are answered")
+	flag.Float64Var(&o.deadline, "deadline", 10, "seconds that a call may take from when it is due")
 	flag.Parse()
 	answer, err := run(o)
 	if err != nil {
@@ -85,7 +90,7 @@ func run(o options) (*result, error) {
 	if o.mode == "http" {
 		transport := &http.Transport{MaxIdleConnsPerHost: o.streams, DisableCompression: true}
 		client := &http.Client{Transport: transport}
-		return measure(o, func(int, int64) (int64, error) { return 1, get(client, o.target) })
+		return measure(o, func(int, int64, time.Time) (int64, error) { return 1, get(client, o.target) })
 	}
 	requests, err := encode(o)
 	if err != nil {
@@ -106,8 +111,9 @@ func run(o options) (*result, error) {
 	}
 	caller := metadata.NewOutgoingContext(context.Background(),
 		metadata.Pairs("tokenmint-client-id", o.id, "tokenmint-client-secret", o.secret))
-	return measure(o, func(worker int, number int64) (int64, error) {
-		ctx, cancel := context.WithTimeout(caller, 10*time.Second)
+	patience := time.Duration(o.deadline * float64(time.Second))
+	return measure(o, func(worker int, number int64, due time.Time) (int64, error) {
+		ctx, cancel := context.WithDeadline(caller, due.Add(patience))
 		defer cancel()
 		var reply []byte
 		request := &requests[(int64(o.from)+number)%int64(len(requests))]
@@ -122,8 +128,8 @@ func run(o options) (*result, error) {
 }
 
 // measure calls from many goroutines until the time is over. call returns how many tokens came.
-func measure(o options, call func(worker int, number int64) (int64, error)) (*result, error) {
-	var next, failed, tokens atomic.Int64
+func measure(o options, call func(worker int, number int64, due time.Time) (int64, error)) (*result, error) {
+	var next, failed, refused, late, tokens atomic.Int64
 	var first atomic.Value
 	times := make([][]time.Duration, o.streams)
 	begin := time.Now()
@@ -146,14 +152,21 @@ func measure(o options, call func(worker int, number int64) (int64, error)) (*re
 				if started.After(from) && marked.CompareAndSwap(false, true) {
 					fmt.Fprintln(os.Stderr, "measuring") // whoever started this reads the server's CPU time now
 				}
-				got, err := call(worker, number)
+				got, err := call(worker, number, started)
 				done := time.Now()
-				if started.Before(from) || done.After(end) {
+				if started.Before(from) || o.rate == 0 && done.After(end) {
 					continue
 				}
 				if err != nil {
-					failed.Add(1)
-					first.CompareAndSwap(nil, err.Error())
+					switch status.Code(err) {
+					case codes.ResourceExhausted:
+						refused.Add(1)
+					case codes.DeadlineExceeded:
+						late.Add(1)
+					default:
+						failed.Add(1)
+						first.CompareAndSwap(nil, err.Error())
+					}
 					continue
 				}
 				tokens.Add(got)
@@ -166,7 +179,8 @@ func measure(o options, call func(worker int, number int64) (int64, error)) (*re
 	wait.Wait()
 	all := slices.Concat(times...)
 	slices.Sort(all)
-	answer := &result{Calls: int64(len(all)), Tokens: tokens.Load(), Errors: failed.Load(), Seconds: o.seconds, Used: next.Load()}
+	answer := &result{Calls: int64(len(all)), Tokens: tokens.Load(), Errors: failed.Load(),
+		Refused: refused.Load(), Late: late.Load(), Seconds: o.seconds, Used: next.Load()}
 	if text, ok := first.Load().(string); ok {
 		answer.FirstFail = text
 	}

@@ -32,6 +32,7 @@ from tokenmint.assertion.verifier import Verifier
 from tokenmint.audit import AuditTrail
 from tokenmint.background import Background
 from tokenmint.callers import Callers, ClientProof
+from tokenmint.capacity import Capacity
 from tokenmint.certificates import CertificateFiles
 from tokenmint.clock import Clock
 from tokenmint.errors import ConfigurationError, DependencyUnavailable
@@ -56,7 +57,7 @@ from tokenmint.profile.resolve import Profiles
 from tokenmint.profile.store import ProfileStore
 from tokenmint.ratelimit import Rate, RateLimiter, RateLimits
 from tokenmint.readiness import Readiness
-from tokenmint.rpc import access, server
+from tokenmint.rpc import access, external_authorization, server
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
 from tokenmint.rpc.forwarded import ForwardedCertificates
@@ -109,6 +110,7 @@ class App:
         # Pauses that differ between replicas; no secret.
         jitter = random.Random(entropy(8)).random  # noqa: S311
         self.background = Background(clock, jitter, self._metrics)
+        self._capacity = Capacity(settings.limits.calls_in_flight, self._metrics.not_begun)
         self.readiness = Readiness()
         self.readiness.tell("background tasks", self.background.describe)
         self.readiness.require("service", lambda: "stopping" if self._draining else "")
@@ -344,6 +346,8 @@ class App:
             pushback=not native,
             reads=not native,
             certificate=self._forwarded if forwarded else of_connection,
+            capacity=self._capacity,
+            refusals=external_authorization.REFUSALS,
         )
         return server.build(
             guard,
@@ -396,6 +400,7 @@ class App:
             tokens=self._tokens,
             replay=self._exchange.replay,
             clock=self.clock,
+            capacity=self._capacity,
             body_limit=settings.limits.message_bytes,
             deadline=settings.limits.call_deadline,
             client_certificates=settings.listen.http_client_ca_file is not None,
@@ -437,6 +442,7 @@ class App:
             ready=not self.readiness.problems(),
             confirmed=self._keychain.confirmed_ago(),
             generation=self._keychain.ring.generation,
+            in_flight=self._capacity.in_flight,
             providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},
         )
 

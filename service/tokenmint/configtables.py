@@ -245,6 +245,8 @@ class LimitsTable(Table):
     """... and has so long to answer."""
     ping_interval: Annotated[Seconds, Field(ge=1)] = 10.0
     """Who asks the service more often than this is told to go away."""
+    calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Calls of clients that one process has in hand at a time; one more is refused at once."""
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
     """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
     http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -254,6 +256,8 @@ class LimitsTable(Table):
     http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200
     """HTTP requests that a listener answers at a time; health is asked beside them."""
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
+    lame_duck: Annotated[Seconds, Field(ge=0, le=60)] = 5.0
+    """Between SIGTERM, when the process says that it is not ready, and its refusing of calls."""
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
     each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)
     all_clients: RateTable | None = None

@@ -345,9 +345,31 @@ class RateLimited(_Retryable):
     summary = "too many calls: slow down"
 
 
+class Overloaded(_Retryable):
+    """The process has as many calls in hand as it can finish in time. Nothing of this one was looked at."""
+
+    reason = "OVERLOADED"
+    summary = "the service has as much to do as it can: retry later"
+
+
+class DeadlinePassed(TokenmintError):
+    """The caller has stopped waiting, so the call is not begun, or not gone on with."""
+
+    reason = "DEADLINE"
+    summary = "the call's deadline has passed"
+
+
 class DependencyUnavailable(_Retryable):
     reason = "DEPENDENCY_UNAVAILABLE"
     summary = "something that the answer needs can't be reached: retry later"
+
+
+class Stopping(DependencyUnavailable):
+    """The process is about to end. Nothing of the call was looked at."""
+
+    reason = "STOPPING"
+    summary = "this replica is stopping and has not begun the call: retry at once, on another one"
+    default_retry_after = 0.05
 
 
 class StoreUnavailable(DependencyUnavailable):

@@ -12,6 +12,7 @@ from tokenmint.assertion.own import OwnTokens, as_assertion
 from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, VerifiedAssertion
 from tokenmint.assertion.verifier import Verifier
+from tokenmint.capacity import check_deadline
 from tokenmint.clock import Clock
 from tokenmint.errors import AccessDenied, DependencyUnavailable
 from tokenmint.issued.types import IssuedToken
@@ -96,6 +97,7 @@ class TokenExchange:
         actor = await self.prove_actor(request, client, now)
         minted = await self._mint(request, client, audience, subject, actor, now, record)
         for assertion in single_use(subject, actor, whatever=audience.single_use):
+            check_deadline()  # of a caller that is gone nothing is used up
             await self.replay.claim(assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request))
         return minted
 
@@ -123,6 +125,7 @@ class TokenExchange:
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
         for assertion in claimed:
+            check_deadline()  # as above
             request_id, wanted = requests[0].request_id, _wanted(*requests)
             await self.replay.claim(assertion, client.client_id, request_id, now=now, wanted=wanted)
         return results
@@ -243,6 +246,7 @@ class TokenExchange:
         grant = await self.decide(request, client, audience, subject, actor, now)
         record.principal = grant.principal
         record.actor = grant.actor or str((grant.act or {}).get("sub", ""))
+        check_deadline()
         minted = await self.minter.mint(grant)
         record.minted.append(minted)
         return minted

@@ -38,6 +38,11 @@ class Metrics:
         self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_audiences: dict[str, Counter] = {}
         self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
+        self._not_begun = Counter(
+            "tokenmint_calls_not_begun", "Calls that were refused before anything of them was looked at", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._in_flight = self._gauge("tokenmint_calls_in_flight", "Calls in hand", "livesum")
         self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
             "tokenmint_key_ring_confirmed_seconds", "Seconds since the store last confirmed the key ring", "livemax"
@@ -77,6 +82,10 @@ class Metrics:
         known[0].inc()
         known[1].observe(seconds)
 
+    def not_begun(self, reason: str) -> None:
+        """Count a call that was refused before anything of it was looked at."""
+        self._not_begun.labels(reason).inc()
+
     def minted(self, audience: str) -> None:
         """Count a token."""
         known = self._of_audiences.get(audience)
@@ -99,9 +108,12 @@ class Metrics:
         """Count a connection that was closed or refused, or a request that was refused, by a limit of a listener."""
         self._http_limits.labels(listener, outcome).inc()
 
-    def state(self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool]) -> None:
+    def state(
+        self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool], in_flight: int
+    ) -> None:
         """Note how things are."""
         self._ready.set(int(ready))
+        self._in_flight.set(in_flight)
         self._confirmed.set(confirmed)
         self._generation.set(generation)
         for name, at_hand in providers.items():

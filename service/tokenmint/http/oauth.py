@@ -17,6 +17,7 @@ from tokenmint.assertion.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.assertion.jwk import ALGORITHMS
 from tokenmint.assertion.jws import MAX_TOKEN
 from tokenmint.assertion.replay import ReplayGuard
+from tokenmint.capacity import Capacity, note_deadline
 from tokenmint.clock import Clock
 from tokenmint.errors import (
     DependencyUnavailable,
@@ -52,6 +53,7 @@ class OAuthEndpoints:
     tokens: Tokens
     replay: ReplayGuard
     clock: Clock
+    capacity: Capacity
     body_limit: int
     """Bytes of a request's body."""
     deadline: float
@@ -64,7 +66,7 @@ class OAuthEndpoints:
         return [
             self._route(TOKEN_PATH, self._token, repeatable=_TARGETS),
             self._route(INTROSPECT_PATH, self._introspect),
-            self._route(REVOKE_PATH, self._revoke),
+            self._route(REVOKE_PATH, self._revoke, bounded=False),
         ]
 
     def metadata(self) -> dict[str, object]:
@@ -82,13 +84,26 @@ class OAuthEndpoints:
         found["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
         return found
 
-    def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
+    def _route(
+        self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset(), bounded: bool = True
+    ) -> Route:
         method = f"POST {path}"
         admission: Admission = self.exchanges.admission
 
         async def endpoint(request: Request) -> Response:
+            refusal = self.capacity.refusal(bounded=bounded)
+            if refusal is not None:
+                return answer(refusal)
+            leave = self.capacity.enter(bounded=bounded)
+            try:
+                return await admitted(request)
+            finally:
+                leave(None)
+
+        async def admitted(request: Request) -> Response:
             started, client = admission.begin(), None
             try:
+                note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     client = await admission.client(credentials.presented(request, form))

@@ -46,6 +46,8 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.WrongState: Row("invalid_request"),
         errors.Conflict: Row("temporarily_unavailable", 503),
         errors.RateLimited: Row("temporarily_unavailable", 429),
+        errors.Overloaded: Row("temporarily_unavailable", 503),
+        errors.DeadlinePassed: Row("temporarily_unavailable", 503),
         errors.DependencyUnavailable: Row("temporarily_unavailable", 503),
         errors.KeySetInvalid: Row("server_error", 502),  # RFC 9110 section 15.6.3
         errors.CorruptRecord: Row("server_error", 500),
@@ -75,7 +77,7 @@ def answer(error: BaseException) -> Response:
             body["error_description"] = describe(error)
     if row.status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
-    if isinstance(error, errors.RateLimited | errors.DependencyUnavailable):
+    if isinstance(error, errors.RateLimited | errors.Overloaded | errors.DependencyUnavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return JSONResponse(body, row.status, headers)
 

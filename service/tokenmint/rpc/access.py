@@ -19,6 +19,9 @@ class Public:
 class Clients:
     """Every authenticated client may call it; policy decides the rest."""
 
+    urgent: bool = False
+    """It is served however many calls are in hand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operators:
@@ -62,7 +65,7 @@ DATA: Final[Mapping[str, Access]] = MappingProxyType(
         f"{_V1}TokenExchangeService/ExchangeToken": Clients(),
         f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(),
         f"{_V1}TokenExchangeService/IntrospectToken": Clients(),
-        f"{_V1}TokenExchangeService/RevokeToken": Clients(),
+        f"{_V1}TokenExchangeService/RevokeToken": Clients(urgent=True),
         f"{_V1}KeySetService/GetKeySet": Public(),
         f"{_V1}KeySetService/WatchKeySet": Public(),
     }

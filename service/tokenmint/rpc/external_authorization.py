@@ -7,7 +7,7 @@ own configuration of the route (`context_extensions`), or by the host here.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -28,6 +28,7 @@ from tokenmint.errors import (
     FormatDenied,
     InvalidRequest,
     KeySetInvalid,
+    Overloaded,
     RateLimited,
     ScopeDenied,
     TokenmintError,
@@ -40,6 +41,7 @@ from tokenmint.rpc.status import code_of
 from tokenmint.secret import Secret
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
+METHOD: Final = f"/{SERVICE}/Check"
 AUDIENCE: Final = "tokenmint.audience"
 SCOPE: Final = "tokenmint.scope"
 TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
@@ -147,7 +149,7 @@ class ExternalAuthorization:
 
 def _refusal(error: TokenmintError) -> pb.CheckResponse:
     """Return the answer for a refusal, with the challenge of RFC 6750 section 3."""
-    if isinstance(error, RateLimited | DependencyUnavailable):
+    if isinstance(error, RateLimited | Overloaded | DependencyUnavailable):
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
         denied.denied.headers.append(_header("retry-after", str(max(1, math.ceil(error.retry_after)))))
@@ -166,6 +168,14 @@ def _refusal(error: TokenmintError) -> pb.CheckResponse:
         challenge = f'{_REALM}, error="invalid_token", error_description="{description}"'
         return _denied(401, challenge, error.reason, error.message)
     return _denied(401, f'{_REALM}, error="invalid_request"', error.reason, error.message)
+
+
+def _refused(error: TokenmintError) -> bytes:
+    return _refusal(error).SerializeToString()
+
+
+REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes]]] = MappingProxyType({METHOD: _refused})
+"""What a gateway is told of calls that are not begun: an answer for its own caller, as of every other refusal."""
 
 
 def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:

@@ -16,12 +16,15 @@ import structlog
 
 from tokenmint.admission import Admission, log_internal, tell_audit
 from tokenmint.callers import Operator, Role
-from tokenmint.errors import MalformedCall, MessageMissing, MethodDenied, NotGrpc, TokenmintError
+from tokenmint.capacity import Capacity, note_deadline
+from tokenmint.errors import DeadlinePassed, MalformedCall, MessageMissing, MethodDenied, NotGrpc, TokenmintError
 from tokenmint.foreign import clipped
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators, Public
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
+from tokenmint.rpc.native_admission import AdmittingFront
+from tokenmint.rpc.refusing import NONE, Answers, Refusals, is_bounded, is_served_to_the_end
 from tokenmint.rpc.status import abort, code_of
 from tokenmint.tasks import TimeLimit
 
@@ -82,11 +85,13 @@ class Guard:
         reads: whether the guard reads a call's message itself, and so answers a call that brings none. Otherwise the
             transport reads it, and answers such a call.
         certificate: returns what is known of a caller's certificate.
+        capacity: the calls in hand, of all listeners.
+        refusals: as of ``Refusals``.
     """
 
     def __init__(
         self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True,
-        reads: bool = True, certificate: CertificateOf = of_connection,
+        reads: bool = True, certificate: CertificateOf = of_connection, capacity: Capacity, refusals: Answers = NONE,
     ) -> None:  # fmt: skip
         self._access = access
         self._admission = admission
@@ -94,6 +99,9 @@ class Guard:
         self._pushback = pushback
         self._reads = reads
         self._certificate = certificate
+        self._capacity = capacity
+        self._answers = refusals
+        self._refusals = Refusals(refusals)
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
         """Return ``handler`` with this guard before it, and bytes as its messages. Done once for each method.
@@ -114,6 +122,10 @@ class Guard:
         if streams:
             return grpc.stream_unary_rpc_method_handler(answer)
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def before(self, front: Any) -> AdmittingFront:
+        """Return what stands before the front of the native transport, and refuses what this guard would refuse."""
+        return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def _receiver(self, handler: "Handler") -> "Receiver":
         """Return what takes in a call's request: its one message, or, for a stream of them, what brings them."""
@@ -153,11 +165,25 @@ class Guard:
     def _unary(
         self, method: str, access: Access | None, behaviour: Any, limit: float, codec: Codec, receive: "Receiver"
     ) -> Callable[[Any, Context], Awaitable[bytes]]:
+        bounded, to_the_end = is_bounded(access), is_served_to_the_end(method)
+
         async def answer(incoming: Any, context: Context) -> bytes:
+            if not to_the_end:
+                refusal = self._capacity.refusal(bounded=bounded)
+                if refusal is not None:
+                    return await self._refusals.answer(method, context, refusal)
+            try:
+                remaining = note_deadline(context.time_remaining())
+            except DeadlinePassed as error:
+                self._capacity.count(error.reason)
+                return await self._refusals.abort(context, error)
+            if not to_the_end:
+                left: Any = self._capacity.enter(bounded=bounded)
+                context.add_done_callback(left)  # when the answer is on its way, and not when it is made
             started = self._admission.begin()
             call = _Call(method, access, context.invocation_metadata())
             try:
-                with TimeLimit(limit):
+                with TimeLimit(min(limit, remaining)):
                     raw = await receive(incoming, context)
                     await self._admit(call, context.auth_context())
                     request = codec.decode(raw)
@@ -176,7 +202,12 @@ class Guard:
     def _streaming(
         self, method: str, access: Access | None, behaviour: Any, codec: Codec, receive: "Receiver"
     ) -> Callable[[Any, Context], AsyncIterator[bytes]]:
+        to_the_end = is_served_to_the_end(method)
+
         async def answer(incoming: Any, context: Context) -> AsyncIterator[bytes]:
+            refusal = None if to_the_end else self._capacity.refusal(bounded=False)
+            if refusal is not None:
+                await self._refusals.abort(context, refusal)
             started = self._admission.begin()
             call = _Call(method, access, context.invocation_metadata())
             try:

@@ -1,6 +1,6 @@
 """pygrpc-native's server, which hands over how a call is typed: the package serves every content type as gRPC."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import grpc.aio
@@ -11,9 +11,12 @@ from tokenmint.rpc.interceptors import CONTENT_TYPE
 _GRPC: Final = frozenset({b"application/grpc", b"application/grpc+proto"})
 
 
-def server(options: Sequence[tuple[str, Any]]) -> grpc.aio.Server:
-    """Return a server, with which a call of another content type than gRPC's brings the metadata `content-type`."""
-    built: grpc.aio.Server = _Server(options=options)
+def server(options: Sequence[tuple[str, Any]], admitting: Callable[[Any], Any]) -> grpc.aio.Server:
+    """Return a server, with which a call of another content type than gRPC's brings the metadata `content-type`.
+
+    ``admitting`` returns what stands before the transport's front, and hands on the calls that are not refused.
+    """
+    built: grpc.aio.Server = _Server(options, admitting)
     return built
 
 
@@ -23,13 +26,14 @@ class _Server(pygrpc_native.aio.Server):
     The package's public server leaves this option out, so that two of its private names are set here.
     """
 
-    def __init__(self, options: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, options: Sequence[tuple[str, Any]], admitting: Callable[[Any], Any]) -> None:
         super().__init__(options=options)
+        self._admitting = admitting
         self._front_args["client_key_metadata"] = CONTENT_TYPE
 
     def add_insecure_port(self, address: str) -> int:
         bound: int = super().add_insecure_port(address)
-        self._front = _TypedFront(self._front)  # type: ignore[assignment]  # it stands in for the front
+        self._front = self._admitting(_TypedFront(self._front))
         return bound
 
 

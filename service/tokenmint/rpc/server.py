@@ -109,7 +109,7 @@ def build(
         ("grpc.keepalive_permit_without_calls", 1),
     ]
     if native:
-        server = _native(options, tls)
+        server = _native(options, tls, guard)
     else:
         options += [
             ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
@@ -142,7 +142,7 @@ def build(
     return server
 
 
-def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None) -> grpc.aio.Server:
+def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None, guard: Guard) -> grpc.aio.Server:
     if tls is not None:
         raise ConfigurationError("listen.transport: native has no TLS: use grpcio, or let Envoy or a mesh add it")
     try:
@@ -151,7 +151,7 @@ def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None) ->
         raise ConfigurationError(
             "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
         ) from None
-    return native.server(options)
+    return native.server(options, guard.before)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
         errors.Conflict: grpc.StatusCode.ABORTED,
         errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+        errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
         errors.DependencyUnavailable: grpc.StatusCode.UNAVAILABLE,
         # "The client should not retry until the system state has been explicitly fixed" (gRPC's guide to status codes).
         errors.KeySetInvalid: grpc.StatusCode.FAILED_PRECONDITION,
@@ -86,7 +88,7 @@ def _detail(error: BaseException) -> Message | None:
                 type=error.violation, subject=error.subject, description=error.message
             )
             detail = error_details_pb2.PreconditionFailure(violations=[violation])
-        case errors.RateLimited() | errors.DependencyUnavailable():
+        case errors.RateLimited() | errors.Overloaded() | errors.DependencyUnavailable():
             delay = Duration()
             delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
             detail = error_details_pb2.RetryInfo(retry_delay=delay)
@@ -97,8 +99,12 @@ async def abort(
     context: "grpc.aio.ServicerContext[object, object]", error: BaseException, *, pushback: bool = True
 ) -> NoReturn:
     """End the call with the answer for ``error``; with what gRPC's own retries obey only where ``pushback`` is sent."""
-    status = to_status(error)
-    trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    await context.abort(code_of(error), to_status(error).message, trailing_metadata=trailers(error, pushback=pushback))
+
+
+def trailers(error: BaseException, *, pushback: bool) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the metadata that an answer for ``error`` ends with; ``pushback`` as of :func:`abort`."""
+    trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, to_status(error).SerializeToString())]
     if pushback and isinstance(error, errors.DependencyUnavailable):
         trailing.append((PUSHBACK_KEY, str(max(1, round(error.retry_after * 1000)))))
-    await context.abort(code_of(error), status.message, trailing_metadata=tuple(trailing))
+    return tuple(trailing)

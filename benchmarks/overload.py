@@ -1,0 +1,117 @@
+"""`make bench-overload`: what is answered when more is asked than can be done.
+
+Finds what a transport can do (a closed loop), and then offers 0.5, 1, 2 and 4 times as much (an open loop: a call is due
+when it is due, and has its deadline from then on). Prints what became of the calls, and how many were answered well for
+each second of CPU that the server used: the ratio to that at capacity is what is judged, since others may use the
+machine meanwhile. Settings are the service's own defaults.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import contenders
+import run
+import world
+from contenders import Contender
+
+FACTORS: Final = (0.5, 1.0, 2.0, 4.0)
+TRANSPORTS: Final = ("grpcio", "native")
+DEADLINE: Final = 1.0  # seconds
+AIM: Final = 0.7  # answered well per CPU second at four times the capacity, of that at the capacity
+WARM_UP: Final = 2.0  # seconds
+STREAMS: Final = 16384
+"""Calls that may wait at the callers: more than are due in a deadline, so that none is offered late."""
+SCENARIO: Final = run.Scenario("overload", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of what was offered."""
+
+    factor: float
+    offered: int
+    answered: int
+    refused: int
+    late: int
+    other: int
+    p99_ms: float
+    cpu: float
+
+    @property
+    def goodput(self) -> float:
+        """Calls answered well for each second of the server's CPU time."""
+        return self.answered / self.cpu if self.cpu else 0.0
+
+
+def row(factor: float, answer: dict[str, Any]) -> Row:
+    """Return the row of what the generator says."""
+    counts = {name: int(answer[name]) for name in ("calls", "refused", "late", "errors")}
+    return Row(
+        factor, sum(counts.values()), counts["calls"], counts["refused"], counts["late"], counts["errors"],
+        answer["p99_ms"], answer["cpu"],
+    )  # fmt: skip
+
+
+def measure(
+    transport: str, where: world.World, seconds: float, connections: int, settings: str, factors: tuple[float, ...]
+) -> list[Row]:
+    """Find what a transport can do, offer it too little and too much, and print each row."""
+    who = Contender(f"tokenmint, {transport}, overload", "tokenmint", transport, limits=settings)
+    rows: list[Row] = []
+    with contenders.running(who, where, str(run.SERVER_CORE)) as target:
+        closed = run.load(target, where, SCENARIO, seconds, streams=64)
+        capacity = closed["calls"] / closed["seconds"]
+        used = closed["tokens_used"]
+        print(f"\n{transport}: {capacity:.0f} calls/s, {closed['calls'] / closed['cpu']:.0f} per CPU second")
+        print("  times  offered       OK  refused     late    other   p99 ms   OK per CPU s", flush=True)
+        for factor in factors:
+            answer = run.load(
+                target, where, SCENARIO, seconds, rate=capacity * factor, streams=STREAMS, deadline=DEADLINE, warmup=WARM_UP,
+                connections=connections, **{"from": used},
+            )  # fmt: skip
+            used += answer["tokens_used"]
+            one = row(factor, answer)
+            rows.append(one)
+            print(
+                f"  {factor:5}  {one.offered:7}  {one.answered:7}  {one.refused:7}  {one.late:7}  {one.other:7}  "
+                f"{one.p99_ms:7.0f}  {one.goodput:13.0f}"
+                + (f"   the first: {answer['first_error']}" if one.other else ""),
+                flush=True,
+            )
+    return rows
+
+
+def main() -> int:
+    """Measure each transport, and say whether the aim was reached."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--connections", type=int, default=16, help="over which the calls are spread")
+    parser.add_argument("--transport", choices=TRANSPORTS, action="append")
+    parser.add_argument("--factor", type=float, action="append", help="of the capacity that is offered")
+    parser.add_argument("--settings", type=Path, help="further lines of the configuration")
+    options = parser.parse_args()
+    settings = options.settings.read_text() if options.settings else ""
+    tokens = world.subject_tokens()
+    reached = True
+    world.pin(run.OTHER_CORE)
+    with world.provider() as jwks_url, world.valkey(run.OTHER_CORE) as redis_url:
+        where = world.World(jwks_url, redis_url, tokens)
+        for _ in range(options.rounds):
+            for transport in options.transport or TRANSPORTS:
+                rows = measure(
+                    transport, where, options.seconds, options.connections, settings, tuple(options.factor or FACTORS)
+                )
+                by_factor = {one.factor: one.goodput for one in rows}
+                if {1.0, 4.0} <= by_factor.keys():
+                    ratio = by_factor[4.0] / by_factor[1.0] if by_factor[1.0] else 0.0
+                    reached = reached and ratio >= AIM
+                    print(f"  4 times, of 1 time (>= {AIM}): {ratio:.2f}", flush=True)
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

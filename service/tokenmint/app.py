@@ -39,6 +39,7 @@ from tokenmint.errors import ConfigurationError, DependencyUnavailable
 from tokenmint.exchange import TokenExchange
 from tokenmint.firebase import FirebaseClients, check_user
 from tokenmint.http import ops, wellknown
+from tokenmint.http.closing import ClosingConnections
 from tokenmint.http.oauth import OAuthEndpoints
 from tokenmint.http.server import HttpLimits, HttpServer
 from tokenmint.issued.store import IssuedStore
@@ -61,6 +62,7 @@ from tokenmint.rpc import access, external_authorization, server
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
 from tokenmint.rpc.forwarded import ForwardedCertificates
+from tokenmint.rpc.hangup import hang_up
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -83,6 +85,7 @@ from tokenmint.v1 import (
 
 log = structlog.get_logger(__name__)
 
+LAST_WORDS: Final = 0.5  # seconds that a gRPC server has to send its answers, when all calls in hand have them
 READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
 EMULATED: Final = "https://securetoken.google.com/demo-"
 """Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
@@ -122,6 +125,8 @@ class App:
         self._draining = False
         self._key_set_tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
+        self._given_up = 0
+        """Calls in hand that did not end within `limits.drain`."""
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -201,7 +206,7 @@ class App:
 
     async def _start_servers(self, profiles: ProfileStore) -> None:
         limits = self.settings.limits
-        key_sets = KeySetService(
+        self._watches = key_sets = KeySetService(
             self._keychain,
             self._verifier_log,
             streams=limits.watch_streams,
@@ -247,14 +252,42 @@ class App:
         self.readiness.require("http", lambda: self.background.failing().get("listener http", ""))
         for grpc_server in (admin, data):
             await grpc_server.start()
-            self._exit.push_async_callback(grpc_server.stop, limits.drain)
-        self._exit.callback(key_sets.close)
+            self._exit.push_async_callback(grpc_server.stop, LAST_WORDS)
+        self._exit.push_async_callback(self._drain)
+
+    async def retire(self, hurry: asyncio.Event) -> None:
+        """Say that this process is not ready, and go on serving while load balancers find that out, or until ``hurry``.
+
+        With the private store nothing waits: there is no other replica that callers could go to.
+        """
+        self._draining = True
+        alone = self.job.development or self.job.redis_url is not None
+        pause = 0.0 if alone else self.settings.limits.lame_duck
+        log.info("stopping", listen=self.listen, lame_duck=pause, calls_in_flight=self._capacity.in_flight)
+        await self._health.enter_graceful_shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await hurry.wait()
 
     async def stop(self) -> None:
-        """Say that nothing new is wanted, answer what was asked, close."""
+        """Begin nothing more, answer what was begun, close."""
         self._draining = True
         await self._health.enter_graceful_shutdown()
         await self._exit.aclose()
+        if self._capacity.stopping:
+            capacity = self._capacity
+            log.info("stopped", answered=capacity.answered, refused=capacity.refused, given_up=self._given_up)
+
+    async def _drain(self) -> None:
+        """Finish the calls in hand, at most `limits.drain` long, and end the connections that they came over."""
+        capacity = self._capacity
+        capacity.stopping = True
+        self._watches.close()
+        if not await capacity.idle(self.settings.limits.drain):
+            self._given_up = capacity.in_flight
+        for name in ("admin", "grpc"):
+            if name != "grpc" or self.settings.listen.transport != "native":  # which ends its connections as it should
+                hang_up(Address.parse(self.listen[name]))
 
     async def reload(self, settings: Settings) -> None:
         """Take over providers, audiences, clients and operators; the rest needs a restart.
@@ -374,6 +407,7 @@ class App:
         listen, files = self.settings.listen, None
         if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
             files = CertificateFiles(listen.http_cert_file, listen.http_key_file, listen.http_client_ca_file)
+        application.add_middleware(ClosingConnections, stopping=lambda: self._draining)
         table = self.settings.limits
         return HttpServer(
             application,

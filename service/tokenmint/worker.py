@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from tokenmint.telemetry import configure_logging, log_loop_error, places
 log = structlog.get_logger(__name__)
 
 DESCRIPTORS: Final = 65_536  # open files, where the system allows as many
+SAME_SIGNAL: Final = 1.0  # seconds; supervisors and process groups send a signal on, or twice
 COLLECT_AFTER: Final = 20_000  # objects more than before, after which the young ones are looked through
 
 
@@ -61,7 +63,7 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
         clock=SystemClock(),
         entropy=os.urandom,
     )
-    stop = asyncio.Event()
+    stop = StopSignals()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log_loop_error)
     reloads: set[asyncio.Task[None]] = set()
@@ -83,17 +85,43 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.came, signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGINT, stop.came, signal.SIGINT)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     await app.start()
     _settle_memory()
     try:
         announce(Ready(os.getpid(), app.listen))
-        await stop.wait()
+        await stop.wanted.wait()
+        await app.retire(stop.hurry)
         return 0
     finally:
         await app.stop()
+
+
+class StopSignals:
+    """What signals say about the stop. SIGINT comes from somebody who waits for it, so that there is no pause.
+
+    Args:
+        monotonic: a clock that never goes back, seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.wanted = asyncio.Event()
+        """The process is to stop ..."""
+        self.hurry = asyncio.Event()
+        """... at once."""
+        self._monotonic = monotonic
+        self._first = 0.0
+
+    def came(self, number: int) -> None:
+        """Note SIGTERM or SIGINT. A second SIGTERM hurries; one that follows at once is the first, sent on."""
+        now = self._monotonic()
+        if number == signal.SIGINT or (self.wanted.is_set() and now - self._first >= SAME_SIGNAL):
+            self.hurry.set()
+        if not self.wanted.is_set():
+            self._first = now
+            self.wanted.set()
 
 
 def _settle_memory() -> None:

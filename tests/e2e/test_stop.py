@@ -1,0 +1,160 @@
+"""Stopping under load: what has arrived is answered, and what is not begun is UNAVAILABLE, so that callers lose nothing."""
+
+import asyncio
+import collections
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx2
+import pytest
+from tests.issuer import Issuer
+from tests.process import Service, configure, write_kek
+
+from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+AUDIENCE = "https://orders.example"
+CALLERS = 8
+PATIENCE = 60.0
+EAGER = (
+    ("grpc.max_reconnect_backoff_ms", 200),
+    (
+        "grpc.default_authority",
+        "tokenmint",
+    ),  # and not the list of addresses, which is no authority (RFC 3986 section 3.2)
+)
+RETRIES = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "0.5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> Iterator[str]:
+    """A store of the operator's, which several replicas share."""
+    (tmp_path / "store").mkdir()
+    server = EmbeddedServer(tmp_path / "store")
+    yield server.start()
+    server.stop()
+
+
+class Replica:
+    """One replica, which keeps its ports over restarts."""
+
+    def __init__(self, directory: Path, issuer: Issuer, store_url: str, transport: str, lame_duck: str) -> None:
+        self._directory = directory
+        extra = f'[redis]\nurl = "{store_url}"\n[keys]\nencryption_key_file = "kek"\n'
+        extra += f'[limits]\nlame_duck = "{lame_duck}"\neach_client = {{ per_second = 100000, burst = 100000 }}\n'
+        configure(directory, issuer.url, extra=extra)
+        self._settings = {"TOKENMINT_LISTEN__TRANSPORT": transport}
+        self.service = Service(directory, **self._settings)
+        self.grpc, self.ops = self.service.listen["grpc"], self.service.listen["ops"]
+        self._settings |= {f"TOKENMINT_LISTEN__{name.upper()}": at for name, at in self.service.listen.items()}
+
+    async def stop(self) -> int:
+        return await asyncio.to_thread(self.service.stop)
+
+    async def start(self) -> None:
+        """Start it again; wait until callers have found it: until then a rolling restart goes no further."""
+        self.service = await asyncio.to_thread(Service, self._directory, **self._settings)
+        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient() as http:
+            while 'code="OK"' not in (await http.get(f"http://{self.ops}/metrics")).text:
+                await asyncio.sleep(0)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        lines = [line for line in self.service.errors.read_text().splitlines() if line.startswith("{")]
+        return [event for event in map(json.loads, lines) if event.get("event") == name]
+
+
+@contextlib.contextmanager
+def replicas(
+    count: int, directory: Path, issuer: Issuer, store_url: str, transport: str, lame_duck: str = "100ms"
+) -> Iterator[list[Replica]]:
+    kek = write_kek(directory).read_text()
+    running: list[Replica] = []
+    try:
+        for number in range(count):
+            (directory / str(number)).mkdir()
+            (directory / str(number) / "kek").write_text(kek)
+            running.append(Replica(directory / str(number), issuer, store_url, transport, lame_duck))
+        yield running
+    finally:
+        for replica in running:
+            replica.service.stop()
+
+
+class Callers:
+    """Callers who exchange without a pause, until they are told to stop."""
+
+    def __init__(self, channel: grpc.aio.Channel, issuer: Issuer, auth: dict[str, Any]) -> None:
+        self._stub: Any = TokenExchangeServiceStub(channel)
+        self._request = pb.ExchangeTokenRequest(subject_token=issuer.token(time.time()), audience=AUDIENCE)
+        self._auth = auth
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self.first: dict[str, str] = {}
+        self._over = False
+        self._came = asyncio.Event()
+
+    async def _call(self) -> None:
+        while not self._over:
+            try:
+                await self._stub.ExchangeToken(self._request, **self._auth)
+                code = "OK"
+            except grpc.aio.AioRpcError as error:
+                code = error.code().name
+                self.first.setdefault(code, error.details() or "")
+            self.outcomes[code] += 1
+            self._came.set()
+
+    async def more(self, count: int) -> None:
+        """Wait until ``count`` more calls have ended."""
+        aim = self.outcomes.total() + count
+        async with asyncio.timeout(PATIENCE):
+            while self.outcomes.total() < aim:
+                self._came.clear()
+                await self._came.wait()
+
+    @contextlib.asynccontextmanager
+    async def calling(self) -> AsyncIterator[None]:
+        tasks = [asyncio.ensure_future(self._call()) for _ in range(CALLERS)]
+        try:
+            yield
+        finally:
+            self._over = True
+            await asyncio.gather(*tasks)
+
+
+async def test_a_rolling_restart_loses_no_call_of_clients_that_retry_unavailable_alone(
+    tmp_path: Path, issuer: Issuer, store_url: str, transport: str
+) -> None:
+    with replicas(2, tmp_path, issuer, store_url, transport) as fleet:
+        target = "ipv4:" + ",".join(replica.grpc for replica in fleet)
+        options = [("grpc.service_config", json.dumps(RETRIES)), *EAGER]
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            callers = Callers(channel, issuer, fleet[0].service.auth())
+            async with callers.calling():
+                for replica in (*fleet, *fleet):
+                    await callers.more(40)
+                    assert await replica.stop() == 0
+                    await callers.more(20)
+                    await replica.start()
+                await callers.more(20)
+        assert set(callers.outcomes) == {"OK"}, (callers.outcomes, callers.first)

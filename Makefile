@@ -9,6 +9,7 @@ INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 WORKERS ?= 4
 MINUTES ?= 10
 ROUNDS ?= 3
+CALLS ?= 20000
 SECONDS ?= 4
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
@@ -81,6 +82,19 @@ bench: $(READY) ## Measure against peers in Go and Node, ROUNDS times SECONDS (n
 	@cd benchmarks/peers/go && go build -o ../../../build/bench/peer-go .
 	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
 	@$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) --seconds $(SECONDS)
+
+build/bench/generator: $(wildcard benchmarks/generator/*)
+	@mkdir -p build/bench
+	@cd benchmarks/generator && go build -o ../../build/bench/generator .
+
+bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
+	@$(BIN)/python benchmarks/overload.py --rounds $(ROUNDS) --seconds $(SECONDS)
+
+bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
+	@$(BIN)/python benchmarks/neighbours.py --rounds $(ROUNDS)
+
+test-restart: $(READY) ## Restart two replicas in turn under CALLS (20000) calls of clients that retry UNAVAILABLE alone
+	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k rolling
 
 test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi
@@ -160,4 +174,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-overload bench-neighbours test-restart help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -46,6 +46,8 @@ class Contender:
     settings: str = ""
     """Further lines of the configuration."""
     workers: int = 1
+    read_timeout: str = ""
+    """`redis.read_timeout`; "": the default."""
     limits: str = ""
     """Further lines of the table of limits."""
 
@@ -99,6 +101,7 @@ data_dir = "data"
 [redis]
 url = "{world.redis_url}"
 prefix = "{PREFIX}"
+{f'read_timeout = "{contender.read_timeout}"' if contender.read_timeout else ""}
 [listen]
 grpc = "127.0.0.1:0"
 admin = "127.0.0.1:0"

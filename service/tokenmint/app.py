@@ -125,6 +125,7 @@ class App:
         self._draining = False
         self._key_set_tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
+        self._stopped = False
         self._given_up = 0
         """Calls in hand that did not end within `limits.drain`."""
         self._exit = contextlib.AsyncExitStack()
@@ -274,8 +275,9 @@ class App:
         self._draining = True
         await self._health.enter_graceful_shutdown()
         await self._exit.aclose()
-        if self._capacity.stopping:
-            capacity = self._capacity
+        capacity, told = self._capacity, self._stopped
+        self._stopped = True
+        if capacity.stopping and not told:
             log.info("stopped", answered=capacity.answered, refused=capacity.refused, given_up=self._given_up)
 
     async def _drain(self) -> None:

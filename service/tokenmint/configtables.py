@@ -39,7 +39,7 @@ class RedisTable(Table):
     password_file: str | None = None
     ca_file: str | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
-    read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 0.2
+    read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
     write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
     max_connections: Annotated[int, Field(ge=4, le=10000)] = 64
     min_replicas: Annotated[int, Field(ge=0, le=16)] = 0

@@ -28,6 +28,7 @@ from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 
+QUICK = 'read_timeout = "200ms"\n'  # the subject is that a fault is answered when this has passed, and not much later
 BOUND = 0.3  # seconds within which a fault is answered
 RECOVERY = 1.0  # seconds after the store is back within which a call succeeds
 ATTEMPTS, ROUNDS = 5, 3
@@ -136,7 +137,7 @@ async def rig(
     tmp_path: Path, proxy: Proxy, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
 ) -> AsyncIterator[Rig]:
     url = f"redis://127.0.0.1:{proxy.port}"
-    async with running(tmp_path, url, redis_prefix, issuer, clock, entropy, patience="") as service:
+    async with running(tmp_path, url, redis_prefix, issuer, clock, entropy, patience=QUICK) as service:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
         await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
         yield service

@@ -8,6 +8,7 @@ that is under way fails as UNAVAILABLE, as on every connection that ends. Withou
 
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +28,14 @@ def hang_up(address: Address) -> int:
 
 def _finish(number: int, port: int) -> bool:
     try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            return False
         with socket.socket(fileno=os.dup(number)) as connection:
             if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
                 return False
             if connection.getsockname()[1] != port:
                 return False
             connection.shutdown(socket.SHUT_WR)  # refused of a socket that is not connected, as the listening one
-    except OSError:  # no socket, or closed meanwhile
+    except OSError:  # closed meanwhile
         return False
     return True

@@ -37,6 +37,11 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
         self._watching: Counter[str] = Counter()
         self._closing = asyncio.Event()
 
+    @property
+    def watching(self) -> int:
+        """How many streams there are."""
+        return self._watching.total()
+
     def close(self) -> None:
         """End every stream, so that a stopping server has nothing to wait for."""
         self._closing.set()

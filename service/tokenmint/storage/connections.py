@@ -50,7 +50,7 @@ class StoreOptions:
     username: str | None = None
     password: Secret | None = None
     ca_file: Path | None = None
-    read_timeout: float = 0.2
+    read_timeout: float = 1.0
     """For any read as a whole, connecting included: an exchange waits no longer."""
     write_timeout: float = 3.0
     """For a confirmed write as a whole; with `appendfsync everysec` a confirmation takes up to a second."""

@@ -1,0 +1,208 @@
+"""A full house: what is beyond it is refused at once and has cost its caller nothing; what must get through does."""
+
+import asyncio
+import collections
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx2
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+
+from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
+from tokenmint.rpc.external_authorization import METHOD
+from tokenmint.v1 import key_set_service_pb2 as key_set_pb
+from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+PATIENCE = 20.0
+EXTRA = """
+[oauth]
+enabled = true
+[envoy]
+enabled = true
+audience = "https://legacy.example"
+[limits]
+calls_in_flight = 2
+"""
+
+
+@pytest.fixture
+async def rig(
+    tmp_path: Path,
+    redis_url: str,
+    redis_prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    transport: str,
+) -> AsyncIterator[Rig]:
+    async with running(
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
+    ) as running_rig:
+        yield running_rig
+
+
+class House:
+    """Keeps calls in hand for as long as a test wants: each waits where its token is verified."""
+
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._rig = rig
+        self._waiting = asyncio.Semaphore(0)
+        self._open = asyncio.Event()
+        verify = rig.app._exchange.verifier.verify
+
+        async def slow(*given: Any, **named: Any) -> Any:
+            self._waiting.release()
+            await self._open.wait()
+            return await verify(*given, **named)
+
+        monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+        self._calls: list[Any] = []
+
+    async def fill(self) -> None:
+        """Have as many calls in hand as there may be."""
+        for _ in range(2):
+            self._calls.append(self._rig.exchange.ExchangeToken(ask(self._rig), **self._rig.auth("web")))
+            await asyncio.wait_for(self._waiting.acquire(), PATIENCE)
+
+    async def empty(self) -> None:
+        """Let the calls go on, and see that each is answered."""
+        self._open.set()
+        for call in self._calls:
+            assert (await call).token
+
+
+@pytest.fixture
+async def house(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> House:
+    full = House(rig, monkeypatch)
+    await full.fill()
+    return full
+
+
+def ask(rig: Rig, audience: str = RSA_AUDIENCE, **claims: Any) -> pb.ExchangeTokenRequest:
+    return pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now(), **claims), audience=audience)
+
+
+async def metrics(rig: Rig) -> str:
+    async with httpx2.AsyncClient() as http:
+        return (await http.get(rig.url("ops", "/metrics"))).text
+
+
+async def test_a_call_beyond_the_limit_is_resource_exhausted_at_once_and_says_when_to_retry(
+    rig: Rig, house: House
+) -> None:
+    batch = pb.BatchExchangeTokensRequest(subject_token="x", targets=[pb.BatchExchangeTarget(audience=AUDIENCE)])
+    for call in (
+        lambda: rig.exchange.ExchangeToken(ask(rig), **rig.auth("web")),
+        lambda: rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")),
+        lambda: rig.exchange.IntrospectToken(pb.IntrospectTokenRequest(token="x"), **rig.auth("web")),
+        lambda: rig.exchange.ExchangeToken(ask(rig), timeout=PATIENCE),  # before anybody asks who calls
+    ):
+        told = await refusal(call())
+        assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert told.details == ("RetryInfo",)
+    assert 'tokenmint_calls_not_begun_total{reason="OVERLOADED"} 4.0' in await metrics(rig)
+    await house.empty()
+    assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
+
+
+async def test_a_single_use_token_is_not_used_up_by_a_call_that_was_refused(rig: Rig, house: House) -> None:
+    once = ask(rig, OPEN_AUDIENCE)
+    assert (await refusal(rig.exchange.ExchangeToken(once, **rig.auth("web")))).reason == "OVERLOADED"
+    await house.empty()
+    assert (await rig.exchange.ExchangeToken(once, **rig.auth("web"))).token
+    assert (await refusal(rig.exchange.ExchangeToken(once, **rig.auth("web")))).reason == "REPLAYED"
+
+
+async def test_a_full_house_keeps_neither_health_nor_operators_nor_revocation_nor_the_key_set_out(
+    rig: Rig, house: House
+) -> None:
+    health: Any = health_pb2_grpc.HealthStub(rig.data)
+    assert await health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    assert await rig.profiles.ListProfiles(profiles_pb.ListProfilesRequest(), **rig.auth("root"))
+    assert await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token="unknown.to.us"), **rig.auth("web")) is not None
+    secret = rig.secrets["web"].reveal()
+    async with httpx2.AsyncClient() as http:
+        assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
+        assert (await http.get(rig.url("ops", "/healthz"))).status_code == 200
+        revoked = await http.post(
+            rig.url("http", "/oauth2/revoke"), data={"token": "unknown.to.us"}, auth=("web", secret)
+        )
+        assert revoked.status_code == 200
+    await house.empty()
+
+
+async def test_over_http_a_full_house_is_503_with_retry_after(rig: Rig, house: House) -> None:
+    async with httpx2.AsyncClient() as http:
+        for path in ("/oauth2/token", "/oauth2/introspect"):
+            answer = await http.post(rig.url("http", path), data={})
+            assert (answer.status_code, answer.json()["reason"]) == (503, "OVERLOADED")
+            assert answer.json()["error"] == "temporarily_unavailable"
+            assert int(answer.headers["retry-after"]) >= 1
+    await house.empty()
+
+
+async def test_a_gateway_is_told_of_a_full_house_as_its_own_caller_is_to_be(rig: Rig, house: House) -> None:
+    check = rig.data.unary_unary(
+        METHOD, request_serializer=envoy.CheckRequest.SerializeToString,
+        response_deserializer=envoy.CheckResponse.FromString,
+    )  # fmt: skip
+    answer = await check(envoy.CheckRequest(), **rig.auth("web"))
+    assert answer.status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert answer.denied.status.code == 503
+    assert {item.header.key: item.header.value for item in answer.denied.headers}["retry-after"] == "1"
+    assert "OVERLOADED" in answer.denied.body
+    await house.empty()
+
+
+async def test_nothing_is_minted_or_used_up_for_a_caller_that_waits_no_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop is busy past the deadline, so that no timer and no cancellation comes in between."""
+    verifier = rig.app._exchange.verifier
+    verify = verifier.verify
+
+    async def busy(*given: Any, **named: Any) -> Any:
+        proved = await verify(*given, **named)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.6
+        while loop.time() < until:
+            pass
+        return proved
+
+    once = ask(rig, OPEN_AUDIENCE)
+    monkeypatch.setattr(verifier, "verify", busy)
+    auth = rig.auth("web") | {"timeout": 0.5}
+    assert (await refusal(rig.exchange.ExchangeToken(once, **auth))).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    monkeypatch.setattr(verifier, "verify", verify)
+    assert "tokenmint_tokens_minted_total{" not in await metrics(rig)
+    assert (await rig.exchange.ExchangeToken(once, **rig.auth("web"))).token
+
+
+async def test_watchers_beyond_the_limit_are_resource_exhausted_however_many_come_at_once(rig: Rig) -> None:
+    """And their places are free again as soon as they have gone."""
+
+    async def watch() -> tuple[Any, grpc.StatusCode]:
+        call = rig.key_set.WatchKeySet(key_set_pb.WatchKeySetRequest(), timeout=PATIENCE)
+        try:
+            await call.read()
+        except grpc.aio.AioRpcError as error:
+            return call, error.code()
+        return call, grpc.StatusCode.OK
+
+    for _ in range(3):
+        watchers = await asyncio.gather(*(watch() for _ in range(60)))
+        codes = collections.Counter(code for _, code in watchers)
+        assert codes == {grpc.StatusCode.OK: 10, grpc.StatusCode.RESOURCE_EXHAUSTED: 50}
+        for call, _ in watchers:
+            call.cancel()
+        async with asyncio.timeout(PATIENCE):
+            while rig.app._watches.watching:
+                await asyncio.to_thread(lambda: None)

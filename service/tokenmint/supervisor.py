@@ -89,7 +89,7 @@ class Workers:
     Args:
         job: what each does.
         count: how many there are.
-        drain: seconds that calls get to end when the service stops.
+        drain: seconds that workers get to stop: their lame-duck pause, and what calls get to end.
         watch: how long a worker may be silent.
         command: what a worker is started with, before the descriptor of its pipe and the seconds between its beats.
     """
@@ -253,16 +253,18 @@ class Workers:
         self._status = 1
         self._stop(signal.SIGTERM, None)
 
-    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
         if self._deadline is None:
             self._deadline = time.monotonic() + self._drain + self._watch.margin
-        self._tell_to_stop()
+            self._tell_to_stop(number)
+        else:
+            self._send(number)  # whoever says it again wants no pause
 
-    def _tell_to_stop(self) -> None:
+    def _tell_to_stop(self, number: int = signal.SIGTERM) -> None:
         for worker in list(self._running.values()):
             if not worker.told_to_stop:  # once: at its very end the signal would kill it
                 worker.told_to_stop = True
-                worker.send(signal.SIGTERM)
+                worker.send(number)
 
     def _reload(self, _signal: int, _frame: FrameType | None) -> None:
         for worker in list(self._running.values()):

@@ -105,4 +105,5 @@ def _serve(job: Job, workers: int, announce: Callable[[Ready], None], settings: 
         sys.stderr.write("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` shows how\n")
     if workers == 1:
         return worker.run(job, announce)
-    return Workers(job, workers, drain=settings.limits.drain).run(announce)
+    limits = settings.limits
+    return Workers(job, workers, drain=limits.lame_duck + limits.drain).run(announce)

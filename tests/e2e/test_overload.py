@@ -167,6 +167,7 @@ async def test_nothing_is_minted_or_used_up_for_a_caller_that_waits_no_more(
 ) -> None:
     """The event loop is busy past the deadline, so that no timer and no cancellation comes in between."""
     verifier = rig.app._exchange.verifier
+    await verifier.key_sets.prefetch()
     verify = verifier.verify
 
     async def busy(*given: Any, **named: Any) -> Any:

@@ -54,18 +54,23 @@ class Capacity:
         self.count(error.reason)
         return error
 
-    def enter(self, *, bounded: bool) -> Callable[[object], None]:
-        """Take a call on. Returns what is to be called once, with anything, when it has ended."""
+    def enter(self) -> "InHand":
+        """Take a call on, of which a part may still be on its way."""
         self.in_flight += 1
-        self._bounded += bounded
         self._idle.clear()
-        return self._leave_bounded if bounded else self._leave
+        return InHand(self)
 
-    def _leave_bounded(self, _: object) -> None:
-        self._bounded -= 1
-        self._leave(_)
+    def take_place(self, in_hand: "InHand") -> None:
+        """Give one of the places to a call that is here as a whole. Raises ``Overloaded``."""
+        if self._bounded >= self.limit:
+            self.count(Overloaded.reason)
+            raise Overloaded
+        in_hand.has_place = True
+        self._bounded += 1
 
-    def _leave(self, _: object) -> None:
+    def leave(self, in_hand: "InHand") -> None:
+        """Note that a call has ended."""
+        self._bounded -= in_hand.has_place
         self.in_flight -= 1
         self.answered += self.stopping
         if not self.in_flight:
@@ -79,6 +84,26 @@ class Capacity:
         except TimeoutError:
             return False
         return True
+
+
+class InHand:
+    """A call in hand. Called once with anything, when it has ended.
+
+    It gets its place only when its request is here as a whole: a caller that never sends the rest keeps nobody out.
+    """
+
+    __slots__ = ("_capacity", "has_place")
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self.has_place = False
+
+    def begin(self) -> None:
+        """Take one of the places of calls that are bounded. Raises ``Overloaded``."""
+        self._capacity.take_place(self)
+
+    def __call__(self, _: object) -> None:
+        self._capacity.leave(self)
 
 
 def note_deadline(remaining: float | None) -> float:

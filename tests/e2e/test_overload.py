@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.fakes import FakeClock, FakeEntropy
+from tests.http2 import connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
@@ -111,6 +113,28 @@ async def test_a_call_beyond_the_limit_is_resource_exhausted_at_once_and_says_wh
     assert 'tokenmint_calls_not_begun_total{reason="OVERLOADED"} 4.0' in await metrics(rig)
     await house.empty()
     assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
+
+
+async def test_callers_that_never_send_the_rest_keep_nobody_out(rig: Rig) -> None:
+    """Of a gRPC call the headers alone, of an HTTP request half a body: neither takes one of the two places."""
+    host, _, port = rig.app.listen["http"].rpartition(":")
+    half = b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    half += b"Content-Length: 100\r\n\r\ngrant_type"
+    async with connected(rig.app.listen["grpc"]) as peer, contextlib.AsyncExitStack() as stack:
+        path = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
+        for _ in range(8):
+            peer.open_stream(path=path)
+            _, writer = await asyncio.open_connection(host, int(port))
+            stack.callback(writer.close)
+            writer.write(half)
+            await writer.drain()
+        peer.send()
+        await peer.settle()
+        async with asyncio.timeout(PATIENCE):
+            # The native transport hands over whole messages alone.
+            while rig.app._capacity.in_flight < (8 if rig.native else 16):  # noqa: ASYNC110  # it knows of no test
+                await asyncio.sleep(0)
+        assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
 
 
 async def test_a_single_use_token_is_not_used_up_by_a_call_that_was_refused(rig: Rig, house: House) -> None:

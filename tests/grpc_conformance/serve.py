@@ -12,6 +12,7 @@ from tests.grpc_conformance.service import SERVICE, ConformanceService, Messages
 
 from tokenmint.addresses import Address, reserve
 from tokenmint.admission import Admission
+from tokenmint.capacity import Capacity
 from tokenmint.rpc import server
 from tokenmint.rpc.access import DATA, Public
 from tokenmint.rpc.interceptors import Guard
@@ -29,8 +30,9 @@ async def serving(transport: str, messages: Messages, limit: int = LARGE) -> Asy
     nobody: Any = None  # nothing here proves a caller, or records one
     native = transport == "native"
     guard = Guard(
-        ACCESS, Admission(nobody, nobody, Metrics(), nobody), deadline=30.0, pushback=not native, reads=not native
-    )
+        ACCESS, Admission(nobody, nobody, Metrics(), nobody), deadline=30.0, pushback=not native, reads=not native,
+        capacity=Capacity(1000),
+    )  # fmt: skip
     held = reserve("grpc", Address("127.0.0.1", 0))
     built: grpc.aio.Server = server.build(
         guard, held.address, (ConformanceService(messages).register,), health_aio.HealthServicer(),

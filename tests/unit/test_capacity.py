@@ -10,25 +10,30 @@ async def test_as_many_calls_as_the_limit_says_are_in_hand_and_one_more_when_one
     counted: list[str] = []
     capacity = Capacity(2, counted.append)
     assert capacity.refusal(bounded=True) is None
-    left, _ = capacity.enter(bounded=True), capacity.enter(bounded=True)
+    left, other, third = capacity.enter(), capacity.enter(), capacity.enter()
+    left.begin()
+    other.begin()
+    with pytest.raises(Overloaded):
+        third.begin()
+    third(None)
     assert isinstance(capacity.refusal(bounded=True), Overloaded)
     assert capacity.refusal(bounded=False) is None
     left(None)
     assert capacity.refusal(bounded=True) is None
-    assert counted == ["OVERLOADED"]
+    assert counted == ["OVERLOADED", "OVERLOADED"]
 
 
-async def test_calls_that_are_not_bounded_take_no_place_of_those_that_are() -> None:
+async def test_calls_that_are_not_bounded_or_not_here_as_a_whole_take_no_place_of_those_that_are() -> None:
     capacity = Capacity(1)
     for _ in range(5):
-        capacity.enter(bounded=False)
+        capacity.enter()
     assert capacity.in_flight == 5
     assert capacity.refusal(bounded=True) is None
 
 
 async def test_a_stop_begins_nothing_more_and_waits_for_what_was_begun() -> None:
     capacity = Capacity(2)
-    left = capacity.enter(bounded=True)
+    left = capacity.enter()
     capacity.stopping = True
     for bounded in (True, False):
         assert isinstance(capacity.refusal(bounded=bounded), Stopping)

@@ -17,11 +17,12 @@ from tokenmint.assertion.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.assertion.jwk import ALGORITHMS
 from tokenmint.assertion.jws import MAX_TOKEN
 from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.capacity import Capacity, note_deadline
+from tokenmint.capacity import Capacity, InHand, note_deadline
 from tokenmint.clock import Clock
 from tokenmint.errors import (
     DependencyUnavailable,
     FieldViolation,
+    Overloaded,
     ProofRejected,
     TokenmintError,
     UnsupportedGrantType,
@@ -94,21 +95,25 @@ class OAuthEndpoints:
             refusal = self.capacity.refusal(bounded=bounded)
             if refusal is not None:
                 return answer(refusal)
-            leave = self.capacity.enter(bounded=bounded)
+            in_hand = self.capacity.enter()
             try:
-                return await admitted(request)
+                return await admitted(request, in_hand)
             finally:
-                leave(None)
+                in_hand(None)
 
-        async def admitted(request: Request) -> Response:
+        async def admitted(request: Request, in_hand: InHand) -> Response:
             started, client = admission.begin(), None
             try:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
+                    if bounded:
+                        in_hand.begin()
                     client = await admission.client(credentials.presented(request, form))
                     await admission.take(client)
                     response = await respond(request, client, form)
+            except Overloaded as error:
+                return answer(error)
             except TimeoutError as error:
                 failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
                 return _failed(admission, method, started, failure, client)

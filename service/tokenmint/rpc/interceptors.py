@@ -16,8 +16,16 @@ import structlog
 
 from tokenmint.admission import Admission, log_internal, tell_audit
 from tokenmint.callers import Operator, Role
-from tokenmint.capacity import Capacity, note_deadline
-from tokenmint.errors import DeadlinePassed, MalformedCall, MessageMissing, MethodDenied, NotGrpc, TokenmintError
+from tokenmint.capacity import Capacity, InHand, note_deadline
+from tokenmint.errors import (
+    DeadlinePassed,
+    MalformedCall,
+    MessageMissing,
+    MethodDenied,
+    NotGrpc,
+    Overloaded,
+    TokenmintError,
+)
 from tokenmint.foreign import clipped
 from tokenmint.policy.types import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators, Public
@@ -177,14 +185,18 @@ class Guard:
             except DeadlinePassed as error:
                 self._capacity.count(error.reason)
                 return await self._refusals.abort(context, error)
+            in_hand: InHand | None = None
             if not to_the_end:
-                left: Any = self._capacity.enter(bounded=bounded)
+                in_hand = self._capacity.enter()
+                left: Any = in_hand
                 context.add_done_callback(left)  # when the answer is on its way, and not when it is made
             started = self._admission.begin()
             call = _Call(method, access, context.invocation_metadata())
             try:
                 with TimeLimit(min(limit, remaining)):
                     raw = await receive(incoming, context)
+                    if in_hand is not None and bounded:
+                        in_hand.begin()
                     await self._admit(call, context.auth_context())
                     request = codec.decode(raw)
                     await self._record_change(call, request)
@@ -192,6 +204,8 @@ class Guard:
             except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
+            except Overloaded as error:
+                return await self._refusals.answer(method, context, error)
             except Exception as error:  # noqa: BLE001  # nothing may pass this line
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")

@@ -352,7 +352,7 @@ class Overloaded(_Retryable):
     summary = "the service has as much to do as it can: retry later"
 
 
-class DeadlinePassed(TokenmintError):
+class DeadlinePassed(_Retryable):
     """The caller has stopped waiting, so the call is not begun, or not gone on with."""
 
     reason = "DEADLINE"

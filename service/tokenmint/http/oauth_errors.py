@@ -77,7 +77,7 @@ def answer(error: BaseException) -> Response:
             body["error_description"] = describe(error)
     if row.status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
-    if isinstance(error, errors.RateLimited | errors.Overloaded | errors.DependencyUnavailable):
+    if isinstance(error, errors.RateLimited | errors.Overloaded | errors.DeadlinePassed | errors.DependencyUnavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return JSONResponse(body, row.status, headers)
 

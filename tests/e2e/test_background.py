@@ -1,6 +1,7 @@
 """No background task ends the service: each fails alone, is told of, and goes on when it can."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ UNITS = {
 """Every background task, and a part of the service that it uses in each round."""
 
 
+NUMBERS = itertools.count()
 CACHED = "\n[caches]\nprofiles = 100\n"
 
 
@@ -106,7 +108,8 @@ async def test_no_background_task_ends_the_service(
 
 
 def ask(rig: Rig) -> pb.ExchangeTokenRequest:
-    return pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now()), audience=OPEN_AUDIENCE)
+    token = rig.issuer.token(rig.clock.now(), jti=str(next(NUMBERS)))  # the audience takes each token once
+    return pb.ExchangeTokenRequest(subject_token=token, audience=OPEN_AUDIENCE)
 
 
 async def test_a_listener_that_ended_keeps_the_service_from_being_ready(

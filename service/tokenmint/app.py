@@ -7,7 +7,7 @@ whole service with time in its hands.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import grpc.aio
@@ -38,6 +38,7 @@ from tokenmint.http import ops, wellknown
 from tokenmint.http.oauth import OAuthEndpoints
 from tokenmint.http.server import HttpServer
 from tokenmint.issued.store import IssuedStore
+from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
@@ -93,13 +94,23 @@ class App:
         job: where to listen, and what else the supervisor decided.
         clock: where time comes from.
         entropy: where randomness comes from: ``entropy(n)`` returns ``n`` bytes.
+        store_time: the store's clock, Unix seconds. Default: asked of the server that holds the key ring.
     """
 
-    def __init__(self, settings: Settings, job: Job, *, clock: Clock, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        job: Job,
+        *,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        store_time: Callable[[], Awaitable[float]] | None = None,
+    ) -> None:
         self.settings = settings
         self.job = job
         self.clock = clock
         self.entropy = entropy
+        self._store_time = store_time
         self.listen: dict[str, str] = dict(job.listen)
         self.issuer = settings.issuer or f"http://{job.listen['http']}"
         self.failed = asyncio.Event()
@@ -136,20 +147,21 @@ class App:
         sealer, sources = bootstrap.key_parts(settings, self.entropy)
         replica = self.entropy(16).hex()
         log.info("the key ring is followed", replica=replica, process=os.getpid())
+        ring = RingStore(store)
+        clocks = ClockCheck(self._store_time or ring.clock, self.clock, settings.schedule.skew)
+        self._mark = HighWaterMark(settings.high_water_mark_file)
         self._keychain = Keychain(
-            RingStore(store),
-            sources,
-            settings.schedule,
-            HighWaterMark(settings.high_water_mark_file),
-            clock=self.clock,
-            replica=replica,
+            ring, sources, settings.schedule, self._mark, clocks=clocks, clock=self.clock, replica=replica
         )
+        self.readiness.require("clock", clocks.problem)
+        self.readiness.require("store", self._keychain.loss)
+        self.readiness.tell("high-water mark", self._mark.problem)
         self._rotator = Rotator(self._keychain, sources, settings.signer, sealer, settings.algorithms, clock=self.clock)
         await self._rotator.start()
         self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
         self._near = near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)
-        profiles = ProfileStore(store, self.clock, near)
+        profiles = ProfileStore(store, self.clock, near, self._keychain.clocks.right_store_time)
         self._firebase = FirebaseClients()
         issued = IssuedStore(store)
         own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
@@ -168,14 +180,17 @@ class App:
             ),
             replay=ReplayGuard(store),
             clock=self.clock,
+            serving=self._keychain.require_serving,
         )
-        self._tokens = Tokens(own=own, profiles=self._exchange.profiles, clock=self.clock)
+        self._tokens = Tokens(
+            own=own, profiles=self._exchange.profiles, clock=self.clock, serving=self._keychain.require_serving
+        )
         self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(store, _rate_limits(settings), self.clock)
         self._exit.push_async_callback(self._limiter.close)
-        self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit)
+        self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit, clocks.require)
         self._exit.push_async_callback(self._stop_tasks)
         self._spawn("key ring", self._keychain.run())
         self._spawn("key rotation", self._rotator.run())
@@ -266,6 +281,10 @@ class App:
         for task in self._key_set_tasks:
             task.cancel()
         self._follow_key_sets()
+
+    async def look_at_clock(self) -> None:
+        """Compare the clocks now, as is done in each look at the key ring. Raises ``StoreUnavailable``."""
+        await self._keychain.clocks.look()
 
     def _why_no_signing(self) -> str:
         try:
@@ -408,6 +427,9 @@ class App:
             ready=not self.readiness.problems(),
             confirmed=self._keychain.confirmed_ago(),
             generation=self._keychain.ring.generation,
+            clock_offset=self._keychain.clocks.offset,
+            store_went_back=bool(self._keychain.loss()),
+            mark_kept=not self._mark.problem(),
             providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},
         )
 

@@ -46,6 +46,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.Conflict: Row("temporarily_unavailable", 503),
         errors.RateLimited: Row("temporarily_unavailable", 429),
         errors.DependencyUnavailable: Row("temporarily_unavailable", 503),
+        errors.StoreWentBack: Row("temporarily_unavailable", 503),  # without Retry-After
         errors.CorruptRecord: Row("server_error", 500),
         errors.ConfigurationError: Row("server_error", 500),
     }

@@ -29,6 +29,7 @@ from tokenmint.errors import (
     InvalidRequest,
     RateLimited,
     ScopeDenied,
+    StoreWentBack,
     TokenmintError,
 )
 from tokenmint.policy.types import ExchangeRequest
@@ -89,7 +90,14 @@ class ExternalAuthorization:
         except _NoToken:
             tell_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
-        except (AssertionRejected, AccessDenied, InvalidRequest, RateLimited, DependencyUnavailable) as error:
+        except (
+            AssertionRejected,
+            AccessDenied,
+            InvalidRequest,
+            RateLimited,
+            DependencyUnavailable,
+            StoreWentBack,
+        ) as error:
             tell_audit(outcome="refused", reason=error.reason, detail=error.detail or error.message)
             return _refusal(error)
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
@@ -145,6 +153,10 @@ def _refusal(error: TokenmintError) -> pb.CheckResponse:
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
         denied.denied.headers.append(_header("retry-after", str(max(1, math.ceil(error.retry_after)))))
+        denied.status.code = code_of(error).value[0]
+        return denied
+    if isinstance(error, StoreWentBack):
+        denied = _denied(503, "", error.reason, error.message)
         denied.status.code = code_of(error).value[0]
         return denied
     if isinstance(error, AccessDenied):

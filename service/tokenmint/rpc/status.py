@@ -32,6 +32,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.Conflict: grpc.StatusCode.ABORTED,
         errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
         errors.DependencyUnavailable: grpc.StatusCode.UNAVAILABLE,
+        errors.StoreWentBack: grpc.StatusCode.FAILED_PRECONDITION,
         errors.CorruptRecord: grpc.StatusCode.INTERNAL,
         errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     }

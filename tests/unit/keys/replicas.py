@@ -39,7 +39,7 @@ class Replica:
 
 
 class Machine:
-    """Makes replicas on one store. They share the clock, which is the store's too, and the mark unless told otherwise."""
+    """Makes replicas on one store. They share the clock, which is the store's too, and the mark by default."""
 
     def __init__(self, store: Store, clock: FakeClock, directory: Path) -> None:
         self._store = store

@@ -4,10 +4,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import grpc
 import httpx2
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from tests.chaos.stores import LOG, Server
 from tests.issuer import Issuer
 from tests.process import Service, configure, write_kek
@@ -53,8 +56,11 @@ def exchange(service: Service, token: str) -> tuple[str, str]:
             request = pb.ExchangeTokenRequest(subject_token=token, audience=AUDIENCE)
             TokenExchangeServiceStub(channel).ExchangeToken(request, **service.auth())
         except grpc.RpcError as error:
-            details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-            return error.code().name, "CLOCK_WRONG" if b"CLOCK_WRONG" in details else str(details)
+            status = rpc_status.from_call(cast("grpc.Call", error))
+            info = error_details_pb2.ErrorInfo()
+            assert status is not None
+            assert status.details[0].Unpack(info)
+            return error.code().name, info.reason
     return "OK", ""
 
 

@@ -102,14 +102,14 @@ def test_a_process_whose_clock_is_wrong_says_so_and_signs_nothing(
             assert "one of the two is wrong" in until(service, ready=False)["clock"]
             assert service.process.poll() is None
             deadline = time.monotonic() + PATIENCE
-            while abs(offset(service) - seconds) > 1.0:
+            while abs(offset(service) - seconds) > 30.0:  # what a slow answer makes uncertain
                 assert time.monotonic() < deadline, offset(service)
             clock.write_text("+0")
             until(service, ready=True)
             assert exchange(service, token) == ("OK", "")
     clock.write_text("+10m")
     with Service(tmp_path, **settings) as service:  # it starts, and waits for its clock
-        assert "600.0 s ahead" in readiness(service)["clock"]
+        assert "s ahead of the store's" in readiness(service)["clock"]
         assert exchange(service, issuer.token(time.time())) == ("UNAVAILABLE", "CLOCK_WRONG")
         clock.write_text("+0")
         until(service, ready=True)

@@ -12,6 +12,7 @@ class FakeClock:
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self._now = now
         self._monotonic = 1000.0
+        self.store_ahead = 0.0
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
@@ -45,6 +46,10 @@ class FakeClock:
     def set(self, now: float) -> None:
         """Set the wall clock alone, as an operator or NTP may."""
         self._now = now
+
+    async def store_time(self) -> float:
+        """The clock of the store, for what compares the two: ``store_ahead`` says by how much it is ahead."""
+        return self._now + self.store_ahead
 
 
 class FakeEntropy:

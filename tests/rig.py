@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
+from tests.fakes import FakeClock
 from tests.issuer import Issuer
 
 from tokenmint.addresses import Reservations
@@ -142,6 +143,12 @@ class Rig:
     def providers(self) -> "ProviderAdminServiceAsyncStub":
         return ProviderAdminServiceStub(self.admin)
 
+    async def set_time(self, now: float) -> None:
+        """Set the wall clocks of service and store, without a loop that wakes up for it."""
+        assert isinstance(self.clock, FakeClock)
+        self.clock.set(now)
+        await self.app.look_at_clock()
+
     def settings(self) -> Settings:
         """The configuration, read again."""
         return load(self.config, {})
@@ -182,7 +189,9 @@ async def running(
     settings = load(config, {})
     ports = Reservations(settings.listen.addresses())
     places = ports.listen
-    app = App(settings, Job(str(config), redis_url, places), clock=clock, entropy=entropy)
+    store_time = clock.store_time if isinstance(clock, FakeClock) else None
+    job = Job(str(config), redis_url, places)
+    app = App(settings, job, clock=clock, entropy=entropy, store_time=store_time)
     await app.start()
     try:
         async with (

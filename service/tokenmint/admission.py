@@ -38,11 +38,18 @@ class Admission:
         limiter: counts calls of clients.
         metrics: what is counted.
         audit: what is recorded.
+        clock_right: raises while no token's times can be judged: clients are neither proved nor refused then.
     """
 
     def __init__(
-        self, proof: Callable[[], ClientProof], limiter: RateLimiter, metrics: Metrics, audit: AuditTrail
+        self,
+        proof: Callable[[], ClientProof],
+        limiter: RateLimiter,
+        metrics: Metrics,
+        audit: AuditTrail,
+        clock_right: Callable[[], None] = lambda: None,
     ) -> None:
+        self._clock_right = clock_right
         self._proof = proof
         self._limiter = limiter
         self._metrics = metrics
@@ -64,7 +71,9 @@ class Admission:
         Raises:
             CallerUnauthenticated
             StoreUnavailable: an assertion can't be claimed.
+            ClockWrong: an assertion's times can't be judged.
         """
+        self._clock_right()
         facts = _facts.get()
         facts["caller"] = clipped(presented.identifier or "")
         client = await self._proof().client(presented)

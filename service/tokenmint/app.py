@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -43,6 +43,7 @@ from tokenmint.http.closing import ClosingConnections
 from tokenmint.http.oauth import OAuthEndpoints
 from tokenmint.http.server import HttpLimits, HttpServer
 from tokenmint.issued.store import IssuedStore
+from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
@@ -100,13 +101,23 @@ class App:
         job: where to listen, and what else the supervisor decided.
         clock: where time comes from.
         entropy: where randomness comes from: ``entropy(n)`` returns ``n`` bytes.
+        store_time: the store's clock, Unix seconds. Default: asked of the server that holds the key ring.
     """
 
-    def __init__(self, settings: Settings, job: Job, *, clock: Clock, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        job: Job,
+        *,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        store_time: Callable[[], Awaitable[float]] | None = None,
+    ) -> None:
         self.settings = settings
         self.job = job
         self.clock = clock
         self.entropy = entropy
+        self._store_time = store_time
         self.listen: dict[str, str] = dict(job.listen)
         self.issuer = settings.issuer or f"http://{job.listen['http']}"
         self._metrics = Metrics()
@@ -152,20 +163,21 @@ class App:
         sealer, sources = bootstrap.key_parts(settings, self.entropy)
         replica = self.entropy(16).hex()
         log.info("the key ring is followed", replica=replica, process=os.getpid())
+        ring = RingStore(store)
+        clocks = ClockCheck(self._store_time or ring.clock, self.clock, settings.schedule.skew)
+        self._mark = HighWaterMark(settings.high_water_mark_file)
         self._keychain = Keychain(
-            RingStore(store),
-            sources,
-            settings.schedule,
-            HighWaterMark(settings.high_water_mark_file),
-            clock=self.clock,
-            replica=replica,
+            ring, sources, settings.schedule, self._mark, clocks=clocks, clock=self.clock, replica=replica
         )
+        self.readiness.require("clock", clocks.problem)
+        self.readiness.require("store", self._keychain.loss)
+        self.readiness.tell("high-water mark", self._mark.problem)
         self._rotator = Rotator(self._keychain, sources, settings.signer, sealer, settings.algorithms, clock=self.clock)
         await self._rotator.start()
         self._verifier_log = VerifierLog(store, self._keychain, self.clock)
         self._fetch = HttpFetch()
         self._near = near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)
-        profiles = ProfileStore(store, self.clock, near)
+        profiles = ProfileStore(store, self.clock, near, self._keychain.clocks.right_store_time)
         self._firebase = FirebaseClients()
         issued = IssuedStore(store)
         own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
@@ -184,8 +196,11 @@ class App:
             ),
             replay=ReplayGuard(store),
             clock=self.clock,
+            serving=self._keychain.require_serving,
         )
-        self._tokens = Tokens(own=own, profiles=self._exchange.profiles, clock=self.clock)
+        self._tokens = Tokens(
+            own=own, profiles=self._exchange.profiles, clock=self.clock, serving=self._keychain.require_serving
+        )
         self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
         self._audit = AuditTrail(store, self.clock)
         self._exit.push_async_callback(self._audit.close)
@@ -193,7 +208,7 @@ class App:
             store, _rate_limits(settings), self.clock, self.background.unit("shared rate limits")
         )
         self._exit.push_async_callback(self._limiter.close)
-        self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit)
+        self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit, clocks.require)
         self._exit.push_async_callback(self._stop_tasks)
         for part in (self._keychain, self._rotator, near, self._verifier_log):
             part.follow(self.background)
@@ -316,6 +331,10 @@ class App:
         self._forwarded.proxy_hashes = settings.proxy_hashes
         await end(self._key_set_tasks)
         self._follow_key_sets()
+
+    async def look_at_clock(self) -> None:
+        """Compare the clocks now, as is done in each look at the key ring. Raises ``StoreUnavailable``."""
+        await self._keychain.clocks.look()
 
     def _why_no_signing(self) -> str:
         try:
@@ -479,6 +498,9 @@ class App:
             confirmed=self._keychain.confirmed_ago(),
             generation=self._keychain.ring.generation,
             in_flight=self._capacity.in_flight,
+            clock_offset=self._keychain.clocks.offset,
+            store_went_back=bool(self._keychain.loss()),
+            mark_kept=not self._mark.problem(),
             providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},
         )
 

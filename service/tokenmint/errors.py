@@ -399,6 +399,21 @@ class SignerUnavailable(DependencyUnavailable):
     summary = "no confirmed signing key is at hand: retry later"
 
 
+class ClockWrong(DependencyUnavailable):
+    """Another replica, whose clock agrees with the store's, may answer."""
+
+    reason = "CLOCK_WRONG"
+    summary = "this replica's clock and the store's disagree, so that it signs and proves nothing: retry later"
+    default_retry_after = 5.0
+
+
+class StoreWentBack(TokenmintError):
+    """No retry helps, and no other replica: an operator has to act."""
+
+    reason = "STORE_WENT_BACK"
+    summary = "the store lost changes: nothing is exchanged until an operator has restored or accepted it"
+
+
 # --- the service's own set-up -----------------------------------------------------------------------------------
 
 

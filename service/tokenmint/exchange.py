@@ -48,7 +48,10 @@ class Proved:
 
 
 class TokenExchange:
-    """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end."""
+    """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end.
+
+    ``serving`` raises where nothing can be believed or minted now: by this clock, or by this store.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class TokenExchange:
         minter: Minter,
         replay: ReplayGuard,
         clock: Clock,
+        serving: Callable[[], None] = lambda: None,
     ) -> None:
         self.verifier = verifier
         self.own = own
@@ -68,6 +72,7 @@ class TokenExchange:
         self.minter = minter
         self.replay = replay
         self.clock = clock
+        self.serving = serving
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
         """Return what does the same by another configuration (reload)."""
@@ -79,6 +84,7 @@ class TokenExchange:
             minter=self.minter,
             replay=self.replay,
             clock=self.clock,
+            serving=self.serving,
         )
 
     async def exchange(
@@ -89,7 +95,8 @@ class TokenExchange:
         Raises:
             AssertionRejected: the subject or actor token was not proved, or was used before.
             AccessDenied: this client may not have this.
-            DependencyUnavailable: keys, store or signer are out of reach.
+            DependencyUnavailable: keys, store or signer are out of reach, or the clock is wrong.
+            StoreWentBack: the store lost changes.
         """
         now, record = self.clock.now(), record or ExchangeRecord()
         audience = self.policy.admit(client, request)
@@ -143,6 +150,7 @@ class TokenExchange:
         dry: bool = False,
     ) -> Proved:
         """Prove the subject token and look its principal up. ``dry``: fetch no keys, and note no use of a handle."""
+        self.serving()
         record.token_sha256 = request.subject_token.fingerprint()
         subject = await self._prove(
             request, client, request.subject_token, request.subject_token_type, request.nonce, now, observe, dry

@@ -48,6 +48,18 @@ class Metrics:
             "tokenmint_key_ring_confirmed_seconds", "Seconds since the store last confirmed the key ring", "livemax"
         )
         self._generation = self._gauge("tokenmint_key_ring_generation", "Generation of the key ring in use", "livemin")
+        self._clock_offset = self._gauge(
+            "tokenmint_clock_offset_seconds",
+            "By how much this process's clock is ahead of the store's, for certain; negative: behind",
+            "livemostrecent",
+        )
+        self._went_back = self._gauge(
+            "tokenmint_store_went_back", "Whether the store lost changes that no operator has accepted: 1 or 0",
+            "livemax",
+        )  # fmt: skip
+        self._mark_kept = self._gauge(
+            "tokenmint_high_water_mark_kept", "Whether the high-water mark can be written: 1 or 0", "livemin"
+        )
         self._providers = Gauge(
             "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be proved now: 1 or 0", ["provider"],
             registry=self.registry, multiprocess_mode="livemin",
@@ -109,9 +121,21 @@ class Metrics:
         self._http_limits.labels(listener, outcome).inc()
 
     def state(
-        self, *, ready: bool, confirmed: float, generation: int, providers: dict[str, bool], in_flight: int
+        self,
+        *,
+        ready: bool,
+        confirmed: float,
+        generation: int,
+        clock_offset: float,
+        store_went_back: bool,
+        mark_kept: bool,
+        in_flight: int,
+        providers: dict[str, bool],
     ) -> None:
         """Note how things are."""
+        self._clock_offset.set(clock_offset)
+        self._went_back.set(int(store_went_back))
+        self._mark_kept.set(int(mark_kept))
         self._ready.set(int(ready))
         self._in_flight.set(in_flight)
         self._confirmed.set(confirmed)

@@ -3,7 +3,7 @@
 No transport, no store, no wall clock: what it needs is handed to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tokenmint.assertion.own import OwnTokens
 from tokenmint.assertion.types import JsonValue
@@ -23,12 +23,16 @@ class Tokens:
         own: proves them.
         profiles: where principals are looked up.
         clock: the time.
+        serving: raises where neither clock nor store can be believed now.
     """
 
-    def __init__(self, *, own: OwnTokens, profiles: Profiles, clock: Clock) -> None:
+    def __init__(
+        self, *, own: OwnTokens, profiles: Profiles, clock: Clock, serving: Callable[[], None] = lambda: None
+    ) -> None:
         self._own = own
         self._profiles = profiles
         self._clock = clock
+        self._serving = serving
 
     async def introspect(
         self,
@@ -43,8 +47,10 @@ class Tokens:
         the section asks that who introspects is authorised.
 
         Raises:
-            DependencyUnavailable: keys or store are out of reach.
+            DependencyUnavailable: keys or store are out of reach, or the clock is wrong.
+            StoreWentBack: the store lost changes: a token that was revoked may look as if it were in force.
         """
+        self._serving()
         now = self._clock.now()
         try:
             issued = await self._own.prove(token, now=now)

@@ -247,7 +247,7 @@ async def test_a_token_of_ours_proves_an_actor_where_its_audience_is_named(rig: 
 async def test_an_own_actor_token_that_is_over_or_revoked_proves_nobody(rig: Rig) -> None:
     bot = await mint(rig, BOT, subject=theirs(rig, "b"), lifetime=Duration(seconds=60))
     clock: Any = rig.clock
-    clock.set(clock.now() + 60)
+    await rig.set_time(clock.now() + 60)
     assert await denied(rig, OWN, **own(bot)) == "EXPIRED"
     bot = await mint(rig, BOT, subject=theirs(rig, "b"))
     await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=bot), **rig.auth("web"))

@@ -140,12 +140,12 @@ async def test_a_handle_becomes_a_jwt_at_the_edge_and_slides(rig: Rig) -> None:
     assert isinstance(clock, FakeClock)
     for headers in ({"cookie": f"a=1; {COOKIE}={handle}"}, {"authorization": f"Bearer {handle}"}):
         for _ in range(3):
-            clock.set(clock.now() + 500)  # of ten minutes without use
+            await rig.set_time(clock.now() + 500)  # of ten minutes without use
             answer = await check(rig, headers)
             claims = ours(set_upstream(answer))
             assert (claims["aud"], claims["scope"], claims["client_id"]) == (ORDERS, "read", "gateway")
             assert handle not in str(answer)
-    clock.set(clock.now() + 600)
+    await rig.set_time(clock.now() + 600)
     over = await check(rig, {"cookie": f"{COOKIE}={handle}"})
     assert told(over) == (401, "EXPIRED")
     assert 'error="invalid_token"' in challenge(over)

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import redis
 from tests.chaos.stores import LOG, Server
-from tests.process import Service, configure, write_kek
+from tests.process import Service, configure, run, write_kek
 
 from tokenmint.keys.store import parse
 from tokenmint.keys.types import KeyRing, KeyState
@@ -87,13 +87,24 @@ def revoke(service: Service, key_id: str) -> None:
                 return
 
 
+def readiness(service: Service, *, ready: bool) -> dict[str, str]:
+    """Wait until it is ready, or is not because of the store; return what keeps it from serving."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        answer = httpx2.get(f"http://{service.listen['ops']}/readyz").json()
+        if answer["ready"] if ready else "store" in answer["problems"]:
+            problems: dict[str, str] = answer["problems"]
+            return problems
+        assert time.monotonic() < deadline, answer
+
+
 def state(ring: KeyRing, key_id: str) -> KeyState:
     key = ring.find(key_id)
     assert key is not None
     return key.state
 
 
-def test_running_replicas_put_back_what_the_store_lost_and_none_starts_on_an_old_one(
+def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until_it_is_accepted(
     tmp_path: Path, store: Copied
 ) -> None:
     configure(tmp_path)
@@ -114,14 +125,31 @@ def test_running_replicas_put_back_what_the_store_lost_and_none_starts_on_an_old
         assert {key.key_id for key in store.ring().keys} >= {key.key_id for key in newest.keys}
         published = httpx2.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
         assert active.key_id not in {key["kid"] for key in published}
+        assert "accept-store" in readiness(service, ready=False)["store"]
+        told = run("keys", "accept-store", directory=tmp_path, **settings)
+        assert (told.returncode, "replicas noticed that it lost changes" in told.stdout) == (1, True), told
+        done = run("keys", "accept-store", "--yes", directory=tmp_path, **settings)
+        assert done.returncode == 0, done.stderr
+        assert readiness(service, ready=True) == {}
         last = store.ring().generation
+        events = [event for _, fields in store.client.xrange("tm:audit") for event in fields.values()]  # type: ignore[union-attr]  # as above
+        assert any(b'"keys accept-store"' in event for event in events)
     store.roll_back()
-    old = store.ring()
-    with pytest.raises(AssertionError, match="did not start") as told:
+    assert state(store.ring(), active.key_id) is KeyState.ACTIVE
+    with Service(tmp_path, **settings) as service:  # nobody ran who could put it back
+        assert "the store lost changes" in readiness(service, ready=False)["store"]
+        assert state(store.ring(), active.key_id) is KeyState.REVOKED, "what the mark knows is put back at once"
+        assert store.ring().generation > last
+        said = service.errors.read_text()
+        assert f"where {last} was served here before" in said
+        assert f"these keys were revoked, and it does not know: {active.key_id}" in said
+        done = run("keys", "accept-store", "--yes", directory=tmp_path, **settings)
+        assert done.returncode == 0, done.stderr
+        assert readiness(service, ready=True) == {}
+    store.client.flushall()
+    with pytest.raises(AssertionError, match="did not start") as refused:
         Service(tmp_path, **settings).stop()
-    said = str(told.value).rpartition("tokenmint: ")[2]
-    assert "the store is older than what was served here before" in said
-    assert f"it holds generation {old.generation}, where {last} was served here before" in said
-    assert f"these keys were revoked, and it does not know: {active.key_id}" in said
+    said = str(refused.value).rpartition("tokenmint: ")[2]
+    assert "it holds no key ring" in said
     assert "`tokenmint keys accept-store`" in said
-    assert store.ring() == old, "a refused start changes nothing"
+    assert store.client.get("tm:ring") is None, "a refused start changes nothing"

@@ -34,7 +34,12 @@ async def serve(config: Path) -> None:
     store = EmbeddedServer(settings.data_dir)
     ports = Reservations(settings.listen.addresses())
     job = Job(str(config), store.start(), ports.listen)
-    app = App(settings, job, clock=SlowClock(), entropy=os.urandom)
+    clock = SlowClock()
+
+    async def store_time() -> float:
+        return clock.now()
+
+    app = App(settings, job, clock=clock, entropy=os.urandom, store_time=store_time)
     try:
         await app.start()
         print(json.dumps({"event": "ready", "listen": app.listen}), flush=True)

@@ -12,6 +12,7 @@ import pytest
 from tests.fakes import FakeClock
 
 from tokenmint.errors import SignerUnavailable
+from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
@@ -49,7 +50,9 @@ class Fleet:
             await self.store._read_client().delete(self.store.prefix + name)
         mark = HighWaterMark(Path(tempfile.mkdtemp()) / "mark.json")
         number = os.urandom(8).hex()
-        keychain = Keychain(RingStore(self.store), self.sources, SCHEDULE, mark, clock=self.clock, replica=number)
+        clocks = ClockCheck(self.clock.store_time, self.clock, SCHEDULE.skew)
+        ring = RingStore(self.store)
+        keychain = Keychain(ring, self.sources, SCHEDULE, mark, clocks=clocks, clock=self.clock, replica=number)
         rotator = Rotator(keychain, self.sources, signer, self.sealer, self.algorithms, clock=self.clock)
         await rotator.start()
         return keychain, rotator

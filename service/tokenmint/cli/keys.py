@@ -139,24 +139,32 @@ def accept_store(
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only what would be lost is said.")] = False,
     output: Output = "text",
 ) -> None:
-    """Go on with a store that is older than what was served here before: the last resort after a loss.
+    """Go on with a store that lost changes: the last resort, where no newer copy can be restored.
 
-    Works on this machine's high-water mark, without the service, which refuses to start on such a store. What is
-    accepted is lost: keys that were revoked since may sign again until you revoke them again.
+    Works on the store and on this machine's high-water mark, whether or not replicas run: those serve again at once.
+    What is accepted is lost: profiles, revocations of tokens and uses of single-use tokens. Keys that this machine
+    knows to be revoked are put back as revoked. Run it where the newest mark is, and see docs/runbooks/old-store.md
+    before it. It is recorded in the audit stream.
     """
     from tokenmint.cli.acceptstore import accept
 
     found = accept(config, os.environ, write=yes)
     if output == "json":
-        print_json({"missing": found.missing, "mark": str(found.mark), "accepted": yes and bool(found.missing)})
+        document = {"missing": found.missing, "revoked": found.revoked, "mark": str(found.mark)}
+        print_json(document | {"accepted": yes and bool(found.missing)})
         return
     if not found.missing:
         print(f"{found.mark}: the store knows everything that was served here: nothing to accept")
         return
     for line in found.missing:
         print(f"the store is older: {line}")
+    for key_id in found.revoked:
+        print(f"{'put back' if yes else 'to be put back'} as revoked: key {key_id}")
     if yes:
-        print(f"accepted: wrote {found.mark}. Start the service, then revoke again what was revoked.")
+        print(
+            f"accepted: wrote {found.mark}. Replicas that run serve again within seconds; start those that do not. "
+            "Then repeat what was lost: docs/runbooks/old-store.md says what to look for"
+        )
     else:
         print("nothing was changed. Restore a newer copy of the store, or say --yes to go on with this one.")
         raise typer.Exit(1)

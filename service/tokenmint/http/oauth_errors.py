@@ -50,6 +50,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.DeadlinePassed: Row("temporarily_unavailable", 503),
         errors.DependencyUnavailable: Row("temporarily_unavailable", 503),
         errors.KeySetInvalid: Row("server_error", 502),  # RFC 9110 section 15.6.3
+        errors.StoreWentBack: Row("temporarily_unavailable", 503),  # without Retry-After
         errors.CorruptRecord: Row("server_error", 500),
         errors.ConfigurationError: Row("server_error", 500),
     }

@@ -19,9 +19,12 @@ from tokenmint.errors import (
     CorruptRecord,
     DependencyUnavailable,
     SignerUnavailable,
+    StoreWentBack,
     TokenmintError,
 )
 from tokenmint.keys import ring as rings
+from tokenmint.keys.clock_check import ClockCheck
+from tokenmint.keys.losses import ATTEMPTS, LossWatch
 from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.published import PublishedKeySet, max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
@@ -31,10 +34,8 @@ from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
 
 log = structlog.get_logger(__name__)
 
-ATTEMPTS: Final = 8  # compare-and-swap rounds before a change is called a conflict
 RETRY: Final = 0.5  # seconds at most between attempts to reach the store again, and a sixth of R
 DECIDED_LIMIT: Final = 1.0  # seconds at least that a change may take from its decision to the store
-RECOVERY_LIMIT: Final = 5.0  # seconds that a start waits for running replicas to put back what the store lost
 _POLL: Final = 0.02  # seconds between looks at who has acknowledged
 
 
@@ -46,6 +47,7 @@ class Keychain:
         sources: what can sign, by name: every one that a key of the ring is from.
         schedule: the timing rules.
         mark: what this machine knows of the ring outside the store.
+        clocks: compares the store's clock with this process's, and tells the ring's time.
         clock: time.
         replica: names this process among those that follow the ring.
     """
@@ -57,14 +59,15 @@ class Keychain:
         schedule: Schedule,
         mark: HighWaterMark,
         *,
+        clocks: ClockCheck,
         clock: Clock,
         replica: str,
     ) -> None:
         self.store = store
         self.schedule = schedule
+        self.clocks = clocks
         self.replica = replica
         self._sources = sources
-        self._mark = mark
         self._clock = clock
         self._ring = KeyRing(lineage="")
         self._opened: dict[str, Signer] = {}
@@ -76,6 +79,7 @@ class Keychain:
         self._changed = asyncio.Event()
         self._following = False
         self._mark_due = asyncio.Event()
+        self._losses = LossWatch(store, schedule, mark, clocks=clocks, clock=clock)
 
     # --- using ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +93,8 @@ class Keychain:
         return self._clock.monotonic() - self._confirmed
 
     def signer(self, algorithm: str) -> Signer:
-        """Return what signs ``algorithm`` now. Raises ``SignerUnavailable``."""
+        """Return what signs ``algorithm`` now. Raises ``SignerUnavailable``, ``ClockWrong``."""
+        self.clocks.require()
         if self.confirmed_ago() > self.schedule.replica_lag:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
         signer = self._signers.get(algorithm)
@@ -110,6 +115,22 @@ class Keychain:
         key = self._ring.find(key_id)
         return key if key is not None and key.state in PUBLISHED else None
 
+    def loss(self) -> str:
+        """Return that the store lost changes which no operator has accepted, in words for operators, or ""."""
+        if not self._ring.went_back:
+            return ""
+        return (
+            "the store lost changes (an old file, an emptied store, or a failover): people who were disabled, and "
+            "tokens that were revoked or used, may be good in it; restore a newer copy of it, or follow "
+            "docs/runbooks/old-store.md and say `tokenmint keys accept-store --yes`"
+        )
+
+    def require_serving(self) -> None:
+        """Raise where nothing may be exchanged: ``ClockWrong``, ``StoreWentBack``."""
+        self.clocks.require()
+        if loss := self.loss():
+            raise StoreWentBack(detail=loss)
+
     def in_use(self, algorithm: str) -> bool:
         """Return whether tokens are signed with ``algorithm``: not before its first key has been published for P."""
         return rings.in_use(self._ring, algorithm)
@@ -118,7 +139,7 @@ class Keychain:
         """Return what verifiers are told. Raises ``DependencyUnavailable`` where that may be out of date."""
         if self.confirmed_ago() > self.schedule.serve_unconfirmed:
             raise DependencyUnavailable("the key set was not confirmed for too long: retry later")
-        max_age = max_age_at(self._next_change, self.schedule, self._clock.now())
+        max_age = max_age_at(self._next_change, self.schedule, self.clocks.now())
         return replace(self._published, max_age=max_age) if max_age != self._published.max_age else self._published
 
     async def subscribe(self) -> AsyncIterator[PublishedKeySet]:
@@ -141,13 +162,14 @@ class Keychain:
             first: makes of an empty ring the one to begin with.
 
         Raises:
-            ConfigurationError: it was sealed under another key-encryption key, or the store is older than what was
-                served here before.
+            ConfigurationError: it was sealed under another key-encryption key, or the store has another ring than the
+                one that was served here before, or none.
             CorruptRecord, SignerUnavailable, StoreUnavailable
         """
+        await self.clocks.look()
         # Before the ring is read: from here on nothing is activated that this replica does not publish.
         await self.store.acknowledge(self.replica, 0, self.schedule.replica_lag)
-        await self._await_recovery()
+        await self._losses.compare_with_mark()
         for _ in range(ATTEMPTS):
             asked = self._clock.monotonic()
             raw, ring = await self.store.read()
@@ -159,28 +181,10 @@ class Keychain:
             await self._adopt(ring)
             for failure in self._failures.values():
                 raise failure
-            await self._confirm(ring, asked)
+            await self._confirm(asked)
             await self.change(lambda ring: rings.with_lifetime(ring, self.schedule))
             return
         raise Conflict()
-
-    async def _await_recovery(self) -> None:
-        """Refuse a store that is older than the mark, unless running replicas put back what it lost."""
-        mark = self._mark.read()
-        if mark is None:
-            return
-        patience = min(RECOVERY_LIMIT, self.schedule.replica_lag)
-        deadline = self._clock.monotonic() + patience
-        while missing := mark.missing((await self.store.read())[1]):
-            if self._clock.monotonic() >= deadline:
-                raise ConfigurationError(
-                    "the store is older than what was served here before: "
-                    + "; ".join(missing)
-                    + ". Restore a newer copy of it (or point redis.url at the right one); where there is none, "
-                    "`tokenmint keys accept-store` says what would be lost and goes on with this one"
-                )
-            log.warning("the store is older than the high-water mark; running replicas may put it right", saw=missing)
-            await self._clock.sleep(patience / 10)
 
     def follow(self, background: Background) -> None:
         """Follow the ring for ever: by its notices, and by looking every third of R in case one was lost."""
@@ -203,11 +207,30 @@ class Keychain:
         while True:
             await self._mark_due.wait()
             self._mark_due.clear()
-            await self._mark.raise_to(self._ring)
+            await self.note()
             unit.works()
 
+    async def note(self) -> None:
+        """Have the store confirm what is held, and raise the mark to it. A store that went back is noted in the ring.
+
+        Raises ``Conflict``, ``OutcomeUnknown``, ``StoreUnavailable`` where that could not be noted.
+        """
+        before = await self._losses.look(self._ring)
+        if not before:
+            return
+        try:
+            await self.change(rings.lost)
+            await self._losses.noted(before)
+        except BaseException:
+            self._losses.not_noted(before)
+            raise
+
     async def refresh(self) -> None:
-        """Serve what the store holds now; put back what it has lost. Raises ``CorruptRecord``, ``StoreUnavailable``."""
+        """Serve what the store holds now; put back what it has lost. Raises ``CorruptRecord``, ``StoreUnavailable``.
+
+        Where it lost what it had confirmed, it may have lost more than the ring: that is noted in the ring.
+        """
+        await self.clocks.look()
         for _ in range(ATTEMPTS):
             held, asked = self._ring, self._clock.monotonic()
             raw, stored = await self.store.read()
@@ -215,17 +238,22 @@ class Keychain:
                 stored = KeyRing(held.lineage)
             if stored.lineage != held.lineage:
                 raise CorruptRecord(detail="the stored key ring is not the one that this process started with")
-            merged = rings.merge(stored, held, self.schedule, self._clock.now())
+            merged = rings.merge(stored, held, self.schedule, self.clocks.now())
             if merged is not stored:
                 # The store went back in time. What was answered for since is put back.
-                log.error("the store holds an older key ring", stored=stored.generation, held=held.generation)
+                lost = self._losses.has_lost(stored)
+                log.error(
+                    "the store holds an older key ring", stored=stored.generation, held=held.generation, confirmed=lost
+                )
                 until = await self._until()
-                merged = rings.merge(stored, held, self.schedule, self._clock.now())
+                merged = rings.merge(stored, held, self.schedule, self.clocks.now())
+                merged = rings.lost(merged) if lost else merged
                 merged = replace(merged, generation=merged.generation + 1)
                 if not await self.store.swap(raw, merged, until=until):
                     continue
+                self._losses.confirmed(merged)
             await self._adopt(merged)
-            await self._confirm(merged, asked)
+            await self._confirm(asked)
             return
         raise Conflict()
 
@@ -268,14 +296,14 @@ class Keychain:
             )
         return await source.open(key)
 
-    async def _confirm(self, ring: KeyRing, asked: float) -> None:
-        """Note that the store held ``ring`` at some time after ``asked``, and say that this replica serves it."""
+    async def _confirm(self, asked: float) -> None:
+        """Note that the store held the ring at some time after ``asked``, and say that this replica serves it."""
         await self.store.acknowledge(self.replica, self._ring.generation, self.schedule.replica_lag)
         self._confirmed = max(self._confirmed, asked)
         if self._following:
             self._mark_due.set()
         else:
-            await self._mark.raise_to(ring)
+            await self.note()
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -302,7 +330,7 @@ class Keychain:
             held, asked = self._ring, self._clock.monotonic()
             until = await self._until()
             raw, ring = await self.store.read()
-            if ring is None or rings.merge(ring, held, self.schedule, self._clock.now()) is not ring:
+            if ring is None or rings.merge(ring, held, self.schedule, self.clocks.now()) is not ring:
                 await self.refresh()  # puts back what the store lost, or says why it can't
                 continue
             if etag and etag != ring.etag:
@@ -312,12 +340,13 @@ class Keychain:
                 changed = replace(changed, generation=ring.generation + 1)
                 if not await self.store.swap(raw, changed, until=until):
                     continue
+                self._losses.confirmed(changed)
             await self._adopt(changed)
             try:
-                await self._confirm(changed, asked)
+                await self._confirm(asked)
             except TokenmintError as error:  # the change stands, and that is what was asked for
                 log.warning("a changed key ring could not be acknowledged", error=error.detail or error.message)
-            await self._mark.raise_to(changed)  # before it is answered for
+            await self._losses.raise_mark(changed)  # before it is answered for
             return changed
         raise Conflict()
 

@@ -17,6 +17,7 @@ from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
 MAX_RECORDS: Final = 50  # of retired keys that are kept; revoked ones are kept for ever
+DISOWNED: Final = "revoked before the store lost that"
 _ORDER: Final = {state: index for index, state in enumerate(KeyState)}
 
 # --- by itself -------------------------------------------------------------------------------------------------------
@@ -50,7 +51,8 @@ def advance(
     to surprise.
     """
     first = ring.generation == 0 and not ring.keys
-    keys = tuple(_retire(key, now) for key in ring.keys)
+    healed = (_healed(key, schedule, ring.max_lifetime, now) for key in ring.keys)
+    keys = tuple(_retire(key, now) for key in healed)
     for algorithm, supply in fresh.items():
         spare = [_published(ring, key, now) for key in supply]
         if first and len(spare) > 1:
@@ -212,14 +214,16 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
 
     A key moves forward only, revoked wins, and of two active keys the newest wins. The store may come back with an
     older state (a failover, a restart from an old file) and go on from there; what was answered for before that must
-    not be undone by it. A prepared key that the store had lost is published anew, and so waits anew.
+    not be undone by it. A prepared key that the store had lost is published anew, and so waits anew. A key that is
+    disowned is revoked.
     """
     known = {key.key_id: key for key in held.keys}
     generation = max(stored.generation, held.generation)
     longest = max(stored.max_lifetime, held.max_lifetime)
+    disowned = tuple(sorted({*stored.disowned, *held.disowned}))
     keys = []
     for key in stored.keys:
-        further = _further(key, known.pop(key.key_id, key))
+        further = _further(key, known.pop(key.key_id, key), schedule, longest, now)
         if key.state is KeyState.ACTIVE and further.state is KeyState.RETIRING:
             # Whoever followed the store has signed with it until now.
             further = _retiring(further, schedule, longest, now)
@@ -230,6 +234,7 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
             continue
         prepared = key.state is KeyState.PREPARED
         keys.append(replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time))
+    keys = [_revoked(key, DISOWNED, now) if key.key_id in disowned else key for key in keys]
     for algorithm in sorted({key.algorithm for key in keys}):
         active = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.ACTIVE]
         for rival in sorted(active, key=lambda key: (key.activate_time or 0.0, key.key_id))[:-1]:
@@ -243,18 +248,45 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
         fence=max(stored.fence, held.fence),
         max_lifetime=longest,
         keys=_pruned(tuple(keys)),  # what was pruned there is pruned again
+        losses=max(stored.losses, held.losses),
+        losses_accepted=max(stored.losses_accepted, held.losses_accepted),
+        disowned=disowned,
     )
     if merged == stored and (stored.generation > held.generation or stored == held):
         return stored
     return replace(merged, generation=generation)
 
 
-def _further(one: SigningKey, other: SigningKey) -> SigningKey:
-    """Return the state of a key that is further in its life, or sealed later."""
+def lost(ring: KeyRing) -> KeyRing:
+    """Note that the store lost changes. It stays noted until :func:`accepted`, however often the store goes back."""
+    return ring if ring.went_back else replace(ring, losses=ring.losses + 1)
+
+
+def accepted(ring: KeyRing) -> KeyRing:
+    """Note that an operator goes on with what is left after a loss."""
+    return replace(ring, losses_accepted=ring.losses) if ring.went_back else ring
+
+
+def disown(ring: KeyRing, key_ids: Iterable[str], now: float) -> KeyRing:
+    """Revoke keys that were revoked before, as a high-water mark says; the ring may not even know them (any more)."""
+    known = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
+    missing = set(key_ids) - known - set(ring.disowned)
+    if not missing:
+        return ring
+    keys = tuple(_revoked(key, DISOWNED, now) if key.key_id in missing else key for key in ring.keys)
+    return replace(ring, keys=keys, disowned=tuple(sorted({*ring.disowned, *missing})))
+
+
+def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
+    """Return the state of a key that is further in its life, or sealed later. A time that can't be true counts least.
+
+    Or what was healed would be put back by a replica that has not heard of it.
+    """
 
     def rank(key: SigningKey) -> tuple[object, ...]:
         gone = key.state not in (KeyState.PREPARED, KeyState.ACTIVE) and key.handle is None
-        return _ORDER[key.state], gone, key.seal_time, key.delete_time or 0.0, key.activate_time or 0.0
+        true = _healed(key, schedule, max_lifetime, now) == key
+        return _ORDER[key.state], gone, key.seal_time, true, key.delete_time or 0.0, key.activate_time or 0.0
 
     return other if rank(other) > rank(one) else one
 
@@ -315,6 +347,23 @@ def _revoked(key: SigningKey, reason: str, now: float) -> SigningKey:
     if key.state is KeyState.REVOKED:
         return key
     return replace(key, state=KeyState.REVOKED, sealed=None, revoke_time=now, revoke_reason=reason, delete_time=now)
+
+
+def _healed(key: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
+    """Return the key without times that are yet to come, which only a wrong clock can have written.
+
+    What has happened by now counts as having happened now: no key signs earlier for that, or leaves the published set
+    before its last token has expired, and none waits for a year that was never meant.
+    """
+    latest = now + schedule.skew
+    match key.state:
+        case KeyState.PREPARED if key.publish_time > latest:
+            return replace(key, publish_time=now)
+        case KeyState.ACTIVE if (key.activate_time or 0.0) > latest:
+            return replace(key, activate_time=now)
+        case KeyState.RETIRING if (key.retire_time or 0.0) > latest:
+            return _retiring(key, schedule, max_lifetime, now)
+    return key
 
 
 def _retire(key: SigningKey, now: float) -> SigningKey:

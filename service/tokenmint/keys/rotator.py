@@ -12,7 +12,14 @@ import structlog
 
 from tokenmint.background import Background
 from tokenmint.clock import Clock
-from tokenmint.errors import FieldViolation, InvalidRequest, OutcomeUnknown, StoreUnavailable, TokenmintError
+from tokenmint.errors import (
+    ConfigurationError,
+    FieldViolation,
+    InvalidRequest,
+    OutcomeUnknown,
+    StoreUnavailable,
+    TokenmintError,
+)
 from tokenmint.keys import ring as rings
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.sealing import Sealer
@@ -105,7 +112,13 @@ class Rotator:
         background.every("key rotation", self._schedule.replica_lag / 3, self.tick)
 
     async def tick(self) -> None:
-        """Do what is due now, if this replica holds the lease. Raises ``Conflict``, ``StoreUnavailable``."""
+        """Do what is due now, if this replica holds the lease. Raises ``Conflict``, ``StoreUnavailable``.
+
+        A replica whose clock is wrong neither takes nor renews the lease: another one goes on when it has ended.
+        """
+        await self._keychain.clocks.look()
+        if self._keychain.clocks.problem():
+            return
         ring = self._keychain.ring
         fence = await self._keychain.store.lease(
             self._keychain.replica, ttl=self._schedule.replica_lag, above=ring.fence
@@ -116,64 +129,70 @@ class Rotator:
         await self._destroy_private_halves()
 
     async def _advance(self, algorithms: tuple[str, ...], fence: int) -> None:
+        self._keychain.clocks.require()
         ring = self._keychain.ring
         acknowledged = await self._keychain.acknowledged()
-        supply = await self._make(rings.wanted(ring, algorithms, self._schedule, self._clock.now(), acknowledged))
-        if rings.advance(ring, self._schedule, self._clock.now(), supply, acknowledged) is ring:
+        supply = await self._make(rings.wanted(ring, algorithms, self._schedule, self._now(), acknowledged))
+        if rings.advance(ring, self._schedule, self._now(), supply, acknowledged) is ring:
             return
 
         def change(ring: KeyRing) -> KeyRing:
             if ring.fence > fence:
                 return ring  # another holds the lease by now
-            advanced = rings.advance(ring, self._schedule, self._clock.now(), supply, acknowledged)
+            advanced = rings.advance(ring, self._schedule, self._now(), supply, acknowledged)
             return ring if advanced is ring else replace(advanced, fence=max(fence, ring.fence))
 
         ring = await self._change(change, [key for keys in supply.values() for key in keys])
         log.info("the key ring advanced", generation=ring.generation)
 
     async def _first(self, ring: KeyRing) -> KeyRing:
-        supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, self._clock.now(), 0))
-        first = rings.advance(ring, self._schedule, self._clock.now(), supply, 0)
+        if problem := self._keychain.clocks.problem():
+            raise ConfigurationError(f"the first signing keys are not made by a clock that may be wrong: {problem}")
+        supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, self._now(), 0))
+        first = rings.advance(ring, self._schedule, self._now(), supply, 0)
         return replace(first, generation=1, max_lifetime=self._schedule.max_lifetime)
 
     # --- by an operator ------------------------------------------------------------------------------------------
 
     async def prepare(self, algorithm: str | None) -> SigningKey:
-        """Publish a prepared key where there is none; return the prepared key."""
+        """Publish a prepared key where there is none; return the prepared key. Raises ``ClockWrong``."""
         name = self._algorithm(algorithm)
         prepared = self._keychain.ring.only(name, KeyState.PREPARED)
         if prepared is not None:
             return prepared
+        await self._check_clock()
         fresh = await self._make_one(name)
-        ring = await self._change(lambda ring: rings.prepare(ring, fresh, self._clock.now()), [fresh])
+        ring = await self._change(lambda ring: rings.prepare(ring, fresh, self._now()), [fresh])
         return _expect(ring.only(name, KeyState.PREPARED))
 
     async def activate(self, key_id: str, *, force: bool, etag: str = "") -> Activation:
-        """Let a prepared key sign. Raises ``NotFound``, ``WrongState``, ``Conflict``."""
+        """Let a prepared key sign. Raises ``NotFound``, ``WrongState``, ``Conflict``, ``ClockWrong``."""
+        await self._check_clock()
         acknowledged = await self._acknowledged(self._keychain.ring.find(key_id))
 
         def change(ring: KeyRing) -> KeyRing:
-            now = self._clock.now()
+            now = self._now()
             return rings.activate(ring, key_id, self._schedule, now, force=force, acknowledged=acknowledged)
 
         key = _expect((await self._keychain.change(change, etag)).find(key_id))
         return Activation(key, self._may_miss(key))
 
     async def rotate(self, algorithm: str | None, *, force: bool, etag: str = "") -> Rotation:
-        """Let the prepared key sign and prepare the next. Raises ``WrongState``, ``Conflict``."""
+        """Let the prepared key sign and prepare the next. Raises ``WrongState``, ``Conflict``, ``ClockWrong``."""
+        await self._check_clock()
         name = self._algorithm(algorithm)
         # An algorithm that is new: its key has to be published before it can sign, even where that is forced.
         prepared = await self.prepare(name)
         acknowledged = await self._acknowledged(prepared)
         # Asked of the ring before a key is made, which may cost money, and once more when it is changed.
         ring = await self._keychain.current(etag)
-        rings.activate(ring, prepared.key_id, self._schedule, self._clock.now(), force=force, acknowledged=acknowledged)
+        rings.activate(ring, prepared.key_id, self._schedule, self._now(), force=force, acknowledged=acknowledged)
         fresh = await self._make_one(name)
         before: list[SigningKey | None] = [None]
 
         def change(ring: KeyRing) -> KeyRing:
             before[0] = ring.only(name, KeyState.ACTIVE)
-            now = self._clock.now()
+            now = self._now()
             return rings.rotate(ring, name, fresh, self._schedule, now, force=force, acknowledged=acknowledged)
 
         ring = await self._change(change, [fresh], etag)
@@ -196,7 +215,7 @@ class Rotator:
                 reason,
                 None,
                 self._schedule,
-                self._clock.now(),
+                self._now(),
                 with_prepared=with_prepared,
                 acknowledged=acknowledged,
             )
@@ -232,12 +251,23 @@ class Rotator:
             sealed = {
                 key.key_id: self._sealer.reseal(key.key_id, key.sealed) for key in ring.keys if key.sealed is not None
             }
-            return rings.reseal(ring, sealed, self._clock.now())
+            return rings.reseal(ring, sealed, self._now())
 
         ring = await self._keychain.change(change)
         return [key for key in ring.keys if key.sealed is not None and before[0].find(key.key_id) != key]
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._keychain.clocks.now()
+
+    async def _check_clock(self) -> None:
+        """Raise ``ClockWrong`` where this process should not say when a key was published or began to sign.
+
+        A revocation does not ask: it can't wait, and its time decides nothing.
+        """
+        await self._keychain.clocks.look()
+        self._keychain.clocks.require()
 
     async def _follow(self, algorithm: str) -> None:
         """After a revocation: have a prepared key stand behind, and sign where nothing does.
@@ -267,7 +297,7 @@ class Rotator:
         return str(algorithm)
 
     def _may_miss(self, key: SigningKey) -> float:
-        return max(0.0, rings.activation_allowed(key, self._schedule) - self._clock.now())
+        return max(0.0, rings.activation_allowed(key, self._schedule) - self._now())
 
     async def _make(self, counts: Mapping[str, int]) -> dict[str, list[SigningKey]]:
         """Make prepared keys, outside of any change: it takes long and must not be repeated with it."""
@@ -275,7 +305,7 @@ class Rotator:
 
     async def _make_one(self, algorithm: str) -> SigningKey:
         made = await self._sources[self._source].generate(algorithm)
-        now = self._clock.now()
+        now = self._now()
         return SigningKey(
             key_id=thumbprint(made.public_jwk),
             algorithm=algorithm,
@@ -310,7 +340,7 @@ class Rotator:
 
     async def _destroy_private_halves(self) -> None:
         """Have other signers destroy the private halves of keys that no replica signs with any more."""
-        now, lag = self._clock.now(), self._schedule.replica_lag
+        now, lag = self._now(), self._schedule.replica_lag
         done = []
         for key in self._keychain.ring.keys:
             over = key.state in (KeyState.RETIRED, KeyState.REVOKED) or (

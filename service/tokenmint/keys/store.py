@@ -21,6 +21,7 @@ class RingStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._beat = f"{{{store.prefix}{KEY}}}-beat"
 
     async def read(self) -> tuple[bytes | None, KeyRing | None]:
         """Return the stored bytes, which a swap compares, and the ring in them."""
@@ -37,6 +38,18 @@ class RingStore:
         After ``until``, by :meth:`clock`, it is not stored any more: its times would be too old to be true.
         """
         return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation), until=until)
+
+    async def beat(self, by: int = 1) -> int:
+        """Raise the store's beat by ``by`` and return it, confirmed as durable. Raises as :meth:`Store.count`.
+
+        The beat only grows: found smaller, the store lost changes. In a Cluster it is on the node that holds the ring.
+        """
+        return await self._store.count(self._beat, by)
+
+    async def last_beat(self) -> int:
+        """Return the beat, which may not be confirmed yet; 0 where there is none."""
+        raw = await self._store.get(self._beat)
+        return int(raw) if raw is not None and raw.isdigit() else 0
 
     async def acknowledge(self, replica: str, generation: int, ttl: float) -> None:
         """Say which generation this replica serves; it counts as live for ``ttl`` seconds."""
@@ -66,6 +79,9 @@ def dump(ring: KeyRing) -> bytes:
         "fence": ring.fence,
         "max_lifetime": ring.max_lifetime,
         "keys": keys,
+        "losses": ring.losses,
+        "losses_accepted": ring.losses_accepted,
+        "disowned": list(ring.disowned),
     }
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -78,7 +94,15 @@ def parse(raw: bytes) -> KeyRing:
             raise TypeError
         keys = tuple(_key(item) for item in value["keys"])
         return KeyRing(
-            value["lineage"], int(value["generation"]), int(value["fence"]), float(value["max_lifetime"]), keys
+            value["lineage"],
+            int(value["generation"]),
+            int(value["fence"]),
+            float(value["max_lifetime"]),
+            keys,
+            # Earlier versions know none of these, and drop them; a replica that holds them puts them back.
+            int(value.get("losses", 0)),
+            int(value.get("losses_accepted", 0)),
+            tuple(map(str, value.get("disowned", ()))),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CorruptRecord(detail=f"{KEY}: not a key ring of version {VERSION}") from None

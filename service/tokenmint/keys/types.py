@@ -66,6 +66,17 @@ class KeyRing:
     max_lifetime: float = 0.0
     """The longest lifetime that any replica may ever have given a token: what retention is reckoned with."""
     keys: tuple[SigningKey, ...] = ()
+    losses: int = 0
+    """How often a replica noticed that the store had lost changes. Only grows."""
+    losses_accepted: int = 0
+    """How many of those an operator has accepted. Only grows."""
+    disowned: tuple[str, ...] = ()
+    """Ids of keys that were revoked, as a high-water mark says, in a part of the ring's past that the store lost."""
+
+    @property
+    def went_back(self) -> bool:
+        """Whether the store lost changes and no operator has accepted that yet."""
+        return self.losses > self.losses_accepted
 
     @property
     def etag(self) -> str:

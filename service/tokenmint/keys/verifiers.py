@@ -6,7 +6,7 @@ was seen in the last seconds before a crash may be lost.
 
 import json
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -85,7 +85,8 @@ class VerifierLog:
         news = dict(self._news)
         for _ in range(_ATTEMPTS):
             raw = await self._store.get(KEY)
-            known = {(one.address, one.agent): one for one in _parse(raw)}
+            now = self._clock.now()  # a time to come, of a clock that was wrong, would keep its place for as long
+            known = {(one.address, one.agent): replace(one, time=min(one.time, now)) for one in _parse(raw)}
             for who, sighting in news.items():
                 other = known.get(who)
                 newest = max(sighting.generation, other.generation) if other is not None else sighting.generation

@@ -5,7 +5,7 @@ of an identity and is believed only where that profile lists the identity; or it
 Each change is a compare-and-swap of one value, in an order in which every crash leaves a state that reads correctly.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -50,7 +50,14 @@ class ProfileStore:
     what was written; every change ``OutcomeUnknown`` where it was not confirmed.
     """
 
-    def __init__(self, store: Store, clock: Clock, near: NearCache | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        near: NearCache | None = None,
+        store_time: Callable[[], Awaitable[float]] | None = None,
+    ) -> None:
+        self._store_time = store_time or store.time
         self._store = store
         self._clock = clock
         self._near = near if near is not None else NearCache(store, PREFIXES, 0, clock)
@@ -217,8 +224,12 @@ class ProfileStore:
         return await self._change(principal, change)
 
     async def revoke_tokens(self, principal: str) -> int:
-        """Refuse every token issued up to now and return the second (of the store's clock) that it goes by."""
-        now = int(await self._store.time())
+        """Refuse every token issued up to now and return the second (of the store's clock) that it goes by.
+
+        Raises ``ClockWrong`` where the store's clock may be wrong: by a wrong one old tokens stay good, or new ones are
+        refused.
+        """
+        now = int(await self._store_time())
 
         def change(profile: Profile) -> Profile:
             return replace(profile, tokens_valid_after=max(now, profile.tokens_valid_after or 0))

@@ -31,6 +31,7 @@ from tokenmint.errors import (
     Overloaded,
     RateLimited,
     ScopeDenied,
+    StoreWentBack,
     TokenmintError,
 )
 from tokenmint.foreign import LONG, quoted
@@ -47,6 +48,7 @@ SCOPE: Final = "tokenmint.scope"
 TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
 _JUDGED: Final = (
     AccessDenied, AssertionRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, RateLimited,
+    StoreWentBack,
 )  # fmt: skip
 """What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
 _REALM: Final = 'Bearer realm="tokenmint"'
@@ -153,6 +155,10 @@ def _refusal(error: TokenmintError) -> pb.CheckResponse:
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
         denied.denied.headers.append(_header("retry-after", str(max(1, math.ceil(error.retry_after)))))
+        denied.status.code = code_of(error).value[0]
+        return denied
+    if isinstance(error, StoreWentBack):
+        denied = _denied(503, "", error.reason, error.message)
         denied.status.code = code_of(error).value[0]
         return denied
     if isinstance(error, KeySetInvalid):

@@ -39,6 +39,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.DependencyUnavailable: grpc.StatusCode.UNAVAILABLE,
         # "The client should not retry until the system state has been explicitly fixed" (gRPC's guide to status codes).
         errors.KeySetInvalid: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.StoreWentBack: grpc.StatusCode.FAILED_PRECONDITION,
         errors.CorruptRecord: grpc.StatusCode.INTERNAL,
         errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     }

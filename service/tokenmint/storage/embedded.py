@@ -114,6 +114,11 @@ class EmbeddedServer:
             raise
         return f"unix://{path}"
 
+    def running_url(self) -> str | None:
+        """Return the URL of a server that another process runs on this directory, where it can be reached; or None."""
+        path = self.directory / "server.sock"
+        return f"unix://{path}" if len(os.fsencode(path)) <= _MAX_SOCKET_PATH and _answers(path) else None
+
     @property
     def pid(self) -> int | None:
         """The server's process id while it runs."""
@@ -242,12 +247,8 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 break
-            with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(1.0)
-                probe.connect(str(path))
-                probe.sendall(b"PING\r\n")
-                if probe.recv(16).startswith(b"+PONG"):
-                    return
+            if _answers(path):
+                return
             time.sleep(_POLL)
         raise ConfigurationError(
             f"data_dir: {self.engine} did not start in {self.directory}; the end of server.log says: {self._log_tail()}"
@@ -257,3 +258,12 @@ class EmbeddedServer:
         with suppress(OSError):
             return " | ".join((self.directory / "server.log").read_text(errors="replace").splitlines()[-3:])
         return "nothing"
+
+
+def _answers(path: Path) -> bool:
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        probe.connect(str(path))
+        probe.sendall(b"PING\r\n")
+        return probe.recv(16).startswith(b"+PONG")
+    return False

@@ -215,6 +215,13 @@ class Store:
         )
         return reply
 
+    async def count(self, key: str, by: int) -> int:
+        """Add ``by`` to the number under ``key``, and confirm it. Returns the sum.
+
+        Raises: as :meth:`swap`.
+        """
+        return int(await self._write(key, ("INCRBY", self.prefix + key, str(by))))
+
     async def append(self, key: str, entries: Sequence[bytes], *, limit: int, confirm: bool) -> None:
         """Append to the stream ``key``, which keeps about ``limit`` entries.
 

@@ -38,13 +38,19 @@ APPEND: Final = """
 for i = 2, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[i]) end
 return #ARGV - 1
 """
-# A group: one hash, each member with the time (ms, by the server's clock) until which it counts.
+# A group: one hash, each member with the time (ms, by the server's clock) until which it counts. A time further away
+# than any member asks for was written before the server's clock was set back: it is cut, or who is gone counted on.
 JOIN: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
-    if tonumber(string.match(entries[i + 1], '^%d+')) <= now then redis.call('HDEL', KEYS[1], entries[i]) end
+    local till, value = string.match(entries[i + 1], '^(%d+) (.*)$')
+    if tonumber(till) <= now then
+        redis.call('HDEL', KEYS[1], entries[i])
+    elseif tonumber(till) > now + 10 * tonumber(ARGV[2]) then
+        redis.call('HSET', KEYS[1], entries[i], string.format('%d %s', now + tonumber(ARGV[2]), value))
+    end
 end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', now + tonumber(ARGV[2]), ARGV[3]))
 return 1
@@ -59,12 +65,18 @@ for i = 1, #entries, 2 do
 end
 return live
 """
-# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only ever grows.
+# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only ever grows. An end that is too far away is
+# cut as above.
 LEASE: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local fence, till, holder = string.match(redis.call('GET', KEYS[1]) or '0 0 ', '^(%d+) (%d+) (.*)$')
-if tonumber(till) > now and holder ~= ARGV[1] then return 0 end
+if tonumber(till) > now and holder ~= ARGV[1] then
+    if tonumber(till) > now + 10 * tonumber(ARGV[2]) then
+        redis.call('SET', KEYS[1], string.format('%d %d %s', fence, now + tonumber(ARGV[2]), holder))
+    end
+    return 0
+end
 if tonumber(till) <= now or tonumber(fence) < tonumber(ARGV[3]) then
     fence = math.max(tonumber(fence), tonumber(ARGV[3])) + 1
 end

@@ -43,8 +43,9 @@ class Fleet(Played):
         ring = self.world.ring
         if steps > 10 and ring is not None and any(replica.held and replica.connected for replica in self.replicas):
             assert self.settled is not None or self.lost, "a replica that knows of a revocation puts it back"
-            assert ring.only(ALGORITHM, KeyState.ACTIVE), "something signs"
-            assert ring.only(ALGORITHM, KeyState.PREPARED), "something stands behind it"
+            if any(one.held and one.connected and self._trusts_its_clock(one) for one in self.replicas):
+                assert ring.only(ALGORITHM, KeyState.ACTIVE), "something signs"
+                assert ring.only(ALGORITHM, KeyState.PREPARED), "something stands behind it"
 
     @rule(seconds=st.floats(0, 30))
     def nobody_hears_of_anything(self, seconds: float) -> None:
@@ -91,10 +92,19 @@ class Fleet(Played):
             self._leaves(index)
         self.replicas[index].connected = connected
 
+    @rule(index=st.integers(0, 2), seconds=st.sampled_from([3.5, -3.5, 40.0, -40.0, 600.0, -600.0, 1e8, -1e8]))
+    def a_clock_jumps(self, index: int, seconds: float) -> None:
+        self.replicas[index].wrong = seconds
+        self.counts["jumps"] += 1
+
+    @rule(index=st.integers(0, 2))
+    def a_clock_is_put_right(self, index: int) -> None:
+        self.replicas[index].wrong = 0.0
+
     @rule(index=st.integers(0, 2), force=st.booleans())
     def rotate(self, index: int, force: bool) -> None:
         replica, stored = self.replicas[index], self.world.ring
-        if replica.held is None or not replica.connected or stored is None:
+        if replica.held is None or not replica.connected or stored is None or not self._trusts_its_clock(replica):
             return
         if rings.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
             return
@@ -138,7 +148,7 @@ class Fleet(Played):
             elif item.state in (KeyState.PREPARED, KeyState.ACTIVE):
                 self._told(item)  # it signs at once, or as soon as every replica publishes it
         if not ends:
-            self._tick(index)
+            self._tick(index)  # where it trusts its clock
 
     @precondition(lambda self: len(self.world.past) > 1)
     @rule(back=st.integers(1, 6))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.fakes import FakeClock, FakeEntropy
 
+from tokenmint.clock import Clock
+from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
@@ -37,7 +39,7 @@ class Replica:
 
 
 class Machine:
-    """Makes replicas on one store. They share the clock, and the mark unless told otherwise."""
+    """Makes replicas on one store. They share the clock, which is the store's too, and the mark by default."""
 
     def __init__(self, store: Store, clock: FakeClock, directory: Path) -> None:
         self._store = store
@@ -52,6 +54,7 @@ class Machine:
         others: tuple[Secret, ...] = (),
         mark: str = "mark.json",
         source: KeySource | None = None,
+        own_clock: Clock | None = None,
         **schedule: float,
     ) -> Replica:
         number = next(self._count)
@@ -61,9 +64,10 @@ class Machine:
         if source is not None:
             sources[source.name] = source
         kept = HighWaterMark(self._directory / mark)
-        keychain = Keychain(
-            RingStore(self._store), sources, Schedule(**schedule), kept, clock=self._clock, replica=f"replica-{number}"
-        )
+        clock, timing = own_clock or self._clock, Schedule(**schedule)
+        clocks = ClockCheck(self._clock.store_time, clock, timing.skew)
+        ring = RingStore(self._store)
+        keychain = Keychain(ring, sources, timing, kept, clocks=clocks, clock=clock, replica=f"replica-{number}")
         name = source.name if source is not None else local.name
-        rotator = Rotator(keychain, sources, name, sealer, algorithms, clock=self._clock)
+        rotator = Rotator(keychain, sources, name, sealer, algorithms, clock=clock)
         return Replica(keychain, rotator, kept)

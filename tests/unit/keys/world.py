@@ -10,12 +10,14 @@ from typing import ClassVar
 from hypothesis.stateful import RuleBasedStateMachine
 
 from tokenmint.keys import ring as rings
+from tokenmint.keys.clock_check import Offset
 from tokenmint.keys.mark import Mark
 from tokenmint.keys.published import max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
 START = 1_000_000.0
+UNCERTAIN = 2.0  # seconds either way that an offset may be larger or smaller than it was measured
 STEP = 3.0  # seconds: less than a third of R
 ORDER = {state: index for index, state in enumerate(KeyState)}
 ALGORITHM = "ES256"
@@ -27,7 +29,9 @@ class Replica:
     """A process: what it holds is lost when it dies, its mark is not."""
 
     offset: float
-    """How far its clock is off, seconds."""
+    """How far the ring's time is off by which it decides, seconds: what it can't know of the store's clock."""
+    wrong: float = 0.0
+    """How far its own clock is off beside that: what it does know, as soon as it looks, and goes by."""
     held: KeyRing | None = None
     confirmed: float = float("-inf")
     connected: bool = True
@@ -67,6 +71,7 @@ class Played(RuleBasedStateMachine):
 
     SCHEDULE: ClassVar[Schedule] = Schedule(**TIMING, rotation_interval=200.0)
     COMPARE_AND_SWAP: ClassVar[bool] = True
+    CLOCK_CHECK: ClassVar[bool] = True
     counts: ClassVar[Counter[str]] = Counter()
     """What the histories came to, so that a test can tell that they came to something."""
 
@@ -112,7 +117,16 @@ class Played(RuleBasedStateMachine):
     # --- replicas ------------------------------------------------------------------------------------------------
 
     def _clock(self, replica: Replica) -> float:
-        return self.world.now + replica.offset
+        """The ring's time, as the replica tells it: by its own clock, less what is certainly wrong of that."""
+        certain = self._certain(replica) if self.CLOCK_CHECK else 0.0
+        return self.world.now + replica.offset + replica.wrong - certain
+
+    def _certain(self, replica: Replica) -> float:
+        ahead = replica.offset + replica.wrong
+        return Offset(ahead - UNCERTAIN, ahead + UNCERTAIN).certain
+
+    def _trusts_its_clock(self, replica: Replica) -> bool:
+        return not self.CLOCK_CHECK or abs(self._certain(replica)) <= self.SCHEDULE.skew
 
     def _key(self, replica: Replica) -> SigningKey:
         self.world.made += 1
@@ -128,6 +142,8 @@ class Played(RuleBasedStateMachine):
         self.world.acknowledged[index] = (0, self.world.now + self.SCHEDULE.replica_lag)
         if replica.mark is not None and replica.mark.missing(self.world.ring):
             return  # refused: the store is older than what was served here
+        if self.world.ring is None and not self._trusts_its_clock(replica):
+            return  # refused: no first keys by a wrong clock
         if self.world.ring is None:
             empty = KeyRing("line")
             fresh = self._fresh(replica, empty, 0)
@@ -172,7 +188,7 @@ class Played(RuleBasedStateMachine):
 
     def _decide(self, index: int) -> None:
         replica, stored = self.replicas[index], self.world.ring
-        if replica.held is None or not replica.connected or stored is None:
+        if replica.held is None or not replica.connected or stored is None or not self._trusts_its_clock(replica):
             return
         acknowledged = self._acknowledged(replica.held)
         fresh = self._fresh(replica, stored, acknowledged)
@@ -195,7 +211,8 @@ class Played(RuleBasedStateMachine):
             self._emergency(changed)
 
     def _signs(self, replica: Replica) -> bool:
-        return replica.held is not None and self.world.now - replica.confirmed <= self.SCHEDULE.replica_lag
+        fresh = self.world.now - replica.confirmed <= self.SCHEDULE.replica_lag
+        return replica.held is not None and fresh and self._trusts_its_clock(replica)
 
     def _serves(self, replica: Replica) -> bool:
         return replica.held is not None and self.world.now - replica.confirmed <= self.SCHEDULE.serve_unconfirmed
@@ -214,7 +231,8 @@ class Played(RuleBasedStateMachine):
                 assert self.world.now <= ended + self.SCHEDULE.replica_lag + 2 * self.SCHEDULE.skew
             if key.key_id in self.revoked and self.settled is not None:
                 assert self.world.now <= max(self.revoked[key.key_id], self.settled) + self.SCHEDULE.replica_lag
-        self.tokens.append(Token(key.key_id, self._clock(replica) + self.SCHEDULE.max_lifetime))
+        own = self.world.now + replica.offset + replica.wrong
+        self.tokens.append(Token(key.key_id, own + self.SCHEDULE.max_lifetime))
 
     def _fetch(self, verifier: Verifier, replica: Replica) -> None:
         if not self._serves(replica) or replica.held is None:

@@ -22,6 +22,7 @@ from types import FrameType
 from prometheus_client.multiprocess import mark_process_dead
 
 from tokenmint.errors import ConfigurationError
+from tokenmint.standardstreams import say, show
 from tokenmint.telemetry import MULTIPROCESS
 
 EARLY = 10.0  # seconds after its start within which a worker that ends has ended at once
@@ -56,8 +57,7 @@ class Ready:
 
 def print_ready(ready: Ready) -> None:
     """Print the line that scripts wait for."""
-    sys.stdout.write(json.dumps({"event": "ready", **asdict(ready)}) + "\n")
-    sys.stdout.flush()
+    show(json.dumps({"event": "ready", **asdict(ready)}) + "\n")
 
 
 class Restarts:
@@ -125,7 +125,7 @@ class Workers:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {MULTIPROCESS: self._numbers},
-            preexec_fn=_die_with_parent,  # no threads here yet; prctl alone runs in the child
+            preexec_fn=_die_with_parent,  # prctl alone runs in the child: other threads may hold locks
         )
         if worker.stdin is not None:
             worker.stdin.write(json.dumps(asdict(self._job)))
@@ -156,7 +156,7 @@ class Workers:
                 continue
             pause = self._restarts.ended(pid)
             if self._restarts.hopeless and not self._running:
-                sys.stderr.write(
+                say(
                     f"tokenmint: {RESTART_LIMIT} workers in a row ended as soon as they were started, and none serves: "
                     "stopping, see the log\n"
                 )
@@ -164,7 +164,7 @@ class Workers:
                 self._stop(signal.SIGTERM, None)
             else:
                 when = f" in {pause:g} s" if pause else ""
-                sys.stderr.write(f"tokenmint: worker {pid} ended with {worker.returncode}; starting another{when}\n")
+                say(f"tokenmint: worker {pid} ended with {worker.returncode}; starting another{when}\n")
                 self._due.append(time.monotonic() + pause)
         return status
 

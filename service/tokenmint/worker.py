@@ -16,8 +16,10 @@ from tokenmint.app import App
 from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
+from tokenmint.logs import catch_the_rest, configure, log_loop_error
+from tokenmint.standardstreams import ERROR, FAREWELL, hold, say
 from tokenmint.supervisor import Job, Ready, print_ready
-from tokenmint.telemetry import configure_logging, log_loop_error, places
+from tokenmint.telemetry import places
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +28,11 @@ COLLECT_AFTER: Final = 20_000  # objects more than before, after which the young
 
 def run(job: Job, announce: Callable[[Ready], None]) -> int:
     """Serve until SIGTERM or SIGINT, telling ``announce`` when ready. Returns the exit status."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(job, announce))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(job, announce))
+    finally:
+        ERROR.writer.flush(FAREWELL)
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
@@ -41,12 +46,14 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     config = Path(job.config) if job.config else None
     settings = load(config, os.environ, development=job.development)
-    configure_logging(settings.log.level, settings.log.format)
+    writer = configure(settings.log.level, settings.log.format)
+    catch_the_rest()
     app = App(
         settings,
         job,
         clock=SystemClock(),
         entropy=os.urandom,
+        log_writer=writer,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -91,16 +98,15 @@ def _settle_memory() -> None:
 
 def main() -> int:
     """Read the job from standard input and do it: how the supervisor starts a worker."""
+    hold()
     try:
         return run(Job(**json.load(sys.stdin)), print_ready)
     except TokenmintError as error:
-        sys.stderr.write(f"tokenmint: {error.message}\n")
+        say(f"tokenmint: {error.message}\n")
         return 1
     except Exception as error:  # noqa: BLE001  # its text may hold what a store or a caller sent
         where = " < ".join(reversed(places(error)[-6:]))
-        sys.stderr.write(
-            f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n"
-        )
+        say(f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n")
         return 70
 
 

@@ -62,7 +62,7 @@ class OAuthEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
-            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS),
+            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS, exchanges=True),
             self._route(INTROSPECT_PATH, self._introspect),
             self._route(REVOKE_PATH, self._revoke),
         ]
@@ -82,7 +82,9 @@ class OAuthEndpoints:
         found["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
         return found
 
-    def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
+    def _route(
+        self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset(), exchanges: bool = False
+    ) -> Route:
         method = f"POST {path}"
         admission: Admission = self.exchanges.admission
 
@@ -90,6 +92,8 @@ class OAuthEndpoints:
             started, client = admission.begin(), None
             try:
                 async with asyncio.timeout(self.deadline):
+                    if exchanges:
+                        admission.check_recordable()
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     client = await admission.client(credentials.presented(request, form))
                     await admission.take(client)
@@ -97,7 +101,7 @@ class OAuthEndpoints:
             except TimeoutError as error:
                 failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
                 return _failed(admission, method, started, failure, client)
-            except Exception as error:  # noqa: BLE001  # nothing may pass this line
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
                 return _failed(admission, method, started, error, client)
             admission.ended(method, "exchange", started, str(response.status_code))
             return response
@@ -213,7 +217,7 @@ def _token_of(form: Form) -> tuple[Secret, str | None]:
 
 
 def _failed(
-    admission: Admission, method: str, started: float, error: Exception, client: Client | None
+    admission: Admission, method: str, started: float, error: BaseException, client: Client | None
 ) -> Response:  # fmt: skip
     row = row_of(error)
     reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"

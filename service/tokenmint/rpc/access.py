@@ -19,6 +19,9 @@ class Public:
 class Clients:
     """Every authenticated client may call it; policy decides the rest."""
 
+    exchanges: bool = False
+    """It mints tokens: nothing of it is begun where it has to be recorded and can't be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operators:
@@ -58,9 +61,9 @@ DATA: Final[Mapping[str, Access]] = MappingProxyType(
     {
         **_STANDARD,
         # Registered only where the configuration asks for it. Envoy is a client like any other.
-        "/envoy.service.auth.v3.Authorization/Check": Clients(),
-        f"{_V1}TokenExchangeService/ExchangeToken": Clients(),
-        f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(),
+        "/envoy.service.auth.v3.Authorization/Check": Clients(exchanges=True),
+        f"{_V1}TokenExchangeService/ExchangeToken": Clients(exchanges=True),
+        f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(exchanges=True),
         f"{_V1}TokenExchangeService/IntrospectToken": Clients(),
         f"{_V1}TokenExchangeService/RevokeToken": Clients(),
         f"{_V1}KeySetService/GetKeySet": Public(),

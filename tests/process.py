@@ -85,9 +85,9 @@ class Service:
         self.errors = directory / "stderr.log"
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, *self.program, "serve", "--output", "json", *arguments],
-                cwd=directory, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True,
-                env=environment(**changes),
+                self._command("serve", "--output", "json", *arguments),
+                cwd=directory, stdout=subprocess.PIPE, stderr=self._standard_error or errors,
+                stdin=subprocess.DEVNULL, text=True, env=environment(**changes),
             )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -96,6 +96,12 @@ class Service:
             raise AssertionError(f"the service did not start:\n{self.errors.read_text()}")
         self.ready: dict[str, Any] = json.loads(line)
         self.listen: dict[str, str] = self.ready["listen"]
+
+    _standard_error: int | None = None
+    """A descriptor, where it is not the file."""
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, *self.program, *arguments]
 
     def auth(self, name: str = "web") -> dict[str, Any]:
         """Arguments of a call."""
@@ -125,3 +131,16 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class ServiceWithLog(Service):
+    """One whose standard error is the descriptor ``log``, or closed (None)."""
+
+    def __init__(self, directory: Path, log: int | None, *arguments: str, **changes: str) -> None:
+        self._standard_error = log
+        self._closed = log is None
+        super().__init__(directory, *arguments, **changes)
+
+    def _command(self, *arguments: str) -> list[str]:
+        command = super()._command(*arguments)
+        return ["sh", "-c", 'exec "$@" 2>&-', "sh", *command] if self._closed else command  # a shell's word for it

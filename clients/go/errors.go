@@ -53,6 +53,7 @@ const (
 	RateLimited           Reason = "RATE_LIMITED"
 	StoreUnavailable      Reason = "STORE_UNAVAILABLE"
 	SignerUnavailable     Reason = "SIGNER_UNAVAILABLE"
+	AuditUnavailable      Reason = "AUDIT_UNAVAILABLE"
 	DeadlineExceeded      Reason = "DEADLINE_EXCEEDED"
 	Unavailable           Reason = "UNAVAILABLE"
 )

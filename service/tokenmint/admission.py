@@ -2,6 +2,7 @@
 the audit event and numbers at its end. gRPC and HTTP differ in how they read a request and spell an answer, in no more.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -87,6 +88,14 @@ class Admission:
         tell_audit(caller=operator.operator_id)
         return operator
 
+    def check_recordable(self) -> None:
+        """Check that an exchange can be recorded, where it has to be; before anything that is used once is used.
+
+        Raises:
+            AuditUnavailable: it can't be.
+        """
+        self._audit.check()
+
     async def take(self, client: Client, cost: int = 1) -> None:
         """Count a call of ``client``. Raises ``RateLimited``."""
         await self._limiter.take(client, cost)
@@ -109,8 +118,11 @@ class Admission:
         """
         try:
             self._metrics.call(method, code, reason, time.perf_counter() - started)
-            if not kind:
-                return
+        except Exception as error:  # noqa: BLE001  # as said
+            log_internal(method, error)
+        if not kind:
+            return
+        try:
             outcome = "refused" if reason else "done"
             event: dict[str, object] = {"kind": kind, "method": method, "outcome": outcome}
             if reason:
@@ -123,8 +135,11 @@ class Admission:
             log_internal(method, error)
 
     def minted(self, audience: str) -> None:
-        """Count a token."""
-        self._metrics.minted(audience)
+        """Count a token. Never raises: it was minted, and what it was minted from may be used up."""
+        try:
+            self._metrics.minted(audience)
+        except Exception as error:  # noqa: BLE001  # as said
+            log_internal("", error)
 
 
 class ClientExchanges:
@@ -141,6 +156,7 @@ class ClientExchanges:
 
     async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
+        self.admission.check_recordable()
         record = ExchangeRecord()
         tell_audit(audience=clipped(wanted.audience, LONG))
         try:
@@ -154,6 +170,7 @@ class ClientExchanges:
         self, wanted: Sequence[ExchangeRequest], client: Client
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
+        self.admission.check_recordable()
         record = ExchangeRecord()
         tell_audit(audience=[clipped(target.audience, LONG) for target in wanted])
         try:
@@ -184,7 +201,11 @@ def _tell(record: ExchangeRecord) -> None:
     )
 
 
-def log_internal(method: str, error: Exception) -> None:
-    """Log where it went wrong. The exception's own text may hold what the caller sent, so it stays out."""
-    detail = error.detail or error.message if isinstance(error, TokenmintError) else INTERNAL_MESSAGE
-    log.error("internal error", method=method, error=type(error).__name__, detail=detail, where=places(error)[-6:])
+def log_internal(method: str, error: BaseException) -> None:
+    """Log where it went wrong, and never raise: an answer waits for this.
+
+    The exception's own text may hold what the caller sent, so it stays out.
+    """
+    with contextlib.suppress(Exception):
+        detail = error.detail or error.message if isinstance(error, TokenmintError) else INTERNAL_MESSAGE
+        log.error("internal error", method=method, error=type(error).__name__, detail=detail, where=places(error)[-6:])

@@ -29,7 +29,7 @@ from tokenmint.assertion.provider import Provider
 from tokenmint.assertion.replay import ReplayGuard
 from tokenmint.assertion.types import JsonValue, at_path
 from tokenmint.assertion.verifier import Verifier
-from tokenmint.audit import AuditTrail
+from tokenmint.audit import AuditLimits, AuditTrail
 from tokenmint.background import Background
 from tokenmint.callers import Callers, ClientProof
 from tokenmint.capacity import Capacity
@@ -49,6 +49,7 @@ from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.verifiers import VerifierLog
+from tokenmint.logwriter import LineWriter
 from tokenmint.minting.formats import Formats
 from tokenmint.minting.minter import Minter
 from tokenmint.minting.reuse import ReuseWindow
@@ -102,6 +103,7 @@ class App:
         clock: where time comes from.
         entropy: where randomness comes from: ``entropy(n)`` returns ``n`` bytes.
         store_time: the store's clock, Unix seconds. Default: asked of the server that holds the key ring.
+        log_writer: what writes the log; None: somebody else's, of which nothing is known.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class App:
         clock: Clock,
         entropy: Callable[[int], bytes],
         store_time: Callable[[], Awaitable[float]] | None = None,
+        log_writer: LineWriter | None = None,
     ) -> None:
         self.settings = settings
         self.job = job
@@ -131,6 +134,9 @@ class App:
         self.readiness.require("signing keys", self._why_no_signing)
         if job.replaces is not None:
             self._metrics.worker_replaced(job.replaces)
+        self._log_writer = log_writer
+        if log_writer is not None:
+            self.readiness.tell("log", lambda: log_writer.problem)
         self._health = health_aio.HealthServicer()
         self._forwarded = ForwardedCertificates(settings.proxy_hashes)
         self._draining = False
@@ -202,7 +208,9 @@ class App:
             own=own, profiles=self._exchange.profiles, clock=self.clock, serving=self._keychain.require_serving
         )
         self._proof = self._proof_of(settings, self._exchange.verifier, self._exchange.policy)
-        self._audit = AuditTrail(store, self.clock)
+        self._audit = AuditTrail(store, self.clock, _audit_limits(settings), log_works=self._log_takes_events)
+        self.readiness.tell("audit", lambda: self._audit.problem)
+        self.readiness.require("audit", self._why_no_record)
         self._exit.push_async_callback(self._audit.close)
         self._limiter = RateLimiter(
             store, _rate_limits(settings), self.clock, self.background.unit("shared rate limits")
@@ -335,6 +343,17 @@ class App:
     async def look_at_clock(self) -> None:
         """Compare the clocks now, as is done in each look at the key ring. Raises ``StoreUnavailable``."""
         await self._keychain.clocks.look()
+
+    def _log_takes_events(self) -> bool:
+        told = self.settings.log.level in ("debug", "info")  # audit events are of the level `info`
+        return told and self._log_writer is not None and self._log_writer.works
+
+    def _why_no_record(self) -> str:
+        try:
+            self._audit.check()
+        except DependencyUnavailable as error:
+            return error.detail or error.message
+        return ""
 
     def _why_no_signing(self) -> str:
         try:
@@ -503,6 +522,12 @@ class App:
             mark_kept=not self._mark.problem(),
             providers={name: key_sets.ready(name) for name in self._exchange.verifier.providers},
         )
+        writer = self._log_writer
+        self._metrics.records(
+            log_dropped=writer.dropped if writer is not None else 0,
+            log_broken=writer is not None and bool(writer.problem),
+            audit_dropped=self._audit.dropped,
+        )
 
     async def _stop_tasks(self) -> None:
         await self.background.close()
@@ -512,6 +537,22 @@ class App:
 
 def _add_channelz(at: Any) -> None:
     channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), at)
+
+
+def _audit_limits(settings: Settings) -> AuditLimits:
+    table = settings.audit
+    return AuditLimits(
+        required=table.required,
+        exchange_events=table.exchange_events,
+        exchange_bytes=table.exchange_bytes,
+        admin_events=table.admin_events,
+        admin_bytes=table.admin_bytes,
+        event_bytes=table.event_bytes,
+        waiting_events=table.waiting_events,
+        waiting_bytes=table.waiting_bytes,
+        refusals_per_second=table.refusals_per_client.per_second,
+        refusals_at_once=table.refusals_per_client.burst,
+    )
 
 
 def _rate_limits(settings: Settings) -> RateLimits:

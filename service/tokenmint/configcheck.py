@@ -91,6 +91,7 @@ class Checker:
             limits=file.limits,
             caches=file.caches,
             log=file.log,
+            audit=file.audit,
             oauth=file.oauth,
             envoy=file.envoy,
             firebase_emulator=development and bool(environ.get(EMULATOR)),

@@ -295,6 +295,22 @@ class LogTable(Table):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class AuditTable(Table):
+    """`[audit]`: how much of the audit trail is kept in the store, and whether exchanges need a record."""
+
+    required: bool = False
+    """Refuses exchanges (not revocations) that neither the log nor the stream would take."""
+    exchange_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
+    exchange_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 64 * 1024 * 1024
+    admin_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
+    admin_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 32 * 1024 * 1024
+    event_bytes: Annotated[int, Field(ge=1024, le=16 * 1024)] = 8 * 1024
+    waiting_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    waiting_bytes: Annotated[int, Field(ge=64 * 1024, le=1024**3)] = 8 * 1024 * 1024
+    refusals_per_client: RateTable = RateTable(per_second=10.0, burst=500)
+    """Told one by one in the stream; the rest are counted."""
+
+
 class File(Table):
     """The whole file."""
 
@@ -308,6 +324,7 @@ class File(Table):
     limits: LimitsTable = LimitsTable()
     caches: CachesTable = CachesTable()
     log: LogTable = LogTable()
+    audit: AuditTable = AuditTable()
     oauth: OAuthTable = OAuthTable()
     envoy: EnvoyTable = EnvoyTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)

@@ -382,6 +382,11 @@ class OutcomeUnknown(StoreUnavailable):
     summary = "the store did not confirm the change: it may or may not have been made; a retry is safe"
 
 
+class AuditUnavailable(DependencyUnavailable):
+    reason = "AUDIT_UNAVAILABLE"
+    summary = "neither the log nor the audit stream takes the record that an exchange has to have: retry later"
+
+
 class KeySetUnavailable(DependencyUnavailable):
     reason = "KEY_SET_UNAVAILABLE"
     summary = "the provider's keys are not at hand: retry later"

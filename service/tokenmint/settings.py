@@ -8,7 +8,16 @@ from tokenmint.assertion.catalogue import provider_from_table
 from tokenmint.assertion.jwk import ALGORITHMS
 from tokenmint.assertion.provider import Provider
 from tokenmint.callers import Operator
-from tokenmint.configtables import AwsKmsTable, CachesTable, EnvoyTable, LimitsTable, ListenTable, LogTable, OAuthTable
+from tokenmint.configtables import (
+    AuditTable,
+    AwsKmsTable,
+    CachesTable,
+    EnvoyTable,
+    LimitsTable,
+    ListenTable,
+    LogTable,
+    OAuthTable,
+)
 from tokenmint.keys.schedule import Schedule
 from tokenmint.policy.types import Audience, Client
 from tokenmint.secret import Secret
@@ -51,6 +60,7 @@ class Settings:
     limits: LimitsTable
     caches: CachesTable
     log: LogTable
+    audit: AuditTable
     oauth: OAuthTable
     envoy: EnvoyTable
     firebase_emulator: bool

@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -28,6 +27,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from tokenmint.errors import ConfigurationError
 from tokenmint.heartbeat import Report, Silence, Watch
 from tokenmint.restarts import LONGEST_PAUSE, RESTART_LIMIT, Restarts
+from tokenmint.standardstreams import say, show
 from tokenmint.telemetry import MULTIPROCESS
 
 COMMAND: Final = (sys.executable, "-m", "tokenmint.worker")
@@ -59,8 +59,7 @@ class Ready:
 
 def print_ready(ready: Ready) -> None:
     """Print the line that scripts wait for."""
-    sys.stdout.write(json.dumps({"event": "ready", **asdict(ready)}) + "\n")
-    sys.stdout.flush()
+    show(json.dumps({"event": "ready", **asdict(ready)}) + "\n")
 
 
 class Worker:
@@ -178,7 +177,7 @@ class Workers:
                 text=True,
                 pass_fds=(writing,),
                 env=os.environ | {MULTIPROCESS: self._numbers},
-                preexec_fn=_die_with_parent,  # no threads here; prctl alone runs in the child
+                preexec_fn=_die_with_parent,  # prctl alone runs in the child: other threads may hold locks
             )
         except OSError as error:  # no process or no memory to be had: not a reason to end those that serve
             os.close(reading)
@@ -307,10 +306,7 @@ class Workers:
 
 
 def _say(text: str) -> None:
-    """Write a line to the log, unless nobody reads it: a pipe that is full would stop the supervision."""
-    with contextlib.suppress(OSError, ValueError):
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, f"tokenmint: {text}\n".encode())
+    say(f"tokenmint: {text}\n")
 
 
 def _die_with_parent() -> None:

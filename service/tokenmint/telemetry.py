@@ -1,22 +1,14 @@
-"""Logs and metrics. Neither ever holds a token, a secret or an exception's own text."""
+"""Metrics, and the JSON of events. Neither ever holds a token, a secret or an exception's own text."""
 
-import asyncio
+import itertools
 import json
-import logging
 import os
-import sys
-import time
-from collections.abc import Mapping, MutableMapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-
-log = structlog.get_logger(__name__)
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where several workers put their numbers, so that each can tell those of all."""
@@ -81,6 +73,19 @@ class Metrics:
             "tokenmint_workers_replaced", "Workers that were started in place of another, by how that ended", ["why"],
             registry=self.registry,
         )  # fmt: skip
+        self._log_dropped = Counter(
+            "tokenmint_log_dropped",
+            "Lines of the log that were dropped, since it was slow or broken",
+            registry=self.registry,
+        )
+        self._log_broken = self._gauge(
+            "tokenmint_log_broken", "Whether the log is written to nowhere, or not at all now: 1 or 0", "livemax"
+        )
+        self._audit_dropped = Counter(
+            "tokenmint_audit_dropped", "Audit events that did not come into their stream", ["stream"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._counted: dict[str, int] = {}
 
     def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
@@ -143,6 +148,17 @@ class Metrics:
         for name, at_hand in providers.items():
             self._providers.labels(name).set(int(at_hand))
 
+    def records(self, *, log_dropped: int, log_broken: bool, audit_dropped: Mapping[str, int]) -> None:
+        """Note how the log and the audit streams are, each number since the process began."""
+        self._log_broken.set(int(log_broken))
+        self._log_dropped.inc(self._since("log", log_dropped))
+        for stream, dropped in audit_dropped.items():
+            self._audit_dropped.labels(stream).inc(self._since(stream, dropped))
+
+    def _since(self, name: str, count: int) -> int:
+        before, self._counted[name] = self._counted.get(name, 0), count
+        return max(0, count - before)
+
     def render(self) -> bytes:
         """Return everything in the text format, of all workers where there are several."""
         if MULTIPROCESS in os.environ:
@@ -164,26 +180,6 @@ def places(error: BaseException) -> list[str]:
     return found
 
 
-def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what failed outside of any call, as a task that nobody awaits, without the exception's text."""
-    error = context.get("exception")
-    where = places(error)[-6:] if isinstance(error, BaseException) else []
-    log.error("an error outside of any call", error=type(error).__name__, where=where)
-
-
-@lru_cache(maxsize=2)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
-    """Return an event as a line: the one processor there is, since there is an event for every call."""
-    event["level"] = level
-    whole, part = divmod(time.time_ns() // 1000, 1_000_000)
-    event["timestamp"] = f"{_second(whole)}.{part:06}Z"
-    return json_text(event)
-
-
 def json_text(event: Mapping[str, Any]) -> str:
     """Return an event as JSON in printable ASCII: no value ends a line, is obeyed by a terminal, or makes it fail."""
     try:
@@ -195,29 +191,41 @@ def json_text(event: Mapping[str, Any]) -> str:
     return json.dumps(event, default=repr, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
-def _without_metadata(record: logging.LogRecord) -> bool:
-    """Take out what a call brought: grpcio shows the value of metadata that is not UTF-8, which may be a secret."""
-    if "Invalid encoding" in str(record.msg):
-        record.msg, record.args, record.exc_info = "the metadata of a call is not text in UTF-8", (), None
-    return True
+def bounded_json(event: Mapping[str, Any], limit: int) -> str:
+    """Return an event as :func:`json_text` does, in ``limit`` bytes at most: long texts end with a mark, then lists.
+
+    The texts go first, since a list says what was done: each token that a batch minted, for one.
+    """
+    text = json_text(event)
+    if len(text) <= limit:
+        return text
+    for characters, items in _CUTS:
+        text = json_text({_cut_text(name, 64): _cut(value, characters, items) for name, value in event.items()})
+        if len(text) <= limit:
+            return text
+    return json_text({"event": _cut_text(str(event.get("event", "audit")), 16), "cut": f"{len(event)} fields"})
 
 
-def configure_logging(level: str, output: str) -> None:
-    """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal)."""
-    console = output == "console" or (output == "auto" and sys.stderr.isatty())
-    readable: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.dev.ConsoleRenderer(),
-    ]
-    structlog.configure(
-        processors=readable if console else [_json_line],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
-    # Libraries: warnings alone, and never below, since some log what they send.
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
-    )
+_CUTS: Final = ((2048, 1000), (512, 1000), (128, 1000), (128, 32), (32, 8), (16, 2))
+"""Characters of a text and items of a list that are kept, the first that makes an event short enough."""
+
+
+def _cut(value: object, characters: int, items: int, depth: int = 4) -> object:
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"({value.bit_length()} bits)"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth and isinstance(value, Mapping):
+        kept: dict[str, object] = {
+            _cut_text(str(name), 64): _cut(item, characters, items, depth - 1)
+            for name, item in itertools.islice(value.items(), items)
+        }
+        return kept | ({"cut": f"{len(value) - items} more"} if len(value) > items else {})
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        some = [_cut(item, characters, items, depth - 1) for item in itertools.islice(value, items)]
+        return some + ([f"...({len(value) - items} more)"] if len(value) > items else [])
+    return _cut_text(value if isinstance(value, str) else repr(value), characters)
+
+
+def _cut_text(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}...({len(text)} characters)"

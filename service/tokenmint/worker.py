@@ -20,8 +20,10 @@ from tokenmint.clock import SystemClock
 from tokenmint.config import load
 from tokenmint.errors import TokenmintError
 from tokenmint.heartbeat import Pulse
+from tokenmint.logs import catch_the_rest, configure, log_loop_error
+from tokenmint.standardstreams import ERROR, FAREWELL, hold, say
 from tokenmint.supervisor import Job, Ready
-from tokenmint.telemetry import configure_logging, log_loop_error, places
+from tokenmint.telemetry import places
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +35,11 @@ COLLECT_AFTER: Final = 20_000  # objects more than before, after which the young
 def run(job: Job, announce: Callable[[Ready], None]) -> int:
     """Serve until SIGTERM or SIGINT, telling ``announce`` when ready. Returns the exit status."""
     _raise_descriptor_limit()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(job, announce))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(job, announce))
+    finally:
+        ERROR.writer.flush(FAREWELL)
 
 
 def _raise_descriptor_limit() -> None:
@@ -56,12 +61,14 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     config = Path(job.config) if job.config else None
     settings = load(config, os.environ, development=job.development)
-    configure_logging(settings.log.level, settings.log.format)
+    writer = configure(settings.log.level, settings.log.format)
+    catch_the_rest()
     app = App(
         settings,
         job,
         clock=SystemClock(),
         entropy=os.urandom,
+        log_writer=writer,
     )
     stop = StopSignals()
     loop = asyncio.get_running_loop()
@@ -136,6 +143,7 @@ def main() -> int:
 
     Arguments: the descriptor of the pipe to the supervisor, and the seconds between signs of life.
     """
+    hold()
     pulse = Pulse(int(sys.argv[1]), float(sys.argv[2]))
 
     def announce(ready: Ready) -> None:
@@ -145,13 +153,11 @@ def main() -> int:
     try:
         return run(Job(**json.load(sys.stdin)), announce)
     except TokenmintError as error:
-        sys.stderr.write(f"tokenmint: {error.message}\n")
+        say(f"tokenmint: {error.message}\n")
         return 1
     except Exception as error:  # noqa: BLE001  # its text may hold what a store or a caller sent
         where = " < ".join(reversed(places(error)[-6:]))
-        sys.stderr.write(
-            f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n"
-        )
+        say(f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n")
         return 70
 
 

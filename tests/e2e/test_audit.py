@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
+from tokenmint import audit
+from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.errors import StoreUnavailable
+from tokenmint.logwriter import CLOSED, LineWriter
 from tokenmint.secret import Secret
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
@@ -39,8 +43,11 @@ async def rig(
 async def events(rig: Rig) -> list[dict[str, Any]]:
     await rig.app._audit.flush()
     store = rig.app._audit._store
-    entries = await store._read_client().xrange(f"{store.prefix}audit")
-    return [json.loads(fields[b"event"]) for _, fields in entries]
+    found = []
+    for stream in (audit.EXCHANGES, audit.ADMIN):
+        for entry, fields in await store._read_client().xrange(store.prefix + stream):
+            found.append((*map(int, entry.split(b"-")), json.loads(fields[b"event"])))
+    return [event for *_, event in sorted(found, key=lambda one: one[:2])]  # of both, in their order
 
 
 def ask(rig: Rig, audience: str = AUDIENCE, **claims: Any) -> pb.ExchangeTokenRequest:
@@ -151,6 +158,100 @@ async def test_a_revocation_does_not_wait_until_its_record_is_confirmed(rig: Rig
     trail._store = others
     await store.close()
     assert [event["outcome"] for event in await events(rig) if event.get("why") == "leaked"] == ["begun", "done"]
+
+
+class BrokenWriter(LineWriter):
+    """A log that was closed, until it is mended."""
+
+    def __init__(self) -> None:
+        super().__init__(CLOSED)
+        self.mended = False
+
+    @property
+    def problem(self) -> str:
+        return "" if self.mended else super().problem
+
+
+@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
+async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
+    transport: str, listener: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
+    extra = "[audit]\nrequired = true\n[oauth]\nenabled = true\n[envoy]\nenabled = true\n"
+    extra += f'audience = "{OPEN_AUDIENCE}"\n'
+    async with (
+        running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport) as rig,
+        httpx2.AsyncClient(timeout=20) as http,
+    ):
+        trail = rig.app._audit
+        rig.app._log_writer = writer = BrokenWriter()
+        request = ask(rig, OPEN_AUDIENCE, jti="once")
+        own = await rig.exchange.ExchangeToken(ask(rig, OPEN_AUDIENCE, jti="other"), **rig.auth("web"))
+
+        async def exchange() -> str:
+            """Return the reason of the refusal, or nothing."""
+            if listener == "HTTP":
+                form = {
+                    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": OPEN_AUDIENCE,
+                    "subject_token": request.subject_token,
+                    "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+                }  # fmt: skip
+                secret = rig.secrets["web"].reveal()
+                answer = await http.post(rig.url("http", "/oauth2/token"), data=form, auth=("web", secret))
+                assert (answer.status_code == 200) or (answer.status_code == 503 and answer.headers["retry-after"])
+                return str(answer.json().get("reason", ""))
+            call: Any
+            if listener == "a batch":
+                targets = [pb.BatchExchangeTarget(audience=OPEN_AUDIENCE)]
+                batch = pb.BatchExchangeTokensRequest(subject_token=request.subject_token, targets=targets)
+                call = rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
+            elif listener == "Envoy":
+                check = envoy.CheckRequest()
+                check.attributes.request.http.headers["authorization"] = f"Bearer {request.subject_token}"
+                call = check_of(rig, check)
+            else:
+                call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
+            if await call.code() is grpc.StatusCode.OK:
+                return ""
+            told = await refusal(call)
+            assert (told.code, told.details) == (grpc.StatusCode.UNAVAILABLE, ("RetryInfo",))
+            return told.reason
+
+        async def fails(*_: object, **__: object) -> None:
+            raise StoreUnavailable()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trail._store, "append", fails)
+            with pytest.raises(StoreUnavailable):
+                await trail.flush()
+            assert await exchange() == "AUDIT_UNAVAILABLE"
+            ready = (await http.get(rig.url("ops", "/readyz"))).json()
+            assert "audit" in ready["problems"]
+            await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=own.token), **rig.auth("web"))
+            introspect = pb.IntrospectTokenRequest(token=own.token)
+            assert not (await rig.exchange.IntrospectToken(introspect, **rig.auth("web"))).active
+        await trail.flush()
+        assert (await http.get(rig.url("ops", "/readyz"))).status_code == 200
+        assert await exchange() == ""  # the token was not used up
+        with monkeypatch.context() as patch:
+            patch.setattr(trail._store, "append", fails)
+            with pytest.raises(StoreUnavailable):
+                await trail.flush()
+            writer.mended = True
+            request = ask(rig, OPEN_AUDIENCE, jti="another")
+            assert await exchange() == ""
+            log = rig.app.settings.log.model_copy(update={"level": "warning"})  # which has no audit events in it
+            rig.app.settings = replace(rig.app.settings, log=log)
+            assert await exchange() == "AUDIT_UNAVAILABLE"
+
+
+def check_of(rig: Rig, check: envoy.CheckRequest) -> Any:
+    call = rig.data.unary_unary(
+        "/envoy.service.auth.v3.Authorization/Check", envoy.CheckRequest.SerializeToString,
+        envoy.CheckResponse.FromString,
+    )  # fmt: skip
+    return call(check, **rig.auth("web"))
 
 
 async def explain(rig: Rig, exchange: pb.ExchangeTokenRequest, client: str = "web") -> list[tuple[str, str, str]]:

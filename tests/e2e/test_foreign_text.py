@@ -21,7 +21,7 @@ from tests.unit.assertion.test_dpop import proof
 
 from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
-from tokenmint.telemetry import _json_line
+from tokenmint.logs import _json_line
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import provider_admin_service_pb2 as providers_pb

@@ -1,19 +1,21 @@
 """Every command of the runbooks, and of docs/keys.md, is executed against a service."""
 
 import json
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.pages import PORTS, ROOT, shell, texts
-from tests.process import Service
+from tests.process import Service, ServiceWithLog
 
 from tokenmint.config import load
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
-OFFLINE = {"old-store.md"}
-"""Runbooks for when the service does not run."""
+OFFLINE = {"old-store.md", "broken-log.md"}
+"""Runbooks without commands for a service that is well."""
 
 
 @pytest.fixture
@@ -74,6 +76,23 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
     assert "nothing to accept" in shell(tmp_path, accept).stdout  # the private store of a service that runs is reached
     again.stop()
     assert "nothing to accept" in shell(tmp_path, accept).stdout
+
+
+def test_the_runbook_for_a_broken_log(tmp_path: Path) -> None:
+    (shown,) = texts(ROOT / "docs" / "runbooks" / "broken-log.md", "json")
+    expected = json.loads(shown)
+    with open("/dev/full", "wb") as full, ServiceWithLog(tmp_path, full.fileno(), **PORTS) as running:  # noqa: PTH123  # a device
+        url = f"http://{running.listen['ops']}"
+        ends = time.monotonic() + 30
+        while not (told := httpx2.get(f"{url}/readyz").json())["details"]:
+            assert time.monotonic() < ends
+        assert told["details"]["log"] == expected["details"].pop("log").partition(";")[0]
+        assert told | {"details": {}} == expected
+        metrics = httpx2.get(f"{url}/metrics").text
+        page = (ROOT / "docs" / "runbooks" / "broken-log.md").read_text()
+        for name in ("tokenmint_log_broken", "tokenmint_log_dropped_total", "tokenmint_audit_dropped_total"):
+            assert name in metrics
+            assert name in page
 
 
 def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from tokenmint.addresses import Reservations
 from tokenmint.app import App
 from tokenmint.clock import SystemClock
 from tokenmint.config import load
+from tokenmint.logs import configure
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.supervisor import Job
-from tokenmint.telemetry import configure_logging
 
 BEHIND = 7200.0  # seconds
 
@@ -28,7 +28,7 @@ class SlowClock(SystemClock):
 
 async def serve(config: Path) -> None:
     settings = load(config, os.environ)
-    configure_logging("warning", "json")
+    configure("warning", "json")
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     bootstrap.prepare(settings, os.urandom)
     store = EmbeddedServer(settings.data_dir)

@@ -7,8 +7,8 @@ import pytest
 import structlog
 
 from tokenmint.config import load
+from tokenmint.logs import log_loop_error
 from tokenmint.supervisor import Job
-from tokenmint.telemetry import log_loop_error
 
 CANARY = "canary-4711"
 

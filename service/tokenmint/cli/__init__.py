@@ -15,6 +15,8 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tokenmint.standardstreams import hold, say
+
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
     "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself."
@@ -110,7 +112,8 @@ def _root() -> None:
 
 def main() -> NoReturn:
     """Run the command line; ends the process."""
-    threading.excepthook = lambda failed: sys.stderr.write(_fault(failed.exc_value))
+    hold()
+    threading.excepthook = lambda failed: say(_fault(failed.exc_value))
     sys.exit(run(app))
 
 
@@ -135,7 +138,7 @@ def run(program: Callable[[], object]) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", 1)
     except Exception as error:  # noqa: BLE001  # its text may hold a secret, and a traceback helps nobody at a terminal
-        sys.stderr.write(_fault(error))
+        say(_fault(error))
         return 70
     return 0
 
@@ -158,5 +161,5 @@ def _fault(error: BaseException | None) -> str:
 
 def _fail(text: str, status: int) -> int:
     for line in text.splitlines():
-        sys.stderr.write(f"tokenmint: {line}\n")
+        say(f"tokenmint: {line}\n")
     return status

@@ -17,10 +17,10 @@ from tokenmint.keys.losses import ATTEMPTS, BEAT_JUMP
 from tokenmint.keys.mark import HighWaterMark, Mark
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyRing
+from tokenmint.logs import configure
 from tokenmint.settings import Settings
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.redis import Store
-from tokenmint.telemetry import configure_logging
 
 NOTICED = (
     "replicas noticed that it lost changes: profiles, revocations and uses of single-use tokens since then are gone"
@@ -47,7 +47,7 @@ def accept(config: Path | None, environ: Mapping[str, str], *, write: bool) -> C
         OutcomeUnknown: the store did not confirm the change.
     """
     settings = load(locate(config, environ), environ)
-    configure_logging("warning", "auto")  # the audit event goes to the stream; the command says what it did
+    configure("warning", "auto")  # the audit event goes to the stream; the command says what it did
     if settings.redis_url:
         return asyncio.run(_accept(settings, settings.redis_url, write=write))
     server = EmbeddedServer(settings.data_dir)

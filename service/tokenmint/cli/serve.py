@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from tokenmint import bootstrap
 from tokenmint.addresses import Reservations
 from tokenmint.config import load, locate
 from tokenmint.settings import Settings
+from tokenmint.standardstreams import say, show
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready
 
@@ -23,13 +23,12 @@ MAX_WORKERS: Final = 64
 def tell_ready(ready: Ready) -> None:
     """Print where the service listens, for people."""
     listen = ready.listen
-    print(
+    show(
         f"tokenmint is ready (process {ready.pid}; SIGTERM stops it)\n"
         f"  exchanges  grpc://{listen['grpc']}\n"
         f"  operators  grpc://{listen['admin']}\n"
         f"  key set    http://{listen['http']}/.well-known/jwks.json\n"
-        f"  operations http://{listen['ops']}/readyz",
-        flush=True,
+        f"  operations http://{listen['ops']}/readyz\n"
     )
 
 
@@ -66,21 +65,19 @@ def command(
     settings = load(path, os.environ, development=dev)
     announce = print_ready if output == "json" else tell_ready
     if output == "text":
-        print(f"tokenmint: {f'configuration {path}' if path else 'no configuration: providers and clients are none'}")
+        show(f"tokenmint: {f'configuration {path}' if path else 'no configuration: providers and clients are none'}\n")
     mark_directory(settings.data_dir, development=dev)
     ports = Reservations(settings.listen.addresses())
     made = bootstrap.prepare(settings, os.urandom)
     if output == "text":
         for file in made:
-            print(f"tokenmint: made {file} (readable by you alone: keep it)")
+            show(f"tokenmint: made {file} (readable by you alone: keep it)\n")
     store = None if settings.redis_url else EmbeddedServer(settings.data_dir)
     died = threading.Event()
 
     def stop_without_store(pid: int) -> None:
         died.set()
-        sys.stderr.write(
-            f"tokenmint: the private store (process {pid}) died: {settings.data_dir}/server.log says why\n"
-        )
+        say(f"tokenmint: the private store (process {pid}) died: {settings.data_dir}/server.log says why\n")
         os.kill(os.getpid(), signal.SIGTERM)  # whatever started the service starts it again, store included
 
     try:
@@ -88,7 +85,7 @@ def command(
         if store is not None:
             store.on_death(stop_without_store)
         if store is not None and output == "text":
-            print(f"tokenmint: keeps its data in {settings.data_dir}, with a private store (process {store.pid})")
+            show(f"tokenmint: keeps its data in {settings.data_dir}, with a private store (process {store.pid})\n")
         job = Job(str(path) if path else None, url, ports.listen, development=dev)
         status = _serve(job, workers, announce, settings)
     finally:
@@ -102,7 +99,7 @@ def _serve(job: Job, workers: int, announce: Callable[[Ready], None], settings: 
     from tokenmint import worker  # loads the whole service
 
     if not settings.audiences:
-        sys.stderr.write("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` shows how\n")
+        say("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` shows how\n")
     if workers == 1:
         return worker.run(job, announce)
     limits = settings.limits

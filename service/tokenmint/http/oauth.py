@@ -65,7 +65,7 @@ class OAuthEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
-            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS),
+            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS, exchanges=True),
             self._route(INTROSPECT_PATH, self._introspect),
             self._route(REVOKE_PATH, self._revoke, bounded=False),
         ]
@@ -86,7 +86,13 @@ class OAuthEndpoints:
         return found
 
     def _route(
-        self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset(), bounded: bool = True
+        self,
+        path: str,
+        respond: _Answer,
+        *,
+        repeatable: frozenset[str] = frozenset(),
+        bounded: bool = True,
+        exchanges: bool = False,
     ) -> Route:
         method = f"POST {path}"
         admission: Admission = self.exchanges.admission
@@ -106,6 +112,8 @@ class OAuthEndpoints:
             try:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
+                    if exchanges:
+                        admission.check_recordable()
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     if bounded:
                         in_hand.begin()
@@ -117,7 +125,7 @@ class OAuthEndpoints:
             except TimeoutError as error:
                 failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
                 return _failed(admission, method, started, failure, client)
-            except Exception as error:  # noqa: BLE001  # nothing may pass this line
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
                 return _failed(admission, method, started, error, client)
             admission.ended(method, "exchange", started, str(response.status_code))
             return response
@@ -233,7 +241,7 @@ def _token_of(form: Form) -> tuple[Secret, str | None]:
 
 
 def _failed(
-    admission: Admission, method: str, started: float, error: Exception, client: Client | None
+    admission: Admission, method: str, started: float, error: BaseException, client: Client | None
 ) -> Response:  # fmt: skip
     row = row_of(error)
     reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"

@@ -21,6 +21,8 @@ class Clients:
 
     urgent: bool = False
     """It is served however many calls are in hand."""
+    exchanges: bool = False
+    """It mints tokens: nothing of it is begun where it has to be recorded and can't be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ DATA: Final[Mapping[str, Access]] = MappingProxyType(
     {
         **_STANDARD,
         # Registered only where the configuration asks for it. Envoy is a client like any other.
-        "/envoy.service.auth.v3.Authorization/Check": Clients(),
-        f"{_V1}TokenExchangeService/ExchangeToken": Clients(),
-        f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(),
+        "/envoy.service.auth.v3.Authorization/Check": Clients(exchanges=True),
+        f"{_V1}TokenExchangeService/ExchangeToken": Clients(exchanges=True),
+        f"{_V1}TokenExchangeService/BatchExchangeTokens": Clients(exchanges=True),
         f"{_V1}TokenExchangeService/IntrospectToken": Clients(),
         f"{_V1}TokenExchangeService/RevokeToken": Clients(urgent=True),
         f"{_V1}KeySetService/GetKeySet": Public(),

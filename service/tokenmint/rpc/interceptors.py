@@ -146,6 +146,7 @@ class Guard:
 
         Raises:
             CallerUnauthenticated, MethodDenied
+            AuditUnavailable: an exchange has to be recorded and can't be.
             StoreUnavailable: an assertion can't be claimed.
         """
         if any(key == CONTENT_TYPE for key, _ in call.metadata or ()):
@@ -156,6 +157,8 @@ class Guard:
             return
         brought = presented(call.metadata, self._certificate(call.metadata, auth_context))
         if isinstance(call.access, Clients):
+            if call.access.exchanges:
+                self._admission.check_recordable()
             _client.set(await self._admission.client(brought))
             _possession.set(Confirmation(x5t_s256=brought.certificate_sha256))
             return
@@ -206,7 +209,7 @@ class Guard:
                 raise asyncio.CancelledError from None
             except Overloaded as error:
                 return await self._refusals.answer(method, context, error)
-            except Exception as error:  # noqa: BLE001  # nothing may pass this line
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
             return response
@@ -239,7 +242,7 @@ class Guard:
             except _OVER:  # as above
                 self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
-            except Exception as error:  # noqa: BLE001  # as above
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as above
                 await self._failed(call, started, context, error)
             self._ended(call, started, grpc.StatusCode.OK, "")
 
@@ -253,7 +256,7 @@ class Guard:
             kind = "admin"
         self._admission.ended(call.method, kind, started, code.name, reason, detail)
 
-    async def _failed(self, call: "_Call", started: float, context: Context, error: Exception) -> None:
+    async def _failed(self, call: "_Call", started: float, context: Context, error: BaseException) -> None:
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if isinstance(error, TimeoutError) and not isinstance(error, TokenmintError):

@@ -222,12 +222,15 @@ class Store:
         """
         return int(await self._write(key, ("INCRBY", self.prefix + key, str(by))))
 
-    async def append(self, key: str, entries: Sequence[bytes], *, limit: int, confirm: bool) -> None:
-        """Append to the stream ``key``, which keeps about ``limit`` entries.
+    async def append(
+        self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, confirm: bool
+    ) -> None:
+        """Append to the stream ``key``, which keeps about ``most_entries`` and ``most_bytes``: the oldest go.
 
         Raises: as :meth:`swap`.
         """
-        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, str(limit), *entries), confirm=confirm)
+        limits = (str(most_entries), str(most_bytes))
+        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, *limits, *entries), confirm=confirm)
 
     async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.

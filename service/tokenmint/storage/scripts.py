@@ -33,10 +33,27 @@ full = full + given * interval
 redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
 return {given, '0'}
 """
-# One command and one answer for many entries.
+# One command and one answer for many entries. Each has the sum of bytes up to it, so that what the stream holds is a
+# difference of two entries: no second key, and nothing to go wrong where somebody trims or deletes the stream. Entries
+# without a sum are of before there was one; they count as nothing, and go with the number of entries.
 APPEND: Final = """
-for i = 2, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[i]) end
-return #ARGV - 1
+local most, limit, added = ARGV[1], tonumber(ARGV[2]), #ARGV - 2
+local function sum(entries)
+    local fields = entries[1] and entries[1][2] or {}
+    for i = 1, #fields, 2 do if fields[i] == 'sum' then return tonumber(fields[i + 1]) or 0 end end
+    return 0
+end
+local total = sum(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1'))
+for i = 3, #ARGV do
+    total = total + #ARGV[i] + 64
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', 'event', ARGV[i], 'sum', string.format('%.0f', total))
+end
+for _ = 1, 2 * added + 16 do -- bounded: where the limit was lowered, a few with each call
+    local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', '1')
+    if not oldest[1] or total - sum(oldest) < limit then break end
+    redis.call('XDEL', KEYS[1], oldest[1][1])
+end
+return added
 """
 # A group: one hash, each member with the time (ms, by the server's clock) until which it counts. A time further away
 # than any member asks for was written before the server's clock was set back: it is cut, or who is gone counted on.

@@ -1,12 +1,13 @@
 """Caches that are bounded in bytes, so that nobody who chooses what is remembered chooses how much memory that takes.
 
-An entry's bytes are what its maker says that it keeps at most: to measure each object costs more than a cache saves.
+An entry's bytes are what its maker says that it keeps: counted once, when it is remembered, and never when it is found.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache, wraps
-from typing import Generic, TypeVar
+from sys import getsizeof
+from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -80,12 +81,23 @@ def remembered_where_short(
     return decorate
 
 
-def size_of_json(text: bytes) -> int:
-    """Return how many bytes JSON takes at most once it is parsed: counted in the text, at a microsecond or so.
+def size_of_json(value: Mapping[str, object], most: int) -> int:
+    """Return how many bytes parsed JSON takes; a number beyond ``most`` as soon as it is more than that.
 
-    An empty object takes 64 bytes and one with a member 232, a member or element some 90 beyond its text, and a text
-    four bytes for each character where one of them is beyond the first plane, and its UTF-8 (CPython, 64 bits).
+    What is in several places is counted in each, and a text beyond ASCII with its UTF-8, which is kept once asked for.
     """
-    containers = text.count(b"{") + text.count(b"[")
-    width = 1 if text.isascii() and b"\\u" not in text else 5
-    return width * len(text) + 240 * containers + 130 * (containers + text.count(b","))
+    size, open_ones = 0, list[Any]((value,))
+    while open_ones and size <= most:
+        one = open_ones.pop()
+        size += getsizeof(one)
+        parts = one
+        if not isinstance(one, list):
+            parts = (*one, *one.values())
+        for part in parts:
+            if type(part) is dict or type(part) is list:
+                open_ones.append(part)
+            else:
+                size += getsizeof(part)
+                if type(part) is str and not part.isascii():
+                    size += 4 * len(part)
+    return size

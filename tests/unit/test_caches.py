@@ -18,7 +18,7 @@ from tests.unit.minting.test_minter import grant
 
 from tokenmint import certificates
 from tokenmint.assertion import jws, verdicts
-from tokenmint.assertion.jws import parse_compact
+from tokenmint.assertion.jws import parse_compact, size_of
 from tokenmint.assertion.verdicts import Verdict, Verdicts
 from tokenmint.errors import AssertionRejected, CallerUnauthenticated
 from tokenmint.firebase import MAX_CLIENTS, FirebaseClients, FirebaseProject
@@ -30,7 +30,7 @@ from tokenmint.minting.types import MintedToken
 from tokenmint.profile import nearcache, records
 from tokenmint.profile.nearcache import NearCache
 from tokenmint.profile.types import Identity
-from tokenmint.remembering import OVERHEAD, Remembered, remembered_where_short, size_of_json
+from tokenmint.remembering import OVERHEAD, Remembered, remembered_where_short
 from tokenmint.rpc import credentials, forwarded
 from tokenmint.secret import Secret
 
@@ -83,8 +83,21 @@ HOSTILE["nested"] = "[" + HOSTILE["nested"].rstrip(",") + "]"
 def test_what_a_parsed_token_is_said_to_take_is_never_less_than_it_takes(name: str, spaced: bool) -> None:
     payload = b'{"iss":"https://idp.example",' + (b" " if spaced else b"") + b'"x":' + HOSTILE[name].encode() + b"}"
     token = parse_compact(Secret(f"{segment({'alg': 'ES256', 'kid': 'k'})}.{b64(payload)}.{b64(bytes(64))}"))
-    assert measured(token) <= token.size
-    assert measured(dict(token.claims)) <= size_of_json(payload)
+    assert measured(token) <= size_of(token, 10**9)
+    assert size_of(token, 1000) > 1000  # without looking at all of it
+
+
+@pytest.mark.parametrize("size", [10, 100, 600, 1100])
+@pytest.mark.parametrize(
+    "member", ['"{:x}":{}.5', '"{:x}":{}', '"{:x}":"{:x}"', '"{:x}":"\U0001f600{:x}"', '"{0:x}":1000{1}']
+)
+def test_an_estimate_for_a_flat_token_is_never_less_than_it_takes(member: str, size: int) -> None:
+    members: list[str] = []
+    while sum(map(len, members)) < size:
+        members.append(member.format(len(members), len(members)))
+    payload = ('{"iss":"https://idp.example",' + ",".join(members) + "}").encode()
+    token = parse_compact(Secret(f"{segment({'alg': 'ES256', 'kid': 'k'})}.{b64(payload)}.{b64(bytes(64))}"))
+    assert measured(token) <= size_of(token, 10**9) <= 2 * jws.FLAT
 
 
 def test_usual_tokens_are_remembered() -> None:
@@ -96,7 +109,7 @@ def test_usual_tokens_are_remembered() -> None:
     for number, token in enumerate((usual, with_groups)):
         known.remember(str(number), Verdict(token, "idp", "t"))
         assert known.find(str(number)) is not None
-    assert usual.size < 10_000
+    assert size_of(usual, 10**9) < 16_000
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -5,17 +5,17 @@ good. Both follow from the token's hash and the key, whoever asks and whenever. 
 that the key is still the provider's, issuer, kind, times, audience, claims. A verifier that a reload makes begins anew.
 
 The parsed token is kept: to read it again costs as much as a third of an RS256 signature's check. What it takes is
-counted before it is kept (``UnverifiedAssertion.size``); one that was made to be large is checked each time.
+counted before it is kept (``jws.size_of``); one that was made to be large is checked each time.
 """
 
 from typing import Final, NamedTuple
 
-from tokenmint.assertion.jws import UnverifiedAssertion
+from tokenmint.assertion.jws import UnverifiedAssertion, size_of
 from tokenmint.remembering import Remembered
 
 ENTRIES: Final = 4096  # tokens
-SIZE: Final = 48 * 1024 * 1024  # bytes of all
-LARGEST: Final = 96 * 1024  # bytes of one, parsed; usual ones have 4 to 10 kB, one with 200 groups has 60
+SIZE: Final = 48 * 1024 * 1024  # bytes of all, estimated: in truth a third of it where tokens are usual ones
+LARGEST: Final = 64 * 1024  # bytes of one, parsed; one with 200 groups has 45,000
 
 
 class Verdict(NamedTuple):
@@ -47,4 +47,4 @@ class Verdicts:
 
     def remember(self, fingerprint: str, verdict: Verdict) -> None:
         """Remember a good signature; the oldest are forgotten where there is no room."""
-        self._verdicts.remember(fingerprint, verdict, verdict.token.size)
+        self._verdicts.remember(fingerprint, verdict, size_of(verdict.token, LARGEST))

@@ -17,6 +17,7 @@ from tests.chaos import clocks, report, stores
 from tests.chaos.faults.connections import IDLE
 from tests.chaos.faults.stores import RESTART
 from tests.chaos.judge import judge
+from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Plan
 from tests.chaos.run import run
 
@@ -38,7 +39,11 @@ def main() -> int:
         for plan in _plans(options, seed):
             directory = (options.keep or Path(temporary)) / plan.topology
             directory.mkdir(parents=True)
-            ledger = asyncio.run(run(plan, directory, library))
+            ledger = Ledger()
+            try:
+                asyncio.run(run(plan, directory, library, ledger))
+            except KeyboardInterrupt:
+                ledger.problems.append("it was interrupted")
             verdict = judge(ledger)
             report.show(plan, ledger, verdict)
             failed = failed or bool(verdict.broken)

@@ -33,9 +33,9 @@ REVOKE_EVERY: Final = 12.0  # seconds
 MEASURE_LIMIT: Final = 90.0  # seconds
 
 
-async def run(plan: Plan, directory: Path, library: Path | None) -> Ledger:
-    """Run one topology and return what was seen. Without libfaketime (``library``) no clock is moved."""
-    ledger, dice, quiet = Ledger(), Random(f"load {plan.seed}"), Quiet()
+async def run(plan: Plan, directory: Path, library: Path | None, ledger: Ledger) -> None:
+    """Run one topology and write down what was seen. Without libfaketime (``library``) no clock is moved."""
+    dice, quiet = Random(f"load {plan.seed}"), Quiet()
     issuer = Issuer(key=ec_key(), algorithm="ES256")
     faults_dice = Random(f"faults {plan.seed}")
     async with contextlib.AsyncExitStack() as stack:
@@ -51,12 +51,13 @@ async def run(plan: Plan, directory: Path, library: Path | None) -> Ledger:
         verifiers = Verifiers(fleet, ledger, dice)
         load = Load(fleet, ledger, issuer, dice, verifiers.add, quiet)
         ledger.began = time.time()
-        await _under_load(plan, scene, faults, load, verifiers)
-        for replica in fleet:
-            ledger.outages += [(start, end, replica.number) for start, end in replica.outages]
-            if replica.down_since is not None:
-                ledger.outages.append((replica.down_since, time.time(), replica.number))
-    return ledger
+        try:
+            await _under_load(plan, scene, faults, load, verifiers)
+        finally:
+            for replica in fleet:
+                ledger.outages += [(start, end, replica.number) for start, end in replica.outages]
+                if replica.down_since is not None:
+                    ledger.outages.append((replica.down_since, time.time(), replica.number))
 
 
 @contextlib.asynccontextmanager

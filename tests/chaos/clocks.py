@@ -20,6 +20,12 @@ def find_library() -> Path | None:
     return next((file / LIBRARY for file in found if (file / LIBRARY).exists()), None)
 
 
+def tidy(pid: int) -> None:
+    """Remove what libfaketime leaves in shared memory of a killed process, whose id may be used again."""
+    for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        Path("/dev/shm", name).unlink(missing_ok=True)
+
+
 class ReplicaClock:
     """The wall clock of one replica's processes."""
 
@@ -40,7 +46,6 @@ class ReplicaClock:
             "LD_PRELOAD": str(self._library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DISABLE_SHM": "1",
             "DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
             "PYTHONPATH": os.pathsep.join([str(SITE), *filter(None, [os.environ.get("PYTHONPATH")])]),

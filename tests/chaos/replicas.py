@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.chaos import listeners
+from tests.chaos import clocks, listeners
 from tests.chaos.clocks import ReplicaClock
 from tests.chaos.ledger import End, Ledger
 from tests.chaos.logs import LogReader
@@ -89,6 +89,7 @@ class Replica:
         while True:
             assert self.process is not None
             pid, status = self.process.pid, await self.process.wait()
+            clocks.tidy(pid)
             self.down_since = self.down_since or time.time()
             if pid not in self.expected or (self._stopping and status):
                 await asyncio.sleep(LOOK)  # what it said last is read first
@@ -228,4 +229,6 @@ async def _stop_for_good(replica: Replica) -> None:
         replica.ledger.breaches.append((STOPS, f"replica {replica.number}, at the end of the run"))
     elif replica.process is not None and replica.process.returncode and not replica.gone:
         replica.ended(f"supervisor {replica.process.pid}, when it was stopped", replica.process.returncode)
+    if replica.process is not None:
+        clocks.tidy(replica.process.pid)
     replica.log.close()

@@ -183,3 +183,5 @@ async def test_a_clock_is_moved_and_corrected_while_a_process_runs_and_its_monot
         assert monotonic_alone == b"True"
     process.kill()
     await process.communicate()
+    clocks.tidy(process.pid)
+    assert not [name for name in os.listdir("/dev/shm") if name.endswith(f"_{process.pid}")]  # noqa: ASYNC240  # memory

@@ -49,6 +49,7 @@ class Replica:
     """Whether it ended by itself: nobody starts it again."""
     _stopping: bool = False
     _seen: set[int] = field(default_factory=set)
+    _missing: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(exist_ok=True)
@@ -111,15 +112,16 @@ class Replica:
     def look(self) -> None:
         """Write down the workers that have ended, though nobody ended them."""
         if self.process is None or self.process.pid in self.expected:
-            self._seen.clear()  # they end with it
+            self._seen, self._missing = set(), set()  # they end with it
             return
         there = self._children()
         if there is None:
             return
-        ended = (self._seen - there) | set(self.log.ended)
+        ended = self._missing | set(self.log.ended)
         for pid in sorted(ended - self.expected):
             self.ended(f"worker {pid}", self.log.ended.get(pid))
             self.expected.add(pid)  # told once
+        self._missing = self._seen - there  # written down with the next look: its supervisor tells its status first
         self._seen = there
 
     def ended(self, process: str, status: int | None) -> None:
@@ -214,7 +216,7 @@ async def running(
             raise RuntimeError(f"not every replica starts: {[replica.log.last_words() for replica in fleet]}")
         keepers = [asyncio.create_task(work) for one in fleet for work in (one.keep_running(), one.watch())]
         yield fleet
-        for replica in fleet:
+        for replica in fleet * 2:
             replica.look()
     finally:
         for keeper in keepers:

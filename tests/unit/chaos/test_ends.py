@@ -54,9 +54,21 @@ async def test_a_worker_that_ends_by_itself_is_written_down_once_and_one_that_th
         os.kill(own, signal.SIGKILL)  # stands for a fault of its own
         await until(lambda: not replica.workers())
         replica.look()
-        replica.log.ended[own] = 70  # and the supervisor says so later
-        replica.look()
-        assert [(end.replica, end.process) for end in ledger.ends] == [(1, f"worker {own}")]
+        replica.log.ended[own] = 70  # as its supervisor says
+        for _ in range(3):
+            replica.look()
+        assert [(end.replica, end.process, end.status) for end in ledger.ends] == [(1, f"worker {own}", 70)]
+
+
+async def test_a_worker_that_ends_while_nobody_reads_the_log_is_written_down_without_its_status(tmp_path: Path) -> None:
+    ledger = Ledger()
+    async with stand_in(tmp_path, ledger) as replica:
+        own, _ = replica.workers()
+        os.kill(own, signal.SIGKILL)
+        await until(lambda: own not in replica.workers())
+        for _ in range(3):
+            replica.look()
+        assert [(end.process, end.status) for end in ledger.ends] == [(f"worker {own}", None)]
 
 
 async def test_a_replica_that_the_lane_killed_has_not_ended_by_itself(tmp_path: Path) -> None:

@@ -1,34 +1,39 @@
 """What a run came to: every promise of docs/keys.md, held against what was seen from outside.
 
-What is excused is excused by a rule with a name, no wider than what docs/keys.md says to a verifier, a caller or an
-operator; the report counts the excuses by name, and tests/unit/chaos/test_judge.py has each rule with what is just
-inside and just outside of it. All processes of a run share one clock, so S excuses nothing here.
+What may fail is excused by a rule with a name (excuses.py). A process that ends by itself is excused by none, nor is a
+token for somebody who is denied, or with a time that is not true. The lane, the store and the verifiers share one true
+clock, so S excuses nothing but an `iat`.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.chaos.ledger import ORDER, Failure, KeyHistory, Ledger, Refusal
-from tests.chaos.plan import IN_FLIGHT, RECONNECT, SCHEDULE
+from tests.chaos.excuses import AWAY, STAMP, P, R, excuse, kind_of, took_its_place, windows
+from tests.chaos.ledger import ORDER, Effect, KeyHistory, Ledger, Loss
+from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, SCHEDULE, STORE_WENT_BACK
 
+from tokenmint.keys.keychain import DECIDED_LIMIT
 from tokenmint.keys.types import KeyState
 
-R: Final = SCHEDULE.replica_lag
-P: Final = SCHEDULE.ahead
 NOTICE_BOUND: Final = 1.0  # seconds for a revocation to reach the last replica, and a change every watcher
-BROKEN: Final = 1.5  # seconds after a replica takes connections again in which those that broke are made anew
-_STAMP: Final = 0.001  # seconds by which two times that are compared may differ without meaning anything
 
-REVOKED: Final = "of a revoked key, by a set that was fetched after the revocation"
-AT_ONCE: Final = "of a key that took a revoked one's place before P, by a set that was fetched before all published it"
-KILLED: Final = "connection to a worker or a replica that was killed"
-AWAY: Final = "store away"
-BROKE_AWAY: Final = "store away, and the connection broke"
-LATE_AWAY: Final = "store away, and an operator's call took too long"
-NO_SUCCESSOR: Final = "revoked key without a successor that all replicas publish"
-_EXCHANGE: Final = frozenset({"STORE_UNAVAILABLE", "SIGNER_UNAVAILABLE"})
-_ADMIN: Final = frozenset({"STORE_UNAVAILABLE", "OUTCOME_UNKNOWN"})
+ENDED: Final = "no process ends by itself"
+DENIED: Final = "no token for who was disabled, deleted or revoked, or by a token that was used"
+UNTRUE: Final = "no token is signed with a time that is further than S from the true one"
+LOSSY: Final = "no exchange is answered by a store that has lost changes, until an operator accepts that"
+SAID: Final = f"exchanges are refused with {STORE_WENT_BACK} on a store that has lost changes"
+EARLY: Final = "no key signs before it was published for P"
+INACTIVE: Final = "no signature by a key that is not active"
+
+
+@dataclass(frozen=True, slots=True)
+class WrongToken:
+    """A token that should not have been signed."""
+
+    replica: int
+    when: float
+    """When it was asked for."""
 
 
 @dataclass
@@ -44,15 +49,24 @@ class Verdict:
     """The longest that a key signed after the store was seen to hold that it is active no more, seconds."""
     late: float = 0.0
     """The longest after the store was back that a call failed for its having been away, seconds."""
+    wrong: list[WrongToken] = field(default_factory=list)
 
     def add(self, promise: str, what: str) -> None:
         """Note a breach."""
         self.broken.setdefault(promise, []).append(what)
 
+    def add_wrong(self, promise: str, what: str, replica: int, when: float) -> None:
+        """Note a token that should not have been signed."""
+        self.add(promise, what)
+        self.wrong.append(WrongToken(replica, when))
+
 
 def judge(ledger: Ledger) -> Verdict:
     """Return what is to be said of a run."""
     verdict = Verdict()
+    _ends(ledger, verdict)
+    _wrong(ledger, verdict)
+    _losses(ledger, verdict)
     _signatures(ledger, verdict)
     _activations(ledger, verdict)
     _refusals(ledger, verdict)
@@ -63,79 +77,92 @@ def judge(ledger: Ledger) -> Verdict:
         verdict.add("a revocation reaches every replica within a second", f"{ledger.revocation} s")
     if not ledger.notices or max(ledger.notices) > NOTICE_BOUND:
         verdict.add("every watcher learns of a change within a second", f"{max(ledger.notices, default=-1)} s")
+    for promise, what in ledger.breaches:
+        verdict.add(promise, what)
     for problem in ledger.problems:
         verdict.add("the run itself", problem)
     return verdict
 
 
-def _signatures(ledger: Ledger, verdict: Verdict) -> None:
-    promise = "no signature by a key that is not active"
+def _ends(ledger: Ledger, verdict: Verdict) -> None:
+    for end in ledger.ends:
+        status = "exit status unknown" if end.status is None else f"exit status {end.status}"
+        lines = "".join(f"\n                 {line}" for line in end.lines)
+        when = end.when - ledger.began
+        verdict.add(ENDED, f"at {when:.2f} s, of replica {end.replica}: {end.process}, {status}{lines}")
+
+
+def _wrong(ledger: Ledger, verdict: Verdict) -> None:
+    for wrong in ledger.wrong:
+        after = f"asked for {wrong.started - wrong.denied:.2f} s after it was denied"
+        if before := [loss for loss in ledger.losses if loss.started <= wrong.ended]:
+            after += f", answered {wrong.ended - before[-1].started:.2f} s after the store was made to forget"
+        verdict.add_wrong(
+            DENIED, f"{wrong.kind} {wrong.subject}, on replica {wrong.replica}: {after}", wrong.replica, wrong.started
+        )
     for token in ledger.minted:
-        key = ledger.keys.get(token.key_id)
-        if key is None or key.activated is None:
-            verdict.add(promise, f"{token.key_id} was never active")
-            continue
-        if token.ended < key.activated:
-            verdict.add(promise, f"{token.key_id} signed {key.activated - token.ended:.3f} s before its time")
-        if key.ended is not None:
-            verdict.latest = max(verdict.latest, token.started - key.ended)
-            if token.started > key.ended + R + IN_FLIGHT:
-                verdict.add(promise, f"{token.key_id} signed {token.started - key.ended:.3f} s after its end")
+        if not token.true_to_time:
+            off = token.issued - (token.started + token.ended) / 2
+            jumps = [
+                token.ended - fault.started
+                for fault in ledger.faults
+                if fault.effect is Effect.CLOCK and fault.replica == token.replica and fault.started <= token.ended
+            ]
+            since = f", answered {jumps[-1]:.2f} s after its clock was moved" if jumps else ""
+            verdict.add_wrong(UNTRUE, f"{off:+.1f} s, by replica {token.replica}{since}", token.replica, token.started)
 
 
-def _successor(ledger: Ledger, revoked: KeyHistory) -> KeyHistory | None:
-    """Return the key of the same algorithm that signed first after one was revoked."""
-    after = [
-        key
-        for key in ledger.keys.values()
-        if key is not revoked
-        and key.algorithm == revoked.algorithm
-        and key.activated is not None
-        and key.activated >= (revoked.revoked or 0.0)
-    ]
-    return min(after, key=lambda key: key.activated or 0.0, default=None)
+def _losses(ledger: Ledger, verdict: Verdict) -> None:
+    for loss in ledger.losses:
+        begins = loss.started - ledger.began
+        for token in ledger.minted:
+            if loss.started + LOSS_NOTICED + IN_FLIGHT < token.started and token.ended < loss.accepted:
+                late = token.started - loss.started
+                verdict.add(LOSSY, f"replica {token.replica}, {late:.2f} s after the loss at {begins:.2f} s")
+        if not _said(ledger, loss):
+            verdict.add(SAID, f"none was, after the loss at {begins:.2f} s")
 
 
-def _took_its_place(ledger: Ledger, key: KeyHistory) -> bool:
-    """Whether a key signed before it was published for P, since the one that signed had been revoked.
-
-    That one signed when it was revoked, and none signed between the two: a revocation of a key that was prepared or
-    retiring lets no other sign before its time.
-    """
-    if key.activated is None or key.activated >= key.published + P - _STAMP:
-        return False
+def _said(ledger: Ledger, loss: Loss) -> bool:
     return any(
-        other.revoked is not None
-        and other.signed_until_revoked
-        and other.algorithm == key.algorithm
-        and _successor(ledger, other) is key
-        for other in ledger.keys.values()
+        failed.reason == STORE_WENT_BACK and loss.started <= failed.ended and failed.started <= loss.accepted
+        for failed in ledger.failures
     )
+
+
+def _signatures(ledger: Ledger, verdict: Verdict) -> None:
+    for token in ledger.minted:
+        for what in _out_of_turn(ledger.keys.get(token.key_id), verdict, token.started, token.ended):
+            verdict.add_wrong(INACTIVE, f"{token.key_id} {what}", token.replica, token.started)
+
+
+def _out_of_turn(key: KeyHistory | None, verdict: Verdict, started: float, ended: float) -> list[str]:
+    """Return in which way a key should not have signed between two times."""
+    if key is None or key.activated is None:
+        return ["was never active"]
+    found = []
+    if ended < key.activated:
+        found.append(f"signed {key.activated - ended:.3f} s before its time")
+    if key.ended is not None:
+        verdict.latest = max(verdict.latest, started - key.ended)
+        if started > key.ended + R + IN_FLIGHT:
+            found.append(f"signed {started - key.ended:.3f} s after its end")
+    return found
 
 
 def _activations(ledger: Ledger, verdict: Verdict) -> None:
     for _, key_id in ledger.activations():
         key = ledger.keys[key_id]
+        if took_its_place(ledger, key):
+            continue
         early = key.published + P - (key.activated or 0.0)
-        if early > _STAMP and not _took_its_place(ledger, key):
-            verdict.add("no key signs before it was published for P", f"{key_id}: {early:.3f} s early")
-
-
-def excuse(ledger: Ledger, refusal: Refusal) -> str:
-    """Return the rule by which a verifier may refuse a token, "" where it may not.
-
-    Nothing but a kid that is not in its set is ever excused, and only where what the operator was told explains that.
-    """
-    key = ledger.keys.get(refusal.key_id)
-    if key is None or not refusal.unknown_kid:
-        return ""
-    if key.revoked is not None and refusal.asked >= key.revoked and refusal.received >= key.revoked:
-        return REVOKED  # unpublished at once
-    told = key.published + P  # RevokeSigningKey's answer: for how long verifiers may miss what signs now
-    published = key.published + SCHEDULE.serve_unconfirmed + IN_FLIGHT  # by every replica that publishes anything
-    if refusal.asked < told and refusal.fetched <= published and _took_its_place(ledger, key):
-        return AT_ONCE
-    return ""
+        if early > STAMP:
+            verdict.add(EARLY, f"{key_id}: {early:.3f} s early")
+        elif key.seen_active is not None:
+            # By the true clock: what the ring says may be a wrong clock's. A change is under way for a while.
+            there = key.seen_active - key.absent
+            if there < P - DECIDED_LIMIT - IN_FLIGHT:
+                verdict.add(EARLY, f"{key_id}: it was in the store for {there:.3f} s, whatever its times say")
 
 
 def _refusals(ledger: Ledger, verdict: Verdict) -> None:
@@ -157,9 +184,12 @@ def _refusals(ledger: Ledger, verdict: Verdict) -> None:
 def _revocations(ledger: Ledger, verdict: Verdict) -> None:
     promise = "no revoked key comes back"
     revoked: dict[str, float] = {}
+    lost: set[str] = set()
     for answer in ledger.answers:
         if answer.state is KeyState.REVOKED:
             revoked[answer.subject] = min(answer.answered, revoked.get(answer.subject, answer.answered))
+            if ledger.was_lost(answer.asked, answer.answered):
+                lost.add(answer.subject)
     for token in ledger.minted:
         when = revoked.get(token.key_id)
         if when is not None and token.started > when + R + IN_FLIGHT:
@@ -170,6 +200,8 @@ def _revocations(ledger: Ledger, verdict: Verdict) -> None:
                 verdict.add(promise, f"{key_id} published {asked - revoked[key_id]:.3f} s after its revocation")
     for key_id in revoked:
         found = ledger.final.find(key_id) if ledger.final is not None else None
+        if found is None and key_id in lost:
+            continue  # with the key itself
         if found is None or found.state is not KeyState.REVOKED:
             verdict.add(promise, f"{key_id} is {found.state if found is not None else 'forgotten'} in the end")
 
@@ -179,7 +211,7 @@ def _answers(ledger: Ledger, verdict: Verdict) -> None:
     for lost in ledger.lost_profiles:
         verdict.add(promise, f"profile {lost}")
     for answer in ledger.answers:
-        if answer.state is None:
+        if answer.state is None or ledger.was_lost(answer.asked, answer.answered):
             continue
         found = ledger.final.find(answer.subject) if ledger.final is not None else None
         if found is not None:
@@ -191,23 +223,9 @@ def _answers(ledger: Ledger, verdict: Verdict) -> None:
             verdict.add(promise, f"{answer.subject} was {answer.state}, is {found.state if found else 'forgotten'}")
 
 
-def windows(ledger: Ledger) -> list[tuple[float, float]]:
-    """Return from when until when the service may be without its store: the faults, and the way back after each."""
-    spans = sorted(
-        (fault.started, fault.ended + RECONNECT + IN_FLIGHT) for fault in ledger.faults if fault.replica is None
-    )
-    merged: list[tuple[float, float]] = []
-    for start, end in spans:
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
 def _failures(ledger: Ledger, verdict: Verdict) -> None:
     spans = windows(ledger)
-    ends = sorted(fault.ended for fault in ledger.faults if fault.replica is None)
+    ends = sorted(fault.over for fault in ledger.faults if fault.effect is Effect.AWAY)
     for failed in ledger.failures:
         kind = kind_of(ledger, spans, failed)
         verdict.unavailable[f"{kind or 'for no reason'} ({failed.method}: {failed.reason or failed.code})"] += 1
@@ -216,48 +234,13 @@ def _failures(ledger: Ledger, verdict: Verdict) -> None:
         if not kind:
             since = failed.started - ledger.began
             verdict.add(
-                "UNAVAILABLE only while the store was away",
+                "no call fails but for a fault that excuses it",
                 f"{failed.method} at {since:.2f} s on replica {failed.replica}: {failed.code} {failed.reason}",
             )
 
 
 def _after(when: float, ledger: Ledger, ends: list[float]) -> float:
     """Return how long after the last fault of the store something was, 0 while there is one."""
-    if any(fault.replica is None and fault.started <= when <= fault.ended for fault in ledger.faults):
+    if any(fault.effect is Effect.AWAY and fault.started <= when <= fault.over for fault in ledger.faults):
         return 0.0
     return min((when - end for end in ends if end <= when), default=0.0)
-
-
-def kind_of(ledger: Ledger, spans: list[tuple[float, float]], failed: Failure) -> str:
-    """Return the rule by which a call may fail, "" where it may not."""
-    away = any(failed.ended >= start and failed.started <= end for start, end in spans)
-    if failed.code == "UNAVAILABLE" and not failed.reason:
-        died = any(
-            fault.replica == failed.replica and fault.started <= failed.ended and failed.started <= fault.ended + BROKEN
-            for fault in ledger.faults
-        )
-        gone = any(
-            replica == failed.replica and start <= failed.ended and failed.started <= end + BROKEN
-            for start, end, replica in ledger.outages
-        )
-        return KILLED if died or gone else BROKE_AWAY if away else ""
-    expected = _EXCHANGE if failed.method == "ExchangeToken" else _ADMIN
-    if failed.code == "UNAVAILABLE" and failed.reason in expected and away:
-        return AWAY
-    if failed.code == "DEADLINE_EXCEEDED" and failed.method == "admin" and away:
-        return LATE_AWAY
-    if failed.reason == "SIGNER_UNAVAILABLE" and _without_successor(ledger, failed):
-        return NO_SUCCESSOR
-    return ""
-
-
-def _without_successor(ledger: Ledger, failed: Failure) -> bool:
-    """Whether the key of the call's algorithm had been revoked and nothing signed in its place yet, or as of R ago."""
-    for key in ledger.keys.values():
-        if key.revoked is None or not key.signed_until_revoked or key.algorithm != failed.algorithm:
-            continue
-        successor = _successor(ledger, key)
-        until = successor.activated if successor is not None and successor.activated is not None else float("inf")
-        if until > key.revoked and failed.ended >= key.revoked and failed.started <= until + R:
-            return True
-    return False

@@ -3,6 +3,9 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tests.chaos.plan import SCHEDULE
 
 from tokenmint.keys.types import KeyRing, KeyState
 
@@ -19,7 +22,15 @@ class Minted:
     started: float
     """When it was asked for: it was signed at this time or later."""
     ended: float
+    issued: float
+    """Its `iat`, whole seconds."""
     expires: float
+    replica: int = 0
+
+    @property
+    def true_to_time(self) -> bool:
+        """Whether its `iat` is within S of the true time at which it was signed."""
+        return self.started - 1 - SCHEDULE.skew < self.issued <= self.ended + SCHEDULE.skew
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,19 @@ class Failure:
     """Of the token that was asked for."""
 
 
+class Effect(StrEnum):
+    """What a fault does, by which the judge knows the calls that may fail for it."""
+
+    AWAY = "the store is away"
+    WENT_BACK = "the store has lost changes"
+    KILLED = "processes of a replica are gone"
+    HUNG = "a worker does not go on"
+    RESET = "connections to the store are reset"
+    CLOCK = "the clock is wrong"
+    LOG = "nobody reads the log"
+    """No call may fail for this."""
+
+
 @dataclass(slots=True)
 class Fault:
     """Something that was done to the fleet or its store."""
@@ -47,6 +71,56 @@ class Fault:
     """When everything was there again."""
     replica: int | None = None
     """Whose worker it was; None: the store's."""
+    effect: Effect = Effect.AWAY
+    lifted: float | None = None
+    """When the lane let go, as it lets a stopped process go on, or when what it broke was there again."""
+
+    @property
+    def over(self) -> float:
+        """From when on nothing fails for it any more, but for finding the way back."""
+        return self.lifted if self.lifted is not None and self.effect is not Effect.WENT_BACK else self.ended
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A process of the service that ended, and nobody had ended it."""
+
+    replica: int
+    process: str
+    """What it was, with its process id."""
+    status: int | None
+    """Its exit status, negative for a signal; None where nobody told."""
+    when: float
+    lines: tuple[str, ...] = ()
+    """The last of its replica's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A success that should have been a refusal: for somebody who was disabled, or by a token that was used up."""
+
+    kind: str
+    subject: str
+    replica: int
+    denied: float
+    """Since when it was to be refused: a confirmed answer said so."""
+    started: float
+    ended: float
+
+
+@dataclass(slots=True)
+class Loss:
+    """The store was made to forget: an old file, or FLUSHALL."""
+
+    since: float
+    """What was answered for after this is lost."""
+    started: float
+    accepted: float = float("inf")
+    """When the operator began to accept it."""
+
+    def lost(self, asked: float, answered: float) -> bool:
+        """Whether a change may be lost by this."""
+        return answered >= self.since and asked <= self.accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +154,11 @@ class KeyHistory:
     """When another began to sign in its place."""
     state: KeyState = KeyState.PREPARED
     """The furthest that was seen."""
+    lineage: str = ""
+    absent: float = float("-inf")
+    """When the store was last seen to hold no such key, by the lane's clock: the ring may have a wrong one's times."""
+    seen_active: float | None = None
+    """When the store was first seen to hold that it is active, by the lane's clock."""
 
     @property
     def signed_until_revoked(self) -> bool:
@@ -126,6 +205,19 @@ class Ledger:
     lost_profiles: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What went wrong with the run itself."""
+    ends: list[End] = field(default_factory=list)
+    resets: Counter[str] = field(default_factory=Counter)
+    """Connections to the store that were reset, by kind of fault."""
+    wrong: list[Wrong] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    breaches: list[tuple[str, str]] = field(default_factory=list)
+    """Promises that did not hold while a fault was made, and how."""
+    denials: Counter[str] = field(default_factory=Counter)
+    """How often it was tried to get a token that must be refused, by kind."""
+    ring: KeyRing | None = None
+    """What the store held when it was last looked at."""
+    looked: float = float("-inf")
+    """When that was."""
     revocation: float | None = None
     """Seconds from RevokeSigningKey to the answer to the last token that was signed with the key."""
     notices: list[float] = field(default_factory=list)
@@ -134,10 +226,18 @@ class Ledger:
     def saw(self, ring: KeyRing) -> None:
         """Take in what the store holds."""
         now = time.time()
-        self.went_back += ring.generation < self.generation
-        self.generation = ring.generation
+        went_back = ring.generation < self.generation
+        self.went_back += went_back
+        self.generation, self.ring = ring.generation, ring
+        there = {key.key_id for key in ring.keys}
+        for key_id, known in self.keys.items():
+            if key_id not in there and known.activated is not None and known.ended is None:
+                known.ended = now
         for key in ring.keys:
-            known = self.keys.setdefault(key.key_id, KeyHistory(key.algorithm, key.publish_time))
+            first = KeyHistory(key.algorithm, key.publish_time, lineage=ring.lineage, absent=self.looked)
+            known = self.keys.setdefault(key.key_id, first)
+            if key.state is KeyState.ACTIVE:
+                known.seen_active = known.seen_active or now
             if key.state is KeyState.PREPARED:
                 known.published = max(known.published, key.publish_time)
             if key.activate_time is not None and known.activated is None:
@@ -146,20 +246,27 @@ class Ledger:
                 known.ended = None
             elif known.activated is not None and known.ended is None:
                 known.ended = now
+            if went_back and self.losses:  # what was lost has not been
+                known.retired, known.state = None, key.state
             known.retired = known.retired or key.retire_time
             if key.revoke_time is not None:
                 known.revoked = min(key.revoke_time, known.revoked or key.revoke_time)
             if ORDER[key.state] > ORDER[known.state]:
                 known.state = key.state
+        self.looked = now
+
+    def was_lost(self, asked: float, answered: float) -> bool:
+        """Whether a change may be lost, since the store was made to forget it."""
+        return any(loss.lost(asked, answered) for loss in self.losses)
 
     def activations(self) -> list[tuple[float, str]]:
-        """Return when which key began to sign, but for each algorithm's first."""
+        """Return when which key began to sign, but for the first of each algorithm in each ring."""
         begun = sorted((key.activated, key_id) for key_id, key in self.keys.items() if key.activated is not None)
-        first: set[str] = set()
+        first: set[tuple[str, str]] = set()
         later = []
         for when, key_id in begun:
-            algorithm = self.keys[key_id].algorithm
-            if algorithm in first:
+            of = (self.keys[key_id].lineage, self.keys[key_id].algorithm)
+            if of in first:
                 later.append((when, key_id))
-            first.add(algorithm)
+            first.add(of)
         return later

@@ -13,13 +13,14 @@ import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 from tests.chaos.ledger import Answer, Failure, Ledger, Minted
 from tests.chaos.plan import ALGORITHMS, PREFIX, SCHEDULE, audience
+from tests.chaos.quiet import Quiet
 from tests.chaos.replicas import Replica
 from tests.chaos.stores import PATIENT
 from tests.issuer import Issuer
 from tests.process import CLIENT, OPERATOR
 
 from tokenmint.keys.store import RingStore
-from tokenmint.keys.types import KeyRing, KeyState
+from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceAsyncStub
 
 DEADLINE: Final = 12.0  # seconds: longer than the service's own
+VALID: Final = 2 * 86400  # seconds before and after now that a subject token is good
 CHANNELS: Final = 4  # to each replica: the kernel spreads connections over its workers
 PAUSE: Final = 0.25  # seconds between the exchanges of one channel
 OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # for how long it is tried to connect
     ("grpc.max_reconnect_backoff_ms", 400),
 )
 _ALLOWED: Final = frozenset({("FAILED_PRECONDITION", "WRONG_STATE"), ("ABORTED", "CONFLICT")})
@@ -57,6 +59,27 @@ def credentials(name: str, secret: str) -> Any:
     return (("tokenmint-client-id", name), ("tokenmint-client-secret", secret))
 
 
+def client_call() -> dict[str, Any]:
+    """The arguments of a client's call."""
+    return {"metadata": credentials("web", CLIENT.reveal()), "timeout": DEADLINE}
+
+
+def subject_token(issuer: Issuer, **claims: Any) -> str:
+    """Return a subject token that is good also by a clock that is wrong by a day: it must be the clock that is told."""
+    now = time.time()
+    return issuer.token(now, iat=int(now) - VALID, exp=int(now) + VALID, **claims)
+
+
+def admin_call() -> dict[str, Any]:
+    """The arguments of an operator's call."""
+    return {"metadata": credentials("root", OPERATOR.reveal()), "timeout": DEADLINE}
+
+
+def serving(fleet: list[Replica]) -> list[Replica]:
+    """The replicas that are there."""
+    return [replica for replica in fleet if replica.down_since is None]
+
+
 def failure(error: grpc.aio.AioRpcError, method: str, replica: int, started: float, algorithm: str = "") -> Failure:
     """Read what a failed call says."""
     raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
@@ -70,9 +93,16 @@ class Load:
     """Exchanges on every replica, and one operator who is busy."""
 
     def __init__(
-        self, fleet: list[Replica], ledger: Ledger, issuer: Issuer, random: Random, minted: Callable[[Minted], None]
+        self,
+        fleet: list[Replica],
+        ledger: Ledger,
+        issuer: Issuer,
+        random: Random,
+        minted: Callable[[Minted], None],
+        quiet: Quiet,
     ) -> None:
         self._fleet = fleet
+        self._quiet = quiet
         self._ledger = ledger
         self._issuer = issuer
         self.random = random
@@ -84,7 +114,7 @@ class Load:
     def _subject_token(self) -> str:
         token, until = self._subject
         if time.time() > until:
-            token = self._issuer.token(time.time())
+            token = subject_token(self._issuer)
             self._subject = (token, time.time() + 60)
         return token
 
@@ -104,15 +134,18 @@ class Load:
         request = pb.ExchangeTokenRequest(subject_token=self._subject_token(), audience=audience(algorithm))
         started = time.time()
         try:
-            answer = await stub.ExchangeToken(request, metadata=credentials("web", CLIENT.reveal()), timeout=DEADLINE)
+            answer = await stub.ExchangeToken(request, **client_call())
         except grpc.aio.AioRpcError as error:
             failed = failure(error, "ExchangeToken", replica.number, started, algorithm)
             self._ledger.failures.append(failed)
             return failed
-        header, payload = (_segment(part) for part in answer.token.split(".")[:2])
-        got = Minted(answer.token, header["kid"], algorithm, started, time.time(), payload["exp"])
+        header, payload = (segment(part) for part in answer.token.split(".")[:2])
+        got = Minted(
+            answer.token, header["kid"], algorithm, started, time.time(), payload["iat"], payload["exp"], replica.number
+        )
         self._ledger.minted.append(got)
-        self._minted(got)
+        if got.true_to_time:  # others are wrong tokens, whatever verifiers say of them
+            self._minted(got)
         return got
 
     # --- the operator --------------------------------------------------------------------------------------------
@@ -123,14 +156,15 @@ class Load:
         next_revocation = time.time() + revoke_every
         try:
             while not stop.is_set():
-                number = self.random.randrange(len(channels))
+                number = self.random.choice(serving(self._fleet) or self._fleet).number
                 keys: KeyAdminServiceAsyncStub = KeyAdminServiceStub(channels[number])
                 profiles: ProfileAdminServiceAsyncStub = ProfileAdminServiceStub(channels[number])
-                if time.time() > next_revocation:
-                    next_revocation = time.time() + revoke_every * self.random.uniform(0.7, 1.3)
-                    await self._call(number, self.revoke(keys))
-                await self._call(number, self._rotate(keys))
-                await self._call(number, self._change_profile(profiles))
+                async with self._quiet.changing():
+                    if time.time() > next_revocation:
+                        next_revocation = time.time() + revoke_every * self.random.uniform(0.7, 1.3)
+                        await self._call(number, self.revoke(keys))
+                    await self._call(number, self._rotate(keys))
+                    await self._call(number, self._change_profile(profiles))
                 await asyncio.sleep(0.2)
         finally:
             for connection in channels:
@@ -147,21 +181,21 @@ class Load:
             else:
                 self._ledger.failures.append(failed)
 
-    def _admin(self) -> dict[str, Any]:
-        return {"metadata": credentials("root", OPERATOR.reveal()), "timeout": DEADLINE}
+    def _held(self) -> tuple[SigningKey, ...]:
+        return self._ledger.ring.keys if self._ledger.ring is not None else ()
 
     async def _rotate(self, stub: "KeyAdminServiceAsyncStub") -> None:
         """Rotate an algorithm whose prepared key has been published for long enough."""
         now = time.time()
         ready = [
-            known.algorithm
-            for known in self._ledger.keys.values()
-            if known.state is KeyState.PREPARED and now >= known.published + SCHEDULE.ahead
+            key.algorithm
+            for key in self._held()
+            if key.state is KeyState.PREPARED and now >= key.publish_time + SCHEDULE.ahead
         ]
         if not ready:
             return
         answer = await stub.RotateSigningKey(
-            keys_pb.RotateSigningKeyRequest(algorithm=self.random.choice(ready)), **self._admin()
+            keys_pb.RotateSigningKeyRequest(algorithm=self.random.choice(ready)), **admin_call()
         )
         self._ledger.rotated.add(answer.active_key.key_id)
         done = time.time()
@@ -179,9 +213,7 @@ class Load:
         kinds = [KeyState.ACTIVE, KeyState.ACTIVE, KeyState.PREPARED, KeyState.RETIRING]
         wanted = state or self.random.choice(kinds)
         candidates = sorted(
-            key_id
-            for key_id, known in self._ledger.keys.items()
-            if known.state is wanted and known.algorithm in (algorithm or known.algorithm)
+            key.key_id for key in self._held() if key.state is wanted and key.algorithm in (algorithm or key.algorithm)
         )
         if not candidates:
             return 0.0
@@ -190,14 +222,14 @@ class Load:
             key_id=key_id, reason="drill", with_prepared=state is None and self.random.random() < 0.25
         )
         asked = time.time()
-        await stub.RevokeSigningKey(request, **self._admin())
+        await stub.RevokeSigningKey(request, **admin_call())
         self._ledger.answers.append(Answer(key_id, KeyState.REVOKED, asked, time.time()))
         return asked
 
     async def _change_profile(self, stub: "ProfileAdminServiceAsyncStub") -> None:
         self.profiles += 1
         name, asked = f"person-{self.profiles}", time.time()
-        await stub.CreateProfile(profiles_pb.CreateProfileRequest(profile=Profile(principal=name)), **self._admin())
+        await stub.CreateProfile(profiles_pb.CreateProfileRequest(profile=Profile(principal=name)), **admin_call())
         self._ledger.answers.append(Answer(name, None, asked, time.time()))
 
     async def final_ring(self, url: str) -> KeyRing | None:
@@ -210,19 +242,20 @@ class Load:
 
     async def lost_profiles(self) -> list[str]:
         """Return the confirmed profiles that are not there any more."""
-        async with channel(self._fleet[0].listen["admin"]) as connection:
+        async with channel(serving(self._fleet)[0].listen["admin"]) as connection:
             stub: ProfileAdminServiceAsyncStub = ProfileAdminServiceStub(connection)
             lost = []
             for answer in self._ledger.answers:
-                if answer.state is None:
+                if answer.state is None and not self._ledger.was_lost(answer.asked, answer.answered):
                     request = profiles_pb.GetProfileRequest(principal=answer.subject)
                     try:
-                        await stub.GetProfile(request, **self._admin())
+                        await stub.GetProfile(request, **admin_call())
                     except grpc.aio.AioRpcError as error:
                         lost.append(f"{answer.subject}: {error.code().name}")
             return lost
 
 
-def _segment(part: str) -> dict[str, Any]:
+def segment(part: str) -> dict[str, Any]:
+    """Read the header or the claims of a JWT."""
     value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     return value

@@ -18,6 +18,17 @@ SCHEDULE: Final = Schedule(
 )
 RECONNECT: Final = 1.5  # seconds that a replica may take to find the store again after R
 IN_FLIGHT: Final = 0.25  # seconds by which a call may be under way, or a clock be read late, on a busy machine
+HANG_NOTICED: Final = 30.0  # seconds within which the supervisor replaces a worker that hangs
+HANG_SLACK: Final = 8.0  # seconds more, in which the worker that replaces it is started on a busy machine
+LOSS_NOTICED: Final = SCHEDULE.replica_lag  # seconds after which a store that went back answers no exchange any more
+STORE_WENT_BACK: Final = "STORE_WENT_BACK"
+"""The reason with which exchanges are refused while the store is known to have lost changes."""
+CLOCK_WRONG: Final = frozenset({"CLOCK_WRONG", "SIGNER_UNAVAILABLE"})
+"""Reasons with which exchanges are refused while a replica's clock is wrong."""
+ONCE: Final = "https://once.example"
+"""The audience for which each subject token is exchanged once."""
+ACCEPT_STORE: Final = ("keys", "accept-store", "--yes")
+"""How an operator accepts on a replica's machine that the store has lost changes."""
 
 CONFIG = f"""
 issuer = "{ISSUER}"
@@ -71,7 +82,9 @@ class Plan:
     rotations: int
     seed: int
     limit: float
-    """Seconds after which a run ends, whether or not it has come to its rotations."""
+    """Seconds after which a run ends, whether or not it has come to its rotations and faults."""
+    kinds: tuple[str, ...] = ()
+    """The faults, in order; none: all kinds in turn, at random, until there were as many rotations."""
 
 
 def audience(algorithm: str) -> str:
@@ -84,5 +97,6 @@ def configure(directory: Path, issuer: str, min_replicas: int) -> Path:
     write_kek(directory)
     config = directory / "tokenmint.toml"
     tables = [AUDIENCE % {"audience": audience(name), "algorithm": name} for name in ALGORITHMS]
+    tables.append(AUDIENCE % {"audience": ONCE, "algorithm": "ES256"} + "single_use = true\n")
     config.write_text(CONFIG % {"issuer": issuer, "min_replicas": min_replicas} + "".join(tables))
     return config

@@ -1,4 +1,4 @@
-"""The fleet: replicas of several workers each, started again when they end, as an orchestrator does."""
+"""The fleet: replicas of several workers each. The lane starts again what it ended itself, and nothing else."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.chaos import clocks, listeners
+from tests.chaos.clocks import ReplicaClock
+from tests.chaos.ledger import End, Ledger
+from tests.chaos.logs import LogReader
 from tests.chaos.plan import REPLICAS, WORKERS
 from tests.process import environment
-from tests.unit.storage.test_topologies import free_port
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
-START_LIMIT: Final = 90.0
-RESTART_PAUSE: Final = 0.5  # seconds before a replica that ended is started again
+START_LIMIT: Final = 180.0  # seconds, on a machine that does much else
+RESTART_PAUSE: Final = 0.5  # seconds before a replica that the lane ended is started again
+STOP_LIMIT: Final = 12.0  # seconds for a stop in order: the drain is one second
+STOPS: Final = f"SIGTERM stops a replica within {STOP_LIMIT:.0f} s"
+LOOK: Final = 0.1  # seconds between looks at the processes
 
 
 @dataclass
@@ -29,32 +35,47 @@ class Replica:
     directory: Path
     config: Path
     store_url: str
-    listen: dict[str, str] = field(default_factory=lambda: {name: f"127.0.0.1:{free_port()}" for name in LISTENERS})
+    ledger: Ledger
+    library: Path | None = None
+    """libfaketime; None: its clock can't be moved."""
+    listen: dict[str, str] = field(default_factory=lambda: {name: _place() for name in LISTENERS})
     process: asyncio.subprocess.Process | None = None
     down_since: float | None = None
     """Since when its processes are gone; None while it serves."""
     outages: list[tuple[float, float]] = field(default_factory=list)
-    ends: int = 0
-    """How often it ended without having been killed."""
-    killed: bool = False
+    expected: set[int] = field(default_factory=set)
+    """Processes that the lane ended, or has stopped so that they are to be ended."""
+    gone: bool = False
+    """Whether it ended by itself: nobody starts it again."""
+    _stopping: bool = False
+    _seen: set[int] = field(default_factory=set)
+    _missing: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(exist_ok=True)
+        self.log = LogReader(self.directory / "stderr.log")
+        self.clock = ReplicaClock(self.directory, self.library) if self.library is not None else None
 
     @property
-    def log(self) -> Path:
-        """What its processes say."""
-        return self.directory / "stderr.log"
+    def data(self) -> Path:
+        """Its data directory."""
+        return self.directory / "data"
 
     async def start(self) -> bool:
         """Start it. Returns whether it came to serve."""
-        self.directory.mkdir(exist_ok=True)
         listen = {f"TOKENMINT_LISTEN__{name.upper()}": place for name, place in self.listen.items()}
-        with self.log.open("ab") as log:
+        changes = {"TOKENMINT_REDIS__URL": self.store_url} | listen | (self.clock.environment() if self.clock else {})
+        stderr = self.log.open()
+        self._stopping = False
+        try:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tokenmint", "serve", "--output", "json", "--workers", str(WORKERS),
-                "--config", str(self.config), "--data-dir", str(self.directory / "data"),
-                stdout=asyncio.subprocess.PIPE, stderr=log, stdin=asyncio.subprocess.DEVNULL, cwd=self.directory,
-                env=_plain() | {"TOKENMINT_REDIS__URL": self.store_url} | listen,
+                "--config", str(self.config), "--data-dir", str(self.data),
+                stdout=asyncio.subprocess.PIPE, stderr=stderr, stdin=asyncio.subprocess.DEVNULL, cwd=self.directory,
+                env=plain_environment() | changes,
             )  # fmt: skip
-        self.killed = False
+        finally:
+            os.close(stderr)
         assert self.process.stdout is not None
         line = await asyncio.wait_for(self.process.stdout.readline(), START_LIMIT)
         if line and json.loads(line)["event"] == "ready":
@@ -65,79 +86,151 @@ class Replica:
         return False
 
     async def keep_running(self) -> None:
-        """Start it again whenever it ends, for ever."""
+        """Start it again whenever the lane has ended it. Whatever else ends is written down."""
         while True:
             assert self.process is not None
-            await self.process.wait()
+            pid, status = self.process.pid, await self.process.wait()
+            clocks.tidy(pid)
             self.down_since = self.down_since or time.time()
-            self.ends += not self.killed
+            if pid not in self.expected or (self._stopping and status):
+                await asyncio.sleep(LOOK)  # what it said last is read first
+                self.ended(f"supervisor {pid}", status)
+                self.gone = True
+                return
             await asyncio.sleep(RESTART_PAUSE)
-            await self.start()
+            try:
+                await self.start()
+            except TimeoutError:
+                self.ledger.problems.append(f"replica {self.number} was not ready within {START_LIMIT:.0f} s")
+
+    async def watch(self) -> None:
+        """Look for workers that end by themselves, for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK)
+
+    def look(self) -> None:
+        """Write down the workers that have ended, though nobody ended them."""
+        if self.process is None or self.process.pid in self.expected:
+            self._seen, self._missing = set(), set()  # they end with it
+            return
+        there = self._children()
+        if there is None:
+            return
+        ended = self._missing | set(self.log.ended)
+        for pid in sorted(ended - self.expected):
+            self.ended(f"worker {pid}", self.log.ended.get(pid))
+            self.expected.add(pid)  # told once
+        self._missing = self._seen - there  # written down with the next look: its supervisor tells its status first
+        self._seen = there
+
+    def ended(self, process: str, status: int | None) -> None:
+        """Write down that one of its processes ended by itself."""
+        self.ledger.ends.append(End(self.number, process, status, time.time(), tuple(self.log.last_words())))
+
+    def _children(self) -> set[int] | None:
+        """Return its processes' ids; None where the supervisor is gone."""
+        if self.process is None or self.process.returncode is not None:
+            return None
+        own = Path(f"/proc/{self.process.pid}")
+        try:
+            state = (own / "stat").read_text().rpartition(")")[2].split()[0]
+            children = (own / f"task/{self.process.pid}/children").read_text()
+        except OSError:
+            return None
+        return None if state == "Z" else {int(pid) for pid in children.split()}
 
     def workers(self) -> list[int]:
         """The process ids of its workers."""
-        if self.process is None or self.process.returncode is not None:
-            return []
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        with contextlib.suppress(OSError):
-            return [int(pid) for pid in children.read_text().split()]
-        return []
+        return sorted(self._children() or ())
 
-    async def listens(self) -> bool:
-        """Whether a worker takes connections."""
-        host, _, port = self.listen["grpc"].rpartition(":")
-        try:
-            _, writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            return False
-        writer.close()
-        return True
+    def serving(self) -> list[int]:
+        """The workers that take connections by now."""
+        return [pid for pid in self.workers() if listeners.listens(pid, self.listen["grpc"])]
+
+    async def complete(self) -> bool:
+        """Whether it has ended by itself, or has all of its workers, and each takes connections."""
+        return self.gone or (self.down_since is None and len(self.serving()) >= WORKERS)
+
+    def end_worker(self, pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+        """End one worker, or stop it so that its supervisor has to."""
+        self.expected.add(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def kill(self) -> None:
         """End the whole replica as a power failure would."""
-        self.killed = True
         self.down_since = time.time()
         for pid in [*self.workers(), *([self.process.pid] if self.process else [])]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            self.end_worker(pid)
 
-    async def stop(self) -> None:
-        """End it in order."""
-        if self.process is not None and self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.terminate()
-            try:
-                await asyncio.wait_for(self.process.wait(), 20)
-            except TimeoutError:
-                self.kill()
-                await self.process.wait()
+    async def stop_in_order(self) -> float | None:
+        """Send SIGTERM and wait for the end. Returns the seconds that took; None: too many, so that it was killed."""
+        if self.process is None or self.process.returncode is not None:
+            return 0.0
+        began, process = time.time(), self.process
+        self.down_since, self._stopping = began, True
+        self.expected |= {process.pid, *self.workers()}
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_LIMIT)
+        except TimeoutError:
+            self._stopping = False  # that it is killed now is no end by itself
+            self.kill()
+            self.down_since = began
+            await process.wait()
+            return None
+        return time.time() - began
 
     def process_of(self, replica_id: str) -> int | None:
         """The process id of the worker that follows the ring under this name, as its log says."""
-        for line in self.log.read_text(errors="replace").splitlines():
+        for line in self.log.file.read_text(errors="replace").splitlines():
             if replica_id in line and '"process"' in line:
                 return int(json.loads(line)["process"])
         return None
 
 
-def _plain() -> dict[str, str]:
+def _place() -> str:
+    return f"127.0.0.1:{listeners.lasting_port()}"
+
+
+def plain_environment() -> dict[str, str]:
     """The environment, without the patience that other tests have."""
     return {name: value for name, value in environment().items() if not name.startswith("TOKENMINT_")}
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, config: Path, store_url: str) -> AsyncIterator[list[Replica]]:
+async def running(
+    directory: Path, config: Path, store_urls: list[str], ledger: Ledger, library: Path | None
+) -> AsyncIterator[list[Replica]]:
     """Run the fleet until the end of the block."""
-    fleet = [Replica(number, directory / f"replica-{number}", config, store_url) for number in range(REPLICAS)]
+    fleet = [
+        Replica(number, directory / f"replica-{number}", config, store_urls[number % len(store_urls)], ledger, library)
+        for number in range(REPLICAS)
+    ]
     keepers: list[asyncio.Task[None]] = []
     try:
-        for replica in fleet:
-            if not await replica.start():
-                raise RuntimeError(f"replica {replica.number} does not start: {replica.log.read_text()[-2000:]}")
-        keepers = [asyncio.create_task(replica.keep_running()) for replica in fleet]
+        started = await asyncio.gather(*(replica.start() for replica in fleet))
+        if not all(started):
+            raise RuntimeError(f"not every replica starts: {[replica.log.last_words() for replica in fleet]}")
+        keepers = [asyncio.create_task(work) for one in fleet for work in (one.keep_running(), one.watch())]
         yield fleet
+        for replica in fleet * 2:
+            replica.look()
     finally:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
-        await asyncio.gather(*(replica.stop() for replica in fleet))
+        await asyncio.gather(*(_stop_for_good(replica) for replica in fleet))
+
+
+async def _stop_for_good(replica: Replica) -> None:
+    took = await replica.stop_in_order()
+    if took is None:
+        replica.ledger.breaches.append((STOPS, f"replica {replica.number}, at the end of the run"))
+    elif replica.process is not None and replica.process.returncode and not replica.gone:
+        replica.ended(f"supervisor {replica.process.pid}, when it was stopped", replica.process.returncode)
+    if replica.process is not None:
+        clocks.tidy(replica.process.pid)
+    replica.log.close()

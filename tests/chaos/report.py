@@ -3,7 +3,9 @@
 import time
 from collections import Counter
 
-from tests.chaos.judge import Verdict, windows
+from tests.chaos import tally
+from tests.chaos.excuses import windows
+from tests.chaos.judge import Verdict
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import REPLICAS, SCHEDULE, WORKERS, Plan
 
@@ -25,11 +27,13 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
         f"rotations      {len(activations)}: {by_operator} by an operator, "
         f"{len(activations) - by_operator} by the schedule or in place of a revoked key; {revocations} revocations\n"
         f"exchanges      {len(ledger.minted)}\n"
+        f"denied         {ledger.denials.total()} tries: {_counts(ledger.denials)}\n"
         f"verifications  {_counts(ledger.verifications)}\n"
         f"               not yet decided for want of a key set: {_counts(ledger.deferred)}\n"
         f"refused        {len(ledger.refusals)} tokens, {verdict.excused.total()} of them as they may be\n"
         f"{_lines(verdict.excused)}"
-        f"faults         {_counts(Counter(fault.kind for fault in ledger.faults))}\n"
+        f"faults         {len(ledger.faults)}; connections that were reset: {_counts(ledger.resets)}\n"
+        f"{tally.lines(tally.tallies(ledger, verdict))}"
         f"               the store was away for {away:.0f} s in all; it came back with an older ring "
         f"{ledger.went_back} times\n"
         f"failed         {len(ledger.failures)} calls; the last that missed the store {verdict.late * 1000:.0f} ms "
@@ -40,7 +44,9 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
         f"revocation     {_milliseconds(ledger.revocation)} until the last replica refused to sign; verifiers may "
         f"accept for another max(A, C) = {bound:.0f} s\n"
         f"WatchKeySet    {len(ledger.notices)} notices, the last after "
-        f"{_milliseconds(max(ledger.notices, default=None))}"
+        f"{_milliseconds(max(ledger.notices, default=None))}\n"
+        f"wrong tokens   {len(verdict.wrong)}\n"
+        f"ended          {len(ledger.ends)}"
     )
     for promise, breaches in verdict.broken.items():
         print(f"BROKEN         {promise}: {len(breaches)} times")

@@ -2,25 +2,23 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import redis.asyncio as driver
 from redis.exceptions import RedisError
+from tests.chaos.engine import Server, until
+from tests.chaos.listeners import lasting_port
 from tests.chaos.plan import PREFIX
-from tests.unit.storage.test_topologies import free_port
 
 from tokenmint.errors import TokenmintError
 from tokenmint.storage.connections import StoreOptions
-from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 
-PATIENCE = 60.0  # seconds for a store to come up or to come back
 PATIENT = StoreOptions(read_timeout=1.0, write_timeout=3.0)
 LOG = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
 # A primary that was overtaken while it was stopped has no replicas any more, and so takes no writes: without these
@@ -28,66 +26,13 @@ LOG = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
 FENCED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "3", "--repl-diskless-sync-delay", "0")
 
 
-class Server:
-    """One process of the engine."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.port = free_port()
-        self.directory = directory / str(self.port)
-        self.directory.mkdir(parents=True)
-        self.arguments = list(arguments)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *more: str) -> None:
-        """Start it; does not wait."""
-        command = [find_engine().path, *self.arguments, "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self.directory), "--logfile", str(self.directory / "log"), *more]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a power failure would."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait(timeout=20)
-            self.process = None
-
-    async def ask(self, *command: str | int) -> object:
-        """Send one command on a connection of its own. Raises ``RedisError``."""
-        client = driver.Redis(port=self.port, socket_timeout=2, protocol=2)
-        try:
-            reply: object = await client.execute_command(*command)  # type: ignore[no-untyped-call]  # untyped there
-            return reply
-        finally:
-            await client.aclose()
-
-    async def answers(self) -> bool:
-        """Whether it answers."""
-        try:
-            return bool(await self.ask("PING"))
-        except (RedisError, OSError):
-            return False
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait for a condition; bounded."""
-    deadline = time.monotonic() + PATIENCE
-    while not await condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {PATIENCE:.0f} s")
-        await asyncio.sleep(0.05)
-
-
 class Topology:
     """A store of one server, on its append-only file."""
 
     name = "server"
     min_replicas = 0
+    one_server = True
+    """Whether proxies can stand before it, and an old file be put back: others tell clients where their servers are."""
 
     def __init__(self, directory: Path, random: Random) -> None:
         self.directory = directory
@@ -142,6 +87,23 @@ class Topology:
         server.start()
         await until(server.answers, "a store server answers")
 
+    async def copy(self, to: Path) -> None:
+        """Copy its append-only file, while it runs."""
+        await asyncio.to_thread(shutil.copytree, self.servers[0].directory, to)
+
+    async def go_back(self, to: Path) -> None:
+        """Kill it, and start it on a copy of its file."""
+        server = self.servers[0]
+        server.kill()
+        await asyncio.to_thread(shutil.rmtree, server.directory)
+        await asyncio.to_thread(shutil.copytree, to, server.directory)
+        server.start()
+        await until(server.answers, "a store server answers")
+
+    async def flush(self) -> None:
+        """Make it forget everything."""
+        await self.servers[0].ask("FLUSHALL")
+
     async def pause(self) -> None:
         """Stop the process for a while: shorter or longer than R."""
         server = await self.primary()
@@ -159,6 +121,7 @@ class SentinelTopology(Topology):
     """A primary, two replicas, three sentinels."""
 
     name = "sentinel"
+    one_server = False
     min_replicas = 2
     """Both: with one, Sentinel may promote the other, which has not heard of a write that was confirmed."""
 
@@ -261,6 +224,7 @@ class ClusterTopology(Topology):
     """Three primaries, a replica for each."""
 
     name = "cluster"
+    one_server = False
     min_replicas = 1
 
     @property
@@ -277,7 +241,7 @@ class ClusterTopology(Topology):
 
     async def start(self) -> None:
         cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", *LOG, *FENCED)
-        self.servers = [Server(self.directory, *cluster, "--cluster-port", str(free_port())) for _ in range(6)]
+        self.servers = [Server(self.directory, *cluster, "--cluster-port", str(lasting_port())) for _ in range(6)]
         await self._start_all()
         bounds = [(0, 5460), (5461, 10922), (10923, 16383)]
         for server, (low, high) in zip(self.servers, bounds, strict=False):

@@ -9,7 +9,8 @@ import grpc
 import httpx2
 import pytest
 import redis
-from tests.chaos.stores import LOG, Server
+from tests.chaos.engine import Server
+from tests.chaos.stores import LOG
 from tests.process import Service, configure, run, write_kek
 
 from tokenmint.keys.store import parse

@@ -7,6 +7,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -181,17 +182,18 @@ class Engine:
         self.client: Any = redis.Redis(port=self.port, socket_timeout=LIMIT, password=password)
 
     def start(self) -> "Engine":
-        """Start it, and wait until it answers and has loaded its data."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        pause = threading.Event()
-        for _ in range(1000):
+        """Start it, and wait until it answers and has loaded its data: another program may have its port first."""
+        pause, deadline = threading.Event(), time.monotonic() + LIMIT
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                self.client.ping()
-            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
-                pause.wait(0.02)
-            else:
-                return self
-        raise AssertionError("the engine did not start")
+                if self.client.info("server")["process_id"] == self._process.pid:
+                    return self
+            except (redis.RedisError, OSError):
+                pass
+            pause.wait(0.02)
+        raise AssertionError(f"the engine did not start on port {self.port}")
 
     def kill(self) -> None:
         """End it as a power failure would."""

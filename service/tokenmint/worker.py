@@ -144,13 +144,13 @@ def main() -> int:
     Arguments: the descriptor of the pipe to the supervisor, and the seconds between signs of life.
     """
     hold()
-    pulse = Pulse(int(sys.argv[1]), float(sys.argv[2]))
-
-    def announce(ready: Ready) -> None:
-        pulse.say(json.dumps(asdict(ready)))
-        pulse.start()
-
     try:
+        pulse = Pulse(int(sys.argv[1]), float(sys.argv[2]))
+
+        def announce(ready: Ready) -> None:
+            pulse.say(json.dumps(asdict(ready)))
+            pulse.start()
+
         return run(Job(**json.load(sys.stdin)), announce)
     except TokenmintError as error:
         say(f"tokenmint: {error.message}\n")

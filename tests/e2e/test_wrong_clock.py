@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from tests.chaos.stores import LOG, Server
+from tests.chaos.engine import Server
+from tests.chaos.stores import LOG
 from tests.issuer import Issuer
 from tests.process import Service, configure, write_kek
 from tests.rig import AUDIENCE

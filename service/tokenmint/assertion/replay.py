@@ -53,4 +53,4 @@ class ReplayGuard:
 
     async def claimed(self, assertion: VerifiedAssertion) -> bool:
         """Tell whether ``assertion`` was claimed, without claiming it."""
-        return await self._store.get(f"replay:{assertion.replay_id}") is not None
+        return await self._store.current(f"replay:{assertion.replay_id}") is not None

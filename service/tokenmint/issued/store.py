@@ -43,7 +43,7 @@ class IssuedStore:
     async def find(self, handle: Secret) -> IssuedToken | None:
         """Return what ``handle`` stands for, whether or not that has expired; None where there is nothing."""
         name = handle.fingerprint()
-        raw = await self._store.get(_reference_key(name))
+        raw = await self._store.current(_reference_key(name))
         return _parse(name, raw)[0] if raw is not None else None
 
     async def used(self, issued: IssuedToken, *, now: float) -> IssuedToken:
@@ -55,7 +55,7 @@ class IssuedStore:
             return issued
         key = _reference_key(issued.fingerprint)
         try:
-            raw = await self._store.get(key)
+            raw = await self._store.current(key)
             if raw is None:
                 return issued
             found, idle = _parse(issued.fingerprint, raw)
@@ -83,7 +83,7 @@ class IssuedStore:
         return any(found)
 
     async def _is_revoked(self, token_id: str) -> bool:
-        raw = await self._store.get(_revoked_key(token_id))
+        raw = await self._store.current(_revoked_key(token_id))
         if raw is None:
             return False
         key = _revoked_key(token_id)

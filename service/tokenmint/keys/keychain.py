@@ -79,7 +79,8 @@ class Keychain:
         self._changed = asyncio.Event()
         self._following = False
         self._mark_due = asyncio.Event()
-        self._losses = LossWatch(store, schedule, mark, clocks=clocks, clock=clock)
+        self._losses = LossWatch(store, schedule, mark, clocks=clocks, clock=clock, noticed=self._on_loss)
+        self._loss_noticed = False
 
     # --- using ---------------------------------------------------------------------------------------------------
 
@@ -207,8 +208,15 @@ class Keychain:
         while True:
             await self._mark_due.wait()
             self._mark_due.clear()
+            if self._loss_noticed:
+                self._loss_noticed = False
+                await self.refresh()  # another process may have noted it in the ring
             await self.note()
             unit.works()
+
+    def _on_loss(self) -> None:
+        self._loss_noticed = True
+        self._mark_due.set()
 
     async def note(self) -> None:
         """Have the store confirm what is held, and raise the mark to it. A store that went back is noted in the ring.

@@ -9,6 +9,7 @@ replica raises each time it looks at the ring. What was never confirmed may be g
 answered for. The beat proves that the whole store is older, also where the ring has not changed since.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -39,12 +40,15 @@ class LossWatch:
         mark: what this machine knows of the store outside it.
         clocks: the ring's time.
         clock: for waiting.
+        noticed: called where a read or a claim finds the beat smaller, or far larger: this has to look now.
     """
 
     def __init__(
-        self, store: RingStore, schedule: Schedule, mark: HighWaterMark, *, clocks: ClockCheck, clock: Clock
-    ) -> None:
+        self, store: RingStore, schedule: Schedule, mark: HighWaterMark, *, clocks: ClockCheck, clock: Clock,
+        noticed: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
         self._store = store
+        self._noticed = noticed
         self._schedule = schedule
         self.mark = mark
         self._clocks = clocks
@@ -82,7 +86,7 @@ class LossWatch:
                 log.error("the store went back: it lost changes", beat=beat, confirmed=self._beat)
                 before, self._beat = self._beat, beat
                 return before
-            self._beat = beat
+            self._confirm_beat(beat)
             # What is still there after a beat is as durable as the beat: it is on the same node.
             if held is not self._durable and (await self._store.read())[1] == held:
                 self._durable = held
@@ -98,7 +102,11 @@ class LossWatch:
 
     async def noted(self, before: int) -> None:
         """Raise the beat past ``before``, and past what others have seen, once a loss is noted."""
-        self._beat = await self._store.beat(max(0, before - await self._store.last_beat()) + BEAT_JUMP)
+        self._confirm_beat(await self._store.beat(max(0, before - await self._store.last_beat()) + BEAT_JUMP))
+
+    def _confirm_beat(self, beat: int) -> None:
+        self._beat = beat
+        self._store.expect(beat, BEAT_JUMP // 2, self._noticed)
 
     def not_noted(self, before: int) -> None:
         """Have the next look find the loss again, since it could not be noted."""

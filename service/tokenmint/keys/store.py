@@ -1,7 +1,7 @@
 """The key ring in the store: one value, changed by compare-and-swap."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -45,6 +45,13 @@ class RingStore:
         The beat only grows: found smaller, the store lost changes. In a Cluster it is on the node that holds the ring.
         """
         return await self._store.count(self._beat, by)
+
+    def expect(self, beat: int, within: int, noticed: Callable[[], object]) -> None:
+        """Conclude nothing from what the store lacks unless its beat is ``beat`` or more, by less than ``within``.
+
+        As :meth:`Store.expect`.
+        """
+        self._store.expect(self._beat, range(beat, beat + within), noticed)
 
     async def last_beat(self) -> int:
         """Return the beat, which may not be confirmed yet; 0 where there is none."""

@@ -8,7 +8,7 @@ say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 import hiredis
@@ -40,6 +40,7 @@ class Store:
         self.url = url
         self.options = options
         self._confirms_log = False
+        self._fence: _Fence | None = None
         self._cluster: RedisCluster | None = None
         self._pool: driver.ConnectionPool | None = None
         self._sentinel: Sentinel | None = None
@@ -76,6 +77,37 @@ class Store:
             async with asyncio.timeout(self.options.read_timeout):
                 return _value(await self._client.get(self.prefix + key))
 
+    def expect(self, key: str, numbers: range, noticed: Callable[[], object]) -> None:
+        """Believe :meth:`current`, :meth:`get_many`, :meth:`add` only while the number under ``key`` is in ``numbers``.
+
+        A smaller one proves that the store lost changes, a far larger one that another process has noticed it: nothing
+        may be concluded from what the store lacks, and ``noticed`` is called. Not in a Cluster: its nodes lose each for
+        itself, and the number is on one of them.
+        """
+        if self._cluster is None:
+            self._fence = _Fence(self.prefix + key, numbers, noticed)
+
+    async def current(self, key: str) -> bytes | None:
+        """Return the value under ``key``, or None, of a store that has lost nothing, as far as :meth:`expect` tells."""
+        fence = self._fence  # as it is when the command leaves: the number may grow until the answer comes
+        if fence is None:
+            return await self.get(key)
+        command = _packed(("GET", self.prefix + key)) + _packed(("GET", fence.key))
+        with self._translated(writes=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                try:
+                    value, beat = await self._ask(command, 2)
+                except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
+                    value, beat = await self._ask(command, 2)
+            value, beat = _value(value), _value(beat)
+        self._check_fence(fence, beat)
+        return value
+
+    def _check_fence(self, fence: "_Fence", beat: object) -> None:
+        if not isinstance(beat, bytes) or not beat.isdigit() or int(beat) not in fence.numbers:
+            fence.noticed()
+            raise StoreUnavailable(detail=f"{self.url.describe()} lost changes: it is older than it was")
+
     async def get_many(self, keys: Sequence[str]) -> list[Answer]:
         """Return the values under ``keys`` (without prefix), in one round trip where they are on one server.
 
@@ -83,17 +115,21 @@ class Store:
         """
         if self._cluster is not None:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
-        command = _packed(("MGET", *(self.prefix + key for key in keys)))
+        fence = self._fence
+        asked = [self.prefix + key for key in keys] + ([fence.key] if fence is not None else [])
+        command = _packed(("MGET", *asked))
         values: list[Answer]
         with self._translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
-                    values = await self._ask(command)
+                    [values] = await self._ask(command)
                 except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
-                    values = await self._ask(command)
-                if len(values) != len(keys):
+                    [values] = await self._ask(command)
+                if len(values) != len(asked):
                     raise InvalidResponse("another number of values than of keys")
                 values = [_value(value) for value in values]
+        if fence is not None:
+            self._check_fence(fence, values.pop())
         # MGET takes a value of another type for none, and who has no profile may be let in where a policy says so.
         absent = [index for index, value in enumerate(values) if value is None]
         if len(absent) == 1:
@@ -101,7 +137,7 @@ class Store:
         elif absent:
             with self._translated(writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
-                    existing = await self._ask(_packed(("EXISTS", *(self.prefix + keys[index] for index in absent))))
+                    [existing] = await self._ask(_packed(("EXISTS", *(self.prefix + keys[index] for index in absent))))
             for index in absent if existing else ():
                 values[index] = await self._get_or_error(keys[index])
         return values
@@ -112,19 +148,22 @@ class Store:
         except StoreUnavailable as error:
             return error
 
-    async def _ask(self, command: bytes) -> Any:
-        """Send one packed command and return its answer: the driver's own way costs three times as much."""
+    async def _ask(self, commands: bytes, count: int = 1) -> list[Any]:
+        """Send ``count`` packed commands and return their answers: the driver's own way costs three times as much."""
         pool: Any = self._pool
         connection = await pool.get_connection()
         try:
-            await connection.send_packed_command(command)
-            return await connection.read_response()
-        except BaseException as error:
-            if not isinstance(error, ResponseError):
-                await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
+            await connection.send_packed_command(commands)
+            answers = [await _reply(connection) for _ in range(count)]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
             raise
         finally:
             await pool.release(connection)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return answers
 
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
@@ -208,11 +247,16 @@ class Store:
     async def add(self, key: str, value: bytes, *, ttl: float) -> bytes | None:
         """Set ``key`` for ``ttl`` seconds unless it has a value, and confirm it. Returns the value it had, or None.
 
-        Raises: as :meth:`swap`.
+        Raises: as :meth:`swap`, and ``StoreUnavailable`` of a store that lost changes, as :meth:`expect` tells.
         """
-        reply: bytes | None = await self._write(
-            key, ("SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000))))
-        )
+        fence = self._fence
+        command = ("SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000))))
+        if fence is None:
+            reply: bytes | None = await self._write(key, command)
+            return reply
+        # The number first: what another process makes of a loss meanwhile must not hide it.
+        beat, reply = await self._write_all(key, ("GET", fence.key), command)
+        self._check_fence(fence, beat)
         return reply
 
     async def count(self, key: str, by: int) -> int:
@@ -273,6 +317,9 @@ class Store:
                 return read(await self._client.eval(script, 1, self.prefix + key, *arguments))
 
     async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
+        return (await self._write_all(key, *writes, confirm=confirm))[0]
+
+    async def _write_all(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> list[Any]:
         commands = list(writes)
         milliseconds = str(round(self.options.write_timeout * 800))
         if not confirm:
@@ -291,7 +338,7 @@ class Store:
                 raise StoreUnavailable(detail=f"{self.url.describe()}: MovedError") from None
         if len(replies) > len(writes):
             self._check_confirmed(replies[-1])
-        return replies[0]
+        return replies[: len(writes)]
 
     def _check_confirmed(self, reply: Any) -> None:
         with self._translated(writes=True):
@@ -435,6 +482,15 @@ class Store:
         if self._pool is not None:
             closing.append(self._pool.disconnect())
         await asyncio.gather(*closing, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """What :meth:`Store.expect` was told."""
+
+    key: str
+    numbers: range
+    noticed: Callable[[], object]
 
 
 def _value(reply: Any) -> bytes | None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.keys.replicas import Machine, Replica
 from tests.unit.keys.test_keychain import put
 
-from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreWentBack
+from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, StoreWentBack
 from tokenmint.keys import ring as rings
 from tokenmint.keys.mark import Mark
 from tokenmint.keys.store import RingStore
@@ -294,3 +294,36 @@ async def test_a_mark_that_can_not_be_written_is_told_until_it_can(machine: Mach
 async def test_a_mark_of_an_earlier_version_is_read(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "mark.json").write_text('{"lineage": "l", "generation": 3, "revoked": ["a"]}')
     assert machine.replica().mark.read() == Mark("l", 3, frozenset("a"), beat=0)
+
+
+@pytest.mark.parametrize("loss", ["emptied", "an old copy", "noted by another process"])
+async def test_nothing_is_concluded_from_what_a_store_lacks_that_went_back(
+    machine: Machine, store: Store, loss: str
+) -> None:
+    """From its first answer on, before anybody looks at the ring."""
+    here, there = machine.replica(), machine.replica()
+    await here.start()
+    await there.start()
+    old = await save(store)
+    await there.keychain.note()
+    await here.keychain.note()
+    assert await store.current("profile:ada") is None
+    assert await store.add("replay:one", b"1", ttl=60) is None
+    if loss == "emptied":
+        await empty(store)
+    else:
+        await old()
+    if loss == "noted by another process":
+        await there.keychain.refresh()
+        await there.keychain.note()
+        assert not serves(there)
+    for read in (store.current("profile:ada"), store.get_many(["profile:ada", "identity:x"])):
+        with pytest.raises(StoreUnavailable) as told:
+            await read
+        assert "lost changes" in told.value.detail
+    with pytest.raises(StoreUnavailable):
+        await store.add("replay:two", b"1", ttl=60)
+    await here.keychain.refresh()
+    await here.keychain.note()
+    assert not serves(here)
+    assert await store.current("profile:ada") is None  # what is refused is the exchange, with its own reason

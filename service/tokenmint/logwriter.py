@@ -72,6 +72,7 @@ class LineWriter:
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._bytes = self._lines = 0
         self._thread: threading.Thread | None = None
+        self._pause = threading.Event()
         self._told = self.dropped
         self._error = "EBADF" if self._descriptor < 0 else ""
         self._writing_since: float | None = None
@@ -140,7 +141,7 @@ class LineWriter:
         queue = self._queue
         while True:
             first = queue.get()
-            time.sleep(_GATHER)
+            self._pause.wait(_GATHER)  # not `time.sleep`, which may fail (EINVAL under a library that fakes clocks)
             self._drain(first)
 
     def _drain(self, item: "bytes | threading.Event | None") -> None:
@@ -188,7 +189,7 @@ class LineWriter:
                     self._await_room()
             except Exception as error:  # noqa: BLE001  # nothing ends this thread
                 self._error = _name(error)
-                time.sleep(self._retry)
+                self._pause.wait(self._retry)
         self._writing_since = None
 
     def _await_room(self) -> None:

@@ -7,7 +7,7 @@ each with what is just inside and just outside of it. That nobody reads a log ex
 from typing import Final
 
 from tests.chaos.ledger import Effect, Failure, KeyHistory, Ledger, Refusal
-from tests.chaos.plan import CLOCK_WRONG, IN_FLIGHT, LIFETIME, RECONNECT, SCHEDULE, STORE_WENT_BACK
+from tests.chaos.plan import CLOCK_WRONG, IN_FLIGHT, LIFETIME, RECONNECT, SCHEDULE, STOPPING, STORE_WENT_BACK
 
 R: Final = SCHEDULE.replica_lag
 P: Final = SCHEDULE.ahead
@@ -105,7 +105,7 @@ def windows(ledger: Ledger) -> list[tuple[float, float]]:
 def kind_of(ledger: Ledger, spans: list[tuple[float, float]], failed: Failure) -> str:
     """Return the rule by which a call may fail, "" where it may not."""
     away = any(failed.ended >= start and failed.started <= end for start, end in spans)
-    if failed.code == "UNAVAILABLE" and not failed.reason:
+    if failed.code == "UNAVAILABLE" and failed.reason in ("", STOPPING):
         return KILLED if _was_killed(ledger, failed) else BROKE_AWAY if away else ""
     expected = _EXPECTED[failed.method]
     if failed.code == "UNAVAILABLE" and failed.reason in expected and away:

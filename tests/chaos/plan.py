@@ -21,6 +21,8 @@ IN_FLIGHT: Final = 0.25  # seconds by which a call may be under way, or a clock 
 HANG_NOTICED: Final = 30.0  # seconds within which the supervisor replaces a worker that hangs
 HANG_SLACK: Final = 8.0  # seconds more, in which the worker that replaces it is started on a busy machine
 LOSS_NOTICED: Final = SCHEDULE.replica_lag  # seconds after which a store that went back answers no exchange any more
+STOPPING: Final = "STOPPING"
+"""The reason of calls that come while a process stops in order."""
 STORE_WENT_BACK: Final = "STORE_WENT_BACK"
 """The reason with which exchanges are refused while the store is known to have lost changes."""
 CLOCK_WRONG: Final = frozenset({"CLOCK_WRONG", "SIGNER_UNAVAILABLE"})
@@ -35,7 +37,6 @@ issuer = "{ISSUER}"
 
 [redis]
 prefix = "{PREFIX}"
-read_timeout = "1s"
 min_replicas = %(min_replicas)d
 
 [keys]
@@ -50,6 +51,7 @@ rotation_interval = "4500ms"
 [limits]
 watch_streams_per_peer = 100
 drain = "1s"
+lame_duck = "500ms"
 
 [providers.idp]
 issuer = "%(issuer)s"

@@ -18,7 +18,7 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 UNITS = {
     "audit stream": ("_audit._store", "append"),
     "certificates": ("_public_http", "_tls"),
-    "high-water mark": ("_keychain", "_mark"),
+    "high-water mark": ("_keychain", "note"),
     "key ring notices": ("_keychain.store", "read"),
     "key ring poll": ("_keychain.store", "read"),
     "key rotation": ("_keychain.store", "lease"),

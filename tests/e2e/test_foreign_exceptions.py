@@ -380,6 +380,9 @@ async def test_no_exceptions_text_leaves_by_any_way_out(
                     if (place, kind) == CANCELLED and answer.code != "INTERNAL":
                         assert "STORE_UNAVAILABLE" in answer.text, (name, answer)
                         continue
+                    if "it can't be told" in answer.text:  # a look of /readyz that fails is told by its type
+                        assert name == "GET /readyz", answer
+                        continue
                     assert answer.code == "INTERNAL", (name, place, answer)
                     assert answer.message in (INTERNAL_MESSAGE, "Internal Server Error"), (name, place, answer)
                     assert answer.reason in ("INTERNAL", ""), (name, place, answer)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -241,19 +240,18 @@ def test_sigterm_answers_what_was_asked_and_then_ends(tmp_path: Path, issuer: Is
         call = TokenExchangeServiceStub(channel).ExchangeToken.future(request, **service.auth())
         wait_until(lambda: len(issuer.requests) > asked)
         service.process.terminate()
-        wait_until(lambda: not _accepts(service.listen["grpc"]))
+        wait_until(lambda: _begins_nothing(service, issuer))
         issuer.gate.set()
         assert call.result(timeout=20).token
         assert service.stop() == 0
 
 
-def _accepts(address: str) -> bool:
-    host, _, port = address.partition(":")
+def _begins_nothing(service: Service, issuer: Issuer) -> bool:
     try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
+        exchange(service, issuer)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.UNAVAILABLE
+    return False
 
 
 def test_without_its_private_store_the_service_ends_and_says_so(tmp_path: Path) -> None:

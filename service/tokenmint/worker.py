@@ -87,7 +87,13 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
             log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
             reloading.fails(error)
 
+    started, early = False, False  # what is not there yet can't be replaced
+
     def on_hangup() -> None:
+        nonlocal early
+        early = not started
+        if early:
+            return
         task = loop.create_task(reload())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
@@ -96,6 +102,9 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     loop.add_signal_handler(signal.SIGINT, stop.came, signal.SIGINT)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     await app.start()
+    started = True
+    if early:
+        on_hangup()
     _settle_memory()
     try:
         announce(Ready(os.getpid(), app.listen))

@@ -12,6 +12,7 @@ import grpc
 import httpx2
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
+from tests.http2 import connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
@@ -52,6 +53,22 @@ async def events(rig: Rig) -> list[dict[str, Any]]:
 
 def ask(rig: Rig, audience: str = AUDIENCE, **claims: Any) -> pb.ExchangeTokenRequest:
     return pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now(), **claims), audience=audience)
+
+
+async def test_a_call_whose_caller_was_not_proved_has_no_place_in_the_audit_stream(
+    rig: Rig, logged: io.StringIO
+) -> None:
+    """A call without a message, or of another content type: whoever may make them could push out what others did."""
+    path = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
+    before = await events(rig)
+    async with connected(rig.app.listen["grpc"]) as peer:
+        await peer.answer(peer.call(path=path, body=None))
+        await peer.answer(peer.call(path=path, content_type="text/plain"))
+    await refusal(rig.exchange.ExchangeToken(ask(rig), metadata=(("tokenmint-client-id", "web"),), timeout=20))
+    assert await events(rig) == before
+    assert "CALLER_UNAUTHENTICATED" in logged.getvalue()
+    await refusal(rig.exchange.ExchangeToken(ask(rig, sub="nobody"), **rig.auth("web")))
+    assert [event["caller"] for event in (await events(rig))[len(before) :]] == ["web"]
 
 
 async def test_an_exchange_and_its_refusals_are_recorded(rig: Rig, logged: io.StringIO) -> None:

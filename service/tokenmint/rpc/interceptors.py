@@ -160,9 +160,11 @@ class Guard:
             if call.access.exchanges:
                 self._admission.check_recordable()
             _client.set(await self._admission.client(brought))
+            call.proved = True
             _possession.set(Confirmation(x5t_s256=brought.certificate_sha256))
             return
         operator = self._admission.operator(brought)
+        call.proved = True
         if call.access.role not in operator.roles:
             raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {call.access.role.value!r}")
         _operator.set(operator)
@@ -254,7 +256,7 @@ class Guard:
             kind = "exchange"
         elif isinstance(call.access, Operators) and (reason or call.access.role is not Role.VIEWER):
             kind = "admin"
-        self._admission.ended(call.method, kind, started, code.name, reason, detail)
+        self._admission.ended(call.method, kind, started, code.name, reason, detail, proved=call.proved)
 
     async def _failed(self, call: "_Call", started: float, context: Context, error: BaseException) -> None:
         if isinstance(error, grpc.aio.AbortError):
@@ -297,13 +299,15 @@ async def _read(_: AsyncIterator[bytes], context: Context) -> bytes:
     return message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     """A call that has come in."""
 
     method: str
     access: Access | None
     metadata: Any
+    proved: bool = False
+    """Whether its caller was. What others bring about has a line in the log, and no place in the audit stream."""
 
 
 def _about(request: Any) -> dict[str, object]:

@@ -108,7 +108,8 @@ chaos: $(READY) ## A fleet under kills, failovers, resets, hangs, wrong clocks, 
 	@command -v npm >/dev/null || { echo "make: chaos needs Node and npm: npm's jose is one of its verifiers" >&2; exit 1; }
 	@npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
 	@$(BIN)/python -m tests.chaos --rotations $(ROTATIONS) --topology $(TOPOLOGY) \
-		$(if $(SEED),--seed $(SEED)) $(if $(RESETS),--resets $(RESETS)) $(if $(RESTARTS),--restarts $(RESTARTS))
+		$(if $(SEED),--seed $(SEED)) $(if $(RESETS),--resets $(RESETS)) $(if $(RESTARTS),--restarts $(RESTARTS)) \
+		$(if $(PACE),--pace $(PACE))
 
 soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the tests') or SOAK_MINUTES (60); SEED, FIRST go on
 	@$(BIN)/python -m tests.unit.keys.soak --examples $(EXAMPLES) --minutes $(SOAK_MINUTES) --workers $(WORKERS) \

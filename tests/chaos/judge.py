@@ -36,6 +36,13 @@ class WrongToken:
     """When it was asked for."""
 
 
+REVOCATION: Final = "a revocation reaches every replica within a second"
+WATCHERS: Final = "every watcher learns of a change within a second"
+CALLS: Final = "no call fails but for a fault that excuses it"
+PACED: Final = frozenset({REVOCATION, WATCHERS})
+"""Promises about how soon, which hold on a machine that has nothing else to do."""
+
+
 @dataclass
 class Verdict:
     """Broken promises, by promise; and what else is worth saying."""
@@ -54,6 +61,17 @@ class Verdict:
     def add(self, promise: str, what: str) -> None:
         """Note a breach."""
         self.broken.setdefault(promise, []).append(what)
+
+    def beyond_pace(self) -> dict[str, list[str]]:
+        """Return what is broken whatever the pace of the machine.
+
+        Without how soon something is heard of, and calls that the service put off (UNAVAILABLE): on a machine that is
+        shared, both may be late for want of a processor.
+        """
+        hard = {promise: list(breaches) for promise, breaches in self.broken.items() if promise not in PACED}
+        if CALLS in hard:
+            hard[CALLS] = [breach for breach in hard[CALLS] if ": UNAVAILABLE" not in breach]
+        return {promise: breaches for promise, breaches in hard.items() if breaches}
 
     def add_wrong(self, promise: str, what: str, replica: int, when: float) -> None:
         """Note a token that should not have been signed."""
@@ -74,9 +92,9 @@ def judge(ledger: Ledger) -> Verdict:
     _answers(ledger, verdict)
     _failures(ledger, verdict)
     if ledger.revocation is None or ledger.revocation > NOTICE_BOUND:
-        verdict.add("a revocation reaches every replica within a second", f"{ledger.revocation} s")
+        verdict.add(REVOCATION, f"{ledger.revocation} s")
     if not ledger.notices or max(ledger.notices) > NOTICE_BOUND:
-        verdict.add("every watcher learns of a change within a second", f"{max(ledger.notices, default=-1)} s")
+        verdict.add(WATCHERS, f"{max(ledger.notices, default=-1)} s")
     for promise, what in ledger.breaches:
         verdict.add(promise, what)
     for problem in ledger.problems:
@@ -234,7 +252,7 @@ def _failures(ledger: Ledger, verdict: Verdict) -> None:
         if not kind:
             since = failed.started - ledger.began
             verdict.add(
-                "no call fails but for a fault that excuses it",
+                CALLS,
                 f"{failed.method} at {since:.2f} s on replica {failed.replica}: {failed.code} {failed.reason}",
             )
 

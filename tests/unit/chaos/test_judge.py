@@ -242,3 +242,16 @@ def test_a_store_that_holds_a_key_no_more_has_ended_it() -> None:
         ended.append(seen.keys["one"].ended is not None)
     assert ended == [False, True, False]
     assert seen.went_back == 1
+
+
+def test_on_a_shared_machine_what_is_late_is_told_and_everything_else_is_a_breach() -> None:
+    seen = calm()
+    seen.revocation, seen.notices, seen.failures = 1.0 + E, [1.0 + E], [failed(T)]
+    verdict = judge.judge(seen)
+    assert {judge.REVOCATION, judge.WATCHERS, judge.CALLS} <= set(verdict.broken)
+    assert verdict.beyond_pace() == {}
+    seen.failures = [failed(T), failed(T, code="UNKNOWN")]
+    seen.breaches = [("a worker that hangs is replaced", "worker 4711 was still there")]
+    hard = judge.judge(seen).beyond_pace()
+    assert set(hard) == {judge.CALLS, "a worker that hangs is replaced"}
+    assert len(hard[judge.CALLS]) == 1

@@ -133,7 +133,7 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         assert done.returncode == 0, done.stderr
         assert readiness(service, ready=True) == {}
         last = store.ring().generation
-        events = [event for _, fields in store.client.xrange("tm:audit") for event in fields.values()]  # type: ignore[union-attr]  # as above
+        events = [event for _, fields in store.client.xrange("tm:audit:admin") for event in fields.values()]  # type: ignore[union-attr]  # as above
         assert any(b'"keys accept-store"' in event for event in events)
     store.roll_back()
     assert state(store.ring(), active.key_id) is KeyState.ACTIVE

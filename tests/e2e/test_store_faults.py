@@ -99,6 +99,7 @@ class Proxy:
             if self.fault == "reset":
                 return
             if self.fault == "read-only" and answer is not None and any(word in data for word in (b"EVAL", b"SET")):
+                answer.write(b"$-1\r\n" * data.count(b"*2\r\n$3\r\nGET"))  # what a claim reads before it writes
                 answer.write(b"-READONLY You can't write against a read only replica.\r\n" * data.count(b"$4\r\nEVAL"))
                 answer.write(b"-READONLY You can't write against a read only replica.\r\n" * data.count(b"$3\r\nSET"))
                 answer.write(b"*2\r\n:1\r\n:0\r\n" * data.count(b"WAITAOF"))

@@ -26,7 +26,7 @@ from world import (
     secret_hash,
 )
 
-from tokenmint.bootstrap import new_encryption_key
+from tokenmint.process.bootstrap import new_encryption_key
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")

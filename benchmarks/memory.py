@@ -9,16 +9,16 @@ from typing import Final
 import redis
 import world
 
-from tokenmint import app as everything_that_a_worker_imports  # noqa: F401  # counted in the size before
-from tokenmint.background import Background
-from tokenmint.clock import SystemClock
-from tokenmint.profile.nearcache import NearCache
-from tokenmint.profile.records import PREFIXES
-from tokenmint.profile.store import ProfileStore
-from tokenmint.profile.types import Identity, Profile
+from tokenmint.base.background import Background
+from tokenmint.base.clock import SystemClock
+from tokenmint.base.telemetry import Metrics
+from tokenmint.model.profile import Identity, Profile
+from tokenmint.process import app as everything_that_a_worker_imports  # noqa: F401  # counted in the size before
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import PREFIXES
+from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
-from tokenmint.telemetry import Metrics
 
 COUNT: Final = 100_000
 BATCH: Final = 500

@@ -23,8 +23,8 @@ import redis
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tokenmint.profile import records
-from tokenmint.profile.types import Identity, Profile
+from tokenmint.model.profile import Identity, Profile
+from tokenmint.profiles import records
 from tokenmint.storage.embedded import find_engine
 
 ROOT: Final = Path(__file__).resolve().parent.parent

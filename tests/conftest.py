@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.fakes import FakeClock, FakeEntropy
 
-from tokenmint.background import Background
+from tokenmint.base.background import Background
+from tokenmint.base.telemetry import Metrics
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.redis import Store
-from tokenmint.telemetry import Metrics
 
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""

@@ -26,7 +26,7 @@ from tests.process import CLIENT, OPERATOR, Service, environment
 from typer.testing import CliRunner
 
 from tokenmint.cli import app, run
-from tokenmint.config import load
+from tokenmint.config.load import load
 
 GUIDES: Final = ROOT / "docs" / "guides"
 NOBODYS: Final = "0000000000000000000000000000000000000000000000000000000000000000"

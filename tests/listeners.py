@@ -13,12 +13,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from tests.sockets import PATIENCE, Place, place
 
-from tokenmint.addresses import Address, Reservations
-from tokenmint.background import Background
-from tokenmint.certificates import CertificateFiles
-from tokenmint.clock import SystemClock
-from tokenmint.http.server import HttpLimits, HttpServer
-from tokenmint.telemetry import Metrics
+from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base.addresses import Address, Reservations
+from tokenmint.base.background import Background
+from tokenmint.base.clock import SystemClock
+from tokenmint.base.telemetry import Metrics
+from tokenmint.web.server import HttpLimits, HttpServer
 
 LONG = 60.0  # seconds that no test waits for
 LARGE = b"x" * (8 * 1024 * 1024)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tokenmint.bootstrap import new_encryption_key
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
+from tokenmint.process.bootstrap import new_encryption_key
 
 START_LIMIT = 120.0  # seconds
 CLIENT, OPERATOR = Secret("tms_test-client"), Secret("tms_test-operator")

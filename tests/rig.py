@@ -12,14 +12,14 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.fakes import FakeClock
 from tests.issuer import Issuer
 
-from tokenmint.addresses import Reservations
-from tokenmint.app import App
-from tokenmint.bootstrap import new_encryption_key, new_secret
-from tokenmint.clock import Clock
-from tokenmint.config import load
-from tokenmint.secret import Secret
-from tokenmint.settings import Settings
-from tokenmint.supervisor import Job
+from tokenmint.base.addresses import Reservations
+from tokenmint.base.clock import Clock
+from tokenmint.config.load import load
+from tokenmint.config.settings import Settings
+from tokenmint.model.secret import Secret
+from tokenmint.process.app import App
+from tokenmint.process.bootstrap import new_encryption_key, new_secret
+from tokenmint.process.supervisor import Job
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from tests.issuer import ec_key
 
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 
 PROXY = Secret("tms_test-proxy")
 FORWARDED = f'forwarded = {{{{ secrets = ["sha256:{PROXY.fingerprint()}"] }}}}\n'

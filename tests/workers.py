@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from tokenmint.heartbeat import Pulse, Watch
-from tokenmint.supervisor import Job, Workers, print_ready
+from tokenmint.process.heartbeat import Pulse, Watch
+from tokenmint.process.supervisor import Job, Workers, print_ready
 
 READY = json.dumps({"pid": 0, "listen": {}})
 

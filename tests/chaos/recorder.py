@@ -7,7 +7,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.plan import PREFIX
 from tests.chaos.stores import PATIENT, Topology
 
-from tokenmint.errors import TokenmintError
+from tokenmint.base.errors import TokenmintError
 from tokenmint.keys.store import RingStore
 from tokenmint.storage.redis import Store
 

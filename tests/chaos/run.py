@@ -24,7 +24,7 @@ from tests.chaos.verifiers import Verifiers
 from tests.issuer import Issuer, ec_key
 from tests.issuer import serving as issuing
 
-from tokenmint.errors import TokenmintError
+from tokenmint.base.errors import TokenmintError
 
 PROXIES: Final = 2
 """For all replicas but one, which reaches the store itself and sees how that dies."""

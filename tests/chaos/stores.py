@@ -15,7 +15,7 @@ from tests.chaos.engine import Server, until
 from tests.chaos.listeners import lasting_port
 from tests.chaos.plan import PREFIX
 
-from tokenmint.errors import TokenmintError
+from tokenmint.base.errors import TokenmintError
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
 

@@ -18,8 +18,8 @@ from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
 from tests.tls import authority
 
-from tokenmint.errors import ConfigurationError
-from tokenmint.secret import Secret
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.model.secret import Secret
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tokenmint.assertion.jwk import BadKey, VerificationKey, parse_jwk
-from tokenmint.assertion.jws import parse_object, split_compact
-from tokenmint.errors import MalformedToken
+from tokenmint.base.errors import MalformedToken
+from tokenmint.verification.jwk import BadKey, VerificationKey, parse_jwk
+from tokenmint.verification.jws import parse_object, split_compact
 
 
 def load(vectors: Path, name: str) -> dict[str, Any]:

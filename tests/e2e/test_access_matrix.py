@@ -20,9 +20,9 @@ from tests.rig import AUDIENCE, Rig, running
 from tests.tls import FORWARDED, Authority, authority, forwarded
 
 import tokenmint.v1
+from tokenmint.model.secret import Secret
 from tokenmint.rpc import access
 from tokenmint.rpc.access import Access, Clients, Public
-from tokenmint.secret import Secret
 
 MODULES: Any = [
     importlib.import_module(f"tokenmint.v1.{module.name}")

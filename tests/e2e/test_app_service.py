@@ -21,8 +21,8 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
-from tokenmint.config import load
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.load import load
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile

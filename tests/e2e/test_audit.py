@@ -16,11 +16,11 @@ from tests.http2 import connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
-from tokenmint import audit
+from tokenmint.admission import audit
+from tokenmint.base.errors import StoreUnavailable
+from tokenmint.base.log_writer import CLOSED, LineWriter
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
-from tokenmint.errors import StoreUnavailable
-from tokenmint.logwriter import CLOSED, LineWriter
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb

@@ -22,10 +22,10 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key
 from tests.rig import Rig, refusal, running
 from tests.tls import FORWARDED, Authority, authority, forwarded
-from tests.unit.assertion.test_dpop import proof as dpop_proof
+from tests.unit.verification.test_dpop import proof as dpop_proof
 
-from tokenmint.config import load
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.load import load
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 

@@ -147,7 +147,7 @@ def children(pid: int) -> list[int]:
     """The workers of a supervisor."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     found = [int(child) for child in text.split()]
-    return [child for child in found if b"tokenmint.worker" in (Path(f"/proc/{child}/cmdline").read_bytes())]
+    return [child for child in found if b"tokenmint.process.worker" in (Path(f"/proc/{child}/cmdline").read_bytes())]
 
 
 async def test_a_log_that_nobody_reads_stops_no_call_and_no_stop(

@@ -71,7 +71,7 @@ async def rig(
     entropy: FakeEntropy,
     transport: str,
 ) -> AsyncIterator[Rig]:
-    from tokenmint.secret import Secret
+    from tokenmint.model.secret import Secret
 
     extra = EXTRA.format(gateway=Secret("tms_gateway").fingerprint())
     async with running(

@@ -20,7 +20,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
-from tokenmint.errors import SignerUnavailable
+from tokenmint.base.errors import SignerUnavailable
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
@@ -340,7 +340,7 @@ async def test_a_reload_changes_who_may_and_a_bad_file_changes_nothing(rig: Rig)
     await rig.app.reload(rig.settings())
     assert (await rig.exchange.ExchangeToken(request(rig, scopes=["admin"]), **rig.auth("web"))).token
     rig.config.write_text(text.replace('max_lifetime = "1h"', 'max_lifetime = "12h"'))
-    from tokenmint.errors import ConfigurationError
+    from tokenmint.base.errors import ConfigurationError
 
     with pytest.raises(ConfigurationError, match="restart"):
         await rig.app.reload(rig.settings())

@@ -24,30 +24,31 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, DEADLINE, OPEN_AUDIENCE, Rig, running
 
-from tokenmint import audit, logs
-from tokenmint.admission import INTERNAL_MESSAGE
-from tokenmint.assertion.own import OwnTokens
-from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.assertion.verifier import Verifier
-from tokenmint.audit import AuditTrail
-from tokenmint.callers import Callers, ClientProof
+from tokenmint.admission import audit
+from tokenmint.admission.audit import AuditTrail
+from tokenmint.admission.callers import Callers, ClientProof
+from tokenmint.admission.gate import INTERNAL_MESSAGE
+from tokenmint.admission.rate_limit import RateLimiter
+from tokenmint.admission.refusal_budget import RefusalBudget
+from tokenmint.base import logs
+from tokenmint.base.log_writer import LineWriter
+from tokenmint.base.readiness import Readiness
+from tokenmint.base.telemetry import Metrics
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
+from tokenmint.formats.minter import Minter
+from tokenmint.issued.verifier import OwnTokens
+from tokenmint.keys.jwks_clients import VerifierLog
 from tokenmint.keys.keychain import Keychain
-from tokenmint.keys.verifiers import VerifierLog
-from tokenmint.logwriter import LineWriter
-from tokenmint.minting.minter import Minter
 from tokenmint.policy.grant import Policy
-from tokenmint.ratelimit import RateLimiter
-from tokenmint.readiness import Readiness
-from tokenmint.refusals import RefusalBudget
 from tokenmint.rpc import access, convert, interceptors
 from tokenmint.storage.redis import Store
-from tokenmint.telemetry import Metrics
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import provider_admin_service_pb2 as providers_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.verification.replay import ReplayGuard
+from tokenmint.verification.verifier import Verifier
 
 CANARY: Final = "canary-of-a-foreign-text"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"

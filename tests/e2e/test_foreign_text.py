@@ -17,11 +17,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import AUDIENCE, Rig, running
-from tests.unit.assertion.test_dpop import proof
+from tests.unit.verification.test_dpop import proof
 
-from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.base.logs import _json_line
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
-from tokenmint.logs import _json_line
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import provider_admin_service_pb2 as providers_pb

@@ -16,8 +16,8 @@ from tests.issuer import Issuer
 from tests.rig import DEADLINE, Rig, refusal, running
 from tests.tls import FORWARDED, PROXY, Authority, authority, element, forwarded
 
-from tokenmint.certificates import peer_certificate
-from tokenmint.secret import Secret
+from tokenmint.admission.certificates import peer_certificate
+from tokenmint.model.secret import Secret
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.key_admin_service_pb2 import ListSigningKeysRequest
 from tokenmint.v1.key_set_service_pb2 import GetKeySetRequest

@@ -12,9 +12,9 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
 from tests.rig import RSA_AUDIENCE, Rig, refusal, running
 
-from tokenmint.assertion.keyset import RETRY_WANTED
-from tokenmint.assertion.types import ID_TOKEN
+from tokenmint.model.tokens import ID_TOKEN
 from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.verification.keyset import RETRY_WANTED
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 EXTRA = """

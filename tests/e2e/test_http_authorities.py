@@ -14,8 +14,8 @@ from tests.issuer import Issuer
 from tests.rig import Rig, running
 from tests.tls import Authority, authority
 
-from tokenmint.certificates import CertificateFiles
-from tokenmint.errors import ConfigurationError
+from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base.errors import ConfigurationError
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 ID = "urn:ietf:params:oauth:token-type:id_token"

@@ -10,7 +10,7 @@ from tests.issuer import Issuer
 from tests.process import Service, configure
 from tests.sockets import UNFINISHED, answer, get, held, place, status
 
-from tokenmint.http.listener import PAUSE
+from tokenmint.web.listener import PAUSE
 
 PUBLIC = (
     "/.well-known/jwks.json",

@@ -19,7 +19,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, segment
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile

@@ -19,8 +19,8 @@ from tests.http2 import PATIENCE, Peer, connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 
-from tokenmint.config import load
-from tokenmint.configtables import LimitsTable
+from tokenmint.config.load import load
+from tokenmint.config.tables import LimitsTable
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 

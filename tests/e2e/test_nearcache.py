@@ -11,7 +11,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, refusal, running
 
-from tokenmint.profile.store import ProfileStore
+from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb

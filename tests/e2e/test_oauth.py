@@ -15,11 +15,11 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, running
 from tests.tls import Authority, authority
-from tests.unit.assertion.test_dpop import proof as dpop_proof
+from tests.unit.verification.test_dpop import proof as dpop_proof
 
-from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT
-from tokenmint.config import load
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.load import load
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 

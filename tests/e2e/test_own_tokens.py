@@ -84,7 +84,7 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    from tokenmint.secret import Secret
+    from tokenmint.model.secret import Secret
 
     pem = rsa_key(7).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {"type": "service_account", "project_id": "demo-app", "client_email": "a@demo-app.example",
@@ -273,6 +273,6 @@ async def test_app_service_tokens_are_of_the_sites_key_alone(rig: Rig) -> None:
 async def test_firebases_sdk_is_loaded_only_where_it_is_used() -> None:
     import sys
 
-    code = "import sys, tokenmint.app, tokenmint.cli; sys.exit('firebase_admin' in sys.modules)"
+    code = "import sys, tokenmint.process.app, tokenmint.cli; sys.exit('firebase_admin' in sys.modules)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0

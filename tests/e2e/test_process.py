@@ -163,7 +163,7 @@ def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pa
 
 
 IMPATIENT = (
-    "import functools, tokenmint.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
+    "import functools, tokenmint.process.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
     "from tokenmint.cli import main; main()"
 )
 
@@ -223,7 +223,7 @@ def _children(pid: int) -> list[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(status.rpartition(")")[2].split()[1]) == pid and b"tokenmint.worker" in command:
+            if int(status.rpartition(")")[2].split()[1]) == pid and b"tokenmint.process.worker" in command:
                 found.append(int(entry.name))
     return found
 

@@ -11,7 +11,7 @@ from tests.issuer import Issuer
 from tests.pages import PORTS, ROOT, blocks_of, shell, texts
 from tests.process import Service
 
-from tokenmint.config import load
+from tokenmint.config.load import load
 
 README = (ROOT / "README.md").read_text()
 CLIENTS = re.compile(r"tokenmint token (exchange|introspect|revoke) ")
@@ -113,7 +113,7 @@ def test_every_block_is_one_that_something_executes() -> None:
 
 
 def test_every_shipped_provider_is_named() -> None:
-    from tokenmint.assertion.catalogue import catalogue
+    from tokenmint.config.providers import catalogue
 
     assert all(f"`{name}`" in README for name in catalogue())
 

@@ -11,7 +11,7 @@ import pytest
 from tests.pages import PORTS, ROOT, shell, texts
 from tests.process import Service, ServiceWithLog
 
-from tokenmint.config import load
+from tokenmint.config.load import load
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 OFFLINE = {"old-store.md", "broken-log.md"}

@@ -18,14 +18,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["tokenmint"]):
-    from tokenmint.assertion.catalogue import provider_from_table
-    from tokenmint.assertion.jwk import BadKey, parse_jwks, parse_x509_map
-    from tokenmint.assertion.jws import parse_compact, parse_object
-    from tokenmint.assertion.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
-    from tokenmint.assertion.types import ID_TOKEN, JsonValue, VerifiedAssertion
-    from tokenmint.assertion.verifier import Verifier
-    from tokenmint.clock import SystemClock
-    from tokenmint.errors import (
+    from tokenmint.base.clock import SystemClock
+    from tokenmint.base.errors import (
         AssertionRejected,
         ConfigurationError,
         CorruptRecord,
@@ -33,15 +27,21 @@ with atheris.instrument_imports(include=["tokenmint"]):
         MalformedToken,
         TokenmintError,
     )
+    from tokenmint.config.providers import provider_from_table
     from tokenmint.keys import store as ring_store
+    from tokenmint.model.policy import Audience, Client, ExchangeRequest
+    from tokenmint.model.profile import Identity, Profile
+    from tokenmint.model.secret import Secret
+    from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedAssertion
     from tokenmint.policy import conditions, mapping
     from tokenmint.policy.grant import Policy
-    from tokenmint.policy.types import Audience, Client, ExchangeRequest
-    from tokenmint.profile.records import parse_link, parse_record
-    from tokenmint.profile.types import Identity, Profile
+    from tokenmint.profiles.records import parse_link, parse_record
     from tokenmint.rpc import convert
-    from tokenmint.secret import Secret
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
+    from tokenmint.verification.jwk import BadKey, parse_jwks, parse_x509_map
+    from tokenmint.verification.jws import parse_compact, parse_object
+    from tokenmint.verification.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
+    from tokenmint.verification.verifier import Verifier
 
 from google.protobuf.message import DecodeError
 
@@ -94,7 +94,7 @@ def verification(data: bytes) -> None:
 
 def claims(data: bytes) -> None:
     """What comes after the signature, on claims that are well-formed and otherwise anything."""
-    from tokenmint.assertion import provider as checks
+    from tokenmint.verification import provider as checks
 
     provider = VERIFIER.providers["idp"]
     with contextlib.suppress(AssertionRejected):

@@ -10,13 +10,13 @@ import grpc.aio
 from grpc_health.v1.health import aio as health_aio
 from tests.grpc_conformance.service import SERVICE, ConformanceService, Messages
 
-from tokenmint.addresses import Address, reserve
-from tokenmint.admission import Admission
-from tokenmint.capacity import Capacity
+from tokenmint.admission.gate import Admission
+from tokenmint.base.addresses import Address, reserve
+from tokenmint.base.capacity import Capacity
+from tokenmint.base.telemetry import Metrics
 from tokenmint.rpc import server
 from tokenmint.rpc.access import DATA, Public
 from tokenmint.rpc.interceptors import Guard
-from tokenmint.telemetry import Metrics
 
 METHODS = ("Unary", "ServerStream", "ClientStream", "BidiStream")
 ACCESS = {**DATA, **{f"/{SERVICE}/{name}": Public() for name in METHODS}}

@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from tokenmint import bootstrap
-from tokenmint.addresses import Reservations
-from tokenmint.app import App
-from tokenmint.clock import SystemClock
-from tokenmint.config import load
-from tokenmint.logs import configure
+from tokenmint.base.addresses import Reservations
+from tokenmint.base.clock import SystemClock
+from tokenmint.base.logs import configure
+from tokenmint.config.load import load
+from tokenmint.process import bootstrap
+from tokenmint.process.app import App
+from tokenmint.process.supervisor import Job
 from tokenmint.storage.embedded import EmbeddedServer
-from tokenmint.supervisor import Job
 
 BEHIND = 7200.0  # seconds
 

@@ -17,7 +17,7 @@ from tests.issuer import Issuer, serving
 from tests.process import CLIENT, Service
 from tests.tls import PROXY, Authority, authority, element
 
-from tokenmint.certificates import peer_certificate
+from tokenmint.admission.certificates import peer_certificate
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 

@@ -11,10 +11,10 @@ import jwt
 import pytest
 from tests.fakes import FakeClock
 
-from tokenmint.errors import SignerUnavailable
+from tokenmint.base.errors import SignerUnavailable
 from tokenmint.keys.clock_check import ClockCheck
+from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.keychain import Keychain
-from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.sealing import Sealer

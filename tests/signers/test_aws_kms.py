@@ -13,13 +13,13 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.signers.fleet import Fleet, lane_is_missing
 from tests.unit.storage.test_topologies import free_port
 
-from tokenmint.errors import SignerUnavailable
+from tokenmint.base.errors import SignerUnavailable
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.configured import key_sources
 from tokenmint.keys.signers.local import thumbprint
 from tokenmint.keys.signers.types import KeySource, NewKey
 from tokenmint.keys.types import KeyState, SigningKey
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.storage.redis import Store
 
 REGION = "eu-central-1"

@@ -13,13 +13,13 @@ import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.signers.fleet import Fleet, lane_is_missing
 
-from tokenmint.errors import ConfigurationError, SignerUnavailable
+from tokenmint.base.errors import ConfigurationError, SignerUnavailable
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.configured import key_sources
 from tokenmint.keys.signers.local import thumbprint
 from tokenmint.keys.signers.types import KeySource, NewKey
 from tokenmint.keys.types import KeyState, SigningKey
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.storage.redis import Store
 
 PLACES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")

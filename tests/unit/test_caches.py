@@ -14,25 +14,28 @@ import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, b64, segment
 from tests.tls import authority
-from tests.unit.minting.test_minter import grant
+from tests.unit.formats.test_minter import grant
 
-from tokenmint import certificates
-from tokenmint.assertion import jws, verdicts
-from tokenmint.assertion.jws import parse_compact, size_of
-from tokenmint.assertion.verdicts import Verdict, Verdicts
-from tokenmint.errors import AssertionRejected, CallerUnauthenticated
-from tokenmint.firebase import MAX_CLIENTS, FirebaseClients, FirebaseProject
-from tokenmint.keys import verifiers
-from tokenmint.keys.verifiers import VerifierLog
-from tokenmint.minting import reuse
-from tokenmint.minting.reuse import ReuseWindow
-from tokenmint.minting.types import MintedToken
-from tokenmint.profile import nearcache, records
-from tokenmint.profile.nearcache import NearCache
-from tokenmint.profile.types import Identity
-from tokenmint.remembering import OVERHEAD, Remembered, remembered_where_short
+from tokenmint.admission import certificates
+from tokenmint.base.bounded_cache import OVERHEAD, Remembered, remembered_where_short
+from tokenmint.base.errors import AssertionRejected, CallerUnauthenticated
+from tokenmint.firebase.clients import MAX_CLIENTS, FirebaseClients
+from tokenmint.formats import reuse
+from tokenmint.formats.reuse import ReuseWindow
+from tokenmint.keys import jwks_clients as verifiers
+from tokenmint.keys.jwks_clients import VerifierLog
+from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.minted import MintedToken
+from tokenmint.model.profile import Identity
+from tokenmint.model.secret import Secret
+from tokenmint.profiles import near_cache as nearcache
+from tokenmint.profiles import records
+from tokenmint.profiles.near_cache import NearCache
 from tokenmint.rpc import credentials, forwarded
-from tokenmint.secret import Secret
+from tokenmint.verification import jws
+from tokenmint.verification import signature_cache as verdicts
+from tokenmint.verification.jws import parse_compact, size_of
+from tokenmint.verification.signature_cache import Verdict, Verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -264,7 +267,9 @@ def test_every_cache_is_in_the_table_of_the_architecture() -> None:
         r"@lru_cache|@cache\b|lru_cache\(maxsize|@remembered_where_short|: Remembered\[|OrderedDict\[|deque\["
     )
     service = ROOT / "service" / "tokenmint"
-    files = [file for file in service.rglob("*.py") if made.search(file.read_text()) and file.name != "remembering.py"]
+    files = [
+        file for file in service.rglob("*.py") if made.search(file.read_text()) and file.name != "bounded_cache.py"
+    ]
     assert len(files) > 8
     for file in files:
         assert f"`{file.relative_to(service).as_posix()}`" in table, file

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tokenmint.config import load
-from tokenmint.logs import log_loop_error
-from tokenmint.supervisor import Job
+from tokenmint.base.logs import log_loop_error
+from tokenmint.config.load import load
+from tokenmint.process.supervisor import Job
 
 CANARY = "canary-4711"
 

@@ -9,12 +9,12 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from tokenmint import errors
-from tokenmint.addresses import Address, Reservations, reserve
-from tokenmint.admission import INTERNAL_MESSAGE
-from tokenmint.errors import ConfigurationError
+from tokenmint.admission.gate import INTERNAL_MESSAGE
+from tokenmint.base import errors
+from tokenmint.base.addresses import Address, Reservations, reserve
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.model.secret import Secret
 from tokenmint.rpc.status import CODES, code_of, to_status
-from tokenmint.secret import Secret
 
 CANARY = "tms_canary-value"
 

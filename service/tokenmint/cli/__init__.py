@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tokenmint.standardstreams import hold, say
+from tokenmint.base.standard_streams import hold, say
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
@@ -119,7 +119,7 @@ def main() -> NoReturn:
 
 def run(program: Callable[[], object]) -> int:
     """Run ``program`` and return the exit status: a mistake becomes a line with the way out, never a traceback."""
-    from tokenmint.errors import ConfigurationError, DependencyUnavailable, TokenmintError
+    from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, TokenmintError
 
     try:
         program()
@@ -145,7 +145,7 @@ def run(program: Callable[[], object]) -> int:
 
 def _fault(error: BaseException | None) -> str:
     """Return what to tell of an error that nobody expected: its kind and place, and nothing of what it says."""
-    from tokenmint.telemetry import places
+    from tokenmint.base.telemetry import places
 
     lines = []
     while error is not None:

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tokenmint.audit import AuditTrail
-from tokenmint.clock import SystemClock
-from tokenmint.config import load, locate
-from tokenmint.errors import ConfigurationError, Conflict
+from tokenmint.admission.audit import AuditTrail
+from tokenmint.base.clock import SystemClock
+from tokenmint.base.errors import ConfigurationError, Conflict
+from tokenmint.base.logs import configure
+from tokenmint.config.load import load, locate
+from tokenmint.config.settings import Settings
 from tokenmint.keys import ring as rings
+from tokenmint.keys.high_water_mark import HighWaterMark, Mark
 from tokenmint.keys.losses import ATTEMPTS, BEAT_JUMP
-from tokenmint.keys.mark import HighWaterMark, Mark
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyRing
-from tokenmint.logs import configure
-from tokenmint.settings import Settings
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.redis import Store
 

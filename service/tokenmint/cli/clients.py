@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tokenmint.bootstrap import new_secret as make_secret
-from tokenmint.bootstrap import write_private
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import Output, print_json
-from tokenmint.errors import ConfigurationError
+from tokenmint.process.bootstrap import new_secret as make_secret
+from tokenmint.process.bootstrap import write_private
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Secrets for callers.")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import Output, print_json, print_table
-from tokenmint.errors import ConfigurationError
-from tokenmint.policy.types import AppServiceFormat, FirebaseFormat, ReferenceFormat
+from tokenmint.model.policy import AppServiceFormat, FirebaseFormat, ReferenceFormat
 
 KINDS: Final[Mapping[type, str]] = {
     FirebaseFormat: "firebase",
@@ -35,7 +35,7 @@ def check(
     output: Output = "text",
 ) -> None:
     """Check the configuration, the environment included, and list every problem. Exit status 2 where there are any."""
-    from tokenmint.config import load, locate
+    from tokenmint.config.load import load, locate
 
     path = locate(config, os.environ)
     try:

@@ -19,9 +19,9 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
-from tokenmint.errors import ConfigurationError
-from tokenmint.secret import Secret, shown
+from tokenmint.model.secret import Secret, shown
 
 ADMIN_TARGET: Final = "127.0.0.1:7444"
 DATA_TARGET: Final = "127.0.0.1:7443"

@@ -15,9 +15,9 @@ import typer
 from google.protobuf.json_format import ParseDict
 from rich.console import Console
 
+from tokenmint.base.errors import TokenmintError
 from tokenmint.cli.demo_issuer import DemoIssuer
-from tokenmint.errors import TokenmintError
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.v1 import (
     profile_admin_service_pb2,
     profile_admin_service_pb2_grpc,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tokenmint.bootstrap import new_encryption_key, new_secret, write_private
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.process.bootstrap import new_encryption_key, new_secret, write_private
 
 TEMPLATE = """\
 # tokenmint. `tokenmint config check` checks this file, `tokenmint serve` runs on it, SIGHUP reloads it.
@@ -88,7 +88,7 @@ def command(
     Then fill in your provider's audience and run
     `tokenmint serve`.
     """
-    from tokenmint.assertion.catalogue import catalogue
+    from tokenmint.config.providers import catalogue
 
     key_file = config.with_name("tokenmint.kek")
     if secret_files and client == operator:

@@ -14,10 +14,10 @@ import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict, ParseError
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, plain, print_json, print_message, print_table, when
-from tokenmint.errors import ConfigurationError
-from tokenmint.secret import shown
+from tokenmint.model.secret import shown
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub

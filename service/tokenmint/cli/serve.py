@@ -9,13 +9,13 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from tokenmint import bootstrap
-from tokenmint.addresses import Reservations
-from tokenmint.config import load, locate
-from tokenmint.settings import Settings
-from tokenmint.standardstreams import say, show
+from tokenmint.base.addresses import Reservations
+from tokenmint.base.standard_streams import say, show
+from tokenmint.config.load import load, locate
+from tokenmint.config.settings import Settings
+from tokenmint.process import bootstrap
+from tokenmint.process.supervisor import Job, Ready, Workers, mark_directory, print_ready
 from tokenmint.storage.embedded import EmbeddedServer
-from tokenmint.supervisor import Job, Ready, Workers, mark_directory, print_ready
 
 MAX_WORKERS: Final = 64
 
@@ -96,7 +96,7 @@ def command(
 
 
 def _serve(job: Job, workers: int, announce: Callable[[Ready], None], settings: Settings) -> int:
-    from tokenmint import worker  # loads the whole service
+    from tokenmint.process import worker  # loads the whole service
 
     if not settings.audiences:
         say("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` shows how\n")

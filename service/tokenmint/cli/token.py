@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator, refusal_of
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
-from tokenmint.errors import ConfigurationError
-from tokenmint.secret import shown
+from tokenmint.model.secret import shown
 
 app = typer.Typer(
     add_completion=False,

@@ -1,0 +1,1 @@
+"""Tokens of our own that come back: verification, references, revocation."""

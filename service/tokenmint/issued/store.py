@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tokenmint.assertion.types import JsonValue
-from tokenmint.errors import CorruptRecord, StoreUnavailable
-from tokenmint.issued.types import IssuedToken, issued_token
-from tokenmint.secret import Secret
+from tokenmint.base.errors import CorruptRecord, StoreUnavailable
+from tokenmint.model.issued import IssuedToken, issued_token
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue
 from tokenmint.storage.redis import Store
 
 VERSION: Final = 1

@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from tokenmint.clock import Clock
-from tokenmint.errors import ClockWrong
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import ClockWrong
 
 log = structlog.get_logger(__name__)
 

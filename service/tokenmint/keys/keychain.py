@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from tokenmint.background import Background, Unit
-from tokenmint.clock import Clock
-from tokenmint.errors import (
+from tokenmint.base.background import Background, Unit
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import (
     ConfigurationError,
     Conflict,
     CorruptRecord,
@@ -24,8 +24,8 @@ from tokenmint.errors import (
 )
 from tokenmint.keys import ring as rings
 from tokenmint.keys.clock_check import ClockCheck
+from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.losses import ATTEMPTS, LossWatch
-from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.published import PublishedKeySet, max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.types import KeySource, Signer

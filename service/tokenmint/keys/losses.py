@@ -15,11 +15,11 @@ from typing import Final
 
 import structlog
 
-from tokenmint.clock import Clock
-from tokenmint.errors import ConfigurationError, Conflict, TokenmintError
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import ConfigurationError, Conflict, TokenmintError
 from tokenmint.keys import ring as rings
 from tokenmint.keys.clock_check import ClockCheck
-from tokenmint.keys.mark import HighWaterMark, Mark
+from tokenmint.keys.high_water_mark import HighWaterMark, Mark
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyRing

@@ -10,9 +10,9 @@ from typing import Final
 
 import structlog
 
-from tokenmint.background import Background
-from tokenmint.clock import Clock
-from tokenmint.errors import (
+from tokenmint.base.background import Background
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import (
     ConfigurationError,
     FieldViolation,
     InvalidRequest,

@@ -9,8 +9,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tokenmint.errors import ConfigurationError, CorruptRecord
-from tokenmint.secret import Secret
+from tokenmint.base.errors import ConfigurationError, CorruptRecord
+from tokenmint.model.secret import Secret
 
 NONCE_BYTES: Final = 12  # NIST SP 800-38D section 8.2.2: random, and far fewer than 2^32 seals
 _VERSION: Final = "v1"

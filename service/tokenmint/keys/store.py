@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from tokenmint.errors import CorruptRecord
+from tokenmint.base.errors import CorruptRecord
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.listening import Notice
 from tokenmint.storage.redis import Store

@@ -1,0 +1,1 @@
+"""Decides what a grant contains, from configuration, token and profile alone: pure functions."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from tokenmint.assertion.types import JsonValue, VerifiedAssertion
-from tokenmint.policy.types import Client, ExchangeRequest
-from tokenmint.profile.types import Profile
+from tokenmint.model.policy import Client, ExchangeRequest
+from tokenmint.model.profile import Profile
+from tokenmint.model.tokens import JsonValue, VerifiedAssertion
 
 MAX_SOURCE: Final = 4096  # characters
 MAX_OUTPUT: Final = 4096  # bytes of a computed claim, as JSON

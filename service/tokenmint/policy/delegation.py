@@ -6,10 +6,10 @@ RFC 8693 sections 1.1, 4.1 and 4.4; RFC 7800, RFC 8705 section 3, RFC 9449 secti
 from collections.abc import Mapping
 from typing import Final
 
-from tokenmint.assertion.types import JsonValue, VerifiedAssertion
-from tokenmint.errors import ActorDenied, ConfirmationDenied, PossessionNotProved
-from tokenmint.issued.types import IssuedToken
-from tokenmint.policy.types import Actor, Audience, Confirmation, ExchangeRequest, ReferenceFormat
+from tokenmint.base.errors import ActorDenied, ConfirmationDenied, PossessionNotProved
+from tokenmint.model.issued import IssuedToken
+from tokenmint.model.policy import Actor, Audience, Confirmation, ExchangeRequest, ReferenceFormat
+from tokenmint.model.tokens import JsonValue, VerifiedAssertion
 
 MAX_ACTORS: Final = 4
 """How many actors in a row a token names."""

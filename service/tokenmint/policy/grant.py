@@ -5,18 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from tokenmint.assertion.types import (
-    ACCESS_TOKEN,
-    APP_SERVICE_TOKEN,
-    FIREBASE_CUSTOM_TOKEN,
-    JWT,
-    OWN,
-    REFERENCE_TOKEN,
-    JsonValue,
-    VerifiedAssertion,
-)
-from tokenmint.configtypes import key_path
-from tokenmint.errors import (
+from tokenmint.base.errors import (
     ActorDenied,
     AudienceDenied,
     ConditionDenied,
@@ -27,10 +16,10 @@ from tokenmint.errors import (
     ReexchangeDenied,
     ScopeDenied,
 )
-from tokenmint.foreign import LONG, clipped, quoted
-from tokenmint.issued.types import MAX_DEPTH, IssuedToken
-from tokenmint.policy import conditions, delegation, mapping
-from tokenmint.policy.types import (
+from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.key_path import key_path
+from tokenmint.model.issued import MAX_DEPTH, IssuedToken
+from tokenmint.model.policy import (
     Actor,
     AppServiceFormat,
     Audience,
@@ -40,9 +29,20 @@ from tokenmint.policy.types import (
     ReferenceFormat,
     TokenGrant,
 )
-from tokenmint.profile.types import Profile
-from tokenmint.reserved import is_reserved
-from tokenmint.secret import Secret
+from tokenmint.model.profile import Profile
+from tokenmint.model.reserved_claims import is_reserved
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import (
+    ACCESS_TOKEN,
+    APP_SERVICE_TOKEN,
+    FIREBASE_CUSTOM_TOKEN,
+    JWT,
+    OWN,
+    REFERENCE_TOKEN,
+    JsonValue,
+    VerifiedAssertion,
+)
+from tokenmint.policy import conditions, delegation, mapping
 
 _TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
 """What may be asked for, by the header's `typ`; the first is the default."""

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.assertion.types import JsonValue, VerifiedAssertion, at_path
-from tokenmint.policy.types import Client
-from tokenmint.profile.types import Profile
+from tokenmint.model.policy import Client
+from tokenmint.model.profile import Profile
+from tokenmint.model.tokens import JsonValue, VerifiedAssertion, at_path
 
 FORMS: Final = (
     "expected 'text', client.id, provider.name, assertion.NAME, profile.principal, profile.roles or "

@@ -1,0 +1,1 @@
+"""gRPC: transports, the guard before every method, one file for each service."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from tokenmint.callers import Role
+from tokenmint.admission.callers import Role
 
 _V1: Final = "/tokenmint.v1."
 

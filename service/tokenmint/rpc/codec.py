@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from tokenmint.errors import MalformedMessage
+from tokenmint.base.errors import MalformedMessage
 
 
 class Codec:

@@ -10,20 +10,17 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tokenmint.assertion.jws import MAX_TOKEN
-from tokenmint.assertion.keyset import KeySetStatus
-from tokenmint.assertion.provider import Provider
-from tokenmint.assertion.types import ID_TOKEN, JsonValue
-from tokenmint.explain import Outcome, Step
+from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.exchange.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.ring import activation_allowed, activation_planned
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
-from tokenmint.minting.types import MintedToken
-from tokenmint.policy.types import Confirmation, ExchangeRequest
-from tokenmint.profile.types import Identity, Profile
-from tokenmint.requests import SUBJECT_TOKEN_TYPES, Violations
-from tokenmint.secret import Secret
+from tokenmint.model.minted import MintedToken
+from tokenmint.model.policy import Confirmation, ExchangeRequest
+from tokenmint.model.profile import Identity, Profile
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ID_TOKEN, JsonValue
 from tokenmint.v1 import (
     json_web_key_pb2,
     key_set_service_pb2,
@@ -32,6 +29,9 @@ from tokenmint.v1 import (
     signing_key_pb2,
     token_exchange_service_pb2,
 )
+from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.keyset import KeySetStatus
+from tokenmint.verification.provider import Provider
 
 Item = TypeVar("Item")
 

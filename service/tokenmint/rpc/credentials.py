@@ -4,11 +4,11 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tokenmint.callers import Presented
-from tokenmint.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
-from tokenmint.errors import CallerUnauthenticated
-from tokenmint.remembering import remembered_where_short
-from tokenmint.secret import Secret
+from tokenmint.admission.callers import Presented
+from tokenmint.admission.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
+from tokenmint.base.bounded_cache import remembered_where_short
+from tokenmint.base.errors import CallerUnauthenticated
+from tokenmint.model.secret import Secret
 
 CLIENT_ID: Final = "tokenmint-client-id"
 CLIENT_SECRET: Final = "tokenmint-client-secret"  # noqa: S105  # the name of the metadata key

@@ -17,10 +17,9 @@ import grpc.aio
 from google.protobuf.wrappers_pb2 import BoolValue
 from google.rpc import status_pb2
 
-from tokenmint.admission import ClientExchanges, tell_audit
-from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN
-from tokenmint.envoy.v3 import external_authorization_pb2 as pb
-from tokenmint.errors import (
+from tokenmint.admission.gate import ClientExchanges, tell_audit
+from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.base.errors import (
     AccessDenied,
     AssertionRejected,
     AudienceDenied,
@@ -34,12 +33,13 @@ from tokenmint.errors import (
     StoreWentBack,
     TokenmintError,
 )
-from tokenmint.foreign import LONG, quoted
-from tokenmint.policy.types import ExchangeRequest
-from tokenmint.requests import SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.envoy.v3 import external_authorization_pb2 as pb
+from tokenmint.model.policy import ExchangeRequest
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.rpc.interceptors import Context, current_client
 from tokenmint.rpc.status import code_of
-from tokenmint.secret import Secret
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 METHOD: Final = f"/{SERVICE}/Check"

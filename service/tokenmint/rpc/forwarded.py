@@ -15,12 +15,12 @@ from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 
-from tokenmint.callers import matches
-from tokenmint.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
-from tokenmint.errors import CallerUnauthenticated
-from tokenmint.remembering import remembered_where_short
+from tokenmint.admission.callers import matches
+from tokenmint.admission.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
+from tokenmint.base.bounded_cache import remembered_where_short
+from tokenmint.base.errors import CallerUnauthenticated
+from tokenmint.model.secret import Secret
 from tokenmint.rpc.credentials import Metadata
-from tokenmint.secret import Secret
 
 PROXY_SECRET: Final = "tokenmint-proxy-secret"  # noqa: S105  # the name of the metadata key
 FORWARDED: Final = "x-forwarded-client-cert"

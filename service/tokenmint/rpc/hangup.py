@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from tokenmint.addresses import Address
+from tokenmint.base.addresses import Address
 
 _OPEN: Final = Path("/proc/self/fd")
 

@@ -14,10 +14,10 @@ import grpc
 import grpc.aio
 import structlog
 
-from tokenmint.admission import Admission, log_internal, tell_audit
-from tokenmint.callers import Operator, Role
-from tokenmint.capacity import Capacity, InHand, note_deadline
-from tokenmint.errors import (
+from tokenmint.admission.callers import Operator, Role
+from tokenmint.admission.gate import Admission, log_internal, tell_audit
+from tokenmint.base.capacity import Capacity, InHand, note_deadline
+from tokenmint.base.errors import (
     DeadlinePassed,
     MalformedCall,
     MessageMissing,
@@ -26,15 +26,15 @@ from tokenmint.errors import (
     Overloaded,
     TokenmintError,
 )
-from tokenmint.foreign import clipped
-from tokenmint.policy.types import Client, Confirmation
+from tokenmint.base.foreign_text import clipped
+from tokenmint.base.tasks import TimeLimit
+from tokenmint.model.policy import Client, Confirmation
 from tokenmint.rpc.access import Access, Clients, Operators, Public
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
 from tokenmint.rpc.native_admission import AdmittingFront
 from tokenmint.rpc.refusing import NONE, Answers, Refusals, is_bounded, is_served_to_the_end
 from tokenmint.rpc.status import abort, code_of
-from tokenmint.tasks import TimeLimit
 
 log = structlog.get_logger(__name__)
 

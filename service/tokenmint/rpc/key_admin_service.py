@@ -1,12 +1,12 @@
 """KeyAdminService."""
 
-from tokenmint.callers import Role
-from tokenmint.errors import MethodDenied, NotFound
+from tokenmint.admission.callers import Role
+from tokenmint.admission.validation import Violations
+from tokenmint.base.errors import MethodDenied, NotFound
+from tokenmint.keys.jwks_clients import VerifierLog
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.types import SigningKey
-from tokenmint.keys.verifiers import VerifierLog
-from tokenmint.requests import Violations
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context, current_operator
 from tokenmint.v1 import key_admin_service_pb2 as pb

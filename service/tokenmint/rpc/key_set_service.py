@@ -5,10 +5,10 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
-from tokenmint.errors import RateLimited
+from tokenmint.base.errors import RateLimited
+from tokenmint.keys.jwks_clients import VerifierLog
 from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.published import PublishedKeySet
-from tokenmint.keys.verifiers import VerifierLog
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
 from tokenmint.v1 import key_set_service_pb2 as pb

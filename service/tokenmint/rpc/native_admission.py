@@ -7,8 +7,8 @@ nothing, however many of them there are.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokenmint.capacity import Capacity
-from tokenmint.errors import Overloaded
+from tokenmint.base.capacity import Capacity
+from tokenmint.base.errors import Overloaded
 from tokenmint.rpc.access import Access
 from tokenmint.rpc.refusing import Answers, is_bounded
 from tokenmint.rpc.status import code_of, trailers

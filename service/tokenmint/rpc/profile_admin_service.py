@@ -5,18 +5,18 @@ from typing import Final
 
 import structlog
 
-from tokenmint.errors import DependencyUnavailable, InvalidRequest, NotFound, TokenmintError
-from tokenmint.foreign import quoted
-from tokenmint.profile.limits import (
+from tokenmint.admission.validation import Violations
+from tokenmint.base.errors import DependencyUnavailable, InvalidRequest, NotFound, TokenmintError
+from tokenmint.base.foreign_text import quoted
+from tokenmint.model.profile import Identity, Profile
+from tokenmint.profiles.limits import (
     claims_violations,
     identity_violations,
     principal_violations,
     profile_violations,
     roles_violations,
 )
-from tokenmint.profile.store import ProfileStore
-from tokenmint.profile.types import Identity, Profile
-from tokenmint.requests import Violations
+from tokenmint.profiles.store import ProfileStore
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context, current_operator
 from tokenmint.v1 import profile_admin_service_pb2 as pb

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from tokenmint.assertion.provider import Provider
-from tokenmint.assertion.verifier import Verifier
-from tokenmint.errors import NotFound
+from tokenmint.base.errors import NotFound
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
 from tokenmint.v1 import provider_admin_service_pb2 as pb
 from tokenmint.v1 import provider_admin_service_pb2_grpc as pb_grpc
+from tokenmint.verification.provider import Provider
+from tokenmint.verification.verifier import Verifier
 
 
 class ProviderAdminService(pb_grpc.ProviderAdminServiceServicer):

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc.aio
 
-from tokenmint.errors import DeadlinePassed, Overloaded, Stopping, TokenmintError
+from tokenmint.base.errors import DeadlinePassed, Overloaded, Stopping, TokenmintError
 from tokenmint.rpc.access import Access, Clients
 from tokenmint.rpc.status import code_of, trailers
 

@@ -12,9 +12,9 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from tokenmint.addresses import Address
-from tokenmint.certificates import CertificateFiles
-from tokenmint.errors import ConfigurationError
+from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base.addresses import Address
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.rpc.interceptors import Guard, Handler
 
 SERVICES: Final = (

@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from tokenmint import errors
-from tokenmint.admission import INTERNAL_MESSAGE
+from tokenmint.admission.gate import INTERNAL_MESSAGE
+from tokenmint.base import errors
 
 DOMAIN: Final = "tokenmint.dev"
 DETAILS_KEY: Final = "grpc-status-details-bin"

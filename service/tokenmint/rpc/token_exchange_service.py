@@ -1,14 +1,14 @@
 """TokenExchangeService."""
 
-from tokenmint.admission import ClientExchanges, tell_audit
-from tokenmint.errors import NotFound, TokenmintError
-from tokenmint.explain import explain
-from tokenmint.policy.types import Client
-from tokenmint.requests import Violations
+from tokenmint.admission.gate import ClientExchanges, tell_audit
+from tokenmint.admission.validation import Violations
+from tokenmint.base.errors import NotFound, TokenmintError
+from tokenmint.exchange.explain import explain
+from tokenmint.exchange.introspection import Tokens
+from tokenmint.model.policy import Client
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context, current_client, current_operator, current_possession
 from tokenmint.rpc.status import to_status
-from tokenmint.tokens import Tokens
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1 import token_exchange_service_pb2_grpc as pb_grpc
 

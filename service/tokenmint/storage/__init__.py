@@ -1,0 +1,1 @@
+"""The store, Redis or Valkey: confirmed writes, notices, connections. The one room that imports the driver."""

@@ -31,11 +31,11 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
-from tokenmint.secret import Secret, shown
+from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
+from tokenmint.base.telemetry import places
+from tokenmint.model.secret import Secret, shown
 from tokenmint.storage import urls
 from tokenmint.storage.refusals import code_of, named
-from tokenmint.telemetry import places
 
 log = structlog.get_logger(__name__)
 

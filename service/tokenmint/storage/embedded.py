@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
 
 START_LIMIT = 20.0  # seconds; loading a large append-only file takes a while
 STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synced at every write anyway

@@ -18,8 +18,8 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import InvalidResponse, MovedError, ResponseError
 
-from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
-from tokenmint.foreign import clipped, quoted
+from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
+from tokenmint.base.foreign_text import clipped, quoted
 from tokenmint.storage import listening, scripts, urls
 from tokenmint.storage.connections import StoreOptions, cluster_client, sentinel_pool, server_pool, translated
 from tokenmint.storage.listening import Changes, Notice

@@ -9,7 +9,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from tokenmint.foreign import quoted
+from tokenmint.base.foreign_text import quoted
 
 LONGEST: Final = 24  # bytes of a code that is in no table
 _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
 
 FORMS = (
     "redis://host:port/db, rediss://host:port/db (TLS), unix:///path/to/socket?db=0, "

@@ -19,7 +19,7 @@ from tests.chaos.quiet import Quiet
 from tests.chaos.replicas import Replica
 from tests.chaos.stores import PATIENT, Topology
 
-from tokenmint.errors import TokenmintError
+from tokenmint.base.errors import TokenmintError
 from tokenmint.keys.store import LEASE
 from tokenmint.storage.redis import Store
 

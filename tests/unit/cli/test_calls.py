@@ -428,7 +428,7 @@ def test_the_list_of_commands_is_that_of_the_modules() -> None:
 def test_help_loads_neither_the_service_nor_grpc() -> None:
     program = (
         "import sys\nfrom tokenmint.cli import app, run\nrun(lambda: app(['--help']))\n"
-        "print([name for name in ('grpc', 'redis', 'pydantic', 'tokenmint.config') if name in sys.modules])"
+        "print([name for name in ('grpc', 'redis', 'pydantic', 'tokenmint.config.load') if name in sys.modules])"
     )
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert outcome.stdout.splitlines()[-1] == "[]"

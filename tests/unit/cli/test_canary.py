@@ -192,7 +192,7 @@ def fails(*_: object, **__: object) -> NoReturn:
         ("tokenmint.cli.connection.connect", LIST),
         ("tokenmint.cli.connection.Connection._channel", LIST),
         ("tokenmint.cli.token._token", ("token", "inspect", "--token-file", "token")),
-        ("tokenmint.config.load", ("config", "check")),
+        ("tokenmint.config.load.load", ("config", "check")),
         ("tokenmint.cli.serve.load", ("serve",)),
         ("tokenmint.cli.clients.make_secret", ("clients", "new-secret")),
     ],
@@ -230,8 +230,8 @@ def test_faults_of_a_thread_are_told_the_same_way(
 )
 def test_a_fault_of_a_worker_is_told_without_what_it_was_handed(job: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "tokenmint.worker"], input=job, capture_output=True, text=True, check=False, timeout=60,
-        env=environment(),
+        [sys.executable, "-m", "tokenmint.process.worker"], input=job, capture_output=True, text=True, check=False,
+        timeout=60, env=environment(),
     )  # fmt: skip
     assert ended.returncode == 70
     assert CANARY not in ended.stdout + ended.stderr

@@ -13,7 +13,7 @@ from tests.process import CLIENT, OPERATOR, Service, configure
 from typer.testing import CliRunner
 
 from tokenmint.cli import app, run
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 
 NEXT = """
 [audiences."https://next.example"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from tests.unit.keys.world import ALGORITHM, ORDER, STEP, Played
 
-from tokenmint.errors import WrongState
+from tokenmint.base.errors import WrongState
 from tokenmint.keys import ring as rings
 from tokenmint.keys.types import PUBLISHED, KeyState
 

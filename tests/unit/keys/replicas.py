@@ -6,17 +6,17 @@ from pathlib import Path
 
 from tests.fakes import FakeClock, FakeEntropy
 
-from tokenmint.clock import Clock
+from tokenmint.base.clock import Clock
 from tokenmint.keys.clock_check import ClockCheck
+from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.keychain import Keychain
-from tokenmint.keys.mark import HighWaterMark
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.local import LocalSource
 from tokenmint.keys.signers.types import KeySource
 from tokenmint.keys.store import RingStore
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.storage.redis import Store
 
 KEK = Secret(b"k" * 32)

@@ -8,12 +8,12 @@ from tests.fakes import FakeClock
 from tests.unit.keys.replicas import Machine, Replica
 from tests.unit.keys.test_keychain import put
 
-from tokenmint.errors import ClockWrong, ConfigurationError, StoreUnavailable
+from tokenmint.base.errors import ClockWrong, ConfigurationError, StoreUnavailable
 from tokenmint.keys.clock_check import LEAST_SKEW, ClockCheck, Offset
 from tokenmint.keys.store import LEASE
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
-from tokenmint.profile.store import ProfileStore
-from tokenmint.profile.types import Profile
+from tokenmint.model.profile import Profile
+from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 
 DAY = 86_400.0

@@ -10,8 +10,8 @@ import pytest
 from tests.fakes import FakeClock
 from tests.unit.keys.replicas import KEK, Machine, Replica
 
-from tokenmint.background import Background
-from tokenmint.errors import (
+from tokenmint.base.background import Background
+from tokenmint.base.errors import (
     ConfigurationError,
     Conflict,
     CorruptRecord,
@@ -19,13 +19,13 @@ from tokenmint.errors import (
     SignerUnavailable,
     WrongState,
 )
+from tokenmint.base.telemetry import Metrics
 from tokenmint.keys import ring as rings
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.store import RingStore, dump
 from tokenmint.keys.types import KeyRing, KeyState
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 from tokenmint.storage.redis import Store
-from tokenmint.telemetry import Metrics
 
 
 @asynccontextmanager

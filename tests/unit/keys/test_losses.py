@@ -9,10 +9,10 @@ import pytest
 from tests.unit.keys.replicas import Machine, Replica
 from tests.unit.keys.test_keychain import put
 
-from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, StoreWentBack
+from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, StoreWentBack
 from tokenmint.keys import ring as rings
+from tokenmint.keys.high_water_mark import Mark
 from tokenmint.keys.losses import BEAT_JUMP
-from tokenmint.keys.mark import Mark
 from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyRing, KeyState
 from tokenmint.storage.redis import Store

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tokenmint.errors import CorruptRecord, NotFound, WrongState
+from tokenmint.base.errors import CorruptRecord, NotFound, WrongState
 from tokenmint.keys import ring as rings
 from tokenmint.keys.published import max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule

@@ -11,8 +11,8 @@ from tests.fakes import FakeClock
 from tests.unit.keys.replicas import Machine
 from tests.unit.keys.test_keychain import following, put
 
-from tokenmint.background import Background
-from tokenmint.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
+from tokenmint.base.background import Background
+from tokenmint.base.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.types import NewKey, Signer
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey

@@ -3,9 +3,9 @@
 import pytest
 from tests.fakes import FakeEntropy
 
-from tokenmint.errors import ConfigurationError, CorruptRecord
+from tokenmint.base.errors import ConfigurationError, CorruptRecord
 from tokenmint.keys.sealing import Sealer
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 
 KEK = Secret(b"k" * 32)
 

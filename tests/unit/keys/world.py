@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from tokenmint.keys import ring as rings
 from tokenmint.keys.clock_check import Offset
-from tokenmint.keys.mark import Mark
+from tokenmint.keys.high_water_mark import Mark
 from tokenmint.keys.published import max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey

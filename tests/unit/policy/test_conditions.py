@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.policy.test_grant import ASSERTION, AUDIENCE, CLIENT, PROFILE, ask, decide, policy
 
-from tokenmint.errors import ConditionDenied, ConfigurationError, TokenmintError
+from tokenmint.base.errors import ConditionDenied, ConfigurationError, TokenmintError
+from tokenmint.model.policy import Client
+from tokenmint.model.profile import Profile
 from tokenmint.policy import conditions
 from tokenmint.policy.grant import Policy
-from tokenmint.policy.types import Client
-from tokenmint.profile.types import Profile
 
 KNOWN = conditions.facts(ASSERTION, CLIENT, ask(scopes=("a",), lifetime=60), PROFILE)
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmint.assertion.types import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedAssertion
-from tokenmint.errors import (
+from tokenmint.base.errors import (
     AudienceDenied,
     ConditionDenied,
     ConfigurationError,
@@ -18,12 +17,13 @@ from tokenmint.errors import (
     ProviderDenied,
     ScopeDenied,
 )
+from tokenmint.model.policy import ActorRules, Audience, Client, ExchangeRequest
+from tokenmint.model.profile import Profile
+from tokenmint.model.reserved_claims import RESERVED_CLAIMS
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedAssertion
 from tokenmint.policy import mapping
 from tokenmint.policy.grant import Policy
-from tokenmint.policy.types import ActorRules, Audience, Client, ExchangeRequest
-from tokenmint.profile.types import Profile
-from tokenmint.reserved import RESERVED_CLAIMS
-from tokenmint.secret import Secret
 
 NOW = 1_800_000_000.9
 CLIENT = Client("web")

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import FakeEntropy
 
-from tokenmint.assertion.types import ID_TOKEN, VerifiedAssertion
-from tokenmint.errors import (
+from tokenmint.base.errors import (
     AccessDenied,
     ActorDenied,
     AudienceDenied,
@@ -22,15 +21,16 @@ from tokenmint.errors import (
     ProviderDenied,
     ScopeDenied,
 )
+from tokenmint.formats.minter import Minter
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.minting.minter import Minter
+from tokenmint.model.policy import Audience, Client, ExchangeRequest
+from tokenmint.model.profile import Profile
+from tokenmint.model.reserved_claims import RESERVED_CLAIMS
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ID_TOKEN, VerifiedAssertion
 from tokenmint.policy import mapping
 from tokenmint.policy.grant import Policy
-from tokenmint.policy.types import Audience, Client, ExchangeRequest
-from tokenmint.profile.types import Profile
-from tokenmint.reserved import RESERVED_CLAIMS
-from tokenmint.secret import Secret
 
 API: Final = "https://api"
 KEY: Final = local.generate("ES256")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmint.assertion.types import ID_TOKEN, JsonValue, VerifiedAssertion
+from tokenmint.model.policy import Client
+from tokenmint.model.profile import Profile
+from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedAssertion
 from tokenmint.policy import mapping
-from tokenmint.policy.types import Client
-from tokenmint.profile.types import Profile
 
 CLIENT: Final = Client("web")
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmint.assertion.types import ID_TOKEN
-from tokenmint.errors import InvalidRequest
-from tokenmint.profile.limits import profile_violations
+from tokenmint.base.errors import InvalidRequest
+from tokenmint.model.tokens import ID_TOKEN
+from tokenmint.profiles.limits import profile_violations
 from tokenmint.rpc import convert
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1 import token_exchange_service_pb2 as pb

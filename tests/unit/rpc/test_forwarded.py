@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tls import PROXY, authority, element, forwarded
 
-from tokenmint.errors import CallerUnauthenticated
+from tokenmint.base.errors import CallerUnauthenticated
+from tokenmint.model.secret import Secret
 from tokenmint.rpc.forwarded import MAX_LENGTH, ForwardedCertificates, forwarded_certificate
-from tokenmint.secret import Secret
 
 SPIFFE = "spiffe://td.example/web"
 PEM = authority().issue("web", SPIFFE, "Web.example")[0]
@@ -191,7 +191,7 @@ def test_the_proxys_secret_is_compared_in_constant_time(monkeypatch: pytest.Monk
         compared.append(other)
         return one == other
 
-    monkeypatch.setattr("tokenmint.callers.hmac.compare_digest", compare)
+    monkeypatch.setattr("tokenmint.admission.callers.hmac.compare_digest", compare)
     hashes = (PROXY.fingerprint(), Secret("tms_next").fingerprint())
     assert ForwardedCertificates(hashes)((SHOWN,), {}) is None
     assert tuple(compared) == hashes

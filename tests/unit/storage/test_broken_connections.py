@@ -16,7 +16,7 @@ from tests.conftest import PATIENT
 from tests.unit.storage.test_redis import scripted
 from tests.wire import Engine, Wire
 
-from tokenmint.errors import OutcomeUnknown, StoreUnavailable
+from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import connections
 from tokenmint.storage.redis import Store
 

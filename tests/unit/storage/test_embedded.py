@@ -10,11 +10,11 @@ from types import MappingProxyType
 import pytest
 from tests.conftest import PATIENT
 
-from tokenmint.assertion.replay import ReplayGuard
-from tokenmint.assertion.types import ID_TOKEN, VerifiedAssertion
-from tokenmint.errors import ConfigurationError, TokenReplayed
+from tokenmint.base.errors import ConfigurationError, TokenReplayed
+from tokenmint.model.tokens import ID_TOKEN, VerifiedAssertion
 from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
 from tokenmint.storage.redis import Store
+from tokenmint.verification.replay import ReplayGuard
 
 
 async def put(url: str, key: str, value: bytes) -> None:

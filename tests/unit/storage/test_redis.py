@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from tests.conftest import PATIENT
 
-from tokenmint.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
-from tokenmint.secret import Secret
+from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
+from tokenmint.model.secret import Secret
 from tokenmint.storage import urls
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store

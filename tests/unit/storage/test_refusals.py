@@ -4,7 +4,7 @@ import pytest
 from redis._parsers.base import BaseParser
 from redis.exceptions import RedisError, ResponseError
 
-from tokenmint.errors import StoreUnavailable
+from tokenmint.base.errors import StoreUnavailable
 from tokenmint.storage import urls
 from tokenmint.storage.connections import translated
 from tokenmint.storage.refusals import LONGEST, code_of, named

@@ -16,8 +16,8 @@ from tests.tls import Authority, authority
 from tests.unit.storage.test_topologies import use
 from tests.wire import HANDSHAKE, Engine, Wire, free_port
 
-from tokenmint.errors import StoreUnavailable
-from tokenmint.secret import Secret
+from tokenmint.base.errors import StoreUnavailable
+from tokenmint.model.secret import Secret
 from tokenmint.storage import connections
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store

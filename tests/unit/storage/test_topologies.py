@@ -17,7 +17,7 @@ import redis
 from tests.conftest import PATIENT
 from tests.tls import certificate
 
-from tokenmint.errors import StoreUnavailable
+from tokenmint.base.errors import StoreUnavailable
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from tokenmint.errors import SignerUnavailable
+from tokenmint.base.errors import SignerUnavailable
 from tokenmint.keys.signers.local import PublicKey, public_jwk, raw_signature
 from tokenmint.keys.signers.types import NewKey
 from tokenmint.keys.types import SigningKey

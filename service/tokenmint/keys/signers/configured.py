@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenmint.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.local import LocalSource
 from tokenmint.keys.signers.types import KeySource
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 
 
 def key_sources(

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tokenmint.errors import CorruptRecord
+from tokenmint.base.errors import CorruptRecord
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.types import NewKey
 from tokenmint.keys.types import SigningKey

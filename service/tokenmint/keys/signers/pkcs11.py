@@ -16,11 +16,11 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
-from tokenmint.errors import ConfigurationError, SignerUnavailable
+from tokenmint.base.errors import ConfigurationError, SignerUnavailable
 from tokenmint.keys.signers.local import RSA_BITS, PublicKey, public_jwk
 from tokenmint.keys.signers.types import NewKey
 from tokenmint.keys.types import SigningKey
-from tokenmint.secret import Secret
+from tokenmint.model.secret import Secret
 
 NAME: Final = "pkcs11"
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Admits callers: authentication, rate limits, limits of requests, and the audit trail."""

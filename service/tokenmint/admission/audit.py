@@ -1,0 +1,237 @@
+"""The audit trail: one structured event for each exchange, refusal and admin action.
+
+Each event is a line of the log at once. It also goes to a capped stream in the store: for an admin action before the
+action, confirmed, so that what can't be recorded is not done (a key's revocation waits for the record and not for its
+confirmation); for exchanges a moment later and in batches, so that they do not wait for it. No event holds a token, a
+secret or a key; a token is named by its SHA-256.
+
+Operators' actions have a stream of their own, which no client's calls can fill. Of one client's refusals so many come
+into the other stream and no more; the rest are counted there (:mod:`tokenmint.admission.refusal_budget`), and in
+the log one by one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import structlog
+
+from tokenmint.admission.refusal_budget import RefusalBudget
+from tokenmint.base.background import Background
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import AuditUnavailable, StoreUnavailable
+from tokenmint.base.telemetry import bounded_json
+from tokenmint.storage.redis import Store
+
+log = structlog.get_logger("tokenmint.admission.audit")
+
+EXCHANGES: Final = "audit"
+"""The stream of exchanges. Before there was another, operators' actions were here too."""
+ADMIN: Final = "audit:admin"
+"""The stream of operators' actions."""
+BATCH: Final = 200  # events that go to the store at once
+BATCH_BYTES: Final = 256 * 1024
+PAUSE: Final = 0.2  # seconds between batches
+RETRY: Final = 1.0  # seconds at most between attempts to reach the stream again
+SUMMARY: Final = 10.0  # seconds between the counts of refusals that were too many to be told one by one
+
+Event = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLimits:
+    """How much of the trail is kept, and whether exchanges need it."""
+
+    required: bool = False
+    """Whether an exchange is refused that neither the log nor the stream would take."""
+    exchange_events: int = 100_000
+    exchange_bytes: int = 64 * 1024 * 1024
+    admin_events: int = 100_000
+    admin_bytes: int = 32 * 1024 * 1024
+    event_bytes: int = 8 * 1024
+    waiting_events: int = 10_000
+    """Not yet in the stream, each stream for itself."""
+    waiting_bytes: int = 8 * 1024 * 1024
+    refusals_per_second: float = 10.0
+    """Of one client, told one by one in the stream."""
+    refusals_at_once: int = 500
+
+
+class _Stream:
+    """One stream, and what waits to come into it."""
+
+    def __init__(self, key: str, most_events: int, most_bytes: int, limits: AuditLimits) -> None:
+        self.key = key
+        self.most_events = most_events
+        self.most_bytes = most_bytes
+        self._limits = limits
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, line: bytes) -> bool:
+        """Let an event wait. Returns False where there is no room: what waits already was promised a place."""
+        if len(self._waiting) >= self._limits.waiting_events or self._bytes + len(line) > self._limits.waiting_bytes:
+            self.dropped += 1
+            return False
+        self._waiting.append(line)
+        self._bytes += len(line)
+        return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the places are free: what is begun now has to find one when it ends."""
+        limits = self._limits
+        return 2 * len(self._waiting) < limits.waiting_events and 2 * self._bytes < limits.waiting_bytes
+
+    async def write(self, store: Store, lines: list[bytes], *, confirm: bool) -> None:
+        """Append events to the stream. Raises as ``Store.append``."""
+        limits = {"most_entries": self.most_events, "most_bytes": self.most_bytes}
+        await store.append(self.key, lines, confirm=confirm, **limits)
+
+    async def flush(self, store: Store) -> None:
+        """Append what waits. Raises as ``Store.append``; what was not appended goes on waiting."""
+        while self._waiting:
+            batch: list[bytes] = []
+            size = 0
+            for line in islice(self._waiting, BATCH):
+                if batch and size + len(line) > BATCH_BYTES:
+                    break
+                batch.append(line)
+                size += len(line)
+            await self.write(store, batch, confirm=False)
+            for line in batch:
+                if self._waiting and self._waiting[0] is line:
+                    self._waiting.popleft()
+                    self._bytes -= len(line)
+
+
+class AuditTrail:
+    """Records events.
+
+    Args:
+        store: where the streams are.
+        clock: what events are stamped with.
+        limits: how much is kept.
+        log_works: tells whether a line of the log is expected to be written, and at a level that audit events have.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        limits: AuditLimits | None = None,
+        *,
+        log_works: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits = limits or AuditLimits()
+        self._log_works = log_works
+        self._log = log.bind()  # once, and not for each event
+        self._exchanges = _Stream(EXCHANGES, limits.exchange_events, limits.exchange_bytes, limits)
+        self._admin = _Stream(ADMIN, limits.admin_events, limits.admin_bytes, limits)
+        self._refusals = RefusalBudget(limits.refusals_per_second, limits.refusals_at_once, clock.monotonic)
+        self._summary_due = clock.monotonic() + SUMMARY
+        self._failure = ""
+        self._not_logged = 0
+        self._log_error = ""
+
+    # --- recording -----------------------------------------------------------------------------------------------
+
+    async def record(self, event: Event, *, confirm: bool = True) -> None:
+        """Record an event, durably to ``confirm`` it, before what it tells of is done. Raises as ``Store.append``."""
+        await self._stream_of(event).write(self._store, [self._line(event)], confirm=confirm)
+
+    def note(self, event: Event, *, keep: bool = True) -> None:
+        """Record an event of what was done: in the log now, and, to ``keep`` it, in the stream soon."""
+        line = self._line(event)
+        if not keep:
+            return
+        stream, caller, reason = self._stream_of(event), str(event.get("caller", "")), event.get("reason")
+        if stream is self._exchanges and reason and not self._refusals.take(caller, str(reason)):
+            return
+        stream.add(line)
+
+    def check(self) -> None:
+        """Check that an exchange that begins now can be recorded, where it has to be.
+
+        It can where a line of the log is expected to be written (the writer's last write succeeded, it has room, and
+        the level lets audit events through), or where the stream took the last batch and has room for those that wait.
+
+        Raises:
+            AuditUnavailable: neither is so.
+        """
+        if self._limits.required and not self._log_works() and (self._failure or not self._exchanges.has_room):
+            raise AuditUnavailable(detail=self._failure or "too many audit events wait for the store")
+
+    def _stream_of(self, event: Event) -> _Stream:
+        return self._admin if event.get("kind") == "admin" else self._exchanges
+
+    def _line(self, event: Event) -> bytes:
+        known = {name: value for name, value in event.items() if value not in ("", None)}
+        try:
+            self._log.info("audit", **known)
+        except Exception as error:  # noqa: BLE001  # the stream gets it all the same
+            self._not_logged += 1
+            self._log_error = type(error).__name__
+        known["time"] = round(self._clock.now(), 3)
+        return bounded_json(known, self._limits.event_bytes).encode()
+
+    # --- the streams ---------------------------------------------------------------------------------------------
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many events are in the log alone, by stream, because the store could not keep up."""
+        return {"exchanges": self._exchanges.dropped, "admin": self._admin.dropped}
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the trail, for operators; "" while every event came into its stream."""
+        parts = []
+        if self._failure:
+            parts.append(f"{len(self._exchanges) + len(self._admin)} events wait for the store ({self._failure})")
+        if lost := sum(self.dropped.values()):
+            parts.append(f"{lost} events since the start are not in their stream: look in the log")
+        if self._not_logged:
+            parts.append(f"{self._not_logged} events since the start could not be logged ({self._log_error})")
+        return "; ".join(parts)
+
+    async def flush(self) -> None:
+        """Bring what waits into the streams. Raises ``StoreUnavailable``; what was not brought goes on waiting."""
+        if self._clock.monotonic() >= self._summary_due:
+            self._summarise()
+        try:
+            await self._admin.flush(self._store)  # first: there are few of them
+            await self._exchanges.flush(self._store)
+        except Exception as error:
+            ours = error.detail or error.message if isinstance(error, StoreUnavailable) else ""
+            self._failure = ours or type(error).__name__
+            raise
+        self._failure = ""
+
+    def _summarise(self) -> None:
+        self._summary_due = self._clock.monotonic() + SUMMARY
+        now = round(self._clock.now(), 3)
+        for (caller, reason), count in self._refusals.counted().items():
+            event = {"kind": "exchange", "outcome": "refused", "caller": caller, "reason": reason, "count": count}
+            self._exchanges.add(bounded_json(event | {"time": now}, self._limits.event_bytes).encode())
+
+    def follow(self, background: Background) -> None:
+        """Keep the stream up to date, for ever."""
+        background.every("audit stream", PAUSE, self.flush, longest=RETRY)
+
+    async def close(self) -> None:
+        """Bring the rest into the streams, where that works within a second."""
+        self._summarise()
+        try:
+            async with asyncio.timeout(1.0):
+                await self.flush()
+        except Exception:  # noqa: BLE001  # as above: nothing keeps the service from ending
+            log.warning("audit events are in the log alone", count=len(self._exchanges) + len(self._admin))

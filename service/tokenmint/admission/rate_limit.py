@@ -1,0 +1,206 @@
+"""Rate limits: a bucket for each client and one for all, in the store, so that every replica counts in the same one.
+
+A busy process takes from a bucket in small lots, ahead of the calls, and lets go of what it has not spent after a
+moment: the limit of all replicas together is never exceeded, and may be reached a little early.
+
+Where the store can't be reached each process counts for itself: a limit that fails open would invite the failure, and
+one that fails closed would make every trouble of the store a full stop.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from tokenmint.base.background import Unit
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import RateLimited
+from tokenmint.base.tasks import end
+from tokenmint.model.policy import Client
+from tokenmint.storage.redis import Store
+
+PATIENCE: Final = 0.05  # seconds; counting must not be what a call waits for
+LOT_LIFE: Final = 0.1  # seconds after which what is left of a lot is let go
+LOT_SHARE: Final = 0.05  # of the burst that a lot is at most
+MAX_LOTS: Final = 10_000
+STORE_AWAY: Final = 1.0  # seconds for which a store that failed is not asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many calls: ``per_second`` in the long run, ``burst`` at once."""
+
+    per_second: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """The limits of a service."""
+
+    each: Rate | None = None
+    """Of a client that has no own one."""
+    together: Rate | None = None
+    """Of all clients."""
+
+
+class RateLimiter:
+    """Counts calls.
+
+    Args:
+        store: where the buckets are.
+        limits: the limits.
+        clock: for the buckets of this process.
+        unit: is told whether the store counts.
+        patience: seconds that the store has to answer.
+    """
+
+    def __init__(
+        self, store: Store, limits: RateLimits, clock: Clock, unit: Unit, *, patience: float = PATIENCE
+    ) -> None:
+        self._store = store
+        self._unit = unit
+        self.patience = patience
+        self._store_away_until = float("-inf")
+        self.limits = limits
+        self._clock = clock
+        self._local: dict[str, float] = {}
+        self._lots: dict[str, _Lot] = {}
+        self._fills: set[asyncio.Task[float]] = set()
+
+    async def take(self, client: Client, cost: int = 1) -> None:
+        """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
+        each = Rate(*client.rate) if client.rate is not None else self.limits.each
+        for key, rate in ((f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)):
+            if rate is None:
+                continue
+            if cost > rate.burst:
+                raise RateLimited("the call asks for more at once than the limit ever allows", retry_after=60.0)
+            now = self._clock.monotonic()
+            lot = self._lots.get(key)
+            if lot is None or lot.rate != rate:
+                lot = self._lots[key] = _Lot(rate, now)
+                if len(self._lots) > MAX_LOTS:
+                    del self._lots[next(iter(self._lots))]
+            lot.demand(cost, now)
+            if lot.left >= cost and now < lot.until:
+                lot.left -= cost
+                if now >= lot.renew_at and lot.filling is None:
+                    self._fill(key, lot, 0)  # while this one lasts, so that no call waits for it
+                continue
+            wait = await self._more(key, lot, cost)
+            if wait > 0:
+                raise RateLimited(retry_after=wait)
+
+    async def _more(self, key: str, lot: "_Lot", cost: int) -> float:
+        """Take from a new lot; return 0, or the seconds to wait. Who comes while one is taken shares what it brings.
+
+        All of them go on together when it is there: one after the other, behind a lock, some would wait for seconds.
+        """
+        while lot.filling is not None:
+            # A future of one's own: who gives up takes nothing from the others, nor is looked for among all of them.
+            told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            lot.waiting.append(told)
+            wait = await told
+            if wait > 0 and lot.refused <= cost:
+                return wait
+            if lot.left >= cost and self._clock.monotonic() < lot.until:
+                lot.left -= cost
+                return 0.0
+        return await asyncio.shield(self._fill(key, lot, cost))
+
+    def _fill(self, key: str, lot: "_Lot", cost: int) -> "asyncio.Task[float]":
+        task = asyncio.get_running_loop().create_task(self._new_lot(key, lot, cost))
+        lot.filling = task
+        self._fills.add(task)
+
+        def filled(task: asyncio.Task[float]) -> None:
+            self._fills.discard(task)
+            waiting, lot.waiting = lot.waiting, []
+            for told in waiting:
+                if told.done():
+                    continue
+                if task.cancelled():
+                    told.cancel()
+                elif (error := task.exception()) is not None:
+                    told.set_exception(error)
+                else:
+                    told.set_result(task.result())
+
+        task.add_done_callback(filled)
+        return task
+
+    async def _new_lot(self, key: str, lot: "_Lot", cost: int) -> float:
+        """Take a lot from the bucket, of which ``cost`` calls are spoken for already; return the seconds to wait."""
+        now = self._clock.monotonic()
+        if now >= lot.until:
+            lot.left = 0
+        try:
+            # As much as is spent while a lot lives, and never more than a small part of the burst.
+            ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE)) - lot.left
+            least = max(cost, 1)
+            given, wait = (
+                (0, 0.0) if not cost and ahead <= 0 else await self._take(key, lot.rate, least, max(least, ahead))
+            )
+            if given:
+                lot.left += given - cost
+                lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
+            else:
+                lot.refused, lot.renew_at = least, lot.until
+            return wait
+        finally:
+            lot.filling = None
+
+    async def close(self) -> None:
+        """Stop taking ahead."""
+        await end(self._fills)
+
+    async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
+        if self._clock.monotonic() >= self._store_away_until:
+            try:
+                async with asyncio.timeout(self.patience):
+                    taken = await self._store.take(key, rate=rate.per_second, burst=rate.burst, least=least, most=most)
+            except Exception as error:  # noqa: BLE001  # whatever it is, this process counts for itself
+                self._store_away_until = self._clock.monotonic() + STORE_AWAY
+                self._unit.fails(error)
+            else:
+                self._unit.works()
+                return taken
+        now, interval = self._clock.monotonic(), 1 / rate.per_second
+        full = max(now, self._local.get(key, now)) + least * interval
+        wait = full - rate.burst * interval - now
+        if wait <= 0:
+            self._local[key] = full
+            if len(self._local) > MAX_LOTS:
+                del self._local[next(iter(self._local))]
+            return least, 0.0
+        return 0, wait
+
+
+class _Lot:
+    """Calls that were taken from a bucket ahead, and are given out here."""
+
+    __slots__ = ("_before", "_now", "_since", "filling", "left", "rate", "refused", "renew_at", "until", "waiting")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.rate = rate
+        self.left = 0
+        self.until = float("-inf")
+        self.renew_at = float("-inf")
+        self.filling: asyncio.Task[float] | None = None
+        self.waiting: list[asyncio.Future[float]] = []
+        self.refused = 0
+        """How many calls at least the bucket did not have when it was last asked in vain."""
+        self._since, self._now, self._before = now, 0, 0
+
+    def demand(self, cost: int, now: float) -> None:
+        """Note that ``cost`` calls are asked for."""
+        if now - self._since >= LOT_LIFE:
+            # What was asked for longer ago than the window before this one says nothing about the next.
+            self._before = self._now if now - self._since < 2 * LOT_LIFE else 0
+            self._since, self._now = now, 0
+        self._now += cost
+
+    def pace(self, now: float) -> int:
+        """Return how many calls are likely to be asked for while a lot lives: as in the last window of that length."""
+        share = min(1.0, (now - self._since) / LOT_LIFE)
+        return int(self._before * (1 - share)) + self._now

@@ -1,0 +1,49 @@
+"""The limits of what can be asked for over any transport, and collecting what is wrong with a request."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from tokenmint.base.errors import FieldViolation, InvalidRequest
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
+from tokenmint.verification.jws import MAX_TOKEN
+
+MAX_SCOPES: Final = 64
+MAX_AUDIENCE: Final = 255
+MAX_TYPE: Final = 255
+SUBJECT_TOKEN_TYPES: Final = (ID_TOKEN, ACCESS_TOKEN, JWT)
+SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")  # RFC 6749 section 3.3
+
+
+class Violations:
+    """Collects what is wrong with a request."""
+
+    def __init__(self) -> None:
+        self._items: list[FieldViolation] = []
+
+    def check(self, field: str, description: str, *, holds: bool) -> None:
+        """Note a violation unless the condition ``holds``."""
+        if not holds:
+            self._items.append(FieldViolation(field, description))
+
+    def add(self, items: Iterable[FieldViolation]) -> None:
+        """Note violations that were found elsewhere."""
+        self._items.extend(items)
+
+    def raise_any(self) -> None:
+        """Raise ``InvalidRequest`` where there are any."""
+        if self._items:
+            raise InvalidRequest(self._items)
+
+    def token(self, field: str, size: int) -> None:
+        """Check the size of a token, in bytes."""
+        self.check(field, f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+
+    def scopes(self, path: str, scopes: Sequence[str]) -> None:
+        """Check scopes."""
+        self.check(path, f"at most {MAX_SCOPES} scopes", holds=len(scopes) <= MAX_SCOPES)
+        for index, scope in enumerate(scopes[:MAX_SCOPES]):
+            self.check(
+                f"{path}[{index}]", "expected a scope-token of 1 to 128 characters (RFC 6749 section 3.3)",
+                holds=bool(SCOPE.match(scope)),
+            )  # fmt: skip

@@ -1,0 +1,126 @@
+"""Loopback or not, taken or free: the addresses that the servers listen on."""
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokenmint.base.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP port. Port 0 stands for any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read `host:port` or `[v6]:port`. Raises ``ValueError`` that says what was expected."""
+        host, separator, port = text.rpartition(":")
+        if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError('expected "host:port", e.g. "127.0.0.1:7443"')
+        if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
+            raise ValueError('expected an IPv6 address in brackets, e.g. "[::1]:7443"')
+        return cls(host.strip("[]"), int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Reservation:
+    """An address that this process holds until :meth:`close`, without listening on it."""
+
+    def __init__(self, address: Address, holder: socket.socket) -> None:
+        self.address = address
+        self._holder = holder
+
+    def close(self) -> None:
+        """Let the address go."""
+        self._holder.close()
+
+
+def reserve(name: str, address: Address) -> Reservation:
+    """Make sure that nobody else listens on ``address``, give port 0 a number, and hold it.
+
+    The servers listen with SO_REUSEPORT, with which a second service on a taken port would start without a word and get
+    a share of the connections. So the port is tried without it first. Held with it, nobody of another user, and nobody
+    who looks before, can take it while the service starts.
+
+    Raises:
+        ConfigurationError: the address is taken, or is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+            probe.bind((address.host, address.port))
+        holder = _hold(family, address)
+        port: int = holder.getsockname()[1]
+    except OSError as error:
+        raise ConfigurationError(
+            f"{name}: can't listen on {address} ({error.strerror}): stop what listens there or choose another"
+        ) from None
+    return Reservation(Address(address.host, port), holder)
+
+
+def _hold(family: int, address: Address) -> socket.socket:
+    """Bind without listening, so that nobody else binds there.
+
+    SO_REUSEADDR would let others bind beside a socket that does not listen, so it is set only where it has to be: for a
+    port on which connections of a service that was stopped just now are in TIME_WAIT.
+    """
+    for reuse in (0, 1):
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        try:
+            holder.bind((address.host, address.port))
+        except OSError:
+            holder.close()
+            if reuse:
+                raise
+        else:
+            break
+    return holder
+
+
+class Reservations:
+    """The addresses of several listeners, held until :meth:`close`.
+
+    Raises:
+        ConfigurationError: lists all that are taken.
+    """
+
+    def __init__(self, listen: Mapping[str, Address]) -> None:
+        self._held: dict[str, Reservation] = {}
+        problems: list[str] = []
+        for name, address in listen.items():
+            try:
+                self._held[name] = reserve(f"listen.{name}", address)
+            except ConfigurationError as error:
+                problems.extend(error.problems)
+        if problems:
+            self.close()
+            raise ConfigurationError(problems)
+
+    @property
+    def listen(self) -> dict[str, str]:
+        """The addresses by the name of the listener, with every port known."""
+        return {name: str(reservation.address) for name, reservation in self._held.items()}
+
+    def close(self) -> None:
+        """Let all addresses go."""
+        for reservation in self._held.values():
+            reservation.close()

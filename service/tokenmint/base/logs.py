@@ -1,0 +1,211 @@
+"""The log: events of ours and of libraries, hooks for what nobody caught, and one writer that never waits.
+
+Everything goes to standard error through a :class:`~tokenmint.base.log_writer.LineWriter`. An exception is told by its
+type and the places it came through; its text may hold what a caller, a provider or a store sent, and stays out.
+"""
+
+import asyncio
+import contextlib
+import io
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+import structlog
+
+from tokenmint.base.log_writer import LineWriter
+from tokenmint.base.standard_streams import ERROR
+from tokenmint.base.telemetry import bounded_json, json_text, places
+
+log = structlog.get_logger(__name__)
+
+MAX_LINE: Final = 16 * 1024  # bytes of a line; what is longer has its fields cut
+_MESSAGE: Final = 500  # characters of a library's message
+_PLACES: Final = 6  # innermost places of an error that are told
+
+
+# --- events of ours -------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
+    """Return an event as a line: the one processor there is, since there is an event for every call."""
+    whole, part = divmod(time.time_ns() // 1000, 1_000_000)
+    event["level"] = level
+    event["timestamp"] = f"{_second(whole)}.{part:06}Z"
+    try:
+        return bounded_json(event, MAX_LINE)
+    except Exception as error:  # noqa: BLE001  # a value's own repr, for one: whoever logs goes on
+        kept = {name: event[name] for name in ("level", "timestamp")}
+        return json_text({"event": "an event of the log can't be shown", "error": type(error).__name__} | kept)
+
+
+class _Lines:
+    """What structlog writes to."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+
+    def msg(self, line: str) -> None:
+        """Hand a line on. Never raises: whoever logs has something else to do."""
+        with contextlib.suppress(Exception):
+            self._writer.put(line.encode(errors="backslashreplace") + b"\n")
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def configure(level: str, output: str, writer: LineWriter | None = None) -> LineWriter:
+    """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal).
+
+    What libraries log, warn of and fail with where nobody catches it goes the same way.
+
+    Args:
+        level: the lowest level that is logged. Of libraries, warnings and errors alone: some log what they send.
+        output: `json`, `console` or `auto`.
+        writer: where lines go; default: standard error.
+
+    Returns the writer.
+    """
+    target = writer or ERROR.writer
+    console = output == "console" or (output == "auto" and os.isatty(2))
+    readable: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(),
+    ]
+    lines = _Lines(target)
+    structlog.configure(
+        processors=readable if console else [_json_line],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=lambda *_: lines,
+        cache_logger_on_first_use=False,
+    )
+    if not console:
+        target.notice = _json_notice
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
+    logging.basicConfig(level=logging.WARNING, handlers=[_OfLibraries()], force=True)
+    return target
+
+
+def _json_notice(count: int) -> bytes:
+    line = _json_line(None, "warning", {"event": "lines of the log were dropped", "count": count})
+    return line.encode() + b"\n"
+
+
+# --- what libraries log ---------------------------------------------------------------------------------------------
+
+
+def _without_metadata(record: logging.LogRecord) -> bool:
+    """Take out what a call brought: grpcio shows the value of metadata that is not UTF-8, which may be a secret."""
+    if "Invalid encoding" in str(record.msg):
+        record.msg, record.args, record.exc_info = "the metadata of a call is not text in UTF-8", (), None
+    return True
+
+
+class _OfLibraries(logging.Handler):
+    """Turns records of the standard library's logging into events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record. Never raises: the caller is a library in the middle of its work."""
+        try:
+            error = record.exc_info[1] if record.exc_info else None
+            facts: dict[str, object] = {"logger": record.name}
+            if error is not None:
+                facts |= about(error)
+            level = logging.getLevelName(min(record.levelno, logging.CRITICAL) // 10 * 10).lower()
+            getattr(log, level, log.error)(_message(record, error), **facts)
+        except Exception:  # noqa: BLE001  # as said
+            log.error("a library's message can't be shown", logger=record.name)  # noqa: TRY400  # its text stays out
+
+
+def _message(record: logging.LogRecord, error: BaseException | None) -> str:
+    """Return the first line of a message, without the text of exceptions. Further lines are their `repr`, or worse."""
+    arguments = record.args
+    if isinstance(arguments, tuple):
+        arguments = tuple(type(item).__name__ if isinstance(item, BaseException) else item for item in arguments)
+    text = str(record.msg) % arguments if arguments else str(record.msg)
+    if isinstance(record.msg, BaseException):
+        text = type(record.msg).__name__
+    told = str(error) if error is not None else ""
+    if told:
+        text = text.replace(told, type(error).__name__)
+    first, *_ = text.splitlines() or [""]
+    return first[:_MESSAGE]
+
+
+# --- what nobody caught ---------------------------------------------------------------------------------------------
+
+
+def about(error: BaseException) -> dict[str, object]:
+    """Return what may be told of an error: its type and where it came from."""
+    return {"error": type(error).__name__, "where": places(error)[-_PLACES:]}
+
+
+def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what failed outside of any call, as a task that nobody awaits, without the exception's text."""
+    error = context.get("exception")
+    where = about(error) if isinstance(error, BaseException) else {"error": "NoneType", "where": []}
+    log.error("an error outside of any call", **where)
+
+
+def catch_the_rest() -> None:
+    """Send to the log what Python itself would print: exceptions that nobody caught, warnings, a library's `print`."""
+
+    def uncaught(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+        log.critical("an error that nobody caught", **about(error))
+
+    def in_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None:
+            log.error("an error that ended a thread", **about(failed.exc_value))
+
+    def unraisable(failed: Any) -> None:
+        if failed.exc_value is not None:
+            log.error("an error that could not be raised", **about(failed.exc_value))
+
+    def warn(
+        message: Warning | str,  # noqa: ARG001  # may hold foreign text, and the place says where to look it up
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,  # noqa: ARG001  # as the standard library calls it
+        line: str | None = None,  # noqa: ARG001
+    ) -> None:
+        log.warning("a warning of Python's", category=category.__name__, where=f"{filename[-200:]}:{lineno}")
+
+    sys.excepthook = uncaught
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable
+    warnings.showwarning = warn
+    sys.stderr = _StandardError()
+
+
+class _StandardError(io.TextIOBase):
+    """What libraries print to. The text may be a traceback, so the log says how much it was, and of which place."""
+
+    encoding = "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            frame = sys._getframe(1)  # noqa: SLF001  # public in all but its name, and cheaper than inspect's
+            place = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}:{frame.f_lineno}"
+            log.warning("a library printed to standard error", characters=len(text), where=place)
+        return len(text)
+
+    def fileno(self) -> int:
+        """Return the real one: faulthandler writes there, when nothing else can."""
+        return 2

@@ -1,0 +1,103 @@
+"""A configuration that was checked, in the types that the service works with: nothing after it checks again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenmint.admission.callers import Operator
+from tokenmint.config.providers import provider_from_table
+from tokenmint.config.tables import (
+    AuditTable,
+    AwsKmsTable,
+    CachesTable,
+    EnvoyTable,
+    LimitsTable,
+    ListenTable,
+    LogTable,
+    OAuthTable,
+)
+from tokenmint.keys.schedule import Schedule
+from tokenmint.model.policy import Audience, Client
+from tokenmint.model.secret import Secret
+from tokenmint.storage.connections import StoreOptions
+from tokenmint.verification.jwk import ALGORITHMS
+from tokenmint.verification.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs11:
+    """How a hardware security module is reached."""
+
+    module: Path
+    token: str
+    pin: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A configuration that was checked, in the types that the service works with."""
+
+    issuer: str | None
+    """What tokens are signed as; None: the address of the HTTP listener."""
+    data_dir: Path
+    redis_url: str | None = field(repr=False)  # from the environment it may have a password
+    redis_prefix: str
+    redis_options: StoreOptions
+    listen: ListenTable
+    proxy_hashes: tuple[str, ...]
+    """SHA-256 in hex of each secret of the proxy whose word on clients' certificates is taken; none: nobody's is."""
+    key_encryption_key: Secret | None
+    """32 bytes; None: generated in the data directory."""
+    other_encryption_keys: tuple[Secret, ...]
+    """Further keys that open what was sealed under them."""
+    high_water_mark_file: Path
+    signer: str
+    """Which signer new keys are made by."""
+    pkcs11: Pkcs11 | None
+    aws_kms: AwsKmsTable | None
+    algorithms: tuple[str, ...]
+    schedule: Schedule
+    limits: LimitsTable
+    caches: CachesTable
+    log: LogTable
+    audit: AuditTable
+    oauth: OAuthTable
+    envoy: EnvoyTable
+    firebase_emulator: bool
+    """Whether Firebase is an emulator that does not sign: with `--dev` only."""
+    reflection: bool
+    channelz: bool
+    """Whether operators may look at connections (gRPC channelz), on their listener."""
+    providers: Mapping[str, Provider]
+    audiences: Mapping[str, Audience]
+    clients: Mapping[str, Client]
+    operators: Mapping[str, Operator]
+    client_keys: Mapping[str, Mapping[str, object]]
+    """Where the keys are of clients that sign assertions of their own, by client id."""
+
+
+def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:
+    """Return what is accepted as an assertion of a client (RFC 7523 section 3): by itself, for us, used once.
+
+    It names us by the issuer, or by the URL of the token endpoint.
+
+    Raises:
+        ConfigurationError: its keys can't be used.
+    """
+    table = {
+        "issuer": client_id,
+        "audiences": [issuer, f"{issuer}/oauth2/token"],
+        "algorithms": sorted(ALGORITHMS),
+        "single_use": True,
+    }
+    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer)
+
+
+def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Return the providers' conditions, for the policy."""
+    return {name: provider.condition for name, provider in providers.items() if provider.condition is not None}
+
+
+def provider_claims(providers: Mapping[str, Provider]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the claims that providers' configurations compute, for the policy."""
+    return {name: provider.claims for name, provider in providers.items() if provider.claims}

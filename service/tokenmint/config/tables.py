@@ -1,0 +1,333 @@
+"""The tables of the configuration file, as they are written: names, types, ranges and defaults."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from tokenmint.base.addresses import Address
+from tokenmint.config.types import Seconds, Table, TextList, TextSet
+from tokenmint.model.policy import OnMissingProfile
+
+LISTENERS: Final = ("grpc", "admin", "http", "ops")
+MAX_LIFETIME: Final = 24 * 3600
+MAX_REUSE_WINDOW: Final = 60
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+def _address(value: Any) -> Any:
+    return Address.parse(value) if isinstance(value, str) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_address)]
+
+
+class RedisTable(Table):
+    """`[redis]`: the store. Without a URL the service keeps a private Valkey in its data directory."""
+
+    url: str | None = None
+    username: str | None = None
+    password: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
+    read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
+    write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
+    max_connections: Annotated[int, Field(ge=4, le=10000)] = 64
+    min_replicas: Annotated[int, Field(ge=0, le=16)] = 0
+
+
+class ForwardedTable(Table):
+    """`[listen.forwarded]`: the proxy in front of the native transport that hands clients' certificates on."""
+
+    secrets: TextList
+    """`sha256:` and the hash of what the proxy shows with every call (`tokenmint-proxy-secret`)."""
+
+
+class ListenTable(Table):
+    """`[listen]`: the four listeners, and TLS for the two of gRPC."""
+
+    grpc: ListenAddress = Address("127.0.0.1", 7443)
+    admin: ListenAddress = Address("127.0.0.1", 7444)
+    http: ListenAddress = Address("127.0.0.1", 8080)
+    ops: ListenAddress = Address("127.0.0.1", 9464)
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_ca_file: str | None = None
+    http_cert_file: str | None = None
+    http_key_file: str | None = None
+    http_client_ca_file: str | None = None
+    """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
+    plaintext: bool = False
+    """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
+    transport: Literal["grpcio", "native"] = "grpcio"
+    """What serves exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
+    forwarded: ForwardedTable | None = None
+
+    def addresses(self) -> dict[str, Address]:
+        """Return the addresses by the name of the listener."""
+        return {name: getattr(self, name) for name in LISTENERS}
+
+
+class Pkcs11Table(Table):
+    """`[keys.pkcs11]`: a hardware security module that keys are kept in."""
+
+    module: str
+    token: str
+    pin_file: str
+
+
+class AwsKmsTable(Table):
+    """`[keys.aws_kms]`: AWS Key Management Service. Credentials are found as AWS's own tools find them."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    deletion_days: Annotated[int, Field(ge=7, le=30)] = 7
+
+
+class KeysTable(Table):
+    """`[keys]`: algorithms, sealing, and the timing rules."""
+
+    algorithms: TextList = ("ES256",)
+    encryption_key: str | None = None
+    encryption_key_file: str | None = None
+    other_encryption_key_files: TextList = ()
+    """Key-encryption keys that open and do not seal: the one before, or the one to come."""
+    high_water_mark_file: str | None = None
+    """What is known of the keys outside the store. Default: in the data directory."""
+    signer: Literal["local", "pkcs11", "aws-kms"] = "local"
+    """What makes and keeps new keys. Keys from before go on where they are."""
+    pkcs11: Pkcs11Table | None = None
+    aws_kms: AwsKmsTable | None = None
+    replica_lag: Annotated[Seconds, Field(ge=1, le=300)] = 10.0
+    max_age: Annotated[Seconds, Field(ge=1, le=86400)] = 300.0
+    verifier_cache: Annotated[Seconds, Field(ge=0)] = 24 * 3600.0
+    skew: Annotated[Seconds, Field(ge=0, le=300)] = 60.0
+    publish_ahead: Seconds | None = None
+    rotation_interval: Seconds = 30 * 24 * 3600.0
+
+
+class FirebaseTable(Table):
+    """`[audiences.NAME.firebase]`: Firebase custom tokens. With --dev, the emulator's need no account."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z0-9-]{4,40}$")]
+    service_account_file: str | None = None
+    """A service account with its key, as Google's console writes it."""
+    service_account: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """The e-mail address of one whose key stays with Google."""
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
+    uid: str = "profile.principal"
+
+
+class AppServiceTable(Table):
+    """`[audiences.NAME.app_service]`: tokens of Azure App Service's custom authentication."""
+
+    key_file: str
+    key_encoding: Literal["hex", "base64", "utf-8"]
+    """How the file says the key. App Service's own WEBSITE_AUTH_SIGNING_KEY is hex."""
+
+
+class ReferenceTable(Table):
+    """`[audiences.NAME.reference]`: opaque handles."""
+
+    idle: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
+
+
+class ActorsTable(Table):
+    """`[audiences.NAME.actors]`: who may act for a subject."""
+
+    providers: TextSet = frozenset()
+    audiences: TextSet = frozenset()
+    impersonation: bool = False
+    without_may_act: bool = False
+
+
+class AudienceTable(Table):
+    """`[audiences."NAME"]`: a service that tokens are minted for."""
+
+    clients: TextSet = frozenset()
+    providers: TextSet = frozenset()
+    reexchange_from: TextSet = frozenset()
+    scopes: TextSet = frozenset()
+    lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] = 600.0
+    max_lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
+    algorithm: str | None = None
+    token_type: Literal["at+jwt", "JWT"] = "at+jwt"  # noqa: S105  # the header's typ
+    claims: dict[str, str] = Field(default_factory=dict)
+    public_clients: bool = False
+    on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
+    single_use: bool = False
+    condition: str | None = None
+    max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
+    reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
+    bound: Literal["dpop", "mtls", "any"] | None = None
+    actors: ActorsTable | None = None
+    firebase: FirebaseTable | None = None
+    app_service: AppServiceTable | None = None
+    reference: ReferenceTable | None = None
+
+    @field_validator("on_missing_profile", mode="before")
+    @classmethod
+    def _on_missing_profile(cls, value: object) -> object:
+        if isinstance(value, str) and value in set(OnMissingProfile):
+            return OnMissingProfile(value)
+        raise ValueError('expected "deny", "without" or "create"')
+
+
+class CachesTable(Table):
+    """`[caches]`: what one process remembers, in numbers of things; 0: nothing."""
+
+    profiles: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Profiles, kept up to date by the store (server-assisted invalidation). Off with Cluster and Sentinel."""
+
+
+class RateTable(Table):
+    """A rate limit: calls per second in the long run, and at once. A call for N targets counts N times."""
+
+    per_second: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1_000_000)]
+    burst: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class WorkloadTable(Table):
+    """A workload whose tokens prove a client."""
+
+    provider: str
+    subject: str
+
+
+class ClientTable(Table):
+    """`[clients.ID]`: a caller."""
+
+    secrets: TextList = ()
+    certificates: TextSet = frozenset()
+    workloads: Annotated[tuple[WorkloadTable, ...], BeforeValidator(_tuple)] = ()
+    jwks: str | None = None
+    jwks_file: str | None = None
+    jwks_url: str | None = None
+    allow_private: bool = False
+    public: bool = False
+    serves: TextSet = frozenset()
+    scopes: dict[str, TextSet] | None = None
+    rate: RateTable | None = None
+
+
+class OperatorTable(Table):
+    """`[operators.ID]`: somebody who runs the service."""
+
+    secrets: TextList = ()
+    certificates: TextSet = frozenset()
+    roles: TextSet = frozenset({"viewer"})
+
+
+class LimitsTable(Table):
+    """`[limits]`: what one process gives at most."""
+
+    watch_streams: Annotated[int, Field(ge=1)] = 1000
+    watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
+    watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
+    streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
+    connection_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
+    """What calls on a connection that has reached its age get to end."""
+    keepalive: Annotated[Seconds, Field(ge=1)] = 60.0
+    """After so long without traffic the other side is asked whether it is there ..."""
+    keepalive_timeout: Annotated[Seconds, Field(ge=1)] = 20.0
+    """... and has so long to answer."""
+    ping_interval: Annotated[Seconds, Field(ge=1)] = 10.0
+    """Who asks the service more often than this is told to go away."""
+    calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Calls of clients that one process has in hand at a time; one more is refused at once."""
+    request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
+    """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
+    http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Of each HTTP listener. An idle one makes room for a new one."""
+    http_connections_per_peer: Annotated[int, Field(ge=1, le=100_000)] = 250
+    """... and of one peer of it."""
+    http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """HTTP requests that a listener answers at a time; health is asked beside them."""
+    call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
+    lame_duck: Annotated[Seconds, Field(ge=0, le=60)] = 5.0
+    """Between SIGTERM, when the process says that it is not ready, and its refusing of calls."""
+    drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
+    each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)
+    all_clients: RateTable | None = None
+
+
+class OAuthTable(Table):
+    """`[oauth]`: the OAuth 2.0 endpoints on the public HTTP listener.
+
+    Off unless asked for: that listener is for the key set, which everybody may read, and is often in the open and
+    without TLS of its own. Client secrets and users' tokens cross it only where somebody decided that they shall.
+    """
+
+    enabled: bool = False
+
+
+class EnvoyTable(Table):
+    """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
+
+    Off unless asked for. The gateway is one of `[clients]`; its routes say the audience (`context_extensions`), or
+    else their hosts do here.
+    """
+
+    enabled: bool = False
+    audience: str | None = None
+    """For hosts that have none of their own."""
+    hosts: dict[str, str] = Field(default_factory=dict)
+    cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
+    """The cookie that holds a browser's token, where a request has no `Authorization`."""
+
+
+class LogTable(Table):
+    """`[log]`: how much, and for whom."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class AuditTable(Table):
+    """`[audit]`: how much of the audit trail is kept in the store, and whether exchanges need a record."""
+
+    required: bool = False
+    """Refuses exchanges (not revocations) that neither the log nor the stream would take."""
+    exchange_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
+    exchange_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 64 * 1024 * 1024
+    admin_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
+    admin_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 32 * 1024 * 1024
+    event_bytes: Annotated[int, Field(ge=1024, le=16 * 1024)] = 8 * 1024
+    waiting_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    waiting_bytes: Annotated[int, Field(ge=64 * 1024, le=1024**3)] = 8 * 1024 * 1024
+    refusals_per_client: RateTable = RateTable(per_second=10.0, burst=500)
+    """Told one by one in the stream; the rest are counted."""
+
+
+class File(Table):
+    """The whole file."""
+
+    issuer: str | None = None
+    data_dir: str = ".tokenmint"
+    reflection: bool = False
+    channelz: bool = False
+    redis: RedisTable = RedisTable()
+    listen: ListenTable = ListenTable()
+    keys: KeysTable = KeysTable()
+    limits: LimitsTable = LimitsTable()
+    caches: CachesTable = CachesTable()
+    log: LogTable = LogTable()
+    audit: AuditTable = AuditTable()
+    oauth: OAuthTable = OAuthTable()
+    envoy: EnvoyTable = EnvoyTable()
+    providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    audiences: dict[str, AudienceTable] = Field(default_factory=dict)
+    clients: dict[Name, ClientTable] = Field(default_factory=dict)
+    operators: dict[Name, OperatorTable] = Field(default_factory=dict)

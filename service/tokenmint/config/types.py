@@ -1,0 +1,68 @@
+"""What configuration values are made of: durations, strict tables, and problems that name the key and the way out."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from tokenmint.base.key_path import key_path
+
+_DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> float:
+    """Read a duration: seconds as a number, or "90s", "10m", "24h", "30d", "250ms". Raises ``ValueError``."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('expected a duration, e.g. "90s", "10m", "24h" or a number of seconds')
+    return int(match[1]) * _UNITS[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration)]
+
+
+class Table(BaseModel):
+    """A table of the configuration: strict types, unknown keys refused, unchangeable."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+_WORDS: Final = {
+    "extra_forbidden": "there is no such key",
+    "missing": "is required",
+    "string_type": "expected a text in quotes",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+    "frozen_set_type": "expected a list",
+}
+
+
+def problems_of(error: ValidationError, *prefix: str) -> list[str]:
+    """Return one line for each problem: the key's path, what was wrong, what was expected. Never a value."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=True, include_input=False):
+        path = key_path(*prefix, *(str(part) for part in item["loc"]))
+        text = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+        lines.append(f"{path}: {text}")
+    return lines
+
+
+def _as_set(value: Any) -> Any:
+    return frozenset(value) if isinstance(value, Iterable) and not isinstance(value, str | dict) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+TextSet = Annotated[frozenset[str], BeforeValidator(_as_set)]
+"""A list of texts whose order does not matter."""
+TextList = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]

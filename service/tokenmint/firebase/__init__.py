@@ -1,0 +1,1 @@
+"""Firebase's SDK, imported where it is used and nowhere else."""

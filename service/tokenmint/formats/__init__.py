@@ -1,0 +1,1 @@
+"""Output formats: the bytes of each kind of token that is minted."""

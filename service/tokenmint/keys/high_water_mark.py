@@ -1,0 +1,155 @@
+"""The high-water mark: what this machine knows of the ring outside the store.
+
+A store that was restored from an old copy answers as if nothing had happened since: revoked keys sign again, disabled
+people get tokens. Replicas that are running notice it by what they hold. Where none is, the mark is what a start
+compares the store with.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.keys.types import KeyRing, KeyState
+
+log = structlog.get_logger(__name__)
+
+FILE: Final = "high-water-mark.json"
+BEATS: Final = 20  # by which the store's beat may be ahead of the file: a write of the file waits for the disk
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What was last seen of a ring."""
+
+    lineage: str
+    generation: int
+    revoked: frozenset[str]
+    beat: int = 0
+    """The highest beat of the store that was confirmed here."""
+
+    @classmethod
+    def of(cls, ring: KeyRing, beat: int = 0) -> "Mark":
+        """Return the mark that ``ring`` leaves."""
+        revoked = frozenset(key.key_id for key in ring.keys if key.state is KeyState.REVOKED)
+        return cls(ring.lineage, ring.generation, revoked | frozenset(ring.disowned), beat)
+
+    def merged(self, other: "Mark") -> "Mark":
+        """Return what this mark and ``other`` know; another lineage knows nothing of this one."""
+        if other.lineage != self.lineage:
+            return self
+        return Mark(
+            self.lineage,
+            max(self.generation, other.generation),
+            self.revoked | other.revoked,
+            max(self.beat, other.beat),
+        )
+
+    def missing(self, ring: KeyRing | None, beat: int | None = None) -> list[str]:
+        """Return what of this mark ``ring`` does not know, in words; nothing where the ring is as new.
+
+        With the store's ``beat`` also what was lost of the rest, though the ring lost nothing.
+        """
+        if ring is None:
+            return [f"it holds no key ring, where generation {self.generation} was served here before"]
+        if ring.lineage != self.lineage:
+            return ["it holds another key ring than the one that was served here before"]
+        problems = []
+        if ring.generation < self.generation:
+            problems.append(f"it holds generation {ring.generation}, where {self.generation} was served here before")
+        back = sorted(self.revoked - Mark.of(ring).revoked)
+        if back:
+            problems.append("these keys were revoked, and it does not know: " + ", ".join(back))
+        if beat is not None and beat < self.beat:
+            problems.append(f"it counts {beat} beats, where {self.beat} were seen here before: later changes are lost")
+        return problems
+
+
+class HighWaterMark:
+    """Keeps the mark in a file, which the processes of a machine share."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: Mark | None = None
+        self._failure = ""
+
+    def read(self) -> Mark | None:
+        """Return the mark, None before the first one.
+
+        Raises:
+            ConfigurationError: the file is none.
+        """
+        try:
+            value: Any = json.loads(self.path.read_text())
+            return Mark(
+                str(value["lineage"]),
+                int(value["generation"]),
+                frozenset(map(str, value["revoked"])),
+                int(value.get("beat", 0)),  # marks of earlier versions have none
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigurationError(
+                f"{self.path}: can't be read as a high-water mark: restore it, or let `tokenmint keys accept-store` "
+                "write a new one"
+            ) from None
+
+    def problem(self) -> str:
+        """Return why the mark can't be kept, in words for operators, or ""."""
+        return self._failure
+
+    async def raise_to(self, ring: KeyRing, beat: int = 0) -> None:
+        """Note ``ring`` where it is newer than the mark. A file that can't be written is logged once, and told.
+
+        A beat that is newer and nothing else is worth writing once in :data:`BEATS`.
+        """
+        mark, written = Mark.of(ring, beat), self._written
+        if written is not None and replace(mark, beat=written.beat) == written and mark.beat < written.beat + BEATS:
+            return
+        try:
+            await asyncio.to_thread(self._raise, mark)
+        except (OSError, ConfigurationError) as error:
+            if not self._failure:
+                log.error("the high-water mark can't be kept", file=str(self.path), error=type(error).__name__)  # noqa: TRY400
+            self._failure = (
+                f"{self.path}: the high-water mark can't be kept ({type(error).__name__}): after a start of every "
+                "replica nobody would notice that the store lost changes; make it a file on a disk that lasts, "
+                "writable by this process"
+            )
+        else:
+            self._written, self._failure = mark, ""
+
+    def replace(self, ring: KeyRing, beat: int = 0) -> None:
+        """Make ``ring`` the mark, whatever it was. Raises ``OSError``."""
+        self._write(Mark.of(ring, beat))
+
+    def _raise(self, mark: Mark) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file
+            known = self.read()
+            mark = mark.merged(known) if known is not None else mark
+            if mark != known:
+                self._write(mark)
+
+    def _write(self, mark: Mark) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        value = {
+            "lineage": mark.lineage,
+            "generation": mark.generation,
+            "revoked": sorted(mark.revoked),
+            "beat": mark.beat,
+        }
+        new = self.path.with_suffix(f".{os.getpid()}")
+        with new.open("w") as file:
+            file.write(json.dumps(value) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)

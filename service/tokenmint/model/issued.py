@@ -1,0 +1,97 @@
+"""A token of ours that came back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from tokenmint.model.policy import Confirmation
+from tokenmint.model.tokens import JsonValue
+
+HANDLE_PREFIX: Final = "tmr_"
+"""What reference tokens begin with: lets scanners find one that was left somewhere."""
+LINEAGE: Final = "tm_lineage"
+"""The claim with the ids of the tokens that a token descends from, by exchange."""
+MAX_DEPTH: Final = 4
+"""How many times in a row a token of ours may be exchanged for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token that was proved to be minted here, to be in time and not revoked.
+
+    Only ``issued/verifier.py`` makes one. It says nothing of its principal, who may be disabled by now.
+    """
+
+    token_id: str
+    """Its `jti`."""
+    principal: str
+    audience: str
+    client_id: str
+    """The client that it was issued to."""
+    scopes: tuple[str, ...]
+    issued_at: int
+    expires_at: int
+    """Unix seconds; of a handle that slides, as it stands now."""
+    confirmation: Confirmation
+    lineage: tuple[str, ...]
+    claims: Mapping[str, JsonValue]
+    """All of its claims, as whoever verifies it sees them."""
+    fingerprint: str
+    """SHA-256 of the whole token in hex."""
+    is_handle: bool = False
+    """Whether it is a reference token, whose claims are in the store."""
+
+    @property
+    def actor(self) -> str | None:
+        """The principal that acts, or None."""
+        act = self.claims.get("act")
+        subject = act.get("sub") if isinstance(act, dict) and "iss" not in act else None
+        return subject if isinstance(subject, str) else None
+
+
+def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: int | None = None) -> IssuedToken:
+    """Read the claims of a token of ours; of a handle, with the time at which that expires.
+
+    Raises:
+        ValueError: we would not have written them.
+    """
+
+    def text(name: str) -> str:
+        value = claims.get(name)
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} is not a text")
+        return value
+
+    def second(name: str) -> int:
+        value = claims.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{name} is not a time")  # noqa: TRY004  # one kind of error
+        return value
+
+    cnf, lineage = claims.get("cnf", {}), claims.get(LINEAGE, [])
+    if not isinstance(cnf, dict) or ("cnf" in claims and not cnf) or cnf.keys() - {"jkt", "x5t#S256"}:
+        raise ValueError("cnf is none of ours")
+    if not isinstance(lineage, list) or len(lineage) > MAX_DEPTH or not all(isinstance(one, str) for one in lineage):
+        raise ValueError(f"{LINEAGE} is none of ours")
+    return IssuedToken(
+        token_id=text("jti"),
+        principal=text("sub"),
+        audience=text("aud"),
+        client_id=text("client_id"),
+        scopes=tuple(text("scope").split(" ")) if "scope" in claims else (),
+        issued_at=second("iat"),
+        expires_at=min(second("exp"), expires_at) if expires_at is not None else second("exp"),
+        confirmation=Confirmation(_member(cnf, "jkt"), _member(cnf, "x5t#S256")),
+        lineage=tuple(str(one) for one in lineage),
+        claims=MappingProxyType(dict(claims)),
+        fingerprint=fingerprint,
+        is_handle=expires_at is not None,
+    )
+
+
+def _member(cnf: Mapping[str, JsonValue], name: str) -> str | None:
+    value = cnf.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"cnf has a {name} that is no text")
+    return value

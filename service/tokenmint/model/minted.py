@@ -1,0 +1,31 @@
+"""What comes out."""
+
+from dataclasses import dataclass
+
+from tokenmint.model.policy import TokenGrant
+from tokenmint.model.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A token that tokenmint signed. Only ``minting/`` makes one."""
+
+    token: Secret
+    issued_token_type: str
+    """A URN of RFC 8693 section 3."""
+    token_type: str
+    """How it is presented (RFC 8693 section 2.2.1)."""
+    expires_at: int
+    """Unix seconds."""
+    scopes: tuple[str, ...]
+    key_id: str
+    token_id: str
+    """The `jti`."""
+    subject: str
+    reused: bool = False
+    """Whether it was minted for the same grant a moment ago, and is given out again."""
+
+
+def presented_as(grant: TokenGrant) -> str:
+    """Return how an access token is presented (RFC 8693 section 2.2.1, RFC 9449 section 5)."""
+    return "DPoP" if grant.confirmation.jkt is not None else "Bearer"

@@ -1,0 +1,57 @@
+"""What the verifier hands on: a proved token, and nothing that was not proved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693 section 3
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+FIREBASE_CUSTOM_TOKEN = "urn:tokenmint:token-type:firebase-custom-token"  # noqa: S105  # kinds that RFC 8693 has no name for
+APP_SERVICE_TOKEN = "urn:tokenmint:token-type:app-service"  # noqa: S105
+REFERENCE_TOKEN = "urn:tokenmint:token-type:reference"  # noqa: S105
+
+OWN = "@tokenmint"
+"""What stands for a provider's name where a token is one of ours; no provider can be configured with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAssertion:
+    """A token whose issuer, signature, times, audience and required claims were proved.
+
+    Only ``verification/verifier.py`` makes one, and ``issued/verifier.py`` of a token of ours. Having it means: this
+    provider said this of this subject.
+    """
+
+    provider: str
+    """The configured provider's name."""
+    issuer: str
+    """The exact ``iss``."""
+    subject: str
+    """How the provider names the principal: ``sub``, or what the provider is configured for (Entra ID: tid/oid)."""
+    token_type: str
+    """The kind of token, a URN of RFC 8693 section 3."""
+    claims: Mapping[str, JsonValue]
+    """Every claim of the payload. Proved to be what the provider said, not to be true."""
+    issued_at: float | None
+    """``iat``, seconds since the epoch. None only where the provider's tokens need none (SPIFFE)."""
+    expires_at: float
+    """``exp``, seconds since the epoch."""
+    fingerprint: str
+    """SHA-256 of the whole token in hex, for audit."""
+    replay_id: str
+    """What a single-use token is remembered by: a hash of (issuer, jti), or of the signing input without a jti."""
+    single_use: bool
+    """Whether the provider's configuration asks for single use."""
+
+
+def at_path(claims: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
+    """Return the value at ``path``, or None where there is none."""
+    value = claims.get(path[0])
+    for name in path[1:]:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value

@@ -1,0 +1,1 @@
+"""Processes: wiring, worker, supervisor, and what is made at the first start."""

@@ -1,0 +1,109 @@
+"""What the service makes for itself where the configuration does not say: a key-encryption key and a first operator.
+
+Both lie in the data directory, readable by their owner alone, and are made once.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tokenmint.admission.callers import SECRET_PREFIX, Operator, Role
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.settings import Settings
+from tokenmint.keys.sealing import Sealer
+from tokenmint.keys.signers.configured import key_sources
+from tokenmint.keys.signers.types import KeySource
+from tokenmint.model.secret import Secret
+
+ENCRYPTION_KEY_FILE: Final = "key-encryption-key"
+OPERATOR_FILE: Final = "operator.json"
+OPERATOR_ID: Final = "operator"
+
+
+def new_secret(entropy: Callable[[int], bytes]) -> Secret:
+    """Return a fresh client or operator secret: a prefix for scanners, and 256 random bits."""
+    return Secret(SECRET_PREFIX + base64.urlsafe_b64encode(entropy(32)).rstrip(b"=").decode())
+
+
+def new_encryption_key(entropy: Callable[[int], bytes]) -> str:
+    """Return a fresh key-encryption key as it is kept in a file."""
+    return base64.urlsafe_b64encode(entropy(32)).decode()
+
+
+def prepare(settings: Settings, entropy: Callable[[int], bytes]) -> list[Path]:
+    """Make what is missing in the data directory; return the files that were made."""
+    made = []
+    if settings.key_encryption_key is None:
+        made += _create(settings.data_dir / ENCRYPTION_KEY_FILE, new_encryption_key(entropy) + "\n")
+    if not settings.operators and settings.redis_url is None:
+        document = {"id": OPERATOR_ID, "secret": new_secret(entropy).reveal()}
+        made += _create(settings.data_dir / OPERATOR_FILE, json.dumps(document) + "\n")
+    return made
+
+
+def encryption_key(settings: Settings) -> Secret:
+    """Return the key-encryption key, configured or made by :func:`prepare`.
+
+    Raises:
+        ConfigurationError: its file is gone or is none.
+    """
+    if settings.key_encryption_key is not None:
+        return settings.key_encryption_key
+    path = settings.data_dir / ENCRYPTION_KEY_FILE
+    try:
+        key = base64.urlsafe_b64decode(path.read_text().strip())
+    except (OSError, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ConfigurationError(
+            f"{path}: is not a key-encryption key: restore it; the signing keys open with no other"
+        )
+    return Secret(key)
+
+
+def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Sealer, dict[str, KeySource]]:
+    """Return what seals private keys, and what makes and keeps them. Raises ``ConfigurationError``."""
+    sealer = Sealer(encryption_key(settings), entropy, settings.other_encryption_keys)
+    hsm, kms = settings.pkcs11, settings.aws_kms
+    sources = key_sources(
+        sealer,
+        pkcs11=(hsm.module, hsm.token, hsm.pin) if hsm is not None else None,
+        aws_kms=kms.model_dump() if kms is not None else None,
+    )
+    return sealer, sources
+
+
+def operators(settings: Settings) -> dict[str, Operator]:
+    """Return the configured operators, or the one made by :func:`prepare`."""
+    path = settings.data_dir / OPERATOR_FILE
+    if settings.operators or settings.redis_url is not None or not path.exists():
+        return dict(settings.operators)
+    try:
+        document = json.loads(path.read_text())
+        operator_id, secret = str(document["id"]), Secret(str(document["secret"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"{path}: can't be read: remove it, and the next start makes a new one") from None
+    return {operator_id: Operator(operator_id, (secret.fingerprint(),), frozenset(Role))}
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads. Raises ``FileExistsError`` where there is one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _create(path: Path, text: str) -> list[Path]:
+    try:
+        write_private(path, text)
+    except FileExistsError:
+        return []
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't be written ({error.strerror}): choose another data_dir") from None
+    return [path]

@@ -1,0 +1,174 @@
+"""One worker process: an event loop with the whole service in it, until a signal ends it."""
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from tokenmint.base.clock import SystemClock
+from tokenmint.base.errors import TokenmintError
+from tokenmint.base.logs import catch_the_rest, configure, log_loop_error
+from tokenmint.base.standard_streams import ERROR, FAREWELL, hold, say
+from tokenmint.base.telemetry import places
+from tokenmint.config.load import load
+from tokenmint.process.app import App
+from tokenmint.process.heartbeat import Pulse
+from tokenmint.process.supervisor import Job, Ready
+
+log = structlog.get_logger(__name__)
+
+DESCRIPTORS: Final = 65_536  # open files, where the system allows as many
+SAME_SIGNAL: Final = 1.0  # seconds; supervisors and process groups send a signal on, or twice
+COLLECT_AFTER: Final = 20_000  # objects more than before, after which the young ones are looked through
+
+
+def run(job: Job, announce: Callable[[Ready], None]) -> int:
+    """Serve until SIGTERM or SIGINT, telling ``announce`` when ready. Returns the exit status."""
+    _raise_descriptor_limit()
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(job, announce))
+    finally:
+        ERROR.writer.flush(FAREWELL)
+
+
+def _raise_descriptor_limit() -> None:
+    """Use what the system lets a process have: the usual 1,024 are fewer than the connections of the listeners."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:  # an optional accelerator: not built for every platform
+        return None
+    return uvloop.Loop
+
+
+async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
+    config = Path(job.config) if job.config else None
+    settings = load(config, os.environ, development=job.development)
+    writer = configure(settings.log.level, settings.log.format)
+    catch_the_rest()
+    app = App(
+        settings,
+        job,
+        clock=SystemClock(),
+        entropy=os.urandom,
+        log_writer=writer,
+    )
+    stop = StopSignals()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_loop_error)
+    reloads: set[asyncio.Task[None]] = set()
+
+    reloading = app.background.unit("reload")
+
+    async def reload() -> None:
+        try:
+            await app.reload(load(config, os.environ, development=job.development))
+            log.info("configuration reloaded")
+            reloading.works()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the running one stays
+            problems = error.message if isinstance(error, TokenmintError) else type(error).__name__
+            log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
+            reloading.fails(error)
+
+    started, early = False, False  # what is not there yet can't be replaced
+
+    def on_hangup() -> None:
+        nonlocal early
+        early = not started
+        if early:
+            return
+        task = loop.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGTERM, stop.came, signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGINT, stop.came, signal.SIGINT)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    await app.start()
+    started = True
+    if early:
+        on_hangup()
+    _settle_memory()
+    try:
+        announce(Ready(os.getpid(), app.listen))
+        await stop.wanted.wait()
+        await app.retire(stop.hurry)
+        return 0
+    finally:
+        await app.stop()
+
+
+class StopSignals:
+    """What signals say about the stop. SIGINT comes from somebody who waits for it, so that there is no pause.
+
+    Args:
+        monotonic: a clock that never goes back, seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.wanted = asyncio.Event()
+        """The process is to stop ..."""
+        self.hurry = asyncio.Event()
+        """... at once."""
+        self._monotonic = monotonic
+        self._first = 0.0
+
+    def came(self, number: int) -> None:
+        """Note SIGTERM or SIGINT. A second SIGTERM hurries; one that follows at once is the first, sent on."""
+        now = self._monotonic()
+        if number == signal.SIGINT or (self.wanted.is_set() and now - self._first >= SAME_SIGNAL):
+            self.hurry.set()
+        if not self.wanted.is_set():
+            self._first = now
+            self.wanted.set()
+
+
+def _settle_memory() -> None:
+    """Take what is there for good out of the collector's sight, and let it look less often: calls make no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
+
+
+def main() -> int:
+    """Read the job from standard input and do it: how the supervisor starts a worker.
+
+    Arguments: the descriptor of the pipe to the supervisor, and the seconds between signs of life.
+    """
+    hold()
+    try:
+        pulse = Pulse(int(sys.argv[1]), float(sys.argv[2]))
+
+        def announce(ready: Ready) -> None:
+            pulse.say(json.dumps(asdict(ready)))
+            pulse.start()
+
+        return run(Job(**json.load(sys.stdin)), announce)
+    except TokenmintError as error:
+        say(f"tokenmint: {error.message}\n")
+        return 1
+    except Exception as error:  # noqa: BLE001  # its text may hold what a store or a caller sent
+        where = " < ".join(reversed(places(error)[-6:]))
+        say(f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n")
+        return 70
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Principals' profiles in the store: reading, changing, limits, and how an identity finds its profile."""

@@ -1,0 +1,163 @@
+"""What is stored of profiles: the keys, and the bytes under them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+
+from tokenmint.base.errors import CorruptRecord
+from tokenmint.model.profile import Identity, Profile
+
+VERSION: Final = 1
+REMEMBERED: Final = 2048  # records that are not parsed anew when the same bytes are read again
+LONGEST: Final = 4096  # bytes of one
+PREFIXES: Final = ("profile:", "identity:")
+"""What the keys begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a deleted profile."""
+
+    principal: str
+    identities: tuple[Identity, ...]
+    delete_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the index says of an identity: its principal, or that it was unlinked."""
+
+    principal: str
+    unlinked: bool = False
+
+
+def identity_key(identity: Identity) -> str:
+    """Return the index key of an identity: lengths first, so that no separator can be smuggled in."""
+    provider, subject = identity.provider.encode(), identity.subject.encode()
+    encoded = len(provider).to_bytes(4) + provider + len(subject).to_bytes(4) + subject
+    return "identity:" + hashlib.sha256(encoded).hexdigest()
+
+
+def profile_key(principal: str) -> str:
+    """Return the key of a profile, or of the tombstone in its place."""
+    return f"profile:{principal}"
+
+
+def etag_of(raw: bytes) -> str:
+    """Return what names this version of a profile."""
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    return json.dumps({"v": VERSION, **value}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def dump_profile(profile: Profile) -> bytes:
+    """Return a profile as it is stored."""
+    return _dump(
+        {
+            "principal": profile.principal,
+            "identities": [[identity.provider, identity.subject] for identity in profile.identities],
+            "disabled": profile.disabled,
+            "claims": dict(profile.claims),
+            "roles": list(profile.roles),
+            "tokens_valid_after": profile.tokens_valid_after,
+            "create_time": profile.create_time,
+            "update_time": profile.update_time,
+        }
+    )
+
+
+def dump_tombstone(tombstone: Tombstone) -> bytes:
+    """Return a tombstone as it is stored."""
+    return _dump(
+        {
+            "principal": tombstone.principal,
+            "identities": [[identity.provider, identity.subject] for identity in tombstone.identities],
+            "delete_time": tombstone.delete_time,
+        }
+    )
+
+
+def dump_link(identity: Identity, link: Link) -> bytes:
+    """Return what the index says of ``identity`` as it is stored."""
+    return _dump(
+        {"identity": [identity.provider, identity.subject], "principal": link.principal, "unlinked": link.unlinked}
+    )
+
+
+def parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
+    """Read what is stored for ``principal``. Raises ``CorruptRecord``."""
+    return _remembered_record(principal, raw) if len(raw) <= LONGEST else _record(principal, raw)
+
+
+def _record(principal: str, raw: bytes) -> Profile | Tombstone:
+    key = profile_key(principal)
+    value = _load(key, raw)
+    if value.get("principal") != principal:
+        raise CorruptRecord(detail=f"{key}: it is the record of another principal")
+    try:
+        identities = tuple(Identity(_text(provider), _text(subject)) for provider, subject in value["identities"])
+        if "delete_time" in value:
+            return Tombstone(principal, identities, float(value["delete_time"]))
+        valid_after = value["tokens_valid_after"]
+        if not isinstance(value["disabled"], bool) or not isinstance(value["claims"], dict):
+            raise TypeError
+        return Profile(
+            principal=principal,
+            identities=identities,
+            disabled=value["disabled"],
+            claims=MappingProxyType(value["claims"]),
+            roles=tuple(_text(role) for role in value["roles"]),
+            tokens_valid_after=None if valid_after is None else int(valid_after),
+            create_time=float(value["create_time"]),
+            update_time=float(value["update_time"]),
+            etag=etag_of(raw),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise CorruptRecord(detail=f"{key}: not a profile of version {VERSION}") from None
+
+
+_remembered_record = lru_cache(maxsize=REMEMBERED)(_record)
+
+
+def parse_link(identity: Identity, raw: bytes | None) -> Link | None:
+    """Read what the index says of ``identity``. Raises ``CorruptRecord``."""
+    if raw is None:
+        return None
+    return _remembered_link(identity, raw) if len(raw) <= LONGEST else _link(identity, raw)
+
+
+def _link(identity: Identity, raw: bytes) -> Link:
+    key = identity_key(identity)
+    value = _load(key, raw)
+    if value.get("identity") != [identity.provider, identity.subject]:
+        raise CorruptRecord(detail=f"{key}: it is the record of another identity")
+    principal, unlinked = value.get("principal"), value.get("unlinked")
+    if not isinstance(principal, str) or not isinstance(unlinked, bool):
+        raise CorruptRecord(detail=f"{key}: not an identity's record of version {VERSION}")
+    return Link(principal, unlinked)
+
+
+_remembered_link = lru_cache(maxsize=REMEMBERED)(_link)
+
+
+def _load(key: str, raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except ValueError:
+        raise CorruptRecord(detail=f"{key}: not JSON") from None
+    if not isinstance(value, dict) or value.get("v") != VERSION:
+        raise CorruptRecord(detail=f"{key}: not a record of version {VERSION}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value

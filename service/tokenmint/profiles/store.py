@@ -1,0 +1,317 @@
+"""Profiles in the store.
+
+`profile:{principal}` is the truth: a profile, or the tombstone of a deleted one. `identity:{hash}` names the principal
+of an identity and is believed only where that profile lists the identity; or it is the marker of an unlinked one.
+Each change is a compare-and-swap of one value, in an order in which every crash leaves a state that reads correctly.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import AlreadyExists, Conflict, NotFound, WrongState
+from tokenmint.model.profile import Identity, Profile
+from tokenmint.model.tokens import JsonValue
+from tokenmint.profiles.limits import MAX_IDENTITIES, PRINCIPAL
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import (
+    PREFIXES,
+    Link,
+    Tombstone,
+    dump_link,
+    dump_profile,
+    dump_tombstone,
+    etag_of,
+    identity_key,
+    parse_link,
+    parse_record,
+    profile_key,
+)
+from tokenmint.storage.redis import Store
+
+ATTEMPTS: Final = 16  # compare-and-swap rounds before a change is called a conflict
+DELETED: Final = "PROFILE_DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A record and the bytes that it was read from, which is what a swap compares."""
+
+    raw: bytes | None
+    record: Profile | Tombstone | None
+
+
+class ProfileStore:
+    """Reads and changes profiles.
+
+    Every method raises ``StoreUnavailable`` where the store is out of reach and ``CorruptRecord`` where a value is not
+    what was written; every change ``OutcomeUnknown`` where it was not confirmed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        near: NearCache | None = None,
+        store_time: Callable[[], Awaitable[float]] | None = None,
+    ) -> None:
+        self._store_time = store_time or store.time
+        self._store = store
+        self._clock = clock
+        self._near = near if near is not None else NearCache(store, PREFIXES, 0, clock)
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def get(self, principal: str) -> Profile:
+        """Return the profile of ``principal``. Raises ``NotFound``, also for a deleted one."""
+        record = (await self._read(principal)).record
+        if not isinstance(record, Profile):
+            raise NotFound("profile", principal)
+        return record
+
+    async def get_by_identity(self, identity: Identity) -> Profile:
+        """Return the profile that ``identity`` is linked to. Raises ``NotFound``."""
+        record = await self.resolve(identity)
+        if not isinstance(record, Profile):
+            raise NotFound("profile", f"{identity.provider}/{identity.subject}", "the identity has no profile")
+        return record
+
+    async def resolve(self, identity: Identity) -> Profile | Tombstone | Link | None:
+        """Return what an exchange for ``identity`` has to know.
+
+        Its profile; or, to be refused, the tombstone of its principal or the marker that it was unlinked; or None.
+        """
+        link = parse_link(identity, await self._near.get(identity_key(identity)))
+        if link is None or link.unlinked:
+            return link
+        record = await self.record(link.principal)
+        if record is not None and identity in record.identities:
+            return record
+        return None  # a link that was begun and not finished, or that lost to another
+
+    async def record(self, principal: str) -> Profile | Tombstone | None:
+        """Return what is stored for ``principal``, tombstones included; from memory where the near cache has it."""
+        if not PRINCIPAL.match(principal):
+            return None
+        raw = await self._near.get(profile_key(principal))
+        return parse_record(principal, raw) if raw is not None else None
+
+    async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
+        """Return about ``page_size`` profiles and the token of the next page ("" at the end)."""
+        profiles: list[Profile] = []
+        cursor = page_token
+        while True:
+            cursor, keys = await self._store.scan("profile:*", cursor, page_size)
+            for key in keys:
+                record = (await self._read(key.removeprefix("profile:"))).record
+                if isinstance(record, Profile):
+                    profiles.append(record)
+            if not cursor or len(profiles) >= page_size:
+                return profiles, cursor
+
+    # --- changing ------------------------------------------------------------------------------------------------
+
+    async def create(self, profile: Profile, *, replace_deleted: bool = False) -> Profile:
+        """Store a new profile and link its identities.
+
+        Raises:
+            AlreadyExists: the principal has one, or an identity belongs to another.
+            WrongState: the principal was deleted, and ``replace_deleted`` is not set.
+        """
+        stored = await self._read(profile.principal)
+        if isinstance(stored.record, Profile):
+            raise AlreadyExists("profile", profile.principal)
+        if isinstance(stored.record, Tombstone) and not replace_deleted:
+            raise _deleted(profile.principal)
+        for identity in profile.identities:
+            await self._claim(identity, profile.principal)
+        now = self._clock.now()
+        new = replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
+        if isinstance(stored.record, Tombstone):
+            # Whoever comes back must not bring tokens from before the deletion.
+            new = replace(new, tokens_valid_after=int(await self._store.time()))
+        raw = dump_profile(new)
+        if not await self._swap(profile_key(profile.principal), stored.raw, raw):
+            raise Conflict()
+        return replace(new, etag=etag_of(raw))
+
+    async def update(
+        self,
+        principal: str,
+        *,
+        etag: str = "",
+        disabled: bool | None = None,
+        claims: "dict[str, JsonValue] | None" = None,
+        roles: tuple[str, ...] | None = None,
+    ) -> Profile:
+        """Change the given fields. Raises ``NotFound``, and ``Conflict`` where ``etag`` is given and not current."""
+
+        def change(profile: Profile) -> Profile:
+            return replace(
+                profile,
+                disabled=profile.disabled if disabled is None else disabled,
+                claims=profile.claims if claims is None else MappingProxyType(claims),
+                roles=profile.roles if roles is None else roles,
+            )
+
+        return await self._change(principal, change, etag)
+
+    async def delete(self, principal: str, *, etag: str = "") -> None:
+        """Put a tombstone in the profile's place. Raises ``NotFound`` and ``Conflict``."""
+        for _ in range(ATTEMPTS):
+            stored = await self._read(principal)
+            if stored.record is None:
+                raise NotFound("profile", principal)
+            if isinstance(stored.record, Tombstone):
+                return
+            _check_etag(stored.record, etag)
+            tombstone = Tombstone(principal, stored.record.identities, self._clock.now())
+            if await self._swap(profile_key(principal), stored.raw, dump_tombstone(tombstone)):
+                return
+        raise Conflict()
+
+    async def link(self, principal: str, identity: Identity) -> Profile:
+        """Make ``identity`` resolve to ``principal``.
+
+        Raises:
+            NotFound: there is no such profile.
+            AlreadyExists: the identity is another principal's.
+            WrongState: the profile has as many identities as it may have.
+        """
+        profile = await self.get(principal)
+        if identity not in profile.identities and len(profile.identities) >= MAX_IDENTITIES:
+            raise WrongState(
+                f"the profile has {MAX_IDENTITIES} identities: unlink one first",
+                violation="TOO_MANY_IDENTITIES",
+                subject=principal,
+            )
+        await self._claim(identity, principal)
+
+        def change(profile: Profile) -> Profile:
+            if identity in profile.identities:
+                return profile
+            return replace(profile, identities=(*profile.identities, identity))
+
+        changed = await self._change(principal, change)
+        # Somebody may have unlinked between the two writes: the index has to say what the profile says.
+        link = parse_link(identity, await self._store.get(identity_key(identity)))
+        if link is None or link.unlinked or link.principal != principal:
+            raise Conflict()
+        return changed
+
+    async def unlink(self, principal: str, identity: Identity) -> Profile:
+        """Take ``identity`` from ``principal`` and refuse it from then on. Raises ``NotFound``."""
+        profile = await self.get(principal)
+        key = identity_key(identity)
+        for _ in range(ATTEMPTS):
+            raw = await self._store.get(key)
+            link = parse_link(identity, raw)
+            if link is None or link.principal != principal:
+                if identity not in profile.identities:
+                    raise NotFound("identity", f"{identity.provider}/{identity.subject}")
+                link = Link(principal)
+            # The marker first: from here on the identity is refused, whatever comes after.
+            if link.unlinked or await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
+                break
+        else:
+            raise Conflict()
+
+        def change(profile: Profile) -> Profile:
+            return replace(profile, identities=tuple(item for item in profile.identities if item != identity))
+
+        return await self._change(principal, change)
+
+    async def revoke_tokens(self, principal: str) -> int:
+        """Refuse every token issued up to now and return the second (of the store's clock) that it goes by.
+
+        Raises ``ClockWrong`` where the store's clock may be wrong: by a wrong one old tokens stay good, or new ones are
+        refused.
+        """
+        now = int(await self._store_time())
+
+        def change(profile: Profile) -> Profile:
+            return replace(profile, tokens_valid_after=max(now, profile.tokens_valid_after or 0))
+
+        return (await self._change(principal, change)).tokens_valid_after or now
+
+    async def put(self, profile: Profile) -> bool:
+        """Create the profile, or replace its claims, roles and state and add its identities; say whether it is new.
+
+        Raises: as :meth:`create` and :meth:`link`.
+        """
+        record = (await self._read(profile.principal)).record
+        if not isinstance(record, Profile):
+            await self.create(profile)
+            return True
+        await self.update(
+            profile.principal, disabled=profile.disabled, claims=dict(profile.claims), roles=profile.roles
+        )
+        for identity in profile.identities:
+            if identity not in record.identities:
+                await self.link(profile.principal, identity)
+        return False
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    async def _swap(self, key: str, expected: bytes | None, new: bytes) -> bool:
+        try:
+            return await self._store.swap(key, expected, new)
+        finally:
+            self._near.forget(key)  # this process at once; the others when they are told
+
+    async def _claim(self, identity: Identity, principal: str) -> None:
+        """Make the index name ``principal``, unless another principal's profile really has the identity."""
+        key = identity_key(identity)
+        for _ in range(ATTEMPTS):
+            raw = await self._store.get(key)
+            link = parse_link(identity, raw)
+            if link is not None and not link.unlinked:
+                if link.principal == principal:
+                    return
+                owner = (await self._read(link.principal)).record
+                if owner is not None and identity in owner.identities:
+                    raise AlreadyExists(
+                        "identity",
+                        f"{identity.provider}/{identity.subject}",
+                        f"the identity belongs to the principal {link.principal!r}: unlink it there first",
+                    )
+            if await self._swap(key, raw, dump_link(identity, Link(principal))):
+                return
+        raise Conflict()
+
+    async def _change(self, principal: str, change: Callable[[Profile], Profile], etag: str = "") -> Profile:
+        for _ in range(ATTEMPTS):
+            stored = await self._read(principal)
+            if not isinstance(stored.record, Profile):
+                raise NotFound("profile", principal)
+            _check_etag(stored.record, etag)
+            changed = change(stored.record)
+            if changed == stored.record:
+                return stored.record
+            raw = dump_profile(replace(changed, update_time=self._clock.now()))
+            if await self._swap(profile_key(principal), stored.raw, raw):
+                record = parse_record(principal, raw)
+                if isinstance(record, Profile):
+                    return record
+        raise Conflict()
+
+    async def _read(self, principal: str) -> _Stored:
+        if not PRINCIPAL.match(principal):
+            return _Stored(None, None)  # there can't be one, and the name must not become a key
+        raw = await self._store.get(profile_key(principal))
+        return _Stored(raw, parse_record(principal, raw) if raw is not None else None)
+
+
+def _deleted(principal: str) -> WrongState:
+    return WrongState(
+        f"the principal {principal!r} was deleted: create it with replace_deleted to let it come back",
+        violation=DELETED,
+        subject=principal,
+    )
+
+
+def _check_etag(profile: Profile, etag: str) -> None:
+    if etag and etag != profile.etag:
+        raise Conflict()

@@ -1,0 +1,1 @@
+"""Tokens of providers: parsing, keys, signature, claims. The one room with an HTTP client."""

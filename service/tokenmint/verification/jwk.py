@@ -1,0 +1,290 @@
+"""Public keys of providers: JWK sets (RFC 7517, RFC 7518 section 6) and maps of X.509 certificates.
+
+A bad key is skipped with its reason, the rest stays: one slip of a provider must not stop the sign-ins that do not
+need that key.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isqrt
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from tokenmint.base.errors import MalformedToken
+from tokenmint.model.tokens import JsonValue
+from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
+
+MAX_KEYS: Final = 100
+MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
+MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 8192
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
+    "256": hashes.SHA256(),
+    "384": hashes.SHA384(),
+    "512": hashes.SHA512(),
+}
+_PKCS1: Final = padding.PKCS1v15()
+_CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, int, str]]] = {  # curve, bytes of a coordinate, algorithm
+    "P-256": (ec.SECP256R1(), 32, "ES256"),
+    "P-384": (ec.SECP384R1(), 48, "ES384"),
+    "P-521": (ec.SECP521R1(), 66, "ES512"),
+}
+RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+ALGORITHMS: Final = RSA_ALGORITHMS | {"ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+"""The JWS algorithms that can be verified: no `none`, no HMAC."""
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# Powers of 65537 modulo small primes: what moduli of CVE-2017-15361 (ROCA) all are, and others hardly ever.
+_ROCA_PRIMES: Final = (
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+)  # fmt: skip
+_FERMAT_ROUNDS: Final = 100
+
+
+class BadKey(ValueError):
+    """A key that is not used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """One public key of a provider."""
+
+    key_id: str | None
+    public_key: PublicKey = field(repr=False)
+    algorithms: frozenset[str]
+    """The JWS algorithms that the key may be used with: those of its type, or the one that its `alg` names."""
+    thumbprint: str
+    """RFC 7638 SHA-256, base64url."""
+    issuer: str | None = None
+    """The non-standard `issuer` member that Entra ID publishes: whose tokens the key signs."""
+
+    def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
+        """Tell whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
+        key = self.public_key
+        try:
+            if isinstance(key, rsa.RSAPublicKey):
+                digest = _HASHES[algorithm[2:]]
+                scheme: padding.AsymmetricPadding = _PKCS1
+                if algorithm.startswith("PS"):
+                    scheme = padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+                key.verify(signature, signing_input, scheme, digest)
+            elif isinstance(key, ec.EllipticCurvePublicKey):
+                size = (key.curve.key_size + 7) // 8
+                if len(signature) != 2 * size:  # RFC 7518 section 3.4: raw R || S, never DER
+                    return False
+                r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+                if r == 0 or s == 0:  # CVE-2022-21449
+                    return False
+                key.verify(encode_dss_signature(r, s), signing_input, ec.ECDSA(_HASHES[algorithm[2:]]))
+            else:
+                key.verify(signature, signing_input)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedKeySet:
+    """What a document held: the usable keys, and why others are not used."""
+
+    keys: tuple[VerificationKey, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def parse_jwks(body: bytes) -> ParsedKeySet:
+    """Read a JWK set. Raises :class:`BadKey` where the document is none, or has too many keys."""
+    document = _document(body)
+    members = document.get("keys")
+    if not isinstance(members, list):
+        raise BadKey('the document has no list "keys"')
+    if len(members) > MAX_KEYS:
+        raise BadKey(f"the document has {len(members)} keys; at most {MAX_KEYS} are read")
+    keys: list[VerificationKey] = []
+    skipped: list[str] = []
+    for index, member in enumerate(members):
+        try:
+            keys.append(parse_jwk(member))
+        except BadKey as reason:
+            skipped.append(f"key {index}: {reason}")
+    return ParsedKeySet(tuple(keys), tuple(skipped))
+
+
+def parse_x509_map(body: bytes) -> ParsedKeySet:
+    """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`parse_jwks`."""
+    document = _document(body)
+    if len(document) > MAX_KEYS:
+        raise BadKey(f"the document has {len(document)} keys; at most {MAX_KEYS} are read")
+    keys: list[VerificationKey] = []
+    skipped: list[str] = []
+    for index, (key_id, pem) in enumerate(document.items()):
+        try:
+            if not isinstance(pem, str):
+                raise BadKey("not a PEM certificate")
+            try:
+                public_key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+                raise BadKey("not a PEM certificate with a key that is supported") from None
+            keys.append(_from_public_key(_key_id(key_id), public_key))
+        except BadKey as reason:
+            skipped.append(f"certificate {index}: {reason}")
+    return ParsedKeySet(tuple(keys), tuple(skipped))
+
+
+def _document(body: bytes) -> dict[str, JsonValue]:
+    try:
+        return parse_object(body, "document")
+    except MalformedToken as error:
+        raise BadKey(error.detail) from None
+
+
+def parse_jwk(member: JsonValue) -> VerificationKey:
+    """Read one public signature key. Raises :class:`BadKey` that says why it is not used."""
+    if not isinstance(member, dict):
+        raise BadKey("not a JSON object")
+    if _PRIVATE & member.keys():
+        raise BadKey("it has private members; whoever published it has to replace it")
+    if member.get("use", "sig") not in ("sig", "jwt-svid"):  # the latter is SPIFFE's
+        raise BadKey("its use is not sig")
+    operations = member.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        raise BadKey("its key_ops lack verify")
+    kind = member.get("kty")
+    if kind == "RSA":
+        public_key: PublicKey = _rsa(member)
+    elif kind == "EC":
+        public_key = _ec(member)
+    elif kind == "OKP":
+        public_key = _okp(member)
+    else:
+        raise BadKey("its kty is none of RSA, EC, OKP")
+    key_issuer = member.get("issuer")
+    if key_issuer is not None and (not isinstance(key_issuer, str) or len(key_issuer) > MAX_ISSUER):
+        raise BadKey(f"its issuer is not a string of at most {MAX_ISSUER} characters")
+    return _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+
+
+def _key_id(value: JsonValue) -> str | None:
+    if value is not None and (
+        not isinstance(value, str) or not 0 < len(value) <= MAX_KEY_ID or CONTROL.search(value)
+    ):  # fmt: skip
+        raise BadKey(f"its kid is not a string of 1 to {MAX_KEY_ID} printable characters")
+    return value
+
+
+def _from_public_key(
+    key_id: str | None, public_key: object, algorithm: JsonValue = None, issuer: str | None = None
+) -> VerificationKey:
+    if isinstance(public_key, rsa.RSAPublicKey):
+        _check_rsa(public_key.public_numbers())
+        fitting = RSA_ALGORITHMS
+        numbers = public_key.public_numbers()
+        members = {"e": _uint(numbers.e), "kty": "RSA", "n": _uint(numbers.n)}
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        found = [(name, *curve) for name, curve in _CURVES.items() if curve[0].name == public_key.curve.name]
+        if not found:
+            raise BadKey("its curve is none of P-256, P-384, P-521")
+        name, _, size, only = found[0]
+        fitting = frozenset({only})
+        point = public_key.public_numbers()
+        members = {"crv": name, "kty": "EC", "x": _fixed(point.x, size), "y": _fixed(point.y, size)}
+    elif isinstance(public_key, ed25519.Ed25519PublicKey):
+        fitting = frozenset({"EdDSA", "Ed25519"})
+        members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(public_key.public_bytes_raw())}
+    else:
+        raise BadKey("its type is not supported")
+    if algorithm is not None:
+        if not isinstance(algorithm, str) or algorithm not in fitting:
+            raise BadKey("its alg does not fit the key, or is not supported")
+        fitting = frozenset({algorithm})
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    thumbprint = _base64url(hashlib.sha256(canonical).digest())
+    return VerificationKey(key_id, public_key, fitting, thumbprint, issuer)
+
+
+def _rsa(member: Mapping[str, JsonValue]) -> rsa.RSAPublicKey:
+    n, e = (int.from_bytes(_octets(member, name)) for name in ("n", "e"))
+    _check_rsa(rsa.RSAPublicNumbers(e, n))
+    try:
+        return rsa.RSAPublicNumbers(e, n).public_key()
+    except ValueError:
+        raise BadKey("n and e are no RSA key") from None
+
+
+def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
+    n, e = numbers.n, numbers.e
+    if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS:
+        raise BadKey(f"RSA with {n.bit_length()} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are used")
+    if e < 3 or e % 2 == 0 or e.bit_length() > 32:
+        raise BadKey("its RSA exponent is even, 1 or huge")
+    if n % 2 == 0 or all(n % prime in _powers(prime) for prime in _ROCA_PRIMES):
+        raise BadKey("its RSA modulus is weak (CVE-2017-15361)")
+    if _primes_are_close(n):
+        raise BadKey("its RSA modulus has two primes that are close together (CVE-2022-26320)")
+
+
+def _powers(prime: int) -> set[int]:
+    return {pow(65537, exponent, prime) for exponent in range(prime)}
+
+
+def _primes_are_close(n: int) -> bool:
+    root = isqrt(n)
+    for a in range(root + 1, root + 1 + _FERMAT_ROUNDS):
+        rest = a * a - n
+        if isqrt(rest) ** 2 == rest:
+            return True
+    return root * root == n
+
+
+def _ec(member: Mapping[str, JsonValue]) -> ec.EllipticCurvePublicKey:
+    curve_name = member.get("crv")
+    if not isinstance(curve_name, str) or curve_name not in _CURVES:
+        raise BadKey("its curve is none of P-256, P-384, P-521")
+    curve, size, _ = _CURVES[curve_name]
+    x, y = (_octets(member, name) for name in ("x", "y"))
+    if len(x) != size or len(y) != size:
+        raise BadKey(f"its coordinates are not {size} bytes long (RFC 7518 section 6.2.1.2)")
+    try:
+        return ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve).public_key()
+    except ValueError:
+        raise BadKey("its point is not on the curve") from None
+
+
+def _okp(member: Mapping[str, JsonValue]) -> ed25519.Ed25519PublicKey:
+    if member.get("crv") != "Ed25519":
+        raise BadKey("its curve is not Ed25519")
+    try:
+        return ed25519.Ed25519PublicKey.from_public_bytes(_octets(member, "x"))
+    except ValueError:
+        raise BadKey("x is no Ed25519 public key") from None
+
+
+def _octets(member: Mapping[str, JsonValue], name: str) -> bytes:
+    value = member.get(name)
+    if not isinstance(value, str) or not value.isascii():
+        raise BadKey(f"{name} is missing or not a string")
+    try:
+        return decode_segment(value.encode(), name)
+    except MalformedToken:
+        raise BadKey(f"{name} is not base64url") from None
+
+
+def _uint(number: int) -> str:
+    return _base64url(number.to_bytes((number.bit_length() + 7) // 8))
+
+
+def _fixed(number: int, size: int) -> str:
+    return _base64url(number.to_bytes(size))
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

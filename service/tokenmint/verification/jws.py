@@ -1,0 +1,245 @@
+"""Strict parsing of compact JWS (RFC 7515 section 3.1, RFC 8725). What comes out is well-formed, and not believed.
+
+Parsers that disagree are how tokens get past verifiers, so everything that two parsers could read differently is
+refused: other alphabets, padding and stray bits in base64url, duplicate names, non-finite numbers, lone surrogates.
+"""
+
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, NamedTuple, NoReturn
+
+import orjson
+
+from tokenmint.base.bounded_cache import remembered_where_short, size_of_json
+from tokenmint.base.errors import MalformedToken
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue
+
+MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
+MAX_DEPTH: Final = 16
+MAX_KEY_ID: Final = 128
+HEADERS: Final = 256  # that are remembered, parsed: a provider has one for each of its keys
+OBJECTS: Final = 1024  # bytes of what a parsed token consists of, empty
+FLAT: Final = 24 * 1024  # bytes up to which an estimate will do
+LONGEST_HEADER: Final = 512  # bytes of one that is remembered: whoever sends a token chooses its header
+_BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+_LAST: Final = (_BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
+"""The characters that may end base64url without padding, by its length modulo 4: others have bits that say nothing."""
+_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_CONTAINERS: Final = frozenset({dict, list})
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedAssertion:
+    """A parsed token of which nothing is believed. Only :func:`parse_compact` makes one."""
+
+    header: Mapping[str, JsonValue] = field(repr=False)
+    claims: Mapping[str, JsonValue] = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    algorithm: str
+    """The header's `alg`, as sent."""
+    key_id: str | None
+    """The header's `kid`."""
+    issuer: str
+    """The payload's `iss`; "" where it has none."""
+
+
+class JwsHeader(NamedTuple):
+    """A header that was parsed and checked in form. Nothing is believed."""
+
+    members: Mapping[str, JsonValue]
+    algorithm: str
+    key_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompactJws:
+    """The parts of a compact JWS, decoded; the payload may be anything. Nothing is believed."""
+
+    header: Mapping[str, JsonValue] = field(repr=False)
+    payload: bytes = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    algorithm: str
+    key_id: str | None
+
+
+def split_compact(raw: bytes) -> CompactJws:
+    """Take a compact JWS apart and check its header.
+
+    Raises:
+        MalformedToken: it is not one, or its header says things that this service refuses to interpret (`crit`, `b64`).
+    """
+    if len(raw) > MAX_TOKEN:
+        raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
+    parts = raw.split(b".")
+    if len(parts) != 3 or not parts[0] or raw.translate(None, _BASE64URL) != b"..":
+        raise MalformedToken(detail=_why_not_compact(raw))
+    header_part, payload_part, signature_part = parts
+    header = _header(header_part)
+    return CompactJws(
+        header=header.members,
+        payload=decode_segment(payload_part, "payload"),
+        signing_input=raw[: len(header_part) + 1 + len(payload_part)],
+        signature=decode_segment(signature_part, "signature"),
+        algorithm=header.algorithm,
+        key_id=header.key_id,
+    )
+
+
+@remembered_where_short(HEADERS, LONGEST_HEADER)
+def _header(segment: bytes) -> JwsHeader:
+    header = parse_object(decode_segment(segment, "header"), "header")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str):
+        raise MalformedToken(detail="the header's alg is missing or not a string")
+    for name in ("crit", "b64"):
+        if name in header:
+            raise MalformedToken(f"the header has {name!r}, which is not supported")
+    key_id = header.get("kid")
+    if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or CONTROL.search(key_id)):
+        raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
+    if "typ" in header and not isinstance(header["typ"], str):
+        raise MalformedToken(detail="the header's typ is not a string")
+    return JwsHeader(MappingProxyType(header), algorithm, key_id)
+
+
+def parse_compact(token: Secret) -> UnverifiedAssertion:
+    """Parse a compact JWS whose payload is a JSON object. Raises ``MalformedToken``."""
+    parts = split_compact(token.reveal_bytes())
+    claims = parse_object(parts.payload, "payload")
+    issuer = claims.get("iss", "")
+    if not isinstance(issuer, str):
+        raise MalformedToken(detail="iss is not a string")
+    return UnverifiedAssertion(
+        header=parts.header,
+        claims=claims,
+        signing_input=parts.signing_input,
+        signature=parts.signature,
+        algorithm=parts.algorithm,
+        key_id=parts.key_id,
+        issuer=issuer,
+    )
+
+
+def size_of(token: UnverifiedAssertion, most: int) -> int:
+    """Return how many bytes a parsed token takes at most; a number beyond ``most`` where it is more than that.
+
+    Members of one level take 16 bytes for each of theirs in JSON, or 12 in base64, so that usual tokens need no count.
+    """
+    flat = OBJECTS + 14 * len(token.signing_input)
+    if flat <= FLAT and _CONTAINERS.isdisjoint(map(type, (*token.claims.values(), *token.header.values()))):
+        return flat + len(token.signature)
+    texts = OBJECTS + len(token.signing_input) + len(token.signature)
+    return texts + size_of_json(token.header, most) + size_of_json(token.claims, most)
+
+
+def _why_not_compact(raw: bytes) -> str:
+    dots = raw.count(b".")
+    if dots == 4:
+        return "five parts: this is an encrypted token (JWE), which is not supported"
+    if raw[:1] == b"{":
+        return "this is the JSON serialisation; send the compact one"
+    if dots != 2:
+        return f"{dots + 1} parts where three are due"
+    return "the header is empty, or there are characters outside base64url (RFC 4648 section 5, no padding)"
+
+
+def decode_segment(segment: bytes, name: str) -> bytes:
+    """Decode canonical base64url without padding. Raises ``MalformedToken`` that names the part."""
+    if not segment:
+        return b""
+    remainder = len(segment) % 4
+    if remainder == 1 or segment.translate(None, _BASE64URL):
+        raise MalformedToken(detail=f"the {name} is not base64url")
+    if segment[-1] not in _LAST[remainder]:
+        # Stray bits in the last character: two spellings of one token, of which a replay check would know one.
+        raise MalformedToken(detail=f"the {name} is not canonical base64url")
+    return binascii.a2b_base64(segment.translate(_TO_BASE64) + b"==")
+
+
+def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
+    """Parse a JSON object without duplicate names, non-finite numbers, deep nesting or lone surrogates (RFC 7493).
+
+    Raises:
+        MalformedToken: it is not one; ``detail`` says in which way.
+    """
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(text, MAX_DEPTH):
+        raise MalformedToken(detail=f"the {name} is nested deeper than {MAX_DEPTH} levels")
+    value = _parse_canonical(text)
+    if value is None:
+        value = _parse_any(text, name)
+    if not isinstance(value, dict):
+        raise MalformedToken(detail=f"the {name} is not a JSON object")
+    return value
+
+
+def _parse_canonical(text: bytes) -> JsonValue:
+    """Parse what is written as the fast codec itself would write it, or return None.
+
+    The codec takes the last of two members of one name, and rounds integers beyond 64 bits. Text that it writes back
+    byte for byte has neither: a dictionary has each name once, and what was rounded is written differently.
+    """
+    try:
+        value: JsonValue = orjson.loads(text)
+        return value if orjson.dumps(value) == text else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _parse_any(text: bytes, name: str) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(
+            text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
+        if b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
+    except (ValueError, RecursionError) as error:
+        reason = error.args[0] if isinstance(error, _Refused) else "not JSON in UTF-8 (RFC 8259)"
+        raise MalformedToken(detail=f"the {name}: {reason}") from None
+    return value
+
+
+class _Refused(ValueError):
+    """JSON that Python would read and we do not."""
+
+
+def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _Refused("a name occurs twice")
+    return result
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise _Refused("a number is not finite")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _Refused("a number is not finite")
+    return number
+
+
+def is_deeper(text: bytes, most: int) -> bool:
+    """Tell whether JSON is nested deeper than ``most`` levels, in time that grows with its length alone.
+
+    Of the brackets outside of strings each round takes away the innermost pairs, so that one level less is left. What
+    is no JSON may be called deep or not, but no parser gets to see more than ``most`` levels.
+    """
+    # Backslashes are in strings alone. Without escaped ones, and then escaped quotes, every quote begins or ends one.
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = b"".join(plain.split(b'"')[::2]).translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(most):
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)

@@ -1,0 +1,430 @@
+"""The providers' key sets: fetched off the request path, cached as their headers say, trusted for a bounded time.
+
+Each provider's keys are its own, so the same `kid` at two providers is two keys. A fetch that fails, or that brings
+no usable key, leaves the last good set in place until its hard age; a fetch that succeeds replaces the set, so that a
+key that the provider took back is gone with the next refresh.
+
+Whatever a fetch raises is that provider's failure: it is kept as the provider's last error, logged when it begins,
+changes and ends, and tried again after a pause that grows and differs from replica to replica. Callers are told to
+retry where a retry can help, and where the provider's own documents are at fault, that it can't.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from tokenmint.base.background import Background, Unit
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
+from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.telemetry import places
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
+from tokenmint.verification.jws import parse_object
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_FRESH: Final = 3600.0  # seconds, where the provider does not say
+MIN_FRESH: Final = 60.0
+MAX_FRESH: Final = 6 * 3600.0
+HARD_AGE: Final = 24 * 3600.0  # seconds after the last good answer that its keys are trusted
+UNKNOWN_KEY_INTERVAL: Final = 30.0  # seconds between fetches that unknown kids may cause, for each provider
+RETRY_FIRST: Final = 1.0  # seconds to the first retry after a failed fetch; doubles up to ...
+RETRY_MOST: Final = 300.0
+RETRY_WANTED: Final = 30.0  # seconds after a failed fetch in which a caller that needs the keys causes the next one
+SPREAD: Final = 0.5  # the part of a pause that chance may take away, so that replicas do not ask all at once
+SKIPPED_SHOWN: Final = 5  # reasons in the log line about keys that are not used
+EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
+_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})", re.ASCII)
+_NO_CACHE: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where a provider's keys come from."""
+
+    kind: Literal["discovery", "jwks", "x509", "pinned"]
+    url: str = ""
+    """The document's URL; of the discovery document for `discovery`."""
+    issuer: str = ""
+    """What the discovery document has to name as its issuer."""
+    pinned: bytes = field(default=b"", repr=False)
+    """The JWK set itself, for `pinned`."""
+    ca_file: str | None = None
+    """PEM file of the certificate authorities to trust instead of the public ones."""
+    allow_private: bool = False
+    """Whether private addresses, and http on loopback, may be dialled."""
+    timeout: float = 5.0
+    """Seconds for one fetch in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """An HTTP answer. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class FetchFailed(Exception):
+    """There was no answer; the text, made by us, says why and may be shown to operators."""
+
+
+class AnswerUnusable(FetchFailed):
+    """There was one that is at fault itself, so that asking again brings the same until somebody has mended it."""
+
+
+class Fetch(Protocol):
+    """GETs ``url`` under the rules of ``source``. Raises :class:`FetchFailed`."""
+
+    async def __call__(self, source: KeySource, url: str, *, etag: str | None) -> FetchResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetStatus:
+    """What is known of one provider's keys. Times are Unix seconds."""
+
+    source: str
+    key_ids: tuple[str, ...] = ()
+    fetch_time: float | None = None
+    fresh_until: float | None = None
+    trusted_until: float | None = None
+    last_error: str = ""
+    last_error_time: float | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    """One provider's keys. Instants are of the monotonic clock."""
+
+    source: KeySource
+    keys: tuple[VerificationKey, ...] = ()
+    etag: str | None = None
+    jwks_url: str = ""
+    fetched: float | None = None
+    fresh_until: float = 0.0
+    trusted_until: float = 0.0
+    failures: int = 0
+    invalid: bool = False
+    """Whether the last failure is one that only the provider, or the configuration, can mend."""
+    retry_at: float = 0.0
+    unknown_key_fetch_at: float = float("-inf")
+    last_error: str = ""
+    last_error_at: float | None = None
+    skipped: tuple[str, ...] = ()
+    """Why some of its keys are not used, as it was logged."""
+    fetching: "asyncio.Task[None] | None" = None
+    unit: Unit | None = None
+    """Is told how each fetch ended."""
+
+
+class KeySets:
+    """The keys of every provider.
+
+    Args:
+        sources: where each provider's keys come from, by the provider's name.
+        fetch: makes the HTTP requests.
+        clock: for freshness and for waiting.
+        inherit: the key sets that these replace; what has the same source keeps its keys.
+        chance: returns a number from 0 to 1, drawn anew each time: how much of ``SPREAD`` a pause is shortened by.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, KeySource],
+        *,
+        fetch: Fetch,
+        clock: Clock,
+        inherit: "KeySets | None" = None,
+        chance: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._chance = chance
+        self._states: dict[str, _State] = {}
+        for name, source in sources.items():
+            before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
+            state = before if before is not None and before.source == source else _State(source)
+            if source.kind == "pinned" and not state.keys:
+                self._take(name, state, parse_jwks(source.pinned))
+            self._states[name] = state
+
+    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
+        """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
+
+        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
+        only what is at hand counts.
+
+        Raises:
+            UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
+            KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
+            KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
+        """
+        state = self._states[provider]
+        if not self._trusted(state):
+            if not fetch:
+                raise KeySetUnavailable(detail=f"{provider}: {state.last_error or 'not fetched yet'}")
+            await self._fetch_unless_waiting(provider, state)
+            if not self._trusted(state):
+                raise self._unavailable(provider, state)
+        found = _select(state.keys, key_id)
+        if not found and key_id is not None and fetch and state.source.kind != "pinned":
+            await self._look_for_unknown(provider, state)
+            found = _select(state.keys, key_id)
+        if not found:
+            raise UnknownKey(
+                detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
+            )
+        return found
+
+    async def refresh(self, provider: str) -> KeySetStatus:
+        """Fetch now; where that fails the last good set is kept. Raises ``KeySetUnavailable``, ``KeySetInvalid``."""
+        state = self._states[provider]
+        if state.source.kind != "pinned":
+            await self._fetch_once(provider, state)
+            if state.failures:
+                message = f"the provider's keys could not be fetched: {state.last_error}; the last good ones are kept"
+                if state.invalid:
+                    raise KeySetInvalid(message)
+                raise KeySetUnavailable(message, retry_after=RETRY_FIRST)
+        return self.status(provider)
+
+    def status(self, provider: str) -> KeySetStatus:
+        """Return what is known of a provider's keys."""
+        state = self._states[provider]
+        to_wall = self._clock.now() - self._clock.monotonic()
+
+        def wall(instant: float | None) -> float | None:
+            return None if instant is None else to_wall + instant
+
+        return KeySetStatus(
+            source=state.source.url or state.source.kind,
+            key_ids=tuple(key.key_id or key.thumbprint for key in state.keys),
+            fetch_time=wall(state.fetched),
+            fresh_until=wall(state.fresh_until) if state.fetched is not None else None,
+            trusted_until=wall(state.trusted_until) if state.fetched is not None else None,
+            last_error=state.last_error,
+            last_error_time=wall(state.last_error_at),
+        )
+
+    def ready(self, provider: str) -> bool:
+        """Tell whether tokens of ``provider`` can be proved now."""
+        return self._trusted(self._states[provider])
+
+    async def prefetch(self) -> None:
+        """Fetch every set that is not at hand; failures are logged and retried by :meth:`follow`."""
+        await asyncio.gather(
+            *(self._fetch_once(name, state) for name, state in self._states.items() if not self._trusted(state))
+        )
+
+    def follow(self, background: Background, of: str = "keys of") -> "list[asyncio.Task[None]]":
+        """Keep every set fresh, for ever: a unit for each provider, called ``of`` and its name. Returns their tasks."""
+        return [
+            background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
+            for name, state in self._states.items()
+            if state.source.kind != "pinned"
+        ]
+
+    async def close(self) -> None:
+        """Stop fetching."""
+        tasks = [state.fetching for state in self._states.values() if state.fetching is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- when to fetch -------------------------------------------------------------------------------------------
+
+    def _trusted(self, state: _State) -> bool:
+        return state.source.kind == "pinned" or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
+
+    async def _look_for_unknown(self, name: str, state: _State) -> None:
+        """Fetch for the sake of a key that is not known, unless that was done a moment ago.
+
+        A look that fails does not count as one. While looks fail, the pause between failed fetches bounds their number.
+        Raises as :meth:`find`.
+        """
+        looked = self._clock.monotonic() - state.unknown_key_fetch_at < UNKNOWN_KEY_INTERVAL
+        if looked and state.fetching is None:
+            return
+        await self._fetch_unless_waiting(name, state)
+        if state.failures:
+            raise self._unavailable(name, state)
+        if not looked:
+            state.unknown_key_fetch_at = self._clock.monotonic()
+
+    def _wanted_at(self, state: _State) -> float:
+        """Return from when on a caller that needs the keys may cause a fetch."""
+        return min(state.retry_at, (state.last_error_at or 0.0) + RETRY_WANTED) if state.failures else float("-inf")
+
+    async def _fetch_unless_waiting(self, name: str, state: _State) -> None:
+        if state.fetching is not None or self._clock.monotonic() >= self._wanted_at(state):
+            await self._fetch_once(name, state)
+
+    def _unavailable(self, name: str, state: _State) -> KeySetUnavailable | KeySetInvalid:
+        detail = f"{name}: {state.last_error}"
+        if state.invalid:
+            return KeySetInvalid(detail=detail)
+        return KeySetUnavailable(
+            retry_after=max(RETRY_FIRST, self._wanted_at(state) - self._clock.monotonic()), detail=detail
+        )
+
+    async def _keep_fresh(self, name: str, state: _State, unit: Unit) -> None:
+        state.unit = unit
+        if state.failures:  # of the key sets that these replaced
+            _tell(state)
+        while True:
+            now = self._clock.monotonic()
+            if state.failures:
+                due = state.retry_at
+            elif state.fetched is not None:
+                due = state.fetched + (state.fresh_until - state.fetched) * EARLY
+            else:
+                due = now
+            if due > now:
+                await self._clock.sleep(due - now)
+            else:
+                await self._fetch_once(name, state)
+
+    async def _fetch_once(self, name: str, state: _State) -> None:
+        """Fetch, together with everybody who wants the same at the same time. How it ended is in ``state``.
+
+        A caller that gives up does not take the others' answer away, and what becomes of the fetch raises nothing here.
+        """
+        if state.fetching is None:
+            state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
+            state.fetching.add_done_callback(partial(_fetched, state))
+        await asyncio.wait((state.fetching,))
+
+    # --- fetching ------------------------------------------------------------------------------------------------
+
+    async def _update(self, name: str, state: _State) -> None:
+        try:
+            async with asyncio.timeout(state.source.timeout):
+                await self._load(name, state)
+        except Exception as error:  # noqa: BLE001  # a provider chooses what its answers bring about
+            self._failed(name, state, error)
+        except BaseException as error:
+            self._failed(name, state, error)  # so that the next attempt has a pause before it, too
+            raise
+        else:
+            if state.failures:
+                log.info("a provider's keys are fetched again", provider=name, failures=state.failures)
+            state.failures, state.invalid = 0, False
+            state.last_error = ""
+            state.last_error_at = None
+
+    def _failed(self, name: str, state: _State, error: BaseException) -> None:
+        before = state.last_error
+        state.failures += 1
+        state.invalid = isinstance(error, AnswerUnusable | BadKey | MalformedToken)
+        state.last_error = _describe(error, state.source)
+        state.last_error_at = self._clock.monotonic()
+        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(16, state.failures - 1))
+        state.retry_at = state.last_error_at + pause * (1 - SPREAD * self._chance())
+        state.jwks_url = ""  # what discovery said may be what is wrong
+        if state.last_error == before:
+            return
+        where = [] if _is_ours(error) else places(error)[-6:]
+        log.warning("a provider's keys could not be fetched", provider=name, error=state.last_error, where=where)
+
+    def _take(self, name: str, state: _State, parsed: ParsedKeySet) -> None:
+        """Take over the keys of a document. Raises ``BadKey`` where none can be used."""
+        if parsed.skipped != state.skipped:
+            state.skipped = parsed.skipped
+            log.warning(
+                "a provider's keys that are not used are others than before",
+                provider=name, count=len(parsed.skipped), reasons=parsed.skipped[:SKIPPED_SHOWN],
+            )  # fmt: skip
+        if not parsed.keys:
+            raise BadKey("the key set has no usable key" + (f" ({parsed.skipped[0]})" if parsed.skipped else ""))
+        state.keys = parsed.keys
+
+    async def _load(self, name: str, state: _State) -> None:
+        source = state.source
+        if source.kind == "discovery":
+            state.jwks_url = await self._discover(source)
+        url = state.jwks_url or source.url
+        result = await self._fetch(source, url, etag=state.etag if state.keys else None)
+        if result.status == 200:
+            parsed = parse_x509_map(result.body) if source.kind == "x509" else parse_jwks(result.body)
+            self._take(name, state, parsed)
+            state.etag = result.headers.get("etag")
+        elif result.status != 304 or not state.keys:
+            raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
+        state.fetched = self._clock.monotonic()
+        state.fresh_until = state.fetched + freshness(result.headers)
+        state.trusted_until = state.fetched + HARD_AGE
+
+    async def _discover(self, source: KeySource) -> str:
+        result = await self._fetch(source, source.url, etag=None)
+        if result.status != 200:
+            raise FetchFailed(f"{source.url} answered {result.status}")
+        document = parse_object(result.body, "discovery document")
+        if document.get("issuer") != source.issuer:
+            raise AnswerUnusable(
+                f"{source.url} speaks for another issuer (OpenID Connect Discovery 1.0 section 4.3): "
+                f"expected exactly {source.issuer!r}"
+            )
+        url = document.get("jwks_uri")
+        if not isinstance(url, str):
+            raise AnswerUnusable(f"{source.url} names no jwks_uri")
+        try:
+            return str(HttpUrl.parse(url))
+        except BadUrl as error:
+            raise AnswerUnusable(f"{source.url} names a jwks_uri that can't be fetched: {error}") from None
+
+
+def _fetched(state: _State, task: "asyncio.Task[None]") -> None:
+    state.fetching = None
+    if not task.cancelled() and task.exception() is None:  # or it is raised where it was awaited
+        _tell(state)
+
+
+def _tell(state: _State) -> None:
+    if state.unit is None:
+        return
+    if state.failures:
+        state.unit.fails(KeySetUnavailable(detail=state.last_error), logged=True)
+    else:
+        state.unit.works()
+
+
+def freshness(headers: Mapping[str, str]) -> float:
+    """Return for how many seconds an answer may be used without asking again (RFC 9111), within our bounds."""
+    control = headers.get("cache-control", "").lower()
+    if _NO_CACHE.search(control):
+        return MIN_FRESH
+    match = _MAX_AGE.search(control)
+    if match is None:
+        return DEFAULT_FRESH
+    age = headers.get("age", "0")
+    return max(MIN_FRESH, min(MAX_FRESH, float(match[1]) - (float(age) if age.isascii() and age.isdigit() else 0.0)))
+
+
+def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
+    if key_id is None:
+        return keys if len(keys) == 1 else ()
+    return tuple(key for key in keys if key.key_id == key_id)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Tell whether the text of an error was made here, so that it may be shown."""
+    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError)
+
+
+def _describe(error: BaseException, source: KeySource) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {source.timeout:g} s"
+    if isinstance(error, MalformedToken):
+        return error.detail
+    if isinstance(error, asyncio.CancelledError):
+        return "the fetch was given up"
+    if _is_ours(error):
+        return clipped(str(error), 2 * LONG)
+    return f"the answer could not be handled ({type(error).__name__})"

@@ -1,0 +1,60 @@
+"""Tokens that are often sent in another's place, named, so that whoever sent one learns what to send.
+
+Nothing is accepted here: what comes in was refused, and only the words of the refusal are chosen. Nothing of the token
+is repeated in them.
+"""
+
+from typing import Final
+
+from tokenmint.base.errors import AssertionRejected, BadSignature, UnknownIssuer, WrongAudience
+from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.verification.jws import UnverifiedAssertion
+
+FIREBASE_CUSTOM_TOKEN: Final = (
+    "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"  # noqa: S105
+)
+"""The `aud` of Firebase custom tokens."""
+_ISSUERS: Final = (
+    (
+        "https://session.firebase.google.com/",
+        "this is a Firebase session cookie, of a project whose session cookies are not configured: send the ID token",
+    ),
+    ("https://securetoken.google.com/", "this is a Firebase ID token, of a project that is not configured"),
+    ("https://sts.windows.net/", "this is an Entra ID token, of a tenant that is not configured"),
+    ("https://login.microsoftonline.com/", "this is an Entra ID token, of a tenant that is not configured"),
+    (
+        "kubernetes/serviceaccount",
+        "this is a service account's token from a Secret, which never expires: request a projected one (TokenRequest)",
+    ),
+)
+
+
+def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> AssertionRejected:
+    """Return the refusal of a token whose issuer is no provider."""
+    claims = token.claims
+    if claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
+        return WrongAudience(
+            "this is a Firebase custom token: sign in to Firebase with it and send the ID token that comes back"
+        )
+    legacy = claims.get("d")
+    if token.algorithm == "HS256" and claims.get("v") == 0 and isinstance(legacy, dict) and "uid" in legacy:
+        return WrongAudience("this is a legacy Firebase custom token: send the ID token of a user who has signed in")
+    if token.issuer == own_issuer:
+        return UnknownIssuer(
+            "this token was minted by tokenmint itself: it is exchanged as an access_token, where policy says so"
+        )
+    detail = f"iss {quoted(token.issuer, LONG)}"
+    for prefix, words in _ISSUERS:
+        if token.issuer.startswith(prefix):
+            return UnknownIssuer(words, detail=detail)
+    return UnknownIssuer(detail=detail)
+
+
+def bad_signature(token: UnverifiedAssertion) -> AssertionRejected:
+    """Return the refusal of a token whose signature does not verify."""
+    if "nonce" in token.header:
+        return BadSignature(
+            "the header has a nonce: this is an access token for Microsoft Graph, which nobody else can verify; "
+            "request one for an API of your own"
+        )
+    return BadSignature()

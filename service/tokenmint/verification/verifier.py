@@ -1,0 +1,174 @@
+"""Proves a token: exact issuer → key of that issuer → signature → claims. The one place that makes a
+:class:`VerifiedAssertion`.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+
+from tokenmint.base.errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
+from tokenmint.base.foreign_text import quoted
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue, VerifiedAssertion
+from tokenmint.verification import refusal_hints as mistaken
+from tokenmint.verification.jwk import VerificationKey
+from tokenmint.verification.jws import UnverifiedAssertion, parse_compact
+from tokenmint.verification.keyset import KeySets
+from tokenmint.verification.provider import (
+    Provider,
+    check_audience,
+    check_claims,
+    check_kind,
+    check_nonce,
+    check_times,
+    in_trust_domain,
+    normalised,
+    subject,
+)
+from tokenmint.verification.signature_cache import Verdict, Verdicts
+
+
+class Verifier:
+    """Verifies the tokens of the configured providers.
+
+    Args:
+        providers: by name. No two have an issuer in common.
+        key_sets: the providers' keys.
+        own_issuer: what tokenmint signs as; never a provider.
+        users: asks a provider whether the user is still let in, where its configuration says so.
+        emulated: the providers whose tokens come from an emulator, which does not sign (development mode only).
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        key_sets: KeySets,
+        *,
+        own_issuer: str,
+        users: Callable[[Provider, Mapping[str, JsonValue]], Awaitable[None]] | None = None,
+        emulated: frozenset[str] = frozenset(),
+    ) -> None:
+        self.providers = MappingProxyType(dict(providers))
+        self.key_sets = key_sets
+        self._own_issuer = own_issuer
+        self._users = users
+        self._emulated = emulated
+        self._verdicts = Verdicts()
+        self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
+        self._trust_domains = [provider for provider in providers.values() if provider.trust_domain is not None]
+
+    async def verify(
+        self,
+        token: Secret,
+        token_type: str,
+        *,
+        nonce: str | None,
+        now: float,
+        observe: Callable[[str], None] = lambda _: None,
+        fetch: bool = True,
+    ) -> VerifiedAssertion:
+        """Prove ``token`` to be a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
+
+        ``observe`` is told the name of each step as it begins; without ``fetch`` only keys that are at hand are used.
+
+        Raises:
+            AssertionRejected: it is not.
+            KeySetUnavailable: its provider's keys are not at hand.
+        """
+        observe("assertion.form")
+        fingerprint = token.fingerprint()
+        remembered = self._verdicts.find(fingerprint)
+        unverified = remembered.token if remembered is not None else parse_compact(token)
+        observe("assertion.issuer")
+        provider = self._provider(unverified)
+        observe("assertion.kind")
+        check_kind(provider, unverified, token_type)
+        observe("assertion.signature")
+        signed_by = await self._check_signature(provider, unverified, remembered, fetch=fetch)
+        if signed_by is not None and remembered is None:
+            self._verdicts.remember(fingerprint, Verdict(unverified, provider.name, signed_by.thumbprint))
+        claims = normalised(provider, unverified.claims)
+        observe("assertion.times")
+        expires_at, issued_at = check_times(provider, claims, now)
+        observe("assertion.audience")
+        check_audience(provider, claims)
+        observe("assertion.nonce")
+        check_nonce(claims, nonce)
+        observe("assertion.claims")
+        check_claims(provider, unverified.issuer, claims, now, token_type)
+        if provider.users is not None and self._users is not None and fetch:
+            observe("assertion.user")
+            await self._users(provider, claims)
+        return VerifiedAssertion(
+            provider=provider.name,
+            issuer=unverified.issuer,
+            subject=subject(provider, claims),
+            token_type=token_type,
+            claims=claims,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            fingerprint=fingerprint,
+            replay_id=_replay_id(unverified),
+            single_use=provider.single_use,
+        )
+
+    def _provider(self, token: UnverifiedAssertion) -> Provider:
+        provider = self._by_issuer.get(token.issuer)
+        if provider is not None and token.issuer != self._own_issuer:
+            return provider
+        if "iss" not in token.claims:
+            for provider in self._trust_domains:
+                if in_trust_domain(token.claims.get("sub"), provider.trust_domain or ""):
+                    return provider
+        raise mistaken.unknown_issuer(token, own_issuer=self._own_issuer)
+
+    async def _check_signature(
+        self, provider: Provider, token: UnverifiedAssertion, remembered: Verdict | None, *, fetch: bool
+    ) -> VerificationKey | None:
+        """Return the key that signed ``token``; None where nothing has to, in development."""
+        if provider.name in self._emulated and token.algorithm == "none" and not token.signature:
+            return None
+        if token.algorithm not in provider.algorithms:
+            raise AlgorithmNotAllowed(
+                detail=f"alg {quoted(token.algorithm, 32)}, accepted {sorted(provider.algorithms)}"
+            )
+        if provider.key_id_required and token.key_id is None:
+            raise UnknownKey("the token's header names no key (kid), which every token of this provider does")
+        keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)
+        if provider.key_issuer == "match":
+            keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
+            if not keys:
+                raise UnknownKey("the key that the token names signs for another issuer")
+        fitting = [key for key in keys if token.algorithm in key.algorithms]
+        if not fitting:
+            raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
+        for key in fitting:
+            if remembered is not None and (provider.name, key.thumbprint) == remembered[1:]:
+                return key
+            if key.verify(token.algorithm, token.signing_input, token.signature):
+                return key
+        raise mistaken.bad_signature(token)
+
+
+def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:
+    """Tell whether a key that names an issuer, of all tenants or of one, may sign for the token's tenant."""
+    if key_issuer is None:
+        return True
+    tenant = token.claims.get("tid")
+    if not isinstance(tenant, str):
+        return False
+    return provider.issuers.get(key_issuer.replace("{tenantid}", tenant), {}).get("tid") == tenant
+
+
+def _replay_id(token: UnverifiedAssertion) -> str:
+    """Return what a single-use token is remembered by.
+
+    (issuer, jti), or without a jti the signing input: not the signature, of which ECDSA has several for one token.
+    """
+    token_id = token.claims.get("jti")
+    if token_id is None:
+        return hashlib.sha256(b"input\x00" + token.signing_input).hexdigest()
+    if not isinstance(token_id, str) or not token_id:
+        raise ClaimRejected("jti is not a non-empty string")
+    issuer = token.issuer.encode()
+    return hashlib.sha256(b"jti\x00" + len(issuer).to_bytes(4) + issuer + token_id.encode()).hexdigest()

@@ -1,0 +1,128 @@
+"""The outermost layer of an HTTP application: what is refused before it, and what never leaves it."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tokenmint.base.telemetry import places
+from tokenmint.web.connections import Place
+from tokenmint.web.protocol import PLACE
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER: Final = "1"  # seconds
+
+
+class Boundary:
+    """Refuses what is ambiguous or too much, and keeps an exception's text to itself.
+
+    Args:
+        application: what answers.
+        requests: requests that are answered at a time; one whose body is still being sent does not count.
+        always: paths that are answered whatever else is in flight: health.
+        count: told that a request was refused, for the metrics.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        *,
+        requests: int,
+        always: frozenset[str] = frozenset(),
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._application = application
+        self._free = requests
+        self._always = always
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = _ambiguous(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        elif scope["path"] in self._always:
+            await self._answer(scope, receive, send)
+        elif _crowded(scope):
+            await self._busy()(scope, receive, send)
+        else:
+            await self._in_turn(scope, receive, send)
+
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, holding one of the places for requests from the moment on at which the request is complete."""
+        taken, refused = False, False
+
+        async def received() -> Message:
+            nonlocal taken, refused
+            message = await receive()
+            if message["type"] != "http.request" or message.get("more_body") or taken:
+                return message
+            taken = self._take()
+            if not taken:
+                refused = True
+                await self._busy()(scope, receive, send)
+                return {"type": "http.disconnect"}
+            return message
+
+        async def sent(message: Message) -> None:
+            if not refused:
+                await send(message)
+
+        try:
+            if _has_body(scope):
+                await self._answer(scope, received, sent)
+            elif taken := self._take():
+                await self._answer(scope, receive, send)
+            else:
+                await self._busy()(scope, receive, send)
+        finally:
+            self._free += taken
+
+    def _take(self) -> bool:
+        free = self._free > 0
+        self._free -= free
+        return free
+
+    def _busy(self) -> Response:
+        self._count("request_refused")
+        headers = {"Retry-After": RETRY_AFTER, "Connection": "close", "Cache-Control": "no-store"}
+        return PlainTextResponse("too much is asked for at the moment\n", 503, headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._application(scope, receive, send)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered
+        except Exception as error:  # noqa: BLE001  # uvicorn would log its text; without an answer it says 500
+            log.error("a request failed", error=type(error).__name__, where=places(error)[-6:])  # noqa: TRY400
+
+
+def _ambiguous(scope: Scope) -> Response | None:
+    """Return the refusal of a request whose end a proxy in front may have seen elsewhere; the connection ends with it.
+
+    A length beside chunks, and chunks in HTTP/1.0, which has none (RFC 9112 section 6.1): what follows would be
+    somebody's smuggled request. Another major version (RFC 9110 section 15.6.6), as in the preface of HTTP/2.
+    """
+    if not scope["http_version"].startswith("1."):
+        return PlainTextResponse("HTTP/1.1 is spoken here\n", 505, {"Connection": "close"})
+    names = {name for name, _ in scope.get("headers", ())}
+    if b"transfer-encoding" not in names:
+        return None
+    if b"content-length" in names:
+        return PlainTextResponse("two lengths of one body\n", 400, {"Connection": "close"})
+    if scope["http_version"] < "1.1":
+        return PlainTextResponse("HTTP/1.0 has no Transfer-Encoding\n", 400, {"Connection": "close"})
+    return None
+
+
+def _has_body(scope: Scope) -> bool:
+    lengths = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
+    return bool(lengths) and lengths.get(b"content-length") != b"0"
+
+
+def _crowded(scope: Scope) -> bool:
+    place: Place | None = scope.get("state", {}).get(PLACE)
+    return place is not None and place.crowded

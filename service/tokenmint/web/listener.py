@@ -1,0 +1,157 @@
+"""Accepts connections: each has a place before it costs anything, and its TLS handshake has an end.
+
+The event loop's own servers count nothing before a handshake is over, give it a minute, and on a shortage of file
+descriptors log each attempt (asyncio) or close what waits (libuv).
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from tokenmint.web.connections import Connections, Place, peer_of
+
+log = structlog.get_logger(__name__)
+
+AT_A_TIME: Final = 8
+"""Connections that are accepted in one turn of the event loop: fewer than `SPARE`, so that what a new one has sent is
+read before still newer ones can take its place."""
+PAUSE: Final = 0.2  # seconds without accepting while the system has no room for a connection
+SILENCE: Final = 60.0  # seconds in which a shortage is logged once
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Listener:
+    """Accepts the connections of one listening socket.
+
+    Args:
+        listening: a bound socket that listens and does not block. It is closed with the listener.
+        connections: where each gets its place.
+        protocol: makes the protocol of a connection.
+        context: returns the TLS context of the next connection; None: plain text.
+        patience: seconds for a handshake, and for a TLS connection's orderly end.
+        count: told what could not be accepted, for the metrics.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        connections: Connections,
+        protocol: Callable[[Place], asyncio.Protocol],
+        context: Callable[[], ssl.SSLContext | None],
+        *,
+        patience: float,
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._listening = listening
+        self._connections = connections
+        self._protocol = protocol
+        self._context = context
+        self._patience = patience
+        self._count = count
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._reserve: int | None = None
+        """A file descriptor that makes room for one connection where the system has no more: a health check's, say."""
+        self._complained: float | None = None
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._loop = asyncio.get_running_loop()
+        self._reserve = os.open(os.devnull, os.O_RDONLY)
+        self._resume(self._loop)
+
+    def close(self) -> None:
+        """Accept no more, and end handshakes. A second time does nothing."""
+        if self._listening.fileno() < 0:
+            return
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._loop is not None:
+            self._loop.remove_reader(self._listening)
+        self._listening.close()
+        for task in self._opening:
+            task.cancel()
+        self._release()
+
+    async def wait_closed(self) -> None:
+        """Wait until no connection is in its handshake any more."""
+        if self._opening:
+            await asyncio.wait(set(self._opening))
+
+    def _resume(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pause = None
+        loop.add_reader(self._listening, self._accept, loop)
+
+    def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(AT_A_TIME):
+            try:
+                connection, address = self._listening.accept()
+            except OSError as error:  # also those of a connection that ended before it was accepted (accept(2))
+                if error.errno in _NO_ROOM:
+                    self._on_shortage(loop, error)
+                return
+            self._hold_reserve()
+            self._take(loop, connection, address[0])
+
+    def _on_shortage(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
+        """Make room and come back later: the socket stays readable, so without a pause this would spin."""
+        if self._complained is None or loop.time() - self._complained >= SILENCE:
+            self._complained = loop.time()
+            log.error(
+                "no room for another connection: raise the limit of open files",
+                error=errno.errorcode.get(error.errno or 0, "?"),
+            )
+        self._count("no_file_descriptors")
+        had_reserve = self._release()
+        self._connections.make_room()
+        loop.remove_reader(self._listening)
+        self._pause = loop.call_later(0 if had_reserve else PAUSE, self._resume, loop)
+
+    def _release(self) -> bool:
+        if self._reserve is None:
+            return False
+        os.close(self._reserve)
+        self._reserve = None
+        return True
+
+    def _hold_reserve(self) -> None:
+        if self._reserve is None:
+            with contextlib.suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY)
+
+    def _take(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: str) -> None:
+        place = self._connections.admit(peer_of(address))
+        if place is None:
+            connection.close()
+            return
+        task = loop.create_task(self._open(connection, place))
+        place.close = task.cancel
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket, place: Place) -> None:
+        context = self._context()
+        patience = self._patience if context is not None else None
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._protocol(place),
+                connection,
+                ssl=context,
+                ssl_handshake_timeout=patience,
+                ssl_shutdown_timeout=patience,
+            )
+        except BaseException as error:  # cancelled, to make room or to stop, among them
+            place.leave()
+            connection.close()
+            if not isinstance(error, OSError):  # no handshake, or none in time: TLS's errors are among these
+                raise

@@ -1,0 +1,254 @@
+"""OAuth 2.0 over HTTP: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009).
+
+The same policy, rate limits and audit as over gRPC, by the same code: these endpoints read forms and write JSON.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tokenmint.admission.gate import Admission, ClientExchanges, log_internal, tell_audit
+from tokenmint.admission.validation import MAX_AUDIENCE, MAX_TYPE, SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.base.capacity import Capacity, InHand, note_deadline
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import (
+    DependencyUnavailable,
+    FieldViolation,
+    Overloaded,
+    ProofRejected,
+    TokenmintError,
+    UnsupportedGrantType,
+)
+from tokenmint.exchange.introspection import Tokens
+from tokenmint.model.policy import Client, Confirmation, ExchangeRequest
+from tokenmint.model.secret import Secret
+from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
+from tokenmint.verification.jwk import ALGORITHMS
+from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.replay import ReplayGuard
+from tokenmint.web import credentials
+from tokenmint.web.forms import Form, read_form, single
+from tokenmint.web.oauth_errors import NO_STORE, answer, row_of
+
+TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  # a path
+INTROSPECT_PATH: Final = "/oauth2/introspect"
+REVOKE_PATH: Final = "/oauth2/revoke"
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693 section 2.1
+_TARGETS: Final = frozenset({"audience", "resource"})
+
+_Answer = Callable[[Request, Client, Form], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthEndpoints:
+    """What the endpoints are served with."""
+
+    issuer: str
+    """What clients know this service by: the base of the endpoints' URLs."""
+    exchanges: ClientExchanges
+    tokens: Tokens
+    replay: ReplayGuard
+    clock: Clock
+    capacity: Capacity
+    body_limit: int
+    """Bytes of a request's body."""
+    deadline: float
+    """Seconds that a request may take."""
+    client_certificates: bool = False
+    """Whether the listener asks clients for certificates."""
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the endpoints."""
+        return [
+            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS, exchanges=True),
+            self._route(INTROSPECT_PATH, self._introspect),
+            self._route(REVOKE_PATH, self._revoke, bounded=False),
+        ]
+
+    def metadata(self) -> dict[str, object]:
+        """Return what discovery documents say of the endpoints (RFC 8414 section 2, RFC 9449 section 5.1)."""
+        methods = [*credentials.AUTH_METHODS]
+        if self.client_certificates:
+            methods.insert(3, credentials.CERTIFICATE_METHOD)
+        found: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
+        if self.client_certificates:
+            found["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
+        for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
+            found[f"{name}_endpoint"] = self.issuer + path
+            found[f"{name}_endpoint_auth_methods_supported"] = methods
+            found[f"{name}_endpoint_auth_signing_alg_values_supported"] = sorted(ALGORITHMS)
+        found["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
+        return found
+
+    def _route(
+        self,
+        path: str,
+        respond: _Answer,
+        *,
+        repeatable: frozenset[str] = frozenset(),
+        bounded: bool = True,
+        exchanges: bool = False,
+    ) -> Route:
+        method = f"POST {path}"
+        admission: Admission = self.exchanges.admission
+
+        async def endpoint(request: Request) -> Response:
+            refusal = self.capacity.refusal(bounded=bounded)
+            if refusal is not None:
+                return answer(refusal)
+            in_hand = self.capacity.enter()
+            try:
+                return await admitted(request, in_hand)
+            finally:
+                in_hand(None)
+
+        async def admitted(request: Request, in_hand: InHand) -> Response:
+            started, client = admission.begin(), None
+            try:
+                note_deadline(self.deadline)
+                async with asyncio.timeout(self.deadline):
+                    if exchanges:
+                        admission.check_recordable()
+                    form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
+                    if bounded:
+                        in_hand.begin()
+                    client = await admission.client(credentials.presented(request, form))
+                    await admission.take(client)
+                    response = await respond(request, client, form)
+            except Overloaded as error:
+                return answer(error)
+            except TimeoutError as error:
+                failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
+                return _failed(admission, method, started, failure, client)
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
+                return _failed(admission, method, started, error, client)
+            admission.ended(method, "exchange", started, str(response.status_code))
+            return response
+
+        return Route(path, endpoint, methods=["POST"])
+
+    async def _token(self, request: Request, client: Client, form: Form) -> Response:
+        wanted = exchange_request(form, await self._proved(request))
+        minted = await self.exchanges.one(wanted, client)
+        body: dict[str, object] = {
+            "access_token": minted.token.reveal(),
+            "issued_token_type": minted.issued_token_type,
+            "token_type": minted.token_type,
+            "expires_in": max(0, int(minted.expires_at - self.clock.now())),
+        }
+        if minted.scopes:
+            body["scope"] = " ".join(minted.scopes)
+        return JSONResponse(body, headers=NO_STORE)
+
+    async def _introspect(self, _: Request, client: Client, form: Form) -> Response:
+        token, hint = _token_of(form)
+        tell_audit(token_sha256=token.fingerprint())
+        claims = await self.tokens.introspect(token, client, hint)
+        tell_audit(active=claims is not None)
+        # `active` last: no claim of a token decides it.
+        body = {"active": False} if claims is None else {**claims, "active": True}
+        return JSONResponse(body, headers=NO_STORE)
+
+    async def _revoke(self, _: Request, client: Client, form: Form) -> Response:
+        token, hint = _token_of(form)
+        tell_audit(token_sha256=token.fingerprint())
+        await self.tokens.revoke(token, client, hint)
+        return Response(status_code=200, headers=NO_STORE)
+
+    async def _proved(self, request: Request) -> Confirmation:
+        """Return the keys that the client has shown to hold: of a DPoP proof, of its certificate."""
+        certificate = credentials.certificate(request)
+        thumbprint = certificate.thumbprint if certificate is not None else None
+        proofs = request.headers.getlist("dpop")
+        if not proofs:
+            return Confirmation(x5t_s256=thumbprint)
+        if len(proofs) > 1:
+            raise ProofRejected("there is more than one DPoP header (RFC 9449 section 4.3)")
+        now = self.clock.now()
+        proof = check_proof(Secret(proofs[0]), method="POST", url=self.issuer + TOKEN_PATH, now=now)
+        await self.replay.claim_proof(proof, now=now)
+        return Confirmation(jkt=proof.thumbprint, x5t_s256=thumbprint)
+
+
+def exchange_request(form: Form, proved: Confirmation) -> ExchangeRequest:
+    """Return the exchange that a form asks for (RFC 8693 section 2.1), bound to the DPoP key that was proved.
+
+    Raises:
+        InvalidRequest: lists every violation.
+    """
+    grant_type = single(form, "grant_type")
+    if grant_type and grant_type != TOKEN_EXCHANGE:
+        raise UnsupportedGrantType([FieldViolation("grant_type", f"expected {TOKEN_EXCHANGE}")])
+    violations = Violations()
+    violations.check("grant_type", f"is required: {TOKEN_EXCHANGE}", holds=bool(grant_type))
+    subject_token, actor_token = single(form, "subject_token"), single(form, "actor_token")
+    subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
+    violations.token("subject_token", len(subject_token.encode()))
+    expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
+    violations.check("subject_token_type", f"is required: {expected}", holds=subject_type in SUBJECT_TOKEN_TYPES)
+    violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=len(actor_token.encode()) <= MAX_TOKEN)
+    if actor_token or actor_type:
+        violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
+        violations.check(
+            "actor_token_type", f"is required with actor_token: {expected}", holds=actor_type in SUBJECT_TOKEN_TYPES
+        )
+    audience = _target(form, violations)
+    scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
+    violations.scopes("scope", scopes)
+    requested = single(form, "requested_token_type")
+    violations.check("requested_token_type", f"at most {MAX_TYPE} characters", holds=len(requested) <= MAX_TYPE)
+    violations.raise_any()
+    return ExchangeRequest(
+        subject_token=Secret(subject_token),
+        audience=audience,
+        subject_token_type=subject_type,
+        scopes=scopes,
+        requested_token_type=requested or None,
+        actor_token=Secret(actor_token) if actor_token else None,
+        actor_token_type=actor_type or None,
+        confirmation=Confirmation(jkt=proved.jkt),
+        possession=proved,
+    )
+
+
+def _target(form: Form, violations: Violations) -> str:
+    """Return the one target, whichever of the two parameters names it. One token, one audience."""
+    resources: Sequence[str] = form.get("resource", ())
+    for resource in resources:
+        # RFC 8707 section 2: an absolute URI without a fragment.
+        violations.check("resource", "expected an absolute URI without a fragment",
+                         holds=":" in resource and "#" not in resource)  # fmt: skip
+    named = tuple(dict.fromkeys((*form.get("audience", ()), *resources)))
+    violations.check("audience", "is required, or resource: one target for one token", holds=bool(named))
+    violations.check("audience", "one target: exchange once for each", holds=len(named) <= 1)
+    audience = named[0] if named else ""
+    violations.check("audience", f"at most {MAX_AUDIENCE} characters", holds=len(audience) <= MAX_AUDIENCE)
+    return audience
+
+
+def _token_of(form: Form) -> tuple[Secret, str | None]:
+    violations = Violations()
+    token, hint = single(form, "token"), single(form, "token_type_hint")
+    violations.token("token", len(token.encode()))
+    violations.check("token_type_hint", f"at most {MAX_TYPE} characters", holds=len(hint) <= MAX_TYPE)
+    violations.raise_any()
+    return Secret(token), hint or None
+
+
+def _failed(
+    admission: Admission, method: str, started: float, error: BaseException, client: Client | None
+) -> Response:  # fmt: skip
+    row = row_of(error)
+    reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
+    detail = ""
+    if row.status == 500:
+        log_internal(method, error)
+    elif isinstance(error, TokenmintError):
+        detail = error.detail or error.message
+    admission.ended(method, "exchange", started, str(row.status), reason, detail, proved=client is not None)
+    return answer(error)

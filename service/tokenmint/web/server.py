@@ -1,0 +1,169 @@
+"""uvicorn inside the service's own event loop: without its signal handling, and with a listener of our own."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.server import ServerState
+
+from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base.addresses import Address
+from tokenmint.base.background import Background, Unit
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.tasks import end
+from tokenmint.web.boundary import Boundary
+from tokenmint.web.connections import Connections, Place
+from tokenmint.web.listener import Listener
+from tokenmint.web.protocol import Protocol
+
+BACKLOG = 512
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What one listener holds at most."""
+
+    connections: int = 1000
+    connections_per_peer: int = 250
+    requests: int = 200
+    """Requests that are answered at a time."""
+    request_time: float = 10.0
+    """Seconds for a TLS handshake, for a request to be sent, and for an answer to be read."""
+
+
+class HttpServer:
+    """Serves one application on one address.
+
+    Args:
+        always: paths that are answered whatever else is in flight: health.
+        count: told what was closed or refused by a limit, for the metrics.
+
+    Raises:
+        ConfigurationError: the address can't be listened on.
+    """
+
+    def __init__(
+        self,
+        application: Starlette,
+        address: Address,
+        tls: CertificateFiles | None = None,
+        *,
+        limits: HttpLimits | None = None,
+        always: frozenset[str] = frozenset(),
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._tls = tls
+        limits = limits or HttpLimits()
+        self._request_time = limits.request_time
+        self._config = uvicorn.Config(
+            Boundary(application, requests=limits.requests, always=always, count=count),
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="error",  # its warnings are of what clients send: each costs a line
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=15,
+            h11_max_incomplete_event_size=16 * 1024,
+            timeout_graceful_shutdown=5,
+        )
+        self._config.load()
+        self._connections = Connections(limits.connections, limits.connections_per_peer, count)
+        self._count = count
+        self._socket = _listen(address)
+        self._state = ServerState()
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def renew(self) -> None:
+        """Use certificates and authorities of clients that were renewed, for the handshakes that come from now on."""
+        if self._tls is not None:
+            self._tls.changed()
+
+    def start(self, background: Background, name: str) -> None:
+        """Begin to serve; the socket listens already. ``name`` is that of the background task."""
+        self._task = background.start(name, self._serve)
+
+    async def stop(self) -> None:
+        """Answer what was asked, then close."""
+        self._stopping = True
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.wait({self._serving})
+        if self._task is not None:
+            await end([self._task])
+        self._socket.close()
+
+    async def _serve(self, unit: Unit) -> None:
+        listener = Listener(
+            self._socket.dup(),  # a listener closes its own
+            self._connections,
+            self._protocol,
+            self._context,
+            patience=self._request_time,
+            count=self._count,
+        )
+        self._server = server = _Server(self._config, listener, self._state, unit.works)
+        self._serving = asyncio.get_running_loop().create_task(server.serve(sockets=[]))
+        try:
+            await asyncio.wait({self._serving})
+            if self._stopping:
+                await asyncio.get_running_loop().create_future()  # until it is cancelled: this end was asked for
+            self._serving.result()
+        finally:
+            self._serving.cancel()
+            listener.close()
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self._tls.context if self._tls is not None else None
+
+    def _protocol(self, place: Place) -> Protocol:
+        return Protocol(
+            config=self._config,
+            server_state=self._state,
+            app_state={},
+            place=place,
+            connections=self._connections,
+            request_time=self._request_time,
+        )
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self, config: uvicorn.Config, listener: Listener, state: ServerState, begun: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self.server_state = state
+        self._listener = listener
+        self._begun = begun
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the service itself decides when to stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # as its base class
+        self._listener.start()
+        self.servers = [self._listener]  # type: ignore[list-item]  # of a server it wants close and wait_closed
+        self.started = True
+        self._begun()
+
+
+def _listen(address: Address) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"listen: can't listen on {address} ({error.strerror})") from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,324 @@
+"""The configuration: every problem at once, with the key's path and what to do; secrets by file or environment only."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.issuer import Issuer
+from tests.tls import certificate
+
+from tokenmint.admission.callers import Role
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.load import load, locate
+from tokenmint.config.settings import Settings
+from tokenmint.config.types import parse_duration
+from tokenmint.model.policy import OnMissingProfile
+from tokenmint.process.bootstrap import encryption_key, new_encryption_key, operators, prepare
+
+HASH = "sha256:" + "a" * 64
+BEHIND_A_PROXY = f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}\n'
+MINIMAL = f"""
+[providers.idp]
+issuer = "https://idp.example"
+audiences = ["app"]
+
+[audiences."https://api"]
+clients = ["web"]
+providers = ["idp"]
+scopes = ["read"]
+
+[clients.web]
+secrets = ["{HASH}"]
+"""
+
+
+def read(tmp_path: Path, text: str = MINIMAL, environ: dict[str, str] | None = None, **options: Any) -> Settings:
+    file = tmp_path / "tokenmint.toml"
+    file.write_text(text)
+    return load(file, environ or {}, **options)
+
+
+def problems(tmp_path: Path, text: str = MINIMAL, environ: dict[str, str] | None = None, **options: Any) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        read(tmp_path, text, environ, **options)
+    return list(error.value.problems)
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    settings = load(None, {})
+    assert [str(address) for address in settings.listen.addresses().values()] == [
+        "127.0.0.1:7443", "127.0.0.1:7444", "127.0.0.1:8080", "127.0.0.1:9464",
+    ]  # fmt: skip
+    assert (settings.redis_url, settings.key_encryption_key, settings.algorithms) == (None, None, ("ES256",))
+    assert (dict(settings.providers), dict(settings.audiences), dict(settings.clients)) == ({}, {}, {})
+
+
+def test_a_small_file_becomes_what_the_service_works_with(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    audience = settings.audiences["https://api"]
+    assert (audience.lifetime, audience.max_lifetime, audience.algorithm) == (600, 3600, "ES256")
+    assert audience.on_missing_profile is OnMissingProfile.DENY
+    assert settings.clients["web"].secret_hashes == ("a" * 64,)
+    assert settings.data_dir == tmp_path / ".tokenmint"
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    text = """
+issuer = "https://me/"
+[listen]
+grpc = "0.0.0.0:7443"
+[keys]
+algorithms = ["HS256"]
+publish_ahead = "1h"
+[providers.idp]
+issuer = "https://idp.example"
+[audiences."https://api"]
+clients = ["nobody"]
+providers = ["none"]
+scopes = ["a b"]
+lifetime = "2h"
+max_lifetime = "1h"
+[clients.web]
+secrets = ["tms_literal"]
+scopes = { "https://x" = ["y"] }
+[operators.root]
+secrets = []
+roles = ["king"]
+"""
+    found = "\n".join(problems(tmp_path, text))
+    for expected in (
+        "issuer: expected an https URL without query, fragment and trailing slash",
+        "listen.grpc: secrets would cross the network unencrypted",
+        "keys.algorithms: expected some of ES256",
+        "keys: publish_ahead is 3600 s",
+        "providers.idp.audiences: is required",
+        'audiences."https://api".clients: there is no [clients.nobody]',
+        'audiences."https://api".providers: there is no [providers.none]',
+        "audiences.\"https://api\".scopes: 'a b' is no scope",
+        'audiences."https://api".lifetime: is longer than max_lifetime',
+        'clients.web.secrets[0]: expected "sha256:"',
+        'clients.web.scopes."https://x": there is no such audience',
+        "operators.root.roles: expected some of viewer",
+    ):
+        assert expected in found, expected
+    assert "tms_literal" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = ", "is not TOML"),
+        ("colour = 1", "colour: there is no such key"),
+        ("[redis]\nurk = 1", "redis.urk: there is no such key"),
+        ("[listen]\ngrpc = 5", "listen.grpc: "),
+        ('[listen]\ngrpc = "7443"', 'listen.grpc: expected "host:port"'),
+        ('[listen]\ngrpc = "::1:7443"', "listen.grpc: expected an IPv6 address in brackets"),
+        ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required where listen.http is not on loopback"),
+        ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
+        ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
+        (f'[listen]\nforwarded = {{ secrets = ["{HASH}"] }}', 'is for listen.transport = "native"'),
+        ('[listen]\ntransport = "native"\nforwarded = {}', "listen.forwarded.secrets: is required"),
+        ('[listen]\ntransport = "native"\nforwarded = { secrets = [] }', "listen.forwarded.secrets: is empty"),
+        (
+            '[listen]\ntransport = "native"\nforwarded = { secrets = ["tms_x"] }',
+            'listen.forwarded.secrets[0]: expected "sha256:"',
+        ),
+        (
+            f'{BEHIND_A_PROXY}[clients.c]\nsecrets = ["{HASH}"]',
+            "is a client's or an operator's too",
+        ),
+        ('[clients.c]\ncertificates = ["dns:c"]', "clients.c.certificates: need listen.client_ca_file"),
+        (
+            '[clients.c]\ncertificates = ["dns:c"]\n[listen]\ntransport = "native"',
+            "clients.c.certificates: need [listen.forwarded]",
+        ),
+        (
+            '[operators.o]\ncertificates = ["dns:o"]\n[listen]\ntransport = "native"',
+            "operators.o.certificates: need TLS, which listen.transport",
+        ),
+        ('[redis]\npassword = "x"', "redis.password: a secret has no place in the file"),
+        ('[redis]\nurl = "redis://:pw@h"', "redis.url: a password has no place in the file"),
+        ('[redis]\nurl = "redis://h"', "keys.encryption_key_file: is required with redis.url"),
+        ('[redis]\nurl = "rediss://h?ssl_cert_reqs=none"', "redis.url: not a store URL; expected redis://"),
+        ('[redis]\nurl = "unix:///s?ssl=true"', "redis.url: not a store URL; expected redis://"),
+        ('[redis]\nurl = "rediss+unix:///s"', "redis.url: not a store URL; expected redis://"),
+        ('[redis]\nca_file = "ca"', "redis.ca_file: is for TLS, which redis.url does not ask for"),
+        ('[redis]\nurl = "redis://h"\nca_file = "ca"', "redis.ca_file: is for TLS, which redis.url does not ask for"),
+        ('[redis]\nurl = "unix:///s"\nca_file = "ca"', "redis.ca_file: is for TLS, which redis.url does not ask for"),
+        ('[redis]\nurl = "redis+sentinel://h/p"\nca_file = "ca"', "redis.ca_file: is for TLS"),
+        ('[redis]\nurl = "rediss+sentinel://h/p"\nca_file = "none"', "redis.ca_file: "),
+        ('[redis]\npassword_file = "none"', "redis.password_file: "),
+        ('[keys]\nencryption_key = "x"', "keys.encryption_key: a secret has no place in the file"),
+        ('[keys]\nencryption_key_file = "none"', "keys.encryption_key_file: "),
+        ("[keys]\nalgorithms = []", "keys.algorithms: is empty"),
+        ('[keys]\nrotation_interval = "1h"', "keys: rotation_interval is 3600 s"),
+        ('[audiences.a]\nclients = ["w"]', "audiences.a.providers: is required"),
+        ("[audiences.a]\nproviders = []", "audiences.a.clients: is required"),
+        ('[audiences.a]\nproviders = ["p"]\nlifetime = "25h"', "audiences.a.lifetime: "),
+        (
+            '[audiences.a]\nproviders = ["p"]\non_missing_profile = "x"',
+            'audiences.a.on_missing_profile: expected "deny"',
+        ),
+        ('[audiences.a]\nproviders = ["p"]\nalgorithm = "RS256"', "audiences.a.algorithm: is not in keys.algorithms"),
+        ('[audiences.""]\nproviders = ["p"]', 'audiences."": expected a name of 1 to 255 characters'),
+        ("[clients.web]", "clients.web.secrets: is required"),
+        ('[clients."a b"]', "clients."),
+        (MINIMAL + '\n[audiences."https://api".claims]\nsub = "assertion.email"', "reserved claim name"),
+        (MINIMAL + '\n[audiences."https://api".claims]\nx = "email"', 'audiences."https://api".claims.x: expected'),
+        (MINIMAL.replace('"read"]', '"read"]\nsurprise = 1'), 'audiences."https://api".surprise: there is no such key'),
+        (
+            MINIMAL + '[providers.two]\nissuer = "https://idp.example"\naudiences = ["b"]',
+            "one provider for each issuer",
+        ),
+        (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
+    ],
+)
+def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(expected in line for line in found), found
+
+
+def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="tokenmint init"):
+        load(tmp_path / "none.toml", {})
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load(binary, {})
+
+
+def test_the_environment_comes_on_top(tmp_path: Path) -> None:
+    environ = {
+        "TOKENMINT_ISSUER": "https://tokens.example",
+        "TOKENMINT_LISTEN__GRPC": "127.0.0.1:1",
+        "TOKENMINT_KEYS__MAX_AGE": "1m",
+        "TOKENMINT_KEYS__ALGORITHMS": '["RS256", "ES256"]',
+        "TOKENMINT_KEYS__ENCRYPTION_KEY": new_encryption_key(lambda size: b"k" * size),
+        "TOKENMINT_REDIS__URL": "redis://h",
+        "TOKENMINT_REDIS__PASSWORD": "123456",
+        "TOKENMINT_LIMITS__WATCH_STREAMS": "7",
+        "TOKENMINT_SERVICE_HOST": "10.0.0.1",
+        "TOKENMINT_PORT": "tcp://10.0.0.1:7443",
+        "PATH": "/bin",
+    }
+    settings = read(tmp_path, MINIMAL, environ)
+    assert (settings.issuer, str(settings.listen.grpc)) == ("https://tokens.example", "127.0.0.1:1")
+    assert (settings.schedule.max_age, settings.algorithms) == (60.0, ("RS256", "ES256"))
+    assert settings.limits.watch_streams == 7
+    assert settings.redis_options.password is not None
+    assert settings.redis_options.password.reveal() == "123456"
+    assert "123456" not in repr(settings)
+    assert encryption_key(settings).reveal_bytes() == b"k" * 32
+
+
+@pytest.mark.parametrize("name", ["TOKENMINT_REDIS__URK", "TOKENMINT_NONE__X", "TOKENMINT_PROVIDERS__X"])
+def test_a_misspelt_variable_is_named(tmp_path: Path, name: str) -> None:
+    assert problems(tmp_path, MINIMAL, {name: "x"}) == [f"{name}: there is no such setting"]
+
+
+def test_key_encryption_keys_have_32_bytes(tmp_path: Path) -> None:
+    (tmp_path / "kek").write_text("c2hvcnQ\n")
+    found = problems(tmp_path, '[keys]\nencryption_key_file = "kek"')
+    assert found == ["keys.encryption_key_file: expected 32 bytes in base64url: `tokenmint init` makes one"]
+
+
+def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "kek").write_text(new_encryption_key(lambda size: b"k" * size))
+    (tmp_path / "pw").write_text("secret\n")
+    certificate(tmp_path)
+    (tmp_path / "jwks").write_bytes(Issuer().jwks())
+    text = MINIMAL.replace('audiences = ["app"]', 'audiences = ["app"]\njwks_file = "jwks"')
+    text += (
+        '[keys]\nencryption_key_file = "kek"\n[redis]\nurl = "rediss://h"\npassword_file = "pw"\nca_file = "tls.crt"\n'
+    )
+    settings = read(tmp_path, text)
+    assert settings.redis_options.password is not None
+    assert settings.redis_options.password.reveal() == "secret"
+    assert settings.redis_options.ca_file == tmp_path / "tls.crt"
+    assert settings.providers["idp"].key_source.kind == "pinned"
+
+
+def test_the_development_mode_is_fenced(tmp_path: Path) -> None:
+    text = """
+issuer = "https://me"
+[listen]
+grpc = "0.0.0.0:7443"
+[redis]
+url = "redis://h"
+"""
+    found = "\n".join(problems(tmp_path, text, development=True))
+    for expected in ("listen.grpc: --dev", "redis.url: --dev", "issuer: --dev"):
+        assert expected in found
+    assert read(tmp_path, MINIMAL.replace('clients = ["web"]', ""), development=True).audiences
+    emulator = {"FIREBASE_AUTH_EMULATOR_HOST": "localhost:9099"}
+    assert any("unsigned tokens" in line for line in problems(tmp_path, MINIMAL, emulator))
+    assert read(tmp_path, MINIMAL, emulator, development=True)
+
+
+def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate(None, {}) is None
+    (tmp_path / "tokenmint.toml").write_text("")
+    assert locate(None, {}) == Path("tokenmint.toml")
+    assert locate(None, {"TOKENMINT_CONFIG": "/x"}) == Path("/x")
+    assert locate(Path("/y"), {"TOKENMINT_CONFIG": "/x"}) == Path("/y")
+
+
+def test_what_is_missing_is_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    made = prepare(settings, lambda size: b"e" * size)
+    assert [file.name for file in made] == ["key-encryption-key", "operator.json"]
+    assert all(file.stat().st_mode & 0o077 == 0 for file in made)
+    assert prepare(settings, lambda size: b"f" * size) == []
+    assert encryption_key(settings).reveal_bytes() == b"e" * 32
+    found = operators(settings)["operator"]
+    assert found.roles == frozenset(Role)
+    made[0].write_text("short")
+    with pytest.raises(ConfigurationError, match="is not a key-encryption key"):
+        encryption_key(settings)
+    made[1].write_text("{}")
+    with pytest.raises(ConfigurationError, match="remove it"):
+        operators(settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), ("250ms", 0.25), (5, 5), (0.5, 0.5)]
+)
+def test_durations(value: object, seconds: float) -> None:
+    assert parse_duration(value) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "10", "ten minutes", "-5s", -1, True, None, "1.5h", "10 m"])
+def test_what_is_no_duration(value: object) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (
+            'lifetime = "2h"\n[audiences."https://api".firebase]\nproject = "demo-app"',
+            "Firebase custom tokens live 1 h",
+        ),
+        ('[audiences."https://api".firebase]\nproject = "demo-app"', "service_account_file: is required"),
+        ('[audiences."https://api".app_service]\nkey_file = "k"\nkey_encoding = "hex"', "has 2 bytes as hex"),
+        ('[audiences."https://api".app_service]\nkey_file = "p"\nkey_encoding = "utf-8"', "is a PEM file"),
+        ('[audiences."https://api".app_service]\nkey_file = "none"\nkey_encoding = "hex"', "can't be read"),
+        ('[audiences."https://api".reference]\nidle = "2h"', "idle: is longer than max_lifetime"),
+        ('algorithm = "ES256"\n[audiences."https://api".reference]', "have none: leave it out"),
+        ('reexchange_from = ["https://x"]', 'there is no [audiences."https://x"]'),
+        ('bound = "mtls"', "needs listen.client_ca_file"),
+        ('reuse_window = "61s"', '"https://api".reuse_window: '),
+        ('reuse_window = "1500ms"', "is counted in whole seconds"),
+        ('reuse_window = "5s"\nsingle_use = true', "contradicts single_use"),
+        ('reuse_window = "5s"\n[audiences."https://api".reference]', "[reference] mints others"),
+        ('reuse_window = "5s"\n[audiences."https://api".firebase]\nproject = "demo-app"', "[firebase] mints others"),
+        ('[audiences."https://api".actors]', "whose tokens prove an actor"),
+    ],
+)
+def test_formats_that_can_not_work_are_told(tmp_path: Path, extra: str, expected: str) -> None:
+    (tmp_path / "k").write_text("abcd")
+    (tmp_path / "p").write_text("-----BEGIN PUBLIC KEY-----\n" + "A" * 64)
+    text = MINIMAL.replace('scopes = ["read"]', f'scopes = ["read"]\n{extra}')
+    assert any(expected in problem for problem in problems(tmp_path, text))

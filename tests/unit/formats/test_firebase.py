@@ -1,0 +1,123 @@
+"""Firebase custom tokens: the limits that the SDK leaves to Google's answer, and what becomes of the claims."""
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from tests.issuer import rsa_key
+
+from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
+from tokenmint.firebase.clients import FirebaseClients
+from tokenmint.formats.firebase import MAX_CLAIMS, MAX_UID, RESERVED, check_custom_token, custom_token
+from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.policy import FirebaseFormat, TokenGrant
+from tokenmint.model.reserved_claims import is_reserved
+from tokenmint.model.tokens import FIREBASE_CUSTOM_TOKEN
+
+AUDIENCE = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
+EMAIL = "sa@demo-app.iam.gserviceaccount.com"
+
+
+class Signer:
+    """A `google.auth.crypt.Signer` whose key is at hand."""
+
+    key_id = None
+
+    def sign(self, message: bytes) -> bytes:
+        return rsa_key(7).sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+class Unreachable(Signer):
+    def sign(self, message: bytes) -> bytes:
+        raise OSError("no route to iamcredentials.googleapis.com with canary-4711")
+
+
+def grant(**changes: Any) -> TokenGrant:
+    fields: dict[str, Any] = {
+        "principal": "ada", "audience": "demo-app", "client_id": "web", "scopes": (), "algorithm": "ES256",
+        "token_type": FIREBASE_CUSTOM_TOKEN, "header_type": "at+jwt", "claims": {}, "issued_at": 1_800_000_000,
+        "expires_at": 1_800_003_600, "max_token_bytes": 8192, "uid": "ada",
+    }  # fmt: skip
+    return TokenGrant(**(fields | changes))
+
+
+async def minted(signer: Any = None, tenant: str | None = None, **changes: Any) -> dict[str, Any]:
+    form = FirebaseFormat(FirebaseProject("demo-app", service_account=EMAIL), tenant)
+    made = await custom_token(grant(**changes), form, FirebaseClients(signer or Signer()))
+    claims: dict[str, Any] = jwt.decode(
+        made.token.reveal(), rsa_key(7).public_key(), algorithms=["RS256"], audience=AUDIENCE
+    )
+    assert made.expires_at == claims["exp"]
+    return claims
+
+
+@pytest.mark.parametrize(
+    ("uid", "fits"),
+    [("u", True), ("u" * MAX_UID, True), ("ü" * MAX_UID, True), ("a/b c", True), ("", False), ("u" * 129, False)],
+)
+async def test_a_uid_has_1_to_128_characters(uid: str, fits: bool) -> None:
+    if fits:
+        assert (await minted(uid=uid))["uid"] == uid
+    else:
+        with pytest.raises(FormatDenied, match="1 to 128 characters"):
+            check_custom_token(grant(uid=uid))
+        with pytest.raises(FormatDenied):
+            await minted(uid=uid)
+
+
+def padded(size: int, letter: str = "x") -> dict[str, str]:
+    """Claims that are ``size`` bytes of compact JSON."""
+    room = size - len('{"a":""}')
+    claims = {"a": letter * (room // len(letter.encode()))}
+    claims["a"] += "x" * (room - len(claims["a"].encode()))
+    assert len(json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode()) == size
+    return claims
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\u20ac", "\U0001f600"])
+async def test_claims_are_1000_bytes_of_json_and_no_more(letter: str) -> None:
+    fitting = padded(MAX_CLAIMS, letter)
+    assert (await minted(claims=fitting))["claims"] == fitting
+    with pytest.raises(ClaimsTooLarge, match="1000 bytes, and these have 1001"):
+        check_custom_token(grant(claims=padded(MAX_CLAIMS + 1, letter)))
+    with pytest.raises(ClaimsTooLarge):
+        await minted(claims=padded(MAX_CLAIMS + 1, letter))
+
+
+async def test_structure_counts_as_it_is_sent() -> None:
+    claims = {"roles": ["a"] * 200, "nested": {"deep": [1, 2.5, True, None]}}
+    assert (await minted(claims=claims))["claims"] == claims
+    with pytest.raises(ClaimsTooLarge):
+        check_custom_token(grant(claims={"roles": ["a"] * 250}))
+    assert "claims" not in await minted(claims={})
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_firebases_reserved_names_are_reserved_here_too(name: str) -> None:
+    assert is_reserved(name)
+    with pytest.raises(ValueError, match="reserved claims"):
+        check_custom_token(grant(claims={name: "x"}))
+
+
+@pytest.mark.parametrize("name", ["tm_lineage", "scope", "client_id", "may_act"])
+def test_ours_are_not_carried_to_firebase(name: str) -> None:
+    with pytest.raises(ValueError, match="reserved claims"):
+        check_custom_token(grant(claims={name: "x"}))
+
+
+async def test_a_custom_token_is_of_the_account_for_an_hour_and_a_tenant() -> None:
+    claims = await minted(tenant="acme-1", claims={"role": "clerk"})
+    assert (claims["iss"], claims["sub"], claims["aud"]) == (EMAIL, EMAIL, AUDIENCE)
+    assert claims["exp"] - claims["iat"] == 3600
+    assert (claims["tenant_id"], claims["claims"]) == ("acme-1", {"role": "clerk"})
+    assert "tenant_id" not in await minted()
+
+
+async def test_a_signer_out_of_reach_is_told_without_its_words() -> None:
+    with pytest.raises(SignerUnavailable) as refused:
+        await minted(Unreachable())
+    assert "canary" not in repr(vars(refused.value))
+    assert refused.value.detail == "Firebase's SDK: OSError"

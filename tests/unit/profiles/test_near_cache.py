@@ -1,0 +1,239 @@
+"""The near cache: what the store tells of is never used, nor what it may not have told of."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from tests.fakes import FakeClock
+
+from tokenmint.base.background import Background
+from tokenmint.base.errors import StoreUnavailable
+from tokenmint.profiles import near_cache as nearcache
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.storage.redis import Answer, Store
+
+KEY = "profile:ada"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110  # what is awaited comes from the store
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def cache(store: Store, clock: FakeClock, background: Background) -> NearCache:
+    made = NearCache(store, ("profile:",), 100, clock)
+    made.follow(background)
+    await until(lambda: made.live)
+    return made
+
+
+@pytest.fixture
+def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is asked of the store, a list for each round trip."""
+    asked: list[list[str]] = []
+    real = store.get_many
+
+    async def get_many(keys: Sequence[str]) -> list[Answer]:
+        asked.append(list(keys))
+        return await real(keys)
+
+    monkeypatch.setattr(store, "get_many", get_many)
+    return asked
+
+
+async def test_a_value_is_remembered_and_its_absence_too(
+    cache: NearCache, store: Store, reads: list[list[str]]
+) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    assert [await cache.get(KEY), await cache.get(KEY), await cache.get("profile:none")] == [b"1", b"1", None]
+    assert await cache.get("profile:none") is None
+    assert sum(len(keys) for keys in reads) <= 3  # the notice of the first write may have come between
+
+
+async def test_what_is_wanted_at_the_same_time_is_one_round_trip(cache: NearCache, reads: list[list[str]]) -> None:
+    await until(lambda: not cache._batches)
+    await asyncio.gather(*(cache.get(f"profile:{number % 20}") for number in range(100)))
+    assert [sorted(keys) for keys in reads] == [sorted(f"profile:{number}" for number in range(20))]
+
+
+async def test_another_process_changes_a_value(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    assert await cache.get(KEY) == b"1"
+    await store.swap(KEY, b"1", b"2", confirm=False)
+    await until(lambda: KEY not in cache._entries)
+    assert await cache.get(KEY) == b"2"
+
+
+async def test_a_late_reply_never_overwrites_an_invalidation(
+    cache: NearCache, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, real = asyncio.Event(), store.get_many
+    await store.swap(KEY, None, b"old", confirm=False)
+
+    async def slow(keys: Sequence[str]) -> list[Answer]:
+        values = await real(keys)
+        await gate.wait()
+        return values
+
+    monkeypatch.setattr(store, "get_many", slow)
+    first = asyncio.ensure_future(cache.get(KEY))
+    await until(lambda: KEY in cache._flights)
+    await asyncio.sleep(0)
+    flight = cache._flights[KEY]
+    cache.forget(KEY)
+    monkeypatch.setattr(store, "get_many", real)
+    await store.swap(KEY, b"old", b"new", confirm=False)
+    assert await cache.get(KEY) == b"new"  # not answered by the read that was overtaken
+    gate.set()
+    assert await first in (b"old", b"new")
+    assert flight.overtaken
+    entry = cache._entries.get(KEY)
+    assert entry is None or entry.raw == b"new"
+
+
+async def test_nothing_is_used_that_is_older_than_5_s_or_not_told_of_for_1_s(
+    cache: NearCache, clock: FakeClock, reads: list[list[str]]
+) -> None:
+    assert await cache.get(KEY) is None
+    clock.advance(nearcache.HEARTBEAT + 0.01)  # and no heartbeat yet at the new time
+    assert not cache.live
+    await cache.get(KEY)
+    assert len(reads) == 2
+    await until(lambda: cache.live)
+    asked = cache._entries[KEY].asked
+    cache._entries[KEY].asked = asked - nearcache.MAX_AGE - 0.01
+    await cache.get(KEY)
+    assert len(reads) == 3
+
+
+async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not_is_let_go(
+    cache: NearCache, clock: FakeClock
+) -> None:
+    used = ("profile:first", "profile:second", "profile:third")
+    for key in ("profile:idle", *used):
+        await cache.get(key)
+        clock.advance(0.25)
+        await until(lambda: cache.live)
+    for _ in range(20):  # 10 s
+        for key in used:
+            await cache.get(key)
+        clock.advance(nearcache.REFRESH_INTERVAL)
+        await until(
+            lambda: (
+                cache.live
+                and all(clock.monotonic() - cache._entries[key].asked <= nearcache.REFRESH_AGE for key in used)
+            )
+        )
+        assert not cache._wanted
+    assert set(cache._entries) == set(used)
+
+
+async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cache: NearCache, store: Store) -> None:
+    await cache.get(KEY)
+    clients = await store._read_client().execute_command("CLIENT", "LIST")
+    for line in clients.decode().splitlines():
+        fields = dict(item.partition("=")[::2] for item in line.split())
+        if "B" in fields["flags"] or "t" in fields["flags"]:
+            await store._read_client().execute_command("CLIENT", "KILL", "ID", fields["id"])
+    await until(lambda: not cache.live)
+    assert len(cache) == 0
+    await cache.get(KEY)
+    assert len(cache) == 0 or cache.live  # bypassed until it is told of changes again
+    await until(lambda: cache.live)
+
+
+async def test_it_is_bounded_and_off_at_0(cache: NearCache, store: Store, clock: FakeClock) -> None:
+    await asyncio.gather(*(cache.get(f"profile:{number}") for number in range(250)))
+    assert len(cache) <= 100
+    off = NearCache(store, ("profile:",), 0, clock)
+    assert await off.get(KEY) is None
+    assert (off.enabled, len(off)) == (False, 0)
+
+
+async def test_an_invalidation_before_a_read_has_left_leaves_nobody_waiting(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    first = asyncio.ensure_future(cache.get(KEY))
+    await asyncio.sleep(0)  # it is wanted, and not asked for yet
+    cache.forget(KEY)
+    second = asyncio.ensure_future(cache.get(KEY))
+    async with asyncio.timeout(20):
+        assert [await first, await second] == [b"1", b"1"]
+
+
+async def test_who_gives_up_takes_nobody_elses_answer_away(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    gives_up, waits = asyncio.ensure_future(cache.get(KEY)), asyncio.ensure_future(cache.get(KEY))
+    await asyncio.sleep(0)
+    gives_up.cancel()
+    async with asyncio.timeout(20):
+        assert await waits == b"1"
+
+
+async def test_while_a_read_is_on_its_way_others_are_gathered(
+    cache: NearCache, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, asked, real = asyncio.Event(), list[int](), store.get_many
+
+    async def slow(keys: Sequence[str]) -> list[Answer]:
+        asked.append(len(keys))
+        await gate.wait()
+        return await real(keys)
+
+    monkeypatch.setattr(store, "get_many", slow)
+    monkeypatch.setattr(nearcache, "LINGER", 3600.0)
+    first = asyncio.ensure_future(cache.get("profile:0"))
+    await until(lambda: asked == [1])
+    others = [asyncio.ensure_future(cache.get(f"profile:{number}")) for number in range(1, 30)]
+    await asyncio.sleep(0)
+    assert asked == [1]
+    gate.set()
+    await asyncio.gather(first, *others)
+    assert asked == [1, 29]
+
+
+async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(cache: NearCache, store: Store) -> None:
+    await store.swap(KEY, None, b"1", confirm=False)
+    await store._read_client().hset(store.prefix + "profile:foreign", "a", "b")
+    answers = await asyncio.gather(
+        *(cache.get(key) for key in (KEY, "profile:foreign", "profile:none")), return_exceptions=True
+    )
+    assert [answers[0], answers[2]] == [b"1", None]
+    assert isinstance(answers[1], StoreUnavailable)
+    with pytest.raises(StoreUnavailable):
+        await cache.get("profile:foreign")
+
+
+async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
+    store: Store, clock: FakeClock, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, asked = asyncio.Event(), asyncio.Event()
+    real, cache = store.get_many, NearCache(store, ("profile:",), 100, clock)
+    await store.swap(KEY, None, b"old", confirm=False)
+
+    async def slow(keys: Sequence[str]) -> list[Answer]:
+        values = await real(keys)
+        asked.set()
+        await gate.wait()
+        return values
+
+    monkeypatch.setattr(store, "get_many", slow)
+    first = asyncio.ensure_future(cache.get(KEY))
+    await asyncio.wait_for(asked.wait(), 20)
+    await store.swap(KEY, b"old", b"new", confirm=False)  # told to nobody
+    cache.follow(background)
+    await until(lambda: cache.live)
+    monkeypatch.setattr(store, "get_many", real)
+    gate.set()
+    assert await first == b"old"
+    assert await cache.get(KEY) == b"new"
+
+
+async def test_a_foreign_key_that_is_not_utf_8_ends_nothing(cache: NearCache, store: Store) -> None:
+    await store._read_client().set(store.prefix.encode() + b"profile:\xff", b"x")
+    await store.swap(KEY, None, b"1", confirm=False)
+    assert await cache.get(KEY) == b"1"
+    await store.swap(KEY, b"1", b"2", confirm=False)
+    await until(lambda: KEY not in cache._entries)
+    await until(lambda: cache.live)

@@ -1,0 +1,335 @@
+"""The fetcher against real HTTP on loopback: what it refuses to dial, follow and swallow."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import FakeClock
+from tests.issuer import Issuer, serving
+
+from tokenmint.base.errors import KeySetUnavailable
+from tokenmint.verification.fetch import MAX_BODY, HttpFetch, is_public
+from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, KeySets, KeySource
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving(Issuer()) as running:
+        yield running
+
+
+def source(url: str, **changes: object) -> KeySource:
+    return replace(KeySource("jwks", url=url, allow_private=True), **changes)  # type: ignore[arg-type]
+
+
+async def get(url: str, **changes: object) -> bytes:
+    return (await HttpFetch()(source(url, **changes), url, etag=None)).body
+
+
+async def test_a_document_is_fetched_with_its_headers(issuer: Issuer) -> None:
+    issuer.headers["ETag"] = '"7"'
+    result = await HttpFetch()(source(issuer.url), f"{issuer.url}/jwks.json", etag='"6"')
+    assert (result.status, result.headers["etag"], result.headers["cache-control"]) == (200, '"7"', "max-age=300")
+    assert result.body == issuer.jwks()
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True), ("2001:4860:4860::8888", True),
+        ("127.0.0.1", False), ("10.0.0.1", False), ("172.16.0.1", False), ("192.168.1.1", False),
+        ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False),
+        ("255.255.255.255", False), ("::1", False), ("::", False), ("fe80::1", False), ("fc00::1", False),
+        ("::ffff:127.0.0.1", False), ("::ffff:8.8.8.8", True), ("64:ff9b::7f00:1", False), ("64:ff9b::808:808", True),
+        ("2002:7f00:1::", False), ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False), ("ff02::1", False),
+        # Site-local, IPv4-compatible, IPv4-translated, local-use NAT64, segment routing, documentation.
+        ("fec0::1", False), ("::7f00:1", False), ("::ffff:0:7f00:1", False), ("64:ff9b:1::7f00:1", False),
+        ("5f00::1", False), ("3fff::1", False), ("2001:db8::1", False), ("4000::1", False), ("2002:808:808::1", True),
+        ("192.0.0.8", False), ("192.88.99.1", False), ("198.18.0.1", False), ("240.0.0.1", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public(ipaddress.ip_address(address)) is public
+
+
+async def test_private_addresses_are_not_dialled_unless_allowed(issuer: Issuer) -> None:
+    port = issuer.url.rpartition(":")[2]
+    for url in (f"https://127.0.0.1:{port}/jwks.json", f"https://localhost:{port}/jwks.json", f"https://[::1]:{port}/"):
+        with pytest.raises(FetchFailed, match="allow_private"):
+            await get(url, allow_private=False)
+    assert not issuer.requests
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let every name have these addresses, when it is asked for the first time, and none after it."""
+    asked: list[str] = []
+
+    async def answer(host: str, port: int, **__: object) -> list[object]:
+        asked.append(host)
+        if len(asked) > 1:
+            raise OSError("asked again")
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
+        return [(family, 1, 6, "", (text, port)) for family, text in zip(families, addresses, strict=True)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
+
+
+@pytest.mark.parametrize(
+    "addresses", [("8.8.8.8", "10.0.0.1"), ("10.0.0.1", "8.8.8.8"), ("8.8.8.8", "::1"), ("fe80::1%lo",)]
+)
+async def test_one_private_address_among_public_ones_is_enough(
+    monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+) -> None:
+    resolving(monkeypatch, *addresses)
+    with pytest.raises(FetchFailed, match="allow_private"):
+        await get("https://idp.example/jwks.json", allow_private=False)
+
+
+async def test_dns_rebinding_what_was_checked_is_what_is_dialled(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolving(monkeypatch, "127.0.0.1")
+    port = issuer.url.rpartition(":")[2]
+    assert await get(f"http://no-such-host.invalid:{port}/jwks.json") == issuer.jwks()
+
+
+async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:
+    with pytest.raises(FetchFailed, match="plain http"):
+        await get(f"{issuer.url}/jwks.json", allow_private=False)
+    with pytest.raises(FetchFailed, match="plain http"):
+        await get("http://10.0.0.1/jwks.json")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "ftp://127.0.0.1/", "https:///x", "https://u:p@127.0.0.1/", "http://[::1",
+        "https://idp.example:99999/", "https://a..b/", f"https://{'a' * 64}.example/", "https://idp.example/\r\nX: y",
+        "", "https://idp.example/" + "x" * 16_384,
+    ],
+)  # fmt: skip
+async def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(AnswerUnusable, match="can't be fetched") as refused:
+        await get(url)
+    assert len(str(refused.value)) < 512
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("http://[::1", "no URL"),
+        ("//[", "no URL"),
+        ("http://127.0.0.1:99999/", "no URL"),
+        ("http://127.0.0.1:0/", "no URL"),
+        ("http://u:p@127.0.0.1/", "no URL"),
+        ("https://a..b/", "no URL"),
+        (f"https://{'a' * 64}.example/", "no URL"),
+        ("/j\xfcwks", "no URL"),
+        ("/a\tb", "no URL"),
+        ("\\\\evil.example", "no URL"),
+        ("", "no URL"),
+        ("/" + "x" * 4096, "without a Location"),
+    ],
+)
+async def test_a_location_that_leads_nowhere_is_a_failed_fetch(issuer: Issuer, location: str, words: str) -> None:
+    issuer.status = 302
+    issuer.headers["Location"] = location
+    with pytest.raises(AnswerUnusable, match=words):
+        await get(f"{issuer.url}/jwks.json")
+
+
+def answering(*parts: bytes, endless: bytes = b"") -> tuple[str, Callable[[], list[bytes]]]:
+    """Serve one raw answer to each connection; return its URL, and what was asked so far.
+
+    ``endless`` is sent again and again, for as long as somebody reads it.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                with peer, contextlib.suppress(OSError):
+                    peer.settimeout(10)
+                    asked.append(peer.recv(65536))
+                    for part in parts:
+                        peer.sendall(part)
+                    while endless:
+                        peer.sendall(endless)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/jwks", lambda: asked
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "endless"),
+    [
+        ([OK, b"Transfer-Encoding: chunked\r\n\r\n", b"ff\r\n{"], b""),
+        ([OK, b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"], b""),
+        ([OK, b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"0\r\n\r\n"], b""),
+        ([OK, b"Content-Length: 100\r\n\r\n{}"], b""),
+        ([OK, b"Content-Length: -1\r\n\r\n{}"], b""),
+        ([OK, b"Content-Length: " + b"9" * 400 + b"\r\n\r\n{}"], b""),
+        ([OK, b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"], b""),
+        ([b"HTTP/1.1 99999 x\r\n\r\n"], b""),
+        ([b"HTTP/x 200 OK\r\n\r\n"], b""),
+        ([b"\x00\xff\xfe\r\n\r\n"], b""),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"], b""),
+        ([], b""),
+        ([OK], b"X-Header: " + b"x" * 1024 + b"\r\n"),
+        ([OK, b"X-Header: "], b"x" * 1024),
+        ([OK, b"Transfer-Encoding: chunked\r\n\r\n"], b"400\r\n" + b"x" * 1024 + b"\r\n"),
+    ],
+)
+async def test_a_broken_answer_is_a_failed_fetch(parts: list[bytes], endless: bytes) -> None:
+    url, _ = answering(*parts, endless=endless)
+    async with asyncio.timeout(20):
+        with pytest.raises(FetchFailed):
+            await get(url)
+
+
+async def test_interim_answers_without_end_are_a_failed_fetch() -> None:
+    """RFC 9110 section 15.2: there may be any number of them; the time for one fetch is what bounds it."""
+    url, _ = answering(endless=b"HTTP/1.1 100 Continue\r\n\r\n" * 64)
+    sets = KeySets({"idp": source(url, timeout=0.2)}, fetch=HttpFetch(), clock=FakeClock())
+    with pytest.raises(KeySetUnavailable, match="no answer within"):
+        await sets.refresh("idp")
+
+
+def head(*lines: bytes) -> bytes:
+    return OK + b"".join(line + b"\r\n" for line in lines) + b"Content-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "value"),
+    [
+        ((b'ETag: "\xe9\xff"',), "etag", '"\xe9\xff"'),
+        ((b'ETag: W/"7"',), "etag", 'W/"7"'),
+        ((b"ETag: bare",), "etag", "bare"),
+        ((b'ETag: "a b"',), "etag", None),
+        ((b'ETag: "' + b"x" * 300 + b'"',), "etag", None),
+        ((b'ETag: "1"', b'ETag: "2"'), "etag", None),
+        ((b"Cache-Control: public", b"Cache-Control: max-age=60"), "cache-control", "public, max-age=60"),
+        ((b"Cache-Control: max-age=60" + b" " * 900 + b"x" * 200,), "cache-control", None),
+        ((b"Age: " + b"9" * 2000,), "age", None),
+        ((b"Age: \xb2",), "age", "\xb2"),
+        ((b"Set-Cookie: a=b",), "set-cookie", None),
+    ],
+)
+async def test_headers_are_bounded_and_read_as_bytes(lines: tuple[bytes, ...], name: str, value: str | None) -> None:
+    url, _ = answering(head(*lines))
+    assert (await HttpFetch()(source(url), url, etag=None)).headers.get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("etag", "sent"),
+    [
+        ('"7"', b'"7"'),
+        ('W/"\xe9\x80\xff"', b'W/"\xe9\x80\xff"'),  # RFC 9110 section 5.5: obs-text, as the same bytes
+        ('"\u20ac"', None),
+        ('"a\r\nX: y"', None),
+        ('"' + "x" * 300 + '"', None),
+    ],
+)
+async def test_an_etag_is_sent_back_as_it_came_or_not_at_all(etag: str, sent: bytes | None) -> None:
+    url, asked = answering(head())
+    await HttpFetch()(source(url), url, etag=etag)
+    lines = [line for line in asked()[0].split(b"\r\n") if line.lower().startswith(b"if-none-match")]
+    assert lines == ([] if sent is None else [b"If-None-Match: " + sent])
+    assert b"X: y" not in asked()[0]
+
+
+async def test_an_etag_beyond_ascii_does_not_end_the_second_fetch() -> None:
+    body = Issuer().jwks()
+    answer = OK + b'ETag: "\xe9"\r\nContent-Length: ' + str(len(body)).encode() + b"\r\n\r\n" + body
+    url, asked = answering(answer)
+    sets = KeySets({"idp": source(url)}, fetch=HttpFetch(), clock=FakeClock())
+    for _ in range(2):
+        assert (await sets.refresh("idp")).key_ids == ("k1",)
+    assert b'If-None-Match: "\xe9"' in asked()[1]
+
+
+async def test_redirects_stay_on_the_host(issuer: Issuer) -> None:
+    issuer.status = 302
+    issuer.headers["Location"] = "https://evil.example/jwks.json"
+    with pytest.raises(FetchFailed, match="another host"):
+        await get(f"{issuer.url}/jwks.json")
+    for other in (
+        "http://127.0.0.1:1/jwks.json",
+        "https://127.0.0.1/jwks.json",
+        "//evil.example/",
+        "http://localhost/x",
+    ):
+        issuer.headers["Location"] = other
+        with pytest.raises(FetchFailed, match="another host"):
+            await get(f"{issuer.url}/jwks.json")
+    issuer.headers["Location"] = "/jwks.json"
+    with pytest.raises(FetchFailed, match="more than 3"):
+        await get(f"{issuer.url}/jwks.json")
+    assert len(issuer.requests) == 9
+
+
+async def test_a_large_answer_is_not_swallowed(issuer: Issuer) -> None:
+    issuer.documents["/exact"] = b"x" * MAX_BODY
+    issuer.documents["/large"] = b"x" * (MAX_BODY + 1)
+    assert len(await get(f"{issuer.url}/exact")) == MAX_BODY
+    with pytest.raises(FetchFailed, match="more than"):
+        await get(f"{issuer.url}/large")
+
+
+async def test_an_encoding_that_was_not_asked_for_is_refused(issuer: Issuer) -> None:
+    issuer.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(FetchFailed, match="encoding"):
+        await get(f"{issuer.url}/jwks.json")
+
+
+async def test_names_that_do_not_resolve_and_ports_that_nobody_listens_on() -> None:
+    with pytest.raises(FetchFailed, match="does not resolve"):
+        await get("https://no-such-host.invalid/")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(FetchFailed, match="could not be fetched"):
+            await get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+
+
+async def test_a_certificate_of_nobody_known_is_refused(tmp_path: Path) -> None:
+    from tests.tls import certificate
+
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+
+    def serve() -> None:
+        for _ in range(2):
+            plain, _address = listener.accept()
+            plain.settimeout(5)
+            try:
+                with context.wrap_socket(plain, server_side=True) as peer:
+                    peer.recv(4096)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            except OSError:
+                plain.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    url = f"https://localhost:{listener.getsockname()[1]}/"
+    with pytest.raises(FetchFailed, match="certificate is not accepted"):
+        await get(url)
+    assert await get(url, ca_file=str(cert)) == b"ok"
+    with pytest.raises(FetchFailed, match="could not be read"):
+        await get(url, ca_file=str(tmp_path / "none"))
+    thread.join(timeout=10)
+    listener.close()

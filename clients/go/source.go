@@ -105,14 +105,15 @@ func (s *TokenSource) Exchange(ctx context.Context, request ExchangeRequest) (*T
 	key := keyOf(request)
 	now := s.now()
 	entry, found := s.store.Get(ctx, key)
-	if found && now.Before(entry.Token.Expiry.Add(-reserve)) {
+	seen := entry.Token // nil where there is none
+	if found && usable(entry, now) {
 		if !now.Before(entry.RefreshAt) && s.mayRefresh(key, now) {
-			s.fly(ctx, key, request)
+			s.fly(ctx, key, request, seen)
 		}
 		return entry.Token, nil
 	}
 	select {
-	case result := <-s.fly(ctx, key, request):
+	case result := <-s.fly(ctx, key, request, seen):
 		if result.Err != nil {
 			return nil, result.Err
 		}
@@ -136,11 +137,17 @@ func (s *TokenSource) Forget(ctx context.Context, subjectToken string) {
 	s.store.Forget(ctx, subject)
 }
 
-// fly begins an exchange, or joins the one under way. It outlives the caller who began it.
-func (s *TokenSource) fly(ctx context.Context, key Key, request ExchangeRequest) <-chan singleflight.Result {
+func usable(entry Entry, now time.Time) bool { return now.Before(entry.Token.Expiry.Add(-reserve)) }
+
+// fly begins an exchange, or joins the one under way. It outlives the caller who began it. Where another one ended since
+// the caller looked and saw seen, its token is what was asked for.
+func (s *TokenSource) fly(ctx context.Context, key Key, request ExchangeRequest, seen *Token) <-chan singleflight.Result {
 	return s.flights.DoChan(key.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 		defer cancel()
+		if kept, found := s.store.Get(ctx, key); found && usable(kept, s.now()) && (seen == nil || kept.Token.Value != seen.Value) {
+			return kept.Token, nil
+		}
 		current, began := s.began(key), s.now()
 		token, err := s.exchanger.Exchange(ctx, request)
 		s.ended(ctx, key, current, began, token)

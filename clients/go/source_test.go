@@ -96,6 +96,41 @@ func TestRefreshedBehindTheAnswerFrom85PercentOn(t *testing.T) {
 	eventually(t, func() bool { return get(t, source, "s", "a") != first })
 }
 
+// overtaken is a store in which, between a caller's look and what it makes of that, other callers come first.
+type overtaken struct {
+	Store
+	others func()
+}
+
+func (o *overtaken) Get(ctx context.Context, key Key) (Entry, bool) {
+	entry, found := o.Store.Get(ctx, key)
+	if first := o.others; first != nil {
+		o.others = nil
+		first()
+	}
+	return entry, found
+}
+
+func TestOneExchangeWhereAnotherCallersFlightLandsAfterTheLookAtTheStore(t *testing.T) {
+	fake := newFake()
+	store := &overtaken{Store: NewMemoryStore(10)}
+	slow := NewTokenSource(fake, WithSourceClock(fake.now), WithStore(store))
+	others := NewTokenSource(fake, WithSourceClock(fake.now), WithStore(store.Store))
+	store.others = func() { get(t, others, "s", "a") }
+	if got := get(t, slow, "s", "a"); got != "1" {
+		t.Errorf("the token of the other caller was there, and another one was got: %s", got)
+	}
+	fake.set(511*time.Second, nil)
+	store.others = func() { eventually(t, func() bool { return get(t, others, "s", "a") == "2" }) }
+	if got := get(t, slow, "s", "a"); got != "1" {
+		t.Errorf("a usable token was not answered: %s", got)
+	}
+	eventually(t, func() bool { return get(t, slow, "s", "a") == "2" })
+	if count := fake.count.Load(); count != 2 {
+		t.Errorf("%d exchanges for two tokens", count)
+	}
+}
+
 func TestAFailedRefreshLeavesTheTokenAndWaitsFiveSeconds(t *testing.T) {
 	fake := newFake()
 	source := NewTokenSource(fake, WithSourceClock(fake.now))

@@ -104,14 +104,18 @@ public final class TokenSource {
     public CompletableFuture<Token> getAsync(ExchangeRequest request) {
         TokenStore.Key key = keyOf(request);
         Instant now = clock.instant();
-        TokenStore.Entry entry = store.get(key).orElse(null);
-        if (entry == null || !now.isBefore(entry.token().expiresAt().minus(RESERVE))) {
-            return fly(key, request).landed.copy();
+        TokenStore.Entry seen = store.get(key).orElse(null);
+        if (!usable(seen, now)) {
+            return fly(key, request, seen).copy();
         }
-        if (!now.isBefore(entry.refreshAt()) && mayRefresh(key, now)) {
-            fly(key, request);
+        if (!now.isBefore(seen.refreshAt()) && mayRefresh(key, now)) {
+            fly(key, request, seen);
         }
-        return CompletableFuture.completedFuture(entry.token());
+        return CompletableFuture.completedFuture(seen.token());
+    }
+
+    private static boolean usable(TokenStore.Entry entry, Instant now) {
+        return entry != null && now.isBefore(entry.token().expiresAt().minus(RESERVE));
     }
 
     /** Drops every token that was got for {@code subjectToken}, and keeps none that is being got: for signing out. */
@@ -137,13 +141,19 @@ public final class TokenSource {
         return new TokenCredentials(this, subjectToken, audience, scopes, true);
     }
 
-    private Flight fly(TokenStore.Key key, ExchangeRequest request) {
+    private CompletableFuture<Token> fly(TokenStore.Key key, ExchangeRequest request, TokenStore.Entry seen) {
         Flight mine = new Flight();
         synchronized (flights) {
-            Flight flying = flights.putIfAbsent(key, mine);
+            Flight flying = flights.get(key);
             if (flying != null) {
-                return flying;
+                return flying.landed;
             }
+            // A flight may have landed since the caller looked: its token is what was asked for.
+            TokenStore.Entry kept = store.get(key).orElse(null);
+            if (usable(kept, clock.instant()) && !kept.equals(seen)) {
+                return CompletableFuture.completedFuture(kept.token());
+            }
+            flights.put(key, mine);
         }
         Instant began = clock.instant();
         CompletableFuture.supplyAsync(() -> exchange.apply(request), THREADS).whenComplete((token, failure) -> {
@@ -155,7 +165,7 @@ public final class TokenSource {
                         failure instanceof CompletionException && failure.getCause() != null ? failure.getCause() : failure);
             }
         });
-        return mine;
+        return mine.landed;
     }
 
     private void ended(TokenStore.Key key, Flight flight, Instant began, Token token) {

@@ -12,6 +12,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -70,6 +71,43 @@ class TokenSourceTest {
         clock.advance(Duration.ofSeconds(91));
         assertEquals(first, source.get("s", "a").tokenId());
         eventually(() -> !source.get("s", "a").tokenId().equals(first));
+        assertEquals(2, exchanges.get());
+    }
+
+    /** A store in which, between a caller's look and what it makes of that, other callers come first. */
+    private final class OvertakenStore implements TokenStore {
+        private Runnable others = () -> {};
+
+        @Override
+        public Optional<Entry> get(Key key) {
+            Optional<Entry> seen = store.get(key);
+            Runnable first = others;
+            others = () -> {};
+            first.run();
+            return seen;
+        }
+
+        @Override
+        public void put(Key key, Entry entry) {
+            store.put(key, entry);
+        }
+
+        @Override
+        public void forget(String subject) {
+            store.forget(subject);
+        }
+    }
+
+    @Test
+    void exchangesOnceWhereAnotherCallersFlightLandsAfterTheLookAtTheStore() {
+        var overtaken = new OvertakenStore();
+        TokenSource slow = source.with(overtaken);
+        overtaken.others = () -> source.get("s", "a");
+        assertEquals("1", slow.get("s", "a").tokenId());
+        clock.advance(Duration.ofSeconds(511));
+        overtaken.others = () -> eventually(() -> source.get("s", "a").tokenId().equals("2"));
+        assertEquals("1", slow.get("s", "a").tokenId()); // usable, and refreshed by the others
+        assertEquals("2", slow.get("s", "a").tokenId());
         assertEquals(2, exchanges.get());
     }
 

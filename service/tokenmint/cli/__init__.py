@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tokenmint.base.standard_streams import hold, say
+from tokenmint.cli.commands import App
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
@@ -76,7 +77,7 @@ class Commands(TyperGroup):
         module, _, attribute = place.partition(":")
         found: Any = getattr(importlib.import_module(f"tokenmint.cli.{module}"), attribute)
         if not isinstance(found, typer.Typer):
-            holder = typer.Typer(add_completion=False)
+            holder = App(add_completion=False)
             holder.command(cmd_name)(found)
             found = holder
         command = typer.main.get_command(found)

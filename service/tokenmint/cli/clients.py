@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.cli.commands import App
 from tokenmint.cli.output import Output, print_json
 from tokenmint.process.bootstrap import new_secret as make_secret
 from tokenmint.process.bootstrap import write_private
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Secrets for callers.")
+app = App(add_completion=False, no_args_is_help=True, help="Secrets for callers.")
 
 
 @app.callback()

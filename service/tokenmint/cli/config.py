@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.cli.commands import App
 from tokenmint.cli.output import Output, print_json, print_table
 from tokenmint.model.policy import AppServiceFormat, FirebaseFormat, ReferenceFormat
 
@@ -18,7 +19,7 @@ KINDS: Final[Mapping[type, str]] = {
 }
 """What is minted where it is no JWT, by the name of its table; of JWTs the algorithm is shown."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at a configuration.")
+app = App(add_completion=False, no_args_is_help=True, help="Look at a configuration.")
 
 
 @app.callback()

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
 from tokenmint.v1 import key_admin_service_pb2 as pb
 from tokenmint.v1 import signing_key_pb2
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 
-app = typer.Typer(
+app = App(
     add_completion=False,
     no_args_is_help=True,
     help="Look at the signing keys and move them through their life: prepared, active, retiring, retired.",

@@ -15,6 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict, ParseError
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, plain, print_json, print_message, print_table, when
 from tokenmint.model.secret import shown
@@ -27,9 +28,7 @@ SHOWN_PROBLEMS: Final = 20  # of a file to import
 SPOOL: Final = 16 << 20  # bytes of a file to import that are kept in memory
 PROGRESS: Final = 1000  # profiles between two lines of progress
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Keep the profiles that minted tokens are enriched from."
-)
+app = App(add_completion=False, no_args_is_help=True, help="Keep the profiles that minted tokens are enriched from.")
 
 ProfileFile = Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")]
 ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Let a deleted principal come back.")]

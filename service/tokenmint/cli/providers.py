@@ -1,13 +1,12 @@
 """`tokenmint providers`."""
 
-import typer
-
+from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
 from tokenmint.v1 import provider_admin_service_pb2 as pb
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
 
-app = typer.Typer(
+app = App(
     add_completion=False,
     no_args_is_help=True,
     help="Look at the providers whose tokens are accepted, and at their keys.",

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator, refusal_of
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
 from tokenmint.model.secret import shown
 
-app = typer.Typer(
+app = App(
     add_completion=False,
     no_args_is_help=True,
     help="Exchange a token, ask about one, revoke one, look into one, verify one. "

@@ -12,7 +12,7 @@ from tests.issuer import Issuer, segment, serving
 from tests.process import CLIENT, OPERATOR, Service, configure
 from typer.testing import CliRunner
 
-from tokenmint.cli import app, run
+from tokenmint.cli import COMMANDS, app, run
 from tokenmint.model.secret import Secret
 
 NEXT = """
@@ -352,3 +352,38 @@ def test_help_teaches(arguments: tuple[str, ...]) -> None:
 def test_what_nobody_signed_is_shown_as_such(terminal: Terminal) -> None:
     forged = f"{segment({'alg': 'none'})}.{segment({'sub': 'x'})}."
     assert "NOT VERIFIED" in terminal("token", "inspect", stdin=forged)[2]
+
+
+def commands_with_arguments() -> dict[str, Any]:
+    """Every command that takes an argument that is no option, by its words."""
+    found = {}
+    top = typer.main.get_command(app)
+    for name in COMMANDS:
+        group: Any = top.get_command(typer.Context(top), name)  # type: ignore[attr-defined]  # a group
+        commands = getattr(group, "commands", {"": group})
+        for word, command in commands.items():
+            if any(parameter.param_type_name == "argument" for parameter in command.params):
+                found[f"{name} {word}".strip()] = command
+    return found
+
+
+@pytest.mark.parametrize("words", commands_with_arguments())
+@pytest.mark.parametrize("value", ["-RwZ_q-8", "-okay", "-hello", "-1", "-"])
+def test_rfc_7638_an_argument_may_begin_with_a_dash(words: str, value: str) -> None:
+    command = commands_with_arguments()[words]
+    names = [one.name for one in command.params if one.param_type_name == "argument"]
+    needed = [one.opts[0] for one in command.params if one.required and one.name not in names]
+    options = [word for option in needed for word in (option, value)]
+    context = command.make_context(words, [*options, *[value] * len(names)])
+    assert [str(context.params[name]) for name in names] == [value] * len(names)
+
+
+def test_an_option_that_does_not_exist_is_told_beside_such_an_argument(terminal: Terminal) -> None:
+    status, _, err = terminal("keys", "revoke", "-RwZ_q-8", "--raeson", "x")
+    assert status == 2
+    assert "--raeson" in err
+
+
+def test_a_key_whose_id_begins_with_a_dash_is_named_to_the_service(terminal: Terminal) -> None:
+    status, _, err = terminal("keys", "revoke", "-RwZ_q-8", "--reason", "-lost-", "--yes")
+    assert (status, "-RwZ_q-8" in err or "not found" in err.lower()) == (5, True), err

@@ -1,0 +1,48 @@
+"""Commands whose arguments may begin with a dash."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+_DASHED: Final = re.compile(r"-(?=[^-])")
+"""How a word begins that is an option only where it is one of one letter and stands alone; others are `--name`."""
+_MASK: Final = "\ufdd0"
+"""Stands for that dash while options are told from arguments: a noncharacter of Unicode, which no terminal sends."""
+
+
+class Command(TyperCommand):
+    """A command that takes `-RwZ…` for an argument.
+
+    A key id is a thumbprint in base64url (RFC 7638 section 3), so that one of 64 begins with a dash; principals and
+    subjects are their provider's to name.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments, as the base class does."""
+        known = {option for parameter in self.params for option in parameter.opts}
+        masked = [_MASK + word[1:] if _DASHED.match(word) and word not in known else word for word in args]
+        rest: list[str] = super().parse_args(ctx, masked)
+        ctx.params = {name: _unmasked(value) for name, value in ctx.params.items()}
+        return [str(_unmasked(word)) for word in rest]
+
+
+class App(typer.Typer):
+    """A group of such commands."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        """Register a command, as the base class does."""
+        return super().command(name, **{"cls": Command} | options)
+
+
+def _unmasked(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(_MASK, "-")
+    if isinstance(value, Path):
+        return type(value)(str(value).replace(_MASK, "-"))
+    if isinstance(value, tuple | list):
+        return type(value)(_unmasked(item) for item in value)
+    return value

@@ -63,7 +63,7 @@ class Verdict:
         self.broken.setdefault(promise, []).append(what)
 
     def beyond_pace(self) -> dict[str, list[str]]:
-        """Return what is broken whatever the pace of the machine.
+        """Return what is broken that does not depend on the pace of the machine.
 
         Without how soon something is heard of, and calls that the service put off (UNAVAILABLE): on a machine that is
         shared, both may be late for want of a processor.

@@ -58,7 +58,7 @@ def ask(rig: Rig, audience: str = AUDIENCE, **claims: Any) -> pb.ExchangeTokenRe
 async def test_a_call_whose_caller_was_not_proved_has_no_place_in_the_audit_stream(
     rig: Rig, logged: io.StringIO
 ) -> None:
-    """A call without a message, or of another content type: whoever may make them could push out what others did."""
+    """A call without a message, or of another content type. Anybody can make them, and flood the stream."""
     path = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
     before = await events(rig)
     async with connected(rig.app.listen["grpc"]) as peer:

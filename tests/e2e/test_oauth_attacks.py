@@ -331,7 +331,7 @@ async def events(rig: Rig) -> list[dict[str, Any]]:
     return [json.loads(fields[b"event"]) for _, fields in raw]
 
 
-async def test_whoever_was_not_proved_has_no_place_in_the_audit_stream(rig: Rig, http: httpx2.AsyncClient) -> None:
+async def test_an_unauthenticated_caller_has_no_place_in_the_audit_stream(rig: Rig, http: httpx2.AsyncClient) -> None:
     # It is capped: what anybody may put there would push out what the others did.
     for content, headers in (
         (b"%ff", {"Content-Type": FORM}),

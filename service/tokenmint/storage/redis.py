@@ -486,7 +486,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
-    """What :meth:`Store.expect` was told."""
+    """The number that proves that the store lost nothing, and the call for a number that does not."""
 
     key: str
     numbers: range

@@ -156,8 +156,11 @@ def _signatures(ledger: Ledger, verdict: Verdict) -> None:
 
 def _out_of_turn(key: KeyHistory | None, verdict: Verdict, started: float, ended: float) -> list[str]:
     """Return in which way a key should not have signed between two times."""
-    if key is None or key.activated is None:
-        return ["was never active"]
+    if key is None:
+        return [f"was never in the store, and signed {ended:.2f}"]
+    if key.activated is None:
+        seen = "" if key.absent == float("-inf") else f", and there since {started - key.absent:.2f} s before"
+        return [f"was never active: it got to {key.state}{seen}"]
     found = []
     if ended < key.activated:
         found.append(f"signed {key.activated - ended:.3f} s before its time")

@@ -12,8 +12,8 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+from tests.sockets import PATIENCE, hang_up
 
-PATIENCE: Final = 20.0  # seconds that a test waits for what has to come
 METHOD: Final = "/tokenmint.v1.KeySetService/GetKeySet"
 CALL: Final = {
     ":method": "POST", ":scheme": "http", ":path": METHOD, ":authority": "x", "te": "trailers",
@@ -151,4 +151,4 @@ async def connected(address: str, tls: ssl.SSLContext | None = None) -> AsyncIte
     try:
         yield Peer(reader, writer)
     finally:
-        writer.close()
+        await hang_up(writer)

@@ -19,6 +19,7 @@ from google.rpc import error_details_pb2
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.sockets import hang_up
 
 from tokenmint.base.errors import SignerUnavailable
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -437,7 +438,7 @@ async def test_a_connection_has_at_most_100_streams(rig: Rig) -> None:
         head = await reader.readexactly(9)
         assert head[3] == 4
         body = await reader.readexactly(int.from_bytes(head[:3]))
-    writer.close()
+    await hang_up(writer)
     settings = {int.from_bytes(body[i : i + 2]): int.from_bytes(body[i + 2 : i + 6]) for i in range(0, len(body), 6)}
     assert settings[3] == 100
     assert settings[6] <= 8 * 1024

@@ -15,9 +15,10 @@ import h2.events
 import h2.settings
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.http2 import PATIENCE, Peer, connected
+from tests.http2 import Peer, connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.sockets import PATIENCE, hang_up
 
 from tokenmint.config.load import load
 from tokenmint.config.tables import LimitsTable
@@ -117,7 +118,7 @@ async def test_slow_clients_that_say_nothing_are_let_go(serve: Any, listener: st
         reader, writer = await asyncio.open_connection(host, int(port))
         async with asyncio.timeout(PATIENCE):
             await reader.read()
-        writer.close()
+        await hang_up(writer)
 
 
 @pytest.mark.parametrize("listener", ["http", "ops"])
@@ -136,7 +137,7 @@ async def test_slow_clients_that_drip_their_request_are_let_go(serve: Any, liste
             while await _more(reader):
                 writer.write(b"X-Slow: 1\r\n")
                 dripped += 1
-        writer.close()
+        await hang_up(writer)
         assert dripped > 1
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import OPEN_AUDIENCE, Rig, running
+from tests.sockets import hang_up
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -195,7 +196,7 @@ async def raw(rig: Rig, *parts: bytes) -> tuple[bytes, bool]:
             except ConnectionError:
                 return b"", True
     finally:
-        writer.close()
+        await hang_up(writer)
 
 
 def head(rig: Rig, *lines: str, path: str = "/oauth2/token") -> bytes:
@@ -221,8 +222,7 @@ async def test_hanging_up_in_the_middle_of_a_body_is_nobodys_internal_error(rig:
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(head(rig, *lines) + b"5\r\na")
         await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+        await hang_up(writer)
     counted = ""
     async with asyncio.timeout(20):
         while counted.count('reason="INVALID_REQUEST"') == 0 and 'reason="INTERNAL"' not in counted:

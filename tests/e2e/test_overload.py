@@ -16,6 +16,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.sockets import hang_up
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.rpc.external_authorization import METHOD
@@ -125,7 +126,7 @@ async def test_callers_that_never_send_the_rest_keep_nobody_out(rig: Rig) -> Non
         for _ in range(8):
             peer.open_stream(path=path)
             _, writer = await asyncio.open_connection(host, int(port))
-            stack.callback(writer.close)
+            stack.push_async_callback(hang_up, writer)
             writer.write(half)
             await writer.drain()
         peer.send()

@@ -280,7 +280,8 @@ def disown(ring: KeyRing, key_ids: Iterable[str], now: float) -> KeyRing:
 def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
     """Return the state of a key that is further in its life, or sealed later. A time that can't be true counts least.
 
-    Or what was healed would be put back by a replica that has not heard of it.
+    Or what was healed would be put back by a replica that has not heard of it. That it was active is never forgotten:
+    where one record has it withdrawn as another's rival and the other has it signing, its tokens have yet to expire.
     """
 
     def rank(key: SigningKey) -> tuple[object, ...]:
@@ -288,7 +289,12 @@ def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetim
         true = _healed(key, schedule, max_lifetime, now) == key
         return _ORDER[key.state], gone, key.seal_time, true, key.delete_time or 0.0, key.activate_time or 0.0
 
-    return other if rank(other) > rank(one) else one
+    further, behind = (other, one) if rank(other) > rank(one) else (one, other)
+    if further.activate_time is not None or behind.activate_time is None:
+        return further
+    if further.state is KeyState.RETIRED:
+        return behind if behind.state is not KeyState.ACTIVE else _retiring(behind, schedule, max_lifetime, now)
+    return replace(further, activate_time=behind.activate_time)
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------

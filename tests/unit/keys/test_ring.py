@@ -276,6 +276,39 @@ def test_of_two_active_keys_the_newest_wins_and_the_other_stays_published() -> N
     assert [key.state for key in beaten.keys].count(KeyState.ACTIVE) == 1
 
 
+@pytest.mark.parametrize("state", [KeyState.ACTIVE, KeyState.RETIRING])
+def test_a_key_that_was_withdrawn_for_a_rival_and_had_signed_elsewhere_stays_published(state: KeyState) -> None:
+    """The store went back, and who merged first knew the key as prepared alone, beside one published earlier."""
+    supply = Supply()
+    base = first(supply)
+    held = rotated(base, supply, NOW + 10)
+    signed = only(held, KeyState.ACTIVE)
+    if state is KeyState.RETIRING:
+        held = rotated(held, supply, NOW + 20)
+    withdrawn = replace(signed, state=KeyState.RETIRED, sealed=None, activate_time=None, delete_time=NOW + 15)
+    stored = replace(base, generation=9, keys=(only(base, KeyState.ACTIVE), supply.key(NOW), withdrawn))
+    for merged in (merge(stored, held, NOW + 30), merge(held, stored, NOW + 30)):
+        kept = merged.find(signed.key_id)
+        assert kept is not None
+        assert (kept.state, kept.activate_time, kept.sealed) == (KeyState.RETIRING, NOW + 10, None)
+        assert kept.delete_time is not None
+        assert kept.delete_time >= NOW + (30 if state is KeyState.ACTIVE else 20) + SCHEDULE.retention()
+        again = merge(replace(merged, generation=10), stored, NOW + 40)
+        assert again.find(signed.key_id) == kept, "who has not heard of it changes nothing"
+
+
+def test_a_revocation_by_a_replica_that_had_not_seen_the_key_sign_forgets_no_activation() -> None:
+    supply = Supply()
+    base = first(supply)
+    held = rotated(base, supply, NOW + 10)
+    signed = only(held, KeyState.ACTIVE).key_id
+    stored = revoked(base, signed, supply)
+    for merged in (merge(stored, held, NOW + 30), merge(held, stored, NOW + 30)):
+        kept = merged.find(signed)
+        assert kept is not None
+        assert (kept.state, kept.activate_time) == (KeyState.REVOKED, NOW + 10)
+
+
 def test_the_newer_seal_of_a_key_is_the_one_that_is_kept() -> None:
     base = first(Supply())
     key_id = only(base, KeyState.ACTIVE).key_id

@@ -31,6 +31,7 @@ PROXIES: Final = 2
 SETTLE: Final = 4.0  # seconds for R, the way back and the workers that are being started
 REVOKE_EVERY: Final = 12.0  # seconds
 MEASURE_LIMIT: Final = 90.0  # seconds
+RECORD_LIMIT: Final = 30.0  # seconds for the last look at the store
 
 
 async def run(plan: Plan, directory: Path, library: Path | None, ledger: Ledger) -> None:
@@ -72,15 +73,18 @@ async def _proxies(topology: stores.Topology) -> AsyncIterator[Proxies]:
 
 
 async def _under_load(plan: Plan, scene: Scene, faults: Faults, load: Load, verifiers: Verifiers) -> None:
-    calm, over, ledger = asyncio.Event(), asyncio.Event(), scene.ledger
+    calm, over, unused, ledger = asyncio.Event(), asyncio.Event(), asyncio.Event(), scene.ledger
     async with asyncio.TaskGroup() as group:
-        group.create_task(record(scene.topology, ledger, over))
-        group.create_task(verifiers.run(over))
-        for replica in scene.fleet:
-            for turn in range(CHANNELS):
+        recorder = group.create_task(record(scene.topology.url, ledger, unused))
+        using = [
+            group.create_task(verifiers.run(over)),
+            *(
                 group.create_task(load.exchanges(replica, turn, over))
-        for _ in range(TRIERS):
-            group.create_task(scene.denials.keep_trying(over))
+                for replica in scene.fleet
+                for turn in range(CHANNELS)
+            ),
+            *(group.create_task(scene.denials.keep_trying(over)) for _ in range(TRIERS)),
+        ]
         changing = [
             group.create_task(load.operate(calm, REVOKE_EVERY)),
             group.create_task(scene.denials.keep_making(calm)),
@@ -92,6 +96,10 @@ async def _under_load(plan: Plan, scene: Scene, faults: Faults, load: Load, veri
         await asyncio.gather(*changing, breaking)
         await _conclude(scene, load)
         over.set()
+        await asyncio.gather(*using)
+        unused.set()
+        async with asyncio.timeout(RECORD_LIMIT):
+            await recorder
 
 
 async def _until_done(plan: Plan, scene: Scene, faults: Faults) -> None:

@@ -93,8 +93,8 @@ bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can b
 bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
 	@$(BIN)/python benchmarks/neighbours.py --rounds $(ROUNDS)
 
-test-restart: $(READY) ## Restart two replicas in turn under CALLS (20000) calls of clients that retry UNAVAILABLE alone
-	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k rolling
+test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients that retry UNAVAILABLE alone, or nothing
+	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k "rolling or in_hand"
 
 test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi

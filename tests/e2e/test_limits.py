@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import queue
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,7 +16,7 @@ import h2.events
 import h2.settings
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
-from tests.http2 import Peer, connected
+from tests.http2 import METHOD, Peer, connected
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
 from tests.sockets import PATIENCE, hang_up
@@ -63,7 +64,7 @@ def test_the_defaults_are_safe(tmp_path: Path) -> None:
     assert (limits.connection_age, limits.connection_grace, limits.request_time) == (3600.0, 30.0, 10.0)
     assert (limits.call_deadline, limits.drain, limits.watch_age) == (10.0, 10.0, 3600.0)
     assert (limits.http_connections, limits.http_connections_per_peer, limits.http_requests) == (1000, 250, 200)
-    assert (limits.calls_in_flight, limits.lame_duck) == (64, 5.0)
+    assert (limits.calls_in_flight, limits.calls_waiting, limits.lame_duck) == (64, 256, 5.0)
     assert limits.each_client is not None
 
 
@@ -175,3 +176,19 @@ def _empty() -> Any:
     from tokenmint.v1.key_set_service_pb2 import GetKeySetRequest
 
     return GetKeySetRequest()
+
+
+async def test_calls_that_wait_for_the_process_are_bounded_and_the_rest_end_at_once(serve: Any) -> None:
+    """The event loop is held, so that nobody is handed to it: what has arrived before stays, what comes later ends."""
+    async with serve(calls_waiting="5") as rig:
+        with grpc.insecure_channel(rig.app.listen["grpc"]) as channel:
+            method: Any = channel.unary_unary(METHOD)
+            calls = [method.future(b"", timeout=PATIENCE) for _ in range(30)]
+            ended: queue.SimpleQueue[grpc.StatusCode] = queue.SimpleQueue()
+            for call in calls:
+                call.add_done_callback(lambda call: ended.put(call.code()))
+            held = {ended.get(timeout=PATIENCE) for _ in range(20)}  # and the loop with it
+            rest = [await asyncio.to_thread(ended.get, timeout=PATIENCE) for _ in range(10)]
+        assert held == {grpc.StatusCode.CANCELLED}
+        assert rest.count(grpc.StatusCode.OK) >= 5
+        assert set(rest) <= {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}

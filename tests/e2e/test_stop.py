@@ -28,6 +28,8 @@ CALLERS = 8
 CALLS = int(os.environ.get("TOKENMINT_RESTART_CALLS", "0"))
 """At least so many calls meet a rolling restart: `make test-restart` asks for more than a test has time for."""
 RESTARTS = 2
+STOPS = 8 if CALLS else 2
+"""How often one replica is stopped in the middle of calls."""
 PATIENCE = 60.0
 EAGER = (
     ("grpc.max_reconnect_backoff_ms", 200),
@@ -174,7 +176,7 @@ async def test_calls_in_hand_are_answered_and_the_log_says_stopping_and_stopped(
 ) -> None:
     """With one replica and no retries: nothing ends but as OK or UNAVAILABLE, however often it is stopped."""
     with replicas(1, tmp_path, issuer, store_url, transport, lame_duck="50ms") as [replica]:
-        for _ in range(2):
+        for _ in range(STOPS):
             async with grpc.aio.insecure_channel(replica.grpc, options=[("grpc.enable_retries", 0)]) as channel:
                 callers = Callers(channel, issuer, replica.service.auth())
                 async with callers.calling():
@@ -183,7 +185,7 @@ async def test_calls_in_hand_are_answered_and_the_log_says_stopping_and_stopped(
                 assert set(callers.outcomes) <= {"OK", "UNAVAILABLE"}, (callers.outcomes, callers.first)
             replica.service = await asyncio.to_thread(Service, replica.directory, **replica.settings)
         stopping, stopped = replica.events("stopping"), replica.events("stopped")
-        assert (len(stopping), len(stopped)) == (2, 2)
+        assert (len(stopping), len(stopped)) == (STOPS, STOPS)
         assert all(event["listen"]["grpc"] == replica.grpc and event["lame_duck"] == 0.05 for event in stopping)
         assert all(event["given_up"] == 0 for event in stopped)
 

@@ -431,6 +431,7 @@ class App:
                 message=self.settings.limits.message_bytes,
                 metadata=self.settings.limits.metadata_bytes,
                 streams=self.settings.limits.streams_per_connection,
+                waiting=self.settings.limits.calls_waiting,
                 connection_age=self.settings.limits.connection_age,
                 connection_grace=self.settings.limits.connection_grace,
                 keepalive=self.settings.limits.keepalive,

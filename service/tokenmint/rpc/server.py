@@ -39,6 +39,9 @@ class Limits:
     """Bytes."""
     streams: int = 100
     """Concurrent calls."""
+    waiting: int = 256
+    """Calls of one method, of all connections, that have arrived and wait to be handed to Python. grpcio alone has them
+    wait."""
     connection_age: float = 3600.0
     """Seconds after which a client is asked to connect again, which spreads clients over replicas."""
     connection_grace: float = 30.0
@@ -118,6 +121,10 @@ def build(
             # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
             # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
             ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
+            # One more ends as CANCELLED, in the core: to reach Python and be refused there costs half of what it costs
+            # to be answered, and whoever waits for longer than callers do is answered for nobody.
+            ("grpc.server.max_pending_requests", limits.waiting),
+            ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
         ]
         server = grpc.aio.server(options=options)
     guarded: Any = _Guarded(server, guard)

@@ -247,7 +247,7 @@ class LimitsTable(Table):
     """Who asks the service more often than this is told to go away."""
     calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Calls of clients that one process has in hand at a time; one more is refused at once."""
-    calls_waiting: Annotated[int, Field(ge=1, le=100_000)] = 256
+    calls_waiting: Annotated[int, Field(ge=1, le=100_000)] = 320
     """Calls of one method that wait in grpcio for the process to take them in hand; one more ends as CANCELLED."""
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
     """For a handshake, for an HTTP request to be sent, and for its answer to be read."""

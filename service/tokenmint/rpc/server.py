@@ -39,7 +39,7 @@ class Limits:
     """Bytes."""
     streams: int = 100
     """Concurrent calls."""
-    waiting: int = 256
+    waiting: int = 320
     """Calls of one method, of all connections, that have arrived and wait to be handed to Python. grpcio alone has them
     wait."""
     connection_age: float = 3600.0

@@ -174,6 +174,45 @@ async def test_over_http_a_full_house_is_503_with_retry_after(rig: Rig, house: H
     await house.empty()
 
 
+async def test_over_http_a_request_beyond_the_listeners_limit_is_503_and_nothing_else(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Its form was read, so that it came to the endpoint: neither audited nor counted as a form without an end."""
+    extra = "[oauth]\nenabled = true\n[limits]\nhttp_requests = 1\n"
+    async with (
+        running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as rig,
+        httpx2.AsyncClient(auth=("web", rig.secrets["web"].reveal()), timeout=PATIENCE) as http,
+    ):
+        verifier, waits, goes_on = rig.app._exchange.verifier, asyncio.Event(), asyncio.Event()
+        verify = verifier.verify
+
+        async def slow(*given: Any, **named: Any) -> Any:
+            waits.set()
+            await goes_on.wait()
+            return await verify(*given, **named)
+
+        monkeypatch.setattr(verifier, "verify", slow)
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": RSA_AUDIENCE,
+            "subject_token": rig.issuer.token(rig.clock.now()),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        }  # fmt: skip
+        first = asyncio.ensure_future(http.post(rig.url("http", "/oauth2/token"), data=form))
+        await asyncio.wait_for(waits.wait(), PATIENCE)
+        for path in ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"):
+            answer = await http.post(rig.url("http", path), data=form)
+            assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 503
+        counted = await metrics(rig)
+        assert 'tokenmint_http_limits_total{listener="http",outcome="request_refused"} 4.0' in counted
+        assert 'reason="INVALID_REQUEST"' not in counted
+        goes_on.set()
+        assert (await first).status_code == 200
+        assert (await http.post(rig.url("http", "/oauth2/revoke"), data={"token": "unknown.to.us"})).status_code == 200
+
+
 async def test_a_gateway_is_told_of_a_full_house_as_its_own_caller_is_to_be(rig: Rig, house: House) -> None:
     check = rig.data.unary_unary(
         METHOD, request_serializer=envoy.CheckRequest.SerializeToString,

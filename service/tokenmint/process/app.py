@@ -89,6 +89,8 @@ log = structlog.get_logger(__name__)
 
 LAST_WORDS: Final = 0.5  # seconds that a gRPC server has to send its answers, when all calls in hand have them
 READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
+WAITING_SHARE: Final = 4
+"""One of so many calls in hand may wait for providers' keys at a time, and one for clients' keys."""
 EMULATED: Final = "https://securetoken.google.com/demo-"
 """Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
 PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; they go on loading after it
@@ -381,7 +383,14 @@ class App:
 
     def _verifier_of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
         sources = {name: provider.key_source for name, provider in providers.items()}
-        key_sets = KeySets(sources, fetch=self._fetch, clock=self.clock, inherit=before, chance=self._chance)
+        key_sets = KeySets(
+            sources,
+            fetch=self._fetch,
+            clock=self.clock,
+            inherit=before,
+            chance=self._chance,
+            waiters=max(1, self.settings.limits.calls_in_flight // WAITING_SHARE),
+        )
         emulated = frozenset(
             name
             for name, provider in providers.items()

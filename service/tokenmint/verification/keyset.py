@@ -133,6 +133,8 @@ class KeySets:
         clock: for freshness and for waiting.
         inherit: the key sets that these replace; what has the same source keeps its keys.
         chance: returns a number from 0 to 1, drawn anew each time: how much of ``SPREAD`` a pause is shortened by.
+        waiters: callers that may wait for fetches at a time, of all providers together. Others are told to retry: while
+            a provider hangs, its callers must not take every place for calls in hand.
     """
 
     def __init__(
@@ -143,10 +145,13 @@ class KeySets:
         clock: Clock,
         inherit: "KeySets | None" = None,
         chance: Callable[[], float] = lambda: 0.0,
+        waiters: int = 100,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
         self._chance = chance
+        self._waiters = waiters
+        self._waiting = 0
         self._states: dict[str, _State] = {}
         for name, source in sources.items():
             before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
@@ -263,8 +268,17 @@ class KeySets:
         return min(state.retry_at, (state.last_error_at or 0.0) + RETRY_WANTED) if state.failures else float("-inf")
 
     async def _fetch_unless_waiting(self, name: str, state: _State) -> None:
-        if state.fetching is not None or self._clock.monotonic() >= self._wanted_at(state):
+        if state.fetching is None and self._clock.monotonic() < self._wanted_at(state):
+            return
+        if self._waiting >= self._waiters:
+            raise KeySetUnavailable(
+                retry_after=RETRY_FIRST, detail=f"{name}: {self._waiting} calls wait for providers' keys already"
+            )
+        self._waiting += 1
+        try:
             await self._fetch_once(name, state)
+        finally:
+            self._waiting -= 1
 
     def _unavailable(self, name: str, state: _State) -> KeySetUnavailable | KeySetInvalid:
         detail = f"{name}: {state.last_error}"

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tokenmint.base.errors import Overloaded
 from tokenmint.base.telemetry import places
 from tokenmint.web.connections import Place
 from tokenmint.web.protocol import PLACE
@@ -64,7 +65,7 @@ class Boundary:
             if not taken:
                 refused = True
                 await self._busy()(scope, receive, send)
-                return {"type": "http.disconnect"}
+                raise Overloaded()  # the application has nothing to answer, and nobody hung up
             return message
 
         async def sent(message: Message) -> None:
@@ -94,8 +95,8 @@ class Boundary:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._application(scope, receive, send)
-        except ClientDisconnect:
-            pass  # nobody is there to be answered
+        except (ClientDisconnect, Overloaded):
+            pass  # nobody is there to be answered, or was answered here
         except Exception as error:  # noqa: BLE001  # uvicorn would log its text; without an answer it says 500
             log.error("a request failed", error=type(error).__name__, where=places(error)[-6:])  # noqa: TRY400
 

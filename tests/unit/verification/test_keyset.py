@@ -42,6 +42,28 @@ async def test_a_hundred_callers_cause_one_fetch(clock: FakeClock) -> None:
     assert sum(isinstance(result, tuple) for result in results) == 99
 
 
+async def test_callers_of_a_provider_that_hangs_are_bounded_and_the_rest_is_told_to_retry(clock: FakeClock) -> None:
+    fetch = FakeFetch(jwks("a"))
+    fetch.gate = asyncio.Event()
+    keys = KeySets({"idp": SOURCE, "other": SOURCE}, fetch=fetch, clock=clock, waiters=3)
+    waiting = [asyncio.ensure_future(keys.find("idp", "a")) for _ in range(3)]
+    await settle()
+    for provider in ("idp", "other"):
+        with pytest.raises(KeySetUnavailable) as refused:
+            await keys.find(provider, "a")
+        assert refused.value.retry_after == 1.0
+        assert refused.value.detail == f"{provider}: 3 calls wait for providers' keys already"
+    waiting.pop().cancel()
+    await settle()
+    waiting.append(asyncio.ensure_future(keys.find("other", "a")))
+    await settle()
+    fetch.gate.set()
+    for found in await asyncio.gather(*waiting):
+        assert [key.key_id for key in found] == ["a"]
+    for _ in range(5):
+        assert await keys.find("idp", "a")
+
+
 async def test_unknown_kids_cause_a_fetch_every_30_s_at_most_and_evict_nothing(clock: FakeClock) -> None:
     fetch = FakeFetch(jwks("a"))
     keys = sets(fetch, clock)

@@ -4,6 +4,7 @@ A connection on which nobody waits for an answer makes room for a new one: the o
 whose request is unfinished. So a flood of such connections costs its sender its own connections and nobody an answer.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Callable
 from enum import Enum
@@ -80,6 +81,8 @@ class Connections:
         self._count = count
         self._all = _Group()
         self._peers: dict[str, _Group] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __len__(self) -> int:
         return self._all.size
@@ -100,7 +103,12 @@ class Connections:
         of_peer.move(place, Phase.IDLE)
         self._all.move(place, Phase.IDLE)
         place.phase = Phase.IDLE
+        self._empty.clear()
         return place
+
+    async def emptied(self) -> None:
+        """Wait until there is no connection."""
+        await self._empty.wait()
 
     def move(self, place: Place, phase: Phase | None) -> None:
         """Note what a connection does from now on."""
@@ -112,6 +120,8 @@ class Connections:
         place.phase = phase
         if not of_peer.size:
             del self._peers[place.peer]
+        if not self._all.size:
+            self._empty.set()
 
     def make_room(self) -> bool:
         """Close one connection on which nobody waits for an answer. Returns whether there was one."""

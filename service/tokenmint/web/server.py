@@ -22,6 +22,7 @@ from tokenmint.web.listener import Listener
 from tokenmint.web.protocol import Protocol
 
 BACKLOG = 512
+DATE_INTERVAL = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,12 @@ class HttpServer:
     async def stop(self) -> None:
         """Answer what was asked, then close."""
         self._stopping = True
+        self._socket.close()  # or clients would connect to it and wait
         if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
+            self._server.exit()
             await asyncio.wait({self._serving})
         if self._task is not None:
             await end([self._task])
-        self._socket.close()
 
     async def _serve(self, unit: Unit) -> None:
         listener = Listener(
@@ -110,7 +111,7 @@ class HttpServer:
             patience=self._request_time,
             count=self._count,
         )
-        self._server = server = _Server(self._config, listener, self._state, unit.works)
+        self._server = server = _Server(self._config, listener, self._connections, self._state, unit.works)
         self._serving = asyncio.get_running_loop().create_task(server.serve(sockets=[]))
         try:
             await asyncio.wait({self._serving})
@@ -136,13 +137,27 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
+    """uvicorn's server, which is told when to exit and when its connections have closed, and does not poll for it."""
+
     def __init__(
-        self, config: uvicorn.Config, listener: Listener, state: ServerState, begun: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        listener: Listener,
+        connections: Connections,
+        state: ServerState,
+        begun: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self.server_state = state
         self._listener = listener
+        self._connections = connections
         self._begun = begun
+        self._exiting = asyncio.Event()
+
+    def exit(self) -> None:
+        """Accept no more connections, finish what was asked, and end."""
+        self.should_exit = True
+        self._exiting.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,9 +165,28 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # as its base class
         self._listener.start()
-        self.servers = [self._listener]  # type: ignore[list-item]  # of a server it wants close and wait_closed
         self.started = True
         self._begun()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # which renews the Date header
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_INTERVAL):
+                    await self._exiting.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # as its base class
+        self._listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._connections.emptied()
+                while self.server_state.tasks:
+                    await asyncio.wait(self.server_state.tasks)
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel()
+        await self._listener.wait_closed()
 
 
 def _listen(address: Address) -> socket.socket:

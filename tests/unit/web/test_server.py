@@ -273,3 +273,25 @@ def test_every_503_says_when_to_come_back(run: Run) -> None:
             ports.close()
 
     run(scenario())
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_ends_idle_connections_at_once_and_answers_what_is_in_hand(run: Run) -> None:
+    async def scenario() -> None:
+        async with serving() as served, held(served.at, 3, b"") as idle:
+            asked = asyncio.ensure_future(answer(served.at, get("/gated")))
+            await served.until_waiting(1)
+            stopping = asyncio.ensure_future(served.server.stop())
+            for reader, _ in idle:
+                assert await until_closed(reader) == b""
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*served.at)
+            assert not stopping.done()
+            served.application.gate.set()
+            assert (await asked).startswith(b"HTTP/1.1 200 ")
+            await asyncio.wait_for(stopping, PATIENCE)
+            assert len(served.server._connections) == 0
+
+    run(scenario())

@@ -190,7 +190,7 @@ func (c *Client) Exchange(ctx context.Context, request ExchangeRequest) (*Token,
 		RequestId:          newRequestID(),
 	})
 	if err != nil {
-		return nil, fromCall(err)
+		return nil, fromCall(ctx, err)
 	}
 	return fromResponse(answer), nil
 }
@@ -220,7 +220,7 @@ func (c *Client) ExchangeBatch(ctx context.Context, request ExchangeRequest, tar
 	}
 	answer, err := c.service.BatchExchangeTokens(ctx, asked)
 	if err != nil {
-		return nil, fromCall(err)
+		return nil, fromCall(ctx, err)
 	}
 	results := make([]BatchResult, 0, len(answer.GetResults()))
 	for _, result := range answer.GetResults() {

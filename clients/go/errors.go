@@ -93,8 +93,9 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// fromCall returns what a failed call means.
-func fromCall(err error) error {
+// fromCall returns what a call that failed under ctx means. A server that is flooded ends calls as CANCELLED, too: that is
+// context.Canceled only where ctx is.
+func fromCall(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -106,7 +107,7 @@ func fromCall(err error) error {
 	switch {
 	case made.Code == codes.DeadlineExceeded:
 		made.cause = errors.Join(err, context.DeadlineExceeded)
-	case made.Code == codes.Canceled:
+	case made.Code == codes.Canceled && ctx.Err() != nil:
 		made.cause = errors.Join(err, context.Canceled)
 	default:
 		made.cause = err

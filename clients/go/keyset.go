@@ -145,7 +145,7 @@ func (k *keySet) refresh(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fromCall(ctx.Err())
+		return fromCall(ctx, ctx.Err())
 	}
 }
 

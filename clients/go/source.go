@@ -119,7 +119,7 @@ func (s *TokenSource) Exchange(ctx context.Context, request ExchangeRequest) (*T
 		}
 		return result.Val.(*Token), nil
 	case <-ctx.Done():
-		return nil, fromCall(ctx.Err())
+		return nil, fromCall(ctx, ctx.Err())
 	}
 }
 

@@ -47,6 +47,12 @@ async def store(redis_url: str, redis_prefix: str) -> AsyncIterator[Store]:
     await opened.close()
 
 
+@pytest.fixture
+def rsa(request: pytest.FixtureRequest) -> bool:
+    """Whether the service of this test signs with RS256 too, for `running`."""
+    return request.node.get_closest_marker("rsa") is not None
+
+
 @pytest.fixture(params=["grpcio", "native"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Each transport that serves exchanges in turn, for `running`: what holds of one holds of the other."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceAsyncStub
 
 AUDIENCE = "https://orders.example"
-RSA_AUDIENCE = "https://legacy.example"
+LEGACY_AUDIENCE = "https://legacy.example"
 OPEN_AUDIENCE = "https://open.example"
 DEADLINE = 20.0
 PATIENCE = 'read_timeout = "10s"\nwrite_timeout = "20s"\n'
@@ -55,7 +55,7 @@ ops = "127.0.0.1:0"
 
 [keys]
 encryption_key_file = "kek"
-algorithms = ["ES256", "RS256"]
+algorithms = {algorithms}
 
 [providers.idp]
 issuer = "{issuer}"
@@ -76,7 +76,7 @@ roles = "profile.roles"
 [audiences."https://legacy.example"]
 clients = ["web"]
 providers = ["idp"]
-algorithm = "RS256"
+algorithm = "{legacy}"
 token_type = "JWT"
 on_missing_profile = "without"
 
@@ -176,15 +176,21 @@ async def running(
     patience: str = PATIENCE,
     head: str = "",
     transport: str = "grpcio",
+    rsa: bool = False,
 ) -> AsyncIterator[Rig]:
-    """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners."""
+    """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners.
+
+    With ``rsa`` the legacy audience's tokens are signed with RS256. Its keys take longer to make than all the rest.
+    """
+    algorithms = {"algorithms": '["ES256", "RS256"]' if rsa else '["ES256"]', "legacy": "RS256" if rsa else "ES256"}
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
     (directory / "kek").write_text(new_encryption_key(entropy))
     config = directory / "tokenmint.toml"
     hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
     text = head + CONFIG.replace("[listen]\n", f'[listen]\ntransport = "{transport}"\n{listen}')
     config.write_text(
-        text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra
+        text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **algorithms, **hashes)
+        + extra
     )
     settings = load(config, {})
     ports = Reservations(settings.listen.addresses())

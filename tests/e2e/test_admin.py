@@ -27,11 +27,11 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 @pytest.fixture
 async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy
+    tmp_path: Path, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy, rsa: bool
 ) -> AsyncIterator[Rig]:
     with serving(Issuer()) as issuer:
         extra = "\n[limits]\nwatch_streams_per_peer = 2\n"
-        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
+        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, rsa=rsa) as service:
             yield service
 
 
@@ -142,6 +142,7 @@ async def test_tokens_from_before_a_revocation_are_refused(rig: Rig, ada: Iterat
     assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "REVOKED")
 
 
+@pytest.mark.rsa
 async def test_the_keys_through_their_life(rig: Rig, clock: FakeClock) -> None:
     root = rig.auth("root")
     listed = await rig.keys.ListSigningKeys(keys_pb.ListSigningKeysRequest(), **root)

@@ -19,7 +19,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
-from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
@@ -66,9 +66,10 @@ async def rig(
     clock: FakeClock,
     entropy: FakeEntropy,
     transport: str,
+    rsa: bool,
 ) -> AsyncIterator[Rig]:
     async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(tmp_path), transport=transport
+        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(tmp_path), transport=transport, rsa=rsa
     ) as service:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
@@ -118,7 +119,8 @@ async def read(rig: Rig) -> dict[str, dict[str, str]]:
     return signing_keys(document, key_set)
 
 
-@pytest.mark.parametrize(("audience", "algorithm"), [(AUDIENCE, "ES256"), (RSA_AUDIENCE, "RS256")])
+@pytest.mark.rsa
+@pytest.mark.parametrize(("audience", "algorithm"), [(AUDIENCE, "ES256"), (LEGACY_AUDIENCE, "RS256")])
 async def test_identitymodel_finds_what_it_verifies_our_tokens_with(rig: Rig, audience: str, algorithm: str) -> None:
     keys = await read(rig)
     token = (await mint(rig, audience)).token
@@ -184,6 +186,7 @@ async def test_the_end_of_an_x_zumo_auth_token_is_capped(rig: Rig) -> None:
     assert longest.expire_time.seconds - int(rig.clock.now()) == 7200
 
 
+@pytest.mark.rsa
 async def test_the_sites_key_is_in_no_document_and_its_tokens_are_none_of_ours(rig: Rig) -> None:
     token = (await mint(rig, SITE)).token
     async with httpx2.AsyncClient(timeout=20) as http:

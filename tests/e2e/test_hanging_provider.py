@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
-from tests.rig import RSA_AUDIENCE, Refusal, Rig, refusal, running
+from tests.rig import LEGACY_AUDIENCE, Refusal, Rig, refusal, running
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -23,7 +23,7 @@ calls_in_flight = 8
 
 
 def ask(rig: Rig, issuer: Issuer, **header: str) -> pb.ExchangeTokenRequest:
-    return pb.ExchangeTokenRequest(subject_token=issuer.token(rig.clock.now(), header), audience=RSA_AUDIENCE)
+    return pb.ExchangeTokenRequest(subject_token=issuer.token(rig.clock.now(), header), audience=LEGACY_AUDIENCE)
 
 
 async def test_callers_of_a_provider_that_hangs_do_not_take_all_places_for_calls_in_hand(

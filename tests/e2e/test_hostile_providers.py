@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
-from tests.rig import RSA_AUDIENCE, Rig, refusal, running
+from tests.rig import LEGACY_AUDIENCE, Rig, refusal, running
 
 from tokenmint.model.tokens import ID_TOKEN
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -56,7 +56,7 @@ def other() -> Iterator[Issuer]:
 
 
 def ask(rig: Rig, issuer: Issuer) -> pb.ExchangeTokenRequest:
-    return pb.ExchangeTokenRequest(subject_token=issuer.token(rig.clock.now()), audience=RSA_AUDIENCE)
+    return pb.ExchangeTokenRequest(subject_token=issuer.token(rig.clock.now()), audience=LEGACY_AUDIENCE)
 
 
 async def test_a_new_kid_while_the_provider_is_away_is_unavailable_with_a_delay(rig: Rig) -> None:
@@ -80,7 +80,7 @@ async def test_a_malformed_key_set_is_a_failed_precondition_without_a_delay(rig:
     assert told.details == ()
     secret = rig.secrets["web"].reveal()
     form = {
-        "grant_type": GRANT, "client_id": "web", "client_secret": secret, "audience": RSA_AUDIENCE,
+        "grant_type": GRANT, "client_id": "web", "client_secret": secret, "audience": LEGACY_AUDIENCE,
         "subject_token": rig.issuer.token(rig.clock.now()), "subject_token_type": ID_TOKEN,
     }  # fmt: skip
     async with httpx2.AsyncClient() as http:

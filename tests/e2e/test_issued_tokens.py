@@ -17,7 +17,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, segment
-from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
 
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -129,7 +129,7 @@ async def introspect(
         (AUDIENCE, {}, "Bearer"),
         (AUDIENCE, {"scopes": ["read"]}, "Bearer"),
         (AUDIENCE, {"dpop_jkt": JKT}, "DPoP"),
-        (RSA_AUDIENCE, {}, "Bearer"),
+        (LEGACY_AUDIENCE, {}, "Bearer"),
         (ACTED, {"actor": True}, "Bearer"),
         (NEXT, {"parent": AUDIENCE}, "Bearer"),
         (NEXT, {"parent": ACTED, "actor_before": True}, "Bearer"),

@@ -18,7 +18,7 @@ import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import METHOD, Peer, connected
 from tests.issuer import Issuer
-from tests.rig import AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
 from tests.sockets import PATIENCE, hang_up
 
 from tokenmint.config.load import load
@@ -162,7 +162,7 @@ async def test_a_drain_has_an_end(serve_either: Any, monkeypatch: pytest.MonkeyP
 
     async with serve_either(drain='"200ms"', call_deadline='"60s"') as rig:
         monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
-        request = pb.ExchangeTokenRequest(subject_token="x", audience=RSA_AUDIENCE)
+        request = pb.ExchangeTokenRequest(subject_token="x", audience=LEGACY_AUDIENCE)
         call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
         await asyncio.wait_for(begun.wait(), PATIENCE)
         started = time.perf_counter()

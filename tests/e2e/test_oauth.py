@@ -13,7 +13,7 @@ import jwt
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, ec_key, jwk
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, running
 from tests.tls import Authority, authority
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
@@ -118,7 +118,7 @@ async def test_rfc_8693_2_1_a_resource_names_the_target_as_well(rig: Rig, http: 
     for named in ({"resource": AUDIENCE}, {"resource": [AUDIENCE, AUDIENCE], "audience": AUDIENCE}):
         answer = await http.post("/oauth2/token", data=form(rig, **{"audience": None, **named}), headers=basic(rig))
         assert answer.status_code == 200, answer.text
-    legacy = form(rig, audience=RSA_AUDIENCE, requested_token_type=JWT)
+    legacy = form(rig, audience=LEGACY_AUDIENCE, requested_token_type=JWT)
     assert (await http.post("/oauth2/token", data=legacy, headers=basic(rig))).json()["issued_token_type"] == JWT
 
 
@@ -138,7 +138,7 @@ async def test_rfc_8693_2_1_a_resource_names_the_target_as_well(rig: Rig, http: 
         ("RFC 8693 2.2.2", {"audience": "https://unknown.example"}, "invalid_target", "AUDIENCE_DENIED"),
         ("RFC 8707 2", {"audience": None, "resource": "no uri"}, "invalid_request", "INVALID_REQUEST"),
         ("RFC 8707 2", {"audience": None, "resource": AUDIENCE + "#part"}, "invalid_request", "INVALID_REQUEST"),
-        ("one token, one audience", {"resource": RSA_AUDIENCE}, "invalid_request", "INVALID_REQUEST"),
+        ("one token, one audience", {"resource": LEGACY_AUDIENCE}, "invalid_request", "INVALID_REQUEST"),
         ("RFC 6749 5.2", {"scope": "admin"}, "invalid_scope", "SCOPE_DENIED"),
         ("RFC 6749 3.3", {"scope": 're"ad'}, "invalid_request", "INVALID_REQUEST"),
         ("RFC 6749 3.2: once", {"scope": ["read", "write"]}, "invalid_request", "INVALID_REQUEST"),

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import connected
 from tests.issuer import Issuer
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 from tests.sockets import hang_up
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
@@ -89,7 +89,7 @@ async def house(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> House:
     return full
 
 
-def ask(rig: Rig, audience: str = RSA_AUDIENCE, **claims: Any) -> pb.ExchangeTokenRequest:
+def ask(rig: Rig, audience: str = LEGACY_AUDIENCE, **claims: Any) -> pb.ExchangeTokenRequest:
     return pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now(), **claims), audience=audience)
 
 
@@ -194,7 +194,7 @@ async def test_over_http_a_request_beyond_the_listeners_limit_is_503_and_nothing
 
         monkeypatch.setattr(verifier, "verify", slow)
         form = {
-            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": RSA_AUDIENCE,
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": LEGACY_AUDIENCE,
             "subject_token": rig.issuer.token(rig.clock.now()),
             "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
         }  # fmt: skip

@@ -14,7 +14,7 @@ import pytest
 import requests
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, RSA_AUDIENCE, Rig, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, running
 
 from tokenmint.rpc.status import PUSHBACK_KEY
 from tokenmint.v1 import key_set_service_pb2 as service_pb
@@ -83,14 +83,14 @@ def test_service_and_client_share_a_process_and_no_descriptor() -> None:
 
 async def test_asyncio_client_exchanges_batches_and_says_why_not(rig: Rig, client: AsyncClient, issuer: Issuer) -> None:
     subject = issuer.token(rig.clock.now())
-    minted = await client.exchange(subject, RSA_AUDIENCE)
+    minted = await client.exchange(subject, LEGACY_AUDIENCE)
     assert minted.value not in repr(minted)
-    one, other = await client.exchange_batch(subject, [Target(RSA_AUDIENCE), Target("https://nobody.example")])
+    one, other = await client.exchange_batch(subject, [Target(LEGACY_AUDIENCE), Target("https://nobody.example")])
     assert isinstance(one, Token)
     assert isinstance(other, AccessDenied)
     assert other.reason == "AUDIENCE_DENIED"
     with pytest.raises(SubjectTokenRejected) as caught:
-        await client.exchange(issuer.token(rig.clock.now() - 900), RSA_AUDIENCE)
+        await client.exchange(issuer.token(rig.clock.now() - 900), LEGACY_AUDIENCE)
     assert caught.value.reason == "EXPIRED"
 
 
@@ -99,14 +99,14 @@ async def test_asyncio_source_flies_once_and_outlives_a_caller_that_goes_away(
 ) -> None:
     source = AsyncTokenSource(client, clock=rig.clock.now)
     subject = issuer.token(rig.clock.now())
-    impatient = asyncio.ensure_future(source.get(subject, RSA_AUDIENCE))
+    impatient = asyncio.ensure_future(source.get(subject, LEGACY_AUDIENCE))
     await asyncio.sleep(0)
-    others = [asyncio.ensure_future(source.get(subject, RSA_AUDIENCE)) for _ in range(100)]
+    others = [asyncio.ensure_future(source.get(subject, LEGACY_AUDIENCE)) for _ in range(100)]
     await asyncio.sleep(0)
     impatient.cancel()
     assert len({found.token_id for found in await asyncio.gather(*others)}) == 1
     source.forget(subject)
-    again = await source.get(subject, RSA_AUDIENCE)
+    again = await source.get(subject, LEGACY_AUDIENCE)
     assert again.token_id != others[0].result().token_id
     await source.close()
 

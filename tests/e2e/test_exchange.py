@@ -456,8 +456,8 @@ async def test_cve_2023_44487_calls_that_are_cancelled_at_once_do_not_stop_the_o
         await asyncio.sleep(0)
         for call in calls:
             call.cancel()
-    # While 2000 cancelled calls are put away, others are refused before they begin: by RFC 9113 REFUSED_STREAM, or, with
-    # `limits.calls_waiting` of them in front of the process, as CANCELLED.
+    # While 2000 cancelled calls are put away, others are refused before they begin: by RFC 9113 REFUSED_STREAM, or as
+    # CANCELLED where `limits.calls_waiting` of them are in front of the process.
     async with grpc.aio.insecure_channel(rig.app.listen["grpc"]) as other, asyncio.timeout(20):
         stub: Any = TokenExchangeServiceStub(other)
         while True:

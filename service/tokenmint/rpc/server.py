@@ -25,8 +25,10 @@ SERVICES: Final = (
     "tokenmint.v1.ProviderAdminService",
 )
 
-ENDED_STREAMS: Final = 3
-"""How many streams of a connection may have ended and not be freed yet, for each that it may have at a time."""
+ENDED_STREAMS: Final = 1
+"""How many streams of a connection may have ended and not be freed yet, for each that it may have at a time.
+
+With more, one connection could fill the queue of calls that wait (``Limits.waiting``)."""
 
 
 @dataclass(frozen=True, slots=True)

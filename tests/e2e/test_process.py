@@ -1,5 +1,6 @@
 """Running it: starts, stops, kills, and faults of the operator, with processes, ports and directories of its own."""
 
+import fcntl
 import json
 import os
 import signal
@@ -252,6 +253,20 @@ def _begins_nothing(service: Service, issuer: Issuer) -> bool:
     except grpc.RpcError as error:
         return error.code() is grpc.StatusCode.UNAVAILABLE
     return False
+
+
+def test_a_disk_that_hangs_under_the_high_water_mark_holds_up_neither_a_start_nor_a_stop(
+    tmp_path: Path, issuer: Issuer
+) -> None:
+    configure(tmp_path, issuer.url)
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "high-water-mark.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Service(tmp_path) as service:
+            assert exchange(service, issuer).token
+            told = httpx2.get(f"http://{service.listen['ops']}/readyz").json()
+            assert (told["ready"], "TimeoutError" in told["details"]["high-water mark"]) == (True, True)
+            assert service.stop() == 0
 
 
 def test_without_its_private_store_the_service_ends_and_says_so(tmp_path: Path) -> None:

@@ -198,3 +198,17 @@ async def test_what_is_no_post_ends_at_the_proxy(setting: Setting) -> None:
             answer = await peer.answer(peer.call(method=method))
             # Envoy says by gRPC what is 404 by HTTP: UNIMPLEMENTED.
             assert (answer.status, answer.data != b"") == (0 if served else 12, served), method
+
+
+def test_what_would_unpack_to_more_than_it_is_ends_at_the_proxy(setting: Setting) -> None:
+    """The native transport unpacks a message before it counts it: 64 kB of a proxy's buffer would be 64 MB."""
+    credentials = grpc.ssl_channel_credentials(setting.ca.pem)
+    with grpc.secure_channel(f"127.0.0.1:{setting.port}", credentials) as channel:
+        stub = TokenExchangeServiceStub(channel)
+        request = pb.ExchangeTokenRequest(subject_token="a" * 1_000_000, audience=FREE)
+        for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.ExchangeToken(request, metadata=WEB, timeout=20, compression=compression)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED, compression
+        good = pb.ExchangeTokenRequest(subject_token=setting.issuer.token(time.time()), audience=FREE)
+        assert stub.ExchangeToken(good, metadata=WEB, timeout=20, compression=grpc.Compression.NoCompression).token

@@ -1,16 +1,20 @@
 """Firebase's SDK, loaded where it is used and nowhere else: importing it takes a third of a second and 30 MB.
 
-Everything here blocks: call it in a thread.
+It blocks, for as long as Google takes: :meth:`FirebaseClients.run` calls it in threads that are nobody else's.
 """
 
 import json
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from tokenmint.base.errors import KeySetUnavailable, PrincipalDisabled, TokenRevoked
+from tokenmint.base.threads import Busy, Threads
 from tokenmint.model.firebase import FirebaseProject
 
+T = TypeVar("T")
 MAX_CLIENTS: Final = 64  # of the SDK, that are kept
+RETRY: Final = 1.0  # seconds after which a caller may try again where too many wait for Google
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that makes the SDK accept unsigned tokens; refused outside the development mode."""
 
@@ -20,13 +24,19 @@ class FirebaseClients:
 
     Args:
         signer: signs custom tokens in place of the service account: a ``google.auth.crypt.Signer``.
+        most: calls that may wait for Google at a time.
     """
 
-    def __init__(self, signer: Any = None) -> None:
+    def __init__(self, signer: Any = None, most: int = 16) -> None:
         self._signer = signer
+        self._threads = Threads("firebase", most)
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str, str], Any] = {}
         self._made = 0
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call what blocks in a thread. Raises ``Busy``, and what ``function`` raises."""
+        return await self._threads.run(function, *arguments)
 
     def client(self, project: FirebaseProject, tenant: str | None = None) -> Any:
         """Return the SDK's authentication client (``firebase_admin.auth.Client``). Raises what the SDK raises."""
@@ -56,6 +66,18 @@ class FirebaseClients:
         self._made += 1
         app = firebase_admin.App(f"tokenmint-{id(self)}-{self._made}", credential, options)
         return auth.Client(app, tenant_id=tenant)
+
+
+async def ask_about_user(
+    clients: FirebaseClients, project: FirebaseProject, uid: str, tenant: str | None, auth_time: float
+) -> None:
+    """Do as :func:`check_user` without blocking. Raises as that does."""
+    try:
+        await clients.run(check_user, clients, project, uid, tenant, auth_time)
+    except Busy as error:
+        raise KeySetUnavailable(
+            "Firebase can't be asked about the user: retry later", retry_after=RETRY, detail=f"firebase-admin: {error}"
+        ) from None
 
 
 def check_user(

@@ -4,7 +4,6 @@ https://firebase.google.com/docs/auth/admin/create-custom-tokens. Made by Fireba
 Google to sign. The limits are checked here, because the SDK leaves some of them to the sign-in, where nobody sees why.
 """
 
-import asyncio
 import base64
 import json
 from typing import Final
@@ -61,7 +60,7 @@ async def custom_token(grant: TokenGrant, form: FirebaseFormat, clients: Firebas
         return token if isinstance(token, bytes) else token.encode()
 
     try:
-        token = await asyncio.to_thread(make)
+        token = await clients.run(make)
     except Exception as error:  # noqa: BLE001  # of google.auth, requests and the SDK, whose texts are not to be shown
         detail = f"Firebase's SDK: {type(error).__name__}"
         raise SignerUnavailable("Firebase's service account can't sign now: retry later", detail=detail) from None

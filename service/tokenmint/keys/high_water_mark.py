@@ -16,11 +16,14 @@ from typing import Any, Final
 import structlog
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.threads import Busy, Threads
 from tokenmint.keys.types import KeyRing, KeyState
 
 log = structlog.get_logger(__name__)
 
 FILE: Final = "high-water-mark.json"
+PATIENCE: Final = 5.0  # seconds that a change waits for the file: a disk, or whatever holds the lock, may hang
+_WRITES: Final = 8  # that may be on their way at a time
 BEATS: Final = 20  # by which the store's beat may be ahead of the file: a write of the file waits for the disk
 
 
@@ -78,6 +81,8 @@ class HighWaterMark:
         self.path = path
         self._written: Mark | None = None
         self._failure = ""
+        self._threads = Threads("high-water mark", _WRITES)
+        self._hangs = False
 
     def read(self) -> Mark | None:
         """Return the mark, None before the first one.
@@ -108,14 +113,20 @@ class HighWaterMark:
     async def raise_to(self, ring: KeyRing, beat: int = 0) -> None:
         """Note ``ring`` where it is newer than the mark. A file that can't be written is logged once, and told.
 
+        One that can't be written in time counts as such a file, and no other write is begun before that one has ended.
+
         A beat that is newer and nothing else is worth writing once in :data:`BEATS`.
         """
         mark, written = Mark.of(ring, beat), self._written
         if written is not None and replace(mark, beat=written.beat) == written and mark.beat < written.beat + BEATS:
             return
+        if self._hangs and self._threads.running:
+            return
         try:
-            await asyncio.to_thread(self._raise, mark)
-        except (OSError, ConfigurationError) as error:
+            async with asyncio.timeout(PATIENCE):
+                await self._threads.run(self._raise, mark)
+        except (OSError, Busy, ConfigurationError) as error:  # TimeoutError is an OSError
+            self._hangs = isinstance(error, TimeoutError)
             if not self._failure:
                 log.error("the high-water mark can't be kept", file=str(self.path), error=type(error).__name__)  # noqa: TRY400
             self._failure = (
@@ -124,7 +135,7 @@ class HighWaterMark:
                 "writable by this process"
             )
         else:
-            self._written, self._failure = mark, ""
+            self._written, self._failure, self._hangs = mark, "", False
 
     def replace(self, ring: KeyRing, beat: int = 0) -> None:
         """Make ``ring`` the mark, whatever it was. Raises ``OSError``."""

@@ -36,7 +36,7 @@ from tokenmint.base.telemetry import Metrics
 from tokenmint.config.settings import Settings, client_provider, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
-from tokenmint.firebase.clients import FirebaseClients, check_user
+from tokenmint.firebase.clients import FirebaseClients, ask_about_user
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.formats.table import Formats
@@ -90,7 +90,7 @@ log = structlog.get_logger(__name__)
 LAST_WORDS: Final = 0.5  # seconds that a gRPC server has to send its answers, when all calls in hand have them
 READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
 WAITING_SHARE: Final = 4
-"""One of so many calls in hand may wait for providers' keys at a time, and one for clients' keys."""
+"""One of so many calls in hand may wait for providers' keys at a time, one for clients' keys, and one for Firebase."""
 EMULATED: Final = "https://securetoken.google.com/demo-"
 """Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
 PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; they go on loading after it
@@ -186,7 +186,7 @@ class App:
         self._fetch = HttpFetch()
         self._near = near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, self.clock)
         profiles = ProfileStore(store, self.clock, near, self._keychain.clocks.right_store_time)
-        self._firebase = FirebaseClients()
+        self._firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
         issued = IssuedStore(store)
         own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
         formats = Formats(issuer=self.issuer, issued=issued, firebase=self._firebase, entropy=self.entropy)
@@ -414,9 +414,7 @@ class App:
         if provider.users is None or not isinstance(auth_time, int | float):
             return
         named = tenant if isinstance(tenant, str) else None
-        await asyncio.to_thread(
-            check_user, self._firebase, provider.users, str(claims.get("sub")), named, float(auth_time)
-        )
+        await ask_about_user(self._firebase, provider.users, str(claims.get("sub")), named, float(auth_time))
 
     def _server(self, name: str, table: Any, *register: Callable[[grpc.aio.Server], None]) -> grpc.aio.Server:
         native = name == "grpc" and self.settings.listen.transport == "native"

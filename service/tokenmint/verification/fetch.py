@@ -2,20 +2,24 @@
 
 The address is resolved here, checked, and dialled as it was checked, so that a name can't turn into a private address
 between the two (DNS rebinding). https only; plain http is for a provider on loopback that is allowed to be private.
+
+A provider chooses the names that are looked up, and its name server how long that takes. So names are looked up in
+threads of each source's own: the event loop has few, by which the store's name is looked up, too.
 """
 
-import asyncio
 import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import httpx2
 
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.threads import Busy, Threads
 from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, FetchResult, KeySource
 
 MAX_BODY: Final = 512 * 1024
@@ -23,6 +27,7 @@ MAX_REDIRECTS: Final = 3
 MAX_HEADER: Final = 1024  # bytes of a header's value; a longer one is taken for none
 MAX_LOCATION: Final = 2048
 MAX_ETAG: Final = 256
+LOOK_UPS: Final = 4  # of names, for one source, that may not have ended at a time
 _LIMITS: Final = {"cache-control": MAX_HEADER, "age": MAX_HEADER, "etag": MAX_ETAG, "location": MAX_LOCATION}
 """The headers that are looked at. Everything else of an answer's head is dropped here."""
 _LISTS: Final = frozenset({"cache-control"})
@@ -45,6 +50,7 @@ class HttpFetch:
 
     def __init__(self) -> None:
         self._contexts: dict[str | None, ssl.SSLContext] = {}
+        self._look_ups: dict[KeySource, Threads] = {}
 
     async def __call__(self, source: KeySource, url: str, *, etag: str | None) -> FetchResult:
         """GET ``url``. Raises ``FetchFailed``; the caller bounds the time."""
@@ -60,7 +66,7 @@ class HttpFetch:
         raise FetchFailed(f"{shown(target)}: more than {MAX_REDIRECTS} redirects")
 
     async def _get(self, source: KeySource, url: HttpUrl, etag: str | None) -> FetchResult:
-        address = await _resolve(url, source)
+        address = _dialled(url, source, await self._look_up(url, source))
         literal = f"[{address}]" if address.version == 6 else str(address)
         dialled = f"{url.scheme}://{literal}:{url.port}{url.target}"
         # No content encoding: what is counted against the limit is what is read.
@@ -86,6 +92,19 @@ class HttpFetch:
                 )
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError) as error:
             raise FetchFailed(f"{shown(url)} could not be fetched ({_reason(error)})") from None
+
+    async def _look_up(self, url: HttpUrl, source: KeySource) -> list[IpAddress]:
+        threads = self._look_ups.setdefault(source, Threads("names", LOOK_UPS))
+        try:
+            infos = await threads.run(partial(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM))
+        except Busy:
+            raise FetchFailed(f"look-ups of names like {url.host!r} do not end") from None
+        except (OSError, UnicodeError):
+            infos = []
+        finally:
+            if not threads.running:
+                self._look_ups.pop(source, None)
+        return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
 
     def _context(self, ca_file: str | None) -> ssl.SSLContext:
         context = self._contexts.get(ca_file)
@@ -144,14 +163,10 @@ async def _body(response: httpx2.Response, url: str) -> bytes:
     return bytes(body)
 
 
-async def _resolve(url: HttpUrl, source: KeySource) -> IpAddress:
-    try:
-        infos = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        infos = []
-    if not infos:
+def _dialled(url: HttpUrl, source: KeySource, addresses: Sequence[IpAddress]) -> IpAddress:
+    """Return the one of a name's addresses that is dialled, where each of them may be."""
+    if not addresses:
         raise FetchFailed(f"the name {url.host!r} does not resolve")
-    addresses = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
     if url.scheme == "http" and not (source.allow_private and all(address.is_loopback for address in addresses)):
         raise AnswerUnusable("plain http is only for a provider on loopback that has allow_private = true")
     if not source.allow_private and not all(is_public(address) for address in addresses):

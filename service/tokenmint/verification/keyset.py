@@ -115,6 +115,8 @@ class _State:
     """Whether the last failure is one that only the provider, or the configuration, can mend."""
     retry_at: float = 0.0
     unknown_key_fetch_at: float = float("-inf")
+    looking: bool = False
+    """Whether the next good answer counts as a look for a key that is not known."""
     last_error: str = ""
     last_error_at: float | None = None
     skipped: tuple[str, ...] = ()
@@ -257,11 +259,10 @@ class KeySets:
         looked = self._clock.monotonic() - state.unknown_key_fetch_at < UNKNOWN_KEY_INTERVAL
         if looked and state.fetching is None:
             return
+        state.looking |= not looked
         await self._fetch_unless_waiting(name, state)
         if state.failures:
             raise self._unavailable(name, state)
-        if not looked:
-            state.unknown_key_fetch_at = self._clock.monotonic()
 
     def _wanted_at(self, state: _State) -> float:
         """Return from when on a caller that needs the keys may cause a fetch."""
@@ -271,6 +272,8 @@ class KeySets:
         if state.fetching is None and self._clock.monotonic() < self._wanted_at(state):
             return
         if self._waiting >= self._waiters:
+            # Nor may a provider that hangs keep out the keys of another: a retry finds what this brings.
+            self._begin(name, state)
             raise KeySetUnavailable(
                 retry_after=RETRY_FIRST, detail=f"{name}: {self._waiting} calls wait for providers' keys already"
             )
@@ -310,10 +313,14 @@ class KeySets:
 
         A caller that gives up does not take the others' answer away, and what becomes of the fetch raises nothing here.
         """
+        await asyncio.wait((self._begin(name, state),))
+
+    def _begin(self, name: str, state: _State) -> "asyncio.Task[None]":
+        """Begin to fetch, unless that has begun."""
         if state.fetching is None:
             state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
             state.fetching.add_done_callback(partial(_fetched, state))
-        await asyncio.wait((state.fetching,))
+        return state.fetching
 
     # --- fetching ------------------------------------------------------------------------------------------------
 
@@ -330,6 +337,8 @@ class KeySets:
             if state.failures:
                 log.info("a provider's keys are fetched again", provider=name, failures=state.failures)
             state.failures, state.invalid = 0, False
+            if state.looking:
+                state.unknown_key_fetch_at, state.looking = self._clock.monotonic(), False
             state.last_error = ""
             state.last_error_at = None
 

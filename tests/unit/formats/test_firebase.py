@@ -1,6 +1,9 @@
 """Firebase custom tokens: the limits that the SDK leaves to Google's answer, and what becomes of the claims."""
 
+import asyncio
 import json
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -9,8 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from tests.issuer import rsa_key
 
-from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
-from tokenmint.firebase.clients import FirebaseClients
+from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, KeySetUnavailable, SignerUnavailable
+from tokenmint.firebase.clients import FirebaseClients, ask_about_user
 from tokenmint.formats.firebase import MAX_CLAIMS, MAX_UID, RESERVED, check_custom_token, custom_token
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.policy import FirebaseFormat, TokenGrant
@@ -18,6 +21,7 @@ from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.model.tokens import FIREBASE_CUSTOM_TOKEN
 
 AUDIENCE = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
+PATIENCE = 20.0  # seconds
 EMAIL = "sa@demo-app.iam.gserviceaccount.com"
 
 
@@ -28,6 +32,21 @@ class Signer:
 
     def sign(self, message: bytes) -> bytes:
         return rsa_key(7).sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+class Hanging(Signer):
+    """Google, which does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def sign(self, message: bytes) -> bytes:
+        self.answers.wait(PATIENCE)
+        return super().sign(message)
+
+    def get_user(self, _: str) -> Any:
+        self.answers.wait(PATIENCE)
+        return SimpleNamespace(disabled=False, tokens_valid_after_timestamp=0)
 
 
 class Unreachable(Signer):
@@ -121,3 +140,30 @@ async def test_a_signer_out_of_reach_is_told_without_its_words() -> None:
         await minted(Unreachable())
     assert "canary" not in repr(vars(refused.value))
     assert refused.value.detail == "Firebase's SDK: OSError"
+
+
+@pytest.mark.parametrize("asked", ["for a signature", "about a user"])
+async def test_google_that_hangs_keeps_nobody_else_from_a_thread_and_few_callers_waiting(asked: str) -> None:
+    """More callers than the event loop has threads: those are what signs RS256."""
+    google, project = Hanging(), FirebaseProject("demo-app", service_account=EMAIL)
+    clients, form = FirebaseClients(google, most=3), FirebaseFormat(project)
+    if asked == "about a user":
+        clients.client = lambda *_: google  # type: ignore[method-assign]
+
+    async def ask() -> None:
+        if asked == "about a user":
+            await ask_about_user(clients, project, "ada", None, 1.0)
+        else:
+            await custom_token(grant(), form, clients)
+
+    calls = [asyncio.ensure_future(ask()) for _ in range(40)]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            waiting = set(calls)
+            while len(waiting) > 3:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                assert {type(call.exception()) for call in done} <= {SignerUnavailable, KeySetUnavailable}
+            assert await asyncio.to_thread(int) == 0
+    finally:
+        google.answers.set()
+    await asyncio.gather(*waiting)

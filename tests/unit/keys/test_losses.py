@@ -1,5 +1,7 @@
 """A store that went back: it is noticed, told to every replica, and stays noticed until an operator accepts it."""
 
+import asyncio
+import fcntl
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,6 +12,7 @@ from tests.unit.keys.replicas import Machine, Replica
 from tests.unit.keys.test_keychain import put
 
 from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, StoreWentBack
+from tokenmint.keys import high_water_mark
 from tokenmint.keys import ring as rings
 from tokenmint.keys.high_water_mark import Mark
 from tokenmint.keys.losses import BEAT_JUMP
@@ -290,6 +293,29 @@ async def test_a_mark_that_can_not_be_written_is_told_until_it_can(machine: Mach
     await replica.keychain.refresh()
     assert replica.mark.problem() == ""
     assert replica.mark.read() is not None
+
+
+async def test_a_mark_that_hangs_is_told_and_holds_up_neither_a_start_nor_a_change(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(high_water_mark, "PATIENCE", 0.05)
+    replica = machine.replica()
+    with (tmp_path / "mark.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        await replica.start()
+        assert "the high-water mark can't be kept (TimeoutError)" in replica.mark.problem()
+        assert replica.mark.read() is None
+        generation = replica.keychain.ring.generation
+        await replica.rotator.rotate("ES256", force=True)
+        assert replica.keychain.ring.generation > generation
+        assert replica.mark.problem()
+    async with asyncio.timeout(20):
+        while replica.mark.problem():
+            await replica.keychain.refresh()
+            await asyncio.sleep(0.001)
+    mark = replica.mark.read()
+    assert mark is not None
+    assert mark.generation == replica.keychain.ring.generation
 
 
 async def test_a_mark_of_an_earlier_version_is_read(machine: Machine, tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, serving
 
 from tokenmint.base.errors import KeySetUnavailable
-from tokenmint.verification.fetch import MAX_BODY, HttpFetch, is_public
+from tokenmint.verification.fetch import LOOK_UPS, MAX_BODY, HttpFetch, is_public
 from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, KeySets, KeySource
 
 
@@ -71,14 +72,14 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Let every name have these addresses, when it is asked for the first time, and none after it."""
     asked: list[str] = []
 
-    async def answer(host: str, port: int, **__: object) -> list[object]:
+    def answer(host: str, port: int, **__: object) -> list[object]:
         asked.append(host)
         if len(asked) > 1:
             raise OSError("asked again")
         families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
         return [(family, 1, 6, "", (text, port)) for family, text in zip(families, addresses, strict=True)]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,43 @@ async def test_dns_rebinding_what_was_checked_is_what_is_dialled(
     resolving(monkeypatch, "127.0.0.1")
     port = issuer.url.rpartition(":")[2]
     assert await get(f"http://no-such-host.invalid:{port}/jwks.json") == issuer.jwks()
+
+
+async def test_a_name_server_that_does_not_answer_for_one_provider_keeps_nobody_else_waiting(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, answers = socket.getaddrinfo, threading.Event()
+
+    def answer(host: str, *arguments: Any, **more: Any) -> Any:
+        if host == "hangs.example":
+            answers.wait(20)
+            raise OSError
+        return look_up(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    fetch, hangs = HttpFetch(), "https://hangs.example/jwks.json"
+    given_up = []
+    try:
+        for _ in range(40):  # more than the event loop has threads
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    with pytest.raises(FetchFailed, match="do not end") as failed:
+                        await fetch(source(hangs), hangs, etag=None)
+                    given_up.append(failed)
+        assert len(given_up) == 40 - LOOK_UPS
+        url = issuer.url.replace("127.0.0.1", "localhost")
+        async with asyncio.timeout(10):
+            assert (await fetch(source(url), f"{url}/jwks.json", etag=None)).status == 200
+            assert await asyncio.get_running_loop().getaddrinfo("localhost", 80)  # as a connection to the store does
+    finally:
+        answers.set()
+    async with asyncio.timeout(20):
+        while True:
+            with pytest.raises(FetchFailed) as told:
+                await fetch(source(hangs), hangs, etag=None)
+            if "does not resolve" in str(told.value):
+                return
+            await asyncio.sleep(0)
 
 
 async def test_plain_http_is_for_loopback_alone(issuer: Issuer) -> None:

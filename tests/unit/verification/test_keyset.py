@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,34 @@ async def test_callers_of_a_provider_that_hangs_are_bounded_and_the_rest_is_told
         assert [key.key_id for key in found] == ["a"]
     for _ in range(5):
         assert await keys.find("idp", "a")
+
+
+async def test_a_provider_that_hangs_keeps_no_other_providers_new_keys_out(clock: FakeClock) -> None:
+    """Its callers have every place of those that wait; a caller of another provider finds the key when it retries."""
+    hangs, good = asyncio.Event(), FakeFetch(jwks("a"))
+
+    async def fetch(source: KeySource, url: str, *, etag: str | None) -> FetchResult:
+        if source.issuer == "hangs":
+            await hangs.wait()
+        return await good(source, url, etag=etag)
+
+    sources = {"hangs": replace(SOURCE, issuer="hangs"), "good": SOURCE}
+    keys = KeySets(sources, fetch=fetch, clock=clock, waiters=3)
+    await keys.find("good", "a")
+    waiting = [asyncio.ensure_future(keys.find("hangs", "a")) for _ in range(3)]
+    await settle()
+    good.serve(jwks("a", "new"))
+    with pytest.raises(KeySetUnavailable):
+        await keys.find("good", "new")
+    await settle()
+    assert await keys.find("good", "new")
+    for number in range(50):
+        with pytest.raises(UnknownKey):
+            await keys.find("good", f"flood{number}")
+        await settle()
+    assert len(good.asked) == 2
+    hangs.set()
+    assert len(await asyncio.gather(*waiting)) == 3
 
 
 async def test_unknown_kids_cause_a_fetch_every_30_s_at_most_and_evict_nothing(clock: FakeClock) -> None:

@@ -14,6 +14,8 @@ from tests.process import Service
 from tokenmint.config.load import load
 
 README = (ROOT / "README.md").read_text()
+ALONE = ("tokenmint token inspect", "tokenmint token verify", "tokenmint clients new-secret")
+"""Commands that call no listener of gRPC."""
 CLIENTS = re.compile(r"tokenmint token (exchange|introspect|revoke) ")
 
 
@@ -42,30 +44,32 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
     """In the README's order, in one directory, with the provider replaced by one that is at hand."""
     environ: dict[str, str] = {}
     service: Service | None = None
+    said: dict[str, str] = {}
     ran = []
     try:
         for line in commands():
             if line.startswith("make "):
                 continue
+            if line.startswith("export TOKENMINT_"):  # the same terminal keeps it
+                said = dict(item.split("=") for item in line.removeprefix("export ").split())
+                environ |= said
+                continue
             if line == "tokenmint serve":
                 service = Service(tmp_path, **PORTS)
                 issuer_url = f"http://{service.listen['http']}"
-                environ |= {"ISSUER": issuer_url, "TOKENMINT_CLIENT_ID": "admin", "TOKENMINT_SECRET_FILE": "admin"}
+                environ |= {"ISSUER": issuer_url}
                 continue
             if service is not None:
                 caller, listener = ("web", "grpc") if CLIENTS.match(line) else ("admin", "admin")
                 environ |= {"TOKENMINT_TARGET": service.listen[listener]}
-                environ |= {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": caller}
+                if "tokenmint " in line and not line.startswith(ALONE):
+                    assert said == {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": f"{caller}.secret"}, line
             if "token exchange" in line:
                 (tmp_path / "id-token.txt").write_text(fresh(issuer))
             outcome = shell(tmp_path, line, **environ)
             assert outcome.returncode == 0, f"{line}\n{outcome.stdout}\n{outcome.stderr}"
             ran.append(line)
-            if line == "tokenmint init":
-                for name, secret in re.findall(
-                    r"(?:client|operator)\s+(\w+)\s+secret, shown once: (\S+)", outcome.stdout
-                ):
-                    (tmp_path / name).write_text(secret)
+            if line == "tokenmint init --secret-files":
                 _use(tmp_path / "tokenmint.toml", issuer)
         assert service is not None
         _python_blocks_work(tmp_path, service, issuer)
@@ -88,7 +92,7 @@ def _python_blocks_work(directory: Path, service: Service, issuer: Issuer) -> No
     names: dict[str, object] = {
         "target": service.listen["grpc"],
         "id_token": fresh(issuer),
-        "secret": (directory / "web").read_text(),
+        "secret": (directory / "web.secret").read_text().strip(),
         "issuer": f"http://{service.listen['http']}",
     }
     exec(exchange, names)  # noqa: S102  # that it runs is what is tested

@@ -78,6 +78,36 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
     assert "nothing to accept" in shell(tmp_path, accept).stdout
 
 
+def test_the_runbook_for_a_lost_encryption_key(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "runbooks" / "lost-encryption-key.md"
+    service = Service(tmp_path, **PORTS)
+    before = active_key(tmp_path, service.listen["admin"])
+    put = shell(
+        tmp_path,
+        """echo '{"principal": "ada"}' | tokenmint profiles put -""",
+        TOKENMINT_TARGET=service.listen["admin"],
+    )
+    assert put.returncode == 0, put.stderr
+    service.stop()
+    (tmp_path / "new.kek").write_text("A" * 43 + "=")
+    (tmp_path / "new.kek").chmod(0o600)
+    ports = {**PORTS, "TOKENMINT_KEYS__ENCRYPTION_KEY_FILE": "new.kek"}
+    refused = shell(tmp_path, "tokenmint serve", **ports)
+    assert refused.returncode == 2
+    assert f"docs/runbooks/{page.name}" in refused.stderr
+    (script,) = texts(page, "python")
+    assert shell(tmp_path, f"python - <<'END'\n{script}END").stdout == "1\n"
+    (mark,) = tmp_path.rglob("high-water-mark.json")
+    mark.unlink()
+    again = Service(tmp_path, **ports)
+    try:
+        assert active_key(tmp_path, again.listen["admin"]) != before
+        kept = shell(tmp_path, "tokenmint profiles get ada", TOKENMINT_TARGET=again.listen["admin"])
+        assert kept.returncode == 0, kept.stderr
+    finally:
+        again.stop()
+
+
 def test_the_runbook_for_a_broken_log(tmp_path: Path) -> None:
     (shown,) = texts(ROOT / "docs" / "runbooks" / "broken-log.md", "json")
     expected = json.loads(shown)

@@ -49,6 +49,13 @@ def test_no_attack_is_missing_from_the_document() -> None:
     assert [word for word in words if word not in lines and word not in text] == []
 
 
+STATUS = re.compile(
+    r"\*\*Status\.\*\* (?:Accepted|Superseded) on (\d{4}-\d\d-\d\d)"
+    r"(, amended on \d{4}-\d\d-\d\d)?\.(?: (Out of date .+))?"
+)
+RECORD = re.compile(r"^\| \[(\d+)\]\((\S+)\) \| (.+) \| (\d{4}-\d\d-\d\d) \| (.+) \|$", re.MULTILINE)
+
+
 def test_every_decision_record_is_numbered_and_says_what_it_costs() -> None:
     records = sorted((ROOT / "docs" / "adr").glob("0*.md"))
     numbers = [int(record.name[:4]) for record in records]
@@ -56,6 +63,21 @@ def test_every_decision_record_is_numbered_and_says_what_it_costs() -> None:
     for record in records:
         text = record.read_text()
         assert all(part in text for part in ("**Decided.**", "**Why.**", "**Costs.**")), record.name
+
+
+def test_every_decision_record_has_a_status_and_a_date_and_is_listed_with_them() -> None:
+    folder = ROOT / "docs" / "adr"
+    expected = []
+    for record in sorted(folder.glob("0*.md")):
+        title, _, status, *_ = text = record.read_text().splitlines()
+        found = STATUS.fullmatch(status)
+        assert found is not None, f"{record.name}: {status}"
+        date, amended, stale = found.groups()
+        assert not stale or any(line.startswith("**Later.**") for line in text), record.name
+        state = "out of date in part" if stale else (amended or "accepted").removeprefix(", ")
+        number, _, subject = title.removeprefix("# ").partition(". ")
+        expected.append((number, record.name, subject, date, state))
+    assert RECORD.findall((folder / "README.md").read_text()) == expected
 
 
 def test_nobody_knows_a_secret_that_a_shown_configuration_accepts() -> None:

@@ -19,7 +19,7 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError, MethodDenied
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import Secret, shown
 
@@ -177,7 +177,8 @@ def connect(
             identifier = found
     if operator and (identifier is None or secret is None):
         raise ConfigurationError(
-            "operators have to say who they are: --credentials FILE, or --client-id and --secret-file"
+            "an operator needs credentials: --credentials FILE, or --client-id and --secret-file "
+            "(in the environment TOKENMINT_CREDENTIALS, or TOKENMINT_CLIENT_ID and TOKENMINT_SECRET_FILE)"
         )
     if (identifier is None) is not (secret is None):
         missing = "an id: --client-id" if identifier is None else "a secret: --secret-file"
@@ -295,12 +296,19 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
             lines.append("  it hung up: does it speak TLS (--tls, --ca-file), or ask for a certificate (--cert-file)?")
     elif status is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         head = f"{target}: no answer in time; --timeout allows more"
+    elif status is None and code is grpc.StatusCode.CANCELLED:  # nothing of the call was begun
+        return f"{target}: the service has as many calls waiting as it takes, or is stopping: try again later", 3
     elif status is None and code is grpc.StatusCode.UNIMPLEMENTED:
         head = f"{target}: this listener does not serve the method: operators' is another than exchanges' (--target)"
     elif code is grpc.StatusCode.INVALID_ARGUMENT and lines:
         head = "the request is not valid"
     else:
         head = f"{details} ({plain(reason) or code.name})"
+        if reason == MethodDenied.reason:
+            lines.append(
+                "  clients call the listener of exchanges, operators their own (--target, --client-id), "
+                "and an operator needs the role (operators.ID.roles)"
+            )
     return "\n".join([head, *lines]), _EXIT.get(code, 1)
 
 

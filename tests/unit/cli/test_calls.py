@@ -40,9 +40,12 @@ class Keys(key_admin_service_pb2_grpc.KeyAdminServiceServicer):
     def __init__(self) -> None:
         self.callers: list[dict[str, Any]] = []
         self.refusal: status_pb2.Status | None = None
+        self.cancels = False
 
     def ListSigningKeys(self, request: Any, context: Any) -> Any:
         self.callers.append(dict(context.invocation_metadata()))
+        if self.cancels:  # as gRPC's core does at overload
+            context.abort(grpc.StatusCode.CANCELLED, "")
         if self.refusal is not None:
             context.abort_with_status(rpc_status.to_status(self.refusal))
         page = int(request.page_token or "0")
@@ -180,6 +183,22 @@ def test_reseal_and_timeline(service: Served, tmp_path: Path) -> None:
     status, out, _ = call("keys", "timeline", "--svg", str(tmp_path / "keys.svg"), **as_root(service))
     assert "3 keys" in out
     assert "</svg>" in (tmp_path / "keys.svg").read_text()
+
+
+def test_a_call_to_the_other_listener_is_answered_with_what_to_look_at(service: Served) -> None:
+    info = error_details_pb2.ErrorInfo(reason="METHOD_DENIED", domain="tokenmint.dev")
+    service.keys.refusal = refusal(code_pb2.PERMISSION_DENIED, "the caller may not call this method", info)
+    status, _, err = call("keys", "list", **as_root(service))
+    assert status == 4
+    assert "the caller may not call this method (METHOD_DENIED)" in err
+    assert all(option in err for option in ("--target", "--client-id", "roles"))
+
+
+def test_a_call_that_overload_ended_is_worth_another_try(service: Served) -> None:
+    service.keys.cancels = True
+    status, _, err = call("keys", "list", **as_root(service))
+    assert status == 3
+    assert "has as many calls waiting as it takes" in err
 
 
 def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:

@@ -12,8 +12,8 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
 from tests.rig import AUDIENCE, Rig, refusal, running
 
-from tokenmint.rpc import access
-from tokenmint.rpc.access import Operators
+from tokenmint.admission import access
+from tokenmint.admission.callers import Role
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import key_set_service_pb2 as key_set_pb
 from tokenmint.v1 import profile_admin_service_pb2 as pb
@@ -249,7 +249,7 @@ def test_every_method_of_the_api_is_in_the_access_table() -> None:
     }
     listed = {name for name in {**access.DATA, **access.ADMIN} if name.startswith("/tokenmint.v1.")}
     assert listed == methods
-    assert all(isinstance(entry, Operators) for name, entry in access.ADMIN.items() if name.startswith("/tokenmint."))
+    assert all(isinstance(row.caller, Role) for name, row in access.ADMIN.items() if name.startswith("/tokenmint."))
 
 
 async def test_watchers_are_capped_per_peer(rig: Rig) -> None:

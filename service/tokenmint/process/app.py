@@ -19,10 +19,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 from starlette.routing import Route
 
+from tokenmint.admission import access
 from tokenmint.admission.audit import AuditLimits, AuditTrail
 from tokenmint.admission.callers import Callers, ClientProof
 from tokenmint.admission.certificates import CertificateFiles
-from tokenmint.admission.gate import Admission, ClientExchanges
+from tokenmint.admission.gate import ClientExchanges, Gate
 from tokenmint.admission.rate_limit import Rate, RateLimiter, RateLimits
 from tokenmint.base.addresses import Address
 from tokenmint.base.background import Background
@@ -56,7 +57,7 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
-from tokenmint.rpc import access, external_authorization, server
+from tokenmint.rpc import external_authorization, server
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
 from tokenmint.rpc.forwarded import ForwardedCertificates
@@ -218,7 +219,7 @@ class App:
             store, _rate_limits(settings), self.clock, self.background.unit("shared rate limits")
         )
         self._exit.push_async_callback(self._limiter.close)
-        self._admission = Admission(lambda: self._proof, self._limiter, self._metrics, self._audit, clocks.require)
+        self._gate = Gate(lambda: self._proof, self._limiter, self._metrics, self._audit, clocks.require)
         self._exit.push_async_callback(self._stop_tasks)
         for part in (self._keychain, self._rotator, near, self._verifier_log):
             part.follow(self.background)
@@ -239,8 +240,8 @@ class App:
             streams_per_peer=limits.watch_streams_per_peer,
             max_age=limits.watch_age,
         )
-        self._client_exchanges = client_exchanges = ClientExchanges(self._exchange, self._admission)
-        exchanges = TokenExchangeService(client_exchanges, self._tokens)
+        client_exchanges = ClientExchanges(lambda: self._exchange, self._tokens, self._gate)
+        exchanges = TokenExchangeService(client_exchanges)
         table = self.settings.envoy
         gateway = ExternalAuthorization(client_exchanges, Gateway(table.audience, table.hosts, table.cookie))
         data = self._server(
@@ -336,7 +337,6 @@ class App:
         proof = self._proof_of(settings, verifier, policy, self._proof)
         # Calls that have begun go on by what they began with: of two halves neither configuration may know.
         self._exchange, self._proof = self._exchange.under(verifier, policy), proof
-        self._client_exchanges.use_case = self._exchange
         self._limiter.limits = _rate_limits(settings)
         self._forwarded.proxy_hashes = settings.proxy_hashes
         await end(self._key_set_tasks)
@@ -423,7 +423,7 @@ class App:
         forwarded = native and self.settings.listen.forwarded is not None
         guard = Guard(
             table,
-            self._admission,
+            self._gate,
             deadline=self.settings.limits.call_deadline,
             pushback=not native,
             reads=not native,
@@ -481,7 +481,6 @@ class App:
         endpoints = OAuthEndpoints(
             issuer=self.issuer,
             exchanges=exchanges,
-            tokens=self._tokens,
             replay=self._exchange.replay,
             clock=self.clock,
             capacity=self._capacity,

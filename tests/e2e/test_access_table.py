@@ -65,7 +65,7 @@ async def probing(rig: Rig, transport: str) -> AsyncIterator[tuple[Probe, grpc.a
     """Serve a probe behind the gate of a running service."""
     probe, native, held = Probe(), transport == "native", reserve("grpc", Address("127.0.0.1", 0))
     guard = Guard(
-        ROWS, rig.app._gate, deadline=20.0, pushback=not native, reads=not native, capacity=Capacity(100)
+        ROWS, rig.parts.gate, deadline=20.0, pushback=not native, reads=not native, capacity=Capacity(100)
     )  # fmt: skip
     built = server.build(
         guard, held.address, (probe.register,), health_aio.HealthServicer(), limits=server.Limits(), native=native
@@ -81,8 +81,8 @@ async def probing(rig: Rig, transport: str) -> AsyncIterator[tuple[Probe, grpc.a
 
 async def events(rig: Rig) -> list[dict[str, Any]]:
     """The events of the probe's methods, those of exchanges first."""
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     found = []
     for stream in (audit.EXCHANGES, audit.ADMIN):
         entries = await store._read_client().xrange(store.prefix + stream)

@@ -275,7 +275,7 @@ async def test_an_internal_error_tells_the_caller_nothing(rig: Rig, monkeypatch:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("canary-7f3a: a detail that nobody outside may read")
 
-    monkeypatch.setattr(rig.app._exchange.verifier, "verify", broken)
+    monkeypatch.setattr(rig.parts.exchange.verifier, "verify", broken)
     request = exchange_pb.ExchangeTokenRequest(subject_token="x", audience=AUDIENCE)
     told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
     assert (told.code, told.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
@@ -292,7 +292,7 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_service(
     limits = '\n[limits]\ncall_deadline = "50ms"\n'
     with serving(Issuer()) as issuer:
         async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as rig:
-            monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+            monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
             request = exchange_pb.ExchangeTokenRequest(subject_token="x", audience=AUDIENCE)
             told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
     assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED

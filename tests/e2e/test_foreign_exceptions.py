@@ -345,8 +345,8 @@ class Fault:
 
 async def no_trace(rig: Rig, http: httpx2.AsyncClient, log: list[dict[str, Any]]) -> None:
     """Look for the canary in all that is kept or shown."""
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     seen = str(log)
     for stream in (audit.EXCHANGES, audit.ADMIN):
         seen += str(await store._read_client().xrange(store.prefix + stream))

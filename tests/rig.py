@@ -14,12 +14,14 @@ from tests.issuer import Issuer
 
 from tokenmint.base.addresses import Reservations
 from tokenmint.base.clock import Clock
+from tokenmint.base.log_writer import LineWriter
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
 from tokenmint.model.secret import Secret
 from tokenmint.process.app import App
 from tokenmint.process.bootstrap import new_encryption_key, new_secret
 from tokenmint.process.supervisor import Job
+from tokenmint.process.wiring import Foundation, Parts
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
@@ -124,6 +126,16 @@ class Rig:
         return {"metadata": metadata, "timeout": DEADLINE}
 
     @property
+    def parts(self) -> Parts:
+        """The parts of the service, for tests that break or watch one of them."""
+        return self.app.parts
+
+    @property
+    def base(self) -> Foundation:
+        """What the service has without its store: metrics, background tasks, readiness."""
+        return self.app.base
+
+    @property
     def exchange(self) -> "TokenExchangeServiceAsyncStub":
         return TokenExchangeServiceStub(self.data)
 
@@ -156,7 +168,7 @@ class Rig:
     @property
     def native(self) -> bool:
         """Whether exchanges are served by the transport whose HTTP/2 is done in Rust."""
-        return self.app.settings.listen.transport == "native"
+        return self.base.settings.listen.transport == "native"
 
     def url(self, listener: str, path: str) -> str:
         """The URL of a path on one of the HTTP listeners."""
@@ -177,6 +189,7 @@ async def running(
     head: str = "",
     transport: str = "grpcio",
     rsa: bool = False,
+    log_writer: LineWriter | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners.
 
@@ -197,7 +210,7 @@ async def running(
     places = ports.listen
     store_time = clock.store_time if isinstance(clock, FakeClock) else None
     job = Job(str(config), redis_url, places)
-    app = App(settings, job, clock=clock, entropy=entropy, store_time=store_time)
+    app = App(settings, job, clock=clock, entropy=entropy, store_time=store_time, log_writer=log_writer)
     await app.start()
     try:
         async with (

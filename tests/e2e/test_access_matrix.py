@@ -20,9 +20,9 @@ from tests.rig import AUDIENCE, Rig, running
 from tests.tls import FORWARDED, Authority, authority, forwarded
 
 import tokenmint.v1
+from tokenmint.admission import access
+from tokenmint.admission.access import Caller, Row
 from tokenmint.model.secret import Secret
-from tokenmint.rpc import access
-from tokenmint.rpc.access import Access, Clients, Public
 
 MODULES: Any = [
     importlib.import_module(f"tokenmint.v1.{module.name}")
@@ -129,20 +129,20 @@ ROLES = {
 }
 
 
-def expected(entry: Access | None, caller: str) -> set[grpc.StatusCode]:
+def expected(row: Row | None, caller: str) -> set[grpc.StatusCode]:
     """The codes that mean: refused before the method ran. Empty: the method ran, whatever it said."""
     code = grpc.StatusCode
-    if entry is None:
+    if row is None:
         return {code.UNIMPLEMENTED, code.PERMISSION_DENIED}
-    if isinstance(entry, Public):
+    if row.caller is Caller.ANYBODY:
         return set()
-    if isinstance(entry, Clients):
+    if row.caller is Caller.CLIENT:
         admitted = {"a client by secret", "a client by certificate", "a public client"}
         admitted |= {"a client by assertion", "a client by workload token"}
         return set() if caller in admitted else {code.UNAUTHENTICATED}
     if caller not in ROLES:
         return {code.UNAUTHENTICATED}
-    return set() if entry.role.value in ROLES[caller] else {code.PERMISSION_DENIED}
+    return set() if row.caller.value in ROLES[caller] else {code.PERMISSION_DENIED}
 
 
 def methods() -> list[tuple[str, bool, bool]]:
@@ -219,7 +219,7 @@ def credentials_of(rig: Rig, name: str) -> Callable[[], list[tuple[str, str]]]:
     return metadata
 
 
-async def judge(connection: Any, listener: str, table: Mapping[str, Access], caller: str, metadata: Any) -> None:
+async def judge(connection: Any, listener: str, table: Mapping[str, Row], caller: str, metadata: Any) -> None:
     """Call every method, and compare with the table who comes in."""
     for path, client_streams, server_streams in methods():
         code, reason = await outcome(connection, path, client_streams, server_streams, metadata())

@@ -12,8 +12,8 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
 from tests.rig import AUDIENCE, Rig, refusal, running
 
-from tokenmint.rpc import access
-from tokenmint.rpc.access import Operators
+from tokenmint.admission import access
+from tokenmint.admission.callers import Role
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import key_set_service_pb2 as key_set_pb
 from tokenmint.v1 import profile_admin_service_pb2 as pb
@@ -250,7 +250,7 @@ def test_every_method_of_the_api_is_in_the_access_table() -> None:
     }
     listed = {name for name in {**access.DATA, **access.ADMIN} if name.startswith("/tokenmint.v1.")}
     assert listed == methods
-    assert all(isinstance(entry, Operators) for name, entry in access.ADMIN.items() if name.startswith("/tokenmint."))
+    assert all(isinstance(row.caller, Role) for name, row in access.ADMIN.items() if name.startswith("/tokenmint."))
 
 
 async def test_watchers_are_capped_per_peer(rig: Rig) -> None:
@@ -276,7 +276,7 @@ async def test_an_internal_error_tells_the_caller_nothing(rig: Rig, monkeypatch:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("canary-7f3a: a detail that nobody outside may read")
 
-    monkeypatch.setattr(rig.app._exchange.verifier, "verify", broken)
+    monkeypatch.setattr(rig.parts.exchange.verifier, "verify", broken)
     request = exchange_pb.ExchangeTokenRequest(subject_token="x", audience=AUDIENCE)
     told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
     assert (told.code, told.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
@@ -293,7 +293,7 @@ async def test_a_call_that_takes_too_long_is_ended_by_the_service(
     limits = '\n[limits]\ncall_deadline = "50ms"\n'
     with serving(Issuer()) as issuer:
         async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as rig:
-            monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+            monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
             request = exchange_pb.ExchangeTokenRequest(subject_token="x", audience=AUDIENCE)
             told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
     assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -114,7 +114,7 @@ async def read(rig: Rig) -> dict[str, dict[str, str]]:
     assert [answer.status_code for answer in answers] == [200, 200]
     document, key_set = (answer.json() for answer in answers)
     # The address is the issuer with the path that JwtBearer's `Authority` puts behind it; the issuer is compared as is.
-    assert document["issuer"] == rig.app.issuer == "https://tokens.example"
+    assert document["issuer"] == rig.base.issuer == "https://tokens.example"
     assert document["jwks_uri"] == "https://tokens.example/.well-known/jwks.json"
     return signing_keys(document, key_set)
 

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tokenmint.base.errors import StoreUnavailable
 from tokenmint.base.log_writer import CLOSED, LineWriter
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.model.secret import Secret
+from tokenmint.process.wiring import log_takes_events
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -42,8 +43,8 @@ async def rig(
 
 
 async def events(rig: Rig) -> list[dict[str, Any]]:
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     found = []
     for stream in (audit.EXCHANGES, audit.ADMIN):
         for entry, fields in await store._read_client().xrange(store.prefix + stream):
@@ -96,7 +97,7 @@ async def test_a_call_that_the_caller_gave_up_is_recorded_too(rig: Rig, monkeypa
         begun.set()
         await asyncio.get_running_loop().create_future()
 
-    monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+    monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
     request = ask(rig)
     call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
     await asyncio.wait_for(begun.wait(), 20)
@@ -115,7 +116,7 @@ async def test_a_batch_says_what_was_minted_and_what_was_not(rig: Rig) -> None:
     targets = [pb.BatchExchangeTarget(audience=AUDIENCE), pb.BatchExchangeTarget(audience="https://no.example")]
     batch = pb.BatchExchangeTokensRequest(subject_token=ask(rig).subject_token, targets=targets)
     await rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
-    event = (await events(rig))[-1]
+    [event] = [event for event in await events(rig) if event["kind"] == "exchange"]
     assert event["audience"] == [AUDIENCE, "https://no.example"]
     assert (len(event["minted"]), event["refused"]) == (1, ["AUDIENCE_DENIED"])
 
@@ -136,7 +137,7 @@ async def test_an_admin_action_is_recorded_before_and_after_and_looking_is_not(r
 
 
 async def test_a_revocation_is_recorded_with_its_key_and_why(rig: Rig) -> None:
-    key_id = rig.app._keychain.signer("ES256").key_id
+    key_id = rig.parts.keychain.signer("ES256").key_id
     await rig.keys.RevokeSigningKey(keys_pb.RevokeSigningKeyRequest(key_id=key_id, reason="drill"), **rig.auth("root"))
     about = [(event["outcome"], event["key_id"], event["why"]) for event in await events(rig) if "why" in event]
     assert about == [("begun", key_id, "drill"), ("done", key_id, "drill")]
@@ -146,30 +147,30 @@ async def test_an_admin_action_that_can_not_be_recorded_is_not_done(rig: Rig, mo
     async def broken(_: object, *, confirm: bool) -> None:
         raise StoreUnavailable()
 
-    before = rig.app._keychain.ring
-    monkeypatch.setattr(rig.app._audit, "record", broken)
+    before = rig.parts.keychain.ring
+    monkeypatch.setattr(rig.parts.audit, "record", broken)
     rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
-    revoke = keys_pb.RevokeSigningKeyRequest(key_id=rig.app._keychain.signer("ES256").key_id, reason="drill")
+    revoke = keys_pb.RevokeSigningKeyRequest(key_id=rig.parts.keychain.signer("ES256").key_id, reason="drill")
     for call in (
         rig.keys.RotateSigningKey(rotate, **rig.auth("root")),
         rig.keys.RevokeSigningKey(revoke, **rig.auth("root")),
     ):
         assert (await refusal(call)).code is grpc.StatusCode.UNAVAILABLE
-    assert rig.app._keychain.ring == before
+    assert rig.parts.keychain.ring == before
 
 
 async def test_a_revocation_does_not_wait_until_its_record_is_confirmed(rig: Rig, redis_url: str) -> None:
     """A store may take a second to say that a record is on its disks. A leaked key does not sign for that long."""
-    trail = rig.app._audit
+    trail = rig.parts.audit
     options = StoreOptions(read_timeout=10.0, write_timeout=0.2, min_replicas=1)  # of which there is none
     store = await Store.open(redis_url, prefix=trail._store.prefix, options=options)
     trail._store, others = store, trail._store
-    before = rig.app._keychain.ring
+    before = rig.parts.keychain.ring
     rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
     told = await refusal(rig.keys.RotateSigningKey(rotate, **rig.auth("root")))
     assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
-    assert rig.app._keychain.ring == before
-    key_id = rig.app._keychain.signer("ES256").key_id
+    assert rig.parts.keychain.ring == before
+    key_id = rig.parts.keychain.signer("ES256").key_id
     revoke = keys_pb.RevokeSigningKeyRequest(key_id=key_id, reason="leaked")
     assert (await rig.keys.RevokeSigningKey(revoke, **rig.auth("root"))).signing_key.key_id == key_id
     trail._store = others
@@ -197,12 +198,14 @@ async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
     """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
     extra = "[audit]\nrequired = true\n[oauth]\nenabled = true\n[envoy]\nenabled = true\n"
     extra += f'audience = "{OPEN_AUDIENCE}"\n'
+    writer = BrokenWriter()
     async with (
-        running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport) as rig,
+        running(
+            tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport, log_writer=writer
+        ) as rig,
         httpx2.AsyncClient(timeout=20) as http,
     ):
-        trail = rig.app._audit
-        rig.app._log_writer = writer = BrokenWriter()
+        trail = rig.parts.audit
         request = ask(rig, OPEN_AUDIENCE, jti="once")
         own = await rig.exchange.ExchangeToken(ask(rig, OPEN_AUDIENCE, jti="other"), **rig.auth("web"))
 
@@ -258,8 +261,7 @@ async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
             writer.mended = True
             request = ask(rig, OPEN_AUDIENCE, jti="another")
             assert await exchange() == ""
-            log = rig.app.settings.log.model_copy(update={"level": "warning"})  # which has no audit events in it
-            rig.app.settings = replace(rig.app.settings, log=log)
+            patch.setattr(trail, "_log_works", partial(log_takes_events, "warning", writer))  # without audit events
             assert await exchange() == "AUDIT_UNAVAILABLE"
 
 
@@ -351,14 +353,14 @@ async def test_no_secret_is_in_any_log_error_metric_or_record(rig: Rig, logged: 
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"about {good.subject_token} and canary-exception-4711")
 
-    verifier: Any = rig.app._exchange.verifier
+    verifier: Any = rig.parts.exchange.verifier
     verifier.verify = broken
     seen.append(str(await refusal(rig.exchange.ExchangeToken(good, **rig.auth("web")))))
     async with httpx2.AsyncClient() as http:
         seen.append((await http.get(rig.url("ops", "/metrics"))).text)
         seen.append((await http.get(rig.url("ops", "/readyz"))).text)
     seen += [json.dumps(await events(rig)), logged.getvalue(), repr(rig.settings()), repr(vars(rig.app))]
-    sealed = [key.sealed or "" for key in rig.app._keychain.ring.keys]
+    sealed = [key.sealed or "" for key in rig.parts.keychain.ring.keys]
     secrets = [secret.reveal() for secret in rig.secrets.values()]
     canaries = [good.subject_token, good.subject_token.split(".")[2], minted.token, minted.token.split(".")[2]]
     canaries += [*secrets, *filter(None, sealed), (tmp_path / "kek").read_text(), "canary-"]

@@ -16,19 +16,19 @@ from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, running
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 UNITS = {
-    "audit stream": ("_audit._store", "append"),
-    "certificates": ("_public_http", "_tls"),
-    "high-water mark": ("_keychain", "note"),
-    "key ring notices": ("_keychain.store", "read"),
-    "key ring poll": ("_keychain.store", "read"),
-    "key rotation": ("_keychain.store", "lease"),
-    "keys of idp": ("_exchange.verifier.key_sets", "_fetch_once"),
-    "known verifiers": ("_verifier_log", "_news"),
-    "listener http": ("_public_http._server", "on_tick"),
-    "listener ops": ("_ops_http._server", "on_tick"),
-    "near cache notices": ("_near", "flush"),
-    "near cache refresh": ("_near", "_due"),
-    "readiness": ("_health", "set"),
+    "audit stream": ("parts.store", "append"),
+    "certificates": ("listeners.public", "_tls"),
+    "high-water mark": ("parts.keychain", "note"),
+    "key ring notices": ("parts.keychain.store", "read"),
+    "key ring poll": ("parts.keychain.store", "read"),
+    "key rotation": ("parts.keychain.store", "lease"),
+    "keys of idp": ("parts.exchange.verifier.key_sets", "_fetch_once"),
+    "known verifiers": ("parts.signing.jwks_clients", "_news"),
+    "listener http": ("listeners.public._server", "on_tick"),
+    "listener ops": ("listeners.ops._server", "on_tick"),
+    "near cache notices": ("parts.near", "flush"),
+    "near cache refresh": ("parts.near", "_due"),
+    "readiness": ("base.health", "set"),
 }
 """Every background task, and a part of the service that it uses in each round."""
 
@@ -55,7 +55,7 @@ async def rig(
     tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
 ) -> AsyncIterator[Rig]:
     async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra=CACHED) as service:
-        await until(service, clock, lambda: service.app._near.live)
+        await until(service, clock, lambda: service.parts.near.live)
         yield service
 
 
@@ -68,7 +68,7 @@ async def until(rig: Rig, clock: FakeClock, holds: Callable[[], Any]) -> None:
 
 
 async def test_these_are_all_background_tasks(rig: Rig) -> None:
-    assert rig.app.background.running() == sorted(UNITS)
+    assert rig.base.background.running() == sorted(UNITS)
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -81,26 +81,26 @@ async def test_no_background_task_ends_the_service(
         part = getattr(part, step)
     await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))
 
-    before = rig.app.background.running()
+    before = rig.base.background.running()
     with monkeypatch.context() as patch:
         patch.setattr(part, attribute, Broken())
-        store = rig.app._near._store
+        store = rig.parts.near._store
         if name == "near cache notices":  # they break off
             await store._read_client().client_kill_filter(_type="normal", skipme=True)
         elif name == "keys of idp":  # they are refreshed
             clock.advance(7 * 3600)
         elif name == "key ring notices":
             await store._read_client().publish(f"{store.prefix}ring", b"2")
-        await until(rig, clock, lambda: name in rig.app.background.failing())
-        assert rig.app.background.running() == before
+        await until(rig, clock, lambda: name in rig.base.background.failing())
+        assert rig.base.background.running() == before
         if name != "listener ops":
             async with httpx2.AsyncClient() as http:
                 answer = (await http.get(rig.url("ops", "/readyz"))).json()
                 assert f"{name}: RuntimeError" in answer["details"]["background tasks"]
                 shown = (await http.get(rig.url("ops", "/metrics"))).text
             assert f'tokenmint_task_failing{{task="{name}"}} 1.0' in shown
-    await until(rig, clock, lambda: name not in rig.app.background.failing() and not rig.app.readiness.problems())
-    assert rig.app.background.running() == before
+    await until(rig, clock, lambda: name not in rig.base.background.failing() and not rig.base.readiness.problems())
+    assert rig.base.background.running() == before
     assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
     async with httpx2.AsyncClient() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
@@ -115,12 +115,12 @@ def ask(rig: Rig) -> pb.ExchangeTokenRequest:
 async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     rig: Rig, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = rig.app._public_http._server
+    server = rig.app.listeners.public._server
     assert server is not None
     server.should_exit = True
-    await until(rig, clock, lambda: rig.app.background.failing())
-    assert rig.app.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
-    await until(rig, clock, lambda: not rig.app.readiness.problems())
+    await until(rig, clock, lambda: rig.base.background.failing())
+    assert rig.base.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
+    await until(rig, clock, lambda: not rig.base.readiness.problems())
     async with httpx2.AsyncClient() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
 
@@ -136,20 +136,20 @@ async def test_the_health_service_follows_readiness_also_where_a_look_fails(
     for wanted in (not_serving, serving):
         with monkeypatch.context() as patch:
             if wanted == not_serving:
-                patch.setattr(rig.app._keychain, "in_use", Broken())
-                patch.setattr(rig.app._metrics, "state", Broken())
+                patch.setattr(rig.parts.keychain, "in_use", Broken())
+                patch.setattr(rig.base.metrics, "state", Broken())
             async with asyncio.timeout(DEADLINE):
                 while await status() != wanted:
                     clock.advance(0.5)
 
 
 async def test_what_a_reload_replaces_does_not_come_back(rig: Rig, clock: FakeClock) -> None:
-    before = rig.app.background.running()
-    old = list(rig.app._key_set_tasks)
+    before = rig.base.background.running()
+    old = list(rig.app.reloads.following)
     await asyncio.gather(*(rig.app.reload(rig.settings()) for _ in range(5)))
-    assert rig.app.background.running() == before
+    assert rig.base.background.running() == before
     assert all(task.cancelled() for task in old)
     rig.config.write_text(rig.config.read_text().replace("[providers.idp]", "[providers.idp]\n# once more"))
     await rig.app.reload(rig.settings())
-    assert rig.app.background.running() == before
-    assert len(rig.app._key_set_tasks) == 1
+    assert rig.base.background.running() == before
+    assert len(rig.app.reloads.following) == 1

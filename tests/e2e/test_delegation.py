@@ -115,8 +115,8 @@ def claims_of(token: str) -> dict[str, Any]:
 
 async def exchanges(rig: Rig) -> list[dict[str, Any]]:
     """The audit events of exchanges."""
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     raw = await store._read_client().xrange(f"{store.prefix}audit")
     found = [json.loads(fields[b"event"]) for _, fields in raw]
     return [event for event in found if event["method"].endswith("/ExchangeToken")]
@@ -352,6 +352,6 @@ async def test_explaining_a_handle_that_slides_is_no_use_of_it(rig: Rig) -> None
     handle = await mint(rig, HANDLE, parent)
     assert handle.startswith("tmr_")
     assert (await explain(rig, ask(rig, NEXT, handle)))[-1] == ("policy.provider", "REEXCHANGE_DENIED")
-    store = rig.app._audit._store
+    store = rig.parts.store
     keys = [key async for key in store._read_client().scan_iter(match=f"{store.prefix}reference:*")]
     assert len(keys) == 1

@@ -242,7 +242,7 @@ async def test_what_could_not_be_signed_leaves_a_single_use_token_unused(
         raise SignerUnavailable()
 
     with monkeypatch.context() as patch:
-        patch.setattr(rig.app._exchange.minter, "mint", broken)
+        patch.setattr(rig.parts.exchange.minter, "mint", broken)
         told = await refusal(rig.exchange.ExchangeToken(request(rig, token, OPEN_AUDIENCE), **rig.auth("web")))
         assert told.reason == "SIGNER_UNAVAILABLE"
     assert (await rig.exchange.ExchangeToken(request(rig, token, OPEN_AUDIENCE), **rig.auth("web"))).token
@@ -412,7 +412,7 @@ async def test_who_calls_too_often_is_told_when_to_come_back(
 ) -> None:
     limits = "\n[limits]\neach_client = { per_second = 0.01, burst = 3 }\n"
     async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as service:
-        service.app._limiter.patience = 20.0
+        service.parts.limiter.patience = 20.0
         asked = request(service, issuer.token(clock.now()), LEGACY_AUDIENCE)
         targets = [pb.BatchExchangeTarget(audience=LEGACY_AUDIENCE)] * 2
         batch = pb.BatchExchangeTokensRequest(subject_token=asked.subject_token, targets=targets)

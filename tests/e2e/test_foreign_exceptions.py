@@ -24,7 +24,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, DEADLINE, OPEN_AUDIENCE, Rig, running
 
-from tokenmint.admission import audit
+from tokenmint.admission import access, audit
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.callers import Callers, ClientProof
 from tokenmint.admission.gate import INTERNAL_MESSAGE
@@ -40,7 +40,7 @@ from tokenmint.issued.verifier import OwnTokens
 from tokenmint.keys.jwks_clients import VerifierLog
 from tokenmint.keys.keychain import Keychain
 from tokenmint.policy.grant import Policy
-from tokenmint.rpc import access, convert, interceptors
+from tokenmint.rpc import convert, interceptors
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -345,8 +345,8 @@ class Fault:
 
 async def no_trace(rig: Rig, http: httpx2.AsyncClient, log: list[dict[str, Any]]) -> None:
     """Look for the canary in all that is kept or shown."""
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     seen = str(log)
     for stream in (audit.EXCHANGES, audit.ADMIN):
         seen += str(await store._read_client().xrange(store.prefix + stream))

@@ -86,8 +86,8 @@ async def rig(
 
 
 async def events(rig: Rig) -> list[bytes]:
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     return [fields[b"event"] for _, fields in await store._read_client().xrange(f"{store.prefix}audit")]
 
 
@@ -277,8 +277,8 @@ async def test_who_fetches_the_key_set(rig: Rig, lines: io.StringIO) -> None:
     async with httpx2.AsyncClient(base_url=rig.url("http", ""), timeout=20) as http:
         for agent in ("a" * 7000, "\xe9" * 3000, "\x7f" * 50):
             await http.get("/.well-known/jwks.json", headers=[(b"User-Agent", agent.encode("latin-1"))])
-    await rig.app._verifier_log.flush()
-    seen = [one.sighting for one in await rig.app._verifier_log.known()]
+    await rig.parts.signing.jwks_clients.flush()
+    seen = [one.sighting for one in await rig.parts.signing.jwks_clients.known()]
     assert all(one.agent.isascii() and len(one.agent) <= 100 for one in seen)
     assert seen
     await bounded(rig, lines, 0)
@@ -290,5 +290,5 @@ async def test_numbers_have_no_label_that_somebody_outside_chose(rig: Rig) -> No
         request = pb.ExchangeTokenRequest(subject_token=good, audience=f"https://{number}.example")
         await refused(rig.exchange.ExchangeToken(request, **rig.auth("web")))
         await refused(rig.exchange.ExchangeToken(request, metadata=(("tokenmint-client-id", f"{number}"),), timeout=20))
-    assert len([key for key in rig.app._metrics._of_calls if "ExchangeToken" in key[0]]) == 2
-    assert ACCESS_TOKEN not in rig.app._metrics.render().decode()
+    assert len([key for key in rig.base.metrics._of_calls if "ExchangeToken" in key[0]]) == 2
+    assert ACCESS_TOKEN not in rig.base.metrics.render().decode()

@@ -40,7 +40,7 @@ async def rig(
     extra = EXTRA.format(url=other.url)
     async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
         assert isinstance(clock, FakeClock)
-        key_sets = service.app._exchange.verifier.key_sets
+        key_sets = service.parts.exchange.verifier.key_sets
         async with asyncio.timeout(60):
             while not key_sets.ready("idp") or key_sets.status("idp").last_error:  # a busy machine is late
                 clock.advance(RETRY_WANTED)
@@ -115,11 +115,11 @@ async def test_one_answer_of_one_provider_does_not_end_the_service(
         discovery = json.dumps({"issuer": other.url, "jwks_uri": document}).encode()
         other.documents["/.well-known/openid-configuration"] = discovery
     asked = len(other.requests)
-    for key_sets in (rig.app._exchange.verifier.key_sets, rig.app._proof.assertions.key_sets):
+    for key_sets in (rig.parts.exchange.verifier.key_sets, rig.parts.rules.proof.assertions.key_sets):
         for name in ("other", "theirs"):
             if name in key_sets._states:
                 await asyncio.wait_for(key_sets._fetch_once(name, key_sets._states[name]), 20)
                 await asyncio.wait_for(key_sets._fetch_once(name, key_sets._states[name]), 20)
     assert len(other.requests) > asked
-    assert not [task for task in rig.app._key_set_tasks if task.done()]
+    assert not [task for task in rig.app.reloads.following if task.done()]
     assert (await rig.exchange.ExchangeToken(ask(rig, rig.issuer), **rig.auth("web"))).token

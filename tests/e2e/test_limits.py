@@ -161,7 +161,7 @@ async def test_a_drain_has_an_end(serve_either: Any, monkeypatch: pytest.MonkeyP
         await asyncio.get_running_loop().create_future()
 
     async with serve_either(drain='"200ms"', call_deadline='"60s"') as rig:
-        monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+        monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
         request = pb.ExchangeTokenRequest(subject_token="x", audience=LEGACY_AUDIENCE)
         call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
         await asyncio.wait_for(begun.wait(), PATIENCE)

@@ -45,7 +45,7 @@ def exchange(rig: Rig) -> "grpc.aio.UnaryUnaryCall[pb.ExchangeTokenRequest, pb.E
 async def remembered(rig: Rig) -> None:
     """Exchange until the principal's profile and identity come from memory."""
     async with asyncio.timeout(20):
-        while not (len(rig.app._near) == 2 and rig.app._near.live):
+        while not (len(rig.parts.near) == 2 and rig.parts.near.live):
             assert (await exchange(rig)).token
 
 
@@ -55,7 +55,7 @@ async def test_a_principal_is_remembered_and_read_no_more(rig: Rig, monkeypatch:
     async def unasked(keys: object) -> list[bytes | None]:
         raise AssertionError(f"the store was asked for {keys}")
 
-    monkeypatch.setattr(rig.app._near._store, "get_many", unasked)
+    monkeypatch.setattr(rig.parts.near._store, "get_many", unasked)
     assert (await exchange(rig)).token
 
 

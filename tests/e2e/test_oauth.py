@@ -303,7 +303,7 @@ async def test_rate_limits_count_with_those_of_grpc(rig: Rig, http: httpx2.Async
     )
     rig.config.write_text(text)
     await rig.app.reload(rig.settings())
-    rig.app._limiter.patience = 20.0
+    rig.parts.limiter.patience = 20.0
     for _ in range(2):
         assert await exchanged(rig, http, basic(rig, "batch"), audience=AUDIENCE) == (400, "invalid_target")
     answer = await http.post("/oauth2/token", data=form(rig), headers=basic(rig, "batch"))
@@ -316,8 +316,8 @@ async def test_the_audit_trail_is_the_same(rig: Rig, http: httpx2.AsyncClient) -
     await http.post("/oauth2/token", data=wanted, headers=basic(rig))
     await http.post("/oauth2/token", data=form(rig, audience="https://unknown.example"), headers=basic(rig))
     await http.post("/oauth2/token", data=form(rig))
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     raw = await store._read_client().xrange(f"{store.prefix}audit")
     events = [json.loads(fields[b"event"]) for _, fields in raw]
     events = [event for event in events if event["method"] == "POST /oauth2/token"]

@@ -59,14 +59,14 @@ class House:
         self._rig = rig
         self._waiting = asyncio.Semaphore(0)
         self._open = asyncio.Event()
-        verify = rig.app._exchange.verifier.verify
+        verify = rig.parts.exchange.verifier.verify
 
         async def slow(*given: Any, **named: Any) -> Any:
             self._waiting.release()
             await self._open.wait()
             return await verify(*given, **named)
 
-        monkeypatch.setattr(rig.app._exchange.verifier, "verify", slow)
+        monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
         self._calls: list[Any] = []
 
     async def fill(self) -> None:
@@ -133,7 +133,7 @@ async def test_callers_that_never_send_the_rest_keep_nobody_out(rig: Rig) -> Non
         await peer.settle()
         async with asyncio.timeout(PATIENCE):
             # The native transport hands over whole messages alone.
-            while rig.app._capacity.in_flight < (8 if rig.native else 16):  # noqa: ASYNC110  # it knows of no test
+            while rig.base.capacity.in_flight < (8 if rig.native else 16):  # noqa: ASYNC110  # it knows of no test
                 await asyncio.sleep(0)
         assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
 
@@ -184,7 +184,7 @@ async def test_over_http_a_request_beyond_the_listeners_limit_is_503_and_nothing
         running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as rig,
         httpx2.AsyncClient(auth=("web", rig.secrets["web"].reveal()), timeout=PATIENCE) as http,
     ):
-        verifier, waits, goes_on = rig.app._exchange.verifier, asyncio.Event(), asyncio.Event()
+        verifier, waits, goes_on = rig.parts.exchange.verifier, asyncio.Event(), asyncio.Event()
         verify = verifier.verify
 
         async def slow(*given: Any, **named: Any) -> Any:
@@ -230,7 +230,7 @@ async def test_nothing_is_minted_or_used_up_for_a_caller_that_waits_no_more(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event loop is busy past the deadline, so that no timer and no cancellation comes in between."""
-    verifier = rig.app._exchange.verifier
+    verifier = rig.parts.exchange.verifier
     await verifier.key_sets.prefetch()
     verify = verifier.verify
 
@@ -269,5 +269,5 @@ async def test_watchers_beyond_the_limit_are_resource_exhausted_however_many_com
         for call, _ in watchers:
             call.cancel()
         async with asyncio.timeout(PATIENCE):
-            while rig.app._watches.watching:
+            while rig.app.listeners.watches.watching:
                 await asyncio.to_thread(lambda: None)

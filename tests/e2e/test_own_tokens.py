@@ -158,11 +158,11 @@ async def test_principal_and_key_revocation_reach_introspection(rig: Rig) -> Non
     await rig.profiles.RevokePrincipalTokens(
         profiles_pb.RevokePrincipalTokensRequest(principal="ada"), **rig.auth("root")
     )
-    profile = await rig.app._exchange.profiles._store.get("ada")
+    profile = await rig.parts.exchange.profiles._store.get("ada")
     assert profile.tokens_valid_after is not None
-    assert await rig.app._exchange.profiles.find_principal("ada", profile.tokens_valid_after + 1)
+    assert await rig.parts.exchange.profiles.find_principal("ada", profile.tokens_valid_after + 1)
     with pytest.raises(Exception, match="revoked"):
-        await rig.app._exchange.profiles.find_principal("ada", profile.tokens_valid_after)
+        await rig.parts.exchange.profiles.find_principal("ada", profile.tokens_valid_after)
     from tokenmint.v1.key_admin_service_pb2 import RevokeSigningKeyRequest
 
     assert await inspect(rig, one.token) is None
@@ -186,7 +186,7 @@ async def test_a_handle_slides_and_is_swapped_for_a_jwt_at_a_gateway(rig: Rig) -
     assert payload(swapped.token)["scope"] == "read"
     await rig.set_time(clock.now() + 600)
     assert await inspect(rig, answer.token) is None
-    keys = [key async for key in rig.app._audit._store._read_client().scan_iter(match="*")]
+    keys = [key async for key in rig.parts.store._read_client().scan_iter(match="*")]
     assert not any(answer.token.encode() in key for key in keys)
 
 

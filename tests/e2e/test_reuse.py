@@ -120,8 +120,8 @@ async def test_a_change_ends_it_at_once(rig: Rig, change: Callable[[Rig, str], A
 async def test_the_audit_says_that_it_was_given_out_again_and_the_metrics_count_it_once(rig: Rig) -> None:
     await ask(rig)
     await ask(rig)
-    await rig.app._audit.flush()
-    store = rig.app._audit._store
+    await rig.parts.audit.flush()
+    store = rig.parts.store
     entries = await store._read_client().xrange(f"{store.prefix}audit")
     events = [json.loads(fields[b"event"]) for _, fields in entries]
     first, second = (event["minted"] for event in events if event["kind"] == "exchange")

@@ -257,7 +257,7 @@ async def test_each_fault_is_answered_in_time_and_is_over_when_it_is_over(
     rig: Rig, proxy: Proxy, clock: FakeClock, control: Control, fault: str
 ) -> None:
     answers, recoveries = Times(control), Times(control)
-    beside_the_calls = rig.app.background.running()
+    beside_the_calls = rig.base.background.running()
     assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
     for _ in range(ROUNDS):
         await proxy.spoil(fault)
@@ -275,7 +275,7 @@ async def test_each_fault_is_answered_in_time_and_is_over_when_it_is_over(
         await recovered(lambda: rig.exchange.ExchangeToken(ask(rig), **rig.auth("web")), clock, recoveries)
     answers.within(BOUND)
     recoveries.within(RECOVERY)
-    assert rig.app.background.running() == beside_the_calls
+    assert rig.base.background.running() == beside_the_calls
 
 
 async def test_a_read_only_store_serves_what_it_can_and_single_use_fails_closed(

@@ -13,6 +13,7 @@ from tests.issuer import Issuer
 from tests.process import run
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
 
+from tokenmint.process.app import watch_state
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -34,7 +35,7 @@ async def rig(
 
 
 def store_of(rig: Rig) -> Any:
-    return rig.app._audit._store
+    return rig.parts.store
 
 
 async def copy(rig: Rig) -> dict[bytes, bytes]:
@@ -53,8 +54,8 @@ async def put_back(rig: Rig, values: dict[bytes, bytes]) -> None:
 async def look(rig: Rig, *, lost: bool) -> None:
     """Have the service look at the ring until it has noticed."""
     async with asyncio.timeout(PATIENCE):
-        while bool(rig.app._keychain.loss()) != lost:
-            await rig.app._keychain.refresh()
+        while bool(rig.parts.keychain.loss()) != lost:
+            await rig.parts.keychain.refresh()
             await asyncio.sleep(0)
 
 
@@ -67,7 +68,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     ada = profile_pb2.Profile(principal="ada", identities=[profile_pb2.Identity(provider="idp", subject="1842")])
     await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=ada), **rig.auth("root"))
     minted = await exchange(rig)
-    before, beat = await copy(rig), await rig.app._keychain.store.last_beat()
+    before, beat = await copy(rig), await rig.parts.keychain.store.last_beat()
     disabled = profiles_pb.UpdateProfileRequest(
         profile=profile_pb2.Profile(principal="ada", disabled=True), update_mask=FieldMask(paths=["disabled"])
     )
@@ -75,8 +76,8 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=minted.token), **rig.auth("web"))
     await look(rig, lost=False)
     async with asyncio.timeout(PATIENCE):  # a beat that was confirmed after the copy
-        while rig.app._keychain._losses._beat <= beat:
-            await rig.app._keychain.refresh()
+        while rig.parts.keychain._losses._beat <= beat:
+            await rig.parts.keychain.refresh()
             await asyncio.sleep(0)
     await put_back(rig, before)
     await look(rig, lost=True)
@@ -105,7 +106,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
         assert "retry-after" not in answer.headers
         ready = await http.get(rig.url("ops", "/readyz"))
         assert (ready.status_code, list(ready.json()["problems"])) == (503, ["store"])
-        rig.app._watch_state()
+        watch_state(rig.parts)
         assert "tokenmint_store_went_back 1.0" in (await http.get(rig.url("ops", "/metrics"))).text
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
 

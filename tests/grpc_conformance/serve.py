@@ -10,16 +10,16 @@ import grpc.aio
 from grpc_health.v1.health import aio as health_aio
 from tests.grpc_conformance.service import SERVICE, ConformanceService, Messages
 
-from tokenmint.admission.gate import Admission
+from tokenmint.admission.access import DATA, Caller, Row
+from tokenmint.admission.gate import Gate
 from tokenmint.base.addresses import Address, reserve
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.telemetry import Metrics
 from tokenmint.rpc import server
-from tokenmint.rpc.access import DATA, Public
 from tokenmint.rpc.interceptors import Guard
 
 METHODS = ("Unary", "ServerStream", "ClientStream", "BidiStream")
-ACCESS = {**DATA, **{f"/{SERVICE}/{name}": Public() for name in METHODS}}
+ACCESS = {**DATA, **{f"/{SERVICE}/{name}": Row(Caller.ANYBODY) for name in METHODS}}
 LARGE = 4 * 1024 * 1024
 """Bytes of a message, where the suite names no limit."""
 
@@ -30,7 +30,7 @@ async def serving(transport: str, messages: Messages, limit: int = LARGE) -> Asy
     nobody: Any = None  # nothing here proves a caller, or records one
     native = transport == "native"
     guard = Guard(
-        ACCESS, Admission(nobody, nobody, Metrics(), nobody), deadline=30.0, pushback=not native, reads=not native,
+        ACCESS, Gate(nobody, nobody, Metrics(), nobody), deadline=30.0, pushback=not native, reads=not native,
         capacity=Capacity(1000),
     )  # fmt: skip
     held = reserve("grpc", Address("127.0.0.1", 0))

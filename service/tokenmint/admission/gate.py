@@ -1,42 +1,110 @@
-"""What every call goes through, whichever transport it came over: the caller's proof, the rate limit, the exchange, and
-the audit event and numbers at its end. gRPC and HTTP differ in how they read a request and spell an answer, in no more.
+"""The gate that every call goes through, whichever transport it came over: the access table, acted on.
+
+It proves the caller, counts the call, records what is about to change, and leaves an event and numbers at the end. gRPC
+and HTTP differ in how they read a request and spell an answer, in no more.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
+from tokenmint.admission.access import Audit, Caller, Row
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.callers import ClientProof, Operator, Presented
 from tokenmint.admission.rate_limit import RateLimiter
-from tokenmint.base.errors import AccessDenied, CallerUnauthenticated, DependencyUnavailable, TokenmintError
+from tokenmint.base.errors import (
+    AccessDenied,
+    CallerUnauthenticated,
+    DependencyUnavailable,
+    MethodDenied,
+    TokenmintError,
+)
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.telemetry import Metrics, places
 from tokenmint.exchange.exchange import ExchangeRecord, TokenExchange
+from tokenmint.exchange.introspection import Tokens
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import Client, ExchangeRequest
+from tokenmint.model.policy import Client, Confirmation, ExchangeRequest
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue
 
 log = structlog.get_logger(__name__)
 
 INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
-_facts: ContextVar[dict[str, object]] = ContextVar("facts")
+_NO_KEYS: Final = Confirmation()
+_KINDS: Final = {
+    Audit.NOTHING: "",
+    Audit.CALLS: "exchange",
+    Audit.MINTING: "exchange",
+    Audit.REFUSALS: "admin",
+    Audit.CHANGES: "admin",
+    Audit.URGENT_CHANGES: "admin",
+}
+"""What the audit trail calls them, and by which it has a stream for each."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that has come in."""
+
+    method: str
+    row: Row | None
+    """The method's row in the access table."""
+    started: float
+    facts: dict[str, object] = field(default_factory=dict)
+    """What its audit event will say."""
+    client: Client | None = None
+    """Its caller, where that is a client that was proved."""
+    operator: Operator | None = None
+    """Its caller, where that is an operator who was proved and has the role."""
+    possession: Confirmation = _NO_KEYS
+    """The keys that its caller has proved to hold: that of its certificate."""
+    admitted: bool = False
+    """Whether it was let in: it is answered as its method does, and no more as a caller that may not call it."""
+    proved: bool = False
+    """Whether its caller was. Calls of others have a line in the log, and no place in the audit stream."""
+
+
+_current: ContextVar[Call] = ContextVar("call")
 
 
 def tell_audit(**facts: object) -> None:
     """Add to what the audit event of this call will say."""
-    _facts.get().update(facts)
+    _current.get().facts.update(facts)
 
 
-class Admission:
-    """Lets calls in, and records how they ended.
+def current_client() -> Client:
+    """Return the client whose call this is. Raises ``MethodDenied`` where it is no client's."""
+    client = _current.get().client
+    if client is None:
+        raise MethodDenied(detail="a method for clients was called without one")
+    return client
+
+
+def current_possession() -> Confirmation:
+    """Return the keys that the caller of this call has proved to hold: that of its certificate."""
+    return _current.get().possession
+
+
+def current_operator() -> Operator:
+    """Return the operator whose call this is. Raises ``MethodDenied`` where it is no operator's."""
+    operator = _current.get().operator
+    if operator is None:
+        raise MethodDenied(detail="a method for operators was called without one")
+    return operator
+
+
+class Gate:
+    """Lets calls in by the access table, and records how they ended.
 
     Args:
         proof: returns what proves callers now (a reload changes it).
-        limiter: counts calls of clients.
+        limiter: counts calls.
         metrics: what is counted.
         audit: what is recorded.
         clock_right: raises while no token's times can be judged: clients are neither proved nor refused then.
@@ -56,83 +124,93 @@ class Admission:
         self._metrics = metrics
         self._audit = audit
 
-    def begin(self) -> float:
-        """Begin the record of a call; return what :meth:`ended` takes as ``started``."""
-        _facts.set({})
-        return time.perf_counter()
-
     @property
     def clients(self) -> Mapping[str, Client]:
         """The clients that are known now."""
         return self._proof().callers.clients
 
-    async def client(self, presented: Presented) -> Client:
-        """Prove a client.
+    def begin(self, method: str, row: Row | None) -> Call:
+        """Begin a call of a method that has this row in the access table, or none."""
+        call = Call(method, row, time.perf_counter())
+        _current.set(call)
+        return call
+
+    async def admit(self, call: Call, presented: Callable[[], Presented]) -> None:
+        """Prove the caller, where somebody has to be proved, by what ``presented`` returns.
 
         Raises:
             CallerUnauthenticated
+            MethodDenied: the method has no row, or the operator lacks the role that the row names.
+            AuditUnavailable: the call has to be recorded and can't be. Nothing was used up that is used once.
             StoreUnavailable: an assertion can't be claimed.
             ClockWrong: an assertion's times can't be judged.
         """
-        self._clock_right()
-        facts = _facts.get()
-        facts["caller"] = clipped(presented.identifier or "")
-        client = await self._proof().client(presented)
-        facts["caller"] = client.client_id
-        return client
+        row = call.row
+        if row is None:
+            raise MethodDenied(detail=f"{call.method} is not in the access table")
+        if row.caller is Caller.ANYBODY:
+            return
+        if row.audit is Audit.MINTING:
+            self._audit.check()
+        brought = presented()
+        if row.caller is Caller.CLIENT:
+            self._clock_right()
+            call.facts["caller"] = clipped(brought.identifier or "")
+            call.client = await self._proof().client(brought)
+            call.facts["caller"] = call.client.client_id
+            call.proved = True
+            call.possession = Confirmation(x5t_s256=brought.certificate_sha256)
+            return
+        call.facts["caller"] = clipped(brought.identifier or "")
+        operator = self._proof().callers.operator(brought)
+        call.facts["caller"] = operator.operator_id
+        call.proved = True
+        if row.caller not in operator.roles:
+            raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {row.caller.value!r}")
+        call.operator = operator
 
-    def operator(self, presented: Presented) -> Operator:
-        """Prove an operator. Raises ``CallerUnauthenticated``."""
-        tell_audit(caller=clipped(presented.identifier or ""))
-        operator = self._proof().callers.operator(presented)
-        tell_audit(caller=operator.operator_id)
-        return operator
+    async def charge(self, call: Call, request: object) -> None:
+        """Count a call that was let in, by what its row says that ``request`` costs. Raises ``RateLimited``."""
+        row = call.row
+        if row is None or row.caller is Caller.ANYBODY:
+            return
+        cost = row.cost if isinstance(row.cost, int) else max(1, row.cost(request))
+        if call.client is not None:
+            await self._limiter.take(call.client, cost)
+        elif call.operator is not None:
+            await self._limiter.take_of_operator(call.operator.operator_id, cost)
 
-    def check_recordable(self) -> None:
-        """Check that an exchange can be recorded, where it has to be; before anything that is used once is used.
+    async def record_change(self, call: Call, facts: Callable[[], Mapping[str, object]]) -> None:
+        """Record an operator's change before it is made, where the row says so, with what ``facts`` returns.
 
         Raises:
-            AuditUnavailable: it can't be.
+            StoreUnavailable: it can't be recorded, and so is not made.
         """
-        self._audit.check()
+        if call.row is None or call.row.audit not in _BEFORE:
+            return
+        call.facts.update(facts())
+        event = {"kind": _KINDS[call.row.audit], "method": call.method, "outcome": "begun"} | call.facts
+        await self._audit.record(event, confirm=call.row.audit is not Audit.URGENT_CHANGES)
 
-    async def take(self, client: Client, cost: int = 1) -> None:
-        """Count a call of ``client``. Raises ``RateLimited``."""
-        await self._limiter.take(client, cost)
-
-    async def record_change(self, method: str, *, confirm: bool = True) -> None:
-        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made.
-
-        Without ``confirm`` the record is in the store by then, and not yet known to be on its disks.
-        """
-        event = {"kind": "admin", "method": method, "outcome": "begun"} | _facts.get()
-        await self._audit.record(event, confirm=confirm)
-
-    def ended(
-        self, method: str, kind: str, started: float, code: str, reason: str = "", detail: str = "", *,
-        proved: bool = True,
-    ) -> None:  # fmt: skip
-        """Count a call, and record it where it is of a ``kind``. Never raises: what comes after this is the answer.
-
-        ``proved``: whether it came as far as to prove its caller.
-        """
+    def ended(self, call: Call, code: str, reason: str = "", detail: str = "") -> None:
+        """Count a call, and record it as its row says. Never raises: what comes after this is the answer."""
         try:
-            self._metrics.call(method, code, reason, time.perf_counter() - started)
+            self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
         except Exception as error:  # noqa: BLE001  # as said
-            log_internal(method, error)
-        if not kind:
+            log_internal(call.method, error)
+        audit = call.row.audit if call.row is not None else Audit.NOTHING
+        if audit is Audit.NOTHING or (audit is Audit.REFUSALS and not reason):
             return
         try:
             outcome = "refused" if reason else "done"
-            event: dict[str, object] = {"kind": kind, "method": method, "outcome": outcome}
+            event: dict[str, object] = {"kind": _KINDS[audit], "method": call.method, "outcome": outcome}
             if reason:
                 event |= {"reason": reason, "detail": detail}
-            event |= _facts.get()
-            # Who was not proved gets a line in the log, and no place in the stream: it could push out everybody else's.
-            proved = proved and reason != CallerUnauthenticated.reason
-            self._audit.note(event, keep=proved)
+            event |= call.facts
+            # Unauthenticated calls are logged but not streamed: they could push others' events out of the stream.
+            self._audit.note(event, keep=call.proved and reason != CallerUnauthenticated.reason)
         except Exception as error:  # noqa: BLE001  # as said
-            log_internal(method, error)
+            log_internal(call.method, error)
 
     def minted(self, audience: str) -> None:
         """Count a token. Never raises: it was minted, and what it was minted from may be used up."""
@@ -142,21 +220,30 @@ class Admission:
             log_internal("", error)
 
 
+_BEFORE: Final = frozenset({Audit.CHANGES, Audit.URGENT_CHANGES})
+
+
 class ClientExchanges:
-    """The exchanges of clients that were let in: done, counted, and told to the audit.
+    """What clients that were let in ask for: done, counted, and told to the audit.
 
     Args:
-        exchange: the use case.
-        admission: what records.
+        exchange: returns the use case as it is configured now (a reload changes it).
+        tokens: introspects and revokes.
+        gate: what counts.
     """
 
-    def __init__(self, exchange: TokenExchange, admission: Admission) -> None:
-        self.use_case = exchange
-        self.admission = admission
+    def __init__(self, exchange: Callable[[], TokenExchange], tokens: Tokens, gate: Gate) -> None:
+        self._exchange = exchange
+        self._tokens = tokens
+        self.gate = gate
+
+    @property
+    def use_case(self) -> TokenExchange:
+        """The exchange as it is configured now."""
+        return self._exchange()
 
     async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
-        self.admission.check_recordable()
         record = ExchangeRecord()
         tell_audit(audience=clipped(wanted.audience, LONG))
         try:
@@ -170,7 +257,6 @@ class ClientExchanges:
         self, wanted: Sequence[ExchangeRequest], client: Client
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
-        self.admission.check_recordable()
         record = ExchangeRecord()
         tell_audit(audience=[clipped(target.audience, LONG) for target in wanted])
         try:
@@ -183,9 +269,21 @@ class ClientExchanges:
                 self._count(target, outcome)
         return outcomes
 
+    async def introspect(self, token: Secret, client: Client, hint: str | None) -> Mapping[str, JsonValue] | None:
+        """Return what a token of ours says. Returns and raises as ``Tokens.introspect``."""
+        tell_audit(token_sha256=token.fingerprint())
+        claims = await self._tokens.introspect(token, client, hint)
+        tell_audit(active=claims is not None)
+        return claims
+
+    async def revoke(self, token: Secret, client: Client, hint: str | None) -> None:
+        """Revoke a token of ours. Raises as ``Tokens.revoke``."""
+        tell_audit(token_sha256=token.fingerprint())
+        await self._tokens.revoke(token, client, hint)
+
     def _count(self, wanted: ExchangeRequest, minted: MintedToken) -> None:
         if not minted.reused:
-            self.admission.minted(wanted.audience)
+            self.gate.minted(wanted.audience)
 
 
 def _tell(record: ExchangeRecord) -> None:

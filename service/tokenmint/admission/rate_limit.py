@@ -1,4 +1,5 @@
-"""Rate limits: a bucket for each client and one for all, in the store, so that every replica counts in the same one.
+"""Rate limits: a bucket for each client, one for all clients, one for each operator. They are in the store, so that
+every replica counts in the same ones.
 
 A busy process takes from a bucket in small lots, ahead of the calls, and lets go of what it has not spent after a
 moment: the limit of all replicas together is never exceeded, and may be reached a little early.
@@ -8,8 +9,9 @@ one that fails closed would make every trouble of the store a full stop.
 """
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tokenmint.base.background import Unit
 from tokenmint.base.clock import Clock
@@ -38,7 +40,7 @@ class RateLimits:
     """The limits of a service."""
 
     each: Rate | None = None
-    """Of a client that has no own one."""
+    """Of a client that has no own one, and of an operator."""
     together: Rate | None = None
     """Of all clients."""
 
@@ -67,10 +69,21 @@ class RateLimiter:
         self._lots: dict[str, _Lot] = {}
         self._fills: set[asyncio.Task[float]] = set()
 
-    async def take(self, client: Client, cost: int = 1) -> None:
+    def take(self, client: Client, cost: int = 1) -> Coroutine[Any, Any, None]:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
         each = Rate(*client.rate) if client.rate is not None else self.limits.each
-        for key, rate in ((f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)):
+        return self._take_of(((f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)), cost)
+
+    def take_of_operator(self, operator_id: str, cost: int = 1) -> Coroutine[Any, Any, None]:
+        """Count ``cost`` calls of an operator, apart from the clients': a flood of theirs blocks no operator.
+
+        Raises:
+            RateLimited: with the time to wait.
+        """
+        return self._take_of(((f"rate:operator:{operator_id}", self.limits.each),), cost)
+
+    async def _take_of(self, buckets: Iterable[tuple[str, Rate | None]], cost: int) -> None:
+        for key, rate in buckets:
             if rate is None:
                 continue
             if cost > rate.burst:

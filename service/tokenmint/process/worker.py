@@ -75,7 +75,7 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     loop.set_exception_handler(log_loop_error)
     reloads: set[asyncio.Task[None]] = set()
 
-    reloading = app.background.unit("reload")
+    reloading = app.base.background.unit("reload")
 
     async def reload() -> None:
         try:

@@ -17,7 +17,7 @@ import grpc.aio
 from google.protobuf.wrappers_pb2 import BoolValue
 from google.rpc import status_pb2
 
-from tokenmint.admission.gate import ClientExchanges, tell_audit
+from tokenmint.admission.gate import ClientExchanges, current_client, tell_audit
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.base.errors import (
     AccessDenied,
@@ -38,7 +38,7 @@ from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
-from tokenmint.rpc.interceptors import Context, current_client
+from tokenmint.rpc.interceptors import Context
 from tokenmint.rpc.status import code_of
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
@@ -47,7 +47,7 @@ AUDIENCE: Final = "tokenmint.audience"
 SCOPE: Final = "tokenmint.scope"
 TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
 _JUDGED: Final = (
-    AccessDenied, AssertionRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, RateLimited,
+    AccessDenied, AssertionRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, Overloaded, RateLimited,
     StoreWentBack,
 )  # fmt: skip
 """What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
@@ -90,7 +90,6 @@ class ExternalAuthorization:
         """Swap the token, or say in HTTP why not."""
         http = request.attributes.request.http
         try:
-            await self._exchanges.admission.take(current_client())
             token, cookies = self._token(http.headers)
             extensions = request.attributes.context_extensions
             minted = await self._exchanges.one(self._wanted(token, http.host, extensions), current_client())
@@ -99,9 +98,6 @@ class ExternalAuthorization:
         except _NoToken:
             tell_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
-        except _JUDGED as error:
-            tell_audit(outcome="refused", reason=error.reason, detail=error.detail or error.message)
-            return _refusal(error)
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
         if cookies is not None:
             if cookies:
@@ -176,12 +172,12 @@ def _refusal(error: TokenmintError) -> pb.CheckResponse:
     return _denied(401, f'{_REALM}, error="invalid_request"', error.reason, error.message)
 
 
-def _refused(error: TokenmintError) -> bytes:
-    return _refusal(error).SerializeToString()
+def _refused(error: TokenmintError) -> bytes | None:
+    return _refusal(error).SerializeToString() if isinstance(error, _JUDGED) else None
 
 
-REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes]]] = MappingProxyType({METHOD: _refused})
-"""What a gateway is told of calls that are not begun: an answer for its own caller, as of every other refusal."""
+REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes | None]]] = MappingProxyType({METHOD: _refused})
+"""What a gateway is told of calls that are refused, before or after they begin: an answer for its own caller."""
 
 
 def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:

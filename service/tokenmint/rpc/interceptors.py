@@ -6,34 +6,29 @@ grpcio sends the text of an uncaught exception to the client, so everything is c
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
 import structlog
 
-from tokenmint.admission.callers import Operator, Role
-from tokenmint.admission.gate import Admission, log_internal, tell_audit
+from tokenmint.admission.access import Caller, Row
+from tokenmint.admission.gate import Call, Gate, log_internal
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.errors import (
     DeadlinePassed,
     MalformedCall,
     MessageMissing,
-    MethodDenied,
     NotGrpc,
     Overloaded,
     TokenmintError,
 )
 from tokenmint.base.foreign_text import clipped
 from tokenmint.base.tasks import TimeLimit
-from tokenmint.model.policy import Client, Confirmation
-from tokenmint.rpc.access import Access, Clients, Operators, Public
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
 from tokenmint.rpc.native_admission import AdmittingFront
-from tokenmint.rpc.refusing import NONE, Answers, Refusals, is_bounded, is_served_to_the_end
+from tokenmint.rpc.refusing import NONE, Answers, Refusals
 from tokenmint.rpc.status import abort, code_of
 
 log = structlog.get_logger(__name__)
@@ -43,9 +38,6 @@ CONTENT_TYPE: Final = "content-type"
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
 MAX_FACT: Final = 1024  # bytes of what an operator writes that an event repeats, such as the reason of a revocation
 
-_client: ContextVar[Client] = ContextVar("client")
-_possession: ContextVar[Confirmation] = ContextVar("possession")
-_operator: ContextVar[Operator] = ContextVar("operator")
 NAMING: Final = {
     "key_id": "key_id",
     "principal": "principal",
@@ -67,27 +59,12 @@ _OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
 """What grpcio raises in a call that has ended: the latter where it is read from, or written to."""
 
 
-def current_client() -> Client:
-    """Return the client whose call this is."""
-    return _client.get()
-
-
-def current_possession() -> Confirmation:
-    """Return the keys that the caller of this call has proved to hold: that of its certificate."""
-    return _possession.get()
-
-
-def current_operator() -> Operator:
-    """Return the operator whose call this is."""
-    return _operator.get()
-
-
 class Guard:
     """Stands before every method of one listener.
 
     Args:
-        access: who may call what.
-        admission: what lets callers in, and records how their calls ended.
+        access: the listener's part of the access table.
+        gate: acts on it.
         deadline: seconds that a unary call may take, whatever the client allows.
         pushback: whether the transport lets an answer name the delay that gRPC's own retries obey.
         reads: whether the guard reads a call's message itself, and so answers a call that brings none. Otherwise the
@@ -98,11 +75,11 @@ class Guard:
     """
 
     def __init__(
-        self, access: Mapping[str, Access], admission: Admission, *, deadline: float, pushback: bool = True,
+        self, access: Mapping[str, Row], gate: Gate, *, deadline: float, pushback: bool = True,
         reads: bool = True, certificate: CertificateOf = of_connection, capacity: Capacity, refusals: Answers = NONE,
     ) -> None:  # fmt: skip
         self._access = access
-        self._admission = admission
+        self._gate = gate
         self._deadline = deadline
         self._pushback = pushback
         self._reads = reads
@@ -116,17 +93,17 @@ class Guard:
 
         Where the guard reads messages itself, the transport takes every method for one with a stream of requests.
         """
-        access, codec = self._access.get(method), Codec(handler)
+        row, codec = self._access.get(method), Codec(handler)
         streams = handler.request_streaming or self._reads
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            answers = self._streaming(method, access, behaviour, codec, self._receiver(handler))
+            answers = self._streaming(method, row, behaviour, codec, self._receiver(handler))
             if streams:
                 return grpc.stream_stream_rpc_method_handler(answers)
             return grpc.unary_stream_rpc_method_handler(answers)
         behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
         limit = LONG_CALL if handler.request_streaming else self._deadline
-        answer = self._unary(method, access, behaviour, limit, codec, self._receiver(handler))
+        answer = self._unary(method, row, behaviour, limit, codec, self._receiver(handler))
         if streams:
             return grpc.stream_unary_rpc_method_handler(answer)
         return grpc.unary_unary_rpc_method_handler(answer)
@@ -141,44 +118,27 @@ class Guard:
             return _stream
         return _read if self._reads else _whole
 
-    async def _admit(self, call: "_Call", auth_context: Mapping[str, Any]) -> None:
-        """Prove the caller and put it where the method finds it.
+    async def _let_in(self, call: Call, raw: Any, codec: Codec, context: Context) -> Any:
+        """Take a call through the gate; return its request.
 
         Raises:
-            CallerUnauthenticated, MethodDenied
-            AuditUnavailable: an exchange has to be recorded and can't be.
-            StoreUnavailable: an assertion can't be claimed.
+            NotGrpc, MalformedMessage
+            as ``Gate.admit``, ``Gate.charge`` and ``Gate.record_change``
         """
-        if any(key == CONTENT_TYPE for key, _ in call.metadata or ()):
+        metadata = context.invocation_metadata()
+        if any(key == CONTENT_TYPE for key, _ in metadata or ()):
             raise NotGrpc
-        if call.access is None:
-            raise MethodDenied(detail=f"{call.method} is not in the access table")
-        if not isinstance(call.access, Clients | Operators):
-            return
-        brought = presented(call.metadata, self._certificate(call.metadata, auth_context))
-        if isinstance(call.access, Clients):
-            if call.access.exchanges:
-                self._admission.check_recordable()
-            _client.set(await self._admission.client(brought))
-            call.proved = True
-            _possession.set(Confirmation(x5t_s256=brought.certificate_sha256))
-            return
-        operator = self._admission.operator(brought)
-        call.proved = True
-        if call.access.role not in operator.roles:
-            raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {call.access.role.value!r}")
-        _operator.set(operator)
-
-    async def _record_change(self, call: "_Call", request: Any) -> None:
-        """Record an operator's change before it is made. Raises ``StoreUnavailable``: then it is not made."""
-        if isinstance(call.access, Operators) and call.access.role is not Role.VIEWER:
-            tell_audit(**_about(request))
-            await self._admission.record_change(call.method, confirm=not call.access.urgent)
+        await self._gate.admit(call, lambda: presented(metadata, self._certificate(metadata, context.auth_context())))
+        request = codec.decode(raw)
+        call.admitted = True
+        await self._gate.charge(call, request)
+        await self._gate.record_change(call, lambda: _about(request))
+        return request
 
     def _unary(
-        self, method: str, access: Access | None, behaviour: Any, limit: float, codec: Codec, receive: "Receiver"
+        self, method: str, row: Row | None, behaviour: Any, limit: float, codec: Codec, receive: "Receiver"
     ) -> Callable[[Any, Context], Awaitable[bytes]]:
-        bounded, to_the_end = is_bounded(access), is_served_to_the_end(method)
+        bounded, to_the_end = row is not None and row.bounded, row is not None and row.served_to_the_end
 
         async def answer(incoming: Any, context: Context) -> bytes:
             if not to_the_end:
@@ -195,46 +155,40 @@ class Guard:
                 in_hand = self._capacity.enter()
                 left: Any = in_hand
                 context.add_done_callback(left)  # when the answer is on its way, and not when it is made
-            started = self._admission.begin()
-            call = _Call(method, access, context.invocation_metadata())
+            call = self._gate.begin(method, row)
             try:
                 with TimeLimit(min(limit, remaining)):
                     raw = await receive(incoming, context)
                     if in_hand is not None and bounded:
                         in_hand.begin()
-                    await self._admit(call, context.auth_context())
-                    request = codec.decode(raw)
-                    await self._record_change(call, request)
+                    request = await self._let_in(call, raw, codec, context)
                     response = codec.encode(await behaviour(request, context))
             except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
-                self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
+                self._gate.ended(call, grpc.StatusCode.CANCELLED.name, "CANCELLED")
                 raise asyncio.CancelledError from None
             except Overloaded as error:
                 return await self._refusals.answer(method, context, error)
             except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
-                await self._failed(call, started, context, error)
-            self._ended(call, started, grpc.StatusCode.OK, "")
+                response = self._own_answer(call, error) or await self._failed(call, context, error)
+            self._gate.ended(call, grpc.StatusCode.OK.name)
             return response
 
         return answer
 
     def _streaming(
-        self, method: str, access: Access | None, behaviour: Any, codec: Codec, receive: "Receiver"
+        self, method: str, row: Row | None, behaviour: Any, codec: Codec, receive: "Receiver"
     ) -> Callable[[Any, Context], AsyncIterator[bytes]]:
-        to_the_end = is_served_to_the_end(method)
+        to_the_end = row is not None and row.served_to_the_end
 
         async def answer(incoming: Any, context: Context) -> AsyncIterator[bytes]:
             refusal = None if to_the_end else self._capacity.refusal(bounded=False)
             if refusal is not None:
                 await self._refusals.abort(context, refusal)
-            started = self._admission.begin()
-            call = _Call(method, access, context.invocation_metadata())
+            call = self._gate.begin(method, row)
             try:
                 with TimeLimit(self._deadline):  # what comes after may take as long as it wants
                     raw = await receive(incoming, context)
-                    await self._admit(call, context.auth_context())
-                    request = codec.decode(raw)
-                    await self._record_change(call, request)
+                    request = await self._let_in(call, raw, codec, context)
                 answers = behaviour(request, codec.writer(context))
                 if inspect.isawaitable(answers):
                     await answers  # the standard health service writes its answers itself
@@ -242,27 +196,29 @@ class Guard:
                     async for response in answers:
                         yield codec.encode(response)
             except _OVER:  # as above
-                self._ended(call, started, grpc.StatusCode.CANCELLED, "CANCELLED")
+                self._gate.ended(call, grpc.StatusCode.CANCELLED.name, "CANCELLED")
                 raise asyncio.CancelledError from None
             except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as above
-                await self._failed(call, started, context, error)
-            self._ended(call, started, grpc.StatusCode.OK, "")
+                await self._failed(call, context, error)
+            self._gate.ended(call, grpc.StatusCode.OK.name)
 
         return answer
 
-    def _ended(self, call: "_Call", started: float, code: grpc.StatusCode, reason: str, detail: str = "") -> None:
-        kind = ""
-        if isinstance(call.access, Clients):
-            kind = "exchange"
-        elif isinstance(call.access, Operators) and (reason or call.access.role is not Role.VIEWER):
-            kind = "admin"
-        self._admission.ended(call.method, kind, started, code.name, reason, detail, proved=call.proved)
+    def _own_answer(self, call: Call, error: BaseException) -> bytes | None:
+        """Return the message that refuses a call that was let in, where its method has one for this error."""
+        answer = self._answers.get(call.method)
+        if answer is None or not call.admitted or not isinstance(error, TokenmintError):
+            return None
+        message = answer(error)
+        if message is not None:
+            call.facts.update(outcome="refused", reason=error.reason, detail=error.detail or error.message)
+        return message
 
-    async def _failed(self, call: "_Call", started: float, context: Context, error: BaseException) -> None:
+    async def _failed(self, call: Call, context: Context, error: BaseException) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if isinstance(error, TimeoutError) and not isinstance(error, TokenmintError):
-            self._ended(call, started, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
+            self._gate.ended(call, grpc.StatusCode.DEADLINE_EXCEEDED.name, "DEADLINE")
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took longer than the service allows")
         code = code_of(error)
         reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
@@ -271,13 +227,20 @@ class Guard:
             log_internal(call.method, error)
         elif isinstance(error, TokenmintError):
             detail = error.detail or error.message
-        if isinstance(error, MalformedCall) and isinstance(call.access, Public):  # of others the audit trail has a line
+        if _is_logged_here(call, error):
             log.info("a call was refused", method=call.method, code=code.name, reason=reason)
-        self._ended(call, started, code, reason, detail)
+        self._gate.ended(call, code.name, reason, detail)
         try:
             await abort(context, error, pushback=self._pushback)
         except grpc.aio.InternalError:  # the transport has ended the call, e.g. for a frame that it can't read
             raise asyncio.CancelledError from None
+
+
+def _is_logged_here(call: Call, error: BaseException) -> bool:
+    """Tell whether a refusal has a line in the log of its own: of methods with callers the audit trail has one."""
+    if call.row is None:
+        return True
+    return isinstance(error, MalformedCall) and call.row.caller is Caller.ANYBODY
 
 
 async def _whole(message: bytes, _: Context) -> bytes:
@@ -297,17 +260,6 @@ async def _read(_: AsyncIterator[bytes], context: Context) -> bytes:
         raise MessageMissing
     message: bytes = raw
     return message
-
-
-@dataclass(slots=True)
-class _Call:
-    """A call that has come in."""
-
-    method: str
-    access: Access | None
-    metadata: Any
-    proved: bool = False
-    """Whether its caller was. What others bring about has a line in the log, and no place in the audit stream."""
 
 
 def _about(request: Any) -> dict[str, object]:

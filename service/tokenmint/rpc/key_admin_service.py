@@ -1,6 +1,7 @@
 """KeyAdminService."""
 
 from tokenmint.admission.callers import Role
+from tokenmint.admission.gate import current_operator
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import MethodDenied, NotFound
 from tokenmint.keys.jwks_clients import VerifierLog
@@ -8,7 +9,7 @@ from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.types import SigningKey
 from tokenmint.rpc import convert
-from tokenmint.rpc.interceptors import Context, current_operator
+from tokenmint.rpc.interceptors import Context
 from tokenmint.v1 import key_admin_service_pb2 as pb
 from tokenmint.v1 import key_admin_service_pb2_grpc as pb_grpc
 from tokenmint.v1 import signing_key_pb2

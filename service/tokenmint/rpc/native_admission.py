@@ -7,10 +7,10 @@ nothing, however many of them there are.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tokenmint.admission.access import Row
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.errors import Overloaded
-from tokenmint.rpc.access import Access
-from tokenmint.rpc.refusing import Answers, is_bounded
+from tokenmint.rpc.refusing import Answers
 from tokenmint.rpc.status import code_of, trailers
 
 
@@ -19,12 +19,12 @@ class AdmittingFront:
 
     Args:
         front: the transport's.
-        access: who may call which method, and so which are bounded.
+        access: the listener's part of the access table, which says which methods are bounded.
         capacity: how many calls may be in hand; counts those that are refused.
         answers: as of ``Refusals``.
     """
 
-    def __init__(self, front: Any, access: Mapping[str, Access], capacity: Capacity, answers: Answers) -> None:
+    def __init__(self, front: Any, access: Mapping[str, Row], capacity: Capacity, answers: Answers) -> None:
         self._front = front
         self._access = access
         self._capacity = capacity
@@ -41,7 +41,8 @@ class AdmittingFront:
 
     def add_methods(self, methods: Sequence[tuple[str, bool]]) -> None:
         """Serve methods, each a path and whether it streams; calls name them by their place."""
-        self._bounded += [is_bounded(self._access.get(path)) for path, _ in methods]
+        rows = [self._access.get(path) for path, _ in methods]
+        self._bounded += [row is not None and row.bounded for row in rows]
         self._messages += [self._answers.get(path) for path, _ in methods]
         self._front.add_methods(methods)
 

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from tokenmint.admission.gate import current_operator
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import DependencyUnavailable, InvalidRequest, NotFound, TokenmintError
 from tokenmint.base.foreign_text import quoted
@@ -18,7 +19,7 @@ from tokenmint.profiles.limits import (
 )
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.rpc import convert
-from tokenmint.rpc.interceptors import Context, current_operator
+from tokenmint.rpc.interceptors import Context
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_admin_service_pb2_grpc as pb_grpc
 from tokenmint.v1 import profile_pb2

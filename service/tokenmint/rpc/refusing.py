@@ -10,24 +10,12 @@ from typing import Any, Final, NoReturn, TypeAlias
 import grpc.aio
 
 from tokenmint.base.errors import DeadlinePassed, Overloaded, Stopping, TokenmintError
-from tokenmint.rpc.access import Access, Clients
 from tokenmint.rpc.status import code_of, trailers
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Answers: TypeAlias = Mapping[str, Callable[[TokenmintError], bytes]]
-"""Methods whose refusals are messages of their own: what returns the bytes of the message for an error."""
+Answers: TypeAlias = Mapping[str, Callable[[TokenmintError], bytes | None]]
+"""Methods whose refusals are messages of their own: returns the bytes of the message, or None for a status as usual."""
 NONE: Final[Answers] = MappingProxyType({})
-_HEALTH: Final = "/grpc.health.v1.Health/"
-
-
-def is_bounded(access: Access | None) -> bool:
-    """Tell whether calls of a method are refused while too many calls are in hand."""
-    return isinstance(access, Clients) and not access.urgent
-
-
-def is_served_to_the_end(method: str) -> bool:
-    """Tell whether a method is served while the process stops: load balancers see by it that it does."""
-    return method.startswith(_HEALTH)
 
 
 class Refusals:
@@ -49,9 +37,8 @@ class Refusals:
     async def answer(self, method: str, context: Context, error: TokenmintError) -> bytes:
         """Return the message of a refusal where the method has one; else end the call with its status."""
         answer = self._answers.get(method)
-        if answer is not None:
-            return answer(error)
-        return await self.abort(context, error)
+        message = answer(error) if answer is not None else None
+        return message if message is not None else await self.abort(context, error)
 
     async def abort(self, context: Context, error: TokenmintError) -> NoReturn:
         """End the call with the status of a refusal."""

@@ -1,13 +1,11 @@
 """TokenExchangeService."""
 
-from tokenmint.admission.gate import ClientExchanges, tell_audit
+from tokenmint.admission.gate import ClientExchanges, current_client, current_possession
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import NotFound, TokenmintError
 from tokenmint.exchange.explain import explain
-from tokenmint.exchange.introspection import Tokens
-from tokenmint.model.policy import Client
 from tokenmint.rpc import convert
-from tokenmint.rpc.interceptors import Context, current_client, current_operator, current_possession
+from tokenmint.rpc.interceptors import Context
 from tokenmint.rpc.status import to_status
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1 import token_exchange_service_pb2_grpc as pb_grpc
@@ -17,18 +15,14 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
     """Serves exchanges, introspection and revocation.
 
     Args:
-        exchanges: the use case, with what records it.
-        tokens: introspects and revokes.
+        exchanges: the use cases, with what records them.
     """
 
-    def __init__(self, exchanges: ClientExchanges, tokens: Tokens) -> None:
+    def __init__(self, exchanges: ClientExchanges) -> None:
         self._exchanges = exchanges
-        self._tokens = tokens
-        self._admission = exchanges.admission
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Context) -> pb.ExchangeTokenResponse:
         """Exchange one token for one."""
-        await self._admission.take(current_client())
         minted = await self._exchanges.one(convert.exchange_request(request, current_possession()), current_client())
         return convert.minted_token(minted)
 
@@ -36,7 +30,6 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         self, request: pb.BatchExchangeTokensRequest, context: Context
     ) -> pb.BatchExchangeTokensResponse:
         """Exchange one token for several."""
-        await self._admission.take(current_client(), max(1, len(request.targets)))
         results = []
         for outcome in await self._exchanges.batch(
             convert.batch_requests(request, current_possession()), current_client()
@@ -49,11 +42,10 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
 
     async def ExplainExchange(self, request: pb.ExplainExchangeRequest, context: Context) -> pb.ExplainExchangeResponse:
         """Say step by step how an exchange would end."""
-        await self._admission.take(Client(f"operator:{current_operator().operator_id}"))
         violations = Violations()
         violations.check("client_id", "is required", holds=bool(request.client_id))
         violations.raise_any()
-        client = self._admission.clients.get(request.client_id)
+        client = self._exchanges.gate.clients.get(request.client_id)
         if client is None:
             raise NotFound("client", request.client_id[:128])
         steps = await explain(self._exchanges.use_case, convert.exchange_request(request.exchange), client)
@@ -61,19 +53,14 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
 
     async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Context) -> pb.IntrospectTokenResponse:
         """Say whether a token of ours is in force, to whom it is any business."""
-        await self._admission.take(current_client())
         token = convert.token_asked_about(request)
-        tell_audit(token_sha256=token.fingerprint())
-        claims = await self._tokens.introspect(token, current_client(), request.token_type_hint or None)
-        tell_audit(active=claims is not None)
+        claims = await self._exchanges.introspect(token, current_client(), request.token_type_hint or None)
         if claims is None:
             return pb.IntrospectTokenResponse(active=False)
         return pb.IntrospectTokenResponse(active=True, claims=convert.struct(claims))
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
         """Revoke a token of ours."""
-        await self._admission.take(current_client())
         token = convert.token_asked_about(request)
-        tell_audit(token_sha256=token.fingerprint())
-        await self._tokens.revoke(token, current_client(), request.token_type_hint or None)
+        await self._exchanges.revoke(token, current_client(), request.token_type_hint or None)
         return pb.RevokeTokenResponse()

@@ -1,6 +1,6 @@
 """OAuth 2.0 over HTTP: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009).
 
-The same policy, rate limits and audit as over gRPC, by the same code: these endpoints read forms and write JSON.
+The same policy, rate limits and audit as over gRPC, by the same gate: these endpoints read forms and write JSON.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tokenmint.admission.gate import Admission, ClientExchanges, log_internal, tell_audit
+from tokenmint.admission.access import OAUTH
+from tokenmint.admission.gate import Call, ClientExchanges, Gate, current_client, log_internal
 from tokenmint.admission.validation import MAX_AUDIENCE, MAX_TYPE, SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.clock import Clock
@@ -24,8 +25,7 @@ from tokenmint.base.errors import (
     TokenmintError,
     UnsupportedGrantType,
 )
-from tokenmint.exchange.introspection import Tokens
-from tokenmint.model.policy import Client, Confirmation, ExchangeRequest
+from tokenmint.model.policy import Confirmation, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
@@ -41,7 +41,7 @@ REVOKE_PATH: Final = "/oauth2/revoke"
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693 section 2.1
 _TARGETS: Final = frozenset({"audience", "resource"})
 
-_Answer = Callable[[Request, Client, Form], Awaitable[Response]]
+_Answer = Callable[[Request, Form], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,6 @@ class OAuthEndpoints:
     issuer: str
     """What clients know this service by: the base of the endpoints' URLs."""
     exchanges: ClientExchanges
-    tokens: Tokens
     replay: ReplayGuard
     clock: Clock
     capacity: Capacity
@@ -65,9 +64,9 @@ class OAuthEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
-            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS, exchanges=True),
+            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS),
             self._route(INTROSPECT_PATH, self._introspect),
-            self._route(REVOKE_PATH, self._revoke, bounded=False),
+            self._route(REVOKE_PATH, self._revoke),
         ]
 
     def metadata(self) -> dict[str, object]:
@@ -85,17 +84,9 @@ class OAuthEndpoints:
         found["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
         return found
 
-    def _route(
-        self,
-        path: str,
-        respond: _Answer,
-        *,
-        repeatable: frozenset[str] = frozenset(),
-        bounded: bool = True,
-        exchanges: bool = False,
-    ) -> Route:
-        method = f"POST {path}"
-        admission: Admission = self.exchanges.admission
+    def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
+        gate, row = self.exchanges.gate, OAUTH.get(path)
+        bounded = row is not None and row.bounded
 
         async def endpoint(request: Request) -> Response:
             refusal = self.capacity.refusal(bounded=bounded)
@@ -108,33 +99,31 @@ class OAuthEndpoints:
                 in_hand(None)
 
         async def admitted(request: Request, in_hand: InHand) -> Response:
-            started, client = admission.begin(), None
+            call = gate.begin(f"POST {path}", row)
             try:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
-                    if exchanges:
-                        admission.check_recordable()
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     if bounded:
                         in_hand.begin()
-                    client = await admission.client(credentials.presented(request, form))
-                    await admission.take(client)
-                    response = await respond(request, client, form)
+                    await gate.admit(call, lambda: credentials.presented(request, form))
+                    await gate.charge(call, form)
+                    response = await respond(request, form)
             except Overloaded as error:
                 return answer(error)
             except TimeoutError as error:
                 failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
-                return _failed(admission, method, started, failure, client)
+                return _failed(gate, call, failure)
             except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
-                return _failed(admission, method, started, error, client)
-            admission.ended(method, "exchange", started, str(response.status_code))
+                return _failed(gate, call, error)
+            gate.ended(call, str(response.status_code))
             return response
 
         return Route(path, endpoint, methods=["POST"])
 
-    async def _token(self, request: Request, client: Client, form: Form) -> Response:
+    async def _token(self, request: Request, form: Form) -> Response:
         wanted = exchange_request(form, await self._proved(request))
-        minted = await self.exchanges.one(wanted, client)
+        minted = await self.exchanges.one(wanted, current_client())
         body: dict[str, object] = {
             "access_token": minted.token.reveal(),
             "issued_token_type": minted.issued_token_type,
@@ -145,19 +134,16 @@ class OAuthEndpoints:
             body["scope"] = " ".join(minted.scopes)
         return JSONResponse(body, headers=NO_STORE)
 
-    async def _introspect(self, _: Request, client: Client, form: Form) -> Response:
+    async def _introspect(self, _: Request, form: Form) -> Response:
         token, hint = _token_of(form)
-        tell_audit(token_sha256=token.fingerprint())
-        claims = await self.tokens.introspect(token, client, hint)
-        tell_audit(active=claims is not None)
+        claims = await self.exchanges.introspect(token, current_client(), hint)
         # `active` last: no claim of a token decides it.
         body = {"active": False} if claims is None else {**claims, "active": True}
         return JSONResponse(body, headers=NO_STORE)
 
-    async def _revoke(self, _: Request, client: Client, form: Form) -> Response:
+    async def _revoke(self, _: Request, form: Form) -> Response:
         token, hint = _token_of(form)
-        tell_audit(token_sha256=token.fingerprint())
-        await self.tokens.revoke(token, client, hint)
+        await self.exchanges.revoke(token, current_client(), hint)
         return Response(status_code=200, headers=NO_STORE)
 
     async def _proved(self, request: Request) -> Confirmation:
@@ -240,15 +226,13 @@ def _token_of(form: Form) -> tuple[Secret, str | None]:
     return Secret(token), hint or None
 
 
-def _failed(
-    admission: Admission, method: str, started: float, error: BaseException, client: Client | None
-) -> Response:  # fmt: skip
+def _failed(gate: Gate, call: Call, error: BaseException) -> Response:
     row = row_of(error)
     reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
     detail = ""
     if row.status == 500:
-        log_internal(method, error)
+        log_internal(call.method, error)
     elif isinstance(error, TokenmintError):
         detail = error.detail or error.message
-    admission.ended(method, "exchange", started, str(row.status), reason, detail, proved=client is not None)
+    gate.ended(call, str(row.status), reason, detail)
     return answer(error)

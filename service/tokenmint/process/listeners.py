@@ -1,0 +1,179 @@
+"""The listeners: parts of a service become its servers, of gRPC for clients and operators, and of HTTP."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc.aio
+from grpc_channelz.v1 import channelz, channelz_pb2_grpc
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from tokenmint.admission import access
+from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base.addresses import Address
+from tokenmint.process.wiring import Parts
+from tokenmint.rpc import external_authorization, server
+from tokenmint.rpc.credentials import of_connection
+from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
+from tokenmint.rpc.interceptors import Guard
+from tokenmint.rpc.key_admin_service import KeyAdminService
+from tokenmint.rpc.key_set_service import KeySetService
+from tokenmint.rpc.profile_admin_service import ProfileAdminService
+from tokenmint.rpc.provider_admin_service import ProviderAdminService
+from tokenmint.rpc.token_exchange_service import TokenExchangeService
+from tokenmint.v1 import (
+    key_admin_service_pb2_grpc,
+    key_set_service_pb2_grpc,
+    profile_admin_service_pb2_grpc,
+    provider_admin_service_pb2_grpc,
+    token_exchange_service_pb2_grpc,
+)
+from tokenmint.web import ops, wellknown
+from tokenmint.web.closing import ClosingConnections
+from tokenmint.web.oauth import OAuthEndpoints
+from tokenmint.web.server import HttpLimits, HttpServer
+
+Register = Callable[[grpc.aio.Server], None]
+"""Registers the methods of one service at a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The servers of one process. They hold their ports, and do not serve yet."""
+
+    data: grpc.aio.Server
+    admin: grpc.aio.Server
+    public: HttpServer
+    """The key set, discovery, OAuth."""
+    ops: HttpServer
+    """Health and metrics."""
+    watches: KeySetService
+    """Has streams that are ended by the stop."""
+
+
+def build(parts: Parts) -> Listeners:
+    """Return the servers. Raises ``ConfigurationError`` where one can't listen."""
+    base, signing = parts.base, parts.signing
+    limits = base.settings.limits
+    watches = KeySetService(
+        signing.keychain,
+        signing.jwks_clients,
+        streams=limits.watch_streams,
+        streams_per_peer=limits.watch_streams_per_peer,
+        max_age=limits.watch_age,
+    )
+    exchanges = TokenExchangeService(parts.exchanges)
+    table = base.settings.envoy
+    gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie))
+    data = _grpc(
+        parts,
+        "grpc",
+        access.DATA,
+        lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
+        lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
+        *((gateway.register,) if table.enabled else ()),
+    )
+    keys = KeyAdminService(signing.keychain, signing.rotator, signing.jwks_clients)
+    people = ProfileAdminService(parts.profiles)
+    providers = ProviderAdminService(lambda: parts.exchange.verifier)
+    admin = _grpc(
+        parts,
+        "admin",
+        access.ADMIN,
+        lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
+        lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
+        lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
+        lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
+        *((_add_channelz,) if base.settings.channelz else ()),
+    )
+    routes, metadata = _oauth(parts)
+    algorithms, published, saw = base.settings.algorithms, signing.keychain.published, signing.jwks_clients.saw
+    public = _http(parts, "http", wellknown.application(base.issuer, algorithms, published, saw, routes, metadata))
+    private = _http(parts, "ops", ops.application(base.readiness, base.metrics))
+    return Listeners(data, admin, public, private, watches)
+
+
+def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: Register) -> grpc.aio.Server:
+    base = parts.base
+    listen, limits = base.settings.listen, base.settings.limits
+    native = name == "grpc" and listen.transport == "native"
+    guard = Guard(
+        table,
+        parts.gate,
+        deadline=limits.call_deadline,
+        pushback=not native,
+        reads=not native,
+        certificate=parts.forwarded if native and listen.forwarded is not None else of_connection,
+        capacity=base.capacity,
+        refusals=external_authorization.REFUSALS,
+    )
+    tls = None
+    if listen.cert_file is not None and listen.key_file is not None:
+        tls = CertificateFiles(listen.cert_file, listen.key_file, listen.client_ca_file)
+    return server.build(
+        guard,
+        Address.parse(base.job.listen[name]),
+        register,
+        base.health,
+        limits=server.Limits(
+            message=limits.message_bytes,
+            metadata=limits.metadata_bytes,
+            streams=limits.streams_per_connection,
+            waiting=limits.calls_waiting,
+            connection_age=limits.connection_age,
+            connection_grace=limits.connection_grace,
+            keepalive=limits.keepalive,
+            keepalive_timeout=limits.keepalive_timeout,
+            ping_interval=limits.ping_interval,
+            handshake=limits.request_time,
+        ),
+        tls=tls,
+        reflect=base.settings.reflection,
+        native=native,
+    )
+
+
+def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
+    base = parts.base
+    listen, files = base.settings.listen, None
+    if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
+        files = CertificateFiles(listen.http_cert_file, listen.http_key_file, listen.http_client_ca_file)
+    application.add_middleware(ClosingConnections, stopping=base.draining.is_set)
+    table = base.settings.limits
+    return HttpServer(
+        application,
+        Address.parse(base.job.listen[name]),
+        files,
+        limits=HttpLimits(
+            connections=table.http_connections,
+            connections_per_peer=table.http_connections_per_peer,
+            requests=table.http_requests,
+            request_time=table.request_time,
+        ),
+        always=ops.HEALTH if name == "ops" else frozenset(),
+        count=partial(base.metrics.http_limit, name),
+    )
+
+
+def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
+    """Return the OAuth endpoints and what discovery says of them, where they are switched on."""
+    base, settings = parts.base, parts.base.settings
+    if not settings.oauth.enabled:
+        return [], {}
+    endpoints = OAuthEndpoints(
+        issuer=base.issuer,
+        exchanges=parts.exchanges,
+        replay=parts.exchange.replay,
+        clock=base.clock,
+        capacity=base.capacity,
+        body_limit=settings.limits.message_bytes,
+        deadline=settings.limits.call_deadline,
+        client_certificates=settings.listen.http_client_ca_file is not None,
+    )
+    return endpoints.routes(), endpoints.metadata()
+
+
+def _add_channelz(at: Any) -> None:
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), at)

@@ -1,0 +1,391 @@
+"""The wiring: settings become the parts of a service. The only place that makes adapters and hands them on.
+
+Everything it makes is handed its clock and entropy, so that a test can run the whole service with time in its hands.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from grpc_health.v1.health import aio as health_aio
+
+from tokenmint.admission.audit import AuditLimits, AuditTrail
+from tokenmint.admission.callers import Callers, ClientProof
+from tokenmint.admission.gate import ClientExchanges, Gate
+from tokenmint.admission.rate_limit import Rate, RateLimiter, RateLimits
+from tokenmint.base.background import Background
+from tokenmint.base.capacity import Capacity
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import DependencyUnavailable
+from tokenmint.base.log_writer import LineWriter
+from tokenmint.base.readiness import Readiness
+from tokenmint.base.telemetry import Metrics
+from tokenmint.config.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.exchange.introspection import Tokens
+from tokenmint.firebase.clients import FirebaseClients
+from tokenmint.formats.minter import Minter
+from tokenmint.formats.reuse import ReuseWindow
+from tokenmint.formats.table import Formats
+from tokenmint.issued.store import IssuedStore
+from tokenmint.issued.verifier import OwnTokens
+from tokenmint.keys.clock_check import ClockCheck
+from tokenmint.keys.high_water_mark import HighWaterMark
+from tokenmint.keys.jwks_clients import VerifierLog
+from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.rotator import Rotator
+from tokenmint.keys.store import RingStore
+from tokenmint.policy.grant import Policy
+from tokenmint.process import bootstrap
+from tokenmint.process.supervisor import Job
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import PREFIXES
+from tokenmint.profiles.resolve import Profiles
+from tokenmint.profiles.store import ProfileStore
+from tokenmint.rpc.forwarded import ForwardedCertificates
+from tokenmint.storage.redis import Store
+from tokenmint.verification.fetch import HttpFetch
+from tokenmint.verification.keyset import KeySets
+from tokenmint.verification.provider import Provider
+from tokenmint.verification.replay import ReplayGuard
+from tokenmint.verification.users import UserCheck
+from tokenmint.verification.verifier import Verifier
+
+log = structlog.get_logger(__name__)
+
+WAITING_SHARE: Final = 4
+"""One of so many calls in hand may wait for providers' keys at a time, one for clients' keys, and one for Firebase."""
+EMULATED: Final = "https://securetoken.google.com/demo-"
+"""Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
+
+Entropy = Callable[[int], bytes]
+"""``entropy(n)`` returns ``n`` random bytes."""
+StoreTime = Callable[[], Awaitable[float]]
+"""Returns the store's clock, Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What a service has before it reaches its store."""
+
+    settings: Settings
+    job: Job
+    clock: Clock
+    entropy: Entropy
+    store_time: StoreTime | None
+    """None: the server that holds the key ring is asked."""
+    log_writer: LineWriter | None
+    """What writes the log; None: another process, of which nothing is known."""
+    issuer: str
+    """What tokens are signed as."""
+    metrics: Metrics
+    background: Background
+    capacity: Capacity
+    readiness: Readiness
+    health: health_aio.HealthServicer
+    draining: asyncio.Event
+    """Set when the stop begins: the service is not ready any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What the signing keys live by."""
+
+    keychain: Keychain
+    rotator: Rotator
+    clocks: ClockCheck
+    mark: HighWaterMark
+    jwks_clients: VerifierLog
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What calls are judged by: one configuration from end to end."""
+
+    exchange: TokenExchange
+    proof: ClientProof
+
+
+class RulesInForce:
+    """The rules in force, which a reload replaces as a whole. A call goes on by those that it began with."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+
+    @property
+    def exchange(self) -> TokenExchange:
+        """The exchange in force."""
+        return self._rules.exchange
+
+    @property
+    def proof(self) -> ClientProof:
+        """What proves clients now."""
+        return self._rules.proof
+
+    def replace(self, rules: Rules) -> None:
+        """Judge the calls that begin from now on by ``rules``."""
+        self._rules = rules
+
+
+@dataclass(frozen=True, slots=True)
+class Verifiers:
+    """Makes verifiers: of providers' tokens, and of the assertions that clients sign."""
+
+    base: Foundation
+    fetch: HttpFetch
+    users: UserCheck
+
+    def of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
+        """Return the verifier of these providers, with the keys that are at hand in the sets of ``before``."""
+        base = self.base
+        key_sets = KeySets(
+            {name: provider.key_source for name, provider in providers.items()},
+            fetch=self.fetch,
+            clock=base.clock,
+            inherit=before,
+            chance=self._chance,
+            waiters=max(1, base.settings.limits.calls_in_flight // WAITING_SHARE),
+        )
+        emulated = frozenset(
+            name
+            for name, provider in providers.items()
+            if provider.issuers and all(issuer.startswith(EMULATED) for issuer in provider.issuers)
+        )
+        # Both, so that neither a file nor the environment can switch it on.
+        allowed = base.job.development and base.settings.firebase_emulator
+        return Verifier(
+            providers,
+            key_sets,
+            own_issuer=base.issuer,
+            users=self.users,
+            emulated=emulated if allowed else frozenset(),
+        )
+
+    def _chance(self) -> float:
+        return int.from_bytes(self.base.entropy(4)) / 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a service. What a reload changes is in ``rules``, and in nothing else that is assigned."""
+
+    base: Foundation
+    store: Store
+    signing: Signing
+    near: NearCache
+    profiles: ProfileStore
+    verifiers: Verifiers
+    rules: RulesInForce
+    audit: AuditTrail
+    limiter: RateLimiter
+    gate: Gate
+    exchanges: ClientExchanges
+    forwarded: ForwardedCertificates
+
+    @property
+    def exchange(self) -> TokenExchange:
+        """The exchange in force."""
+        return self.rules.exchange
+
+    @property
+    def keychain(self) -> Keychain:
+        """The signing keys."""
+        return self.signing.keychain
+
+
+def foundation(
+    settings: Settings,
+    job: Job,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    store_time: StoreTime | None = None,
+    log_writer: LineWriter | None = None,
+) -> Foundation:
+    """Return what a service has before it reaches its store."""
+    metrics, readiness, draining = Metrics(), Readiness(), asyncio.Event()
+    # Pauses that differ between replicas; no secret.
+    jitter = random.Random(entropy(8)).random  # noqa: S311
+    background = Background(clock, jitter, metrics)
+    readiness.tell("background tasks", background.describe)
+    readiness.require("service", lambda: "stopping" if draining.is_set() else "")
+    if log_writer is not None:
+        readiness.tell("log", lambda: log_writer.problem)
+    if job.replaces is not None:
+        metrics.worker_replaced(job.replaces)
+    return Foundation(
+        settings=settings,
+        job=job,
+        clock=clock,
+        entropy=entropy,
+        store_time=store_time,
+        log_writer=log_writer,
+        issuer=settings.issuer or f"http://{job.listen['http']}",
+        metrics=metrics,
+        background=background,
+        capacity=Capacity(settings.limits.calls_in_flight, metrics.not_begun),
+        readiness=readiness,
+        health=health_aio.HealthServicer(),
+        draining=draining,
+    )
+
+
+async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Parts:
+    """Reach the store and make the parts; ``closing`` is told how each is closed.
+
+    Raises:
+        ConfigurationError: something can't be used as it is configured.
+        StoreUnavailable: the store can't be reached.
+    """
+    settings = base.settings
+    url = base.job.redis_url or settings.redis_url or ""
+    store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+    closing.push_async_callback(store.close)
+    log.info("the store is reached", durability=store.durability)
+    signing = await _signing(base, store)
+    near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, base.clock)
+    profiles = ProfileStore(store, base.clock, near, signing.keychain.clocks.right_store_time)
+    firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
+    issued = IssuedStore(store)
+    own = OwnTokens(issuer=base.issuer, key=signing.keychain.published_key, issued=issued)
+    verifiers = Verifiers(base, HttpFetch(), UserCheck(firebase))
+    exchange = TokenExchange(
+        verifier=verifiers.of(settings.providers),
+        own=own,
+        profiles=Profiles(profiles),
+        policy=policy_of(base, settings),
+        minter=_minter(base, signing, issued, firebase),
+        replay=ReplayGuard(store),
+        clock=base.clock,
+        serving=signing.keychain.require_serving,
+    )
+    tokens = Tokens(own=own, profiles=exchange.profiles, clock=base.clock, serving=signing.keychain.require_serving)
+    rules = RulesInForce(Rules(exchange, proof_of(verifiers, settings, exchange)))
+    audit = _audit(base, store)
+    closing.push_async_callback(audit.close)
+    limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
+    closing.push_async_callback(limiter.close)
+    gate = Gate(lambda: rules.proof, limiter, base.metrics, audit, signing.clocks.require)
+    return Parts(
+        base=base,
+        store=store,
+        signing=signing,
+        near=near,
+        profiles=profiles,
+        verifiers=verifiers,
+        rules=rules,
+        audit=audit,
+        limiter=limiter,
+        gate=gate,
+        exchanges=ClientExchanges(lambda: rules.exchange, tokens, gate),
+        forwarded=ForwardedCertificates(settings.proxy_hashes),
+    )
+
+
+async def _signing(base: Foundation, store: Store) -> Signing:
+    """Return the signing keys, of which there are some from now on."""
+    settings = base.settings
+    sealer, sources = bootstrap.key_parts(settings, base.entropy)
+    replica = base.entropy(16).hex()
+    log.info("the key ring is followed", replica=replica, process=os.getpid())
+    ring = RingStore(store)
+    clocks = ClockCheck(base.store_time or ring.clock, base.clock, settings.schedule.skew)
+    mark = HighWaterMark(settings.high_water_mark_file)
+    keychain = Keychain(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
+    base.readiness.require("signing keys", partial(_why_no_signing, keychain, settings.algorithms))
+    base.readiness.require("clock", clocks.problem)
+    base.readiness.require("store", keychain.loss)
+    base.readiness.tell("high-water mark", mark.problem)
+    rotator = Rotator(keychain, sources, settings.signer, sealer, settings.algorithms, clock=base.clock)
+    await rotator.start()
+    return Signing(keychain, rotator, clocks, mark, VerifierLog(store, keychain, base.clock))
+
+
+def _why_no_signing(keychain: Keychain, algorithms: tuple[str, ...]) -> str:
+    try:
+        for algorithm in algorithms:
+            if keychain.in_use(algorithm) or not any(map(keychain.in_use, algorithms)):
+                keychain.signer(algorithm)
+    except DependencyUnavailable as error:
+        return error.detail or error.message
+    return ""
+
+
+def _minter(base: Foundation, signing: Signing, issued: IssuedStore, firebase: FirebaseClients) -> Minter:
+    return Minter(
+        issuer=base.issuer,
+        signer=signing.keychain.signer,
+        entropy=base.entropy,
+        formats=Formats(issuer=base.issuer, issued=issued, firebase=firebase, entropy=base.entropy),
+        reuse=ReuseWindow(issued.revoked),
+    )
+
+
+def _audit(base: Foundation, store: Store) -> AuditTrail:
+    table = base.settings.audit
+    limits = AuditLimits(
+        required=table.required,
+        exchange_events=table.exchange_events,
+        exchange_bytes=table.exchange_bytes,
+        admin_events=table.admin_events,
+        admin_bytes=table.admin_bytes,
+        event_bytes=table.event_bytes,
+        waiting_events=table.waiting_events,
+        waiting_bytes=table.waiting_bytes,
+        refusals_per_second=table.refusals_per_client.per_second,
+        refusals_at_once=table.refusals_per_client.burst,
+    )
+    works = partial(log_takes_events, base.settings.log.level, base.log_writer)
+    audit = AuditTrail(store, base.clock, limits, log_works=works)
+
+    def why_no_record() -> str:
+        try:
+            audit.check()
+        except DependencyUnavailable as error:
+            return error.detail or error.message
+        return ""
+
+    base.readiness.tell("audit", lambda: audit.problem)
+    base.readiness.require("audit", why_no_record)
+    return audit
+
+
+def log_takes_events(level: str, writer: LineWriter | None) -> bool:
+    """Tell whether an audit event, which is of the level `info`, is expected to be written to the log."""
+    return level in ("debug", "info") and writer is not None and writer.works
+
+
+# --- what a configuration decides, at the start and at a reload ----------------------------------------------------
+
+
+def policy_of(base: Foundation, settings: Settings) -> Policy:
+    """Return the policy of a configuration."""
+    providers = settings.providers
+    return Policy(settings.audiences, base.issuer, provider_conditions(providers), provider_claims(providers))
+
+
+def proof_of(
+    verifiers: Verifiers, settings: Settings, exchange: TokenExchange, before: ClientProof | None = None
+) -> ClientProof:
+    """Return what proves the callers of a configuration, with the keys that were at hand ``before``."""
+    base = verifiers.base
+    callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
+    own = {name: client_provider(name, keys, base.issuer) for name, keys in settings.client_keys.items()}
+    assertions = verifiers.of(own, before.assertions.key_sets if before is not None else None)
+    admits = exchange.policy.admits_workload
+    return ClientProof(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
+
+
+def rate_limits(settings: Settings) -> RateLimits:
+    """Return the rate limits of a configuration."""
+    each, together = settings.limits.each_client, settings.limits.all_clients
+    return RateLimits(
+        Rate(each.per_second, each.burst) if each is not None else None,
+        Rate(together.per_second, together.burst) if together is not None else None,
+    )

@@ -1,0 +1,54 @@
+"""The access table: no row of a proved caller is without a limit and a record."""
+
+import pytest
+
+from tokenmint.admission import access
+from tokenmint.admission.access import Audit, Caller, Row
+from tokenmint.admission.callers import Role
+
+
+@pytest.mark.parametrize("caller", [Caller.CLIENT, Role.VIEWER])
+@pytest.mark.parametrize("cost", [0, -1])
+def test_calls_of_a_proved_caller_are_counted(caller: Caller | Role, cost: int) -> None:
+    with pytest.raises(ValueError, match="costs 1 at least"):
+        Row(caller, cost, Audit.CALLS)
+
+
+@pytest.mark.parametrize(
+    ("caller", "audit"),
+    [
+        (Caller.CLIENT, Audit.NOTHING),
+        (Caller.CLIENT, Audit.CHANGES),
+        (Caller.CLIENT, Audit.REFUSALS),
+        (Role.SECURITY, Audit.NOTHING),
+        (Role.OPERATOR, Audit.CALLS),
+        (Role.VIEWER, Audit.MINTING),
+    ],
+)
+def test_calls_of_a_proved_caller_are_recorded_in_their_own_stream(caller: Caller | Role, audit: Audit) -> None:
+    with pytest.raises(ValueError, match="is not how calls of"):
+        Row(caller, 1, audit)
+
+
+def test_nobody_is_counted_or_recorded_where_nobody_is_proved() -> None:
+    for cost, audit in ((1, Audit.NOTHING), (0, Audit.CALLS)):
+        with pytest.raises(ValueError, match="no caller to count"):
+            Row(Caller.ANYBODY, cost, audit)
+
+
+def test_only_viewers_methods_change_nothing() -> None:
+    for path, row in access.ADMIN.items():
+        if isinstance(row.caller, Role):
+            assert (row.audit is Audit.REFUSALS) == (row.caller is Role.VIEWER), path
+
+
+def test_what_mints_is_begun_only_where_it_can_be_recorded() -> None:
+    minting = {
+        path for table in (access.DATA, access.OAUTH) for path, row in table.items() if row.audit is Audit.MINTING
+    }
+    assert minting == {
+        "/envoy.service.auth.v3.Authorization/Check",
+        "/oauth2/token",
+        "/tokenmint.v1.TokenExchangeService/ExchangeToken",
+        "/tokenmint.v1.TokenExchangeService/BatchExchangeTokens",
+    }

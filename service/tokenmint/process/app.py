@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -91,6 +92,8 @@ LAST_WORDS: Final = 0.5  # seconds that a gRPC server has to send its answers, w
 READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
 WAITING_SHARE: Final = 4
 """One of so many calls in hand may wait for providers' keys at a time, one for clients' keys, and one for Firebase."""
+FILES_SHARE: Final = 4
+"""Each gRPC listener may have one of so many open files."""
 EMULATED: Final = "https://securetoken.google.com/demo-"
 """Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
 PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; they go on loading after it
@@ -437,6 +440,7 @@ class App:
             limits=server.Limits(
                 message=self.settings.limits.message_bytes,
                 metadata=self.settings.limits.metadata_bytes,
+                connections=_grpc_connections(self.settings.limits.grpc_connections),
                 streams=self.settings.limits.streams_per_connection,
                 waiting=self.settings.limits.calls_waiting,
                 connection_age=self.settings.limits.connection_age,
@@ -541,6 +545,12 @@ class App:
         await self.background.close()
         await self._exchange.verifier.key_sets.close()
         await self._proof.assertions.key_sets.close()
+
+
+def _grpc_connections(configured: int) -> int:
+    """Return how many connections a gRPC listener accepts: files are left for the store, for health, for the rest."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return configured if files == resource.RLIM_INFINITY else max(1, min(configured, files // FILES_SHARE))
 
 
 def _add_channelz(at: Any) -> None:

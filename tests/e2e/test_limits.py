@@ -1,6 +1,7 @@
 """What one connection may cost, against a running service: each limit is a setting, and in effect."""
 
 import asyncio
+import contextlib
 import functools
 import queue
 import time
@@ -64,6 +65,7 @@ def test_the_defaults_are_safe(tmp_path: Path) -> None:
     assert (limits.connection_age, limits.connection_grace, limits.request_time) == (3600.0, 30.0, 10.0)
     assert (limits.call_deadline, limits.drain, limits.watch_age) == (10.0, 10.0, 3600.0)
     assert (limits.http_connections, limits.http_connections_per_peer, limits.http_requests) == (1000, 250, 200)
+    assert limits.grpc_connections == 10_000
     assert (limits.calls_in_flight, limits.calls_waiting, limits.lame_duck) == (64, 320, 5.0)
     assert limits.each_client is not None
 
@@ -90,6 +92,34 @@ async def test_a_connection_that_does_not_answer_pings_is_closed(serve_either: A
     async with serve_either(keepalive='"1s"', keepalive_timeout='"1s"') as rig, peer(rig) as client:
         await client.until(h2.events.PingReceived)
         await client.until(None)
+
+
+async def test_a_connection_whose_settings_are_never_acknowledged_is_closed(serve: Any) -> None:
+    """Until then a client is held to none of them: it may send a list of headers without end (CVE-2024-27316)."""
+    async with serve(request_time='"300ms"') as rig, peer(rig) as client:
+        await client.until(None)
+        async with peer(rig) as good:
+            await good.settle()
+            stream = good.call()
+            assert (await good.answer(stream)).status == 0
+
+
+async def test_connections_are_as_many_as_is_configured_and_one_that_ends_makes_room(serve: Any) -> None:
+    async with serve(grpc_connections="3") as rig, contextlib.AsyncExitStack() as held:
+        for _ in range(2):
+            await (await held.enter_async_context(peer(rig))).settle()
+        async with peer(rig) as third:
+            await third.settle()
+            for _ in range(5):
+                async with peer(rig) as client:
+                    await client.until(None)
+                    assert client.seen == []
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                async with peer(rig) as client:
+                    with contextlib.suppress(AssertionError):  # the third has not ended there yet
+                        await client.settle()
+                        break
 
 
 async def test_a_connection_has_an_age_and_a_slow_call_does_not_outlive_it(serve: Any) -> None:

@@ -1,9 +1,11 @@
 """Running it: starts, stops, kills, and faults of the operator, with processes, ports and directories of its own."""
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ import jwt
 import pytest
 from tests.issuer import Issuer, ec_key
 from tests.process import OPERATOR, START_LIMIT, Service, configure, run, write_kek
+from tests.sockets import place
 
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -267,6 +270,32 @@ def test_a_disk_that_hangs_under_the_high_water_mark_holds_up_neither_a_start_no
             told = httpx2.get(f"http://{service.listen['ops']}/readyz").json()
             assert (told["ready"], "TimeoutError" in told["details"]["high-water mark"]) == (True, True)
             assert service.stop() == 0
+
+
+class WithFewFiles(Service):
+    """One that may have 200 files open."""
+
+    program = (
+        "-c",
+        """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+os.execv(sys.executable, [sys.executable, "-m", "tokenmint", *sys.argv[1:]])""",
+    )
+
+
+def test_strangers_that_hold_every_grpc_connection_take_no_file_from_health_and_the_key_set(
+    tmp_path: Path, issuer: Issuer
+) -> None:
+    configure(tmp_path, issuer.url)
+    with WithFewFiles(tmp_path) as service, contextlib.ExitStack() as held:
+        for listener in ("grpc", "admin"):
+            for _ in range(200):
+                stranger = held.enter_context(socket.create_connection(place(service.listen[listener]), timeout=20))
+                with contextlib.suppress(OSError):  # it is hung up
+                    stranger.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        assert httpx2.get(f"http://{service.listen['ops']}/healthz", timeout=20).status_code == 200
+        assert httpx2.get(f"http://{service.listen['ops']}/readyz", timeout=20).json()["ready"]
+        assert jwks(service)
 
 
 def test_without_its_private_store_the_service_ends_and_says_so(tmp_path: Path) -> None:

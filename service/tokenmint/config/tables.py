@@ -236,6 +236,8 @@ class LimitsTable(Table):
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
+    grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Of each gRPC listener, and no more than a quarter of the files that the process may have open."""
     connection_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
     """What calls on a connection that has reached its age get to end."""

@@ -100,7 +100,7 @@ class HighWaterMark:
             )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise ConfigurationError(
                 f"{self.path}: can't be read as a high-water mark: restore it, or let `tokenmint keys accept-store` "
                 "write a new one"

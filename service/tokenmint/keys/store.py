@@ -14,6 +14,8 @@ KEY: Final = "ring"
 REPLICAS: Final = "ring-replicas"
 LEASE: Final = "ring-lease"
 VERSION: Final = 1
+_MAX_NUMBER: Final = 2**53
+"""What counts up, or is a lifetime, stays below: beyond it not every whole number is a float."""
 
 
 class RingStore:
@@ -100,7 +102,7 @@ def parse(raw: bytes) -> KeyRing:
         if value["v"] != VERSION or not isinstance(value["lineage"], str):
             raise TypeError
         keys = tuple(_key(item) for item in value["keys"])
-        return KeyRing(
+        ring = KeyRing(
             value["lineage"],
             int(value["generation"]),
             int(value["fence"]),
@@ -111,7 +113,12 @@ def parse(raw: bytes) -> KeyRing:
             int(value.get("losses_accepted", 0)),
             tuple(map(str, value.get("disowned", ()))),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+        # A merge keeps the larger of two numbers: one that is out of range would stay for ever.
+        numbers = (ring.generation, ring.fence, ring.max_lifetime, ring.losses, ring.losses_accepted)
+        if not all(0 <= number < _MAX_NUMBER for number in numbers):
+            raise TypeError
+        return ring
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise CorruptRecord(detail=f"{KEY}: not a key ring of version {VERSION}") from None
 
 

@@ -1,9 +1,10 @@
 """The listeners: parts of a service become its servers, of gRPC for clients and operators, and of HTTP."""
 
+import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 from grpc_channelz.v1 import channelz, channelz_pb2_grpc
@@ -37,6 +38,9 @@ from tokenmint.web.server import HttpLimits, HttpServer
 
 Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
+
+FILES_SHARE: Final = 4
+"""Each gRPC listener may have one of so many open files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: R
         register,
         base.health,
         limits=server.Limits(
+            connections=_grpc_connections(limits.grpc_connections),
             message=limits.message_bytes,
             metadata=limits.metadata_bytes,
             streams=limits.streams_per_connection,
@@ -155,6 +160,12 @@ def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
         always=ops.HEALTH if name == "ops" else frozenset(),
         count=partial(base.metrics.http_limit, name),
     )
+
+
+def _grpc_connections(configured: int) -> int:
+    """Return how many connections a gRPC listener accepts: files are left for the store, for health, for the rest."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return configured if files == resource.RLIM_INFINITY else max(1, min(configured, files // FILES_SHARE))
 
 
 def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:

@@ -33,7 +33,10 @@ With more, one connection could fill the queue of calls that wait (``Limits.wait
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may cost."""
+    """What connections may cost."""
+
+    connections: int = 10_000
+    """Of the listener. grpcio alone counts them."""
 
     message: int = 64 * 1024
     """Bytes."""
@@ -120,6 +123,9 @@ def build(
             ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
             ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
             ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
+            # Until a client acknowledges the settings, none of the limits that are told there holds for what it sends.
+            ("grpc.http2.settings_timeout", int(limits.handshake * 1000)),
+            ("grpc.max_allowed_incoming_connections", limits.connections),
             # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
             # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
             ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),

@@ -23,6 +23,7 @@ from tokenmint.base.threads import Busy, Threads
 from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, FetchResult, KeySource
 
 MAX_BODY: Final = 512 * 1024
+MAX_PARTS: Final = 4096  # chunks of a body: each costs as much time as many bytes, in which nobody else is served
 MAX_REDIRECTS: Final = 3
 MAX_HEADER: Final = 1024  # bytes of a header's value; a longer one is taken for none
 MAX_LOCATION: Final = 2048
@@ -155,9 +156,12 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 async def _body(response: httpx2.Response, url: str) -> bytes:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise AnswerUnusable(f"{url} answered with a content encoding that was not asked for")
-    body = bytearray()
+    body, parts = bytearray(), 0
     async for chunk in response.aiter_raw():
         body += chunk
+        parts += 1
+        if parts > MAX_PARTS:
+            raise AnswerUnusable(f"{url} answered in more than {MAX_PARTS} parts")
         if len(body) > MAX_BODY:
             raise AnswerUnusable(f"{url} answered with more than {MAX_BODY} bytes")
     return bytes(body)

@@ -295,6 +295,22 @@ async def test_a_mark_that_can_not_be_written_is_told_until_it_can(machine: Mach
     assert replica.mark.read() is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", '{"lineage": "l", "generation": 1e999, "revoked": []}', "[" * 100_000, '{"revoked": 5}', "\0"],
+)
+async def test_a_mark_that_becomes_garbage_is_told_and_fails_no_change(
+    machine: Machine, tmp_path: Path, text: str
+) -> None:
+    replica = machine.replica()
+    await replica.start()
+    (tmp_path / "mark.json").write_text(text)
+    generation = replica.keychain.ring.generation
+    await replica.rotator.rotate("ES256", force=True)
+    assert replica.keychain.ring.generation > generation
+    assert "the high-water mark can't be kept (ConfigurationError)" in replica.mark.problem()
+
+
 async def test_a_mark_that_hangs_is_told_and_holds_up_neither_a_start_nor_a_change(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

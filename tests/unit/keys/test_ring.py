@@ -195,7 +195,13 @@ def test_what_is_stored_is_read_as_it_was() -> None:
     [b"", b"x", b"[]", b"{}", b'{"v":2}', b'{"v":1,"lineage":1,"generation":1,"keys":[]}',
      b'{"v":1,"lineage":"l","generation":1,"keys":[{}]}', b'{"v":1,"lineage":"l","generation":"x","keys":[]}',
      b'{"v":1,"lineage":"l","generation":1,"keys":5}', dump(first(Supply())).replace(b"active", b"ACTIVE"),
-     dump(first(Supply())).replace(b'"key_id":"', b'"key_id":5,"x":"')],
+     dump(first(Supply())).replace(b'"key_id":"', b'"key_id":5,"x":"'),
+     *(dump(first(Supply())).replace(b'"generation":1', b'"generation":' + number)
+       for number in (b"1e999", b"NaN", b"-1", b"1" + b"0" * 400)),
+     dump(first(Supply())).replace(b'"fence":0', b'"fence":1e999'),
+     dump(first(Supply())).replace(b'"max_lifetime":', b'"max_lifetime":NaN,"x":'),
+     dump(first(Supply())).replace(b'"max_lifetime":', b'"max_lifetime":Infinity,"x":'),
+     dump(first(Supply())).replace(b'"losses":0', b'"losses":1e300'), b"[" * 100_000],
 )  # fmt: skip
 def test_a_foreign_value_is_an_error_that_names_the_key(raw: bytes) -> None:
     with pytest.raises(CorruptRecord) as error:

@@ -326,6 +326,15 @@ async def test_a_large_answer_is_not_swallowed(issuer: Issuer) -> None:
         await get(f"{issuer.url}/large")
 
 
+async def test_a_body_in_very_many_chunks_is_not_read_to_its_end() -> None:
+    """Ten thousand chunks of a byte, which come in one piece, kept everybody waiting for 0.8 s."""
+    url, _ = answering(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 10_000, b"0\r\n\r\n")
+    with pytest.raises(AnswerUnusable, match="more than 4096 parts"):
+        await get(url)
+    url, _ = answering(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 1000, b"0\r\n\r\n")
+    assert await get(url) == b"a" * 1000
+
+
 async def test_an_encoding_that_was_not_asked_for_is_refused(issuer: Issuer) -> None:
     issuer.headers["Content-Encoding"] = "gzip"
     with pytest.raises(FetchFailed, match="encoding"):

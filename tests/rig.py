@@ -16,6 +16,7 @@ from tokenmint.base.addresses import Reservations
 from tokenmint.base.clock import Clock
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
+from tokenmint.formats.table import Formats
 from tokenmint.model.secret import Secret
 from tokenmint.process.app import App
 from tokenmint.process.bootstrap import new_encryption_key, new_secret
@@ -151,7 +152,7 @@ class Rig:
 
     def settings(self) -> Settings:
         """The configuration, read again."""
-        return load(self.config, {})
+        return load(self.config, {}, formats=self.app.settings.formats)
 
     @property
     def native(self) -> bool:
@@ -176,6 +177,7 @@ async def running(
     patience: str = PATIENCE,
     head: str = "",
     transport: str = "grpcio",
+    formats: Formats | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners."""
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
@@ -186,7 +188,7 @@ async def running(
     config.write_text(
         text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **hashes) + extra
     )
-    settings = load(config, {})
+    settings = load(config, {}, formats=formats)
     ports = Reservations(settings.listen.addresses())
     places = ports.listen
     store_time = clock.store_time if isinstance(clock, FakeClock) else None

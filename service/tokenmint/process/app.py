@@ -37,9 +37,10 @@ from tokenmint.config.settings import Settings, client_provider, provider_claims
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.firebase.clients import FirebaseClients, check_user
+from tokenmint.formats.format import Kit
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
-from tokenmint.formats.table import Formats
+from tokenmint.formats.table import header_types, prefixes
 from tokenmint.issued.store import IssuedStore
 from tokenmint.issued.verifier import OwnTokens
 from tokenmint.keys.clock_check import ClockCheck
@@ -188,20 +189,20 @@ class App:
         profiles = ProfileStore(store, self.clock, near, self._keychain.clocks.right_store_time)
         self._firebase = FirebaseClients()
         issued = IssuedStore(store)
-        own = OwnTokens(issuer=self.issuer, key=self._keychain.published_key, issued=issued)
-        formats = Formats(issuer=self.issuer, issued=issued, firebase=self._firebase, entropy=self.entropy)
+        own = OwnTokens(
+            issuer=self.issuer,
+            key=self._keychain.published_key,
+            issued=issued,
+            header_types=header_types(settings.formats),
+            prefixes=prefixes(settings.formats),
+        )
+        kit = Kit(self.issuer, self._keychain.signer, self.entropy, issued, self._firebase)
         self._exchange = TokenExchange(
             verifier=self._verifier_of(settings.providers),
             own=own,
             profiles=Profiles(profiles),
             policy=self._policy_of(settings),
-            minter=Minter(
-                issuer=self.issuer,
-                signer=self._keychain.signer,
-                entropy=self.entropy,
-                formats=formats,
-                reuse=ReuseWindow(issued.revoked),
-            ),
+            minter=Minter(kit, settings.formats, ReuseWindow(issued.revoked)),
             replay=ReplayGuard(store),
             clock=self.clock,
             serving=self._keychain.require_serving,

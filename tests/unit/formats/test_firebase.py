@@ -1,21 +1,24 @@
 """Firebase custom tokens: the limits that the SDK leaves to Google's answer, and what becomes of the claims."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from tests.fakes import FakeEntropy
 from tests.issuer import rsa_key
 
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
 from tokenmint.firebase.clients import FirebaseClients
-from tokenmint.formats.firebase import MAX_CLAIMS, MAX_UID, RESERVED, check_custom_token, custom_token
+from tokenmint.formats.firebase import FORMAT, MAX_CLAIMS, MAX_UID, RESERVED, FirebaseOptions, check_custom_token
+from tokenmint.formats.format import Kit
+from tokenmint.keys.signers.local import LocalSigner
 from tokenmint.model.firebase import FirebaseProject
-from tokenmint.model.policy import FirebaseFormat, TokenGrant
+from tokenmint.model.policy import TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
-from tokenmint.model.tokens import FIREBASE_CUSTOM_TOKEN
 
 AUDIENCE = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
 EMAIL = "sa@demo-app.iam.gserviceaccount.com"
@@ -38,15 +41,20 @@ class Unreachable(Signer):
 def grant(**changes: Any) -> TokenGrant:
     fields: dict[str, Any] = {
         "principal": "ada", "audience": "demo-app", "client_id": "web", "scopes": (), "algorithm": "ES256",
-        "token_type": FIREBASE_CUSTOM_TOKEN, "header_type": "at+jwt", "claims": {}, "issued_at": 1_800_000_000,
+        "token_type": FORMAT.traits.token_types[0], "format": FORMAT.traits, "claims": {}, "issued_at": 1_800_000_000,
         "expires_at": 1_800_003_600, "max_token_bytes": 8192, "uid": "ada",
     }  # fmt: skip
     return TokenGrant(**(fields | changes))
 
 
+def no_ring(_: str) -> LocalSigner:
+    raise AssertionError("Google signs")
+
+
 async def minted(signer: Any = None, tenant: str | None = None, **changes: Any) -> dict[str, Any]:
-    form = FirebaseFormat(FirebaseProject("demo-app", service_account=EMAIL), tenant)
-    made = await custom_token(grant(**changes), form, FirebaseClients(signer or Signer()))
+    form = replace(FORMAT.traits, options=FirebaseOptions(FirebaseProject("demo-app", service_account=EMAIL), tenant))
+    kit = Kit("https://me", no_ring, FakeEntropy(), firebase=FirebaseClients(signer or Signer()))
+    made = await FORMAT.mint(grant(format=form, **changes), kit)
     claims: dict[str, Any] = jwt.decode(
         made.token.reveal(), rsa_key(7).public_key(), algorithms=["RS256"], audience=AUDIENCE
     )

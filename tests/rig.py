@@ -17,6 +17,7 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
+from tokenmint.formats.table import Formats
 from tokenmint.model.secret import Secret
 from tokenmint.process.app import App
 from tokenmint.process.bootstrap import new_encryption_key, new_secret
@@ -163,7 +164,7 @@ class Rig:
 
     def settings(self) -> Settings:
         """The configuration, read again."""
-        return load(self.config, {})
+        return load(self.config, {}, formats=self.base.settings.formats)
 
     @property
     def native(self) -> bool:
@@ -190,6 +191,7 @@ async def running(
     transport: str = "grpcio",
     rsa: bool = False,
     log_writer: LineWriter | None = None,
+    formats: Formats | None = None,
 ) -> AsyncIterator[Rig]:
     """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners.
 
@@ -205,7 +207,7 @@ async def running(
         text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **algorithms, **hashes)
         + extra
     )
-    settings = load(config, {})
+    settings = load(config, {}, formats=formats)
     ports = Reservations(settings.listen.addresses())
     places = ports.listen
     store_time = clock.store_time if isinstance(clock, FakeClock) else None

@@ -59,7 +59,7 @@ def test_a_running_service_has_not_imported_firebases_sdk_until_it_mints_with_it
             return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
 
         assert mint("internal").subject.startswith("p_")
-        assert "tokenmint.formats.firebase" in imported()
+        assert "tokenmint.firebase.clients" in imported()
         assert not [name for name in imported() if name.startswith("firebase_admin")]
         custom = jwt.decode(mint("demo-app").token, options={"verify_signature": False})
         assert custom["uid"] == "1842"

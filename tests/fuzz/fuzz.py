@@ -28,6 +28,7 @@ with atheris.instrument_imports(include=["tokenmint"]):
         TokenmintError,
     )
     from tokenmint.config.providers import provider_from_table
+    from tokenmint.formats.jwt import FORMAT
     from tokenmint.keys import store as ring_store
     from tokenmint.model.policy import Audience, Client, ExchangeRequest
     from tokenmint.model.profile import Identity, Profile
@@ -48,7 +49,9 @@ from google.protobuf.message import DecodeError
 SEEDS = Path(__file__).parent / "seeds"
 NOW = 1_800_000_000.0
 CLIENT = Client("web")
-AUDIENCE = Audience("https://api.example", clients=frozenset({"web"}), providers=frozenset({"idp"}), lifetime=60)
+AUDIENCE = Audience(
+    "https://api.example", clients=frozenset({"web"}), providers=frozenset({"idp"}), format=FORMAT.traits, lifetime=60
+)
 JWKS = (SEEDS / "key_sets" / "jwks.json").read_bytes()
 
 

@@ -26,7 +26,8 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.telemetry import Metrics, places
-from tokenmint.exchange.exchange import ExchangeRecord, TokenExchange
+from tokenmint.exchange.attempt import Trace
+from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Client, Confirmation, ExchangeRequest
@@ -244,29 +245,27 @@ class ClientExchanges:
 
     async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
-        record = ExchangeRecord()
+        trace = Trace()
         tell_audit(audience=clipped(wanted.audience, LONG))
         try:
-            minted = await self.use_case.exchange(wanted, client, record)
+            minted = await self.use_case.exchange(wanted, client, trace)
         finally:
-            _tell(record)
-        self._count(wanted, minted)
+            tell_audit(**trace.facts())
+        self._count(trace)
         return minted
 
     async def batch(
         self, wanted: Sequence[ExchangeRequest], client: Client
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
-        record = ExchangeRecord()
+        trace = Trace()
         tell_audit(audience=[clipped(target.audience, LONG) for target in wanted])
         try:
-            outcomes = await self.use_case.exchange_batch(wanted, client, record)
+            outcomes = await self.use_case.exchange_batch(wanted, client, trace)
         finally:
-            _tell(record)
+            tell_audit(**trace.facts())
         tell_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
-        for target, outcome in zip(wanted, outcomes, strict=True):
-            if isinstance(outcome, MintedToken):
-                self._count(target, outcome)
+        self._count(trace)
         return outcomes
 
     async def introspect(self, token: Secret, client: Client, hint: str | None) -> Mapping[str, JsonValue] | None:
@@ -281,22 +280,10 @@ class ClientExchanges:
         tell_audit(token_sha256=token.fingerprint())
         await self._tokens.revoke(token, client, hint)
 
-    def _count(self, wanted: ExchangeRequest, minted: MintedToken) -> None:
-        if not minted.reused:
-            self.gate.minted(wanted.audience)
-
-
-def _tell(record: ExchangeRecord) -> None:
-    tell_audit(
-        token_sha256=record.token_sha256,
-        provider=record.provider,
-        principal=clipped(record.principal),
-        actor=clipped(record.actor),
-        minted=[
-            {"jti": minted.token_id, "kid": minted.key_id} | ({"reused": True} if minted.reused else {})
-            for minted in record.minted
-        ],
-    )
+    def _count(self, trace: Trace) -> None:
+        for audience, minted in trace.minted:
+            if not minted.reused:
+                self.gate.minted(audience)
 
 
 def log_internal(method: str, error: BaseException) -> None:

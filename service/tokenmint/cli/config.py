@@ -1,23 +1,15 @@
 """`tokenmint config`."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
 from tokenmint.cli.output import Output, print_json, print_table
-from tokenmint.model.policy import AppServiceFormat, FirebaseFormat, ReferenceFormat
-
-KINDS: Final[Mapping[type, str]] = {
-    FirebaseFormat: "firebase",
-    AppServiceFormat: "app_service",
-    ReferenceFormat: "reference",
-}
-"""What is minted where it is no JWT, by the name of its table; of JWTs the algorithm is shown."""
+from tokenmint.model.policy import Audience
 
 app = App(add_completion=False, no_args_is_help=True, help="Look at a configuration.")
 
@@ -54,10 +46,15 @@ def check(
     for kind in ("providers", "clients", "operators"):
         print(f"{kind + ':':<11}{', '.join(sorted(getattr(settings, kind))) or 'none'}")
     rows = [
-        (name, KINDS.get(type(audience.format), audience.algorithm), f"{audience.lifetime} s",
+        (name, _tokens(audience), f"{audience.lifetime} s",
          ", ".join(sorted(audience.clients)), ", ".join(sorted(audience.providers | audience.reexchange_from)))
         for name, audience in sorted(settings.audiences.items())
     ]  # fmt: skip
     print_table(
         ("audience", "tokens", "lifetime", "clients", "exchanged from"), rows, "no audiences: nothing is minted"
     )
+
+
+def _tokens(audience: Audience) -> str:
+    """Return how an audience's tokens are shown: by the algorithm where that can be chosen, else by the format."""
+    return audience.algorithm if audience.format.signed_by_ring else audience.format.name

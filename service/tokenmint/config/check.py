@@ -16,6 +16,7 @@ from tokenmint.config.providers import provider_from_table
 from tokenmint.config.settings import Settings, provider_claims, provider_conditions
 from tokenmint.config.tables import File
 from tokenmint.firebase.clients import EMULATOR
+from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.policy import Audience, Client
 from tokenmint.model.secret import Secret, shown
@@ -28,10 +29,11 @@ from tokenmint.verification.provider import Provider
 class Checker:
     """Turns the tables into settings, collecting what is wrong on the way."""
 
-    def __init__(self, file: File, base: Path, problems: list[str]) -> None:
+    def __init__(self, file: File, base: Path, problems: list[str], formats: Formats) -> None:
         self.file = file
         self.base = base
         self.problems = problems
+        self.formats = formats
 
     def settings(self, environ: Mapping[str, str], *, development: bool) -> Settings:
         file = self.file
@@ -99,6 +101,7 @@ class Checker:
             channelz=file.channelz,
             providers=MappingProxyType(providers),
             audiences=MappingProxyType(audiences),
+            formats=self.formats,
             clients=MappingProxyType(clients),
             operators=MappingProxyType(operators),
             client_keys=MappingProxyType(
@@ -227,7 +230,7 @@ class Checker:
             for scope in sorted(table.scopes):
                 if not _is_scope(scope):
                     self.problems.append(f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)")
-            rules = AudienceRules(name, table, self.file, self.base, development=development)
+            rules = AudienceRules(name, table, self.file, self.base, self.formats, development=development)
             lifetime, longest = rules.lifetimes()
             if lifetime > longest:
                 self.problems.append(f"{path}.lifetime: is longer than max_lifetime")
@@ -236,27 +239,27 @@ class Checker:
                 self.problems.append(
                     f"{path}.algorithm: is not in keys.algorithms: add it there, so that there is a key"
                 )
-            audiences[name] = Audience(
+            audience = Audience(
                 name=name,
                 clients=table.clients,
                 providers=table.providers,
+                format=rules.form.traits,
                 scopes=table.scopes,
                 lifetime=lifetime,
                 max_lifetime=longest,
                 algorithm=algorithm,
-                header_type=table.token_type,
                 claims=tuple(table.claims.items()),
                 on_missing_profile=table.on_missing_profile,
                 public_clients=table.public_clients,
                 single_use=table.single_use,
                 max_token_bytes=table.max_token_bytes,
                 condition=table.condition,
-                format=rules.format(),
                 reexchange_from=table.reexchange_from,
                 bound=table.bound,
                 actors=rules.actors(),
                 reuse_window=rules.reuse_window(),
             )
+            audiences[name] = rules.formatted(audience)
             self.problems += rules.problems
         return audiences
 

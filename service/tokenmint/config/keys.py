@@ -38,9 +38,11 @@ class KeyRules:
             replica_lag=keys.replica_lag,
             max_age=keys.max_age,
             verifier_cache=keys.verifier_cache,
-            # Of what is signed with these keys.
             max_lifetime=float(
-                max((audience.max_lifetime for audience in audiences.values() if audience.format is None), default=3600)
+                max(
+                    (audience.max_lifetime for audience in audiences.values() if audience.format.signed_by_ring),
+                    default=3600,
+                )
             ),
             skew=keys.skew,
             publish_ahead=keys.publish_ahead,

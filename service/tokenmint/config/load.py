@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from tokenmint.base.config_values import Table, problems_of
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.check import Checker
 from tokenmint.config.settings import Settings
-from tokenmint.config.tables import File
-from tokenmint.config.types import Table, problems_of
+from tokenmint.config.tables import File, file_table
+from tokenmint.formats.table import Formats, shipped, tables
 
 ENVIRONMENT_PREFIX: Final = "TOKENMINT_"
 DEFAULT_FILE: Final = Path("tokenmint.toml")
@@ -29,20 +30,25 @@ def locate(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, development: bool = False) -> Settings:
+def load(
+    path: Path | None, environ: Mapping[str, str], *, development: bool = False, formats: Formats | None = None
+) -> Settings:
     """Read the configuration from ``path`` (None: no file) and the environment.
+
+    ``formats`` are those that audiences may have; None: those that are shipped.
 
     Raises:
         ConfigurationError: lists every problem with the key's path and what to do.
     """
+    formats = formats or shipped()
     document = _read(path) if path is not None else {}
     problems = _literal_secrets(document)
     problems += _apply_environment(document, environ)
     try:
-        file = File.model_validate(document)
+        file = file_table(tables(formats)).model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(problems + problems_of(error)) from None
-    checker = Checker(file, path.resolve().parent if path is not None else Path.cwd(), problems)
+    checker = Checker(file, path.resolve().parent if path is not None else Path.cwd(), problems, formats)
     return checker.settings(environ, development=development)
 
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from tokenmint.base.config_values import Seconds, Table, TextList, TextSet, problems_of
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
-from tokenmint.config.types import Seconds, Table, TextList, TextSet, problems_of
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT

@@ -16,6 +16,7 @@ from tokenmint.config.tables import (
     LogTable,
     OAuthTable,
 )
+from tokenmint.formats.table import Formats
 from tokenmint.keys.schedule import Schedule
 from tokenmint.model.policy import Audience, Client
 from tokenmint.model.secret import Secret
@@ -70,6 +71,8 @@ class Settings:
     """Whether operators may look at connections (gRPC channelz), on their listener."""
     providers: Mapping[str, Provider]
     audiences: Mapping[str, Audience]
+    formats: Formats
+    """What audiences may have minted, by name."""
     clients: Mapping[str, Client]
     operators: Mapping[str, Operator]
     client_keys: Mapping[str, Mapping[str, object]]

@@ -1,15 +1,15 @@
 """The tables of the configuration file, as they are written: names, types, ranges and defaults."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator
 
 from tokenmint.base.addresses import Address
-from tokenmint.config.types import Seconds, Table, TextList, TextSet
-from tokenmint.model.policy import OnMissingProfile
+from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
-MAX_LIFETIME: Final = 24 * 3600
 MAX_REUSE_WINDOW: Final = 60
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -115,32 +115,6 @@ class KeysTable(Table):
     rotation_interval: Seconds = 30 * 24 * 3600.0
 
 
-class FirebaseTable(Table):
-    """`[audiences.NAME.firebase]`: Firebase custom tokens. With --dev, the emulator's need no account."""
-
-    project: Annotated[str, Field(pattern=r"^[a-z0-9-]{4,40}$")]
-    service_account_file: str | None = None
-    """A service account with its key, as Google's console writes it."""
-    service_account: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    """The e-mail address of one whose key stays with Google."""
-    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
-    uid: str = "profile.principal"
-
-
-class AppServiceTable(Table):
-    """`[audiences.NAME.app_service]`: tokens of Azure App Service's custom authentication."""
-
-    key_file: str
-    key_encoding: Literal["hex", "base64", "utf-8"]
-    """How the file says the key. App Service's own WEBSITE_AUTH_SIGNING_KEY is hex."""
-
-
-class ReferenceTable(Table):
-    """`[audiences.NAME.reference]`: opaque handles."""
-
-    idle: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
-
-
 class ActorsTable(Table):
     """`[audiences.NAME.actors]`: who may act for a subject."""
 
@@ -151,7 +125,10 @@ class ActorsTable(Table):
 
 
 class AudienceTable(Table):
-    """`[audiences."NAME"]`: a service that tokens are minted for."""
+    """`[audiences."NAME"]`: a service that tokens are minted for.
+
+    :func:`audience_table` adds the tables of formats.
+    """
 
     clients: TextSet = frozenset()
     providers: TextSet = frozenset()
@@ -170,9 +147,6 @@ class AudienceTable(Table):
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
     bound: Literal["dpop", "mtls", "any"] | None = None
     actors: ActorsTable | None = None
-    firebase: FirebaseTable | None = None
-    app_service: AppServiceTable | None = None
-    reference: ReferenceTable | None = None
 
     @field_validator("on_missing_profile", mode="before")
     @classmethod
@@ -335,3 +309,24 @@ class File(Table):
     audiences: dict[str, AudienceTable] = Field(default_factory=dict)
     clients: dict[Name, ClientTable] = Field(default_factory=dict)
     operators: dict[Name, OperatorTable] = Field(default_factory=dict)
+
+
+@lru_cache(maxsize=8)
+def audience_table(formats: tuple[tuple[str, type[Table]], ...]) -> type[AudienceTable]:
+    """Return the table of an audience with these tables of ``formats``, by name.
+
+    Raises:
+        ValueError: a format has the name of a key that audiences have anyway.
+    """
+    taken = [name for name, _ in formats if name in AudienceTable.model_fields]
+    if taken:
+        raise ValueError(f"audiences have keys of these names, so formats can't: {', '.join(taken)}")
+    tables: dict[str, Any] = {name: (table | None, None) for name, table in formats}
+    return create_model("AudienceTable", __base__=AudienceTable, __module__=__name__, **tables)
+
+
+@lru_cache(maxsize=8)
+def file_table(formats: tuple[tuple[str, type[Table]], ...]) -> type[File]:
+    """Return the whole file, whose audiences have these tables of ``formats``, by name."""
+    audiences: Any = (dict[str, audience_table(formats)], Field(default_factory=dict))  # type: ignore[misc]  # made here
+    return create_model("File", __base__=File, __module__=__name__, audiences=audiences)

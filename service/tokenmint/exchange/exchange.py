@@ -6,11 +6,13 @@ Reads like the way of one token. No transport, no store, no wall clock: what it 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable
+from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import OwnTokens, as_assertion
 from tokenmint.model.issued import IssuedToken
@@ -26,70 +28,49 @@ from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
 
-@dataclass(slots=True)
-class ExchangeRecord:
-    """What is known of an exchange as it goes, for whoever records it: filled also where it ends with a refusal."""
+class Evidence(NamedTuple):
+    """A token that came with a request, to prove its subject or its actor."""
 
-    token_sha256: str = ""
-    provider: str = ""
-    principal: str = ""
-    actor: str = ""
-    minted: list[MintedToken] = field(default_factory=list)
+    token: Secret
+    token_type: str
+    nonce: str | None
+    step: Callable[[str], None]
+    """Takes the name of each step of its verification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """Somebody who was proved by a token: the subject, or who acts for it."""
+    """A party that a token proved: the subject, or the actor."""
 
     assertion: VerifiedAssertion
     issued: IssuedToken | None
-    """What was proved of the token where it is one of ours."""
+    """The token, where it is one of ours."""
     lookup: ProfileLookup
 
 
+def _always_serving() -> None:
+    """Raise nothing: there is neither a clock nor a store that could be wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenExchange:
-    """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end.
+    """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end."""
 
-    ``serving`` raises where nothing can be believed or minted now: by this clock, or by this store.
-    """
-
-    def __init__(
-        self,
-        *,
-        verifier: Verifier,
-        own: OwnTokens,
-        profiles: Profiles,
-        policy: Policy,
-        minter: Minter,
-        replay: ReplayGuard,
-        clock: Clock,
-        serving: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.verifier = verifier
-        self.own = own
-        self.profiles = profiles
-        self.policy = policy
-        self.minter = minter
-        self.replay = replay
-        self.clock = clock
-        self.serving = serving
+    verifier: Verifier
+    own: OwnTokens
+    profiles: Profiles
+    policy: Policy
+    minter: Minter
+    replay: ReplayGuard
+    clock: Clock
+    serving: Callable[[], None] = _always_serving
+    """Raises where nothing can be believed or minted now: by this clock, or by this store."""
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
-        """Return what does the same by another configuration (reload)."""
-        return TokenExchange(
-            verifier=verifier,
-            own=self.own,
-            profiles=self.profiles,
-            policy=policy,
-            minter=self.minter,
-            replay=self.replay,
-            clock=self.clock,
-            serving=self.serving,
-        )
+        """Return the same exchange by another configuration (reload)."""
+        return replace(self, verifier=verifier, policy=policy)
 
-    async def exchange(
-        self, request: ExchangeRequest, client: Client, record: ExchangeRecord | None = None
-    ) -> MintedToken:
+    async def exchange(self, request: ExchangeRequest, client: Client, trace: Trace | None = None) -> MintedToken:
         """Exchange one subject token for one token.
 
         Raises:
@@ -98,18 +79,18 @@ class TokenExchange:
             DependencyUnavailable: keys, store or signer are out of reach, or the clock is wrong.
             StoreWentBack: the store lost changes.
         """
-        now, record = self.clock.now(), record or ExchangeRecord()
-        audience = self.policy.admit(client, request)
-        subject = await self.prove_subject(request, client, now, record)
-        actor = await self.prove_actor(request, client, now)
-        minted = await self._mint(request, client, audience, subject, actor, now, record)
-        for assertion in single_use(subject, actor, whatever=audience.single_use):
-            check_deadline()  # of a caller that is gone nothing is used up
-            await self.replay.claim(assertion, client.client_id, request.request_id, now=now, wanted=_wanted(request))
+        attempt = Attempt(request, client, self.clock.now(), trace or Trace())
+        audience = self.admit(attempt)
+        subject = await self.prove_subject(attempt)
+        actor = await self.prove_actor(attempt)
+        grant = await self.decide(attempt, audience, subject, actor)
+        minted = await self._mint(attempt, grant)
+        for assertion in single_use(audience, subject, actor):
+            await self._claim(attempt, assertion, (request,))
         return minted
 
     async def exchange_batch(
-        self, requests: Sequence[ExchangeRequest], client: Client, record: ExchangeRecord | None = None
+        self, requests: Sequence[ExchangeRequest], client: Client, trace: Trace | None = None
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one subject token, the same in all ``requests``, for several tokens: proved once, one profile read.
 
@@ -118,155 +99,130 @@ class TokenExchange:
 
         Raises: as :meth:`exchange`.
         """
-        now, record = self.clock.now(), record or ExchangeRecord()
-        subject = await self.prove_subject(requests[0], client, now, record)
-        actor = await self.prove_actor(requests[0], client, now)
+        first = Attempt(requests[0], client, self.clock.now(), trace or Trace())
+        subject = await self.prove_subject(first)
+        actor = await self.prove_actor(first)
         results: list[MintedToken | AccessDenied | DependencyUnavailable] = []
         claimed: list[VerifiedAssertion] = []
         for request in requests:
+            attempt = Attempt(request, client, first.now, first.trace)
             try:
-                audience = self.policy.admit(client, request)
-                results.append(await self._mint(request, client, audience, subject, actor, now, record))
-                single = single_use(subject, actor, whatever=audience.single_use)
+                audience = self.admit(attempt)
+                grant = await self.decide(attempt, audience, subject, actor)
+                results.append(await self._mint(attempt, grant))
+                single = single_use(audience, subject, actor)
                 claimed = single if len(single) > len(claimed) else claimed
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
         for assertion in claimed:
-            check_deadline()  # as above
-            request_id, wanted = requests[0].request_id, _wanted(*requests)
-            await self.replay.claim(assertion, client.client_id, request_id, now=now, wanted=wanted)
+            await self._claim(first, assertion, requests)
         return results
 
     # --- steps, which a dry run takes too ------------------------------------------------------------------------
 
-    async def prove_subject(
-        self,
-        request: ExchangeRequest,
-        client: Client,
-        now: float,
-        record: ExchangeRecord,
-        *,
-        observe: Callable[[str], None] = lambda _: None,
-        dry: bool = False,
-    ) -> Proved:
-        """Prove the subject token and look its principal up. ``dry``: fetch no keys, and note no use of a handle."""
+    def admit(self, attempt: Attempt) -> Audience:
+        """Return the audience, where this client may ask for it at all."""
+        attempt.trace.step("policy.client")
+        return self.policy.admit(attempt.client, attempt.request)
+
+    async def prove_subject(self, attempt: Attempt) -> Proved:
+        """Prove the subject token and look its principal up."""
         self.serving()
-        record.token_sha256 = request.subject_token.fingerprint()
-        subject = await self._prove(
-            request, client, request.subject_token, request.subject_token_type, request.nonce, now, observe, dry
-        )
-        record.provider = subject.assertion.provider
+        request, trace = attempt.request, attempt.trace
+        trace.token_sha256 = request.subject_token.fingerprint()
+        evidence = Evidence(request.subject_token, request.subject_token_type, request.nonce, trace.step)
+        subject = await self._prove(attempt, evidence)
+        trace.provider = subject.assertion.provider
         return subject
 
-    async def prove_actor(
-        self,
-        request: ExchangeRequest,
-        client: Client,
-        now: float,
-        *,
-        observe: Callable[[str], None] = lambda _: None,
-        dry: bool = False,
-    ) -> Proved | None:
+    async def prove_actor(self, attempt: Attempt) -> Proved | None:
         """Prove the actor token, where there is one."""
+        request = attempt.request
         if request.actor_token is None:
             return None
         kind = request.actor_token_type or ID_TOKEN
-        return await self._prove(request, client, request.actor_token, kind, None, now, observe, dry)
+        return await self._prove(attempt, Evidence(request.actor_token, kind, None, attempt.trace.actor_step))
 
-    async def decide(
-        self,
-        request: ExchangeRequest,
-        client: Client,
-        audience: Audience,
-        subject: Proved,
-        actor: Proved | None,
-        now: float,
-        *,
-        observe: Callable[[str], None] = lambda _: None,
-        dry: bool = False,
-    ) -> TokenGrant:
-        """Decide what is minted. ``dry``: create no profile."""
-        observe("policy.provider")
+    async def decide(self, attempt: Attempt, audience: Audience, subject: Proved, actor: Proved | None) -> TokenGrant:
+        """Decide what is minted."""
+        request, client, step = attempt.request, attempt.client, attempt.trace.step
+        step("policy.provider")
         assertion = self.policy.derive(subject.assertion, client, request)
         self.policy.admit_assertion(audience, assertion, client, request, subject.issued)
         acting = None
         if actor is not None:
-            observe("policy.actor")
+            step("policy.actor")
             self.policy.admit_actor(audience, assertion, actor.assertion, client, request, actor.issued)
-            acting = Actor((await self._settle(actor.lookup, audience, now, dry=True)).principal, actor.assertion)
-        observe("profile.missing")
-        profile = await self._settle(subject.lookup, audience, now, dry=dry)
-        observe("policy.decision")
+            # An actor gets no profile from this.
+            acting = Actor((await self._settle(attempt, actor, audience, create=False)).principal, actor.assertion)
+        step("profile.missing")
+        profile = await self._settle(attempt, subject, audience, create=not attempt.dry)
+        step("policy.decision")
         return self.policy.decide(
-            request, client, audience, assertion, profile, now=now, issued=subject.issued, actor=acting
+            request, client, audience, assertion, profile, now=attempt.now, issued=subject.issued, actor=acting
         )
 
-    async def _prove(
-        self,
-        request: ExchangeRequest,
-        client: Client,
-        token: Secret,
-        token_type: str,
-        nonce: str | None,
-        now: float,
-        observe: Callable[[str], None],
-        dry: bool,
-    ) -> Proved:
-        if token_type == ACCESS_TOKEN and self.own.recognises(token):
-            observe("own.signature")
-            issued = await self.own.identify(token, now=now)
-            observe("policy.own_token")
-            # Who explains can't show the key of whoever would ask.
-            shown = replace(request, possession=issued.confirmation) if dry else request
-            self.policy.admit_issued(client, shown, issued)
-            observe("own.revocation")  # not before: it is nobody else's business
-            await self.own.check_revoked(issued)
-            observe("profile.find")
-            lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
-            if issued.actor is not None:
-                await self.profiles.find_principal(issued.actor, issued.issued_at)
-            if not dry:
-                issued = await self.own.issued.used(issued, now=now)
-            return Proved(as_assertion(issued, issuer=self.own.issuer), issued, lookup)
-        assertion = await self.verifier.verify(token, token_type, nonce=nonce, now=now, observe=observe, fetch=not dry)
+    async def _prove(self, attempt: Attempt, evidence: Evidence) -> Proved:
+        token, step = evidence.token, evidence.step
+        if evidence.token_type == ACCESS_TOKEN and self.own.recognises(token):
+            return await self._prove_own(attempt, token, step)
+        assertion = await self.verifier.verify(
+            token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
+        )
         bound = bound_to(assertion)
-        if not dry:  # as above
-            check_possession(request.possession, bound)
-        observe("profile.find")
+        if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
+            check_possession(attempt.request.possession, bound)
+        step("profile.find")
         return Proved(assertion, None, await self.profiles.find(assertion))
 
-    async def _settle(self, lookup: ProfileLookup, audience: Audience, now: float, *, dry: bool) -> Profile:
-        mode = audience.on_missing_profile
-        if dry and mode is OnMissingProfile.CREATE:
-            mode = OnMissingProfile.WITHOUT
-        return await self.profiles.settle(lookup, mode, now=now)
+    async def _prove_own(self, attempt: Attempt, token: Secret, step: Callable[[str], None]) -> Proved:
+        step("own.signature")
+        issued = await self.own.identify(token, now=attempt.now)
+        step("policy.own_token")
+        request = attempt.request
+        if attempt.dry:  # as above
+            request = replace(request, possession=issued.confirmation)
+        self.policy.admit_issued(attempt.client, request, issued)
+        step("own.revocation")  # not before: it is nobody else's business
+        await self.own.check_revoked(issued)
+        step("profile.find")
+        lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
+        if issued.actor is not None:
+            await self.profiles.find_principal(issued.actor, issued.issued_at)
+        if not attempt.dry:
+            issued = await self.own.issued.used(issued, now=attempt.now)
+        return Proved(as_assertion(issued, issuer=self.own.issuer), issued, lookup)
 
-    async def _mint(
-        self,
-        request: ExchangeRequest,
-        client: Client,
-        audience: Audience,
-        subject: Proved,
-        actor: Proved | None,
-        now: float,
-        record: ExchangeRecord,
-    ) -> MintedToken:
-        grant = await self.decide(request, client, audience, subject, actor, now)
-        record.principal = grant.principal
-        record.actor = grant.actor or str((grant.act or {}).get("sub", ""))
+    async def _settle(self, attempt: Attempt, party: Proved, audience: Audience, *, create: bool) -> Profile:
+        mode = audience.on_missing_profile
+        if mode is OnMissingProfile.CREATE and not create:
+            mode = OnMissingProfile.WITHOUT
+        return await self.profiles.settle(party.lookup, mode, now=attempt.now)
+
+    # --- steps that change something -----------------------------------------------------------------------------
+
+    async def _mint(self, attempt: Attempt, grant: TokenGrant) -> MintedToken:
+        attempt.trace.granted(grant)
         check_deadline()
+        attempt.trace.step("minting")
         minted = await self.minter.mint(grant)
-        record.minted.append(minted)
+        attempt.trace.minted.append((grant.audience, minted))
         return minted
 
+    async def _claim(self, attempt: Attempt, assertion: VerifiedAssertion, requests: Sequence[ExchangeRequest]) -> None:
+        check_deadline()  # of a caller that is gone nothing is used up
+        attempt.trace.step("replay.claim")
+        request_id, client_id = attempt.request.request_id, attempt.client.client_id
+        await self.replay.claim(assertion, client_id, request_id, now=attempt.now, wanted=_wanted(requests))
 
-def single_use(subject: Proved, actor: Proved | None, *, whatever: bool) -> list[VerifiedAssertion]:
-    """Return what may be used once: by its provider's rule, or the subject token by the audience's (``whatever``)."""
-    proved = [subject.assertion] if whatever or subject.assertion.single_use else []
+
+def single_use(audience: Audience, subject: Proved, actor: Proved | None) -> list[VerifiedAssertion]:
+    """Return the assertions that may be used once: by their provider's rule, or the subject's by the audience's."""
+    proved = [subject.assertion] if audience.single_use or subject.assertion.single_use else []
     return proved + ([actor.assertion] if actor is not None and actor.assertion.single_use else [])
 
 
-def _wanted(*requests: ExchangeRequest) -> str:
+def _wanted(requests: Sequence[ExchangeRequest]) -> str:
     """Name what is asked for, the same every time, so that a retry can be told from another request."""
     asked = [
         [

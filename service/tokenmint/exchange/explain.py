@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenmint.base.errors import TokenmintError, TokenReplayed
-from tokenmint.exchange.exchange import ExchangeRecord, TokenExchange, single_use
+from tokenmint.exchange.attempt import Attempt, Trace
+from tokenmint.exchange.exchange import TokenExchange, single_use
 from tokenmint.model.policy import Client, ExchangeRequest
 
 
@@ -31,32 +32,20 @@ class Step:
 
 async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> list[Step]:
     """Return the steps up to the one that ended the exchange, or all of them."""
-    steps: list[Step] = []
-    names: list[str] = []
-
-    def begin(name: str) -> None:
-        if names:
-            steps.append(Step(names[-1], Outcome.PASSED))
-        names.append(name)
-
-    now, nothing = exchange.clock.now(), ExchangeRecord()
+    trace = Trace()
+    attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:
-        begin("policy.client")
-        audience = exchange.policy.admit(client, request)
-        subject = await exchange.prove_subject(request, client, now, nothing, observe=begin, dry=True)
-
-        def begin_of_actor(name: str) -> None:
-            begin(f"actor.{name}")
-
-        actor = await exchange.prove_actor(request, client, now, observe=begin_of_actor, dry=True)
-        grant = await exchange.decide(request, client, audience, subject, actor, now, observe=begin, dry=True)
-        begin("minting.signer")
+        audience = exchange.admit(attempt)
+        subject = await exchange.prove_subject(attempt)
+        actor = await exchange.prove_actor(attempt)
+        grant = await exchange.decide(attempt, audience, subject, actor)
+        trace.step("minting.signer")
         exchange.minter.check(grant)
-        begin("replay.unclaimed")
-        single = single_use(subject, actor, whatever=audience.single_use)
+        trace.step("replay.unclaimed")
+        single = single_use(audience, subject, actor)
         if any([await exchange.replay.claimed(assertion) for assertion in single]):
             raise TokenReplayed()
-        steps.append(Step(names[-1], Outcome.PASSED if single else Outcome.SKIPPED))
+        last = Step(trace.steps[-1], Outcome.PASSED if single else Outcome.SKIPPED)
     except TokenmintError as error:
-        steps.append(Step(names[-1], Outcome.FAILED, error.reason, error.detail or error.message))
-    return steps
+        last = Step(trace.steps[-1], Outcome.FAILED, error.reason, error.detail or error.message)
+    return [*(Step(name, Outcome.PASSED) for name in trace.steps[:-1]), last]

@@ -5,55 +5,139 @@ with custom authentication). HMAC-SHA-256 with the site's signing key, which is 
 service and never in the key set.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
-from typing import Final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
 
-from tokenmint.base.errors import ClaimsTooLarge
-from tokenmint.formats.jwt import encode, encode_segment
+from tokenmint.base.config_values import Table
+from tokenmint.base.encoding import encode_segment
+from tokenmint.base.errors import ClaimsTooLarge, FormatDenied
+from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.formats.jwt import encode
+from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import AppServiceFormat, TokenGrant
+from tokenmint.model.policy import Audience, TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
-from tokenmint.model.secret import Secret
+from tokenmint.model.secret import Secret, shown
 from tokenmint.model.tokens import JsonValue
 
+APP_SERVICE_TOKEN: Final = "urn:tokenmint:token-type:app-service"  # noqa: S105  # RFC 8693 has no name for it
 VERSION: Final = "3"
 """The `ver` that App Service asks for."""
 OWN_CLAIMS: Final = frozenset({"ver"})
 """Claims that only this format sets, beside the reserved ones."""
+MIN_HMAC_KEY: Final = 32  # bytes, RFC 7518 section 3.2
 
 
-def app_service_token(grant: TokenGrant, form: AppServiceFormat, *, token_id: str) -> MintedToken:
-    """Return a token for the site that is the grant's audience: its URL is `iss` and `aud`.
+class AppServiceTable(Table):
+    """`[audiences.NAME.app_service]`: tokens of Azure App Service's custom authentication."""
 
-    Raises:
-        ClaimsTooLarge: the token would be longer than the audience allows.
-        ValueError: a mapped claim has a reserved name; the configuration is refused for it, and this is the last look.
-    """
-    taken = [name for name in grant.claims if is_reserved(name) or name in OWN_CLAIMS]
-    if taken:
-        raise ValueError(f"reserved claims in a grant: {taken}")
-    claims: dict[str, JsonValue] = {
-        "iss": grant.audience,
-        "aud": grant.audience,
-        "sub": grant.principal,
-        "ver": VERSION,
-        "iat": grant.issued_at,
-        "nbf": grant.issued_at,
-        "exp": grant.expires_at,
-        "jti": token_id,
-    }
-    unsigned = encode({"alg": "HS256", "typ": "JWT"}) + b"." + encode(dict(grant.claims) | claims)
-    token = unsigned + b"." + encode_segment(hmac.digest(form.key.reveal_bytes(), unsigned, hashlib.sha256))
-    if len(token) > grant.max_token_bytes:
-        raise ClaimsTooLarge()
-    return MintedToken(
-        token=Secret(token),
-        issued_token_type=grant.token_type,
-        token_type="N_A",  # noqa: S106  # RFC 8693 section 2.2.1: no access token
-        expires_at=grant.expires_at,
-        scopes=(),
-        key_id="",
-        token_id=token_id,
-        subject=grant.principal,
+    key_file: str
+    key_encoding: Literal["hex", "base64", "utf-8"]
+    """How the file says the key. App Service's own WEBSITE_AUTH_SIGNING_KEY is hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppServiceOptions:
+    """What the table says."""
+
+    key: Secret
+    """The site's."""
+
+
+class AppServiceFormat(Format):
+    """Tokens for a site whose URL is the audience, signed with the site's key."""
+
+    traits = FormatTraits(
+        name="app_service", token_types=(APP_SERVICE_TOKEN,), signed_by_ring=False, title="tokens for App Service"
     )
+    table = AppServiceTable
+
+    def configure(self, table: AppServiceTable, audience: Audience, reading: Reading) -> FormatTraits:
+        """Read the site's key."""
+        if not audience.name.startswith("https://"):
+            reading.problem("app_service", "the audience is the URL of the site, and begins with https://")
+        for claim in sorted(OWN_CLAIMS & {name for name, _ in audience.claims}):
+            reading.problem(f"claims.{claim}", "is a claim of App Service's own: choose another")
+        key, problem = site_key(reading.base / table.key_file, table.key_encoding)
+        if problem:
+            reading.problem("app_service.key_file", problem)
+        return replace(self.traits, options=AppServiceOptions(key))
+
+    async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
+        """Return a token for the site that is the grant's audience: its URL is `iss` and `aud`.
+
+        Raises:
+            ClaimsTooLarge: the token would be longer than the audience allows.
+            ValueError: a mapped claim has a reserved name; the configuration is refused for it, and this is the last
+                look.
+        """
+        taken = [name for name in grant.claims if is_reserved(name) or name in OWN_CLAIMS]
+        if taken:
+            raise ValueError(f"reserved claims in a grant: {taken}")
+        options = grant.format.options
+        if not isinstance(options, AppServiceOptions):
+            raise FormatDenied(detail="the site's key was not read")
+        token_id = kit.token_id()
+        claims: dict[str, JsonValue] = {
+            "iss": grant.audience,
+            "aud": grant.audience,
+            "sub": grant.principal,
+            "ver": VERSION,
+            "iat": grant.issued_at,
+            "nbf": grant.issued_at,
+            "exp": grant.expires_at,
+            "jti": token_id,
+        }
+        unsigned = encode({"alg": "HS256", "typ": "JWT"}) + b"." + encode(dict(grant.claims) | claims)
+        token = unsigned + b"." + encode_segment(hmac.digest(options.key.reveal_bytes(), unsigned, hashlib.sha256))
+        if len(token) > grant.max_token_bytes:
+            raise ClaimsTooLarge()
+        return MintedToken(
+            token=Secret(token),
+            issued_token_type=grant.token_type,
+            token_type="N_A",  # noqa: S106  # RFC 8693 section 2.2.1: no access token
+            expires_at=grant.expires_at,
+            scopes=(),
+            key_id="",
+            token_id=token_id,
+            subject=grant.principal,
+        )
+
+
+FORMAT: Final = AppServiceFormat()
+
+
+def site_key(path: Path, encoding: str) -> tuple[Secret, str]:
+    """Read a site's key; return it, and what is wrong with it. No text of the file is shown."""
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a text file"
+        return Secret(""), f"{shown(path)} can't be read ({why})"
+    if "-----BEGIN" in text:
+        return Secret(""), "is a PEM file: what is due is the site's secret, which nobody else has"
+    key = _decoded(text, encoding)
+    if key is None:
+        return Secret(""), f"is not {encoding}: see key_encoding"
+    if len(key) < MIN_HMAC_KEY:
+        return Secret(""), (
+            f"has {len(key)} bytes as {encoding}, and HS256 takes {MIN_HMAC_KEY} at least (RFC 7518 section 3.2): "
+            "see key_encoding"
+        )
+    return Secret(key), ""
+
+
+def _decoded(text: str, encoding: str) -> bytes | None:
+    try:
+        if encoding == "hex":
+            return bytes.fromhex(text)
+        if encoding == "base64":
+            return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return text.encode()

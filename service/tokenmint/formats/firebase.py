@@ -6,15 +6,26 @@ Google to sign. The limits are checked here, because the SDK leaves some of them
 
 import base64
 import json
-from typing import Final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import Field
+
+from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
-from tokenmint.firebase.clients import FirebaseClients
+from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import FirebaseFormat, TokenGrant
+from tokenmint.model.policy import Audience, OnMissingProfile, TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
-from tokenmint.model.secret import Secret
+from tokenmint.model.secret import Secret, shown
 
+FIREBASE_CUSTOM_TOKEN: Final = "urn:tokenmint:token-type:firebase-custom-token"  # noqa: S105  # RFC 8693 has no name for it
+PRINCIPAL: Final = "profile.principal"
 LIFETIME: Final = 3600
 """Seconds that every custom token lives."""
 MAX_UID: Final = 128  # characters
@@ -24,6 +35,105 @@ RESERVED: Final = frozenset(
      "nonce", "sub", "user_id"}
 )  # fmt: skip
 """Names that Firebase refuses as custom claims. All of them are reserved here too."""
+
+
+class FirebaseTable(Table):
+    """`[audiences.NAME.firebase]`: Firebase custom tokens. With --dev, the emulator's need no account."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z0-9-]{4,40}$")]
+    service_account_file: str | None = None
+    """A service account with its key, as Google's console writes it."""
+    service_account: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """The e-mail address of one whose key stays with Google."""
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
+    uid: str = PRINCIPAL
+
+
+@dataclass(frozen=True, slots=True)
+class FirebaseOptions:
+    """What the table says, but for the uid."""
+
+    project: FirebaseProject
+    tenant: str | None = None
+    """The Identity Platform tenant that the user is of."""
+
+
+class FirebaseFormat(Format):
+    """Firebase custom tokens, for a project."""
+
+    traits = FormatTraits(
+        name="firebase",
+        token_types=(FIREBASE_CUSTOM_TOKEN,),
+        signed_by_ring=False,
+        fixed_lifetime=LIFETIME,
+        title="Firebase custom tokens",
+        uid=PRINCIPAL,
+    )
+    table = FirebaseTable
+
+    def configure(self, table: FirebaseTable, audience: Audience, reading: Reading) -> FormatTraits:
+        """Read the project, its account, and where the uid comes from."""
+        problem = reading.problem
+        if table.service_account_file and table.service_account:
+            problem("firebase.service_account", "a key that stays with Google, or service_account_file: not both")
+        if not table.service_account_file and not table.service_account and not reading.development:
+            problem(
+                "firebase.service_account_file", "is required, or service_account (an e-mail address; IAM signs for it)"
+            )
+        if audience.on_missing_profile is not OnMissingProfile.DENY and table.uid == PRINCIPAL:
+            problem(
+                "firebase.uid", 'a principal without a profile is no user of Firebase: on_missing_profile = "deny", or '
+                "another uid"
+            )  # fmt: skip
+        if table.uid.startswith("assertion") and len(audience.providers) + len(audience.reexchange_from) != 1:
+            problem("firebase.uid", "is only unique within one provider: allow one, and no reexchange_from")
+        credentials = None
+        if table.service_account_file:
+            credentials, wrong = service_account(reading.base / table.service_account_file, table.project)
+            if wrong:
+                problem("firebase.service_account_file", wrong)
+        project = FirebaseProject(table.project, credentials, table.service_account)
+        return replace(self.traits, uid=table.uid, options=FirebaseOptions(project, table.tenant))
+
+    def check(self, grant: TokenGrant, kit: Kit) -> None:  # noqa: ARG002
+        """Say whether Firebase would take what ``grant`` describes. Raises as :func:`check_custom_token`."""
+        check_custom_token(grant)
+
+    async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
+        """Return a custom token. Its hour begins by the SDK's clock, which is the machine's.
+
+        Raises:
+            SignerUnavailable: the service account can't sign: Google is out of reach, or does not let it.
+            FormatDenied, ClaimsTooLarge, ValueError: as :func:`check_custom_token`.
+        """
+        check_custom_token(grant)
+        options, clients = grant.format.options, kit.firebase
+        if clients is None or not isinstance(options, FirebaseOptions):
+            raise FormatDenied(detail="Firebase's SDK is not at hand")
+
+        def make() -> bytes:
+            client = clients.client(options.project, options.tenant)
+            token: bytes | str = client.create_custom_token(grant.uid, dict(grant.claims) or None)
+            return token if isinstance(token, bytes) else token.encode()
+
+        try:
+            token = await clients.run(make)
+        except Exception as error:  # noqa: BLE001  # of google.auth, requests and the SDK, whose texts are not shown
+            detail = f"Firebase's SDK: {type(error).__name__}"
+            raise SignerUnavailable("Firebase's service account can't sign now: retry later", detail=detail) from None
+        return MintedToken(
+            token=Secret(token),
+            issued_token_type=grant.token_type,
+            token_type="N_A",  # noqa: S106  # RFC 8693 section 2.2.1: no access token
+            expires_at=_expiry(token),
+            scopes=(),
+            key_id="",
+            token_id="",
+            subject=grant.principal,
+        )
+
+
+FORMAT: Final = FirebaseFormat()
 
 
 def check_custom_token(grant: TokenGrant) -> None:
@@ -45,35 +155,26 @@ def check_custom_token(grant: TokenGrant) -> None:
         raise ClaimsTooLarge(f"a Firebase custom token holds claims of {MAX_CLAIMS} bytes, and these have {size}")
 
 
-async def custom_token(grant: TokenGrant, form: FirebaseFormat, clients: FirebaseClients) -> MintedToken:
-    """Return a custom token. Its hour begins by the SDK's clock, which is the machine's.
-
-    Raises:
-        SignerUnavailable: the service account can't sign: Google is out of reach, or does not let it.
-        FormatDenied, ClaimsTooLarge, ValueError: as :func:`check_custom_token`.
-    """
-    check_custom_token(grant)
-
-    def make() -> bytes:
-        client = clients.client(form.project, form.tenant)
-        token: bytes | str = client.create_custom_token(grant.uid, dict(grant.claims) or None)
-        return token if isinstance(token, bytes) else token.encode()
-
+def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
+    """Read a service account with its key; return it, or what is wrong with it. No text of the file is shown."""
     try:
-        token = await clients.run(make)
-    except Exception as error:  # noqa: BLE001  # of google.auth, requests and the SDK, whose texts are not to be shown
-        detail = f"Firebase's SDK: {type(error).__name__}"
-        raise SignerUnavailable("Firebase's service account can't sign now: retry later", detail=detail) from None
-    return MintedToken(
-        token=Secret(token),
-        issued_token_type=grant.token_type,
-        token_type="N_A",  # noqa: S106  # RFC 8693 section 2.2.1: no access token
-        expires_at=_expiry(token),
-        scopes=(),
-        key_id="",
-        token_id="",
-        subject=grant.principal,
-    )
+        raw = path.read_bytes()
+    except OSError as error:
+        return None, f"{shown(path)} can't be read ({error.strerror})"
+    try:
+        account: Any = json.loads(raw)
+        if account["type"] != "service_account" or not all(
+            isinstance(account[key], str) for key in ("project_id", "client_email", "private_key", "token_uri")
+        ):
+            raise TypeError
+        key = load_pem_private_key(account["private_key"].encode(), None)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None, f"{path} is not a service account with its key (JSON), as Google's console writes it"
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return None, f"{path}: the key is not an RSA key"
+    if account["project_id"] != project:
+        return None, f"{path} is of another project than {project!r}"
+    return Secret(raw), ""
 
 
 def _expiry(token: bytes) -> int:

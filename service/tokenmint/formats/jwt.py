@@ -1,24 +1,93 @@
-"""JWTs as we write them (RFC 7519, RFC 9068): header, claims, and the bytes that are signed."""
+"""JWTs signed by the key ring (RFC 7515, RFC 7519, RFC 9068): header, claims, and the bytes that are signed."""
 
-import binascii
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import orjson
 
+from tokenmint.base.encoding import encode_segment
+from tokenmint.base.errors import ClaimsTooLarge
+from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.model.format import FormatTraits
 from tokenmint.model.issued import LINEAGE
-from tokenmint.model.policy import TokenGrant
+from tokenmint.model.minted import MintedToken, presented_as
+from tokenmint.model.policy import Audience, TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
-from tokenmint.model.tokens import JsonValue
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ACCESS_TOKEN, JWT, JsonValue
 
-_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
+TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
+"""What may be asked for, by the header's `typ`; the first is the default."""
+
+
+class JwtFormat(Format):
+    """JWTs: what an audience has that has no table of another format. Its keys are the audience's own."""
+
+    traits = FormatTraits(
+        name="jwt",
+        token_types=TOKEN_TYPES["at+jwt"],
+        signed_by_ring=True,
+        header_type="at+jwt",
+        carries_actor=True,
+        carries_binding=True,
+        carries_scopes=True,
+        reusable=True,
+        title="JWTs",
+    )
+    header_types = frozenset(TOKEN_TYPES)
+
+    def configure(self, table: Any, audience: Audience, reading: Reading) -> FormatTraits:  # noqa: ARG002
+        """Return the traits for the `token_type` of the audience's table."""
+        return of_type(table.token_type)
+
+    async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
+        """Return a signed JWT. Raises as :meth:`Format.mint`."""
+        return await signed(grant, kit)
+
+
+FORMAT: Final = JwtFormat()
+
+
+def of_type(header_type: str) -> FormatTraits:
+    """Return the traits of JWTs with this `typ`."""
+    return replace(FORMAT.traits, header_type=header_type, token_types=TOKEN_TYPES[header_type])
+
+
+async def signed(grant: TokenGrant, kit: Kit) -> MintedToken:
+    """Return the JWT that ``grant`` describes, signed by the key ring.
+
+    Raises:
+        SignerUnavailable: no confirmed key of the algorithm is at hand.
+        ClaimsTooLarge: the token would be longer than the audience allows.
+        ValueError: as :func:`claims_of`.
+    """
+    signer = kit.signer(grant)
+    token_id = kit.token_id()
+    unsigned = signing_input(grant, issuer=kit.issuer, key_id=signer.key_id, token_id=token_id)
+    if len(unsigned) > grant.max_token_bytes:
+        raise ClaimsTooLarge()
+    token = unsigned + b"." + encode_segment(await signer.sign(unsigned))
+    if len(token) > grant.max_token_bytes:
+        raise ClaimsTooLarge()
+    return MintedToken(
+        token=Secret(token),
+        issued_token_type=grant.token_type,
+        token_type=presented_as(grant),
+        expires_at=grant.expires_at,
+        scopes=grant.scopes,
+        key_id=signer.key_id,
+        token_id=token_id,
+        subject=grant.principal,
+    )
 
 
 def signing_input(grant: TokenGrant, *, issuer: str, key_id: str, token_id: str) -> bytes:
     """Return `header.payload` of the token that ``grant`` describes. Raises as :func:`claims_of`."""
-    header = _header(grant.algorithm, key_id, grant.header_type)
+    header = _header(grant.algorithm, key_id, grant.format.header_type)
     return header + b"." + encode(claims_of(grant, issuer=issuer, token_id=token_id))
 
 
@@ -55,11 +124,6 @@ def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, Jso
     if grant.lineage:
         claims[LINEAGE] = list(grant.lineage)
     return claims | dict(grant.claims)
-
-
-def encode_segment(data: bytes) -> bytes:
-    """Return base64url without padding (RFC 7515 section 2)."""
-    return binascii.b2a_base64(data, newline=False).translate(_TO_BASE64URL, b"=")
 
 
 def encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:

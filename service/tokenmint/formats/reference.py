@@ -1,42 +1,91 @@
 """Reference tokens: a handle of 256 random bits that says nothing; the claims stay in the store (RFC 7662)."""
 
-from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
 
-from tokenmint.base.errors import ClaimsTooLarge
-from tokenmint.formats.jwt import claims_of, encode, encode_segment
-from tokenmint.issued.store import IssuedStore
-from tokenmint.model.issued import HANDLE_PREFIX
+from pydantic import Field
+
+from tokenmint.base.config_values import Seconds, Table
+from tokenmint.base.encoding import encode_segment
+from tokenmint.base.errors import ClaimsTooLarge, FormatDenied
+from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.formats.jwt import claims_of, encode
+from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken, presented_as
-from tokenmint.model.policy import ReferenceFormat, TokenGrant
+from tokenmint.model.policy import MAX_LIFETIME, Audience, TokenGrant
 from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ACCESS_TOKEN
 
+REFERENCE_TOKEN: Final = "urn:tokenmint:token-type:reference"  # noqa: S105  # RFC 8693 has no name for it
+PREFIX: Final = "tmr_"
+"""What handles begin with: lets scanners find one that was left somewhere."""
 HANDLE_BYTES: Final = 32
-_TOKEN_ID_BYTES: Final = 16
 
 
-async def reference_token(
-    grant: TokenGrant, form: ReferenceFormat, *, issuer: str, issued: IssuedStore, entropy: Callable[[int], bytes]
-) -> MintedToken:
-    """Return a handle, kept as its hash alone.
+class ReferenceTable(Table):
+    """`[audiences.NAME.reference]`: opaque handles."""
 
-    Raises:
-        ClaimsTooLarge: the claims are larger than the audience allows a token to be.
-        StoreUnavailable, OutcomeUnknown: it was not kept, or not confirmed.
-    """
-    handle = Secret(HANDLE_PREFIX + encode_segment(entropy(HANDLE_BYTES)).decode())
-    token_id = encode_segment(entropy(_TOKEN_ID_BYTES)).decode()
-    claims = claims_of(grant, issuer=issuer, token_id=token_id)
-    if len(encode(claims)) > grant.max_token_bytes:
-        raise ClaimsTooLarge()
-    expires_at = await issued.keep(handle, claims, idle=form.idle, now=grant.issued_at)
-    return MintedToken(
-        token=handle,
-        issued_token_type=grant.token_type,
-        token_type=presented_as(grant),
-        expires_at=expires_at,
-        scopes=grant.scopes,
-        key_id="",
-        token_id=token_id,
-        subject=grant.principal,
+    idle: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceOptions:
+    """What the table says."""
+
+    idle: int | None = None
+    """Seconds without use after which a handle expires (sliding); None: only its lifetime ends it."""
+
+
+class ReferenceFormat(Format):
+    """Opaque handles; what they stand for is in the store."""
+
+    traits = FormatTraits(
+        name="reference",
+        token_types=(ACCESS_TOKEN, REFERENCE_TOKEN),
+        signed_by_ring=False,
+        carries_actor=True,
+        carries_binding=True,
+        carries_scopes=True,
+        title="reference tokens",
+        options=ReferenceOptions(),
     )
+    table = ReferenceTable
+    prefix = PREFIX
+
+    def configure(self, table: ReferenceTable, audience: Audience, reading: Reading) -> FormatTraits:
+        """Read how long a handle may lie unused."""
+        if table.idle is None:
+            return self.traits
+        if table.idle > audience.max_lifetime:
+            reading.problem("reference.idle", "is longer than max_lifetime")
+        return replace(self.traits, options=ReferenceOptions(int(table.idle)))
+
+    async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
+        """Return a handle, kept as its hash alone.
+
+        Raises:
+            ClaimsTooLarge: the claims are larger than the audience allows a token to be.
+            StoreUnavailable, OutcomeUnknown: it was not kept, or not confirmed.
+        """
+        options = grant.format.options
+        if kit.issued is None or not isinstance(options, ReferenceOptions):
+            raise FormatDenied(detail="handles are kept nowhere here")
+        handle = Secret(PREFIX + encode_segment(kit.entropy(HANDLE_BYTES)).decode())
+        token_id = kit.token_id()
+        claims = claims_of(grant, issuer=kit.issuer, token_id=token_id)
+        if len(encode(claims)) > grant.max_token_bytes:
+            raise ClaimsTooLarge()
+        expires_at = await kit.issued.keep(handle, claims, idle=options.idle, now=grant.issued_at)
+        return MintedToken(
+            token=handle,
+            issued_token_type=grant.token_type,
+            token_type=presented_as(grant),
+            expires_at=expires_at,
+            scopes=grant.scopes,
+            key_id="",
+            token_id=token_id,
+            subject=grant.principal,
+        )
+
+
+FORMAT: Final = ReferenceFormat()

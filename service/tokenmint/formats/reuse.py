@@ -78,7 +78,7 @@ def _key(grant: TokenGrant, key_id: str) -> Hashable:
 
     An actor's own end is not looked up by its tokens, so what somebody asked for in another's place is not reused.
     """
-    if not grant.reuse_window or grant.actor or grant.act is not None or grant.format is not None:
+    if not grant.reuse_window or grant.actor or grant.act is not None or not grant.format.reusable:
         return None
     try:
         claims = orjson.dumps(dict(grant.claims), option=orjson.OPT_SORT_KEYS)  # text: 1, 1.0 and true are not equal

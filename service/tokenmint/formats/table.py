@@ -1,54 +1,55 @@
-"""Which function mints which format. A format is a function; this is the table."""
+"""The formats: every module of this package that has a ``FORMAT``."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
 
-from tokenmint.firebase.clients import FirebaseClients
-from tokenmint.formats.app_service import app_service_token
-from tokenmint.formats.firebase import check_custom_token, custom_token
-from tokenmint.formats.jwt import encode_segment
-from tokenmint.formats.reference import reference_token
-from tokenmint.issued.store import IssuedStore
-from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import AppServiceFormat, FirebaseFormat, ReferenceFormat, TokenGrant
+import tokenmint.formats as package
+from tokenmint.base.config_values import Table
+from tokenmint.formats.format import Format
 
-_TOKEN_ID_BYTES: Final = 16
+Formats = Mapping[str, Format]
+"""Formats by name."""
 
 
-class Formats:
-    """Mints what is no JWT of ours.
+@cache
+def shipped() -> Formats:
+    """Return the formats of this package, in the order of their names."""
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    return by_name(*(module.FORMAT for module in modules if hasattr(module, "FORMAT")))
 
-    Args:
-        issuer: the `iss` of what handles stand for.
-        issued: where handles are kept.
-        firebase: the clients of Firebase's SDK.
-        entropy: returns that many random bytes.
-    """
 
-    def __init__(
-        self, *, issuer: str, issued: IssuedStore, firebase: FirebaseClients, entropy: Callable[[int], bytes]
-    ) -> None:
-        self._issuer = issuer
-        self._issued = issued
-        self._firebase = firebase
-        self._entropy = entropy
+def by_name(*formats: Format) -> Formats:
+    """Return ``formats`` by name. Raises ``ValueError`` unless each has its own, and one alone has no table."""
+    known = {form.traits.name: form for form in sorted(formats, key=lambda form: form.traits.name)}
+    if len(known) < len(formats):
+        raise ValueError("two formats have one name")
+    if [form.table for form in formats].count(None) != 1:
+        raise ValueError("one format, and no more, is minted where an audience has no table of a format")
+    for form in formats:
+        if form.header_types and not form.traits.signed_by_ring:
+            raise ValueError(f"the format {form.traits.name}: JWTs that come back are signed by the key ring")
+    return MappingProxyType(known)
 
-    def check(self, grant: TokenGrant) -> None:
-        """Raise what :meth:`mint` would because the grant does not fit its format."""
-        if isinstance(grant.format, FirebaseFormat):
-            check_custom_token(grant)
 
-    async def mint(self, grant: TokenGrant) -> MintedToken:
-        """Mint. Raises as the function of the format."""
-        match grant.format:
-            case FirebaseFormat():
-                return await custom_token(grant, grant.format, self._firebase)
-            case AppServiceFormat():
-                token_id = encode_segment(self._entropy(_TOKEN_ID_BYTES)).decode()
-                return app_service_token(grant, grant.format, token_id=token_id)
-            case ReferenceFormat():
-                return await reference_token(
-                    grant, grant.format, issuer=self._issuer, issued=self._issued, entropy=self._entropy
-                )
-            case None:
-                raise ValueError("a JWT is the minter's")
+def without_table(formats: Formats) -> Format:
+    """Return the format that is minted where an audience has no table of another."""
+    [form] = [form for form in formats.values() if form.table is None]
+    return form
+
+
+def tables(formats: Formats) -> tuple[tuple[str, type[Table]], ...]:
+    """Return the tables of ``formats``, by name."""
+    return tuple((name, form.table) for name, form in formats.items() if form.table is not None)
+
+
+def header_types(formats: Formats) -> frozenset[str]:
+    """Return the `typ` of all JWTs that come back."""
+    return frozenset[str]().union(*(form.header_types for form in formats.values()))
+
+
+def prefixes(formats: Formats) -> tuple[str, ...]:
+    """Return the first characters of all handles that come back."""
+    return tuple(form.prefix for form in formats.values() if form.prefix)

@@ -21,14 +21,13 @@ from tokenmint.base.errors import (
 )
 from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.types import SigningKey
-from tokenmint.model.issued import HANDLE_PREFIX, IssuedToken, issued_token
+from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, OWN, VerifiedAssertion
 from tokenmint.verification.jwk import VerificationKey, parse_jwk
 from tokenmint.verification.jws import parse_compact
 
 SKEW: Final = 60.0  # seconds that clocks of replicas may differ by; the end of a token is never put off
-_TYPES: Final = frozenset({"at+jwt", "JWT"})
 
 
 class OwnTokens:
@@ -38,17 +37,29 @@ class OwnTokens:
         issuer: what tokens are signed as.
         key: returns the published key with an id, or None, or raises ``DependencyUnavailable``.
         issued: what is kept of tokens.
+        header_types: the `typ` of the JWTs that are minted here.
+        prefixes: the first characters of the handles that are minted here.
     """
 
-    def __init__(self, *, issuer: str, key: Callable[[str], SigningKey | None], issued: IssuedStore) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        key: Callable[[str], SigningKey | None],
+        issued: IssuedStore,
+        header_types: frozenset[str],
+        prefixes: tuple[str, ...],
+    ) -> None:
         self.issuer = issuer
         self._key = key
         self.issued = issued
+        self._header_types = header_types
+        self._prefixes = tuple(prefix.encode() for prefix in prefixes)
         self._parsed: dict[str, VerificationKey] = {}
 
     def recognises(self, token: Secret) -> bool:
         """Tell whether ``token`` says of itself that it is ours. Nothing is believed of it."""
-        if token.reveal_bytes().startswith(HANDLE_PREFIX.encode()):
+        if token.reveal_bytes().startswith(self._prefixes):
             return True
         try:
             return parse_compact(token).issuer == self.issuer
@@ -81,7 +92,7 @@ class OwnTokens:
         return issued
 
     async def _read(self, token: Secret) -> IssuedToken:
-        if token.reveal_bytes().startswith(HANDLE_PREFIX.encode()):
+        if token.reveal_bytes().startswith(self._prefixes):
             found = await self.issued.find(token)
             if found is None:
                 raise TokenExpired("there is no such token, or it has expired")
@@ -89,7 +100,7 @@ class OwnTokens:
         unverified = parse_compact(token)
         if unverified.issuer != self.issuer:
             raise UnknownIssuer("the token was not minted here")
-        if unverified.header.get("typ") not in _TYPES:
+        if unverified.header.get("typ") not in self._header_types:
             raise UnsupportedTokenType(detail="the typ is none that is minted here")
         key = self._verification_key(unverified.key_id or "")
         if unverified.algorithm not in key.algorithms:

@@ -8,8 +8,6 @@ from typing import Final
 from tokenmint.model.policy import Confirmation
 from tokenmint.model.tokens import JsonValue
 
-HANDLE_PREFIX: Final = "tmr_"
-"""What reference tokens begin with: lets scanners find one that was left somewhere."""
 LINEAGE: Final = "tm_lineage"
 """The claim with the ids of the tokens that a token descends from, by exchange."""
 MAX_DEPTH: Final = 4

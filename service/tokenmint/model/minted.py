@@ -8,7 +8,7 @@ from tokenmint.model.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A token that tokenmint signed. Only ``minting/`` makes one."""
+    """A token that tokenmint signed. Only ``formats/`` makes one."""
 
     token: Secret
     issued_token_type: str

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
-from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.format import FormatTraits
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedAssertion
 
 Bound = Literal["dpop", "mtls", "any"]
+MAX_LIFETIME: Final = 24 * 3600
+"""Seconds that the tokens of an audience may live at most."""
 
 
 class OnMissingProfile(StrEnum):
@@ -44,35 +46,6 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
-class FirebaseFormat:
-    """Firebase custom tokens, for a project."""
-
-    project: FirebaseProject
-    tenant: str | None = None
-    """The Identity Platform tenant that the user is of."""
-    uid: str = "profile.principal"
-    """Where the uid comes from: an expression of ``policy/mapping.py``."""
-
-
-@dataclass(frozen=True, slots=True)
-class AppServiceFormat:
-    """Tokens of Azure App Service's custom authentication (`x-zumo-auth`), signed with the site's key."""
-
-    key: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceFormat:
-    """Opaque handles; what they stand for is in the store."""
-
-    idle: int | None = None
-    """Seconds without use after which one expires (sliding); None: only its lifetime ends it."""
-
-
-Format = FirebaseFormat | AppServiceFormat | ReferenceFormat
-
-
-@dataclass(frozen=True, slots=True)
 class ActorRules:
     """Who may act for a subject at an audience (RFC 8693 section 1.1)."""
 
@@ -96,6 +69,8 @@ class Audience:
     """The ids of the clients that may have tokens for it."""
     providers: frozenset[str]
     """The providers whose tokens are exchanged for it."""
+    format: FormatTraits
+    """What is minted for it."""
     scopes: frozenset[str] = frozenset()
     """What may be granted."""
     lifetime: int = 600
@@ -103,8 +78,6 @@ class Audience:
     max_lifetime: int = 3600
     """Seconds that a token may live at most."""
     algorithm: str = "ES256"
-    header_type: str = "at+jwt"
-    """The header's `typ`: `at+jwt` (RFC 9068) or `JWT`."""
     claims: tuple[tuple[str, str], ...] = ()
     """Claim mapping, (name in the minted token, where its value comes from), e.g. ("email", "assertion.email");
     a source that begins with `=` is a CEL expression."""
@@ -116,8 +89,6 @@ class Audience:
     """Whether clients without a credential may have its tokens."""
     condition: str | None = None
     """A CEL expression that has to be true; see ``policy/conditions.py``."""
-    format: Format | None = None
-    """What is minted; None: a JWT."""
     reexchange_from: frozenset[str] = frozenset()
     """The audiences whose tokens, of our own, are exchanged for one for this audience."""
     bound: Bound | None = None
@@ -191,16 +162,15 @@ class TokenGrant:
     token_type: str
     """What is minted, a URN of RFC 8693 section 3."""
     algorithm: str
-    header_type: str
+    format: FormatTraits
     claims: Mapping[str, JsonValue]
     """Mapped claims; never a reserved name."""
     issued_at: int
     """Whole seconds since the epoch: `iat` and `nbf`."""
     expires_at: int
     max_token_bytes: int
-    format: Format | None = None
     uid: str = ""
-    """How Firebase knows the principal."""
+    """How the receiver knows the principal, where its format has a name of its own for it (`FormatTraits.uid`)."""
     confirmation: Confirmation = Confirmation()
     """What the token is bound to: its `cnf`."""
     act: Mapping[str, JsonValue] | None = None

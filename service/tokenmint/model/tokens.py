@@ -9,9 +9,6 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693 section 3
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 JWT = "urn:ietf:params:oauth:token-type:jwt"
-FIREBASE_CUSTOM_TOKEN = "urn:tokenmint:token-type:firebase-custom-token"  # noqa: S105  # kinds that RFC 8693 has no name for
-APP_SERVICE_TOKEN = "urn:tokenmint:token-type:app-service"  # noqa: S105
-REFERENCE_TOKEN = "urn:tokenmint:token-type:reference"  # noqa: S105
 
 OWN = "@tokenmint"
 """What stands for a provider's name where a token is one of ours; no provider can be configured with it."""

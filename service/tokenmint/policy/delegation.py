@@ -8,7 +8,7 @@ from typing import Final
 
 from tokenmint.base.errors import ActorDenied, ConfirmationDenied, PossessionNotProved
 from tokenmint.model.issued import IssuedToken
-from tokenmint.model.policy import Actor, Audience, Confirmation, ExchangeRequest, ReferenceFormat
+from tokenmint.model.policy import Actor, Audience, Confirmation, ExchangeRequest
 from tokenmint.model.tokens import JsonValue, VerifiedAssertion
 
 MAX_ACTORS: Final = 4
@@ -100,7 +100,7 @@ def act(
         return None
     if len(chain) > MAX_ACTORS:
         raise ActorDenied(f"at most {MAX_ACTORS} actors in a row")
-    if audience.format is not None and not isinstance(audience.format, ReferenceFormat):
+    if not audience.format.carries_actor:
         raise ActorDenied("tokens of this kind do not say who acts: it would look like the subject")
     nested: dict[str, JsonValue] = {}
     for one in reversed(chain):
@@ -145,6 +145,6 @@ def confirmation(audience: Audience, request: ExchangeRequest, parent: Confirmat
         raise ConfirmationDenied("tokens for this audience are bound to the caller's certificate: connect with one")
     if audience.bound == "any" and not bound:
         raise ConfirmationDenied("tokens for this audience are bound: send dpop_jkt, or connect with a certificate")
-    if bound and audience.format is not None and not isinstance(audience.format, ReferenceFormat):
+    if bound and not audience.format.carries_binding:
         raise ConfirmationDenied("tokens of this kind can't be bound to a key, and the binding is not dropped")
     return bound

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
 
 from tokenmint.base.errors import (
     ActorDenied,
@@ -21,41 +20,16 @@ from tokenmint.base.key_path import key_path
 from tokenmint.model.issued import MAX_DEPTH, IssuedToken
 from tokenmint.model.policy import (
     Actor,
-    AppServiceFormat,
     Audience,
     Client,
     ExchangeRequest,
-    FirebaseFormat,
-    ReferenceFormat,
     TokenGrant,
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import (
-    ACCESS_TOKEN,
-    APP_SERVICE_TOKEN,
-    FIREBASE_CUSTOM_TOKEN,
-    JWT,
-    OWN,
-    REFERENCE_TOKEN,
-    JsonValue,
-    VerifiedAssertion,
-)
+from tokenmint.model.tokens import OWN, JsonValue, VerifiedAssertion
 from tokenmint.policy import conditions, delegation, mapping
-
-_TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
-"""What may be asked for, by the header's `typ`; the first is the default."""
-_OTHER_TYPES: Final[Mapping[type, tuple[str, ...]]] = MappingProxyType(
-    {
-        FirebaseFormat: (FIREBASE_CUSTOM_TOKEN,),
-        AppServiceFormat: (APP_SERVICE_TOKEN,),
-        ReferenceFormat: (ACCESS_TOKEN, REFERENCE_TOKEN),
-    }
-)
-"""The same, of formats that are no JWT."""
-FIREBASE_LIFETIME: Final = 3600
-"""Seconds that every Firebase custom token lives."""
 
 
 class Policy:
@@ -107,11 +81,11 @@ class Policy:
                     self._conditions[name] = conditions.compile_condition(audience.condition)
                 except ValueError as error:
                     problems.append(f"{key_path('audiences', name, 'condition')}: {error}")
-            if isinstance(audience.format, FirebaseFormat):
+            if audience.format.uid is not None:
                 try:
                     self._uids[name] = mapping.parse(audience.format.uid)
                 except ValueError as error:
-                    problems.append(f"{key_path('audiences', name, 'firebase', 'uid')}: {error}")
+                    problems.append(f"{key_path('audiences', name, audience.format.name, 'uid')}: {error}")
             sources: list[tuple[str, mapping.Source | conditions.Expression]] = []
             for claim, expression in audience.claims:
                 path = key_path("audiences", name, "claims", claim)
@@ -142,7 +116,7 @@ class Policy:
             raise AudienceDenied(
                 detail=f"client {client.client_id!r} is public, audience {quoted(request.audience, LONG)}"
             )
-        kinds = _kinds(audience)
+        kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
         refused = set(request.scopes) - _grantable(client, audience)
@@ -150,8 +124,9 @@ class Policy:
             raise ScopeDenied(f"the caller may not have for this audience: {clipped(' '.join(sorted(refused)), LONG)}")
         if request.lifetime is not None and request.lifetime > audience.max_lifetime:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
-        if isinstance(audience.format, FirebaseFormat) and request.lifetime not in (None, FIREBASE_LIFETIME):
-            raise LifetimeDenied(f"Firebase custom tokens live {FIREBASE_LIFETIME} s, no more and no less")
+        fixed = audience.format.fixed_lifetime
+        if fixed is not None and request.lifetime not in (None, fixed):
+            raise LifetimeDenied(f"{audience.format.title} live {fixed} s, no more and no less")
         if request.actor_token is not None and audience.actors is None:
             raise ActorDenied("nobody acts for a subject at this audience: leave the actor token out")
         return audience
@@ -268,14 +243,13 @@ class Policy:
             audience=audience.name,
             client_id=client.client_id,
             scopes=scopes,
-            token_type=request.requested_token_type or _kinds(audience)[0],
+            token_type=request.requested_token_type or audience.format.token_types[0],
             algorithm=audience.algorithm,
-            header_type=audience.header_type,
+            format=audience.format,
             claims=MappingProxyType(self._claims(audience, assertion, profile, client, known)),
             issued_at=issued_at,
             expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
-            format=audience.format,
             uid=self._uid(audience, assertion, profile, client),
             confirmation=delegation.confirmation(
                 audience, request, issued.confirmation if issued is not None else delegation.bound_to(assertion)
@@ -325,12 +299,6 @@ def knows(client: Client, issued: IssuedToken) -> bool:
     return client.client_id == issued.client_id or (not client.public and issued.audience in client.serves)
 
 
-def _kinds(audience: Audience) -> tuple[str, ...]:
-    if audience.format is None:
-        return _TOKEN_TYPES[audience.header_type]
-    return _OTHER_TYPES[type(audience.format)]
-
-
 def _within(
     request: ExchangeRequest, client: Client, audience: Audience, issued: IssuedToken | None, issued_at: int
 ) -> tuple[tuple[str, ...], int]:
@@ -346,7 +314,7 @@ def _within(
     if wider:
         raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
     if expires_at > issued.expires_at:
-        if request.lifetime is not None or isinstance(audience.format, FirebaseFormat):
+        if request.lifetime is not None or audience.format.fixed_lifetime is not None:
             raise LifetimeDenied("the subject token expires earlier, and none that is exchanged for it outlives it")
         expires_at = issued.expires_at
     return tuple(sorted(set(granted) & set(issued.scopes))), expires_at

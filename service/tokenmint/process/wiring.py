@@ -30,9 +30,10 @@ from tokenmint.config.settings import Settings, client_provider, provider_claims
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.firebase.clients import FirebaseClients
+from tokenmint.formats.format import Kit
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
-from tokenmint.formats.table import Formats
+from tokenmint.formats.table import header_types, prefixes
 from tokenmint.issued.store import IssuedStore
 from tokenmint.issued.verifier import OwnTokens
 from tokenmint.keys.clock_check import ClockCheck
@@ -253,7 +254,13 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     profiles = ProfileStore(store, base.clock, near, signing.keychain.clocks.right_store_time)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store)
-    own = OwnTokens(issuer=base.issuer, key=signing.keychain.published_key, issued=issued)
+    own = OwnTokens(
+        issuer=base.issuer,
+        key=signing.keychain.published_key,
+        issued=issued,
+        header_types=header_types(settings.formats),
+        prefixes=prefixes(settings.formats),
+    )
     verifiers = Verifiers(base, HttpFetch(), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
@@ -318,13 +325,8 @@ def _why_no_signing(keychain: Keychain, algorithms: tuple[str, ...]) -> str:
 
 
 def _minter(base: Foundation, signing: Signing, issued: IssuedStore, firebase: FirebaseClients) -> Minter:
-    return Minter(
-        issuer=base.issuer,
-        signer=signing.keychain.signer,
-        entropy=base.entropy,
-        formats=Formats(issuer=base.issuer, issued=issued, firebase=firebase, entropy=base.entropy),
-        reuse=ReuseWindow(issued.revoked),
-    )
+    kit = Kit(base.issuer, signing.keychain.signer, base.entropy, issued, firebase)
+    return Minter(kit, base.settings.formats, ReuseWindow(issued.revoked))
 
 
 def _audit(base: Foundation, store: Store) -> AuditTrail:

@@ -8,10 +8,10 @@ from tests.issuer import Issuer
 from tests.tls import certificate
 
 from tokenmint.admission.callers import Role
+from tokenmint.base.config_values import parse_duration
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings
-from tokenmint.config.types import parse_duration
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.process.bootstrap import encryption_key, new_encryption_key, operators, prepare
 

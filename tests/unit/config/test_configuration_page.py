@@ -9,20 +9,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from tests.pages import ROOT
 
-from tokenmint.config import tables as configtables
+from tokenmint.base.config_values import parse_duration
 from tokenmint.config.load import load
 from tokenmint.config.providers import CheckTable, ProviderTable, catalogue
 from tokenmint.config.tables import (
     ActorsTable,
-    AppServiceTable,
-    AudienceTable,
     AuditTable,
     AwsKmsTable,
     CachesTable,
     ClientTable,
     EnvoyTable,
-    File,
-    FirebaseTable,
     ForwardedTable,
     KeysTable,
     LimitsTable,
@@ -33,16 +29,20 @@ from tokenmint.config.tables import (
     Pkcs11Table,
     RateTable,
     RedisTable,
-    ReferenceTable,
     WorkloadTable,
+    audience_table,
+    file_table,
 )
-from tokenmint.config.types import parse_duration
+from tokenmint.formats.table import shipped, tables
 from tokenmint.model.policy import OnMissingProfile
 
+FORMATS: Final = tables(shipped())
+"""The tables of formats, by name."""
+FILE: Final = file_table(FORMATS)
 PAGE: Final = ROOT / "docs" / "configuration.md"
 ROW: Final = re.compile(r"\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| (.+) \|")
 TABLES: Final[dict[str, type[BaseModel]]] = {
-    "The file": File,
+    "The file": FILE,
     "[redis]": RedisTable,
     "[listen]": ListenTable,
     "[listen.forwarded]": ForwardedTable,
@@ -57,11 +57,9 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[envoy]": EnvoyTable,
     "[providers.NAME]": ProviderTable,
     "[[providers.NAME.checks]]": CheckTable,
-    '[audiences."NAME"]': AudienceTable,
+    '[audiences."NAME"]': audience_table(FORMATS),
     '[audiences."NAME".actors]': ActorsTable,
-    '[audiences."NAME".firebase]': FirebaseTable,
-    '[audiences."NAME".app_service]': AppServiceTable,
-    '[audiences."NAME".reference]': ReferenceTable,
+    **{f'[audiences."NAME".{name}]': table for name, table in FORMATS},
     "[clients.ID]": ClientTable,
     "[[clients.ID.workloads]]": WorkloadTable,
     "[operators.ID]": OperatorTable,
@@ -170,16 +168,21 @@ def reachable(table: type[BaseModel]) -> set[type[BaseModel]]:
     """Return a table and all that are within it."""
     found = {table}
     for field in table.model_fields.values():
-        for name in re.findall(r"tokenmint\.config\.tables\.(\w+)", str(field.annotation)):
-            item = getattr(configtables, name)
+        for item in _types(field.annotation):
             if isinstance(item, type) and issubclass(item, BaseModel):
                 found |= reachable(item)
     return found
 
 
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
+
+
 def test_every_table_has_a_heading() -> None:
-    assert len(reachable(File)) > 15
-    assert reachable(File) <= set(TABLES.values())
+    assert len(reachable(FILE)) > 15
+    assert reachable(FILE) <= set(TABLES.values())
 
 
 def test_every_heading_is_a_table() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,15 +11,17 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from tests.fakes import FakeEntropy
 from tests.issuer import rsa_key
 
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, KeySetUnavailable, SignerUnavailable
 from tokenmint.firebase.clients import FirebaseClients, ask_about_user
-from tokenmint.formats.firebase import MAX_CLAIMS, MAX_UID, RESERVED, check_custom_token, custom_token
+from tokenmint.formats.firebase import FORMAT, MAX_CLAIMS, MAX_UID, RESERVED, FirebaseOptions, check_custom_token
+from tokenmint.formats.format import Kit
+from tokenmint.keys.signers.local import LocalSigner
 from tokenmint.model.firebase import FirebaseProject
-from tokenmint.model.policy import FirebaseFormat, TokenGrant
+from tokenmint.model.policy import TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
-from tokenmint.model.tokens import FIREBASE_CUSTOM_TOKEN
 
 AUDIENCE = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
 PATIENCE = 20.0  # seconds
@@ -57,15 +60,20 @@ class Unreachable(Signer):
 def grant(**changes: Any) -> TokenGrant:
     fields: dict[str, Any] = {
         "principal": "ada", "audience": "demo-app", "client_id": "web", "scopes": (), "algorithm": "ES256",
-        "token_type": FIREBASE_CUSTOM_TOKEN, "header_type": "at+jwt", "claims": {}, "issued_at": 1_800_000_000,
+        "token_type": FORMAT.traits.token_types[0], "format": FORMAT.traits, "claims": {}, "issued_at": 1_800_000_000,
         "expires_at": 1_800_003_600, "max_token_bytes": 8192, "uid": "ada",
     }  # fmt: skip
     return TokenGrant(**(fields | changes))
 
 
+def no_ring(_: str) -> LocalSigner:
+    raise AssertionError("Google signs")
+
+
 async def minted(signer: Any = None, tenant: str | None = None, **changes: Any) -> dict[str, Any]:
-    form = FirebaseFormat(FirebaseProject("demo-app", service_account=EMAIL), tenant)
-    made = await custom_token(grant(**changes), form, FirebaseClients(signer or Signer()))
+    form = replace(FORMAT.traits, options=FirebaseOptions(FirebaseProject("demo-app", service_account=EMAIL), tenant))
+    kit = Kit("https://me", no_ring, FakeEntropy(), firebase=FirebaseClients(signer or Signer()))
+    made = await FORMAT.mint(grant(format=form, **changes), kit)
     claims: dict[str, Any] = jwt.decode(
         made.token.reveal(), rsa_key(7).public_key(), algorithms=["RS256"], audience=AUDIENCE
     )
@@ -146,7 +154,9 @@ async def test_a_signer_out_of_reach_is_told_without_its_words() -> None:
 async def test_google_that_hangs_keeps_nobody_else_from_a_thread_and_few_callers_waiting(asked: str) -> None:
     """More callers than the event loop has threads: those are what signs RS256."""
     google, project = Hanging(), FirebaseProject("demo-app", service_account=EMAIL)
-    clients, form = FirebaseClients(google, most=3), FirebaseFormat(project)
+    clients = FirebaseClients(google, most=3)
+    form = replace(FORMAT.traits, options=FirebaseOptions(project, None))
+    kit = Kit("https://me", no_ring, FakeEntropy(), firebase=clients)
     if asked == "about a user":
         clients.client = lambda *_: google  # type: ignore[method-assign]
 
@@ -154,7 +164,7 @@ async def test_google_that_hangs_keeps_nobody_else_from_a_thread_and_few_callers
         if asked == "about a user":
             await ask_about_user(clients, project, "ada", None, 1.0)
         else:
-            await custom_token(grant(), form, clients)
+            await FORMAT.mint(grant(format=form), kit)
 
     calls = [asyncio.ensure_future(ask()) for _ in range(40)]
     try:

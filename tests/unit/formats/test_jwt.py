@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from tests.fakes import FakeEntropy
 
 from tokenmint.base.errors import ClaimsTooLarge, SignerUnavailable
-from tokenmint.formats.jwt import encode, signing_input
+from tokenmint.formats.format import Kit
+from tokenmint.formats.jwt import FORMAT, encode, of_type, signing_input
 from tokenmint.formats.minter import Minter
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.local import LocalSigner
@@ -47,7 +48,7 @@ RESERVED_NAMES: Final = [*sorted(RESERVED_CLAIMS), PREFIX, f"{PREFIX}x"]
 def grant(**changes: Any) -> TokenGrant:
     fields: dict[str, Any] = {
         "principal": "ada", "audience": "https://api", "client_id": "web", "scopes": ("a", "b"),
-        "token_type": ACCESS_TOKEN, "algorithm": "ES256", "header_type": "at+jwt", "claims": {},
+        "token_type": ACCESS_TOKEN, "algorithm": "ES256", "format": FORMAT.traits, "claims": {},
         "issued_at": 1_800_000_000, "expires_at": 1_800_000_600, "max_token_bytes": 8192,
     }  # fmt: skip
     return TokenGrant(**(fields | changes))
@@ -58,7 +59,7 @@ def signer(algorithm: str) -> LocalSigner:
 
 
 async def mint(entropy: Callable[[int], bytes] | None = None, **changes: Any) -> MintedToken:
-    return await Minter(issuer="https://me", signer=signer, entropy=entropy or FakeEntropy()).mint(grant(**changes))
+    return await Minter(Kit("https://me", signer, entropy or FakeEntropy())).mint(grant(**changes))
 
 
 def segments(minted: MintedToken) -> list[bytes]:
@@ -104,7 +105,7 @@ async def test_pyjwt_takes_it_with_this_key_and_no_other(algorithm: str) -> None
 
 @pytest.mark.parametrize("header_type", ["at+jwt", "JWT"])
 async def test_the_header_is_what_it_has_to_be_and_nothing_else(header_type: str) -> None:
-    minted = await mint(algorithm="EdDSA", header_type=header_type)
+    minted = await mint(algorithm="EdDSA", format=of_type(header_type))
     expected = {"alg": "EdDSA", "kid": "kid of EdDSA", "typ": header_type}
     assert json.loads(raw(segments(minted)[0])) == expected
     assert minted.key_id == "kid of EdDSA"
@@ -172,7 +173,7 @@ class WatchedSigner:
 
 
 def watched(signer: WatchedSigner, entropy: Callable[[int], bytes] | None = None) -> Minter:
-    return Minter(issuer="https://me", signer=lambda _: signer, entropy=entropy or FakeEntropy())
+    return Minter(Kit("https://me", lambda _: signer, entropy or FakeEntropy()))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -210,7 +211,7 @@ async def test_without_a_signer_not_even_an_id_is_drawn() -> None:
     def none(_: str) -> LocalSigner:
         raise SignerUnavailable()
 
-    refusing = Minter(issuer="https://me", signer=none, entropy=entropy)
+    refusing = Minter(Kit("https://me", none, entropy))
     with pytest.raises(SignerUnavailable):
         await refusing.mint(grant())
     with pytest.raises(SignerUnavailable):
@@ -225,7 +226,7 @@ async def test_the_signer_is_the_one_of_the_audience_s_algorithm() -> None:
         asked.append(algorithm)
         return signer(algorithm)
 
-    one = Minter(issuer="https://me", signer=choose, entropy=FakeEntropy())
+    one = Minter(Kit("https://me", choose, FakeEntropy()))
     for algorithm in ALGORITHMS:
         assert (await one.mint(grant(algorithm=algorithm))).key_id == f"kid of {algorithm}"
     assert asked == list(ALGORITHMS)

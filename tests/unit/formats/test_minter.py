@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.fakes import FakeEntropy
 
 from tokenmint.base.errors import ClaimsTooLarge, SignerUnavailable
-from tokenmint.formats.jwt import signing_input
+from tokenmint.formats.format import Kit
+from tokenmint.formats.jwt import FORMAT, signing_input
 from tokenmint.formats.minter import Minter
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.local import LocalSigner
@@ -26,14 +27,14 @@ SIGNER = LocalSigner("kid-1", "ES256", KEY)
 def grant(**changes: Any) -> TokenGrant:
     fields: dict[str, Any] = {
         "principal": "ada", "audience": "https://api", "client_id": "web", "scopes": ("a", "b"),
-        "token_type": ACCESS_TOKEN, "algorithm": "ES256", "header_type": "at+jwt", "claims": {"email": "a@x"},
+        "token_type": ACCESS_TOKEN, "algorithm": "ES256", "format": FORMAT.traits, "claims": {"email": "a@x"},
         "issued_at": 1_800_000_000, "expires_at": 1_800_000_600, "max_token_bytes": 8192,
     }  # fmt: skip
     return TokenGrant(**(fields | changes))
 
 
 def minter() -> Minter:
-    return Minter(issuer="https://me", signer=lambda _: SIGNER, entropy=FakeEntropy())
+    return Minter(Kit("https://me", lambda _: SIGNER, FakeEntropy()))
 
 
 async def test_a_library_that_is_not_ours_verifies_it() -> None:
@@ -72,7 +73,7 @@ async def test_without_a_signer_nothing_is_minted() -> None:
         raise SignerUnavailable()
 
     with pytest.raises(SignerUnavailable):
-        await Minter(issuer="https://me", signer=none, entropy=FakeEntropy()).mint(grant())
+        await Minter(Kit("https://me", none, FakeEntropy())).mint(grant())
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_CLAIMS))

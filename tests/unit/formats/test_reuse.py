@@ -9,10 +9,12 @@ from tests.fakes import FakeEntropy
 from tests.unit.formats.test_minter import KEY, SIGNER, grant
 
 from tokenmint.base.errors import CorruptRecord, SignerUnavailable, StoreUnavailable
+from tokenmint.formats.format import Kit
+from tokenmint.formats.jwt import FORMAT, of_type
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.model.policy import Confirmation, ReferenceFormat, TokenGrant
+from tokenmint.model.policy import Confirmation, TokenGrant
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.reuse = ReuseWindow(self.is_revoked, entries=3)
-        self.minter = Minter(issuer="https://me", signer=lambda _: self.signer, entropy=FakeEntropy(), reuse=self.reuse)
+        self.minter = Minter(Kit("https://me", lambda _: self.signer, FakeEntropy()), reuse=self.reuse)
 
     async def is_revoked(self, token_ids: Iterable[str]) -> bool:
         if self.failure is not None:
@@ -70,11 +72,11 @@ async def test_a_window_begins_with_the_minting_and_not_with_the_last_use() -> N
 
 OTHER: dict[str, Any] = {
     "principal": "bob", "audience": "https://b", "client_id": "other", "scopes": ("a",), "token_type": "urn:x",
-    "algorithm": "ES384", "header_type": "JWT", "claims": {"email": "b@x"}, "expires_at": 1_800_000_599,
+    "algorithm": "ES384", "format": of_type("JWT"), "claims": {"email": "b@x"}, "expires_at": 1_800_000_599,
     "max_token_bytes": 8191, "uid": "u", "confirmation": Confirmation("k"), "lineage": ("p",),
     "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999,
 }  # fmt: skip
-NEVER: dict[str, Any] = {"format": ReferenceFormat(), "act": {"sub": "x"}, "actor": "x"}
+NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x"}
 
 
 def test_every_field_of_a_grant_has_its_row() -> None:
@@ -92,6 +94,13 @@ async def test_a_grant_that_differs_in_one_field_gets_a_token_of_its_own(name: s
 async def test_what_an_actor_asked_for_is_minted_each_time(name: str) -> None:
     acted = replace(reusable(), **{name: NEVER[name]})
     assert not await Service().same(acted, acted)
+
+
+async def test_what_a_format_does_not_declare_reusable_is_minted_each_time() -> None:
+    service = Service()
+    once = reusable(format=replace(FORMAT.traits, reusable=False))
+    assert not await service.same(once, once)
+    assert len(service.reuse) == 0
 
 
 async def test_without_a_window_each_token_is_new_and_none_is_remembered() -> None:
@@ -127,7 +136,7 @@ async def test_without_a_signer_nothing_is_given_out() -> None:
             raise SignerUnavailable()
         return SIGNER
 
-    minter = Minter(issuer="https://me", signer=signer, entropy=FakeEntropy(), reuse=service.reuse)
+    minter = Minter(Kit("https://me", signer, FakeEntropy()), reuse=service.reuse)
     await minter.mint(reusable())
     gone = True
     with pytest.raises(SignerUnavailable):

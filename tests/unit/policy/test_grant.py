@@ -17,6 +17,7 @@ from tokenmint.base.errors import (
     ProviderDenied,
     ScopeDenied,
 )
+from tokenmint.formats import jwt
 from tokenmint.model.policy import ActorRules, Audience, Client, ExchangeRequest
 from tokenmint.model.profile import Profile
 from tokenmint.model.reserved_claims import RESERVED_CLAIMS
@@ -28,7 +29,12 @@ from tokenmint.policy.grant import Policy
 NOW = 1_800_000_000.9
 CLIENT = Client("web")
 AUDIENCE = Audience(
-    "https://api", clients=frozenset({"web"}), providers=frozenset({"idp"}), scopes=frozenset({"b", "a"}), lifetime=600
+    "https://api",
+    clients=frozenset({"web"}),
+    providers=frozenset({"idp"}),
+    format=jwt.FORMAT.traits,
+    scopes=frozenset({"b", "a"}),
+    lifetime=600,
 )
 ASSERTION = VerifiedAssertion(
     provider="idp", issuer="https://idp", subject="1", token_type=ID_TOKEN,
@@ -57,7 +63,7 @@ def test_by_default_everything_that_the_client_may_have() -> None:
     grant = decide(ask())
     assert (grant.principal, grant.audience, grant.client_id, grant.scopes) == ("ada", "https://api", "web", ("a", "b"))
     assert (grant.issued_at, grant.expires_at) == (1_800_000_000, 1_800_000_600)
-    assert (grant.token_type, grant.header_type) == (ACCESS_TOKEN, "at+jwt")
+    assert (grant.token_type, grant.format.header_type) == (ACCESS_TOKEN, "at+jwt")
 
 
 def test_who_and_for_whom() -> None:
@@ -112,9 +118,9 @@ def test_the_lifetime_is_refused_and_never_shortened() -> None:
 def test_formats(header: str, asked: str | None, kind: str | None) -> None:
     if kind is None:
         with pytest.raises(FormatDenied):
-            decide(ask(requested_token_type=asked), header_type=header)
+            decide(ask(requested_token_type=asked), format=jwt.of_type(header))
     else:
-        assert decide(ask(requested_token_type=asked), header_type=header).token_type == kind
+        assert decide(ask(requested_token_type=asked), format=jwt.of_type(header)).token_type == kind
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from tokenmint.base.errors import (
     ProviderDenied,
     ScopeDenied,
 )
+from tokenmint.formats.format import Kit
+from tokenmint.formats.jwt import FORMAT, of_type
 from tokenmint.formats.minter import Minter
 from tokenmint.keys.signers import local
 from tokenmint.keys.signers.local import LocalSigner
@@ -36,7 +38,11 @@ API: Final = "https://api"
 KEY: Final = local.generate("ES256")
 CLIENT: Final = Client("web")
 AUDIENCE: Final = Audience(
-    API, clients=frozenset({"web"}), providers=frozenset({"idp"}), scopes=frozenset({"a", "b", "c"})
+    API,
+    clients=frozenset({"web"}),
+    providers=frozenset({"idp"}),
+    format=FORMAT.traits,
+    scopes=frozenset({"a", "b", "c"}),
 )
 
 
@@ -68,7 +74,7 @@ def test_a_refusal_names_the_scopes_that_were_refused_and_no_others() -> None:
 
 def test_a_refused_format_names_the_one_to_ask_for() -> None:
     with pytest.raises(FormatDenied, match=r"token-type:jwt$"):
-        policy(header_type="JWT").admit(CLIENT, ask(requested_token_type=ID_TOKEN))
+        policy(format=of_type("JWT")).admit(CLIENT, ask(requested_token_type=ID_TOKEN))
     with pytest.raises(FormatDenied, match=r"token-type:access_token$"):
         policy().admit(CLIENT, ask(requested_token_type=ID_TOKEN))
 
@@ -185,7 +191,7 @@ async def test_cve_2024_29892_a_hostile_token_reaches_only_the_claims_that_are_m
         return
     granted = rules.decide(ask(), CLIENT, audience, assertion(**hostile), profile, now=1_800_000_000.5)
     signer = LocalSigner("kid", "ES256", KEY)
-    minted = await Minter(issuer="https://me", signer=lambda _: signer, entropy=FakeEntropy()).mint(
+    minted = await Minter(Kit("https://me", lambda _: signer, FakeEntropy())).mint(
         replace(granted, max_token_bytes=1_000_000)
     )
     payload = jwt.decode(

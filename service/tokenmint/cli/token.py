@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator, refusal_of
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
@@ -284,7 +285,8 @@ def verify(
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
     except jwt.PyJWKClientConnectionError as error:
-        typer.echo(f"tokenmint: the key set of {plain(jwks_url or issuer)} can't be fetched: {error}", err=True)
+        why = clipped(str(error), LONG)  # it may quote what was answered
+        typer.echo(f"tokenmint: the key set of {plain(jwks_url or issuer)} can't be fetched: {why}", err=True)
         raise typer.Exit(3) from None
     except (jwt.PyJWTError, RecursionError) as error:
         typer.echo(f"tokenmint: refused: {plain(str(error))}", err=True)

@@ -13,6 +13,9 @@ from tokenmint.web.heads import Head
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 PLACE: Final = "place"
+MAX_CHUNK_LINES: Final = 2000
+"""Line ends in a body that comes in chunks, of which each has two: a chunk costs the parser as much as hundreds of
+bytes do, and what has come is parsed in one turn of the event loop."""
 SLICE: Final = 4096
 """Bytes that the parser gets at a time: it looks for a limit only where a header is not complete yet."""
 
@@ -35,6 +38,8 @@ class Protocol(H11Protocol):
         self._head = Head()
         self._body_left = 0
         """Bytes of the body of the request that is being received."""
+        self._chunk_lines: int | None = None
+        """Line ends of it so far, where it comes in chunks."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
         if self._place.phase is None:  # closed to make room, in the moment in which its handshake ended
@@ -61,9 +66,10 @@ class Protocol(H11Protocol):
                 return
             part = bytes(self._backlog[:SLICE])
             length = self._head.take(part) if theirs is h11.IDLE else min(self._body_left, len(part))
-            if length < 0:
-                self.send_400_response("Ambiguous HTTP request received.")
-                self._note_phase()
+            if theirs is h11.SEND_BODY and self._chunk_lines is not None:
+                self._chunk_lines += part.count(b"\n")
+            if length < 0 or (self._chunk_lines or 0) > MAX_CHUNK_LINES:
+                self._refuse()
                 return
             del self._backlog[:length]
             super().data_received(part[:length])
@@ -72,13 +78,25 @@ class Protocol(H11Protocol):
             elif self.conn.their_state is h11.SEND_BODY:
                 self._begin_body()
 
+    def _refuse(self) -> None:
+        """End the connection, with 400 where no answer has begun."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.send_400_response("Ambiguous HTTP request received.")
+        else:
+            self.transport.abort()
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # so that nothing more is sent for it
+        self._note_phase()
+
     def _begin_body(self) -> None:
         """Note where the body ends. Only the parser knows it of one in chunks: so nothing may follow such a request."""
         named = dict(self.headers)
         if b"transfer-encoding" in named:
             self._body_left = sys.maxsize
+            self._chunk_lines = 0
             self.cycle.keep_alive = False
         else:
+            self._chunk_lines = None
             self._body_left = int(named[b"content-length"])
 
     def handle_events(self) -> None:

@@ -1,6 +1,8 @@
 """The command line against a real service: tables, JSON, exit codes, and mistakes without tracebacks."""
 
 import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +184,26 @@ def test_a_token_from_exchange_to_verification(terminal: Terminal, tmp_path: Pat
     assert (status, "another issuer" in err) == (1, True)
     status, _, err = terminal("token", "verify", "--issuer", "http://127.0.0.1:9", "--audience", "x", stdin=raw)
     assert (status, "can't be fetched" in err) == (3, True)
+
+
+def test_what_is_no_http_at_all_is_quoted_in_part_and_steers_no_terminal() -> None:
+    token = ".".join((segment({"alg": "ES256", "kid": "k"}), segment({"iss": "x"}), "AAAA"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def garble() -> None:
+            peer, _ = listening.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"\x1b[31m\x00" + b"\xff" * 50_000 + b"\r\n\r\n")
+
+        thread = threading.Thread(target=garble, daemon=True)
+        thread.start()
+        issuer = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        told = CliRunner().invoke(app, ["token", "verify", "--issuer", issuer, "--audience", "x"], input=token)
+        thread.join(20)
+    assert (told.exit_code, "can't be fetched" in told.stderr) == (3, True), told.stderr
+    assert len(told.stderr) < 1024
+    assert told.stderr.strip().isprintable()
 
 
 def test_an_explanation(terminal: Terminal) -> None:

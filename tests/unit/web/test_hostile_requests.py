@@ -52,6 +52,7 @@ REFUSED = {
     ),
     "a chunk extension beyond every limit": (400, post(b"Transfer-Encoding: chunked") + b"3;" + b"a" * 40_000),
     "trailers beyond every limit": (400, post(b"Transfer-Encoding: chunked") + b"0\r\n" + b"A: b\r\n" * 9_000),
+    "a body in very many chunks": (400, post(b"Transfer-Encoding: chunked") + b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n"),
     "RFC 9110 8.6: a length with a sign": (400, post(b"Content-Length: +3") + b"a=b"),
     "HTTP/0.9": (400, b"GET /quick\r\n\r\n"),
     "RFC 9113 3.4: the preface of HTTP/2": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),
@@ -113,6 +114,9 @@ ANSWERED = {
     ),
     "trailers set no fields": (
         [200], post(b"Transfer-Encoding: chunked") + b"3\r\na=b\r\n0\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
+    ),
+    "a body in many chunks": (
+        [200], post(b"Transfer-Encoding: chunked") + b"3\r\na=b\r\n" + b"2\r\n&c\r\n" * 900 + b"0\r\n\r\n",
     ),
     "twenty requests in one packet": ([200] * 20, quick() * 20),
     "as many lines as there may be": (

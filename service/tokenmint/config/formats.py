@@ -9,7 +9,9 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tokenmint.base.files import read_bytes, read_text
 from tokenmint.base.key_path import key_path
+from tokenmint.config.suggestions import no_such_table
 from tokenmint.config.tables import AppServiceTable, AudienceTable, File, FirebaseTable
 from tokenmint.formats.app_service import OWN_CLAIMS
 from tokenmint.formats.firebase import LIFETIME
@@ -42,7 +44,7 @@ class AudienceRules:
         self._base = base
         self._development = development
         for unknown in sorted(table.reexchange_from - file.audiences.keys()):
-            self._problem("reexchange_from", f"there is no [{key_path('audiences', unknown)}]")
+            self._problem("reexchange_from", no_such_table("audiences", unknown, file.audiences))
         for source in sorted(table.reexchange_from & file.audiences.keys()):
             other = file.audiences[source]
             if other.firebase is not None or other.app_service is not None:
@@ -89,9 +91,9 @@ class AudienceRules:
         if table is None:
             return None
         for provider in sorted(table.providers - self._file.providers.keys()):
-            self._problem("actors.providers", f"there is no [providers.{provider}]")
+            self._problem("actors.providers", no_such_table("providers", provider, self._file.providers))
         for audience in sorted(table.audiences - self._file.audiences.keys()):
-            self._problem("actors.audiences", f"there is no [{key_path('audiences', audience)}]")
+            self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
         if not table.providers and not table.audiences:
             self._problem("actors.providers", "is required, or audiences: whose tokens prove an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)
@@ -148,7 +150,7 @@ class AudienceRules:
             self._problem(f"claims.{claim}", "is a claim of App Service's own: choose another")
         path = self._base / table.key_file
         try:
-            text = path.read_text().strip()
+            text = read_text(path).strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not a text file"
             self._problem("app_service.key_file", f"{shown(path)} can't be read ({why})")
@@ -172,7 +174,7 @@ class AudienceRules:
 def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
     """Read a service account with its key; return it, or what is wrong with it. No text of the file is shown."""
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
     except OSError as error:
         return None, f"{shown(path)} can't be read ({error.strerror})"
     try:

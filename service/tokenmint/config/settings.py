@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenmint.admission.callers import Operator
+from tokenmint.base.addresses import Address
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.tables import (
     AuditTable,
@@ -74,6 +75,13 @@ class Settings:
     operators: Mapping[str, Operator]
     client_keys: Mapping[str, Mapping[str, object]]
     """Where the keys are of clients that sign assertions of their own, by client id."""
+    warnings: tuple[str, ...] = ()
+    """What can be used and should be changed."""
+
+
+def issuer_of(configured: str | None, http: Address | str) -> str:
+    """Return what tokens are signed as: what is configured, or the address of the HTTP listener."""
+    return configured or f"http://{http}"
 
 
 def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:

@@ -33,7 +33,7 @@ from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.readiness import Readiness
 from tokenmint.base.tasks import end
 from tokenmint.base.telemetry import Metrics
-from tokenmint.config.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.config.settings import Settings, client_provider, issuer_of, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.firebase.clients import FirebaseClients, check_user
@@ -124,7 +124,7 @@ class App:
         self.entropy = entropy
         self._store_time = store_time
         self.listen: dict[str, str] = dict(job.listen)
-        self.issuer = settings.issuer or f"http://{job.listen['http']}"
+        self.issuer = issuer_of(settings.issuer, job.listen["http"])
         self._metrics = Metrics()
         # Pauses that differ between replicas; no secret.
         jitter = random.Random(entropy(8)).random  # noqa: S311

@@ -102,7 +102,7 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
         top("deep = " + "[" * 5000 + "]" * 5000),
         "DIR/tokenmint.toml: is nested too deeply",
     ),
-    "tables without end": (more("[" + ".".join(["a"] * 3000) + "]"), "DIR/tokenmint.toml: is nested too deeply"),
+    "tables without end": (more("[" + ".".join(["a"] * 3000) + "]"), "the configuration is nested too deeply"),
     "a device as key-encryption key": (
         more('[keys]\nencryption_key_file = "/dev/zero"'),
         "keys.encryption_key_file: /dev/zero can't be read (it is not a",
@@ -233,6 +233,19 @@ def test_a_bad_data_directory_is_refused_alike_and_left_alone(
     assert (checked, checked[0]) == (served, 2)
     assert any(expected in line for line in checked[1]), checked[1]
     assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "pipe", "."])
+def test_a_device_where_a_file_belongs_hangs_nothing(
+    tmp_path: Path, terminal: Callable[..., tuple[int, list[str]]], device: str
+) -> None:
+    prepare(tmp_path)
+    status, said = terminal("config", "check", "--config", device)
+    assert (status, "can't be read (it is " in said[0]) == (2, True)
+    config = configure(tmp_path, extra=f'\n[keys]\nhigh_water_mark_file = "{device}"\n')
+    checked = terminal("config", "check", "--config", str(config))
+    assert checked == terminal("serve", "--output", "json", "--config", str(config))
+    assert (checked[0], "can't be read as a high-water mark" in checked[1][0]) == (2, True)
 
 
 def test_serve_connects_to_no_store_before_the_configuration_was_judged(

@@ -55,19 +55,38 @@ def load(
     """
     document, text = _read(path) if path is not None else ({}, "")
     places = {key: f"line {line}" for key, line in lines_of(text).items()}
+    base = path.resolve().parent if path is not None else Path.cwd()
+    return judged(document, environ, base, places, development=development, listen=listen, starting=starting)
+
+
+def judged(
+    document: dict[str, Any],
+    environ: Mapping[str, str],
+    base: Path,
+    places: dict[str, str],
+    *,
+    development: bool,
+    listen: Mapping[str, str] | None = None,
+    starting: bool = False,
+) -> Settings:
+    """Return the settings of a document, or raise as :func:`load`, which has the other arguments.
+
+    Args:
+        base: the directory at which relative paths begin.
+        places: where each key was set.
+    """
     problems = _literal_secrets(document)
     problems += _apply_environment(document, environ, places)
     if too_deep(document):
-        raise ConfigurationError(f"{path or 'the environment'}: is nested too deeply")
+        raise ConfigurationError("the configuration is nested too deeply")
     problems += placeholders(document)
     outcome = parsed(File, document)
     problems += outcome.problems
-    base = path.resolve().parent if path is not None else Path.cwd()
     http = listen["http"] if listen is not None else None
     settings, wrong = check(outcome.table, base, environ, development=development, http=http)
-    problems += [problem for problem in wrong if not follows(problem, outcome.dropped)]
     if starting and not follows("data_dir: ", outcome.dropped):
-        problems += problems_of_start(settings, development=development)
+        wrong += problems_of_start(settings, development=development)
+    problems += [problem for problem in wrong if not follows(problem, outcome.dropped)]
     if problems:
         raise ConfigurationError([_with_place(problem, places) for problem in dict.fromkeys(problems)])
     return settings

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import read_text
 from tokenmint.keys.types import KeyRing, KeyState
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ class HighWaterMark:
             ConfigurationError: the file is none.
         """
         try:
-            value: Any = json.loads(self.path.read_text())
+            value: Any = json.loads(read_text(self.path))
             return Mark(
                 str(value["lineage"]),
                 int(value["generation"]),
@@ -95,7 +96,7 @@ class HighWaterMark:
             )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise ConfigurationError(
                 f"{self.path}: can't be read as a high-water mark: restore it, or let `tokenmint keys accept-store` "
                 "write a new one"

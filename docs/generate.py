@@ -1,4 +1,4 @@
-"""Write what the documentation lists of the code: `make generate`. With `--check` say which page is not up to date.
+"""Write the generated parts of the documentation: `make generate`. With `--check` name the pages that are out of date.
 
 Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`.
 """

@@ -11,7 +11,7 @@ from tokenmint.model.policy import Audience
 
 
 def audiences_of(file: File, base: Path, *, development: bool) -> tuple[dict[str, Audience], list[str]]:
-    """Return the audiences by name, and what is wrong with their tables."""
+    """Return the audiences by name, and the problems of their tables."""
     audiences: dict[str, Audience] = {}
     problems: list[str] = []
     for name, table in file.audiences.items():
@@ -46,7 +46,7 @@ def audiences_of(file: File, base: Path, *, development: bool) -> tuple[dict[str
 
 
 def problems_of_envoy(file: File, audiences: Mapping[str, Audience]) -> list[str]:
-    """Return what is wrong with the table `[envoy]`."""
+    """Return the problems of the table `[envoy]`."""
     table = file.envoy
     named = {"audience": table.audience} | {key_path("hosts", host): name for host, name in table.hosts.items()}
     problems = [

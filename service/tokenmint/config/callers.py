@@ -19,7 +19,7 @@ class CallerRules:
         file: the whole file.
         base: what relative paths start at.
         problems: where what is wrong is collected.
-        issuer: what tokens are signed as.
+        issuer: the issuer of our tokens.
     """
 
     def __init__(self, file: File, base: Path, problems: list[str], issuer: str) -> None:

@@ -1,4 +1,4 @@
-"""What a reload takes over, and which changed keys wait for a restart. Keys and names only, never a value."""
+"""The changes of a reload: keys that it takes over, and keys that wait for a restart. Never a value."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass

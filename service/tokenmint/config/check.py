@@ -33,12 +33,10 @@ _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-km
 def check(
     file: File, base: Path, environ: Mapping[str, str], *, development: bool, http: str | None = None
 ) -> tuple[Settings, list[str]]:
-    """Return the settings, and everything that is wrong with them: they are used only where that is nothing.
+    """Return the settings and all their problems. Settings with a problem are not used.
 
     Args:
-        file: the whole file.
         base: the directory at which relative paths begin.
-        environ: the environment.
         development: whether `serve --dev` is meant.
         http: the address of the HTTP listener where its port is known; it is the issuer where none is configured.
     """
@@ -56,28 +54,20 @@ def check(
     audiences, wrong = audiences_of(file, base, development=development)
     problems += [*wrong, *problems_of_envoy(file, audiences)]
     problems += _problems_of_policy(audiences, issuer, judged)
-    operators = callers.operators()
-    proxy_hashes = callers.proxy_hashes()
     keys = KeyRules(file, base, problems)
     keys.check()
     problems += _problems_of_signers(file, base)
-    options, wrong = store_options(file.redis, base)
-    problems += wrong
     settings = Settings(
         issuer=file.issuer,
         data_dir=(base / file.data_dir).resolve(),
         redis_url=file.redis.url,
         redis_prefix=file.redis.prefix,
-        redis_options=options,
+        redis_options=store_options(file.redis, base, problems),
         listen=resolved(file.listen, base),
-        proxy_hashes=proxy_hashes,
+        proxy_hashes=callers.proxy_hashes(),
         key_encryption_key=keys.encryption_key(),
         other_encryption_keys=keys.other_encryption_keys(),
-        high_water_mark_file=(
-            base / file.keys.high_water_mark_file
-            if file.keys.high_water_mark_file
-            else base / file.data_dir / mark.FILE
-        ).resolve(),
+        high_water_mark_file=(base / (file.keys.high_water_mark_file or Path(file.data_dir) / mark.FILE)).resolve(),
         signer=file.keys.signer,
         pkcs11=keys.pkcs11(),
         aws_kms=file.keys.aws_kms,
@@ -95,7 +85,7 @@ def check(
         providers=MappingProxyType(providers),
         audiences=MappingProxyType(audiences),
         clients=MappingProxyType(clients),
-        operators=MappingProxyType(operators),
+        operators=MappingProxyType(callers.operators()),
         client_keys=MappingProxyType(callers.keys()),
         warnings=tuple(_warnings(file, base)),
     )

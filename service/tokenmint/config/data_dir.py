@@ -22,7 +22,7 @@ DEVELOPMENT_FILE: Final = "DEVELOPMENT"
 
 
 def problems_of_start(settings: Settings, *, development: bool) -> list[str]:
-    """Return why a start on this machine would refuse, beside what the configuration itself says. Makes nothing."""
+    """Return why a start on this machine would refuse, apart from the configuration itself. Makes nothing."""
     directory = settings.data_dir
     unusable = _unusable(directory)
     if unusable:

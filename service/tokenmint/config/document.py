@@ -1,4 +1,4 @@
-"""From a document to its table as far as it can be used: what can't be is reported and left out, the rest is judged."""
+"""Reading a document as far as it is usable: bad keys are reported and left out, so that the rest is judged too."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,18 +16,18 @@ from tokenmint.config.types import Table, problem_of
 MAX_DEPTH: Final = 32
 """Tables and lists within one another. The deepest that there is a use for has 7."""
 PLACEHOLDER: Final = "CHANGE-ME"
-"""What `tokenmint init` writes where only the operator knows the value."""
+"""Written by `tokenmint init` for a value that only the operator knows."""
 T = TypeVar("T", bound=Table)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """A table, and what was wrong with the document."""
+    """A table, and the problems of its document."""
 
     table: T
     problems: tuple[str, ...]
     dropped: tuple[str, ...]
-    """The paths of what could not be used and is not in the table."""
+    """Paths of the keys that were left out."""
 
 
 def parsed(
@@ -65,7 +65,7 @@ def parsed(
 def follows(problem: str, dropped: Iterable[str]) -> bool:
     """Tell whether a problem is about a key that was left out, and so follows from another one."""
     for path in dropped:
-        before = r"(?<![\w.])" if "." in path else r"\A"
+        before = r"(?<![\w.])" if "." in path else r"(?:\A|\[)"  # a word alone is in many sentences
         if re.search(rf"{before}{re.escape(path)}(?![\w-])", problem):
             return True
     return False
@@ -107,9 +107,9 @@ def _texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 
 def _drop(document: dict[str, Any], loc: tuple[int | str, ...], *, missing: bool) -> tuple[str, ...]:
-    """Remove what a problem is about; return the path of what was removed, () where it is gone already.
+    """Remove the key of a problem and return its path, () where it is gone already.
 
-    That is the deepest key on its way that is there, with the whole list where it is in one; for a key that is missing,
+    The key is the deepest one that exists on the way; inside a list it is the list's key, and for a missing key it is
     the table that lacks it.
     """
     path: list[str] = []

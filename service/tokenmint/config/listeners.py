@@ -1,4 +1,4 @@
-"""The rules of `[listen]`: addresses, TLS, and what needs which."""
+"""The rules of `[listen]`: addresses, TLS files, and settings that need one another."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -32,7 +32,7 @@ def resolved(listen: ListenTable, base: Path) -> ListenTable:
 
 
 def problems_of_listeners(file: File, base: Path) -> Iterator[str]:
-    """Yield what is wrong with the table."""
+    """Yield the problems of the table."""
     listen = file.listen
     yield from _addresses(listen)
     yield from _needs(listen)
@@ -88,7 +88,7 @@ def _needs(listen: ListenTable) -> Iterator[str]:
 
 
 def _certificates(listen: ListenTable, base: Path, prefix: str) -> Iterator[str]:
-    """Yield what is wrong with the files of one listener's TLS, read as the listener reads them."""
+    """Yield the problems of one listener's TLS files, read as the listener reads them."""
     names = [f"{prefix}{key}" for key in ("cert_file", "key_file", "client_ca_file")]
     paths = {name: base / value for name in names if (value := getattr(listen, name))}
     unread = False

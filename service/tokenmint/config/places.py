@@ -1,4 +1,4 @@
-"""Where a key was set: its line in the TOML file, or its environment variable.
+"""The place of a key: its line in the TOML file, or its environment variable.
 
 ``tomllib`` keeps no lines, so the text is read once more, statement by statement. It has been accepted as TOML before.
 """

@@ -1,4 +1,4 @@
-"""Where a provider's keys come from: pinned, or at a URL."""
+"""Sources of a provider's keys: pinned in the configuration, or fetched from a URL."""
 
 import re
 import ssl
@@ -13,10 +13,10 @@ from tokenmint.verification.jwk import BadKey, parse_jwks
 from tokenmint.verification.keyset import KeySource
 
 OWN_KEYS: Final = ("jwks", "jwks_file", "jwks_url", "x509_url", "discovery_url")
-"""What an operator names keys by."""
+"""Keys of the table that name a source."""
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 Problem = tuple[str, str]
-"""The key of the table, and what is wrong with it."""
+"""A key of the table, and the text of its problem."""
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -27,10 +27,10 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def key_source(
     table: ProviderTable, entry: Entry, issuers: Mapping[str, object], values: Mapping[str, str]
 ) -> tuple[KeySource | None, list[Problem]]:
-    """Return where the keys come from, and what is wrong with it.
+    """Return the source of the keys, None where there is none, and the problems of the table.
 
     Args:
-        values: what is put into the URLs of the shipped entry.
+        values: replacements for placeholders in the URLs of the shipped entry.
     """
     problems = _authorities(table.ca_file)
     own = [key for key in OWN_KEYS if getattr(table, key)]

@@ -26,7 +26,7 @@ _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What came of the table of a provider."""
+    """The outcome of judging a provider's table."""
 
     problems: tuple[str, ...]
     provider: Provider | None
@@ -51,7 +51,7 @@ def provider_from_table(name: str, table: Mapping[str, object], *, own_issuer: s
 def judge_provider(
     name: str, table: Mapping[str, object], *, own_issuer: str, entries: Mapping[str, Entry] | None = None
 ) -> Judged:
-    """Make a provider from its table of the configuration, or say what is wrong with it.
+    """Make a provider from its table of the configuration, or list its problems.
 
     Args:
         entries: the shipped entries by name. Default: the catalogue.
@@ -122,7 +122,7 @@ class _Builder:
         return values
 
     def judge(self) -> Judged:
-        """Return the provider, or everything that is wrong."""
+        """Return the provider, or all its problems."""
         issuers = self._issuers()
         singles = self._singles()
         source, problems = key_source(self.table, self.entry, issuers, singles)
@@ -143,7 +143,7 @@ class _Builder:
         return Judged(told, provider, self._condition(), self._claims())
 
     def _follows(self, problem: str) -> bool:
-        """Whether a problem is only that of a key whose value was found unusable before."""
+        """Whether a problem only follows from a key that was reported and left out before."""
         return follows(problem, self.dropped) and problem not in self.reported
 
     def _provider(self, parts: "_Parts", source: KeySource) -> Provider:

@@ -76,11 +76,11 @@ class Settings:
     client_keys: Mapping[str, Mapping[str, object]]
     """Where the keys are of clients that sign assertions of their own, by client id."""
     warnings: tuple[str, ...] = ()
-    """What can be used and should be changed."""
+    """Notes on settings that are usable and should be changed."""
 
 
 def issuer_of(configured: str | None, http: Address | str) -> str:
-    """Return what tokens are signed as: what is configured, or the address of the HTTP listener."""
+    """Return the issuer of our tokens: the configured one, or the address of the HTTP listener."""
     return configured or f"http://{http}"
 
 

@@ -1,4 +1,4 @@
-"""The rules of `[redis]`: where the store is, and how it is reached."""
+"""The rules of `[redis]`: URL, TLS and credentials of the store."""
 
 from pathlib import Path
 
@@ -10,9 +10,8 @@ from tokenmint.storage import urls
 from tokenmint.storage.connections import StoreOptions, check_ca_file
 
 
-def store_options(redis: RedisTable, base: Path) -> tuple[StoreOptions, list[str]]:
-    """Return how the store is reached, and what is wrong with the table."""
-    problems: list[str] = []
+def store_options(redis: RedisTable, base: Path, problems: list[str]) -> StoreOptions:
+    """Return the options of the store's connections; add the problems of the table to ``problems``."""
     ca_file = base / redis.ca_file if redis.ca_file else None
     try:
         _check_url(redis.url, ca_file)
@@ -26,7 +25,7 @@ def store_options(redis: RedisTable, base: Path) -> tuple[StoreOptions, list[str
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not a text file"
             problems.append(f"redis.password_file: {shown(path)} can't be read ({why})")
-    options = StoreOptions(
+    return StoreOptions(
         username=redis.username,
         password=password,
         ca_file=ca_file,
@@ -35,7 +34,6 @@ def store_options(redis: RedisTable, base: Path) -> tuple[StoreOptions, list[str
         max_connections=redis.max_connections,
         min_replicas=redis.min_replicas,
     )
-    return options, problems
 
 
 def _check_url(url: str | None, ca_file: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a document holds, the outcome is settings or a list of problems: never another exception."""
+"""Any document gives settings or a list of problems, and never another exception."""
 
 import copy
 import datetime

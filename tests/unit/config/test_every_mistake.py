@@ -1,4 +1,4 @@
-"""One run names every mistake: what can't be used is left out, and the rest is judged."""
+"""One run names every mistake: unusable keys are left out, and the rest is judged."""
 
 import os
 from pathlib import Path
@@ -100,6 +100,12 @@ def test_a_value_that_was_left_out_is_not_missed(tmp_path: Path) -> None:
     assert [line.partition(": ")[0] for line in found] == [
         "listen.cert_file", 'audiences."https://api".clients', "clients.web.secrets", "listen.key_file",
     ]  # fmt: skip
+
+
+def test_a_section_that_was_left_out_is_not_missed(tmp_path: Path) -> None:
+    clients = f'[clients.web]\nsecrets = ["{HASH}"]\n'
+    found = problems(tmp_path, f"clients = 5\nredis = 7\n{GOOD.replace(clients, '')}")
+    assert sorted(found) == ["clients: expected a table (line 1)", "redis: expected a table (line 2)"]
 
 
 def test_what_the_environment_says_is_named_by_its_variable(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_the_name_that_was_meant_is_one_that_there_is() -> None:
     assert did_you_mean("urk", ["url", "username"]) == ": did you mean url?"
     assert did_you_mean("zzz", ["url"]) == ""
     assert did_you_mean("u" * 5000, ["url"]) == ""
+    assert did_you_mean("url", ["ur\x1bl", "u" * 5000]) == ""
     assert no_such_table("audiences", "https://apj", ["https://api"]) == (
         'there is no [audiences."https://apj"]: did you mean [audiences."https://api"]?'
     )

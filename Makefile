@@ -144,14 +144,16 @@ check-protos: build/protos.binpb ## Lint the protos and compare them with the la
 	$(BIN)/buf lint build/protos.binpb --path tokenmint
 	$(BIN)/buf breaking build/protos.binpb --against protos/released.binpb --path tokenmint
 
-check-generated: $(READY) ## Fail where generated code is not what the protos say
+check-generated: $(READY) ## Fail where generated code or documentation is not as it would be generated
+	@PYTHONPATH=service $(BIN)/python docs/generate.py --check
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
 	@for part in v1 envoy; do diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/$$part service/tokenmint/$$part || exit 1; done
 	@clients/python/generate build/generated
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
-generate: generate-python build/protos.binpb ## Generate the code for the protos
+generate: generate-python build/protos.binpb ## Generate the code for the protos, and the documentation's lists
+	@PYTHONPATH=service $(BIN)/python docs/generate.py
 	@clients/python/generate
 	@$(call each_client,node,generate)
 	@$(call each_client,go,generate build/protos.binpb)

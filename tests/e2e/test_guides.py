@@ -46,7 +46,7 @@ def test_a_guide_does_what_it_says(walk: Walk) -> None:
 
 def test_where_the_guides_begin(tmp_path: Path, issuer: Issuer) -> None:
     page = GUIDES / "README.md"
-    google = {**GOOGLE, "aud": "CHANGE-ME.apps.googleusercontent.com"}
+    google = {**GOOGLE, "aud": "1234.apps.googleusercontent.com"}
     walk = Walk(page, tmp_path, issuer, Setting((), lambda issuer, now: {"id-token.txt": issuer.token(now, **google)}))
     for name in ("web", "admin"):
         (tmp_path / f"{name}.secret").unlink()
@@ -58,7 +58,8 @@ def test_where_the_guides_begin(tmp_path: Path, issuer: Issuer) -> None:
             walk.step(block, following if following is not None and following.kind in ANSWERS else None)
             if "tokenmint init" in block.text:
                 before, after = keys("google")
-                walk.config.write_text(walk.config.read_text().replace(before, after.replace("{issuer}", issuer.url)))
+                text = walk.config.read_text().replace(before, after.replace("{issuer}", issuer.url))
+                walk.config.write_text(text.replace("CHANGE-ME", "1234"))  # as the page says
         assert walk.service is not None
     finally:
         walk.stop()

@@ -463,6 +463,10 @@ def test_init_writes_a_configuration_that_serve_runs_on(tmp_path: Path) -> None:
     config = tmp_path / "tokenmint.toml"
     assert config.stat().st_mode & 0o077 == 0
     assert "tms_" not in config.read_text()
+    unfilled = run("config", "check", directory=tmp_path)
+    assert unfilled.returncode == 2
+    assert "providers.google.audiences: still has CHANGE-ME: put your own value there (line 32)" in unfilled.stderr
+    config.write_text(config.read_text().replace("CHANGE-ME", "1234"))
     checked = run("config", "check", directory=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert "https://api.example.com" in checked.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.pages import ROOT
 
-from tokenmint.config.providers import catalogue
+from tokenmint.config.entries import catalogue
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()

@@ -1,11 +1,16 @@
 """Loopback or not, taken or free: the addresses that the servers listen on."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from tokenmint.base.errors import ConfigurationError
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_HOST: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +24,17 @@ class Address:
     def parse(cls, text: str) -> "Address":
         """Read `host:port` or `[v6]:port`. Raises ``ValueError`` that says what was expected."""
         host, separator, port = text.rpartition(":")
-        if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not separator or not host or not _PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError('expected "host:port", e.g. "127.0.0.1:7443"')
         if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
             raise ValueError('expected an IPv6 address in brackets, e.g. "[::1]:7443"')
+        if host.startswith("["):
+            try:
+                ipaddress.IPv6Address(host[1:-1])
+            except ValueError:
+                raise ValueError('expected an IPv6 address in brackets, e.g. "[::1]:7443"') from None
+        elif not _HOST.fullmatch(host):
+            raise ValueError('expected a host name or an IP address before the port, e.g. "127.0.0.1:7443"')
         return cls(host.strip("[]"), int(port))
 
     @property

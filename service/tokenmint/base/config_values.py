@@ -4,22 +4,26 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from tokenmint.base.key_path import key_path
 
 _DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
+LONGEST: Final = 3650 * 86400.0
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(value: object) -> float:
     """Read a duration: seconds as a number, or "90s", "10m", "24h", "30d", "250ms". Raises ``ValueError``."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST:
         return float(value)
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('expected a duration, e.g. "90s", "10m", "24h" or a number of seconds')
-    return int(match[1]) * _UNITS[match[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST:
+        raise ValueError("expected a duration of at most 3650 days")
+    return seconds
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
@@ -45,18 +49,17 @@ _WORDS: Final = {
 }
 
 
-def problems_of(error: ValidationError, *prefix: str) -> list[str]:
-    """Return one line for each problem: the key's path, what was wrong, what was expected. Never a value."""
-    lines = []
-    for item in error.errors(include_url=False, include_context=True, include_input=False):
-        path = key_path(*prefix, *(str(part) for part in item["loc"]))
-        text = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
-        lines.append(f"{path}: {text}")
-    return lines
+def problem_of(kind: str, message: str, loc: Iterable[str]) -> str:
+    """Return the line of a problem: the key's path, what was wrong, what was expected. Never a value."""
+    return f"{key_path(*loc)}: {_WORDS.get(kind) or message.removeprefix('Value error, ')}"
 
 
 def _as_set(value: Any) -> Any:
-    return frozenset(value) if isinstance(value, Iterable) and not isinstance(value, str | dict) else value
+    if not isinstance(value, Iterable) or isinstance(value, str | dict):
+        return value
+    if not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a list of texts in quotes")
+    return frozenset(value)
 
 
 def _as_tuple(value: Any) -> Any:

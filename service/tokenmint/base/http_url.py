@@ -73,8 +73,34 @@ class HttpUrl:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine is meant: an address of it, or a name that stands for it (RFC 6761 section 6.3)."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            name = self.host.removesuffix(".")
+            return name == "localhost" or name.endswith(".localhost")
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def same_url(one: str, other: str) -> bool:
+    """Tell whether two texts name the same place (RFC 3986 section 6.2.3); texts that are no URLs are compared as such.
+
+    For telling names apart that must not be confused. What a token says is compared exactly (RFC 8414 section 3.3).
+    """
+    if one == other:
+        return True
+    try:
+        return _normal(one) == _normal(other)
+    except BadUrl:
+        return False
+
+
+def _normal(text: str) -> str:
+    return str(HttpUrl.parse(text.partition("#")[0])).rstrip("/")
 
 
 def _check_characters(text: str) -> None:

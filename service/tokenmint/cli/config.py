@@ -32,7 +32,7 @@ def check(
 
     path = locate(config, os.environ)
     try:
-        settings = load(path, os.environ, development=dev)
+        settings = load(path, os.environ, development=dev, starting=True)
     except ConfigurationError as error:
         if output == "json":
             print_json({"file": str(path) if path else None, "problems": list(error.problems)})
@@ -40,9 +40,11 @@ def check(
         raise
     if output == "json":
         names = {kind: sorted(getattr(settings, kind)) for kind in ("providers", "audiences", "clients", "operators")}
-        print_json({"file": str(path) if path else None, "problems": [], **names})
+        print_json({"file": str(path) if path else None, "problems": [], "warnings": list(settings.warnings), **names})
         return
     print(f"{path or 'no file: the defaults'}: no problems")
+    for warning in settings.warnings:
+        print(f"warning: {warning}")
     for kind in ("providers", "clients", "operators"):
         print(f"{kind + ':':<11}{', '.join(sorted(getattr(settings, kind))) or 'none'}")
     rows = [

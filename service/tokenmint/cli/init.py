@@ -41,7 +41,7 @@ algorithms = ["ES256"]
 
 [providers.google]
 use = "google"
-audiences = ["CHANGE-ME.apps.googleusercontent.com"]
+audiences = ["{placeholder}.apps.googleusercontent.com"]
 
 # --- for whom tokens are minted ----------------------------------------------------------------------------------
 
@@ -85,10 +85,10 @@ def command(
 
     The secrets are shown once, or written to files; the configuration holds their hashes.
 
-    Then fill in your provider's audience and run
-    `tokenmint serve`.
+    Then put your client id in the place of CHANGE-ME and run `tokenmint serve`.
     """
-    from tokenmint.config.providers import catalogue
+    from tokenmint.config.document import PLACEHOLDER
+    from tokenmint.config.entries import catalogue
 
     key_file = config.with_name("tokenmint.kek")
     if secret_files and client == operator:
@@ -106,6 +106,7 @@ def command(
         issuer=f'issuer = "{issuer}"' if issuer else '# issuer = "https://tokens.example.com"',
         encryption_key_file=key_file.name,
         catalogue=", ".join(catalogue()),
+        placeholder=PLACEHOLDER,
         client=client,
         operator=operator,
         client_hash=client_secret.fingerprint(),
@@ -120,4 +121,6 @@ def command(
             print(f"{kind:<8} {name:<10} secret in {files[name]}")
         else:
             print(f"{kind:<8} {name:<10} secret, shown once: {secret.reveal()}")
-    print(f"next: set the audience of your provider in {config}, then `tokenmint serve`")
+    print(
+        f"next: put your client id where {config} says {PLACEHOLDER}, then `tokenmint config check`, `tokenmint serve`"
+    )

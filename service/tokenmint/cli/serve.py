@@ -62,17 +62,28 @@ def command(
     if data_dir is not None:
         os.environ["TOKENMINT_DATA_DIR"] = str(data_dir.resolve())  # where the workers read it too
     path = locate(config, os.environ)
-    settings = load(path, os.environ, development=dev)
+    ports = Reservations(load(path, os.environ, development=dev, starting=True).listen.addresses())
+    try:
+        # Once more, now that every port is known: the HTTP listener's address is the issuer where none is configured.
+        settings = load(path, os.environ, development=dev, listen=ports.listen, starting=True)
+        status = _serve(settings, path, ports.listen, workers, output=output, dev=dev)
+    finally:
+        ports.close()
+    raise typer.Exit(status)
+
+
+def _serve(
+    settings: Settings, path: Path | None, listen: dict[str, str], workers: int, *, output: str, dev: bool
+) -> int:
+    """Make what is missing and serve on ``listen`` until the end; return the exit status."""
     announce = print_ready if output == "json" else tell_ready
-    if output == "text":
-        show(f"tokenmint: {f'configuration {path}' if path else 'no configuration: providers and clients are none'}\n")
+    _tell(output, f"configuration {path}" if path else "no configuration: providers and clients are none")
+    for warning in settings.warnings:
+        say(f"tokenmint: warning: {warning}\n")
+    store = None if settings.redis_url else EmbeddedServer(settings.data_dir)  # which looks for its program
     mark_directory(settings.data_dir, development=dev)
-    ports = Reservations(settings.listen.addresses())
-    made = bootstrap.prepare(settings, os.urandom)
-    if output == "text":
-        for file in made:
-            show(f"tokenmint: made {file} (readable by you alone: keep it)\n")
-    store = None if settings.redis_url else EmbeddedServer(settings.data_dir)
+    for file in bootstrap.prepare(settings, os.urandom):
+        _tell(output, f"made {file} (readable by you alone: keep it)")
     died = threading.Event()
 
     def stop_without_store(pid: int) -> None:
@@ -84,18 +95,21 @@ def command(
         url = store.start() if store is not None else None
         if store is not None:
             store.on_death(stop_without_store)
-        if store is not None and output == "text":
-            show(f"tokenmint: keeps its data in {settings.data_dir}, with a private store (process {store.pid})\n")
-        job = Job(str(path) if path else None, url, ports.listen, development=dev)
-        status = _serve(job, workers, announce, settings)
+            _tell(output, f"keeps its data in {settings.data_dir}, with a private store (process {store.pid})")
+        job = Job(str(path) if path else None, url, listen, development=dev)
+        status = _work(job, workers, announce, settings)
     finally:
-        ports.close()
         if store is not None:
             store.stop()
-    raise typer.Exit(status or int(died.is_set()))
+    return status or int(died.is_set())
 
 
-def _serve(job: Job, workers: int, announce: Callable[[Ready], None], settings: Settings) -> int:
+def _tell(output: str, text: str) -> None:
+    if output == "text":
+        show(f"tokenmint: {text}\n")
+
+
+def _work(job: Job, workers: int, announce: Callable[[Ready], None], settings: Settings) -> int:
     from tokenmint.process import worker  # loads the whole service
 
     if not settings.audiences:

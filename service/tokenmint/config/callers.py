@@ -7,6 +7,7 @@ from tokenmint.admission.callers import Operator, Role
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.key_path import key_path
 from tokenmint.config.settings import client_provider
+from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import ClientTable, File
 from tokenmint.model.policy import Client
 
@@ -18,9 +19,11 @@ class CallerRules:
         file: the whole file.
         base: what relative paths start at.
         problems: where what is wrong is collected.
+        issuer: the issuer of our tokens.
     """
 
-    def __init__(self, file: File, base: Path, problems: list[str]) -> None:
+    def __init__(self, file: File, base: Path, problems: list[str], issuer: str) -> None:
+        self._issuer = issuer
         self._file = file
         self._base = base
         self._problems = problems
@@ -34,7 +37,8 @@ class CallerRules:
             for workload in table.workloads:
                 if workload.provider not in self._file.providers:
                     self._problems.append(
-                        f"{key_path('clients', client_id, 'workloads')}: there is no [providers.{workload.provider}]"
+                        f"{key_path('clients', client_id, 'workloads')}: "
+                        + no_such_table("providers", workload.provider, self._file.providers)
                     )
             scopes = None
             if table.scopes is not None:
@@ -43,9 +47,13 @@ class CallerRules:
                     known = self._file.audiences.get(audience)
                     path = key_path("clients", client_id, "scopes", audience)
                     if known is None:
-                        self._problems.append(f"{path}: there is no such audience")
+                        meant = did_you_mean(audience, self._file.audiences)
+                        self._problems.append(f"{path}: there is no such audience{meant}")
                     elif names - known.scopes:
-                        self._problems.append(f"{path}: the audience has no scope {min(names - known.scopes)!r}")
+                        self._problems += [
+                            f"{path}: the audience has no scope {name!r}{did_you_mean(name, sorted(known.scopes))}"
+                            for name in sorted(names - known.scopes)
+                        ]
             rate = (table.rate.per_second, table.rate.burst) if table.rate is not None else None
             clients[client_id] = Client(
                 client_id,
@@ -64,7 +72,7 @@ class CallerRules:
         if table.public and table.serves:
             self._problems.append(f"{path}: a public client proves nothing but its name, so it can be no audience")
         self._problems += [
-            f"{path}: there is no [{key_path('audiences', unknown)}]"
+            f"{path}: {no_such_table('audiences', unknown, self._file.audiences)}"
             for unknown in sorted(table.serves - self._file.audiences.keys())
         ]
         return table.serves
@@ -111,12 +119,16 @@ class CallerRules:
             self._problems.append(f"{key_path('clients', client_id, 'public')}: a public client has no credential")
         if keys:
             try:
-                client_provider(client_id, self.keys_of(table), "https://issuer.invalid")
+                client_provider(client_id, self._keys_of(table), self._issuer)
             except ConfigurationError as error:
                 self._problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
 
-    def keys_of(self, table: ClientTable) -> dict[str, object]:
-        """Return where a client's keys are, as a provider's table has it."""
+    def keys(self) -> dict[str, dict[str, object]]:
+        """Return where the keys are of clients that sign assertions of their own, by client id."""
+        keys = {client_id: self._keys_of(table) for client_id, table in self._file.clients.items()}
+        return {client_id: known for client_id, known in keys.items() if len(known) > 1}
+
+    def _keys_of(self, table: ClientTable) -> dict[str, object]:
         names = ("jwks", "jwks_url", "jwks_file")
         keys: dict[str, object] = {name: getattr(table, name) for name in names if getattr(table, name)}
         if "jwks_file" in keys:
@@ -153,14 +165,16 @@ class CallerRules:
         for name, table in self._file.operators.items():
             unknown = table.roles - set(Role)
             if unknown or not table.roles:
-                self._problems.append(f"{key_path('operators', name, 'roles')}: expected some of {', '.join(Role)}")
-                continue
+                meant = did_you_mean(min(unknown), Role) if unknown else ""
+                self._problems.append(
+                    f"{key_path('operators', name, 'roles')}: expected some of {', '.join(Role)}{meant}"
+                )
             if not table.secrets and not table.certificates:
                 self._problems.append(
                     f"{key_path('operators', name, 'secrets')}: is required (`tokenmint clients new-secret`), "
                     "or certificates"
                 )
-            roles = frozenset(Role(role) for role in table.roles)
+            roles = frozenset(Role(role) for role in table.roles - unknown)
             hashes = self._hashes("operators", name, table.secrets)
             certificates = self._certificates("operators", name, table.certificates)
             operators[name] = Operator(name, hashes, roles, certificates)

@@ -1,311 +1,214 @@
-"""From tables as they are written to settings: what can only be checked across tables, with every problem collected."""
+"""From tables as they are written to settings: the rules across tables, with every problem collected."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
+from tokenmint.config.audiences import audiences_of, problems_of_envoy
 from tokenmint.config.callers import CallerRules
-from tokenmint.config.formats import AudienceRules
 from tokenmint.config.keys import KeyRules
-from tokenmint.config.providers import provider_from_table
-from tokenmint.config.settings import Settings, provider_claims, provider_conditions
+from tokenmint.config.listeners import problems_of_listeners, resolved
+from tokenmint.config.providers import Judged, judge_provider
+from tokenmint.config.settings import Settings, issuer_of
+from tokenmint.config.store import store_options
 from tokenmint.config.tables import File
 from tokenmint.firebase.clients import EMULATOR
 from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
-from tokenmint.model.policy import Audience, Client
-from tokenmint.model.secret import Secret, shown
+from tokenmint.model.policy import Audience
+from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
-from tokenmint.storage import urls
-from tokenmint.storage.connections import StoreOptions, check_ca_file
-from tokenmint.verification.provider import Provider
+
+_PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file")
+_PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
+"""By the table of a signer: the package that it needs, and the extra that brings it."""
 
 
-class Checker:
-    """Turns the tables into settings, collecting what is wrong on the way."""
+def check(
+    file: File,
+    base: Path,
+    environ: Mapping[str, str],
+    formats: Formats,
+    *,
+    development: bool,
+    http: str | None = None,
+) -> tuple[Settings, list[str]]:
+    """Return the settings and all their problems. Settings with a problem are not used.
 
-    def __init__(self, file: File, base: Path, problems: list[str], formats: Formats) -> None:
-        self.file = file
-        self.base = base
-        self.problems = problems
-        self.formats = formats
+    Args:
+        base: the directory at which relative paths begin.
+        formats: the formats that audiences may have, by name.
+        development: whether `serve --dev` is meant.
+        http: the address of the HTTP listener where its port is known; it is the issuer where none is configured.
+    """
+    issuer = issuer_of(file.issuer, http or file.listen.http)
+    problems = [
+        *_problems_of_issuer(file),
+        *problems_of_listeners(file, base),
+        *_problems_of_development(file, environ, development=development),
+    ]
+    judged = _judge_providers(file, base, issuer)
+    providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
+    problems += _problems_of_providers(judged)
+    callers = CallerRules(file, base, problems, issuer)
+    clients = callers.clients()
+    audiences, wrong = audiences_of(file, base, formats, development=development)
+    problems += [*wrong, *problems_of_envoy(file, audiences)]
+    problems += _problems_of_policy(audiences, issuer, judged)
+    keys = KeyRules(file, base, problems)
+    keys.check()
+    problems += _problems_of_signers(file, base)
+    settings = Settings(
+        issuer=file.issuer,
+        data_dir=(base / file.data_dir).resolve(),
+        redis_url=file.redis.url,
+        redis_prefix=file.redis.prefix,
+        redis_options=store_options(file.redis, base, problems),
+        listen=resolved(file.listen, base),
+        proxy_hashes=callers.proxy_hashes(),
+        key_encryption_key=keys.encryption_key(),
+        other_encryption_keys=keys.other_encryption_keys(),
+        high_water_mark_file=(base / (file.keys.high_water_mark_file or Path(file.data_dir) / mark.FILE)).resolve(),
+        signer=file.keys.signer,
+        pkcs11=keys.pkcs11(),
+        aws_kms=file.keys.aws_kms,
+        algorithms=file.keys.algorithms,
+        schedule=keys.schedule(audiences),
+        limits=file.limits,
+        caches=file.caches,
+        log=file.log,
+        audit=file.audit,
+        oauth=file.oauth,
+        envoy=file.envoy,
+        firebase_emulator=development and bool(environ.get(EMULATOR)),
+        reflection=file.reflection,
+        channelz=file.channelz,
+        providers=MappingProxyType(providers),
+        audiences=MappingProxyType(audiences),
+        formats=formats,
+        clients=MappingProxyType(clients),
+        operators=MappingProxyType(callers.operators()),
+        client_keys=MappingProxyType(callers.keys()),
+        warnings=tuple(_warnings(file, base)),
+    )
+    return settings, problems
 
-    def settings(self, environ: Mapping[str, str], *, development: bool) -> Settings:
-        file = self.file
-        self._check_issuer()
-        self._check_listen()
-        self._check_development(environ, development=development)
-        providers = self._providers()
-        callers = CallerRules(file, self.base, self.problems)
-        clients = callers.clients()
-        audiences = self._audiences(clients, development=development)
-        self._check_envoy(audiences)
-        operators = callers.operators()
-        proxy_hashes = callers.proxy_hashes()
-        keys = KeyRules(file, self.base, self.problems)
-        keys.check()
-        schedule = keys.schedule(audiences)
-        encryption_key = keys.encryption_key()
-        other_keys = keys.other_encryption_keys()
-        pkcs11 = keys.pkcs11()
-        options = self._store_options()
-        if self.problems:
-            raise ConfigurationError(self.problems)
-        # Compiles claim mappings and conditions, and says what is wrong with them.
-        Policy(audiences, "https://issuer.invalid", provider_conditions(providers), provider_claims(providers))
-        return Settings(
-            issuer=file.issuer,
-            data_dir=(self.base / file.data_dir).resolve(),
-            redis_url=file.redis.url,
-            redis_prefix=file.redis.prefix,
-            redis_options=options,
-            listen=file.listen.model_copy(
-                update={
-                    key: self._path(getattr(file.listen, key))
-                    for key in (
-                        "cert_file",
-                        "key_file",
-                        "client_ca_file",
-                        "http_cert_file",
-                        "http_key_file",
-                        "http_client_ca_file",
-                    )
-                }
-            ),
-            proxy_hashes=proxy_hashes,
-            key_encryption_key=encryption_key,
-            other_encryption_keys=other_keys,
-            high_water_mark_file=(
-                self.base / file.keys.high_water_mark_file
-                if file.keys.high_water_mark_file
-                else self.base / file.data_dir / mark.FILE
-            ).resolve(),
-            signer=file.keys.signer,
-            pkcs11=pkcs11,
-            aws_kms=file.keys.aws_kms,
-            algorithms=file.keys.algorithms,
-            schedule=schedule,
-            limits=file.limits,
-            caches=file.caches,
-            log=file.log,
-            audit=file.audit,
-            oauth=file.oauth,
-            envoy=file.envoy,
-            firebase_emulator=development and bool(environ.get(EMULATOR)),
-            reflection=file.reflection,
-            channelz=file.channelz,
-            providers=MappingProxyType(providers),
-            audiences=MappingProxyType(audiences),
-            formats=self.formats,
-            clients=MappingProxyType(clients),
-            operators=MappingProxyType(operators),
-            client_keys=MappingProxyType(
-                {
-                    client_id: known
-                    for client_id, table in file.clients.items()
-                    if len(known := callers.keys_of(table)) > 1
-                }
-            ),
-        )
 
-    def _path(self, name: str | None) -> str | None:
-        return str(self.base / name) if name else None
-
-    def _check_issuer(self) -> None:
-        issuer = self.file.issuer
-        if issuer is None:
-            if not self.file.listen.http.is_loopback:
-                self.problems.append(
-                    "issuer: is required where listen.http is not on loopback: the https URL under which verifiers "
-                    "reach /.well-known/jwks.json"
-                )
-        elif not issuer.startswith(("https://", "http://")) or issuer.endswith("/") or "?" in issuer or "#" in issuer:
-            self.problems.append("issuer: expected an https URL without query, fragment and trailing slash (RFC 8414)")
-        else:
-            try:
-                HttpUrl.parse(issuer)
-            except BadUrl as error:
-                self.problems.append(f"issuer: {error}")
-
-    def _check_listen(self) -> None:
-        listen = self.file.listen
-        if (listen.cert_file is None) != (listen.key_file is None):
-            self.problems.append("listen.cert_file, listen.key_file: both or none")
-        if (listen.http_cert_file is None) != (listen.http_key_file is None):
-            self.problems.append("listen.http_cert_file, listen.http_key_file: both or none")
-        if listen.client_ca_file is not None and listen.cert_file is None:
-            self.problems.append("listen.client_ca_file: needs listen.cert_file and listen.key_file")
-        if listen.transport == "native" and listen.cert_file is not None:
-            self.problems.append(
-                "listen.transport: native has no TLS: leave listen.cert_file and listen.key_file out and let Envoy or "
-                "a mesh add TLS, or use grpcio"
+def _problems_of_issuer(file: File) -> Iterator[str]:
+    issuer = file.issuer
+    if issuer is None:
+        if not file.listen.http.is_loopback:
+            yield (
+                "issuer: is required where listen.http is not on loopback: the https URL under which verifiers "
+                "reach /.well-known/jwks.json"
             )
-        if listen.transport == "native" and find_spec("pygrpc_native") is None:
-            self.problems.append(
-                "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
-            )
-        if listen.forwarded is not None and listen.transport != "native":
-            self.problems.append(
-                'listen.forwarded: is for listen.transport = "native": grpcio takes certificates from its own TLS '
-                "(listen.client_ca_file) and from nobody else"
-            )
-        if listen.http_client_ca_file is not None and listen.http_cert_file is None:
-            self.problems.append("listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file")
-        in_the_open = listen.http_cert_file is None and not listen.plaintext and not listen.http.is_loopback
-        if self.file.oauth.enabled and in_the_open:
-            self.problems.append(
-                "oauth.enabled: secrets would cross the network unencrypted: set listen.http_cert_file and "
-                "listen.http_key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
-            )
-        if listen.cert_file is None and not listen.plaintext:
-            for name in ("grpc", "admin"):
-                if not getattr(listen, name).is_loopback:
-                    self.problems.append(
-                        f"listen.{name}: secrets would cross the network unencrypted: set listen.cert_file and "
-                        "listen.key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
-                    )
-
-    def _check_development(self, environ: Mapping[str, str], *, development: bool) -> None:
-        if not development:
-            if environ.get(EMULATOR):
-                self.problems.append(
-                    f"{EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
-                )
-            return
-        if environ.get(EMULATOR) and not _on_loopback(environ[EMULATOR]):
-            self.problems.append(f"{EMULATOR}: expected an emulator on loopback, e.g. 127.0.0.1:9099")
-        for name, address in self.file.listen.addresses().items():
-            if not address.is_loopback:
-                self.problems.append(f"listen.{name}: --dev lets callers in without credentials: on loopback only")
-        if self.file.redis.url:
-            self.problems.append("redis.url: --dev is for a private store only: leave it out")
-        if (self.file.issuer or "").startswith("https://"):
-            self.problems.append("issuer: --dev signs for anybody, so never as an https issuer: leave it out")
-
-    def _providers(self) -> dict[str, Provider]:
-        providers: dict[str, Provider] = {}
-        owners: dict[str, str] = {}
-        for name, table in self.file.providers.items():
-            resolved = {
-                key: self._path(value)
-                if key in ("ca_file", "jwks_file", "service_account_file") and isinstance(value, str)
-                else value
-                for key, value in table.items()
-            }
-            try:
-                provider = provider_from_table(name, resolved, own_issuer=self.file.issuer or "")
-            except ConfigurationError as error:
-                self.problems.extend(error.problems)
-                continue
-            for issuer in provider.issuers:
-                if issuer in owners:
-                    self.problems.append(
-                        f"providers.{name}: has the issuer of providers.{owners[issuer]}: one provider for each "
-                        "issuer, with all the audiences"
-                    )
-                owners[issuer] = name
-            providers[name] = provider
-        return providers
-
-    def _audiences(self, clients: Mapping[str, Client], *, development: bool) -> dict[str, Audience]:
-        audiences: dict[str, Audience] = {}
-        for name, table in self.file.audiences.items():
-            path = key_path("audiences", name)
-            if not 0 < len(name) <= 255:
-                self.problems.append(f"{path}: expected a name of 1 to 255 characters")
-            if not table.clients and not development:
-                self.problems.append(f"{path}.clients: is required: the ids of the clients that may have tokens for it")
-            missing = [("clients", client) for client in sorted(table.clients - clients.keys())]
-            missing += [("providers", provider) for provider in sorted(table.providers - self.file.providers.keys())]
-            self.problems += [f"{path}.{key}: there is no [{key}.{unknown}]" for key, unknown in missing]
-            if not table.providers and not table.reexchange_from:
-                self.problems.append(
-                    f"{path}.providers: is required: whose tokens are exchanged for it (or reexchange_from)"
-                )
-            for scope in sorted(table.scopes):
-                if not _is_scope(scope):
-                    self.problems.append(f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)")
-            rules = AudienceRules(name, table, self.file, self.base, self.formats, development=development)
-            lifetime, longest = rules.lifetimes()
-            if lifetime > longest:
-                self.problems.append(f"{path}.lifetime: is longer than max_lifetime")
-            algorithm = table.algorithm or next(iter(self.file.keys.algorithms), "")
-            if algorithm not in self.file.keys.algorithms:
-                self.problems.append(
-                    f"{path}.algorithm: is not in keys.algorithms: add it there, so that there is a key"
-                )
-            audience = Audience(
-                name=name,
-                clients=table.clients,
-                providers=table.providers,
-                format=rules.form.traits,
-                scopes=table.scopes,
-                lifetime=lifetime,
-                max_lifetime=longest,
-                algorithm=algorithm,
-                claims=tuple(table.claims.items()),
-                on_missing_profile=table.on_missing_profile,
-                public_clients=table.public_clients,
-                single_use=table.single_use,
-                max_token_bytes=table.max_token_bytes,
-                condition=table.condition,
-                reexchange_from=table.reexchange_from,
-                bound=table.bound,
-                actors=rules.actors(),
-                reuse_window=rules.reuse_window(),
-            )
-            audiences[name] = rules.formatted(audience)
-            self.problems += rules.problems
-        return audiences
-
-    def _check_envoy(self, audiences: Mapping[str, Audience]) -> None:
-        table = self.file.envoy
-        named = {"audience": table.audience} | {key_path("hosts", host): name for host, name in table.hosts.items()}
-        for key, name in named.items():
-            if name is not None and name not in audiences:
-                self.problems.append(f'envoy.{key}: there is no [audiences."{name}"]')
-        for host in table.hosts:
-            if host != host.lower() or ":" in host:
-                self.problems.append(f"envoy.{key_path('hosts', host)}: expected a host in lower case, without port")
-
-    def _store_options(self) -> StoreOptions:
-        redis = self.file.redis
-        ca_file = self.base / redis.ca_file if redis.ca_file else None
-        self._check_store_url(ca_file)
-        password = Secret(redis.password) if redis.password else None
-        if redis.password_file:
-            try:
-                password = Secret((self.base / redis.password_file).read_text().strip())
-            except (OSError, UnicodeDecodeError):
-                self.problems.append(f"redis.password_file: {shown(self.base / redis.password_file)} can't be read")
-        return StoreOptions(
-            username=redis.username,
-            password=password,
-            ca_file=ca_file,
-            read_timeout=redis.read_timeout,
-            write_timeout=redis.write_timeout,
-            max_connections=redis.max_connections,
-            min_replicas=redis.min_replicas,
-        )
-
-    def _check_store_url(self, ca_file: Path | None) -> None:
-        url = self.file.redis.url
+    elif not issuer.startswith(("https://", "http://")) or issuer.endswith("/") or set("?#*") & set(issuer):
+        yield "issuer: expected an https URL without query, fragment, * and trailing slash (RFC 8414)"
+    else:
         try:
-            tls = url is not None and urls.parse(url).tls
-            if ca_file is not None and not tls:
-                self.problems.append(
-                    "redis.ca_file: is for TLS, which redis.url does not ask for: expected rediss://, "
-                    "rediss+sentinel:// or rediss+cluster://, or no ca_file"
+            url = HttpUrl.parse(issuer)
+        except BadUrl as error:
+            yield f"issuer: {error}"
+            return
+        if url.scheme == "http" and not url.is_loopback:
+            yield "issuer: expected https (http on loopback only): verifiers would fetch keys that anybody can change"
+
+
+def _problems_of_development(file: File, environ: Mapping[str, str], *, development: bool) -> Iterator[str]:
+    if not development:
+        if environ.get(EMULATOR):
+            yield f"{EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
+        return
+    if environ.get(EMULATOR) and not _on_loopback(environ[EMULATOR]):
+        yield f"{EMULATOR}: expected an emulator on loopback, e.g. 127.0.0.1:9099"
+    for name, address in file.listen.addresses().items():
+        if not address.is_loopback:
+            yield f"listen.{name}: --dev lets callers in without credentials: on loopback only"
+    if file.redis.url:
+        yield "redis.url: --dev is for a private store only: leave it out"
+    if (file.issuer or "").startswith("https://"):
+        yield "issuer: --dev signs for anybody, so never as an https issuer: leave it out"
+
+
+def _judge_providers(file: File, base: Path, issuer: str) -> dict[str, Judged]:
+    return {
+        name: judge_provider(
+            name,
+            {
+                key: str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
+                for key, value in table.items()
+            },
+            own_issuer=issuer,
+        )
+        for name, table in file.providers.items()
+    }
+
+
+def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for name, outcome in judged.items():
+        yield from outcome.problems
+        for issuer in outcome.provider.issuers if outcome.provider is not None else ():
+            if issuer in owners:
+                yield (
+                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', owners[issuer])}: one "
+                    "provider for each issuer, with all the audiences"
                 )
-            elif ca_file is not None:
-                check_ca_file(ca_file)
-        except ConfigurationError as error:
-            self.problems.append(error.message)
+            owners[issuer] = name
+
+
+def _problems_of_policy(
+    audiences: Mapping[str, Audience], issuer: str, judged: Mapping[str, Judged]
+) -> tuple[str, ...]:
+    conditions = {name: outcome.condition for name, outcome in judged.items() if outcome.condition is not None}
+    try:
+        Policy(audiences, issuer, conditions, {name: outcome.claims for name, outcome in judged.items()})
+    except ConfigurationError as error:
+        return error.problems
+    return ()
+
+
+def _problems_of_signers(file: File, base: Path) -> Iterator[str]:
+    for table, (package, extra) in _PACKAGES.items():
+        if getattr(file.keys, table) is not None and find_spec(package) is None:
+            yield f"keys.{table}: {extra} needs the package {package}: install tokenmint[{extra}]"
+    if file.keys.pkcs11 is not None:
+        module = base / file.keys.pkcs11.module
+        try:
+            read_bytes(module, most=1024**3)
+        except OSError as error:
+            yield f"keys.pkcs11.module: {shown(module)} can't be read ({error.strerror})"
+    kms = file.keys.aws_kms
+    if kms is not None and kms.endpoint_url is not None:
+        try:
+            url = HttpUrl.parse(kms.endpoint_url)
+        except BadUrl:
+            return  # which config/keys.py tells
+        if url.scheme == "http" and not url.is_loopback:
+            yield "keys.aws_kms.endpoint_url: expected https (http on loopback only)"
+
+
+def _warnings(file: File, base: Path) -> Iterator[str]:
+    names: Iterable[str | None] = (file.keys.encryption_key_file, *file.keys.other_encryption_key_files)
+    for name in filter(None, names):
+        path = base / name
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError):
+            continue  # a problem, and told as one
+        if mode & 0o077:
+            key = "encryption_key_file" if name == file.keys.encryption_key_file else "other_encryption_key_files"
+            yield (
+                f"keys.{key}: {shown(path)} is open to others than its owner (mode {mode & 0o777:o}), and opens every "
+                f"signing key: chmod 600 {path.name}"
+            )
 
 
 def _on_loopback(text: str) -> bool:
@@ -313,7 +216,3 @@ def _on_loopback(text: str) -> bool:
         return Address.parse(text).is_loopback
     except ValueError:
         return False
-
-
-def _is_scope(text: str) -> bool:
-    return 0 < len(text) <= 128 and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in text)

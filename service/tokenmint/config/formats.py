@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenmint.base.key_path import key_path
+from tokenmint.config.suggestions import no_such_table
 from tokenmint.config.tables import AudienceTable, File
 from tokenmint.formats.format import Format, Reading
 from tokenmint.formats.table import Formats, without_table
@@ -34,7 +35,7 @@ class AudienceRules:
         self._development = development
         self.form = self._chosen()
         for unknown in sorted(table.reexchange_from - file.audiences.keys()):
-            self._problem("reexchange_from", f"there is no [{key_path('audiences', unknown)}]")
+            self._problem("reexchange_from", no_such_table("audiences", unknown, file.audiences))
         for source in sorted(table.reexchange_from & file.audiences.keys()):
             other = file.audiences[source]
             if any(_table(other, form) is not None and not form.comes_back for form in formats.values()):
@@ -80,9 +81,9 @@ class AudienceRules:
         if table is None:
             return None
         for provider in sorted(table.providers - self._file.providers.keys()):
-            self._problem("actors.providers", f"there is no [providers.{provider}]")
+            self._problem("actors.providers", no_such_table("providers", provider, self._file.providers))
         for audience in sorted(table.audiences - self._file.audiences.keys()):
-            self._problem("actors.audiences", f"there is no [{key_path('audiences', audience)}]")
+            self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
         if not table.providers and not table.audiences:
             self._problem("actors.providers", "is required, or audiences: whose tokens prove an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tokenmint.base.files import read_text
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.settings import Pkcs11
 from tokenmint.config.tables import File
@@ -59,7 +60,7 @@ class KeyRules:
         if keys.encryption_key_file is not None:
             path = self._base / keys.encryption_key_file
             try:
-                return self._decoded("keys.encryption_key_file", path.read_text())
+                return self._decoded("keys.encryption_key_file", read_text(path))
             except (OSError, UnicodeDecodeError) as error:
                 why = error.strerror if isinstance(error, OSError) else "not a text file"
                 self._problems.append(f"keys.encryption_key_file: {shown(path)} can't be read ({why})")
@@ -76,7 +77,7 @@ class KeyRules:
         keys = []
         for name in self._file.keys.other_encryption_key_files:
             try:
-                key = self._decoded(f"keys.other_encryption_key_files: {name}", (self._base / name).read_text())
+                key = self._decoded(f"keys.other_encryption_key_files: {name}", read_text(self._base / name))
             except (OSError, UnicodeDecodeError):
                 self._problems.append(f"keys.other_encryption_key_files: {shown(self._base / name)} can't be read")
                 continue
@@ -90,7 +91,7 @@ class KeyRules:
         if table is None:
             return None
         try:
-            pin = (self._base / table.pin_file).read_text().strip()
+            pin = read_text(self._base / table.pin_file).strip()
         except (OSError, UnicodeDecodeError):
             self._problems.append(f"keys.pkcs11.pin_file: {shown(self._base / table.pin_file)} can't be read")
             return None

@@ -8,17 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from tokenmint.base.config_values import Table, problems_of
+from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.config.check import Checker
+from tokenmint.base.files import read_text
+from tokenmint.config.check import check
+from tokenmint.config.data_dir import problems_of_start
+from tokenmint.config.document import follows, parsed, placeholders, too_deep
+from tokenmint.config.places import lines_of, place_of
 from tokenmint.config.settings import Settings
+from tokenmint.config.suggestions import did_you_mean
 from tokenmint.config.tables import File, file_table
 from tokenmint.formats.table import Formats, shipped, tables
 
 ENVIRONMENT_PREFIX: Final = "TOKENMINT_"
 DEFAULT_FILE: Final = Path("tokenmint.toml")
+_AT_THE_TOP: Final = ("issuer", "data_dir", "reflection", "channelz")
 
 
 def locate(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -31,30 +35,79 @@ def locate(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str], *, development: bool = False, formats: Formats | None = None
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    development: bool = False,
+    listen: Mapping[str, str] | None = None,
+    starting: bool = False,
+    formats: Formats | None = None,
 ) -> Settings:
-    """Read the configuration from ``path`` (None: no file) and the environment.
+    """Read and judge the configuration from ``path`` (None: no file) and the environment. Makes nothing.
 
-    ``formats`` are those that audiences may have; None: those that are shipped.
+    `config check`, a start and a reload all judge by this.
+
+    Args:
+        development: whether `serve --dev` is meant.
+        listen: the addresses of the listeners where their ports are known, by name.
+        starting: judge the data directory too, as a start finds it.
+        formats: the formats that audiences may have; None: the shipped ones.
 
     Raises:
-        ConfigurationError: lists every problem with the key's path and what to do.
+        ConfigurationError: lists every problem with the key's path, its line or variable, and what to do.
     """
-    formats = formats or shipped()
-    document = _read(path) if path is not None else {}
+    document, text = _read(path) if path is not None else ({}, "")
+    places = {key: f"line {line}" for key, line in lines_of(text).items()}
+    base = path.resolve().parent if path is not None else Path.cwd()
+    return judged(
+        document, environ, base, places, development=development, listen=listen, starting=starting, formats=formats
+    )
+
+
+def judged(
+    document: dict[str, Any],
+    environ: Mapping[str, str],
+    base: Path,
+    places: dict[str, str],
+    *,
+    development: bool,
+    listen: Mapping[str, str] | None = None,
+    starting: bool = False,
+    formats: Formats | None = None,
+) -> Settings:
+    """Return the settings of a document, or raise as :func:`load`, which has the other arguments.
+
+    Args:
+        base: the directory at which relative paths begin.
+        places: where each key was set.
+    """
     problems = _literal_secrets(document)
-    problems += _apply_environment(document, environ)
-    try:
-        file = file_table(tables(formats)).model_validate(document)
-    except ValidationError as error:
-        raise ConfigurationError(problems + problems_of(error)) from None
-    checker = Checker(file, path.resolve().parent if path is not None else Path.cwd(), problems, formats)
-    return checker.settings(environ, development=development)
+    problems += _apply_environment(document, environ, places)
+    if too_deep(document):
+        raise ConfigurationError("the configuration is nested too deeply")
+    problems += placeholders(document)
+    formats = formats or shipped()
+    outcome = parsed(file_table(tables(formats)), document)
+    problems += outcome.problems
+    http = listen["http"] if listen is not None else None
+    settings, wrong = check(outcome.table, base, environ, formats, development=development, http=http)
+    if starting and not follows("data_dir: ", outcome.dropped):
+        wrong += problems_of_start(settings, development=development)
+    problems += [problem for problem in wrong if not follows(problem, outcome.dropped)]
+    if problems:
+        raise ConfigurationError([_with_place(problem, places) for problem in dict.fromkeys(problems)])
+    return settings
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _with_place(problem: str, places: Mapping[str, str]) -> str:
+    place = place_of(problem, places)
+    return f"{problem} ({place})" if place else problem
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        return tomllib.loads(path.read_text())
+        text = read_text(path)
+        document = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(
             f"{path}: can't be read ({error.strerror}): `tokenmint init` writes a first configuration"
@@ -63,6 +116,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: is nested too deeply") from None
+    return document, text
 
 
 def _literal_secrets(document: Mapping[str, Any]) -> list[str]:
@@ -79,8 +135,8 @@ def _literal_secrets(document: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Put `TOKENMINT_SECTION__KEY` and `TOKENMINT_KEY` into the document.
+def _apply_environment(document: dict[str, Any], environ: Mapping[str, str], places: dict[str, str]) -> list[str]:
+    """Put `TOKENMINT_SECTION__KEY` and `TOKENMINT_KEY` into the document, and note the variable as the key's place.
 
     Other `TOKENMINT_` names are left alone: an orchestrator makes some of its own for a service of this name.
     """
@@ -93,18 +149,31 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
             problems.append(f"{variable}: is not valid UTF-8")
             continue
         if not separator:
-            if section in ("issuer", "data_dir", "reflection", "channelz"):
+            if section in _AT_THE_TOP:
                 document[section] = _value(File, section, environ[variable])
+                places[section] = variable
             continue
         field = File.model_fields.get(section)
         model = field.annotation if field is not None else None
         if not (isinstance(model, type) and issubclass(model, Table)) or key not in model.model_fields:
-            problems.append(f"{variable}: there is no such setting")
+            problems.append(f"{variable}: there is no such setting{did_you_mean(variable, _variables())}")
             continue
         table = document.setdefault(section, {})
         if isinstance(table, dict):
             table[key] = _value(model, key, environ[variable])
+            places[f"{section}.{key}"] = variable
     return problems
+
+
+def _variables() -> list[str]:
+    """Return the names of all variables that are read."""
+    tables = {
+        name: field.annotation
+        for name, field in File.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
+    }
+    names = [*_AT_THE_TOP, *(f"{section}__{key}" for section, table in tables.items() for key in table.model_fields)]
+    return [ENVIRONMENT_PREFIX + name.upper() for name in names]
 
 
 def _is_unicode(text: str) -> bool:
@@ -119,6 +188,7 @@ def _value(model: type[Table], key: str, text: str) -> object:
     if model.model_fields[key].annotation in (str, str | None):
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value: object = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text  # an address or a duration, written without quotes
+    return value

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenmint.admission.callers import Operator
+from tokenmint.base.addresses import Address
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.tables import (
     AuditTable,
@@ -77,6 +78,13 @@ class Settings:
     operators: Mapping[str, Operator]
     client_keys: Mapping[str, Mapping[str, object]]
     """Where the keys are of clients that sign assertions of their own, by client id."""
+    warnings: tuple[str, ...] = ()
+    """Notes on settings that are usable and should be changed."""
+
+
+def issuer_of(configured: str | None, http: Address | str) -> str:
+    """Return the issuer of our tokens: the configured one, or the address of the HTTP listener."""
+    return configured or f"http://{http}"
 
 
 def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:

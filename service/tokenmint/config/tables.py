@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, create_model, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
@@ -11,6 +11,7 @@ from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
 MAX_REUSE_WINDOW: Final = 60
+MAX_CONNECTION: Final = 14 * 86400  # gRPC counts milliseconds in 32 bits
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
@@ -27,6 +28,14 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("has the character U+0000, which no path has")
+    return value
+
+
+PathText = Annotated[str, AfterValidator(_path)]
+"""A path that is used otherwise than to read a file."""
 ListenAddress = Annotated[Address, BeforeValidator(_address)]
 
 
@@ -80,7 +89,7 @@ class ListenTable(Table):
 class Pkcs11Table(Table):
     """`[keys.pkcs11]`: a hardware security module that keys are kept in."""
 
-    module: str
+    module: PathText
     token: str
     pin_file: str
 
@@ -101,7 +110,7 @@ class KeysTable(Table):
     encryption_key_file: str | None = None
     other_encryption_key_files: TextList = ()
     """Key-encryption keys that open and do not seal: the one before, or the one to come."""
-    high_water_mark_file: str | None = None
+    high_water_mark_file: PathText | None = None
     """What is known of the keys outside the store. Default: in the data directory."""
     signer: Literal["local", "pkcs11", "aws-kms"] = "local"
     """What makes and keeps new keys. Keys from before go on where they are."""
@@ -212,14 +221,14 @@ class LimitsTable(Table):
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Of each gRPC listener, and no more than a quarter of the files that the process may have open."""
-    connection_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    connection_age: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 3600.0
     connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
     """What calls on a connection that has reached its age get to end."""
-    keepalive: Annotated[Seconds, Field(ge=1)] = 60.0
+    keepalive: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 60.0
     """After so long without traffic the other side is asked whether it is there ..."""
-    keepalive_timeout: Annotated[Seconds, Field(ge=1)] = 20.0
+    keepalive_timeout: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 20.0
     """... and has so long to answer."""
-    ping_interval: Annotated[Seconds, Field(ge=1)] = 10.0
+    ping_interval: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 10.0
     """Who asks the service more often than this is told to go away."""
     calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Calls of clients that one process has in hand at a time; one more is refused at once."""
@@ -293,7 +302,7 @@ class File(Table):
     """The whole file."""
 
     issuer: str | None = None
-    data_dir: str = ".tokenmint"
+    data_dir: PathText = ".tokenmint"
     reflection: bool = False
     channelz: bool = False
     redis: RedisTable = RedisTable()

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from tokenmint.base.config_values import Table
 from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied
+from tokenmint.base.files import read_text
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.formats.jwt import encode
 from tokenmint.model.format import FormatTraits
@@ -115,7 +116,7 @@ FORMAT: Final = AppServiceFormat()
 def site_key(path: Path, encoding: str) -> tuple[Secret, str]:
     """Read a site's key; return it, and what is wrong with it. No text of the file is shown."""
     try:
-        text = path.read_text().strip()
+        text = read_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a text file"
         return Secret(""), f"{shown(path)} can't be read ({why})"

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
+from tokenmint.base.files import read_bytes
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.format import FormatTraits
@@ -158,7 +159,7 @@ def check_custom_token(grant: TokenGrant) -> None:
 def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
     """Read a service account with its key; return it, or what is wrong with it. No text of the file is shown."""
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
     except OSError as error:
         return None, f"{shown(path)} can't be read ({error.strerror})"
     try:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import read_text
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.keys.types import KeyRing, KeyState
 
@@ -91,7 +92,7 @@ class HighWaterMark:
             ConfigurationError: the file is none.
         """
         try:
-            value: Any = json.loads(self.path.read_text())
+            value: Any = json.loads(read_text(self.path))
             return Mark(
                 str(value["lineage"]),
                 int(value["generation"]),

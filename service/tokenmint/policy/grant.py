@@ -16,6 +16,7 @@ from tokenmint.base.errors import (
     ScopeDenied,
 )
 from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.http_url import same_url
 from tokenmint.base.key_path import key_path
 from tokenmint.model.issued import MAX_DEPTH, IssuedToken
 from tokenmint.model.policy import (
@@ -74,7 +75,7 @@ class Policy:
             except ValueError as error:
                 problems.append(f"{key_path('providers', name, 'condition')}: {error}")
         for name, audience in audiences.items():
-            if name == issuer:
+            if same_url(name, issuer):
                 problems.append(f"{key_path('audiences', name)}: is the issuer itself")
             if audience.condition is not None:
                 try:

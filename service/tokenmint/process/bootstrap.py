@@ -10,16 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tokenmint.admission.callers import SECRET_PREFIX, Operator, Role
+from tokenmint.admission.callers import SECRET_PREFIX, Operator
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.data_dir import ENCRYPTION_KEY_FILE, OPERATOR_FILE, made_encryption_key, made_operators
 from tokenmint.config.settings import Settings
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.configured import key_sources
 from tokenmint.keys.signers.types import KeySource
 from tokenmint.model.secret import Secret
 
-ENCRYPTION_KEY_FILE: Final = "key-encryption-key"
-OPERATOR_FILE: Final = "operator.json"
 OPERATOR_ID: Final = "operator"
 
 
@@ -52,16 +51,7 @@ def encryption_key(settings: Settings) -> Secret:
     """
     if settings.key_encryption_key is not None:
         return settings.key_encryption_key
-    path = settings.data_dir / ENCRYPTION_KEY_FILE
-    try:
-        key = base64.urlsafe_b64decode(path.read_text().strip())
-    except (OSError, ValueError):
-        key = b""
-    if len(key) != 32:
-        raise ConfigurationError(
-            f"{path}: is not a key-encryption key: restore it; the signing keys open with no other"
-        )
-    return Secret(key)
+    return made_encryption_key(settings.data_dir)
 
 
 def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Sealer, dict[str, KeySource]]:
@@ -78,15 +68,7 @@ def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Seal
 
 def operators(settings: Settings) -> dict[str, Operator]:
     """Return the configured operators, or the one made by :func:`prepare`."""
-    path = settings.data_dir / OPERATOR_FILE
-    if settings.operators or settings.redis_url is not None or not path.exists():
-        return dict(settings.operators)
-    try:
-        document = json.loads(path.read_text())
-        operator_id, secret = str(document["id"]), Secret(str(document["secret"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"{path}: can't be read: remove it, and the next start makes a new one") from None
-    return {operator_id: Operator(operator_id, (secret.fingerprint(),), frozenset(Role))}
+    return {**settings.operators, **made_operators(settings)}
 
 
 def write_private(path: Path, text: str) -> None:

@@ -24,9 +24,9 @@ from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.standard_streams import say, show
 from tokenmint.base.telemetry import MULTIPROCESS
+from tokenmint.config.data_dir import DEVELOPMENT_FILE, check_kind
 from tokenmint.process.heartbeat import Report, Silence, Watch
 from tokenmint.process.restarts import LONGEST_PAUSE, RESTART_LIMIT, Restarts
 
@@ -321,17 +321,8 @@ def mark_directory(directory: Path, *, development: bool) -> None:
     Raises:
         ConfigurationError: the directory is of the other kind.
     """
-    marker = directory / "DEVELOPMENT"
-    used = directory.exists() and any(directory.iterdir())
-    if development and not marker.exists() and used:
-        raise ConfigurationError(
-            f"data_dir: {directory} holds the data of a normal service: give --dev a directory of its own (--data-dir)"
-        )
-    if not development and marker.exists():
-        raise ConfigurationError(
-            f"data_dir: {directory} was used with --dev, which lets callers in without credentials: "
-            "choose another directory, or remove this one to start afresh"
-        )
+    check_kind(directory, development=development)
+    marker = directory / DEVELOPMENT_FILE
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if development:
         marker.write_text("Made by `tokenmint serve --dev`. A normal `tokenmint serve` refuses this directory.\n")

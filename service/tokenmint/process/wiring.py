@@ -26,7 +26,7 @@ from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.readiness import Readiness
 from tokenmint.base.telemetry import Metrics
-from tokenmint.config.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.config.settings import Settings, client_provider, issuer_of, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.firebase.clients import FirebaseClients
@@ -227,7 +227,7 @@ def foundation(
         entropy=entropy,
         store_time=store_time,
         log_writer=log_writer,
-        issuer=settings.issuer or f"http://{job.listen['http']}",
+        issuer=issuer_of(settings.issuer, job.listen["http"]),
         metrics=metrics,
         background=background,
         capacity=Capacity(settings.limits.calls_in_flight, metrics.not_begun),

@@ -20,6 +20,7 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.base.logs import catch_the_rest, configure, log_loop_error
 from tokenmint.base.standard_streams import ERROR, FAREWELL, hold, say
 from tokenmint.base.telemetry import places
+from tokenmint.config import changes
 from tokenmint.config.load import load
 from tokenmint.process.app import App
 from tokenmint.process.heartbeat import Pulse
@@ -60,7 +61,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     config = Path(job.config) if job.config else None
-    settings = load(config, os.environ, development=job.development)
+    settings = load(config, os.environ, development=job.development, listen=job.listen)
     writer = configure(settings.log.level, settings.log.format)
     catch_the_rest()
     app = App(
@@ -77,10 +78,15 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
 
     reloading = app.base.background.unit("reload")
 
+    running = settings
+
     async def reload() -> None:
+        nonlocal running
         try:
-            await app.reload(load(config, os.environ, development=job.development))
-            log.info("configuration reloaded")
+            changed = load(config, os.environ, development=job.development, listen=job.listen)
+            await app.reload(changed)
+            log.info("configuration reloaded", **changes.between(running, changed, started_with=settings))
+            running = changed
             reloading.works()
         except Exception as error:  # noqa: BLE001  # whatever it is, the running one stays
             problems = error.message if isinstance(error, TokenmintError) else type(error).__name__

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from tokenmint.base.errors import ConfigurationError
 
@@ -31,6 +31,8 @@ LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
 _POLL = 0.02  # seconds between looks at something that another process does
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+ENGINE_FILE: Final = "engine.json"
+"""Names the server that wrote the directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,26 @@ def _identify(path: str) -> Engine:
     version = text.split(" v=", 1)[1].split()[0]
     name = "valkey" if "valkey" in text.lower() else "redis"
     return Engine(name, tuple(int(part) for part in version.split(".")), path)
+
+
+def check_engine(directory: Path, engine: Engine) -> None:
+    """Raise ``ConfigurationError`` where ``engine`` can't read what is in ``directory``."""
+    record = directory / ENGINE_FILE
+    if not record.exists():
+        return
+    try:
+        written = json.loads(record.read_text())
+        before = Engine(str(written["name"]), tuple(map(int, written["version"])), "")
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"data_dir: {record} can't be read: restore it from a backup") from None
+    same = before.name == engine.name and before.version[:2] <= engine.version[:2]
+    # Valkey reads what Redis up to 7.2 wrote; nothing else crosses over.
+    crossing = (before.name, engine.name) == ("redis", "valkey") and before.version[:2] <= (7, 2)
+    if not same and not crossing:
+        raise ConfigurationError(
+            f"data_dir: {directory} was written by {before}, which {engine} can't read: "
+            f"install {before.name} {before.version[0]}.{before.version[1]} or newer, or use another directory"
+        )
 
 
 class EmbeddedServer:
@@ -183,21 +205,8 @@ class EmbeddedServer:
         self._lock = lock
 
     def _check_engine(self) -> None:
-        record = self.directory / "engine.json"
-        if record.exists():
-            try:
-                written = json.loads(record.read_text())
-                before = Engine(str(written["name"]), tuple(map(int, written["version"])), "")
-            except (ValueError, KeyError, TypeError):
-                raise ConfigurationError(f"data_dir: {record} can't be read: restore it from a backup") from None
-            same = before.name == self.engine.name and before.version[:2] <= self.engine.version[:2]
-            # Valkey reads what Redis up to 7.2 wrote; nothing else crosses over.
-            crossing = (before.name, self.engine.name) == ("redis", "valkey") and before.version[:2] <= (7, 2)
-            if not same and not crossing:
-                raise ConfigurationError(
-                    f"data_dir: {self.directory} was written by {before}, which {self.engine} can't read: "
-                    f"install {before.name} {before.version[0]}.{before.version[1]} or newer, or use another directory"
-                )
+        check_engine(self.directory, self.engine)
+        record = self.directory / ENGINE_FILE
         new = record.with_suffix(".new")
         new.write_text(json.dumps({"name": self.engine.name, "version": self.engine.version}))
         new.replace(record)

@@ -45,7 +45,7 @@ def parse(url: str) -> StoreUrl:
 
 def _parse(url: str) -> StoreUrl:
     scheme, _, rest = url.partition("://")
-    if not rest:
+    if not rest or not url.isprintable() or " " in url or "\0" in unquote(url):
         raise ValueError(scheme)
     if scheme == "unix":
         parts = urlsplit(url)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tokenmint.base.http_url import MAX_LENGTH, BadUrl, HttpUrl
+from tokenmint.base.http_url import MAX_LENGTH, BadUrl, HttpUrl, same_url
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,37 @@ def test_any_text_is_a_url_that_reads_the_same_again_or_a_mistake(text: str) -> 
         return
     assert HttpUrl.parse(str(url)) == url
     assert other.origin == url.origin
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://x.example", "https://x.example/", True),
+        ("https://x.example", "HTTPS://X.example:443", True),
+        ("https://x.example/a", "https://x.example/a/", True),
+        ("https://x.example/a", "https://x.example/A", False),
+        ("https://x.example", "http://x.example", False),
+        ("https://x.example", "https://x.example:8443", False),
+        ("orders", "orders", True),
+        ("orders", "https://orders", False),
+    ],
+)
+def test_two_texts_that_name_the_same_place(one: str, other: str, same: bool) -> None:
+    assert same_url(one, other) is same_url(other, one) is same
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8080/", True),
+        ("http://127.9.9.9/", True),
+        ("http://[::1]/", True),
+        ("http://localhost./", True),
+        ("http://a.localhost/", True),
+        ("http://localhost.example/", False),
+        ("http://10.0.0.1/", False),
+        ("http://127.0.0.1.example/", False),
+    ],
+)
+def test_what_only_this_machine_reaches(url: str, loopback: bool) -> None:
+    assert HttpUrl.parse(url).is_loopback is loopback

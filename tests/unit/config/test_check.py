@@ -87,7 +87,7 @@ roles = ["king"]
 """
     found = "\n".join(problems(tmp_path, text))
     for expected in (
-        "issuer: expected an https URL without query, fragment and trailing slash",
+        "issuer: expected an https URL without query, fragment, * and trailing slash",
         "listen.grpc: secrets would cross the network unencrypted",
         "keys.algorithms: expected some of ES256",
         "keys: publish_ahead is 3600 s",
@@ -213,13 +213,14 @@ def test_the_environment_comes_on_top(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["TOKENMINT_REDIS__URK", "TOKENMINT_NONE__X", "TOKENMINT_PROVIDERS__X"])
 def test_a_misspelt_variable_is_named(tmp_path: Path, name: str) -> None:
-    assert problems(tmp_path, MINIMAL, {name: "x"}) == [f"{name}: there is no such setting"]
+    found = problems(tmp_path, MINIMAL, {name: "x"})
+    assert [line.partition(": did you mean ")[0] for line in found] == [f"{name}: there is no such setting"]
 
 
 def test_key_encryption_keys_have_32_bytes(tmp_path: Path) -> None:
     (tmp_path / "kek").write_text("c2hvcnQ\n")
     found = problems(tmp_path, '[keys]\nencryption_key_file = "kek"')
-    assert found == ["keys.encryption_key_file: expected 32 bytes in base64url: `tokenmint init` makes one"]
+    assert found == ["keys.encryption_key_file: expected 32 bytes in base64url: `tokenmint init` makes one (line 2)"]
 
 
 def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 from tests.pages import ROOT
 
 from tokenmint.base.config_values import parse_duration
+from tokenmint.config.entries import CheckTable, ProviderTable
 from tokenmint.config.load import load
-from tokenmint.config.providers import CheckTable, ProviderTable, catalogue
 from tokenmint.config.tables import (
     ActorsTable,
     AuditTable,
@@ -187,12 +187,6 @@ def test_every_table_has_a_heading() -> None:
 
 def test_every_heading_is_a_table() -> None:
     assert [heading for heading, _ in sections() if heading in TABLES] == list(TABLES)
-
-
-def test_the_keys_of_shipped_providers_are_in_the_page() -> None:
-    text = dict(sections())["Shipped providers"]
-    shown = {(row[1], name) for row in ROW.finditer(text) for name in re.findall(r"`([a-z0-9_]+)`", row[2])}
-    assert shown == {(name, key) for name, entry in catalogue().items() for key in entry.parameters}
 
 
 def test_durations_are_written_as_the_page_says() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.issuer import Issuer, jwk, rsa_key
+from tests.tls import certificate
 from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
 from tokenmint.base.errors import (
@@ -232,14 +233,15 @@ def test_kubernetes_keys_of_a_private_issuer_are_pinned_or_fetched_elsewhere(tmp
     file.write_bytes(IDP.jwks())
     pinned = provider_from_table("k", {**table, "jwks_file": str(file)}, own_issuer=ME)
     assert (pinned.key_source.kind, pinned.key_source.pinned) == ("pinned", IDP.jwks())
+    authority, _ = certificate(tmp_path)
     elsewhere = {
         **table,
         "jwks_url": "https://10.0.0.1:6443/openid/v1/jwks",
-        "ca_file": "/ca.crt",
+        "ca_file": str(authority),
         "allow_private": True,
     }
     source = provider_from_table("k", elsewhere, own_issuer=ME).key_source
-    assert (source.kind, source.url, source.ca_file) == ("jwks", "https://10.0.0.1:6443/openid/v1/jwks", "/ca.crt")
+    assert (source.kind, source.url, source.ca_file) == ("jwks", "https://10.0.0.1:6443/openid/v1/jwks", str(authority))
     assert source.allow_private
     assert provider_from_table("k", table, own_issuer=ME).key_source.kind == "discovery"
 

@@ -1,0 +1,87 @@
+"""Write the generated parts of the documentation: `make generate`. With `--check` name the pages that are out of date.
+
+Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tokenmint.config.entries import Entry, catalogue
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PART: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def providers_table(entries: Mapping[str, Entry]) -> str:
+    """Return the table of the shipped providers: a row for each, with its keys."""
+    lines = ["| Entry | Provider | Keys of its own |", "|---|---|---|"]
+    for name, entry in entries.items():
+        lines.append(f"| `{name}` | {_cell(entry.title)} | {'<br>'.join(_keys(entry)) or '—'} |")
+    return "\n".join(lines) + "\n"
+
+
+def providers_list(entries: Mapping[str, Entry]) -> str:
+    """Return the names of the shipped providers."""
+    return ", ".join(f"`{name}`" for name in entries) + ".\n"
+
+
+def _keys(entry: Entry) -> list[str]:
+    keys = []
+    for name, parameter in entry.parameters.items():
+        kinds = ["a list"] if parameter.list else []
+        if parameter.required:
+            kinds.append("required")
+        elif name in entry.require_one_of:
+            others = [f"`{other}`" for other in entry.require_one_of if other != name]
+            kinds.append(f"required, or {' or '.join(others)}" if others else "required")
+        elif parameter.default is not None:
+            kinds.append(f'default `"{parameter.default}"`')
+        kind = f" ({', '.join(kinds)})" if kinds else ""
+        keys.append(f"`{name}`{kind}: {_cell(parameter.help)}")
+    if entry.trust_domain_from is not None:
+        keys.append("one of `jwks_url`, `jwks` and `jwks_file` is required: the keys of the trust bundle")
+    elif not entry.issuers:
+        keys.append("`issuer` is required")
+    if entry.audiences_from is not None:
+        keys.append(f"`audiences` is not set: it is the `{entry.audiences_from}`")
+    return keys
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] = {
+    "docs/configuration.md": {"shipped-providers": providers_table},
+    "README.md": {"shipped-providers": providers_list},
+}
+"""The generated parts of each page, by name."""
+
+
+def generated(page: str, text: str, entries: Mapping[str, Entry]) -> str:
+    """Return the text of a page with its generated parts anew. Raises ``KeyError`` for an unknown part."""
+    return PART.sub(lambda part: part[1] + PAGES[page][part[2]](entries) + part[4], text)
+
+
+def main(check: bool) -> int:
+    """Write the pages, or tell which are not up to date; return the exit status."""
+    status = 0
+    for page in PAGES:
+        file = ROOT / page
+        before = file.read_text()
+        after = generated(page, before, catalogue())
+        if before == after:
+            continue
+        if check:
+            sys.stderr.write(f"{page}: is not up to date: run `make generate`\n")
+            status = 1
+        else:
+            file.write_text(after)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""Reading a file that the configuration names: a regular file, whole, and never more than a bound."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+MAX_FILE: Final = 1024 * 1024  # bytes
+
+
+def read_bytes(path: Path, most: int = MAX_FILE) -> bytes:
+    """Return what is in a regular file of at most ``most`` bytes. A device, a pipe or a directory is not read.
+
+    Raises:
+        OSError: its ``strerror`` says why the file can't be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block
+    except ValueError:
+        raise OSError(errno.EINVAL, "its name has the character U+0000") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, "it is a directory")
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most // 1024} KiB")
+    return content
+
+
+def read_text(path: Path, most: int = MAX_FILE) -> str:
+    """Return the text in a regular file. Raises ``OSError`` and ``UnicodeDecodeError``."""
+    return read_bytes(path, most).decode()

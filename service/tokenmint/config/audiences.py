@@ -1,0 +1,99 @@
+"""The rules of audiences: from their tables to the policy's types."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tokenmint.base.key_path import key_path
+from tokenmint.config.formats import AudienceRules
+from tokenmint.config.suggestions import no_such_table
+from tokenmint.config.tables import AudienceTable, File
+from tokenmint.formats.table import Formats
+from tokenmint.model.policy import Audience
+
+
+def audiences_of(
+    file: File, base: Path, formats: Formats, *, development: bool
+) -> tuple[dict[str, Audience], list[str]]:
+    """Return the audiences by name, and the problems of their tables."""
+    audiences: dict[str, Audience] = {}
+    problems: list[str] = []
+    for name, table in file.audiences.items():
+        problems += _problems(name, table, file, development=development)
+        rules = AudienceRules(name, table, file, base, formats, development=development)
+        lifetime, longest = rules.lifetimes()
+        if lifetime > longest:
+            problems.append(f"{key_path('audiences', name)}.lifetime: is longer than max_lifetime")
+        audience = Audience(
+            name=name,
+            clients=table.clients,
+            providers=table.providers,
+            scopes=table.scopes,
+            lifetime=lifetime,
+            max_lifetime=longest,
+            algorithm=_algorithm(table, file),
+            claims=tuple(table.claims.items()),
+            on_missing_profile=table.on_missing_profile,
+            public_clients=table.public_clients,
+            single_use=table.single_use,
+            max_token_bytes=table.max_token_bytes,
+            condition=table.condition,
+            format=rules.form.traits,
+            reexchange_from=table.reexchange_from,
+            bound=table.bound,
+            actors=rules.actors(),
+            reuse_window=rules.reuse_window(),
+        )
+        audiences[name] = rules.formatted(audience)
+        problems += rules.problems
+    return audiences, problems
+
+
+def problems_of_envoy(file: File, audiences: Mapping[str, Audience]) -> list[str]:
+    """Return the problems of the table `[envoy]`."""
+    table = file.envoy
+    named = {"audience": table.audience} | {key_path("hosts", host): name for host, name in table.hosts.items()}
+    problems = [
+        f"envoy.{key}: {no_such_table('audiences', name, audiences)}"
+        for key, name in named.items()
+        if name is not None and name not in audiences
+    ]
+    return problems + [
+        f"envoy.{key_path('hosts', host)}: expected a host in lower case, without port"
+        for host in table.hosts
+        if host != host.lower() or ":" in host
+    ]
+
+
+def _algorithm(table: AudienceTable, file: File) -> str:
+    return table.algorithm or next(iter(file.keys.algorithms), "")
+
+
+def _problems(name: str, table: AudienceTable, file: File, *, development: bool) -> list[str]:
+    path = key_path("audiences", name)
+    problems = []
+    if not 0 < len(name) <= 255:
+        problems.append(f"{path}: expected a name of 1 to 255 characters")
+    if not table.clients and not development:
+        problems.append(f"{path}.clients: is required: the ids of the clients that may have tokens for it")
+    if not table.providers and not table.reexchange_from:
+        problems.append(f"{path}.providers: is required: whose tokens are exchanged for it (or reexchange_from)")
+    problems += [
+        f"{path}.{section}: {no_such_table(section, missing, tables)}"
+        for section, names, tables in (
+            ("clients", table.clients, file.clients),
+            ("providers", table.providers, file.providers),
+        )
+        for missing in sorted(names - tables.keys())
+    ]
+    problems += [
+        f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)"
+        for scope in sorted(table.scopes)
+        if not _is_scope(scope)
+    ]
+    if _algorithm(table, file) not in file.keys.algorithms:
+        problems.append(f"{path}.algorithm: is not in keys.algorithms: add it there, so that there is a key")
+    return problems
+
+
+def _is_scope(text: str) -> bool:
+    return 0 < len(text) <= 128 and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in text)

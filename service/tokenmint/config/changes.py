@@ -1,0 +1,73 @@
+"""The changes of a reload: keys that it takes over, and keys that wait for a restart. Never a value."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from tokenmint.base.key_path import key_path
+from tokenmint.config.settings import Settings
+
+MAX_NAMED: Final = 50
+_BY_NAME: Final = ("providers", "audiences", "clients", "operators")
+_RATES: Final = ("each_client", "all_clients")
+_KEYS: Final[Mapping[str, str]] = {
+    "redis_url": "redis.url",
+    "redis_prefix": "redis.prefix",
+    "redis_options": "redis",
+    "key_encryption_key": "keys.encryption_key_file",
+    "other_encryption_keys": "keys.other_encryption_key_files",
+    "high_water_mark_file": "keys.high_water_mark_file",
+    "signer": "keys.signer",
+    "pkcs11": "keys.pkcs11",
+    "aws_kms": "keys.aws_kms",
+    "algorithms": "keys.algorithms",
+    "schedule": "keys",
+}
+"""Fields of the settings whose key is another."""
+_DERIVED: Final = frozenset({"warnings", "client_keys", "proxy_hashes", "firebase_emulator"})
+_TAKEN_OVER: Final = frozenset({"listen.forwarded", *(f"limits.{name}" for name in _RATES)})
+
+
+def between(before: Settings, after: Settings, *, started_with: Settings) -> dict[str, list[str]]:
+    """Return which keys a reload took over, and which of those that the service was started with need a restart."""
+    taken = [*_named(before, after), *(key for key in _keys(before, after) if key in _TAKEN_OVER)]
+    waiting = [key for key in _keys(started_with, after) if key not in _TAKEN_OVER]
+    return {"taken_over": _bounded(taken), "needs_restart": _bounded(waiting)}
+
+
+def _named(before: Settings, after: Settings) -> Iterator[str]:
+    for section in _BY_NAME:
+        old, new = getattr(before, section), getattr(after, section)
+        for name in sorted(old.keys() | new.keys()):
+            keys = before.client_keys.get(name), after.client_keys.get(name)
+            if old.get(name) != new.get(name) or (section == "clients" and keys[0] != keys[1]):
+                yield key_path(section, name)
+
+
+def _keys(before: Settings, after: Settings) -> Iterator[str]:
+    for field in fields(Settings):
+        if field.name not in _DERIVED and field.name not in _BY_NAME:
+            yield from _differences(
+                _KEYS.get(field.name, field.name), getattr(before, field.name), getattr(after, field.name)
+            )
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
+    if old == new:
+        return
+    if type(old) is not type(new) or not (is_dataclass(old) or isinstance(old, BaseModel)):
+        yield path
+        return
+    names = [field.name for field in fields(old)] if is_dataclass(old) else list(type(old).model_fields)
+    for name in names:
+        if path == "keys" and name == "max_lifetime":
+            continue  # of the audiences
+        if getattr(old, name) != getattr(new, name):
+            yield f"{path}.{name}"
+
+
+def _bounded(keys: list[str]) -> list[str]:
+    more = len(keys) - MAX_NAMED
+    return [*keys[:MAX_NAMED], *([f"and {more} more"] if more > 0 else [])]

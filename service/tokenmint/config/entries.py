@@ -1,0 +1,158 @@
+"""The shipped providers (``catalogue/*.toml``): their tables, and the table that an operator writes."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
+from tokenmint.verification.provider import CheckKind
+
+TOKEN_TYPES: Final = MappingProxyType({"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT})
+
+
+def _as_path(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _as_paths(value: Any) -> Any:
+    return tuple(_as_path(item) for item in value) if isinstance(value, list) else value
+
+
+ClaimPath = Annotated[tuple[str, ...], BeforeValidator(_as_path), Field(min_length=1)]
+
+
+class IssuerTable(Table):
+    """One exact issuer, and the claims that its tokens must carry."""
+
+    issuer: str
+    claims: dict[str, str] = Field(default_factory=dict)
+
+
+class When(Table):
+    """A check that is made only where a parameter has a value; without `is`, only where it has none."""
+
+    parameter: str
+    value: str | None = Field(alias="is", default=None)
+
+
+class CheckTable(Table):
+    """A condition on a claim. ``values`` are the accepted ones, or the name of the parameter that lists them."""
+
+    claim: ClaimPath
+    or_claim: ClaimPath | None = None
+    """What takes its place in tokens that do not have it."""
+    kind: CheckKind
+    values: str | TextList = ()
+    message: str = ""
+    when: When | None = None
+    token_types: TextSet = frozenset()
+    """The kinds of tokens that it is made on: `id_token`, `access_token`, `jwt`; empty: all."""
+
+
+class Parameter(Table):
+    """What an operator has to say, or may say, to use a shipped entry."""
+
+    help: str
+    pattern: str
+    required: bool = False
+    list: bool = False
+    default: str | None = None
+    example: str | None = None
+    """A value of it, for the documentation and for messages, where there is no default."""
+
+    @model_validator(mode="after")
+    def _has_an_example(self) -> "Parameter":
+        if re.fullmatch(self.pattern, self.sample) is None:
+            raise ValueError("example, or default, is required and has to match the pattern")
+        return self
+
+    @property
+    def sample(self) -> str:
+        """A value that the pattern accepts."""
+        return self.example or self.default or ""
+
+
+class CommonTable(Table):
+    """What both a shipped entry and an operator may set."""
+
+    algorithms: TextSet | None = None
+    token_types: TextSet | None = None
+    untyped_access_tokens: bool | None = None
+    check_authorized_party: bool | None = None
+    checks: Annotated[tuple[CheckTable, ...], BeforeValidator(_as_path)] = ()
+    subject_claims: Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)] | None = None
+    max_subject: Annotated[int, Field(ge=1, le=2048)] | None = None
+    boolean_claims: TextSet | None = None
+    single_use: bool | None = None
+    condition: str | None = None
+    claims: dict[str, str] | None = None
+    jwks_url: str | None = None
+    x509_url: str | None = None
+    key_issuer: Literal["ignore", "match"] | None = None
+    key_id_required: bool | None = None
+    google_email: bool | None = None
+
+
+class Entry(CommonTable):
+    """A shipped entry."""
+
+    title: str = "any OpenID provider"
+    issuers: Annotated[tuple[IssuerTable, ...], BeforeValidator(_as_path)] = ()
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    expand: str | None = None
+    """The list parameter whose every value makes issuers of its own."""
+    audiences_from: str | None = None
+    """The parameter that is the only audience."""
+    require_one_of: TextList = ()
+    default_audiences: str | None = None
+    """A pattern of the audiences that everybody's tokens have unless they ask for another: none of them is ours."""
+    subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
+        default_factory=dict
+    )
+    """The claims that name the principal where a parameter has a value."""
+    trust_domain_from: str | None = None
+    """The parameter that is the SPIFFE trust domain."""
+
+
+class ProviderTable(CommonTable):
+    """What an operator writes under `[providers.NAME]`, parameters of the entry aside."""
+
+    use: str | None = None
+    issuer: str | None = None
+    audiences: TextSet = frozenset()
+    authorized_parties: TextSet = frozenset()
+    discovery_url: str | None = None
+    jwks: str | None = None
+    jwks_file: str | None = None
+    ca_file: str | None = None
+    allow_private: bool = False
+    timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
+    skew: Annotated[Seconds, Field(le=60)] = 30.0
+    max_age: Seconds | None = None
+    check_revoked: bool = False
+    service_account_file: str | None = None
+
+
+@cache
+def catalogue() -> Mapping[str, Entry]:
+    """Return the shipped entries by name."""
+    return read_catalogue(resources.files("tokenmint.config") / "catalogue")
+
+
+def read_catalogue(folder: Traversable) -> Mapping[str, Entry]:
+    """Return the entries of a folder by name: one for each file, `NAME.toml`."""
+    return MappingProxyType(
+        {
+            file.name.removesuffix(".toml"): Entry.model_validate(tomllib.loads(file.read_text()))
+            for file in sorted(folder.iterdir(), key=lambda file: file.name.removesuffix(".toml"))
+            if file.name.endswith(".toml")
+        }
+    )

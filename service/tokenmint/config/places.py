@@ -1,0 +1,110 @@
+"""The place of a key: its line in the TOML file, or its environment variable.
+
+``tomllib`` keeps no lines, so the text is read once more, statement by statement. It has been accepted as TOML before.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tokenmint.base.key_path import key_path
+
+_SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_STRING: Final = re.compile(
+    r"""
+    "{3} (?: [^"\\] | \\. | "(?!"") )* "{3,5}    # several lines, with escapes
+    | '{3} (?: [^'] | '(?!'') )* '{3,5}          # several lines, as they are
+    | " (?: [^"\\\n] | \\. )* "
+    | ' [^'\n]* '
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_PART: Final = re.compile(r"[ \t]*(?:([A-Za-z0-9_-]+)|(\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'))[ \t]*(\.?)")
+_PLAIN: Final = re.compile(r"[^\"'\[\]{}#\n]+")
+_LONGEST: Final = 1024  # characters at the beginning of a problem that may be its key
+_ENDS: Final = re.compile(r"[:.,\[]")
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """Return the line of each key and table, by its path as messages write it."""
+    found: dict[str, int] = {}
+    arrays: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    at, line, counted = 0, 1, 0
+    while True:
+        at = _end(_SPACE, text, at)
+        if at >= len(text):
+            return found
+        line, counted = line + text.count("\n", counted, at), at
+        if text[at] == "[":
+            array = text.startswith("[[", at)
+            parts, at = _key(text, at + 1 + array)
+            table = _in_arrays(parts[:-1], arrays) + tuple(parts[-1:])
+            if array:
+                found.setdefault(key_path(*table), line)
+                arrays[table] = arrays.get(table, -1) + 1
+                table = (*table, str(arrays[table]))
+            found[key_path(*table)] = line
+            at = text.index("]", at) + 1 + array
+        else:
+            parts, at = _key(text, at)
+            for end in range(1, len(parts) + 1):
+                found.setdefault(key_path(*table, *parts[:end]), line)
+            at = _after_value(text, at + 1)
+
+
+def place_of(problem: str, places: Mapping[str, str]) -> str:
+    """Return the place of the key that a problem begins with, or of the table that it is missing in; "" for neither."""
+    head = problem[:_LONGEST]
+    ends = [match.start() for match in _ENDS.finditer(head)]
+    return next((places[head[:end]] for end in reversed(ends) if head[:end] in places), "")
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match is not None else at
+
+
+def _key(text: str, at: int) -> tuple[list[str], int]:
+    parts = []
+    while (match := _PART.match(text, at)) is not None:
+        at = match.end()
+        parts.append(match[1] or _unquoted(match[2]))
+        if not match[3]:
+            break
+    return parts, at
+
+
+def _unquoted(text: str) -> str:
+    return str(tomllib.loads(f"key = {text}")["key"]) if "\\" in text else text[1:-1]
+
+
+def _in_arrays(parts: Sequence[str], arrays: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
+    """Put in the index of the last element, where a part is an array of tables."""
+    path: tuple[str, ...] = ()
+    for part in parts:
+        path = (*path, part)
+        if path in arrays:
+            path = (*path, str(arrays[path]))
+    return path
+
+
+def _after_value(text: str, at: int) -> int:
+    depth = 0
+    while at < len(text):
+        char = text[at]
+        if char in "\"'":
+            at = max(_end(_STRING, text, at), at + 1)
+        elif char == "#":
+            at = _end(_SPACE, text, at) if depth else at
+            if not depth:
+                return at
+        elif char == "\n" and not depth:
+            return at
+        elif char in "[]{}\n":
+            depth += (char in "[{") - (char in "]}")
+            at += 1
+        else:
+            at = _end(_PLAIN, text, at)
+    return at

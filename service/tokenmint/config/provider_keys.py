@@ -1,0 +1,105 @@
+"""Sources of a provider's keys: pinned in the configuration, or fetched from a URL."""
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from tokenmint.base.files import read_bytes
+from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.config.entries import Entry, ProviderTable
+from tokenmint.verification.jwk import BadKey, parse_jwks
+from tokenmint.verification.keyset import KeySource
+
+OWN_KEYS: Final = ("jwks", "jwks_file", "jwks_url", "x509_url", "discovery_url")
+"""Keys of the table that name a source."""
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+Problem = tuple[str, str]
+"""A key of the table, and the text of its problem."""
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Put configured values into a template; what has none stays visible and fails to match anything."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def key_source(
+    table: ProviderTable, entry: Entry, issuers: Mapping[str, object], values: Mapping[str, str]
+) -> tuple[KeySource | None, list[Problem]]:
+    """Return the source of the keys, None where there is none, and the problems of the table.
+
+    Args:
+        values: replacements for placeholders in the URLs of the shipped entry.
+    """
+    problems = _authorities(table.ca_file)
+    own = [key for key in OWN_KEYS if getattr(table, key)]
+    if len(own) > 1:
+        return None, [*problems, (own[1], f"only one of {', '.join(own)} is used: remove the others")]
+    if table.jwks or table.jwks_file:
+        body, wrong = _pinned(table)
+        return KeySource("pinned", pinned=body), problems + wrong
+    kind, url = _kind(table, entry, replaced=table.issuer is not None or bool(own))
+    expected = ""
+    if kind == "discovery":
+        if not issuers and entry.trust_domain_from is not None:
+            return None, [*problems, ("jwks_url", "is required, or jwks or jwks_file: the trust bundle's keys")]
+        if len(issuers) != 1:
+            return None, problems
+        expected = next(iter(issuers))
+        url = url or expected.rstrip("/") + "/.well-known/openid-configuration"
+    url = fill(url, values)
+    if not _PLACEHOLDER.search(url) or own or table.issuer is not None:  # else a parameter is missing, as was said
+        problems += [(own[0] if own else "issuer", text) for text in _unusable(url, allow_private=table.allow_private)]
+    source = KeySource(
+        kind, url=url, issuer=expected, ca_file=table.ca_file, allow_private=table.allow_private, timeout=table.timeout
+    )
+    return source, problems
+
+
+def _kind(table: ProviderTable, entry: Entry, *, replaced: bool) -> tuple[Literal["jwks", "x509", "discovery"], str]:
+    """Return the kind of document and its URL. Where the issuer was ``replaced``, the shipped URL is another's."""
+    if table.jwks_url or (entry.jwks_url and not replaced):
+        return "jwks", table.jwks_url or entry.jwks_url or ""
+    if table.x509_url or (entry.x509_url and not replaced):
+        return "x509", table.x509_url or entry.x509_url or ""
+    return "discovery", table.discovery_url or ""
+
+
+def _unusable(url: str, *, allow_private: bool) -> list[str]:
+    try:
+        parts = HttpUrl.parse(url)
+    except BadUrl as error:
+        return [str(error)]
+    if parts.scheme == "http" and not (allow_private and parts.is_loopback):
+        return ["expected https (http only on loopback, for development, with allow_private = true)"]
+    return []
+
+
+def _authorities(ca_file: str | None) -> list[Problem]:
+    if ca_file is None:
+        return []
+    try:
+        ssl.create_default_context(cadata=read_bytes(Path(ca_file)).decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        return [("ca_file", "holds no certificates in PEM")]
+    except OSError as error:
+        return [("ca_file", f"can't be read ({error.strerror})")]
+    return []
+
+
+def _pinned(table: ProviderTable) -> tuple[bytes, list[Problem]]:
+    key = "jwks_file" if table.jwks_file else "jwks"
+    try:
+        body = read_bytes(Path(table.jwks_file)) if table.jwks_file else (table.jwks or "").encode()
+    except OSError as error:
+        return b"", [(key, f"can't be read ({error.strerror})")]
+    try:
+        read = parse_jwks(body)
+    except BadKey as reason:
+        return body, [(key, f"is no JWK set: {reason}")]
+    except RecursionError:
+        return body, [(key, "is no JWK set: it is nested too deeply")]
+    if not read.keys:
+        return body, [(key, "has no usable key" + "".join(f"; {reason}" for reason in read.skipped))]
+    return body, []

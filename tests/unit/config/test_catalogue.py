@@ -1,0 +1,132 @@
+"""The shipped providers: each file of the catalogue is whole, and is all that an entry needs."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from docs.generate import PAGES, PART, ROOT, generated, providers_table
+from pydantic import ValidationError
+from tests.issuer import Issuer
+
+from tokenmint.config.entries import Entry, catalogue, read_catalogue
+from tokenmint.config.providers import judge_provider
+
+FOLDER: Final = ROOT / "service" / "tokenmint" / "config" / "catalogue"
+NEW: Final = """
+title = "A provider of tomorrow"
+algorithms = ["RS256"]
+jwks_url = "https://{domain}/keys"
+
+[[issuers]]
+issuer = "https://{domain}/tenant"
+
+[parameters.domain]
+required = true
+pattern = "[a-z0-9.-]+"
+example = "example.tomorrow.example"
+help = "your domain | of tomorrow"
+
+[parameters.groups]
+list = true
+pattern = "[a-z]+"
+example = "staff"
+help = "the groups whose members are accepted"
+
+[[checks]]
+claim = "groups"
+kind = "one_of"
+values = "groups"
+"""
+
+
+def table_of(name: str, entry: Entry) -> dict[str, Any]:
+    """Return the least that an operator has to write to use an entry."""
+    needed = [key for key, parameter in entry.parameters.items() if parameter.required]
+    needed += entry.require_one_of[:1]
+    samples = {key: entry.parameters[key].sample for key in needed}
+    table: dict[str, Any] = {"use": name}
+    table |= {key: [text] if entry.parameters[key].list else text for key, text in samples.items()}
+    if entry.audiences_from is None:
+        table["audiences"] = ["our-client-id"]
+    if entry.trust_domain_from is not None:
+        table["jwks"] = Issuer().jwks().decode()
+    elif not entry.issuers:
+        table["issuer"] = "https://issuer.example"
+    return table
+
+
+def check_entry(name: str, entries: dict[str, Entry]) -> None:
+    """Check that an entry makes a provider, and that what it asks for is asked for."""
+    entry = entries[name]
+    table = table_of(name, entry)
+    judged = judge_provider("p", table, own_issuer="https://me.example", entries=entries)
+    assert judged.problems == ()
+    provider = judged.provider
+    assert provider is not None
+    assert provider.issuers or provider.trust_domain
+    assert "{" not in json.dumps([list(provider.issuers), provider.key_source.url])
+    assert provider.key_source.kind == "pinned" or provider.key_source.url.startswith("https://")
+    for key in table.keys() - {"use"}:
+        less = {other: value for other, value in table.items() if other != key}
+        assert judge_provider("p", less, own_issuer="https://me.example", entries=entries).problems, key
+    for key, parameter in entry.parameters.items():
+        wrong = judge_provider("p", {**table, key: 5}, own_issuer="https://me.example", entries=entries)
+        assert any(line.startswith(f"providers.p.{key}: expected") for line in wrong.problems), key
+        assert parameter.help[0].islower(), key
+    referred = {check.values for check in entry.checks if isinstance(check.values, str)}
+    referred |= {check.when.parameter for check in entry.checks if check.when is not None}
+    referred |= {*entry.require_one_of, *entry.subject_claims_with}
+    referred |= {name for name in (entry.expand, entry.audiences_from, entry.trust_domain_from) if name is not None}
+    assert referred <= entry.parameters.keys()
+
+
+def check_row(name: str, entry: Entry, page: str) -> None:
+    """Check that a page lists an entry with its keys."""
+    [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    assert entry.title in row
+    assert all(f"`{key}`" in row for key in entry.parameters)
+    assert row.replace("\\|", "").count("|") == 4
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_each_entry_is_whole(name: str) -> None:
+    check_entry(name, dict(catalogue()))
+    check_row(name, catalogue()[name], providers_table(catalogue()))
+
+
+def test_a_new_entry_is_one_file(tmp_path: Path) -> None:
+    folder = tmp_path / "catalogue"
+    shutil.copytree(FOLDER, folder)
+    (folder / "tomorrow.toml").write_text(NEW)
+    entries = dict(read_catalogue(folder))
+    assert entries.keys() - catalogue().keys() == {"tomorrow"}
+    check_entry("tomorrow", entries)
+    for page in PAGES:
+        text = generated(page, (ROOT / page).read_text(), entries)
+        assert "`tomorrow`" in text
+    check_row("tomorrow", entries["tomorrow"], generated("docs/configuration.md", _page(), entries))
+
+
+def _page() -> str:
+    return (ROOT / "docs" / "configuration.md").read_text()
+
+
+def test_each_page_has_the_parts_that_are_generated() -> None:
+    for page, parts in PAGES.items():
+        assert {part[2] for part in PART.finditer((ROOT / page).read_text())} == parts.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('example = "staff"\n', ""), "example, or default, is required"),
+        (('example = "staff"', 'example = "Staff"'), "has to match the pattern"),
+        (('title = "A', 'colour = 1\ntitle = "A'), "colour"),
+    ],
+)
+def test_an_entry_that_is_not_whole_is_not_read(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+    (tmp_path / "tomorrow.toml").write_text(NEW.replace(*change))
+    with pytest.raises(ValidationError, match=words):
+        read_catalogue(tmp_path)

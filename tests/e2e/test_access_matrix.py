@@ -21,7 +21,7 @@ from tests.tls import FORWARDED, Authority, authority, forwarded
 
 import tokenmint.v1
 from tokenmint.admission import access
-from tokenmint.admission.access import Caller, Row
+from tokenmint.admission.access import ANYBODY, CLIENT, Row
 from tokenmint.model.secret import Secret
 
 MODULES: Any = [
@@ -134,9 +134,9 @@ def expected(row: Row | None, caller: str) -> set[grpc.StatusCode]:
     code = grpc.StatusCode
     if row is None:
         return {code.UNIMPLEMENTED, code.PERMISSION_DENIED}
-    if row.caller is Caller.ANYBODY:
+    if row.caller is ANYBODY:
         return set()
-    if row.caller is Caller.CLIENT:
+    if row.caller is CLIENT:
         admitted = {"a client by secret", "a client by certificate", "a public client"}
         admitted |= {"a client by assertion", "a client by workload token"}
         return set() if caller in admitted else {code.UNAUTHENTICATED}

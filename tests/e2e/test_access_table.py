@@ -16,7 +16,7 @@ from tests.issuer import Issuer
 from tests.rig import Rig, refusal, running
 
 from tokenmint.admission import audit
-from tokenmint.admission.access import Audit, Caller, Row
+from tokenmint.admission.access import CALLS, CHANGES, CLIENT, REFUSALS, Row
 from tokenmint.admission.callers import Role
 from tokenmint.base.addresses import Address, reserve
 from tokenmint.base.capacity import Capacity
@@ -27,10 +27,10 @@ from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 SERVICE = "test.v1.Probe"
 ASK, CHANGE, LOOK, BATCH, UNLISTED = (f"/{SERVICE}/{name}" for name in ("Ask", "Change", "Look", "Batch", "Unlisted"))
 ROWS = {
-    ASK: Row(Caller.CLIENT, 1, Audit.CALLS),
-    BATCH: Row(Caller.CLIENT, len, Audit.CALLS),
-    CHANGE: Row(Role.SECURITY, 1, Audit.CHANGES),
-    LOOK: Row(Role.VIEWER, 1, Audit.REFUSALS),
+    ASK: Row(CLIENT, 1, CALLS),
+    BATCH: Row(CLIENT, len, CALLS),
+    CHANGE: Row(Role.SECURITY, 1, CHANGES),
+    LOOK: Row(Role.VIEWER, 1, REFUSALS),
 }
 LIMITS = "\n[limits]\neach_client = { per_second = 0.001, burst = 2 }\n"
 

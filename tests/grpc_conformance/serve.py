@@ -10,7 +10,7 @@ import grpc.aio
 from grpc_health.v1.health import aio as health_aio
 from tests.grpc_conformance.service import SERVICE, ConformanceService, Messages
 
-from tokenmint.admission.access import DATA, Caller, Row
+from tokenmint.admission.access import ANYBODY, DATA, Row
 from tokenmint.admission.gate import Gate
 from tokenmint.base.addresses import Address, reserve
 from tokenmint.base.capacity import Capacity
@@ -19,7 +19,7 @@ from tokenmint.rpc import server
 from tokenmint.rpc.interceptors import Guard
 
 METHODS = ("Unary", "ServerStream", "ClientStream", "BidiStream")
-ACCESS = {**DATA, **{f"/{SERVICE}/{name}": Row(Caller.ANYBODY) for name in METHODS}}
+ACCESS = {**DATA, **{f"/{SERVICE}/{name}": Row(ANYBODY) for name in METHODS}}
 LARGE = 4 * 1024 * 1024
 """Bytes of a message, where the suite names no limit."""
 

@@ -8,12 +8,12 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import structlog
 
-from tokenmint.admission.access import Audit, Caller, Row
+from tokenmint.admission.access import ANYBODY, CLIENT, Row
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.callers import ClientProof, Operator, Presented
 from tokenmint.admission.rate_limit import RateLimiter
@@ -38,15 +38,6 @@ log = structlog.get_logger(__name__)
 
 INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
 _NO_KEYS: Final = Confirmation()
-_KINDS: Final = {
-    Audit.NOTHING: "",
-    Audit.CALLS: "exchange",
-    Audit.MINTING: "exchange",
-    Audit.REFUSALS: "admin",
-    Audit.CHANGES: "admin",
-    Audit.URGENT_CHANGES: "admin",
-}
-"""What the audit trail calls them, and by which it has a stream for each."""
 
 
 @dataclass(slots=True)
@@ -57,18 +48,16 @@ class Call:
     row: Row | None
     """The method's row in the access table."""
     started: float
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, object]
     """What its audit event will say."""
     client: Client | None = None
     """Its caller, where that is a client that was proved."""
     operator: Operator | None = None
-    """Its caller, where that is an operator who was proved and has the role."""
+    """Its caller, where that is an operator who was proved."""
     possession: Confirmation = _NO_KEYS
     """The keys that its caller has proved to hold: that of its certificate."""
     admitted: bool = False
     """Whether it was let in: it is answered as its method does, and no more as a caller that may not call it."""
-    proved: bool = False
-    """Whether its caller was. Calls of others have a line in the log, and no place in the audit stream."""
 
 
 _current: ContextVar[Call] = ContextVar("call")
@@ -132,7 +121,7 @@ class Gate:
 
     def begin(self, method: str, row: Row | None) -> Call:
         """Begin a call of a method that has this row in the access table, or none."""
-        call = Call(method, row, time.perf_counter())
+        call = Call(method, row, time.perf_counter(), {})
         _current.set(call)
         return call
 
@@ -149,49 +138,49 @@ class Gate:
         row = call.row
         if row is None:
             raise MethodDenied(detail=f"{call.method} is not in the access table")
-        if row.caller is Caller.ANYBODY:
+        if row.caller is ANYBODY:
+            call.admitted = True
             return
-        if row.audit is Audit.MINTING:
+        if row.audit.recordable:
             self._audit.check()
         brought = presented()
-        if row.caller is Caller.CLIENT:
-            self._clock_right()
-            call.facts["caller"] = clipped(brought.identifier or "")
-            call.client = await self._proof().client(brought)
-            call.facts["caller"] = call.client.client_id
-            call.proved = True
-            call.possession = Confirmation(x5t_s256=brought.certificate_sha256)
-            return
         call.facts["caller"] = clipped(brought.identifier or "")
-        operator = self._proof().callers.operator(brought)
-        call.facts["caller"] = operator.operator_id
-        call.proved = True
-        if row.caller not in operator.roles:
-            raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {row.caller.value!r}")
-        call.operator = operator
+        if row.caller is CLIENT:
+            self._clock_right()
+            call.client = client = await self._proof().client(brought)
+            call.facts["caller"] = client.client_id
+            call.possession = Confirmation(x5t_s256=brought.certificate_sha256)
+        else:
+            call.operator = operator = self._proof().callers.operator(brought)
+            call.facts["caller"] = operator.operator_id
+            if row.caller not in operator.roles:
+                raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {row.caller.value!r}")
+        call.admitted = True
 
-    async def charge(self, call: Call, request: object) -> None:
-        """Count a call that was let in, by what its row says that ``request`` costs. Raises ``RateLimited``."""
+    async def enter(
+        self, call: Call, request: object, about: Callable[[Any], Mapping[str, object]] = lambda _: {}
+    ) -> None:
+        """Count a call that was admitted, by what its row says that ``request`` costs, and record what it will change.
+
+        ``about`` returns what the record says of the request.
+
+        Raises:
+            RateLimited
+            StoreUnavailable: the change can't be recorded, and so is not made.
+        """
         row = call.row
-        if row is None or row.caller is Caller.ANYBODY:
+        if row is None or row.caller is ANYBODY:
             return
+        if row.audit.before:
+            call.facts.update(about(request))  # first, so that the record of a refusal says it too
         cost = row.cost if isinstance(row.cost, int) else max(1, row.cost(request))
         if call.client is not None:
             await self._limiter.take(call.client, cost)
         elif call.operator is not None:
             await self._limiter.take_of_operator(call.operator.operator_id, cost)
-
-    async def record_change(self, call: Call, facts: Callable[[], Mapping[str, object]]) -> None:
-        """Record an operator's change before it is made, where the row says so, with what ``facts`` returns.
-
-        Raises:
-            StoreUnavailable: it can't be recorded, and so is not made.
-        """
-        if call.row is None or call.row.audit not in _BEFORE:
-            return
-        call.facts.update(facts())
-        event = {"kind": _KINDS[call.row.audit], "method": call.method, "outcome": "begun"} | call.facts
-        await self._audit.record(event, confirm=call.row.audit is not Audit.URGENT_CHANGES)
+        if row.audit.before:
+            event = {"kind": row.audit.kind, "method": call.method, "outcome": "begun"} | call.facts
+            await self._audit.record(event, confirm=row.audit.confirmed)
 
     def ended(self, call: Call, code: str, reason: str = "", detail: str = "") -> None:
         """Count a call, and record it as its row says. Never raises: what comes after this is the answer."""
@@ -199,17 +188,18 @@ class Gate:
             self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
         except Exception as error:  # noqa: BLE001  # as said
             log_internal(call.method, error)
-        audit = call.row.audit if call.row is not None else Audit.NOTHING
-        if audit is Audit.NOTHING or (audit is Audit.REFUSALS and not reason):
+        row = call.row
+        if row is None or row.caller is ANYBODY or (row.audit.refusals_alone and not reason):
             return
         try:
             outcome = "refused" if reason else "done"
-            event: dict[str, object] = {"kind": _KINDS[audit], "method": call.method, "outcome": outcome}
+            event: dict[str, object] = {"kind": row.audit.kind, "method": call.method, "outcome": outcome}
             if reason:
                 event |= {"reason": reason, "detail": detail}
             event |= call.facts
             # Unauthenticated calls are logged but not streamed: they could push others' events out of the stream.
-            self._audit.note(event, keep=call.proved and reason != CallerUnauthenticated.reason)
+            proved = call.client is not None or call.operator is not None
+            self._audit.note(event, keep=proved and reason != CallerUnauthenticated.reason)
         except Exception as error:  # noqa: BLE001  # as said
             log_internal(call.method, error)
 
@@ -219,9 +209,6 @@ class Gate:
             self._metrics.minted(audience)
         except Exception as error:  # noqa: BLE001  # as said
             log_internal("", error)
-
-
-_BEFORE: Final = frozenset({Audit.CHANGES, Audit.URGENT_CHANGES})
 
 
 class ClientExchanges:

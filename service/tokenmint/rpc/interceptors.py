@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from tokenmint.admission.access import Caller, Row
+from tokenmint.admission.access import ANYBODY, Row
 from tokenmint.admission.gate import Call, Gate, log_internal
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.errors import (
@@ -55,6 +55,8 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Receiver: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 """Takes in the request of a call: what the transport hands over, and the call's context."""
 
+_OK: Final = grpc.StatusCode.OK.name
+_CANCELLED: Final = grpc.StatusCode.CANCELLED.name
 _OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
 """What grpcio raises in a call that has ended: the latter where it is read from, or written to."""
 
@@ -123,16 +125,14 @@ class Guard:
 
         Raises:
             NotGrpc, MalformedMessage
-            as ``Gate.admit``, ``Gate.charge`` and ``Gate.record_change``
+            as ``Gate.admit`` and ``Gate.enter``
         """
         metadata = context.invocation_metadata()
         if any(key == CONTENT_TYPE for key, _ in metadata or ()):
             raise NotGrpc
         await self._gate.admit(call, lambda: presented(metadata, self._certificate(metadata, context.auth_context())))
         request = codec.decode(raw)
-        call.admitted = True
-        await self._gate.charge(call, request)
-        await self._gate.record_change(call, lambda: _about(request))
+        await self._gate.enter(call, request, _about)
         return request
 
     def _unary(
@@ -164,13 +164,13 @@ class Guard:
                     request = await self._let_in(call, raw, codec, context)
                     response = codec.encode(await behaviour(request, context))
             except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
-                self._gate.ended(call, grpc.StatusCode.CANCELLED.name, "CANCELLED")
+                self._gate.ended(call, _CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
             except Overloaded as error:
                 return await self._refusals.answer(method, context, error)
             except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
                 response = self._own_answer(call, error) or await self._failed(call, context, error)
-            self._gate.ended(call, grpc.StatusCode.OK.name)
+            self._gate.ended(call, _OK)
             return response
 
         return answer
@@ -196,11 +196,11 @@ class Guard:
                     async for response in answers:
                         yield codec.encode(response)
             except _OVER:  # as above
-                self._gate.ended(call, grpc.StatusCode.CANCELLED.name, "CANCELLED")
+                self._gate.ended(call, _CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
             except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as above
                 await self._failed(call, context, error)
-            self._gate.ended(call, grpc.StatusCode.OK.name)
+            self._gate.ended(call, _OK)
 
         return answer
 
@@ -240,7 +240,7 @@ def _is_logged_here(call: Call, error: BaseException) -> bool:
     """Tell whether a refusal has a line in the log of its own: of methods with callers the audit trail has one."""
     if call.row is None:
         return True
-    return isinstance(error, MalformedCall) and call.row.caller is Caller.ANYBODY
+    return isinstance(error, MalformedCall) and call.row.caller is ANYBODY
 
 
 async def _whole(message: bytes, _: Context) -> bytes:

@@ -107,7 +107,7 @@ class OAuthEndpoints:
                     if bounded:
                         in_hand.begin()
                     await gate.admit(call, lambda: credentials.presented(request, form))
-                    await gate.charge(call, form)
+                    await gate.enter(call, form)
                     response = await respond(request, form)
             except Overloaded as error:
                 return answer(error)

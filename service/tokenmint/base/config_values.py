@@ -46,6 +46,7 @@ _WORDS: Final = {
     "dict_type": "expected a table",
     "model_type": "expected a table",
     "frozen_set_type": "expected a list",
+    "dataclass_exact_type": 'expected "host:port" in quotes, e.g. "127.0.0.1:7443"',
 }
 
 

@@ -14,7 +14,7 @@ from tokenmint.base.standard_streams import say, show
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings
 from tokenmint.process import bootstrap
-from tokenmint.process.supervisor import Job, Ready, Workers, mark_directory, print_ready
+from tokenmint.process.supervisor import Job, Ready, Workers, print_ready
 from tokenmint.storage.embedded import EmbeddedServer
 
 MAX_WORKERS: Final = 64
@@ -81,7 +81,7 @@ def _serve(
     for warning in settings.warnings:
         say(f"tokenmint: warning: {warning}\n")
     store = None if settings.redis_url else EmbeddedServer(settings.data_dir)  # which looks for its program
-    mark_directory(settings.data_dir, development=dev)
+    bootstrap.mark_directory(settings.data_dir, development=dev)
     for file in bootstrap.prepare(settings, os.urandom):
         _tell(output, f"made {file} (readable by you alone: keep it)")
     died = threading.Event()

@@ -12,7 +12,14 @@ from typing import Final
 
 from tokenmint.admission.callers import SECRET_PREFIX, Operator
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.config.data_dir import ENCRYPTION_KEY_FILE, OPERATOR_FILE, made_encryption_key, made_operators
+from tokenmint.config.data_dir import (
+    DEVELOPMENT_FILE,
+    ENCRYPTION_KEY_FILE,
+    OPERATOR_FILE,
+    check_kind,
+    made_encryption_key,
+    made_operators,
+)
 from tokenmint.config.settings import Settings
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.configured import key_sources
@@ -30,6 +37,19 @@ def new_secret(entropy: Callable[[int], bytes]) -> Secret:
 def new_encryption_key(entropy: Callable[[int], bytes]) -> str:
     """Return a fresh key-encryption key as it is kept in a file."""
     return base64.urlsafe_b64encode(entropy(32)).decode()
+
+
+def mark_directory(directory: Path, *, development: bool) -> None:
+    """Keep development data and real data apart: a directory is one or the other from its first start on.
+
+    Raises:
+        ConfigurationError: the directory is of the other kind.
+    """
+    check_kind(directory, development=development)
+    marker = directory / DEVELOPMENT_FILE
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if development:
+        marker.write_text("Made by `tokenmint serve --dev`. A normal `tokenmint serve` refuses this directory.\n")
 
 
 def prepare(settings: Settings, entropy: Callable[[int], bytes]) -> list[Path]:

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -26,7 +25,6 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from tokenmint.base.standard_streams import say, show
 from tokenmint.base.telemetry import MULTIPROCESS
-from tokenmint.config.data_dir import DEVELOPMENT_FILE, check_kind
 from tokenmint.process.heartbeat import Report, Silence, Watch
 from tokenmint.process.restarts import LONGEST_PAUSE, RESTART_LIMIT, Restarts
 
@@ -313,16 +311,3 @@ def _die_with_parent() -> None:
     """Ask the kernel (Linux) to end this process when its parent dies, kill -9 included."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def mark_directory(directory: Path, *, development: bool) -> None:
-    """Keep development data and real data apart: a directory is one or the other from its first start on.
-
-    Raises:
-        ConfigurationError: the directory is of the other kind.
-    """
-    check_kind(directory, development=development)
-    marker = directory / DEVELOPMENT_FILE
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if development:
-        marker.write_text("Made by `tokenmint serve --dev`. A normal `tokenmint serve` refuses this directory.\n")

@@ -72,7 +72,7 @@ def test_mistakes_of_every_stage_are_named_with_their_lines_and_nothing_else(tmp
     found = problems(tmp_path, MISTAKES)
     expected = [
         ("colour: there is no such key", 2),
-        ("listen.grpc: ", 4),
+        ('listen.grpc: expected "host:port" in quotes', 4),
         ("redis.urk: there is no such key: did you mean url?", 6),
         ("providers.idp.audiences: expected a list", 9),
         ("providers.idp.condition: ", 10),

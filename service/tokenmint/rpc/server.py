@@ -100,40 +100,10 @@ def build(
     Raises:
         ConfigurationError: the address can't be listened on, the certificates can't be used, or the extra is missing.
     """
-    options = [
-        ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", limits.message),
-        ("grpc.max_metadata_size", limits.metadata),
-        ("grpc.absolute_max_metadata_size", limits.metadata),
-        ("grpc.max_concurrent_streams", limits.streams),
-        # Metadata of one call that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2),
-        # and makes the same header of other calls fail. Calls behind one proxy share a connection: there is no table.
-        ("grpc.http2.hpack_table_size.decoder", 0),
-        # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
-        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
-        ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
-        ("grpc.keepalive_timeout_ms", int(limits.keepalive_timeout * 1000)),
-        ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # what a ping's answer really has
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
+    options = _options(limits, native=native)
     if native:
         server = _native(options, tls, guard)
     else:
-        options += [
-            ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
-            ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
-            ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
-            # Until a client acknowledges the settings, none of the limits that are told there holds for what it sends.
-            ("grpc.http2.settings_timeout", int(limits.handshake * 1000)),
-            ("grpc.max_allowed_incoming_connections", limits.connections),
-            # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
-            # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
-            ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
-            # One more ends as CANCELLED, in the core: to reach Python and be refused there costs half of what it costs
-            # to be answered, and whoever waits for longer than callers do is answered for nobody.
-            ("grpc.server.max_pending_requests", limits.waiting),
-            ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
-        ]
         server = grpc.aio.server(options=options)
     guarded: Any = _Guarded(server, guard)
     for add in register:
@@ -155,6 +125,44 @@ def build(
     if not bound:
         raise ConfigurationError(f"listen: can't listen on {address}: stop what listens there or choose another")
     return server
+
+
+def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
+    """Return the channel arguments of a server: those that both transports know, and grpcio's own."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", limits.message),
+        ("grpc.max_metadata_size", limits.metadata),
+        ("grpc.absolute_max_metadata_size", limits.metadata),
+        ("grpc.max_concurrent_streams", limits.streams),
+        # Metadata of one call that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2),
+        # and makes the same header of other calls fail. Calls behind one proxy share a connection: there is no table.
+        ("grpc.http2.hpack_table_size.decoder", 0),
+        # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
+        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
+        ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", int(limits.keepalive_timeout * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # what a ping's answer really has
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    if native:
+        return options
+    return [
+        *options,
+        ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
+        ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
+        # Until a client acknowledges the settings, none of the limits that are told there holds for what it sends.
+        ("grpc.http2.settings_timeout", int(limits.handshake * 1000)),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
+        # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
+        # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
+        ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
+        # One more ends as CANCELLED, in the core: to reach Python and be refused there costs half of what it costs
+        # to be answered, and whoever waits for longer than callers do is answered for nobody.
+        ("grpc.server.max_pending_requests", limits.waiting),
+        ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
+    ]
 
 
 def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None, guard: Guard) -> grpc.aio.Server:

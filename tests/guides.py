@@ -223,7 +223,8 @@ def config(before: str, after: str, **environ: str) -> Provocation:
         text = walk.configuration()
         assert before in text, before
         (walk.directory / "mistaken.toml").write_text(text.replace(before, after))
-        return told(walk, "tokenmint config check --config mistaken.toml", **environ)
+        said = told(walk, "tokenmint config check --config mistaken.toml", **environ)
+        return re.sub(r" \(line \d+\)$", "", said, flags=re.MULTILINE)  # of the guide's own file
 
     return provoke
 

@@ -4,6 +4,7 @@ import json
 import time
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx2
@@ -11,6 +12,7 @@ import pytest
 from tests.pages import PORTS, ROOT, shell, texts
 from tests.process import Service, ServiceWithLog
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
@@ -131,7 +133,14 @@ def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "kek").write_text("A" * 43 + "=")
     config = tmp_path / "tokenmint.toml"
     config.write_text(text)
-    assert load(config, {}).signer == "aws-kms"
+    if find_spec("boto3") is not None:
+        assert load(config, {}).signer == "aws-kms"
+        return
+    with pytest.raises(ConfigurationError) as error:  # the extra alone is missing
+        load(config, {})
+    assert [line.partition(":")[2] for line in error.value.problems] == [
+        " aws-kms needs the package boto3: install tokenmint[aws-kms] (line 5)"
+    ]
 
 
 def test_every_runbook_is_named() -> None:

@@ -352,7 +352,9 @@ async def test_rfc_7800_a_providers_bound_token_is_of_no_use_without_its_key(
 
 
 def test_tokens_bound_to_certificates_need_a_listener_that_asks_for_one(tmp_path: Path) -> None:
-    config = tmp_path / "tokenmint.toml"
+    config, ca = tmp_path / "tokenmint.toml", authority()
+    for name, pem in zip("cka", (*ca.issue("tokenmint", "localhost"), ca.pem), strict=True):
+        (tmp_path / name).write_bytes(pem)
     head = 'issuer = "https://t.example"\n[providers.idp]\nissuer = "https://i.example"\naudiences = ["a"]\n'
     head += '[clients.web]\nsecrets = ["sha256:' + "0" * 64 + '"]\n'
     audience = '[audiences."https://a"]\nclients = ["web"]\nproviders = ["idp"]\nbound = "mtls"\n'

@@ -133,7 +133,7 @@ class Rig:
 
     @property
     def base(self) -> Foundation:
-        """What the service has without its store: metrics, background tasks, readiness."""
+        """The parts of the service that need no store: metrics, background tasks, readiness."""
         return self.app.base
 
     @property

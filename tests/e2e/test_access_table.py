@@ -151,7 +151,7 @@ async def test_an_operators_method_is_proved_limited_and_audited_by_its_row(rig:
             assert await look(b"x", **rig.auth("guest")) == b"x"
         assert (await refusal(look(b"x", **rig.auth("guest")))).reason == "RATE_LIMITED"
     assert probe.calls == 4
-    # What is to change is in the stream before it changes; the rest follows in batches.
+    # A change is in the stream before it is made; other events follow in batches.
     assert sorted(short(await events(rig)), key=str) == sorted(
         [
             (CHANGE, "admin", "guest", "refused", "METHOD_DENIED"),

@@ -1,4 +1,4 @@
-"""What a newcomer reads first agrees with the repository: CONTRIBUTING.md, and how files are kept."""
+"""CONTRIBUTING.md and the rules for files agree with the repository."""
 
 import re
 import subprocess

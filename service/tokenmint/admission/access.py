@@ -32,7 +32,7 @@ class Audit:
     """How the calls of a method are recorded."""
 
     kind: str = ""
-    """What events say that they are of: "exchange" or "admin", which have a stream each; "" is not recorded."""
+    """The kind of its events: "exchange" or "admin", each with a stream of its own; "": no events."""
     recordable: bool = False
     """Whether nothing is begun that has to be recorded and can't be."""
     refusals_alone: bool = False
@@ -62,7 +62,7 @@ Cost: TypeAlias = int | Callable[[Any], int]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What holds for one method. Proved callers have a limit and a record: there is no row without.
+    """The rules of one method. A row with an authenticated caller always has a cost and a record.
 
     Raises:
         ValueError: the columns do not go together.

@@ -49,7 +49,7 @@ class Call:
     """The method's row in the access table."""
     started: float
     facts: dict[str, object]
-    """What its audit event will say."""
+    """The further fields of its audit event."""
     client: Client | None = None
     """Its caller, where that is a client that was proved."""
     operator: Operator | None = None
@@ -212,7 +212,7 @@ class Gate:
 
 
 class ClientExchanges:
-    """What clients that were let in ask for: done, counted, and told to the audit.
+    """Serves the calls of admitted clients: exchanges, counts, and adds to their audit events.
 
     Args:
         exchange: returns the use case as it is configured now (a reload changes it).

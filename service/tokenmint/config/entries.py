@@ -48,7 +48,7 @@ class CheckTable(Table):
 
     claim: ClaimPath
     or_claim: ClaimPath | None = None
-    """What takes its place in tokens that do not have it."""
+    """The claim that is checked in tokens without `claim`."""
     kind: CheckKind
     values: str | TextList = ()
     message: str = ""
@@ -58,7 +58,7 @@ class CheckTable(Table):
 
 
 class Parameter(Table):
-    """What an operator has to say, or may say, to use a shipped entry."""
+    """A key that an operator sets, or may set, to use a shipped entry."""
 
     help: str
     pattern: str
@@ -81,7 +81,7 @@ class Parameter(Table):
 
 
 class CommonTable(Table):
-    """What both a shipped entry and an operator may set."""
+    """The keys that shipped entries and operators have in common."""
 
     algorithms: TextSet | None = None
     token_types: TextSet | None = None
@@ -123,7 +123,7 @@ class Entry(CommonTable):
 
 
 class ProviderTable(CommonTable):
-    """What an operator writes under `[providers.NAME]`, parameters of the entry aside."""
+    """The table `[providers.NAME]`, without the parameters of its entry."""
 
     use: str | None = None
     issuer: str | None = None

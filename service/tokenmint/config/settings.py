@@ -73,7 +73,7 @@ class Settings:
     providers: Mapping[str, Provider]
     audiences: Mapping[str, Audience]
     formats: Formats
-    """What audiences may have minted, by name."""
+    """The formats that audiences may choose, by name."""
     clients: Mapping[str, Client]
     operators: Mapping[str, Operator]
     client_keys: Mapping[str, Mapping[str, object]]

@@ -44,7 +44,7 @@ class AppServiceTable(Table):
 
 @dataclass(frozen=True, slots=True)
 class AppServiceOptions:
-    """What the table says."""
+    """The options of the table."""
 
     key: Secret
     """The site's."""

@@ -52,7 +52,7 @@ class FirebaseTable(Table):
 
 @dataclass(frozen=True, slots=True)
 class FirebaseOptions:
-    """What the table says, but for the uid."""
+    """The options of the table, without the uid."""
 
     project: FirebaseProject
     tenant: str | None = None

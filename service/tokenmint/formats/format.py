@@ -22,7 +22,7 @@ TOKEN_ID_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Where and how the table of a format is read."""
+    """The surroundings of a format's table while it is read."""
 
     base: Path
     """Relative paths start here."""

@@ -21,7 +21,7 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT, JsonValue
 
 TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
-"""What may be asked for, by the header's `typ`; the first is the default."""
+"""The requested token types by the header's `typ`; the first is the default."""
 
 
 class JwtFormat(Format):

@@ -18,7 +18,7 @@ from tokenmint.model.tokens import ACCESS_TOKEN
 
 REFERENCE_TOKEN: Final = "urn:tokenmint:token-type:reference"  # noqa: S105  # RFC 8693 has no name for it
 PREFIX: Final = "tmr_"
-"""What handles begin with: lets scanners find one that was left somewhere."""
+"""The beginning of every handle, by which scanners find a leaked one."""
 HANDLE_BYTES: Final = 32
 
 
@@ -30,7 +30,7 @@ class ReferenceTable(Table):
 
 @dataclass(frozen=True, slots=True)
 class ReferenceOptions:
-    """What the table says."""
+    """The options of the table."""
 
     idle: int | None = None
     """Seconds without use after which a handle expires (sliding); None: only its lifetime ends it."""

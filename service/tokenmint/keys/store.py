@@ -15,7 +15,7 @@ REPLICAS: Final = "ring-replicas"
 LEASE: Final = "ring-lease"
 VERSION: Final = 1
 _MAX_NUMBER: Final = 2**53
-"""What counts up, or is a lifetime, stays below: beyond it not every whole number is a float."""
+"""Counters and lifetimes stay below: beyond it a float can't hold every whole number."""
 
 
 class RingStore:

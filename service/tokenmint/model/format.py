@@ -10,7 +10,7 @@ class FormatTraits:
     name: str
     """Also the name of its table: `[audiences."NAME".name]`."""
     token_types: tuple[str, ...]
-    """What may be asked for, URNs as in RFC 8693 section 3; the first is the default."""
+    """The requested token types, URNs as in RFC 8693 section 3; the first is the default."""
     signed_by_ring: bool
     """Whether the key ring signs its tokens. The ring publishes a key for as long as any of those lives."""
     header_type: str = ""
@@ -28,7 +28,7 @@ class FormatTraits:
     title: str = "tokens of this kind"
     """Its tokens' name in messages."""
     uid: str | None = None
-    """Where the receiver's own name of the principal comes from: an expression of ``policy/mapping.py``; None: it has
+    """The source of the receiver's own name of the principal: an expression of ``policy/mapping.py``; None: it has
     no other name."""
     options: object = None
-    """What its table says, in a frozen type that the format alone reads."""
+    """The options of its table, in a frozen type that the format alone reads."""

@@ -70,7 +70,7 @@ class Audience:
     providers: frozenset[str]
     """The providers whose tokens are exchanged for it."""
     format: FormatTraits
-    """What is minted for it."""
+    """The format of its tokens."""
     scopes: frozenset[str] = frozenset()
     """What may be granted."""
     lifetime: int = 600

@@ -31,7 +31,7 @@ PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; t
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """What a service has once it has started."""
+    """The parts of a service that has started."""
 
     parts: Parts
     listeners: Listeners
@@ -88,7 +88,7 @@ class App:
 
     @property
     def reloads(self) -> Reloads:
-        """What takes over new configurations, once the service has started."""
+        """Takes over new configurations, once the service has started."""
         return self._started.reloads
 
     async def start(self) -> None:

@@ -73,7 +73,7 @@ StoreTime = Callable[[], Awaitable[float]]
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """What a service has before it reaches its store."""
+    """The parts of a service that need no store."""
 
     settings: Settings
     job: Job
@@ -82,9 +82,9 @@ class Foundation:
     store_time: StoreTime | None
     """None: the server that holds the key ring is asked."""
     log_writer: LineWriter | None
-    """What writes the log; None: another process, of which nothing is known."""
+    """The writer of the log; None: another process writes it, and its state is unknown."""
     issuer: str
-    """What tokens are signed as."""
+    """The `iss` of tokens."""
     metrics: Metrics
     background: Background
     capacity: Capacity
@@ -96,7 +96,7 @@ class Foundation:
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """What the signing keys live by."""
+    """The parts that keep the signing keys."""
 
     keychain: Keychain
     rotator: Rotator
@@ -107,7 +107,7 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What calls are judged by: one configuration from end to end."""
+    """The rules that judge calls: each call has one configuration from end to end."""
 
     exchange: TokenExchange
     proof: ClientProof
@@ -126,7 +126,7 @@ class RulesInForce:
 
     @property
     def proof(self) -> ClientProof:
-        """What proves clients now."""
+        """The authentication of clients by the current configuration."""
         return self._rules.proof
 
     def replace(self, rules: Rules) -> None:

@@ -177,7 +177,7 @@ def _refused(error: TokenmintError) -> bytes | None:
 
 
 REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes | None]]] = MappingProxyType({METHOD: _refused})
-"""What a gateway is told of calls that are refused, before or after they begin: an answer for its own caller."""
+"""Answers to a gateway whose call is refused, before or after it begins: each has an answer for its own caller."""
 
 
 def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:

@@ -33,7 +33,7 @@ With more, one connection could fill the queue of calls that wait (``Limits.wait
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What connections may cost."""
+    """The limits of connections."""
 
     connections: int = 10_000
     """Of the listener. grpcio alone counts them."""

@@ -1,4 +1,4 @@
-"""What the run is judged by is complete: no key signs after the last look at the store."""
+"""The record that judges a run is complete: no key signs after the last look at the store."""
 
 import asyncio
 from dataclasses import replace

@@ -138,6 +138,7 @@ def test_rotation_during_a_loop_of_exchanges_fails_none(tmp_path: Path, issuer: 
 def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
     with Service(tmp_path, "--workers", "2") as service:
+        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
         assert exchange(service, issuer).token
         pids = _children(service.process.pid)
         assert len(pids) == 2

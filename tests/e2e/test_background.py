@@ -136,7 +136,7 @@ async def test_the_health_service_follows_readiness_also_where_a_look_fails(
     for wanted in (not_serving, serving):
         with monkeypatch.context() as patch:
             if wanted == not_serving:
-                patch.setattr(rig.parts.keychain, "in_use", Broken())
+                patch.setattr(rig.parts.signing_keys, "in_use", Broken())
                 patch.setattr(rig.base.metrics, "state", Broken())
             async with asyncio.timeout(DEADLINE):
                 while await status() != wanted:

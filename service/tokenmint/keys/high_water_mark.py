@@ -32,7 +32,7 @@ BEATS: Final = 20  # by which the store's beat may be ahead of the file: a write
 class Mark:
     """What was last seen of a ring."""
 
-    lineage: str
+    ring_id: str
     generation: int
     revoked: frozenset[str]
     beat: int = 0
@@ -42,14 +42,14 @@ class Mark:
     def of(cls, ring: KeyRing, beat: int = 0) -> "Mark":
         """Return the mark that ``ring`` leaves."""
         revoked = frozenset(key.key_id for key in ring.keys if key.state is KeyState.REVOKED)
-        return cls(ring.lineage, ring.generation, revoked | frozenset(ring.disowned), beat)
+        return cls(ring.ring_id, ring.generation, revoked | frozenset(ring.disowned), beat)
 
     def merged(self, other: "Mark") -> "Mark":
         """Return what this mark and ``other`` know; another lineage knows nothing of this one."""
-        if other.lineage != self.lineage:
+        if other.ring_id != self.ring_id:
             return self
         return Mark(
-            self.lineage,
+            self.ring_id,
             max(self.generation, other.generation),
             self.revoked | other.revoked,
             max(self.beat, other.beat),
@@ -62,7 +62,7 @@ class Mark:
         """
         if ring is None:
             return [f"it holds no key ring, where generation {self.generation} was served here before"]
-        if ring.lineage != self.lineage:
+        if ring.ring_id != self.ring_id:
             return ["it holds another key ring than the one that was served here before"]
         problems = []
         if ring.generation < self.generation:
@@ -154,7 +154,7 @@ class HighWaterMark:
     def _write(self, mark: Mark) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         value = {
-            "lineage": mark.lineage,
+            "lineage": mark.ring_id,
             "generation": mark.generation,
             "revoked": sorted(mark.revoked),
             "beat": mark.beat,

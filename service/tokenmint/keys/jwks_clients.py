@@ -15,7 +15,7 @@ from tokenmint.base.background import Background
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.base.foreign_text import clipped
-from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.types import KeyState
 from tokenmint.storage.redis import Store
 
@@ -51,12 +51,12 @@ class KnownVerifier:
     """Ids of prepared keys that it has not fetched yet."""
 
 
-class VerifierLog:
+class JwksFetchLog:
     """Collects sightings of all replicas in one value of the store."""
 
-    def __init__(self, store: Store, keychain: Keychain, clock: Clock) -> None:
+    def __init__(self, store: Store, signing_keys: SigningKeys, clock: Clock) -> None:
         self._store = store
-        self._keychain = keychain
+        self._signing_keys = signing_keys
         self._clock = clock
         self._seen: OrderedDict[tuple[str, str], Sighting] = OrderedDict()
         self._news: dict[tuple[str, str], Sighting] = {}
@@ -93,7 +93,7 @@ class VerifierLog:
                 known[who] = Sighting(*who, newest, max(sighting.time, other.time if other is not None else 0.0))
             kept = sorted(known.values(), key=lambda one: -one.time)[:LIMIT]
             value = json.dumps([asdict(one) for one in kept], separators=(",", ":")).encode()
-            if await self._store.swap(KEY, raw, value, confirm=False):
+            if await self._store.swap(KEY, raw, value, durable=False):
                 for who, sighting in news.items():
                     if self._news.get(who) is sighting:
                         del self._news[who]
@@ -106,9 +106,9 @@ class VerifierLog:
         Who has not asked for twice as long as any verifier keeps a set is taken to be gone.
         """
         await self.flush()
-        schedule = self._keychain.schedule
+        schedule = self._signing_keys.schedule
         oldest = self._clock.now() - 2 * max(schedule.max_age, schedule.verifier_cache)
-        prepared = [key for key in self._keychain.ring.keys if key.state is KeyState.PREPARED]
+        prepared = [key for key in self._signing_keys.ring.keys if key.state is KeyState.PREPARED]
         known = [
             KnownVerifier(one, tuple(key.key_id for key in prepared if key.publish_generation > one.generation))
             for one in _parse(await self._store.get(KEY))

@@ -126,7 +126,7 @@ class LossWatch:
         deadline = self._clock.monotonic() + patience
         while missing := mark.missing((ring := (await self._store.read())[1]), await self._store.last_beat()):
             if self._clock.monotonic() >= deadline:
-                if ring is not None and ring.lineage == mark.lineage:
+                if ring is not None and ring.ring_id == mark.ring_id:
                     await self._tell(mark, missing)
                     return
                 raise ConfigurationError(

@@ -202,7 +202,7 @@ def reseal(ring: KeyRing, sealed: Mapping[str, str], now: float) -> KeyRing:
 def destroyed(ring: KeyRing, key_ids: Iterable[str]) -> KeyRing:
     """Note that other signers have destroyed the private halves of these keys."""
     gone = set(key_ids)
-    keys = tuple(replace(key, handle=None) if key.key_id in gone else key for key in ring.keys)
+    keys = tuple(replace(key, key_ref=None) if key.key_id in gone else key for key in ring.keys)
     return ring if keys == ring.keys else replace(ring, keys=keys)
 
 
@@ -285,7 +285,7 @@ def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetim
     """
 
     def rank(key: SigningKey) -> tuple[object, ...]:
-        gone = key.state not in (KeyState.PREPARED, KeyState.ACTIVE) and key.handle is None
+        gone = key.state not in (KeyState.PREPARED, KeyState.ACTIVE) and key.key_ref is None
         true = _healed(key, schedule, max_lifetime, now) == key
         return _ORDER[key.state], gone, key.seal_time, true, key.delete_time or 0.0, key.activate_time or 0.0
 
@@ -380,7 +380,7 @@ def _retire(key: SigningKey, now: float) -> SigningKey:
 
 def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
     # One whose private half is still to be destroyed elsewhere is not forgotten before that.
-    retired = [key for key in keys if key.state is KeyState.RETIRED and key.handle is None]
+    retired = [key for key in keys if key.state is KeyState.RETIRED and key.key_ref is None]
     retired.sort(key=lambda key: (key.delete_time or 0.0, key.key_id))  # the same ones on every replica
     forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}
     return tuple(key for key in keys if key.key_id not in forgotten)

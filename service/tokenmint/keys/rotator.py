@@ -21,10 +21,10 @@ from tokenmint.base.errors import (
     TokenmintError,
 )
 from tokenmint.keys import ring as rings
-from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.local import thumbprint
 from tokenmint.keys.signers.types import KeySource
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ class Rotator:
     """Changes the ring.
 
     Args:
-        keychain: this process's keys.
+        signing_keys: this process's keys.
         sources: what can sign, by name.
         source: the name of the one that new keys are made by.
         sealer: seals private keys of the local source.
@@ -79,7 +79,7 @@ class Rotator:
 
     def __init__(
         self,
-        keychain: Keychain,
+        signing_keys: SigningKeys,
         sources: Mapping[str, KeySource],
         source: str,
         sealer: Sealer,
@@ -87,13 +87,13 @@ class Rotator:
         *,
         clock: Clock,
     ) -> None:
-        self._keychain = keychain
+        self._signing_keys = signing_keys
         self._sources = sources
         self._source = source
         self._sealer = sealer
         self._algorithms = algorithms
         self._clock = clock
-        self._schedule = keychain.schedule
+        self._schedule = signing_keys.schedule
 
     @property
     def encryption_key_id(self) -> str:
@@ -103,8 +103,8 @@ class Rotator:
     # --- by itself -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over the stored ring, or make the first one; do what is due. Raises as :meth:`Keychain.start`."""
-        await self._keychain.start(self._first)
+        """Take over the stored ring, or make the first one; do what is due. Raises as :meth:`SigningKeys.start`."""
+        await self._signing_keys.start(self._first)
         await self.tick()
 
     def follow(self, background: Background) -> None:
@@ -116,12 +116,12 @@ class Rotator:
 
         A replica whose clock is wrong neither takes nor renews the lease: another one goes on when it has ended.
         """
-        await self._keychain.clocks.look()
-        if self._keychain.clocks.problem():
+        await self._signing_keys.clocks.look()
+        if self._signing_keys.clocks.problem():
             return
-        ring = self._keychain.ring
-        fence = await self._keychain.store.lease(
-            self._keychain.replica, ttl=self._schedule.replica_lag, above=ring.fence
+        ring = self._signing_keys.ring
+        fence = await self._signing_keys.store.lease(
+            self._signing_keys.replica, ttl=self._schedule.replica_lag, above=ring.fence
         )
         if not fence:
             return
@@ -129,9 +129,9 @@ class Rotator:
         await self._destroy_private_halves()
 
     async def _advance(self, algorithms: tuple[str, ...], fence: int) -> None:
-        self._keychain.clocks.require()
-        ring = self._keychain.ring
-        acknowledged = await self._keychain.acknowledged()
+        self._signing_keys.clocks.require()
+        ring = self._signing_keys.ring
+        acknowledged = await self._signing_keys.acknowledged()
         supply = await self._make(rings.wanted(ring, algorithms, self._schedule, self._now(), acknowledged))
         if rings.advance(ring, self._schedule, self._now(), supply, acknowledged) is ring:
             return
@@ -146,7 +146,7 @@ class Rotator:
         log.info("the key ring advanced", generation=ring.generation)
 
     async def _first(self, ring: KeyRing) -> KeyRing:
-        if problem := self._keychain.clocks.problem():
+        if problem := self._signing_keys.clocks.problem():
             raise ConfigurationError(f"the first signing keys are not made by a clock that may be wrong: {problem}")
         supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, self._now(), 0))
         first = rings.advance(ring, self._schedule, self._now(), supply, 0)
@@ -157,7 +157,7 @@ class Rotator:
     async def prepare(self, algorithm: str | None) -> SigningKey:
         """Publish a prepared key where there is none; return the prepared key. Raises ``ClockWrong``."""
         name = self._algorithm(algorithm)
-        prepared = self._keychain.ring.only(name, KeyState.PREPARED)
+        prepared = self._signing_keys.ring.only(name, KeyState.PREPARED)
         if prepared is not None:
             return prepared
         await self._check_clock()
@@ -168,13 +168,13 @@ class Rotator:
     async def activate(self, key_id: str, *, force: bool, etag: str = "") -> Activation:
         """Let a prepared key sign. Raises ``NotFound``, ``WrongState``, ``Conflict``, ``ClockWrong``."""
         await self._check_clock()
-        acknowledged = await self._acknowledged(self._keychain.ring.find(key_id))
+        acknowledged = await self._acknowledged(self._signing_keys.ring.find(key_id))
 
         def change(ring: KeyRing) -> KeyRing:
             now = self._now()
             return rings.activate(ring, key_id, self._schedule, now, force=force, acknowledged=acknowledged)
 
-        key = _expect((await self._keychain.change(change, etag)).find(key_id))
+        key = _expect((await self._signing_keys.change(change, etag)).find(key_id))
         return Activation(key, self._may_miss(key))
 
     async def rotate(self, algorithm: str | None, *, force: bool, etag: str = "") -> Rotation:
@@ -185,7 +185,7 @@ class Rotator:
         prepared = await self.prepare(name)
         acknowledged = await self._acknowledged(prepared)
         # Asked of the ring before a key is made, which may cost money, and once more when it is changed.
-        ring = await self._keychain.current(etag)
+        ring = await self._signing_keys.current(etag)
         rings.activate(ring, prepared.key_id, self._schedule, self._now(), force=force, acknowledged=acknowledged)
         fresh = await self._make_one(name)
         before: list[SigningKey | None] = [None]
@@ -206,7 +206,7 @@ class Rotator:
         ``with_prepared`` burns the prepared key of its algorithm too: where the store itself may have leaked. The key
         that is to follow is made after that: a revocation waits for no signer, least of all for one that is away.
         """
-        acknowledged = await self._keychain.acknowledged()
+        acknowledged = await self._signing_keys.acknowledged()
 
         def change(ring: KeyRing) -> KeyRing:
             return rings.revoke(
@@ -220,14 +220,14 @@ class Rotator:
                 acknowledged=acknowledged,
             )
 
-        ring = await self._keychain.change(change, etag)
+        ring = await self._signing_keys.change(change, etag)
         key, generation = _expect(ring.find(key_id)), ring.generation
         try:
             await self._follow(key.algorithm)
         except TokenmintError as error:  # the revocation stands, and that is what was asked for
             log.warning("no key follows the revoked one yet", error=error.detail or error.message)
-        everywhere = await self._keychain.await_acknowledged(generation, NOTICE_LIMIT)
-        ring = self._keychain.ring
+        everywhere = await self._signing_keys.await_acknowledged(generation, NOTICE_LIMIT)
+        ring = self._signing_keys.ring
         active = ring.only(key.algorithm, KeyState.ACTIVE)
         cached = self._schedule.replica_lag + max(self._schedule.max_age, self._schedule.verifier_cache)
         return Revocation(
@@ -253,39 +253,39 @@ class Rotator:
             }
             return rings.reseal(ring, sealed, self._now())
 
-        ring = await self._keychain.change(change)
+        ring = await self._signing_keys.change(change)
         return [key for key in ring.keys if key.sealed is not None and before[0].find(key.key_id) != key]
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return self._keychain.clocks.now()
+        return self._signing_keys.clocks.now()
 
     async def _check_clock(self) -> None:
         """Raise ``ClockWrong`` where this process should not say when a key was published or began to sign.
 
         A revocation does not ask: it can't wait, and its time decides nothing.
         """
-        await self._keychain.clocks.look()
-        self._keychain.clocks.require()
+        await self._signing_keys.clocks.look()
+        self._signing_keys.clocks.require()
 
     async def _follow(self, algorithm: str) -> None:
         """After a revocation: have a prepared key stand behind, and sign where nothing does.
 
         Should this process end here, the holder of the lease goes on with it.
         """
-        await self._advance((algorithm,), self._keychain.ring.fence)
-        ring = self._keychain.ring
+        await self._advance((algorithm,), self._signing_keys.ring.fence)
+        ring = self._signing_keys.ring
         if ring.only(algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, algorithm):
             # Nothing signs until every replica publishes the key that is to.
-            await self._keychain.await_acknowledged(ring.generation, REPLICAS_LIMIT)
+            await self._signing_keys.await_acknowledged(ring.generation, REPLICAS_LIMIT)
             await self._advance((algorithm,), ring.fence)
 
     async def _acknowledged(self, key: SigningKey | None) -> int:
         """Return what every replica serves, after a moment for those that do not publish ``key`` yet."""
         if key is not None:
-            await self._keychain.await_acknowledged(key.publish_generation, REPLICAS_LIMIT)
-        return await self._keychain.acknowledged()
+            await self._signing_keys.await_acknowledged(key.publish_generation, REPLICAS_LIMIT)
+        return await self._signing_keys.acknowledged()
 
     def _algorithm(self, algorithm: str | None) -> str:
         if not algorithm and len(self._algorithms) == 1:
@@ -316,41 +316,41 @@ class Rotator:
             signer=self._source,
             sealed=made.sealed,
             seal_time=now,
-            handle=made.handle,
+            key_ref=made.key_ref,
         )
 
     async def _change(
         self, change: Callable[[KeyRing], KeyRing], made: Iterable[SigningKey], etag: str = ""
     ) -> KeyRing:
-        """Change the ring as :meth:`Keychain.change`; destroy the keys that were ``made`` for it and are not in it."""
+        """Change the ring as :meth:`SigningKeys.change`; destroy keys ``made`` for it that it does not hold."""
         try:
-            ring = await self._keychain.change(change, etag)
+            ring = await self._signing_keys.change(change, etag)
         except OutcomeUnknown:
             raise  # they may be in the ring, and a key too many does less harm than one that signs no more
         except TokenmintError:
-            await self._destroy_unused(self._keychain.ring, made)
+            await self._destroy_unused(self._signing_keys.ring, made)
             raise
         await self._destroy_unused(ring, made)
         return ring
 
     async def _destroy_unused(self, ring: KeyRing, made: Iterable[SigningKey]) -> None:
         for key in made:
-            if key.handle is not None and ring.find(key.key_id) is None:
-                await self._sources[key.signer].destroy(key.handle)
+            if key.key_ref is not None and ring.find(key.key_id) is None:
+                await self._sources[key.signer].destroy(key.key_ref)
 
     async def _destroy_private_halves(self) -> None:
         """Have other signers destroy the private halves of keys that no replica signs with any more."""
         now, lag = self._now(), self._schedule.replica_lag
         done = []
-        for key in self._keychain.ring.keys:
+        for key in self._signing_keys.ring.keys:
             over = key.state in (KeyState.RETIRED, KeyState.REVOKED) or (
                 key.state is KeyState.RETIRING and now >= (key.retire_time or 0.0) + lag
             )
-            if over and key.handle is not None and key.signer in self._sources:
-                await self._sources[key.signer].destroy(key.handle)
+            if over and key.key_ref is not None and key.signer in self._sources:
+                await self._sources[key.signer].destroy(key.key_ref)
                 done.append(key.key_id)
         if done:
-            await self._keychain.change(lambda ring: rings.destroyed(ring, done))
+            await self._signing_keys.change(lambda ring: rings.destroyed(ring, done))
 
 
 def _expect(key: SigningKey | None) -> SigningKey:

@@ -83,7 +83,7 @@ def dump(ring: KeyRing) -> bytes:
     keys = [asdict(key) | {"public_jwk": dict(key.public_jwk)} for key in ring.keys]
     value = {
         "v": VERSION,
-        "lineage": ring.lineage,
+        "lineage": ring.ring_id,
         "generation": ring.generation,
         "fence": ring.fence,
         "max_lifetime": ring.max_lifetime,

@@ -43,7 +43,7 @@ class SigningKey:
     """The private half of a local key, sealed; None once it is destroyed."""
     seal_time: float = 0.0
     """When it was sealed as it is: the newer of two seals of one key is the one to keep."""
-    handle: str | None = None
+    key_ref: str | None = None
     """Where another signer has the private half; None once that was told to destroy it."""
     activate_time: float | None = None
     retire_time: float | None = None
@@ -57,7 +57,7 @@ class SigningKey:
 class KeyRing:
     """All signing keys: one value, changed as a whole."""
 
-    lineage: str
+    ring_id: str
     """Names the ring that this one descends from; rings of different lineages never mix."""
     generation: int = 0
     """Counts the changes."""
@@ -81,7 +81,7 @@ class KeyRing:
     @property
     def etag(self) -> str:
         """A validator of this generation."""
-        return f"{self.lineage[:12]}-{self.generation}"
+        return f"{self.ring_id[:12]}-{self.generation}"
 
     def find(self, key_id: str) -> SigningKey | None:
         """Return the key with this id."""

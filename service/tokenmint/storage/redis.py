@@ -219,7 +219,7 @@ class Store:
         *,
         channel: str = "",
         notice: str = "",
-        confirm: bool = True,
+        durable: bool = True,
         ttl: float | None = None,
         until: float | None = None,
     ) -> bool:
@@ -240,7 +240,7 @@ class Store:
         reply = await self._write(
             key,
             ("EVAL", scripts.SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life, limit),
-            confirm=confirm,
+            durable=durable,
         )
         return bool(reply)
 
@@ -267,14 +267,14 @@ class Store:
         return int(await self._write(key, ("INCRBY", self.prefix + key, str(by))))
 
     async def append(
-        self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, confirm: bool
+        self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, durable: bool
     ) -> None:
         """Append to the stream ``key``, which keeps about ``most_entries`` and ``most_bytes``: the oldest go.
 
         Raises: as :meth:`swap`.
         """
         limits = (str(most_entries), str(most_bytes))
-        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, *limits, *entries), confirm=confirm)
+        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, *limits, *entries), durable=durable)
 
     async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
@@ -316,13 +316,13 @@ class Store:
             async with asyncio.timeout(self.options.read_timeout):
                 return read(await self._client.eval(script, 1, self.prefix + key, *arguments))
 
-    async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
-        return (await self._write_all(key, *writes, confirm=confirm))[0]
+    async def _write(self, key: str, *writes: tuple[str | bytes, ...], durable: bool = True) -> Any:
+        return (await self._write_all(key, *writes, durable=durable))[0]
 
-    async def _write_all(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> list[Any]:
+    async def _write_all(self, key: str, *writes: tuple[str | bytes, ...], durable: bool = True) -> list[Any]:
         commands = list(writes)
         milliseconds = str(round(self.options.write_timeout * 800))
-        if not confirm:
+        if not durable:
             pass
         elif self._confirms_log:
             commands.append(("WAITAOF", "1", str(self.options.min_replicas), milliseconds))

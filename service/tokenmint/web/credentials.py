@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
-from tokenmint.admission.callers import Presented
+from tokenmint.admission.callers import Credentials
 from tokenmint.admission.certificates import PeerCertificate, peer_certificate
 from tokenmint.base.errors import CallerUnauthenticated, FieldViolation, InvalidRequest
 from tokenmint.model.secret import Secret
@@ -26,7 +26,7 @@ def certificate(request: Request) -> PeerCertificate | None:
     return peer_certificate(der) if der else None
 
 
-def presented(request: Request, form: Form) -> Presented:
+def credentials_of(request: Request, form: Form) -> Credentials:
     """Return the credentials of a request.
 
     Raises:
@@ -44,12 +44,12 @@ def presented(request: Request, form: Form) -> Presented:
         name, given = _basic(basic[0])
         if identifier not in (None, name):
             raise CallerUnauthenticated(detail="the client_id of the body is not that of the header")
-        return Presented(name, secret=given, certificates=identities)
+        return Credentials(name, secret=given, certificates=identities)
     if assertion:
         if single(form, "client_assertion_type") != JWT_BEARER:
             raise CallerUnauthenticated(detail=f"client_assertion_type is not {JWT_BEARER}")
-        return Presented(identifier, assertion=Secret(assertion), certificates=identities)
-    return Presented(identifier, secret=Secret(secret) if secret else None, certificates=identities)
+        return Credentials(identifier, assertion=Secret(assertion), certificates=identities)
+    return Credentials(identifier, secret=Secret(secret) if secret else None, certificates=identities)
 
 
 def _basic(header: str) -> tuple[str, Secret]:

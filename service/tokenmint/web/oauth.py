@@ -25,7 +25,7 @@ from tokenmint.base.errors import (
     TokenmintError,
     UnsupportedGrantType,
 )
-from tokenmint.model.policy import Confirmation, ExchangeRequest
+from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
@@ -106,7 +106,7 @@ class OAuthEndpoints:
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     if bounded:
                         in_hand.begin()
-                    await gate.admit(call, lambda: credentials.presented(request, form))
+                    await gate.admit(call, lambda: credentials.credentials_of(request, form))
                     await gate.enter(call, form)
                     response = await respond(request, form)
             except Overloaded as error:
@@ -146,22 +146,22 @@ class OAuthEndpoints:
         await self.exchanges.revoke(token, current_client(), hint)
         return Response(status_code=200, headers=NO_STORE)
 
-    async def _proved(self, request: Request) -> Confirmation:
+    async def _proved(self, request: Request) -> Binding:
         """Return the keys that the client has shown to hold: of a DPoP proof, of its certificate."""
         certificate = credentials.certificate(request)
         thumbprint = certificate.thumbprint if certificate is not None else None
         proofs = request.headers.getlist("dpop")
         if not proofs:
-            return Confirmation(x5t_s256=thumbprint)
+            return Binding(x5t_s256=thumbprint)
         if len(proofs) > 1:
             raise ProofRejected("there is more than one DPoP header (RFC 9449 section 4.3)")
         now = self.clock.now()
         proof = check_proof(Secret(proofs[0]), method="POST", url=self.issuer + TOKEN_PATH, now=now)
-        await self.replay.claim_proof(proof, now=now)
-        return Confirmation(jkt=proof.thumbprint, x5t_s256=thumbprint)
+        await self.replay.consume_proof(proof, now=now)
+        return Binding(jkt=proof.thumbprint, x5t_s256=thumbprint)
 
 
-def exchange_request(form: Form, proved: Confirmation) -> ExchangeRequest:
+def exchange_request(form: Form, proved: Binding) -> ExchangeRequest:
     """Return the exchange that a form asks for (RFC 8693 section 2.1), bound to the DPoP key that was proved.
 
     Raises:
@@ -197,7 +197,7 @@ def exchange_request(form: Form, proved: Confirmation) -> ExchangeRequest:
         requested_token_type=requested or None,
         actor_token=Secret(actor_token) if actor_token else None,
         actor_token_type=actor_type or None,
-        confirmation=Confirmation(jkt=proved.jkt),
+        binding=Binding(jkt=proved.jkt),
         possession=proved,
     )
 

@@ -30,7 +30,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.MalformedCall: Row("invalid_request"),
         errors.UnsupportedGrantType: Row("unsupported_grant_type"),
         # RFC 8693 section 2.2.2: a subject or actor token that is invalid, or unacceptable based on policy.
-        errors.AssertionRejected: Row("invalid_request"),
+        errors.TokenRejected: Row("invalid_request"),
         errors.ProofRejected: Row("invalid_dpop_proof"),
         errors.CallerUnauthenticated: Row("invalid_client", 401),
         errors.AccessDenied: Row("invalid_request"),

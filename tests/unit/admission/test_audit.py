@@ -108,7 +108,7 @@ async def test_a_lower_limit_is_reached_step_by_step(store: Store, clock: FakeCl
     after = AuditTrail(store, clock, AuditLimits(exchange_bytes=2048))
     lengths = []
     for _ in range(40):
-        await after._exchanges.write(store, [b'{"kind":"exchange"}'], confirm=False)
+        await after._exchanges.write(store, [b'{"kind":"exchange"}'], durable=False)
         lengths.append(len(await events(store)))
     assert lengths[0] > 470
     assert lengths[-1] < 30

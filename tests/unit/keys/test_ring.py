@@ -414,16 +414,16 @@ def test_a_longer_lifetime_keeps_retiring_keys_published_for_longer() -> None:
 def test_a_private_half_elsewhere_is_remembered_until_it_is_destroyed() -> None:
     supply = Supply()
     ring = first(supply)
-    ring = replace(ring, keys=tuple(replace(key, handle=f"arn:{key.key_id}", sealed=None) for key in ring.keys))
+    ring = replace(ring, keys=tuple(replace(key, key_ref=f"arn:{key.key_id}", sealed=None) for key in ring.keys))
     old = only(ring, KeyState.ACTIVE)
     ring = rotated(ring, supply)
-    assert only(ring, KeyState.RETIRING).handle == old.handle
+    assert only(ring, KeyState.RETIRING).key_ref == old.key_ref
     gone = rings.destroyed(ring, [old.key_id])
-    assert only(gone, KeyState.RETIRING).handle is None
+    assert only(gone, KeyState.RETIRING).key_ref is None
     assert rings.destroyed(gone, [old.key_id]) is gone
     gone = replace(gone, generation=ring.generation + 1)  # as a change is stored
     assert merge(gone, ring) is gone
-    assert only(merge(ring, gone), KeyState.RETIRING).handle is None
+    assert only(merge(ring, gone), KeyState.RETIRING).key_ref is None
 
 
 @pytest.mark.parametrize(

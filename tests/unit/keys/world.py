@@ -162,7 +162,7 @@ class Played(RuleBasedStateMachine):
         mark = Mark.of(ring)
         if replica.mark is not None:
             mark = Mark(
-                mark.lineage, max(mark.generation, replica.mark.generation), mark.revoked | replica.mark.revoked
+                mark.ring_id, max(mark.generation, replica.mark.generation), mark.revoked | replica.mark.revoked
             )
         replica.mark = mark
 

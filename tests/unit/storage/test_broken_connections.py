@@ -44,7 +44,7 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
         "clock_of": lambda: store.clock_of("a"),
         "swap": lambda: store.swap("a", None, b"1"),
         "add": lambda: store.add("b", b"1", ttl=60),
-        "append": lambda: store.append("c", [b"1"], most_entries=10, most_bytes=1000, confirm=True),
+        "append": lambda: store.append("c", [b"1"], most_entries=10, most_bytes=1000, durable=True),
         "take": lambda: store.take("d", rate=1.0, burst=1, least=1, most=1),
         "join": lambda: store.join("e", "m", "1", ttl=60),
         "members": lambda: store.members("e"),

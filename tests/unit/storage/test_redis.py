@@ -279,7 +279,7 @@ def test_what_is_no_store_url_is_told_the_forms(url: str) -> None:
 
 async def test_a_value_of_another_type_is_no_absence(store: Store) -> None:
     await store._read_client().hset(store.prefix + "foreign", "a", "b")
-    await store.swap("here", None, b"1", confirm=False)
+    await store.swap("here", None, b"1", durable=False)
     value, refused, absent = await store.get_many(["here", "foreign", "none"])
     assert (value, absent) == (b"1", None)
     assert isinstance(refused, StoreUnavailable)

@@ -72,41 +72,41 @@ class KmsSource:
                 Description=f"tokenmint {algorithm} signing key",
                 Tags=[{"TagKey": "tokenmint", "TagValue": algorithm}],
             )
-            handle = str(made["KeyMetadata"]["Arn"])
-            public = load_der_public_key(client.get_public_key(KeyId=handle)["PublicKey"])
+            key_ref = str(made["KeyMetadata"]["Arn"])
+            public = load_der_public_key(client.get_public_key(KeyId=key_ref)["PublicKey"])
             if not isinstance(public, PublicKey):
                 raise SignerUnavailable(detail="AWS KMS: a public key of another type")
-            return NewKey(public_jwk(public), handle=handle)
+            return NewKey(public_jwk(public), key_ref=key_ref)
 
         return await self._call(work)
 
     async def open(self, key: SigningKey) -> KmsSigner:
         """Return what signs with ``key``. Raises ``SignerUnavailable`` where the service does not have it."""
-        handle = key.handle or ""
+        key_ref = key.key_ref or ""
 
         def work(client: Any) -> None:
-            if not client.describe_key(KeyId=handle)["KeyMetadata"]["Enabled"]:
-                raise SignerUnavailable(detail=f"AWS KMS: {handle} is not enabled")
+            if not client.describe_key(KeyId=key_ref)["KeyMetadata"]["Enabled"]:
+                raise SignerUnavailable(detail=f"AWS KMS: {key_ref} is not enabled")
 
         await self._call(work)
-        return KmsSigner(key.key_id, key.algorithm, handle, self)
+        return KmsSigner(key.key_id, key.algorithm, key_ref, self)
 
-    async def sign(self, handle: str, algorithm: str, signing_input: bytes) -> bytes:
+    async def sign(self, key_ref: str, algorithm: str, signing_input: bytes) -> bytes:
         """Sign with the key at ``handle``. Raises ``SignerUnavailable``."""
         digest = hashlib.sha256(signing_input).digest()
         signature: bytes = await self._call(
             lambda client: client.sign(
-                KeyId=handle, Message=digest, MessageType="DIGEST", SigningAlgorithm=_SIGNING[algorithm]
+                KeyId=key_ref, Message=digest, MessageType="DIGEST", SigningAlgorithm=_SIGNING[algorithm]
             )["Signature"]
         )
         return raw_signature(signature) if algorithm == "ES256" else signature
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, key_ref: str) -> None:
         """Schedule the deletion, which is the most that the service offers. Raises ``SignerUnavailable``."""
 
         def work(client: Any) -> None:
             try:
-                client.schedule_key_deletion(KeyId=handle, PendingWindowInDays=self._deletion_days)
+                client.schedule_key_deletion(KeyId=key_ref, PendingWindowInDays=self._deletion_days)
             except ClientError as error:
                 if _code(error) not in _GONE:
                     raise

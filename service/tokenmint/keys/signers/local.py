@@ -67,7 +67,7 @@ class LocalSource:
             raise CorruptRecord(detail=f"the private half of key {key.key_id} is another key's")
         return LocalSigner(key.key_id, key.algorithm, private)
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, key_ref: str) -> None:
         """Do nothing: the ring, which has the only copy, forgets it in the same change that ends the key."""
 
 

@@ -71,17 +71,17 @@ class Pkcs11Source:
 
     async def open(self, key: SigningKey) -> Pkcs11Signer:
         """Return what signs with ``key``. Raises ``SignerUnavailable`` where the module does not have it."""
-        handle = key.handle or ""
-        await self._call(lambda session: _find(session, handle, ObjectClass.PRIVATE_KEY))
-        return Pkcs11Signer(key.key_id, key.algorithm, handle, self)
+        key_ref = key.key_ref or ""
+        await self._call(lambda session: _find(session, key_ref, ObjectClass.PRIVATE_KEY))
+        return Pkcs11Signer(key.key_id, key.algorithm, key_ref, self)
 
-    async def sign(self, handle: str, algorithm: str, signing_input: bytes) -> bytes:
+    async def sign(self, key_ref: str, algorithm: str, signing_input: bytes) -> bytes:
         """Sign with the key at ``handle``. Raises ``SignerUnavailable``."""
-        return await self._call(lambda session: _sign(session, handle, algorithm, signing_input))
+        return await self._call(lambda session: _sign(session, key_ref, algorithm, signing_input))
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, key_ref: str) -> None:
         """Destroy both halves. Raises ``SignerUnavailable``."""
-        await self._call(lambda session: _destroy(session, handle))
+        await self._call(lambda session: _destroy(session, key_ref))
 
     async def _call(self, work: Callable[[Any], T]) -> T:
         def run() -> T:
@@ -114,9 +114,9 @@ class Pkcs11Source:
 
 
 def _generate(session: Any, algorithm: str) -> NewKey:
-    handle = secrets.token_hex(_ID_BYTES)
+    key_ref = secrets.token_hex(_ID_BYTES)
     private = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.SIGN: True}
-    common = {"id": bytes.fromhex(handle), "label": f"tokenmint {algorithm}", "store": True}
+    common = {"id": bytes.fromhex(key_ref), "label": f"tokenmint {algorithm}", "store": True}
     if algorithm == "ES256":
         parameters = session.create_domain_parameters(
             KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}, local=True
@@ -126,7 +126,7 @@ def _generate(session: Any, algorithm: str) -> NewKey:
     else:
         public, _ = session.generate_keypair(KeyType.RSA, RSA_BITS, private_template=private, **common)
         encoded = encode_rsa_public_key(public)
-    return NewKey(_jwk(encoded), handle=handle)
+    return NewKey(_jwk(encoded), key_ref=key_ref)
 
 
 def _jwk(encoded: bytes) -> dict[str, str]:
@@ -136,19 +136,19 @@ def _jwk(encoded: bytes) -> dict[str, str]:
     return public_jwk(key)
 
 
-def _find(session: Any, handle: str, kind: ObjectClass) -> Any:
-    return session.get_key(object_class=kind, id=bytes.fromhex(handle))
+def _find(session: Any, key_ref: str, kind: ObjectClass) -> Any:
+    return session.get_key(object_class=kind, id=bytes.fromhex(key_ref))
 
 
-def _sign(session: Any, handle: str, algorithm: str, signing_input: bytes) -> bytes:
-    key = _find(session, handle, ObjectClass.PRIVATE_KEY)
+def _sign(session: Any, key_ref: str, algorithm: str, signing_input: bytes) -> bytes:
+    key = _find(session, key_ref, ObjectClass.PRIVATE_KEY)
     if algorithm == "RS256":
         return bytes(key.sign(signing_input, mechanism=Mechanism.SHA256_RSA_PKCS))
     # The module returns R and S side by side, as JWS has them.
     return bytes(key.sign(hashlib.sha256(signing_input).digest(), mechanism=Mechanism.ECDSA))
 
 
-def _destroy(session: Any, handle: str) -> None:
+def _destroy(session: Any, key_ref: str) -> None:
     for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
         with contextlib.suppress(pkcs11.NoSuchKey):
-            _find(session, handle, kind).destroy()
+            _find(session, key_ref, kind).destroy()

@@ -32,7 +32,7 @@ class NewKey:
     public_jwk: Mapping[str, str]
     sealed: str | None = field(default=None, repr=False)
     """The sealed private half, from a signer that hands it out."""
-    handle: str | None = None
+    key_ref: str | None = None
     """Where it is, from one that does not."""
 
 
@@ -52,6 +52,6 @@ class KeySource(Protocol):
         """Return what signs with ``key``. Raises ``SignerUnavailable``, ``ConfigurationError``, ``CorruptRecord``."""
         ...
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, key_ref: str) -> None:
         """Destroy a private half; one that is gone already is no error. Raises ``SignerUnavailable``."""
         ...

@@ -39,7 +39,7 @@ DECIDED_LIMIT: Final = 1.0  # seconds at least that a change may take from its d
 _POLL: Final = 0.02  # seconds between looks at who has acknowledged
 
 
-class Keychain:
+class SigningKeys:
     """Holds the ring and the signers.
 
     Args:
@@ -69,7 +69,7 @@ class Keychain:
         self.replica = replica
         self._sources = sources
         self._clock = clock
-        self._ring = KeyRing(lineage="")
+        self._ring = KeyRing(ring_id="")
         self._opened: dict[str, Signer] = {}
         self._failures: dict[str, TokenmintError] = {}
         self._signers: dict[str, Signer] = {}
@@ -175,7 +175,7 @@ class Keychain:
             asked = self._clock.monotonic()
             raw, ring = await self.store.read()
             if ring is None:
-                ring = await first(KeyRing(lineage=self.replica))
+                ring = await first(KeyRing(ring_id=self.replica))
                 if not await self.store.swap(raw, ring):
                     continue
                 log.info("made the first signing keys")
@@ -243,8 +243,8 @@ class Keychain:
             held, asked = self._ring, self._clock.monotonic()
             raw, stored = await self.store.read()
             if stored is None:
-                stored = KeyRing(held.lineage)
-            if stored.lineage != held.lineage:
+                stored = KeyRing(held.ring_id)
+            if stored.ring_id != held.ring_id:
                 raise CorruptRecord(detail="the stored key ring is not the one that this process started with")
             merged = rings.merge(stored, held, self.schedule, self.clocks.now())
             if merged is not stored:

@@ -25,7 +25,7 @@ BAD = [
     ("https://a..b/", "its host is no name"),
     (f"https://{'a' * 64}.example/", "its host is no name"),
     ("https://user:pass@x.example/", "a user or a password"),
-    ("https://x.example/\\u0000", "a character that no URL has"),
+    ("https://x.example/\\u0000", "a character that is not allowed in URLs"),
     ("https://bücher.example/", "characters beyond ASCII"),
     ("ftp://x.example/", "begins with https://"),
     ("http://x.example/", "expected https"),

@@ -119,7 +119,7 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     assert server is not None
     server.should_exit = True
     await until(rig, clock, lambda: rig.base.background.failing())
-    assert rig.base.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
+    assert rig.base.readiness.problems() == {"http": "it ended unexpectedly"}
     await until(rig, clock, lambda: not rig.base.readiness.problems())
     async with httpx2.AsyncClient() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200

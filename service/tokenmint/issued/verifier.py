@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     BadSignature,
     MalformedToken,

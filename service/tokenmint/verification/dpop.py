@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.base.errors import MalformedToken, ProofRejected
+from tokenmint.base.errors import ProofRejected
 from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import ALGORITHMS, BadKey, VerificationKey, parse_jwk

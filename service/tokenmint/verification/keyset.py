@@ -19,9 +19,10 @@ import structlog
 
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, clipped, quoted
 from tokenmint.base.telemetry import places
+from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource

@@ -24,7 +24,18 @@ from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedTok
 from tokenmint.base.foreign_text import LONG, clipped, quoted
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.telemetry import places
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
+from tokenmint.base.threads import Busy, Threads
+from tokenmint.verification.jwk import (
+    BadKey,
+    ParsedKeySet,
+    VerificationKey,
+    is_judged_slowly,
+    judged,
+    parse_jwks,
+    read_jwks,
+    read_x509_map,
+    weakness,
+)
 from tokenmint.verification.jws import parse_object
 
 log = structlog.get_logger(__name__)
@@ -124,6 +135,8 @@ class _State:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
+    judging: Threads = field(default_factory=lambda: Threads("large keys", 1))
+    """Judges large keys. What it found stays known also where the fetch had ended before."""
 
 
 class KeySets:
@@ -375,8 +388,10 @@ class KeySets:
         url = state.jwks_url or source.url
         result = await self._fetch(source, url, etag=state.etag if state.keys else None)
         if result.status == 200:
-            parsed = parse_x509_map(result.body) if source.kind == "x509" else parse_jwks(result.body)
-            self._take(name, state, parsed)
+            read = read_x509_map(result.body) if source.kind == "x509" else read_jwks(result.body)
+            for key in filter(is_judged_slowly, read.keys):
+                await state.judging.run(weakness, key)
+            self._take(name, state, judged(read))
             state.etag = result.headers.get("etag")
         elif result.status != 304 or not state.keys:
             raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
@@ -438,7 +453,7 @@ def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[Veri
 
 def _is_ours(error: BaseException) -> bool:
     """Tell whether the text of an error was made here, so that it may be shown."""
-    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError)
+    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError | Busy)
 
 
 def _describe(error: BaseException, source: KeySource) -> str:
@@ -446,6 +461,8 @@ def _describe(error: BaseException, source: KeySource) -> str:
         return f"no answer within {source.timeout:g} s"
     if isinstance(error, MalformedToken):
         return error.detail
+    if isinstance(error, Busy):
+        return "its large RSA keys are still being judged"
     if isinstance(error, asyncio.CancelledError):
         return "the fetch was given up"
     if _is_ours(error):

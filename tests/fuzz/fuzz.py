@@ -41,7 +41,9 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
     from tokenmint.verification.jwk import BadKey, parse_jwks, parse_x509_map
     from tokenmint.verification.jws import parse_compact, parse_object
-    from tokenmint.verification.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
+    from tokenmint.verification.key_document import freshness
+    from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
+    from tokenmint.verification.keyset import KeySets
     from tokenmint.verification.verifier import Verifier
 
 from google.protobuf.message import DecodeError

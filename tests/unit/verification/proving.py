@@ -10,7 +10,8 @@ from tests.issuer import Issuer
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
-from tokenmint.verification.keyset import FetchFailed, FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.verifier import Verifier
 

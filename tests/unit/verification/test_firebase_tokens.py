@@ -28,7 +28,8 @@ from tokenmint.base.errors import (
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JWT
-from tokenmint.verification.keyset import FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.refusal_hints import FIREBASE_CUSTOM_TOKEN
 from tokenmint.verification.verifier import Verifier
 

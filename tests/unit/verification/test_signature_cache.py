@@ -20,7 +20,8 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import parse_compact
-from tokenmint.verification.keyset import FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.signature_cache import Verdict, Verdicts
 from tokenmint.verification.verifier import Verifier
 

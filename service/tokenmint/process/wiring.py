@@ -383,7 +383,9 @@ def authenticator_of(
     """Return what proves the callers of a configuration, with the keys that were at hand ``before``."""
     base = verifiers.base
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    issued_tokens = {name: client_provider(name, keys, base.issuer) for name, keys in settings.client_keys.items()}
+    issued_tokens = {
+        name: client_provider(name, keys, base.issuer, settings.proxy) for name, keys in settings.client_keys.items()
+    }
     assertions = verifiers.of(issued_tokens, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
     return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)

@@ -349,7 +349,7 @@ async def no_trace(rig: Rig, http: httpx2.AsyncClient, log: list[dict[str, Any]]
     store = rig.parts.store
     seen = str(log)
     for stream in (audit.EXCHANGES, audit.ADMIN):
-        seen += str(await store._read_client().xrange(store.prefix + stream))
+        seen += str(await store.server.client.xrange(store.prefix + stream))
     for path in ("/metrics", "/readyz"):
         seen += (await http.get(rig.url("ops", path))).text
     assert CANARY not in seen

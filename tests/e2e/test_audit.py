@@ -47,7 +47,7 @@ async def events(rig: Rig) -> list[dict[str, Any]]:
     store = rig.parts.store
     found = []
     for stream in (audit.EXCHANGES, audit.ADMIN):
-        for entry, fields in await store._read_client().xrange(store.prefix + stream):
+        for entry, fields in await store.server.client.xrange(store.prefix + stream):
             found.append((*map(int, entry.split(b"-")), json.loads(fields[b"event"])))
     return [event for *_, event in sorted(found, key=lambda one: one[:2])]  # of both, in their order
 

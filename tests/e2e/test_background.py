@@ -18,10 +18,10 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 UNITS = {
     "audit stream": ("parts.store", "append"),
     "certificates": ("listeners.public", "_tls"),
-    "high-water mark": ("parts.keychain", "note"),
-    "key ring notices": ("parts.keychain.store", "read"),
-    "key ring poll": ("parts.keychain.store", "read"),
-    "key rotation": ("parts.keychain.store", "lease"),
+    "high-water mark": ("parts.signing_keys", "note"),
+    "key ring notices": ("parts.signing_keys.store", "read"),
+    "key ring poll": ("parts.signing_keys.store", "read"),
+    "key rotation": ("parts.signing_keys.store", "lease"),
     "keys of idp": ("parts.exchange.verifier.key_sets", "_fetch_once"),
     "known verifiers": ("parts.signing.jwks_clients", "_news"),
     "listener http": ("listeners.public._server", "on_tick"),
@@ -86,11 +86,11 @@ async def test_no_background_task_ends_the_service(
         patch.setattr(part, attribute, Broken())
         store = rig.parts.near._store
         if name == "near cache notices":  # they break off
-            await store._read_client().client_kill_filter(_type="normal", skipme=True)
+            await store.server.client.client_kill_filter(_type="normal", skipme=True)
         elif name == "keys of idp":  # they are refreshed
             clock.advance(7 * 3600)
         elif name == "key ring notices":
-            await store._read_client().publish(f"{store.prefix}ring", b"2")
+            await store.server.client.publish(f"{store.prefix}ring", b"2")
         await until(rig, clock, lambda: name in rig.base.background.failing())
         assert rig.base.background.running() == before
         if name != "listener ops":

@@ -86,7 +86,7 @@ WAY: Final[Mapping[str, tuple[Any, str]]] = {
     "signer": (SigningKeys, "signer"),
     "published keys": (SigningKeys, "published"),
     "mint": (Minter, "mint"),
-    "single use": (ReplayGuard, "claim"),
+    "single use": (ReplayGuard, "consume"),
     "record of a change": (AuditTrail, "record"),
     "a change's stream": (audit._Stream, "write"),
     "known verifiers": (JwksFetchLog, "saw"),
@@ -349,7 +349,7 @@ async def no_trace(rig: Rig, http: httpx2.AsyncClient, log: list[dict[str, Any]]
     store = rig.parts.store
     seen = str(log)
     for stream in (audit.EXCHANGES, audit.ADMIN):
-        seen += str(await store._read_client().xrange(store.prefix + stream))
+        seen += str(await store.server.client.xrange(store.prefix + stream))
     for path in ("/metrics", "/readyz"):
         seen += (await http.get(rig.url("ops", path))).text
     assert CANARY not in seen

@@ -39,12 +39,12 @@ def store_of(rig: Rig) -> Any:
 
 
 async def copy(rig: Rig) -> dict[bytes, bytes]:
-    client, prefix = store_of(rig)._read_client(), store_of(rig).prefix
+    client, prefix = store_of(rig).server.client, store_of(rig).prefix
     return {name: await client.dump(name) async for name in client.scan_iter(match=f"{prefix}*")}
 
 
 async def put_back(rig: Rig, values: dict[bytes, bytes]) -> None:
-    client, prefix = store_of(rig)._read_client(), store_of(rig).prefix
+    client, prefix = store_of(rig).server.client, store_of(rig).prefix
     for name in [name async for name in client.scan_iter(match=f"{prefix}*")]:
         await client.delete(name)
     for name, value in values.items():

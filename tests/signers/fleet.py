@@ -47,7 +47,7 @@ class Fleet:
     async def start(self, signer: str) -> tuple[SigningKeys, Rotator]:
         """Start a replica that makes new keys with ``signer``; those before it have ended, and are not waited for."""
         for name in (LEASE, REPLICAS):
-            await self.store._read_client().delete(self.store.prefix + name)
+            await self.store.server.client.delete(self.store.prefix + name)
         mark = HighWaterMark(Path(tempfile.mkdtemp()) / "mark.json")
         number = os.urandom(8).hex()
         clocks = ClockCheck(self.clock.store_time, self.clock, SCHEDULE.skew)

@@ -121,13 +121,13 @@ class Fleet:
         await self.there.start()
 
     async def lease(self) -> bytes:
-        raw: bytes = await self.store._read_client().get(self.store.prefix + LEASE)
+        raw: bytes = await self.store.server.client.get(self.store.prefix + LEASE)
         return raw
 
     async def lease_ends(self) -> None:
         """Its time is the server's, which no test moves."""
         fence, _, holder = (await self.lease()).split()
-        await self.store._read_client().set(self.store.prefix + LEASE, b"%s 0 %s" % (fence, holder))
+        await self.store.server.client.set(self.store.prefix + LEASE, b"%s 0 %s" % (fence, holder))
 
     async def look(self, *replicas: Replica) -> None:
         for replica in replicas or (self.here, self.there):
@@ -311,7 +311,7 @@ async def test_what_was_healed_is_not_put_back_by_a_replica_that_has_not_heard_o
 
 
 async def test_after_the_stores_clock_was_set_back_who_is_gone_does_not_count_on(store: Store) -> None:
-    client = store._read_client()
+    client = store.server.client
     await store.join("group", "here", "7", ttl=10.0)
     far = int((await store.clock_of("group") + DAY) * 1000)
     await client.hset(f"{store.prefix}group", "gone", f"{far} 3")
@@ -323,7 +323,7 @@ async def test_after_the_stores_clock_was_set_back_who_is_gone_does_not_count_on
 
 async def test_after_the_stores_clock_was_set_back_a_lease_of_nobody_ends(store: Store) -> None:
     far = int((await store.clock_of("lease") + DAY) * 1000)
-    client = store._read_client()
+    client = store.server.client
     await client.set(f"{store.prefix}lease", f"41 {far} gone")
     assert await store.lease("lease", "here", ttl=0.001, above=0) == 0
     while not (fence := await store.lease("lease", "here", ttl=0.001, above=0)):

@@ -36,7 +36,7 @@ def serves(replica: Replica) -> bool:
 
 async def save(store: Store) -> Callable[[], Awaitable[None]]:
     """Copy what the store holds; return what puts the copy back in its place."""
-    client = store._read_client()
+    client = store.server.client
     names = [name async for name in client.scan_iter(match=f"{store.prefix}*")]
     strings = {
         name: value for name in names if await client.type(name) == b"string" and (value := await client.get(name))
@@ -53,7 +53,7 @@ async def save(store: Store) -> Callable[[], Awaitable[None]]:
 
 
 async def empty(store: Store) -> None:
-    client = store._read_client()
+    client = store.server.client
     for name in [name async for name in client.scan_iter(match=f"{store.prefix}*")]:
         await client.delete(name)
 

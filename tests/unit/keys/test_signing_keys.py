@@ -151,7 +151,7 @@ async def test_an_emptied_store_gets_the_ring_back(machine: Machine, store: Stor
     replica = machine.replica()
     await replica.start()
     held = replica.signing_keys.ring
-    await store._read_client().delete(f"{store.prefix}ring")
+    await store.server.client.delete(f"{store.prefix}ring")
     await replica.signing_keys.refresh()
     _, ring = await RingStore(store).read()
     assert ring is not None

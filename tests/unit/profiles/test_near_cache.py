@@ -126,17 +126,17 @@ async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not
                 and all(clock.monotonic() - cache._entries[key].asked <= nearcache.REFRESH_AGE for key in used)
             )
         )
-        assert not cache._wanted
+        assert not cache._pending
     assert set(cache._entries) == set(used)
 
 
 async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cache: NearCache, store: Store) -> None:
     await cache.get(KEY)
-    clients = await store._read_client().execute_command("CLIENT", "LIST")
+    clients = await store.server.client.execute_command("CLIENT", "LIST")
     for line in clients.decode().splitlines():
         fields = dict(item.partition("=")[::2] for item in line.split())
         if "B" in fields["flags"] or "t" in fields["flags"]:
-            await store._read_client().execute_command("CLIENT", "KILL", "ID", fields["id"])
+            await store.server.client.execute_command("CLIENT", "KILL", "ID", fields["id"])
     await until(lambda: not cache.live)
     assert len(cache) == 0
     await cache.get(KEY)
@@ -195,7 +195,7 @@ async def test_while_a_read_is_on_its_way_others_are_gathered(
 
 async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(cache: NearCache, store: Store) -> None:
     await store.swap(KEY, None, b"1", durable=False)
-    await store._read_client().hset(store.prefix + "profile:foreign", "a", "b")
+    await store.server.client.hset(store.prefix + "profile:foreign", "a", "b")
     answers = await asyncio.gather(
         *(cache.get(key) for key in (KEY, "profile:foreign", "profile:none")), return_exceptions=True
     )
@@ -231,7 +231,7 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
 
 
 async def test_a_foreign_key_that_is_not_utf_8_ends_nothing(cache: NearCache, store: Store) -> None:
-    await store._read_client().set(store.prefix.encode() + b"profile:\xff", b"x")
+    await store.server.client.set(store.prefix.encode() + b"profile:\xff", b"x")
     await store.swap(KEY, None, b"1", durable=False)
     assert await cache.get(KEY) == b"1"
     await store.swap(KEY, b"1", b"2", durable=False)

@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 import pytest
 
-from tokenmint.base.errors import StoreUnavailable, TokenReplayed
+from tokenmint.base.errors import StoreUnavailable
+from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
 from tokenmint.storage.redis import Store
 from tokenmint.verification.replay import ReplayGuard
@@ -51,7 +52,7 @@ async def test_a_retry_asks_for_the_same_again(store: Store) -> None:
 async def test_claims_live_until_no_clock_accepts_the_token(store: Store) -> None:
     guard = ReplayGuard(store, skew=30)
     await guard.consume(ASSERTION, "web", None, now=1000)
-    left = await store._read_client().pttl(f"{store.prefix}replay:{ASSERTION.replay_id}")
+    left = await store.server.client.pttl(f"{store.prefix}replay:{ASSERTION.replay_id}")
     assert 300 + 30 + 50 < left / 1000 <= 300 + 30 + 60
 
 

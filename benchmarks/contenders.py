@@ -97,6 +97,7 @@ def configuration(contender: Contender, world: World) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     (directory / "kek").write_text(new_encryption_key(lambda size: b"\x01" * size))  # they share the key ring
+    (directory / "kek").chmod(0o600)
     certificate_lines = ""
     if contender.tls:
         certificate_file, key_file = certificate()
@@ -130,6 +131,7 @@ allow_private = true
 [clients.{CLIENT}]
 secrets = ["sha256:{secret_hash()}"]
 [operators.root]
+roles = ["operator", "security"]
 secrets = ["sha256:{secret_hash()}"]
 {contender.settings}
 """
@@ -206,7 +208,8 @@ def running(contender: Contender, world: World, cores: str, python: str = sys.ex
         listen = ready["listen"] if isinstance(ready["listen"], dict) else {"grpc": ready["listen"]}
         yield Running(contender, process.pid, listen, time.monotonic() - begun)
     finally:
-        process.send_signal(signal.SIGTERM)
+        # A tokenmint has no pause then before it stops: nobody waits for load balancers.
+        process.send_signal(signal.SIGINT if contender.kind == "tokenmint" else signal.SIGTERM)
         try:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:

@@ -57,7 +57,11 @@ def watch(target: Running, where: world.World, change: Any, **options: object) -
             raise SystemExit(f"the watchers failed at {target.contender.name}: {generator.stderr.read()}")
         generator.stdin.write("now\n")
         generator.stdin.flush()
-        change()
+        try:
+            change()
+        except Exception:
+            generator.kill()
+            raise
         answer: Answer = json.loads(generator.stdout.read() or "{}")
         if not answer:
             raise SystemExit(f"the watchers failed at {target.contender.name}: {generator.stderr.read()}")

@@ -107,7 +107,7 @@ def _watchers(stage: Stage, row: Row) -> Figures:
         with grpc.insecure_channel(target.listen["admin"]) as channel:
             pb_grpc.KeyAdminServiceStub(channel).RotateSigningKey(
                 pb.RotateSigningKeyRequest(algorithm="ES256", force=True),
-                metadata=(("tokenmint-operator-id", "root"), ("tokenmint-operator-secret", world.CLIENT_SECRET)),
+                metadata=(("tokenmint-client-id", "root"), ("tokenmint-client-secret", world.CLIENT_SECRET)),
                 timeout=20,
             )
 

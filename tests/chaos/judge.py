@@ -13,7 +13,7 @@ from tests.chaos.excuses import AWAY, STAMP, P, R, excuse, kind_of, took_its_pla
 from tests.chaos.ledger import ORDER, Effect, KeyHistory, Ledger, Loss
 from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, SCHEDULE, STORE_WENT_BACK
 
-from tokenmint.keys.keychain import DECIDED_LIMIT
+from tokenmint.keys.signing_keys import DECIDED_LIMIT
 from tokenmint.keys.types import KeyState
 
 NOTICE_BOUND: Final = 1.0  # seconds for a revocation to reach the last replica, and a change every watcher

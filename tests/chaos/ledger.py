@@ -154,7 +154,7 @@ class KeyHistory:
     """When another began to sign in its place."""
     state: KeyState = KeyState.PREPARED
     """The furthest that was seen."""
-    lineage: str = ""
+    ring_id: str = ""
     absent: float = float("-inf")
     """When the store was last seen to hold no such key, by the lane's clock: the ring may have a wrong one's times."""
     seen_active: float | None = None
@@ -234,7 +234,7 @@ class Ledger:
             if key_id not in there and known.activated is not None and known.ended is None:
                 known.ended = now
         for key in ring.keys:
-            first = KeyHistory(key.algorithm, key.publish_time, lineage=ring.lineage, absent=self.looked)
+            first = KeyHistory(key.algorithm, key.publish_time, ring_id=ring.ring_id, absent=self.looked)
             known = self.keys.setdefault(key.key_id, first)
             if key.state is KeyState.ACTIVE:
                 known.seen_active = known.seen_active or now
@@ -265,7 +265,7 @@ class Ledger:
         first: set[tuple[str, str]] = set()
         later = []
         for when, key_id in begun:
-            of = (self.keys[key_id].lineage, self.keys[key_id].algorithm)
+            of = (self.keys[key_id].ring_id, self.keys[key_id].algorithm)
             if of in first:
                 later.append((when, key_id))
             first.add(of)

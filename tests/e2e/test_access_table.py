@@ -85,7 +85,7 @@ async def events(rig: Rig) -> list[dict[str, Any]]:
     store = rig.parts.store
     found = []
     for stream in (audit.EXCHANGES, audit.ADMIN):
-        entries = await store._read_client().xrange(store.prefix + stream)
+        entries = await store.server.client.xrange(store.prefix + stream)
         found += [json.loads(fields[b"event"]) for _, fields in entries]
     return [event for event in found if SERVICE in event["method"]]
 

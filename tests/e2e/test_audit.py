@@ -47,7 +47,7 @@ async def events(rig: Rig) -> list[dict[str, Any]]:
     store = rig.parts.store
     found = []
     for stream in (audit.EXCHANGES, audit.ADMIN):
-        for entry, fields in await store._read_client().xrange(store.prefix + stream):
+        for entry, fields in await store.server.client.xrange(store.prefix + stream):
             found.append((*map(int, entry.split(b"-")), json.loads(fields[b"event"])))
     return [event for *_, event in sorted(found, key=lambda one: one[:2])]  # of both, in their order
 
@@ -137,26 +137,26 @@ async def test_an_admin_action_is_recorded_before_and_after_and_looking_is_not(r
 
 
 async def test_a_revocation_is_recorded_with_its_key_and_why(rig: Rig) -> None:
-    key_id = rig.parts.keychain.signer("ES256").key_id
+    key_id = rig.parts.signing_keys.signer("ES256").key_id
     await rig.keys.RevokeSigningKey(keys_pb.RevokeSigningKeyRequest(key_id=key_id, reason="drill"), **rig.auth("root"))
     about = [(event["outcome"], event["key_id"], event["why"]) for event in await events(rig) if "why" in event]
     assert about == [("begun", key_id, "drill"), ("done", key_id, "drill")]
 
 
 async def test_an_admin_action_that_can_not_be_recorded_is_not_done(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(_: object, *, confirm: bool) -> None:
+    async def broken(_: object, *, durable: bool) -> None:
         raise StoreUnavailable()
 
-    before = rig.parts.keychain.ring
+    before = rig.parts.signing_keys.ring
     monkeypatch.setattr(rig.parts.audit, "record", broken)
     rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
-    revoke = keys_pb.RevokeSigningKeyRequest(key_id=rig.parts.keychain.signer("ES256").key_id, reason="drill")
+    revoke = keys_pb.RevokeSigningKeyRequest(key_id=rig.parts.signing_keys.signer("ES256").key_id, reason="drill")
     for call in (
         rig.keys.RotateSigningKey(rotate, **rig.auth("root")),
         rig.keys.RevokeSigningKey(revoke, **rig.auth("root")),
     ):
         assert (await refusal(call)).code is grpc.StatusCode.UNAVAILABLE
-    assert rig.parts.keychain.ring == before
+    assert rig.parts.signing_keys.ring == before
 
 
 async def test_a_revocation_does_not_wait_until_its_record_is_confirmed(rig: Rig, redis_url: str) -> None:
@@ -165,12 +165,12 @@ async def test_a_revocation_does_not_wait_until_its_record_is_confirmed(rig: Rig
     options = StoreOptions(read_timeout=10.0, write_timeout=0.2, min_replicas=1)  # of which there is none
     store = await Store.open(redis_url, prefix=trail._store.prefix, options=options)
     trail._store, others = store, trail._store
-    before = rig.parts.keychain.ring
+    before = rig.parts.signing_keys.ring
     rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
     told = await refusal(rig.keys.RotateSigningKey(rotate, **rig.auth("root")))
     assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
-    assert rig.parts.keychain.ring == before
-    key_id = rig.parts.keychain.signer("ES256").key_id
+    assert rig.parts.signing_keys.ring == before
+    key_id = rig.parts.signing_keys.signer("ES256").key_id
     revoke = keys_pb.RevokeSigningKeyRequest(key_id=key_id, reason="leaked")
     assert (await rig.keys.RevokeSigningKey(revoke, **rig.auth("root"))).signing_key.key_id == key_id
     trail._store = others
@@ -360,7 +360,7 @@ async def test_no_secret_is_in_any_log_error_metric_or_record(rig: Rig, logged: 
         seen.append((await http.get(rig.url("ops", "/metrics"))).text)
         seen.append((await http.get(rig.url("ops", "/readyz"))).text)
     seen += [json.dumps(await events(rig)), logged.getvalue(), repr(rig.settings()), repr(vars(rig.app))]
-    sealed = [key.sealed or "" for key in rig.parts.keychain.ring.keys]
+    sealed = [key.sealed or "" for key in rig.parts.signing_keys.ring.keys]
     secrets = [secret.reveal() for secret in rig.secrets.values()]
     canaries = [good.subject_token, good.subject_token.split(".")[2], minted.token, minted.token.split(".")[2]]
     canaries += [*secrets, *filter(None, sealed), (tmp_path / "kek").read_text(), "canary-"]

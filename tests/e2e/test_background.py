@@ -86,11 +86,11 @@ async def test_no_background_task_ends_the_service(
         patch.setattr(part, attribute, Broken())
         store = rig.parts.near._store
         if name == "near cache notices":  # they break off
-            await store._read_client().client_kill_filter(_type="normal", skipme=True)
+            await store.server.client.client_kill_filter(_type="normal", skipme=True)
         elif name == "keys of idp":  # they are refreshed
             clock.advance(7 * 3600)
         elif name == "key ring notices":
-            await store._read_client().publish(f"{store.prefix}ring", b"2")
+            await store.server.client.publish(f"{store.prefix}ring", b"2")
         await until(rig, clock, lambda: name in rig.base.background.failing())
         assert rig.base.background.running() == before
         if name != "listener ops":
@@ -119,7 +119,7 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     assert server is not None
     server.should_exit = True
     await until(rig, clock, lambda: rig.base.background.failing())
-    assert rig.base.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
+    assert rig.base.readiness.problems() == {"http": "it ended unexpectedly"}
     await until(rig, clock, lambda: not rig.base.readiness.problems())
     async with httpx2.AsyncClient() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
@@ -136,7 +136,7 @@ async def test_the_health_service_follows_readiness_also_where_a_look_fails(
     for wanted in (not_serving, serving):
         with monkeypatch.context() as patch:
             if wanted == not_serving:
-                patch.setattr(rig.parts.keychain, "in_use", Broken())
+                patch.setattr(rig.parts.signing_keys, "in_use", Broken())
                 patch.setattr(rig.base.metrics, "state", Broken())
             async with asyncio.timeout(DEADLINE):
                 while await status() != wanted:

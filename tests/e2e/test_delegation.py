@@ -117,7 +117,7 @@ async def exchanges(rig: Rig) -> list[dict[str, Any]]:
     """The audit events of exchanges."""
     await rig.parts.audit.flush()
     store = rig.parts.store
-    raw = await store._read_client().xrange(f"{store.prefix}audit")
+    raw = await store.server.client.xrange(f"{store.prefix}audit")
     found = [json.loads(fields[b"event"]) for _, fields in raw]
     return [event for event in found if event["method"].endswith("/ExchangeToken")]
 
@@ -353,5 +353,5 @@ async def test_explaining_a_handle_that_slides_is_no_use_of_it(rig: Rig) -> None
     assert handle.startswith("tmr_")
     assert (await explain(rig, ask(rig, NEXT, handle)))[-1] == ("policy.provider", "REEXCHANGE_DENIED")
     store = rig.parts.store
-    keys = [key async for key in store._read_client().scan_iter(match=f"{store.prefix}reference:*")]
+    keys = [key async for key in store.server.client.scan_iter(match=f"{store.prefix}reference:*")]
     assert len(keys) == 1

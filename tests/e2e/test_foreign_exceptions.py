@@ -26,7 +26,7 @@ from tests.rig import AUDIENCE, DEADLINE, OPEN_AUDIENCE, Rig, running
 
 from tokenmint.admission import access, audit
 from tokenmint.admission.audit import AuditTrail
-from tokenmint.admission.callers import Callers, ClientProof
+from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.gate import INTERNAL_MESSAGE
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.admission.refusal_budget import RefusalBudget
@@ -36,9 +36,9 @@ from tokenmint.base.readiness import Readiness
 from tokenmint.base.telemetry import Metrics
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.formats.minter import Minter
-from tokenmint.issued.verifier import OwnTokens
-from tokenmint.keys.jwks_clients import VerifierLog
-from tokenmint.keys.keychain import Keychain
+from tokenmint.issued.verifier import IssuedTokenVerifier
+from tokenmint.keys.jwks_clients import JwksFetchLog
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.policy.grant import Policy
 from tokenmint.rpc import convert, interceptors
 from tokenmint.storage.redis import Store
@@ -72,24 +72,24 @@ KINDS: Final[Mapping[str, Callable[[], BaseException]]] = {
     "BaseExceptionGroup": lambda: BaseExceptionGroup(CANARY, [asyncio.CancelledError(CANARY)]),
 }
 WAY: Final[Mapping[str, tuple[Any, str]]] = {
-    "a client's proof": (ClientProof, "client"),
+    "a client's proof": (ClientAuthenticator, "client"),
     "an operator's proof": (Callers, "operator"),
     "rate limit": (RateLimiter, "take"),
     "policy": (Policy, "admit"),
     "decision": (Policy, "decide"),
     "verification": (Verifier, "verify"),
-    "tokens of ours": (OwnTokens, "prove"),
+    "tokens of ours": (IssuedTokenVerifier, "prove"),
     "one value of the store": (Store, "get"),
     "several values of the store": (Store, "get_many"),
     "a scan of the store": (Store, "scan"),
     "a write to the store": (Store, "_write"),
-    "signer": (Keychain, "signer"),
-    "published keys": (Keychain, "published"),
+    "signer": (SigningKeys, "signer"),
+    "published keys": (SigningKeys, "published"),
     "mint": (Minter, "mint"),
     "single use": (ReplayGuard, "claim"),
     "record of a change": (AuditTrail, "record"),
     "a change's stream": (audit._Stream, "write"),
-    "known verifiers": (VerifierLog, "saw"),
+    "known verifiers": (JwksFetchLog, "saw"),
     "time limit": (interceptors, "TimeLimit"),
     "conversion of an answer": (convert, "minted_token"),
     "readiness": (Readiness, "problems"),
@@ -349,7 +349,7 @@ async def no_trace(rig: Rig, http: httpx2.AsyncClient, log: list[dict[str, Any]]
     store = rig.parts.store
     seen = str(log)
     for stream in (audit.EXCHANGES, audit.ADMIN):
-        seen += str(await store._read_client().xrange(store.prefix + stream))
+        seen += str(await store.server.client.xrange(store.prefix + stream))
     for path in ("/metrics", "/readyz"):
         seen += (await http.get(rig.url("ops", path))).text
     assert CANARY not in seen

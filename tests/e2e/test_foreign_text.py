@@ -88,7 +88,7 @@ async def rig(
 async def events(rig: Rig) -> list[bytes]:
     await rig.parts.audit.flush()
     store = rig.parts.store
-    return [fields[b"event"] for _, fields in await store._read_client().xrange(f"{store.prefix}audit")]
+    return [fields[b"event"] for _, fields in await store.server.client.xrange(f"{store.prefix}audit")]
 
 
 async def bounded(rig: Rig, lines: io.StringIO, least: int, limit: int = LINE) -> None:

@@ -115,7 +115,7 @@ async def test_one_answer_of_one_provider_does_not_end_the_service(
         discovery = json.dumps({"issuer": other.url, "jwks_uri": document}).encode()
         other.documents["/.well-known/openid-configuration"] = discovery
     asked = len(other.requests)
-    for key_sets in (rig.parts.exchange.verifier.key_sets, rig.parts.rules.proof.assertions.key_sets):
+    for key_sets in (rig.parts.exchange.verifier.key_sets, rig.parts.rules.authenticator.assertions.key_sets):
         for name in ("other", "theirs"):
             if name in key_sets._states:
                 await asyncio.wait_for(key_sets._fetch_once(name, key_sets._states[name]), 20)

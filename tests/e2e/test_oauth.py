@@ -318,7 +318,7 @@ async def test_the_audit_trail_is_the_same(rig: Rig, http: httpx2.AsyncClient) -
     await http.post("/oauth2/token", data=form(rig))
     await rig.parts.audit.flush()
     store = rig.parts.store
-    raw = await store._read_client().xrange(f"{store.prefix}audit")
+    raw = await store.server.client.xrange(f"{store.prefix}audit")
     events = [json.loads(fields[b"event"]) for _, fields in raw]
     events = [event for event in events if event["method"] == "POST /oauth2/token"]
     assert [(event["outcome"], event["caller"], event.get("reason")) for event in events] == [

@@ -327,7 +327,7 @@ async def test_a_client_without_business_in_a_token_learns_nothing_of_it(rig: Ri
 async def events(rig: Rig) -> list[dict[str, Any]]:
     await rig.parts.audit.flush()
     store = rig.parts.store
-    raw = await store._read_client().xrange(f"{store.prefix}audit")
+    raw = await store.server.client.xrange(f"{store.prefix}audit")
     return [json.loads(fields[b"event"]) for _, fields in raw]
 
 

@@ -122,7 +122,7 @@ async def test_the_audit_says_that_it_was_given_out_again_and_the_metrics_count_
     await ask(rig)
     await rig.parts.audit.flush()
     store = rig.parts.store
-    entries = await store._read_client().xrange(f"{store.prefix}audit")
+    entries = await store.server.client.xrange(f"{store.prefix}audit")
     events = [json.loads(fields[b"event"]) for _, fields in entries]
     first, second = (event["minted"] for event in events if event["kind"] == "exchange")
     assert second == [first[0] | {"reused": True}]

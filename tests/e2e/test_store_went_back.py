@@ -39,12 +39,12 @@ def store_of(rig: Rig) -> Any:
 
 
 async def copy(rig: Rig) -> dict[bytes, bytes]:
-    client, prefix = store_of(rig)._read_client(), store_of(rig).prefix
+    client, prefix = store_of(rig).server.client, store_of(rig).prefix
     return {name: await client.dump(name) async for name in client.scan_iter(match=f"{prefix}*")}
 
 
 async def put_back(rig: Rig, values: dict[bytes, bytes]) -> None:
-    client, prefix = store_of(rig)._read_client(), store_of(rig).prefix
+    client, prefix = store_of(rig).server.client, store_of(rig).prefix
     for name in [name async for name in client.scan_iter(match=f"{prefix}*")]:
         await client.delete(name)
     for name, value in values.items():
@@ -54,8 +54,8 @@ async def put_back(rig: Rig, values: dict[bytes, bytes]) -> None:
 async def look(rig: Rig, *, lost: bool) -> None:
     """Have the service look at the ring until it has noticed."""
     async with asyncio.timeout(PATIENCE):
-        while bool(rig.parts.keychain.loss()) != lost:
-            await rig.parts.keychain.refresh()
+        while bool(rig.parts.signing_keys.loss()) != lost:
+            await rig.parts.signing_keys.refresh()
             await asyncio.sleep(0)
 
 
@@ -68,7 +68,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     ada = profile_pb2.Profile(principal="ada", identities=[profile_pb2.Identity(provider="idp", subject="1842")])
     await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=ada), **rig.auth("root"))
     minted = await exchange(rig)
-    before, beat = await copy(rig), await rig.parts.keychain.store.last_beat()
+    before, beat = await copy(rig), await rig.parts.signing_keys.store.last_beat()
     disabled = profiles_pb.UpdateProfileRequest(
         profile=profile_pb2.Profile(principal="ada", disabled=True), update_mask=FieldMask(paths=["disabled"])
     )
@@ -76,8 +76,8 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=minted.token), **rig.auth("web"))
     await look(rig, lost=False)
     async with asyncio.timeout(PATIENCE):  # a beat that was confirmed after the copy
-        while rig.parts.keychain._losses._beat <= beat:
-            await rig.parts.keychain.refresh()
+        while rig.parts.signing_keys._losses._beat <= beat:
+            await rig.parts.signing_keys.refresh()
             await asyncio.sleep(0)
     await put_back(rig, before)
     await look(rig, lost=True)

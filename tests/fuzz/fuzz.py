@@ -20,12 +20,12 @@ import atheris
 with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.base.clock import SystemClock
     from tokenmint.base.errors import (
-        AssertionRejected,
         ConfigurationError,
         CorruptRecord,
         InvalidRequest,
         MalformedToken,
         TokenmintError,
+        TokenRejected,
     )
     from tokenmint.config.providers import provider_from_table
     from tokenmint.formats.jwt import FORMAT
@@ -33,7 +33,7 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.model.policy import Audience, Client, ExchangeRequest
     from tokenmint.model.profile import Identity, Profile
     from tokenmint.model.secret import Secret
-    from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedAssertion
+    from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
     from tokenmint.policy import conditions, mapping
     from tokenmint.policy.grant import Policy
     from tokenmint.profiles.records import parse_link, parse_record
@@ -41,7 +41,9 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
     from tokenmint.verification.jwk import BadKey, parse_jwks, parse_x509_map
     from tokenmint.verification.jws import parse_compact, parse_object
-    from tokenmint.verification.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
+    from tokenmint.verification.key_document import freshness
+    from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
+    from tokenmint.verification.keyset import KeySets
     from tokenmint.verification.verifier import Verifier
 
 from google.protobuf.message import DecodeError
@@ -90,7 +92,7 @@ def key_sets(data: bytes) -> None:
 
 
 def verification(data: bytes) -> None:
-    with contextlib.suppress(AssertionRejected):
+    with contextlib.suppress(TokenRejected):
         asyncio.run(VERIFIER.verify(Secret(data), ID_TOKEN, nonce="n", now=NOW))
         raise AssertionError("a token that nobody signed was accepted")
 
@@ -100,7 +102,7 @@ def claims(data: bytes) -> None:
     from tokenmint.verification import provider as checks
 
     provider = VERIFIER.providers["idp"]
-    with contextlib.suppress(AssertionRejected):
+    with contextlib.suppress(TokenRejected):
         payload = checks.normalised(provider, parse_object(data, "claims"))
         checks.check_times(provider, payload, NOW)
         checks.check_audience(provider, payload)
@@ -125,10 +127,10 @@ def policy(data: bytes) -> None:
     claims: dict[str, JsonValue] = {}
     with contextlib.suppress(MalformedToken):
         claims = parse_object(values, "claims")
-    assertion = VerifiedAssertion("idp", "https://idp.example", "1", ID_TOKEN, claims, NOW, NOW + 60, "f", "r", False)
+    verified = VerifiedToken("idp", "https://idp.example", "1", ID_TOKEN, claims, NOW, NOW + 60, "f", "r", False)
     profile = Profile("ada", claims=claims, roles=("clerk", *map(str, claims)))
     request = ExchangeRequest(Secret(b"x"), audience=AUDIENCE.name, scopes=tuple(map(str, claims)), lifetime=60)
-    derived = rules.derive(assertion, CLIENT, request)
+    derived = rules.derive(verified, CLIENT, request)
     with contextlib.suppress(TokenmintError):
         grant = rules.decide(replace(request, scopes=()), CLIENT, computed, derived, profile, now=NOW)
         json.dumps(dict(grant.claims), allow_nan=False)

@@ -102,15 +102,15 @@ def service(endpoint: str, credentials: None) -> Any:
     return boto3.client("kms", region_name=REGION, endpoint_url=endpoint)
 
 
-def identifier(handle: str | None) -> str:
+def identifier(key_ref: str | None) -> str:
     """The key id in an ARN: the stand-in takes nothing else here."""
-    return (handle or "").rpartition("/")[2]
+    return (key_ref or "").rpartition("/")[2]
 
 
 def as_key(made: NewKey, algorithm: str) -> SigningKey:
     key_id = thumbprint(made.public_jwk)
     return SigningKey(
-        key_id, algorithm, KeyState.ACTIVE, made.public_jwk, 0.0, 0.0, signer="aws-kms", handle=made.handle
+        key_id, algorithm, KeyState.ACTIVE, made.public_jwk, 0.0, 0.0, signer="aws-kms", key_ref=made.key_ref
     )
 
 
@@ -139,8 +139,8 @@ async def test_a_destroyed_key_waits_for_its_deletion_and_signs_nothing(source: 
     made = await source.generate("ES256")
     signer = await source.open(as_key(made, "ES256"))
     for _ in range(2):  # it is no error that it is gone already
-        await source.destroy(made.handle or "")
-    assert service.describe_key(KeyId=made.handle)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+        await source.destroy(made.key_ref or "")
+    assert service.describe_key(KeyId=made.key_ref)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     with pytest.raises(SignerUnavailable):
         await source.open(as_key(made, "ES256"))
     with pytest.raises(SignerUnavailable):
@@ -149,7 +149,7 @@ async def test_a_destroyed_key_waits_for_its_deletion_and_signs_nothing(source: 
 
 async def test_a_key_that_an_administrator_disabled_is_refused(source: KeySource, service: Any) -> None:
     made = await source.generate("ES256")
-    service.disable_key(KeyId=identifier(made.handle))
+    service.disable_key(KeyId=identifier(made.key_ref))
     with pytest.raises(SignerUnavailable) as told:
         await source.open(as_key(made, "ES256"))
     assert told.value.detail.endswith("is not enabled")
@@ -157,9 +157,9 @@ async def test_a_key_that_an_administrator_disabled_is_refused(source: KeySource
 
 async def test_a_key_that_is_not_there_is_refused_with_the_services_code(source: KeySource) -> None:
     made = await source.generate("ES256")
-    gone = (made.handle or "")[:-4] + "0000"
+    gone = (made.key_ref or "")[:-4] + "0000"
     with pytest.raises(SignerUnavailable) as told:
-        await source.open(as_key(NewKey(made.public_jwk, handle=gone), "ES256"))
+        await source.open(as_key(NewKey(made.public_jwk, key_ref=gone), "ES256"))
     assert told.value.detail == "AWS KMS: NotFoundException"
 
 
@@ -205,11 +205,11 @@ async def test_a_fleet_moves_from_local_keys_to_the_service(fleet: Fleet) -> Non
 
 
 async def test_the_replicas_stop_with_the_service_and_go_on_with_it(fleet: Fleet, service: Any) -> None:
-    keychain, _ = await fleet.start("aws-kms")
-    active = keychain.ring.only("ES256", KeyState.ACTIVE)
+    signing_keys, _ = await fleet.start("aws-kms")
+    active = signing_keys.ring.only("ES256", KeyState.ACTIVE)
     assert active is not None
-    service.disable_key(KeyId=identifier(active.handle))
+    service.disable_key(KeyId=identifier(active.key_ref))
     with pytest.raises(SignerUnavailable):
-        await keychain.signer("ES256").sign(b"refused")
-    service.enable_key(KeyId=identifier(active.handle))
-    assert await keychain.signer("ES256").sign(b"granted")
+        await signing_keys.signer("ES256").sign(b"refused")
+    service.enable_key(KeyId=identifier(active.key_ref))
+    assert await signing_keys.signer("ES256").sign(b"granted")

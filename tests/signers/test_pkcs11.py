@@ -76,7 +76,7 @@ def source(sources: Mapping[str, KeySource]) -> KeySource:
 def as_key(made: NewKey, algorithm: str) -> SigningKey:
     key_id = thumbprint(made.public_jwk)
     return SigningKey(
-        key_id, algorithm, KeyState.ACTIVE, made.public_jwk, 0.0, 0.0, signer="pkcs11", handle=made.handle
+        key_id, algorithm, KeyState.ACTIVE, made.public_jwk, 0.0, 0.0, signer="pkcs11", key_ref=made.key_ref
     )
 
 
@@ -106,7 +106,7 @@ async def test_the_private_half_can_not_be_extracted(source: KeySource, algorith
 
     made = await source.generate(algorithm)
     assert isinstance(source, Pkcs11Source)
-    key = source._opened().get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, id=bytes.fromhex(made.handle or ""))
+    key = source._opened().get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, id=bytes.fromhex(made.key_ref or ""))
     assert key[pkcs11.Attribute.SENSITIVE]
     assert not key[pkcs11.Attribute.EXTRACTABLE]
 
@@ -115,7 +115,7 @@ async def test_a_destroyed_key_signs_nothing_and_is_destroyed_again_without_comp
     made = await source.generate("ES256")
     signer = await source.open(as_key(made, "ES256"))
     for _ in range(2):
-        await source.destroy(made.handle or "")
+        await source.destroy(made.key_ref or "")
     with pytest.raises(SignerUnavailable):
         await signer.sign(b"late")
     with pytest.raises(SignerUnavailable):

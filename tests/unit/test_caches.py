@@ -18,12 +18,12 @@ from tests.unit.formats.test_minter import grant
 
 from tokenmint.admission import certificates
 from tokenmint.base.bounded_cache import OVERHEAD, Remembered, remembered_where_short
-from tokenmint.base.errors import AssertionRejected, CallerUnauthenticated
+from tokenmint.base.errors import CallerUnauthenticated, TokenRejected
 from tokenmint.firebase.clients import MAX_CLIENTS, FirebaseClients
 from tokenmint.formats import reuse
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.keys import jwks_clients as verifiers
-from tokenmint.keys.jwks_clients import VerifierLog
+from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.profile import Identity
@@ -207,7 +207,7 @@ async def test_a_large_value_of_the_store_is_not_kept() -> None:
 
 
 def test_sightings_of_verifiers_are_bounded_in_number_and_bytes() -> None:
-    log = VerifierLog(None, None, FakeClock())  # type: ignore[arg-type]
+    log = JwksFetchLog(None, None, FakeClock())  # type: ignore[arg-type]
     for number in range(verifiers.LIMIT + 50):
         log.saw("1" * 5000, f"{number}\U0001f600" * 4000, number)
     assert len(log._seen) == len(log._news) == verifiers.LIMIT
@@ -316,5 +316,5 @@ def test_brackets_count_where_they_are_structure(text: bytes, depth: int) -> Non
     "text", [b"[" * 200_000, b'{"a":' * 200_000, b"[" * 2000 + b"x" + b"]" * 2000, b'"' * 999 + b"["]
 )
 def test_what_is_deep_or_broken_is_refused(text: bytes) -> None:
-    with pytest.raises(AssertionRejected):
+    with pytest.raises(TokenRejected):
         jws.parse_object(text, "payload")

@@ -14,7 +14,7 @@ from tokenmint.web.oauth_errors import row_of
 PAGE: Final = (ROOT / "docs" / "refusals.md").read_text()
 ROW: Final = re.compile(r"^\| `([A-Z_]+)` \| ([A-Z_]+) \| (\d+) \| (.+) \|$", re.MULTILINE)
 NEVER_RAISED: Final = (
-    errors.AssertionRejected, errors.AccessDenied, errors.MalformedCall, errors.Unimplemented,
+    errors.TokenRejected, errors.AccessDenied, errors.MalformedCall, errors.Unimplemented,
 )  # fmt: skip
 """Classes that stand for their subclasses, or for methods of other versions."""
 

@@ -90,10 +90,10 @@ class _Stream:
         limits = self._limits
         return 2 * len(self._waiting) < limits.waiting_events and 2 * self._bytes < limits.waiting_bytes
 
-    async def write(self, store: Store, lines: list[bytes], *, confirm: bool) -> None:
+    async def write(self, store: Store, lines: list[bytes], *, durable: bool) -> None:
         """Append events to the stream. Raises as ``Store.append``."""
         limits = {"most_entries": self.most_events, "most_bytes": self.most_bytes}
-        await store.append(self.key, lines, confirm=confirm, **limits)
+        await store.append(self.key, lines, durable=durable, **limits)
 
     async def flush(self, store: Store) -> None:
         """Append what waits. Raises as ``Store.append``; what was not appended goes on waiting."""
@@ -105,7 +105,7 @@ class _Stream:
                     break
                 batch.append(line)
                 size += len(line)
-            await self.write(store, batch, confirm=False)
+            await self.write(store, batch, durable=False)
             for line in batch:
                 if self._waiting and self._waiting[0] is line:
                     self._waiting.popleft()
@@ -145,9 +145,9 @@ class AuditTrail:
 
     # --- recording -----------------------------------------------------------------------------------------------
 
-    async def record(self, event: Event, *, confirm: bool = True) -> None:
-        """Record an event, durably to ``confirm`` it, before what it tells of is done. Raises as ``Store.append``."""
-        await self._stream_of(event).write(self._store, [self._line(event)], confirm=confirm)
+    async def record(self, event: Event, *, durable: bool = True) -> None:
+        """Record an event before its action; ``durable``: the store confirms it first. Raises as ``Store.append``."""
+        await self._stream_of(event).write(self._store, [self._line(event)], durable=durable)
 
     def note(self, event: Event, *, keep: bool = True) -> None:
         """Record an event of what was done: in the log now, and, to ``keep`` it, in the stream soon."""

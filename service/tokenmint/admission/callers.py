@@ -18,16 +18,16 @@ from typing import Final
 
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
-    AssertionRejected,
     CallerUnauthenticated,
     KeySetInvalid,
     KeySetUnavailable,
+    TokenRejected,
     TokenReplayed,
 )
 from tokenmint.base.foreign_text import LONG, quoted
-from tokenmint.model.policy import Client, Confirmation
+from tokenmint.model.policy import Binding, Client
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, JWT, VerifiedAssertion
+from tokenmint.model.tokens import ID_TOKEN, JWT, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
@@ -58,7 +58,7 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class Credentials:
     """What a call brings to prove who makes it. Nothing is believed but the certificate, which TLS proved."""
 
     identifier: str | None = None
@@ -86,23 +86,23 @@ class Callers:
     allow_anonymous: bool = False
     """Whether clients, never operators, may come without credentials (`serve --dev`)."""
 
-    def operator(self, presented: Presented) -> Operator:
+    def operator(self, credentials: Credentials) -> Operator:
         """Prove an operator by secret or certificate. Raises ``CallerUnauthenticated``, the same whatever was wrong."""
-        if presented.secret is None and presented.certificates:
-            named = [item for item in self.operators.values() if item.certificates & set(presented.certificates)]
-            if len(named) != 1 or presented.identifier not in (None, named[0].operator_id):
+        if credentials.secret is None and credentials.certificates:
+            named = [item for item in self.operators.values() if item.certificates & set(credentials.certificates)]
+            if len(named) != 1 or credentials.identifier not in (None, named[0].operator_id):
                 raise CallerUnauthenticated(detail="the certificate is no operator's")
             return named[0]
-        operator = self.operators.get(presented.identifier or "")
-        if not matches(presented.secret, operator.secret_hashes if operator else _NOBODY) or operator is None:
-            raise CallerUnauthenticated(detail=_about("operator", presented.identifier))
+        operator = self.operators.get(credentials.identifier or "")
+        if not matches(credentials.secret, operator.secret_hashes if operator else _NOBODY) or operator is None:
+            raise CallerUnauthenticated(detail=_about("operator", credentials.identifier))
         for other in self.operators.values():
-            if other.operator_id != operator.operator_id and other.certificates & set(presented.certificates):
+            if other.operator_id != operator.operator_id and other.certificates & set(credentials.certificates):
                 raise CallerUnauthenticated(detail=f"the certificate is that of {other.operator_id!r}")
         return operator
 
 
-class ClientProof:
+class ClientAuthenticator:
     """Proves clients.
 
     Args:
@@ -122,7 +122,7 @@ class ClientProof:
         replay: ReplayGuard,
         clock: Clock,
         *,
-        admits: Callable[[VerifiedAssertion, Client], bool],
+        admits: Callable[[VerifiedToken, Client], bool],
     ) -> None:
         self.callers = callers
         self.assertions = assertions
@@ -131,32 +131,32 @@ class ClientProof:
         self._clock = clock
         self._admits = admits
 
-    async def client(self, presented: Presented) -> Client:
+    async def client(self, credentials: Credentials) -> Client:
         """Prove a client by the one credential that it presents.
 
         Raises:
             CallerUnauthenticated: the same whatever was wrong.
             StoreUnavailable: an assertion, or a workload token that may be used once, can't be claimed.
         """
-        if [presented.secret, presented.assertion, presented.workload].count(None) < 2:
+        if [credentials.secret, credentials.assertion, credentials.workload].count(None) < 2:
             raise CallerUnauthenticated(detail="more than one credential")
-        if presented.secret is not None:
-            client = self._by_secret(presented)
-        elif presented.assertion is not None:
-            client = await self._by_assertion(presented.assertion)
-        elif presented.workload is not None:
-            client = await self._by_workload(presented.workload, presented.certificate_sha256)
+        if credentials.secret is not None:
+            client = self._by_secret(credentials)
+        elif credentials.assertion is not None:
+            client = await self._by_assertion(credentials.assertion)
+        elif credentials.workload is not None:
+            client = await self._by_workload(credentials.workload, credentials.certificate_sha256)
         else:
-            client = self._by_certificate(presented) or self._by_name(presented)
-        if presented.identifier not in (None, client.client_id):
-            raise CallerUnauthenticated(detail=_about("client", presented.identifier))
-        self._check_certificate(client, presented)
+            client = self._by_certificate(credentials) or self._by_name(credentials)
+        if credentials.identifier not in (None, client.client_id):
+            raise CallerUnauthenticated(detail=_about("client", credentials.identifier))
+        self._check_certificate(client, credentials)
         return client
 
-    def _by_secret(self, presented: Presented) -> Client:
-        client = self.callers.clients.get(presented.identifier or "")
-        if not matches(presented.secret, client.secret_hashes if client else _NOBODY) or client is None:
-            raise CallerUnauthenticated(detail=_about("client", presented.identifier))
+    def _by_secret(self, credentials: Credentials) -> Client:
+        client = self.callers.clients.get(credentials.identifier or "")
+        if not matches(credentials.secret, client.secret_hashes if client else _NOBODY) or client is None:
+            raise CallerUnauthenticated(detail=_about("client", credentials.identifier))
         return client
 
     async def _by_assertion(self, assertion: Secret) -> Client:
@@ -170,8 +170,8 @@ class ClientProof:
                 raise CallerUnauthenticated(detail="the assertion has no jti")
             if proved.expires_at - now > MAX_ASSERTION_LIFETIME + self.assertions.providers[proved.provider].skew:
                 raise CallerUnauthenticated(detail=f"the assertion lives longer than {MAX_ASSERTION_LIFETIME:.0f} s")
-            await self._replay.claim(proved, client.client_id, None, now=now)
-        except (AssertionRejected, KeySetUnavailable, KeySetInvalid) as error:
+            await self._replay.consume(proved, client.client_id, None, now=now)
+        except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
         return client
 
@@ -179,8 +179,8 @@ class ClientProof:
         now = self._clock.now()
         try:
             proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
-            check_possession(Confirmation(x5t_s256=certificate_sha256), bound_to(proved))
-        except (AssertionRejected, KeySetUnavailable, KeySetInvalid) as error:
+            check_possession(Binding(x5t_s256=certificate_sha256), bound_to(proved))
+        except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
         name = (proved.provider, proved.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]
@@ -192,36 +192,38 @@ class ClientProof:
             raise CallerUnauthenticated(detail=f"the condition of providers.{proved.provider} does not hold")
         if proved.single_use:
             try:
-                await self._replay.claim(proved, named[0].client_id, None, now=now)
+                await self._replay.consume(proved, named[0].client_id, None, now=now)
             except TokenReplayed:
                 raise CallerUnauthenticated(detail=f"workload token: {TokenReplayed.reason}") from None
         return named[0]
 
-    def _by_certificate(self, presented: Presented) -> Client | None:
-        if not presented.certificates:
+    def _by_certificate(self, credentials: Credentials) -> Client | None:
+        if not credentials.certificates:
             return None
-        named = [item for item in self.callers.clients.values() if item.certificates & set(presented.certificates)]
+        named = [item for item in self.callers.clients.values() if item.certificates & set(credentials.certificates)]
         if len(named) > 1:
             raise CallerUnauthenticated(
-                detail=f"the certificate of {quoted(presented.certificates, LONG)} is several clients'"
+                detail=f"the certificate of {quoted(credentials.certificates, LONG)} is several clients'"
             )
         return named[0] if named else None
 
-    def _by_name(self, presented: Presented) -> Client:
-        if presented.identifier is None and self.callers.allow_anonymous:
+    def _by_name(self, credentials: Credentials) -> Client:
+        if credentials.identifier is None and self.callers.allow_anonymous:
             return Client("anonymous", anonymous=True)
-        client = self.callers.clients.get(presented.identifier or "")
+        client = self.callers.clients.get(credentials.identifier or "")
         if client is None or not client.public:
-            certificate = f", certificate of {quoted(presented.certificates, LONG)}" if presented.certificates else ""
-            raise CallerUnauthenticated(detail=_about("client", presented.identifier) + certificate)
+            certificate = (
+                f", certificate of {quoted(credentials.certificates, LONG)}" if credentials.certificates else ""
+            )
+            raise CallerUnauthenticated(detail=_about("client", credentials.identifier) + certificate)
         return client
 
-    def _check_certificate(self, client: Client, presented: Presented) -> None:
+    def _check_certificate(self, client: Client, credentials: Credentials) -> None:
         """Refuse one client's credential over a connection with another client's certificate."""
-        if not presented.certificates:
+        if not credentials.certificates:
             return
         for other in self.callers.clients.values():
-            if other.client_id != client.client_id and other.certificates & set(presented.certificates):
+            if other.client_id != client.client_id and other.certificates & set(credentials.certificates):
                 raise CallerUnauthenticated(detail=f"the certificate is that of {other.client_id!r}")
 
 
@@ -229,8 +231,8 @@ def matches(secret: Secret | None, hashes: tuple[str, ...]) -> bool:
     """Tell whether a secret has one of the hashes, in a time that tells neither which fits nor how much of it."""
     if not secret:
         return False
-    presented = secret.fingerprint()
-    matched = [hmac.compare_digest(presented, known) for known in hashes]
+    digest = secret.fingerprint()
+    matched = [hmac.compare_digest(digest, one) for one in hashes]
     return any(matched)
 
 

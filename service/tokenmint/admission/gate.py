@@ -15,7 +15,7 @@ import structlog
 
 from tokenmint.admission.access import ANYBODY, CLIENT, Row
 from tokenmint.admission.audit import AuditTrail
-from tokenmint.admission.callers import ClientProof, Operator, Presented
+from tokenmint.admission.callers import ClientAuthenticator, Credentials, Operator
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import (
     AccessDenied,
@@ -30,14 +30,14 @@ from tokenmint.exchange.attempt import Trace
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import Client, Confirmation, ExchangeRequest
+from tokenmint.model.policy import Binding, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 
 log = structlog.get_logger(__name__)
 
 INTERNAL_MESSAGE: Final = "internal error; the service's log says more"
-_NO_KEYS: Final = Confirmation()
+_NO_KEYS: Final = Binding()
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Call:
     """Its caller, where that is a client that was proved."""
     operator: Operator | None = None
     """Its caller, where that is an operator who was proved."""
-    possession: Confirmation = _NO_KEYS
+    possession: Binding = _NO_KEYS
     """The keys that its caller has proved to hold: that of its certificate."""
     admitted: bool = False
     """Whether it was let in: it is answered as its method does, and no more as a caller that may not call it."""
@@ -63,7 +63,7 @@ class Call:
 _current: ContextVar[Call] = ContextVar("call")
 
 
-def tell_audit(**facts: object) -> None:
+def annotate_audit(**facts: object) -> None:
     """Add to what the audit event of this call will say."""
     _current.get().facts.update(facts)
 
@@ -76,7 +76,7 @@ def current_client() -> Client:
     return client
 
 
-def current_possession() -> Confirmation:
+def current_possession() -> Binding:
     """Return the keys that the caller of this call has proved to hold: that of its certificate."""
     return _current.get().possession
 
@@ -93,7 +93,7 @@ class Gate:
     """Lets calls in by the access table, and records how they ended.
 
     Args:
-        proof: returns what proves callers now (a reload changes it).
+        authenticator: returns the authenticator of callers (a reload changes it).
         limiter: counts calls.
         metrics: what is counted.
         audit: what is recorded.
@@ -102,14 +102,14 @@ class Gate:
 
     def __init__(
         self,
-        proof: Callable[[], ClientProof],
+        authenticator: Callable[[], ClientAuthenticator],
         limiter: RateLimiter,
         metrics: Metrics,
         audit: AuditTrail,
         clock_right: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock_right = clock_right
-        self._proof = proof
+        self._authenticator = authenticator
         self._limiter = limiter
         self._metrics = metrics
         self._audit = audit
@@ -117,7 +117,7 @@ class Gate:
     @property
     def clients(self) -> Mapping[str, Client]:
         """The clients that are known now."""
-        return self._proof().callers.clients
+        return self._authenticator().callers.clients
 
     def begin(self, method: str, row: Row | None) -> Call:
         """Begin a call of a method that has this row in the access table, or none."""
@@ -125,8 +125,8 @@ class Gate:
         _current.set(call)
         return call
 
-    async def admit(self, call: Call, presented: Callable[[], Presented]) -> None:
-        """Prove the caller, where somebody has to be proved, by what ``presented`` returns.
+    async def admit(self, call: Call, credentials: Callable[[], Credentials]) -> None:
+        """Prove the caller, where somebody has to be proved, by what ``credentials`` returns.
 
         Raises:
             CallerUnauthenticated
@@ -143,15 +143,15 @@ class Gate:
             return
         if row.audit.recordable:
             self._audit.check()
-        brought = presented()
+        brought = credentials()
         call.facts["caller"] = clipped(brought.identifier or "")
         if row.caller is CLIENT:
             self._clock_right()
-            call.client = client = await self._proof().client(brought)
+            call.client = client = await self._authenticator().client(brought)
             call.facts["caller"] = client.client_id
-            call.possession = Confirmation(x5t_s256=brought.certificate_sha256)
+            call.possession = Binding(x5t_s256=brought.certificate_sha256)
         else:
-            call.operator = operator = self._proof().callers.operator(brought)
+            call.operator = operator = self._authenticator().callers.operator(brought)
             call.facts["caller"] = operator.operator_id
             if row.caller not in operator.roles:
                 raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {row.caller.value!r}")
@@ -180,7 +180,7 @@ class Gate:
             await self._limiter.take_of_operator(call.operator.operator_id, cost)
         if row.audit.before:
             event = {"kind": row.audit.kind, "method": call.method, "outcome": "begun"} | call.facts
-            await self._audit.record(event, confirm=row.audit.confirmed)
+            await self._audit.record(event, durable=row.audit.confirmed)
 
     def ended(self, call: Call, code: str, reason: str = "", detail: str = "") -> None:
         """Count a call, and record it as its row says. Never raises: what comes after this is the answer."""
@@ -233,11 +233,11 @@ class ClientExchanges:
     async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
         trace = Trace()
-        tell_audit(audience=clipped(wanted.audience, LONG))
+        annotate_audit(audience=clipped(wanted.audience, LONG))
         try:
             minted = await self.use_case.exchange(wanted, client, trace)
         finally:
-            tell_audit(**trace.facts())
+            annotate_audit(**trace.facts())
         self._count(trace)
         return minted
 
@@ -246,25 +246,25 @@ class ClientExchanges:
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
         trace = Trace()
-        tell_audit(audience=[clipped(target.audience, LONG) for target in wanted])
+        annotate_audit(audience=[clipped(target.audience, LONG) for target in wanted])
         try:
             outcomes = await self.use_case.exchange_batch(wanted, client, trace)
         finally:
-            tell_audit(**trace.facts())
-        tell_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
+            annotate_audit(**trace.facts())
+        annotate_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
         self._count(trace)
         return outcomes
 
     async def introspect(self, token: Secret, client: Client, hint: str | None) -> Mapping[str, JsonValue] | None:
         """Return what a token of ours says. Returns and raises as ``Tokens.introspect``."""
-        tell_audit(token_sha256=token.fingerprint())
+        annotate_audit(token_sha256=token.fingerprint())
         claims = await self._tokens.introspect(token, client, hint)
-        tell_audit(active=claims is not None)
+        annotate_audit(active=claims is not None)
         return claims
 
     async def revoke(self, token: Secret, client: Client, hint: str | None) -> None:
         """Revoke a token of ours. Raises as ``Tokens.revoke``."""
-        tell_audit(token_sha256=token.fingerprint())
+        annotate_audit(token_sha256=token.fingerprint())
         await self._tokens.revoke(token, client, hint)
 
     def _count(self, trace: Trace) -> None:

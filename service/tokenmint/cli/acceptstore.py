@@ -95,7 +95,7 @@ async def _compare(store: RingStore, mark: HighWaterMark) -> tuple[Comparison, M
 
 
 def _revoked(ring: KeyRing | None, known: Mark | None) -> frozenset[str]:
-    if ring is None or known is None or known.lineage != ring.lineage:
+    if ring is None or known is None or known.ring_id != ring.ring_id:
         return frozenset()
     return known.revoked - Mark.of(ring).revoked
 
@@ -107,7 +107,7 @@ async def _write(store: RingStore, mark: HighWaterMark, known: Mark | None) -> N
         if ring is None:
             mark.path.unlink(missing_ok=True)  # the next start makes a first ring
             return
-        same = known if known is not None and known.lineage == ring.lineage else None
+        same = known if known is not None and known.ring_id == ring.ring_id else None
         changed = rings.accepted(rings.disown(ring, _revoked(ring, same), time.time()))
         # Past every generation that was served: or the marks of other machines would find the loss once more.
         generation = max(ring.generation, same.generation if same is not None else 0) + 1

@@ -10,7 +10,7 @@ from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.verification.jwk import BadKey, parse_jwks
-from tokenmint.verification.keyset import KeySource
+from tokenmint.verification.key_source import KeySource
 
 OWN_KEYS: Final = ("jwks", "jwks_file", "jwks_url", "x509_url", "discovery_url")
 """Keys of the table that name a source."""

@@ -18,7 +18,7 @@ from tokenmint.config.suggestions import did_you_mean
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.secret import Secret
 from tokenmint.verification.jwk import ALGORITHMS
-from tokenmint.verification.keyset import KeySource
+from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.provider import ClaimCheck, Provider
 
 _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")

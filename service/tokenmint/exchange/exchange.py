@@ -14,13 +14,13 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
-from tokenmint.issued.verifier import OwnTokens, as_assertion
+from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, VerifiedAssertion
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
@@ -39,10 +39,10 @@ class Evidence(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
+class Authenticated:
     """A party that a token proved: the subject, or the actor."""
 
-    assertion: VerifiedAssertion
+    verified: VerifiedToken
     issued: IssuedToken | None
     """The token, where it is one of ours."""
     lookup: ProfileLookup
@@ -57,7 +57,7 @@ class TokenExchange:
     """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end."""
 
     verifier: Verifier
-    own: OwnTokens
+    issued_tokens: IssuedTokenVerifier
     profiles: Profiles
     policy: Policy
     minter: Minter
@@ -74,19 +74,19 @@ class TokenExchange:
         """Exchange one subject token for one token.
 
         Raises:
-            AssertionRejected: the subject or actor token was not proved, or was used before.
+            TokenRejected: the subject or actor token was not proved, or was used before.
             AccessDenied: this client may not have this.
             DependencyUnavailable: keys, store or signer are out of reach, or the clock is wrong.
             StoreWentBack: the store lost changes.
         """
         attempt = Attempt(request, client, self.clock.now(), trace or Trace())
         audience = self.admit(attempt)
-        subject = await self.prove_subject(attempt)
-        actor = await self.prove_actor(attempt)
+        subject = await self.verify_subject(attempt)
+        actor = await self.verify_actor(attempt)
         grant = await self.decide(attempt, audience, subject, actor)
         minted = await self._mint(attempt, grant)
-        for assertion in single_use(audience, subject, actor):
-            await self._claim(attempt, assertion, (request,))
+        for verified in single_use(audience, subject, actor):
+            await self._consume(attempt, verified, (request,))
         return minted
 
     async def exchange_batch(
@@ -100,10 +100,10 @@ class TokenExchange:
         Raises: as :meth:`exchange`.
         """
         first = Attempt(requests[0], client, self.clock.now(), trace or Trace())
-        subject = await self.prove_subject(first)
-        actor = await self.prove_actor(first)
+        subject = await self.verify_subject(first)
+        actor = await self.verify_actor(first)
         results: list[MintedToken | AccessDenied | DependencyUnavailable] = []
-        claimed: list[VerifiedAssertion] = []
+        consumed: list[VerifiedToken] = []
         for request in requests:
             attempt = Attempt(request, client, first.now, first.trace)
             try:
@@ -111,11 +111,11 @@ class TokenExchange:
                 grant = await self.decide(attempt, audience, subject, actor)
                 results.append(await self._mint(attempt, grant))
                 single = single_use(audience, subject, actor)
-                claimed = single if len(single) > len(claimed) else claimed
+                consumed = single if len(single) > len(consumed) else consumed
             except (AccessDenied, DependencyUnavailable) as refusal:
                 results.append(refusal)
-        for assertion in claimed:
-            await self._claim(first, assertion, requests)
+        for verified in consumed:
+            await self._consume(first, verified, requests)
         return results
 
     # --- steps, which a dry run takes too ------------------------------------------------------------------------
@@ -125,79 +125,81 @@ class TokenExchange:
         attempt.trace.step("policy.client")
         return self.policy.admit(attempt.client, attempt.request)
 
-    async def prove_subject(self, attempt: Attempt) -> Proved:
+    async def verify_subject(self, attempt: Attempt) -> Authenticated:
         """Prove the subject token and look its principal up."""
         self.serving()
         request, trace = attempt.request, attempt.trace
         trace.token_sha256 = request.subject_token.fingerprint()
         evidence = Evidence(request.subject_token, request.subject_token_type, request.nonce, trace.step)
-        subject = await self._prove(attempt, evidence)
-        trace.provider = subject.assertion.provider
+        subject = await self._verify(attempt, evidence)
+        trace.provider = subject.verified.provider
         return subject
 
-    async def prove_actor(self, attempt: Attempt) -> Proved | None:
+    async def verify_actor(self, attempt: Attempt) -> Authenticated | None:
         """Prove the actor token, where there is one."""
         request = attempt.request
         if request.actor_token is None:
             return None
         kind = request.actor_token_type or ID_TOKEN
-        return await self._prove(attempt, Evidence(request.actor_token, kind, None, attempt.trace.actor_step))
+        return await self._verify(attempt, Evidence(request.actor_token, kind, None, attempt.trace.actor_step))
 
-    async def decide(self, attempt: Attempt, audience: Audience, subject: Proved, actor: Proved | None) -> TokenGrant:
+    async def decide(
+        self, attempt: Attempt, audience: Audience, subject: Authenticated, actor: Authenticated | None
+    ) -> TokenGrant:
         """Decide what is minted."""
         request, client, step = attempt.request, attempt.client, attempt.trace.step
         step("policy.provider")
-        assertion = self.policy.derive(subject.assertion, client, request)
-        self.policy.admit_assertion(audience, assertion, client, request, subject.issued)
+        verified = self.policy.derive(subject.verified, client, request)
+        self.policy.admit_subject(audience, verified, client, request, subject.issued)
         acting = None
         if actor is not None:
             step("policy.actor")
-            self.policy.admit_actor(audience, assertion, actor.assertion, client, request, actor.issued)
+            self.policy.admit_actor(audience, verified, actor.verified, client, request, actor.issued)
             # An actor gets no profile from this.
-            acting = Actor((await self._settle(attempt, actor, audience, create=False)).principal, actor.assertion)
+            acting = Actor((await self._profile_of(attempt, actor, audience, create=False)).principal, actor.verified)
         step("profile.missing")
-        profile = await self._settle(attempt, subject, audience, create=not attempt.dry)
+        profile = await self._profile_of(attempt, subject, audience, create=not attempt.dry)
         step("policy.decision")
         return self.policy.decide(
-            request, client, audience, assertion, profile, now=attempt.now, issued=subject.issued, actor=acting
+            request, client, audience, verified, profile, now=attempt.now, issued=subject.issued, actor=acting
         )
 
-    async def _prove(self, attempt: Attempt, evidence: Evidence) -> Proved:
+    async def _verify(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
         token, step = evidence.token, evidence.step
-        if evidence.token_type == ACCESS_TOKEN and self.own.recognises(token):
-            return await self._prove_own(attempt, token, step)
-        assertion = await self.verifier.verify(
+        if evidence.token_type == ACCESS_TOKEN and self.issued_tokens.recognises(token):
+            return await self._verify_issued(attempt, token, step)
+        verified = await self.verifier.verify(
             token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
         )
-        bound = bound_to(assertion)
+        bound = bound_to(verified)
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)
         step("profile.find")
-        return Proved(assertion, None, await self.profiles.find(assertion))
+        return Authenticated(verified, None, await self.profiles.find(verified))
 
-    async def _prove_own(self, attempt: Attempt, token: Secret, step: Callable[[str], None]) -> Proved:
+    async def _verify_issued(self, attempt: Attempt, token: Secret, step: Callable[[str], None]) -> Authenticated:
         step("own.signature")
-        issued = await self.own.identify(token, now=attempt.now)
+        issued = await self.issued_tokens.identify(token, now=attempt.now)
         step("policy.own_token")
         request = attempt.request
         if attempt.dry:  # as above
-            request = replace(request, possession=issued.confirmation)
+            request = replace(request, possession=issued.binding)
         self.policy.admit_issued(attempt.client, request, issued)
         step("own.revocation")  # not before: it is nobody else's business
-        await self.own.check_revoked(issued)
+        await self.issued_tokens.check_revoked(issued)
         step("profile.find")
         lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
         if issued.actor is not None:
             await self.profiles.find_principal(issued.actor, issued.issued_at)
         if not attempt.dry:
-            issued = await self.own.issued.used(issued, now=attempt.now)
-        return Proved(as_assertion(issued, issuer=self.own.issuer), issued, lookup)
+            issued = await self.issued_tokens.issued.used(issued, now=attempt.now)
+        return Authenticated(as_verified_token(issued, issuer=self.issued_tokens.issuer), issued, lookup)
 
-    async def _settle(self, attempt: Attempt, party: Proved, audience: Audience, *, create: bool) -> Profile:
+    async def _profile_of(self, attempt: Attempt, party: Authenticated, audience: Audience, *, create: bool) -> Profile:
         mode = audience.on_missing_profile
         if mode is OnMissingProfile.CREATE and not create:
             mode = OnMissingProfile.WITHOUT
-        return await self.profiles.settle(party.lookup, mode, now=attempt.now)
+        return await self.profiles.apply_missing_profile_policy(party.lookup, mode, now=attempt.now)
 
     # --- steps that change something -----------------------------------------------------------------------------
 
@@ -209,17 +211,17 @@ class TokenExchange:
         attempt.trace.minted.append((grant.audience, minted))
         return minted
 
-    async def _claim(self, attempt: Attempt, assertion: VerifiedAssertion, requests: Sequence[ExchangeRequest]) -> None:
+    async def _consume(self, attempt: Attempt, verified: VerifiedToken, requests: Sequence[ExchangeRequest]) -> None:
         check_deadline()  # of a caller that is gone nothing is used up
         attempt.trace.step("replay.claim")
         request_id, client_id = attempt.request.request_id, attempt.client.client_id
-        await self.replay.claim(assertion, client_id, request_id, now=attempt.now, wanted=_wanted(requests))
+        await self.replay.consume(verified, client_id, request_id, now=attempt.now, wanted=_wanted(requests))
 
 
-def single_use(audience: Audience, subject: Proved, actor: Proved | None) -> list[VerifiedAssertion]:
-    """Return the assertions that may be used once: by their provider's rule, or the subject's by the audience's."""
-    proved = [subject.assertion] if audience.single_use or subject.assertion.single_use else []
-    return proved + ([actor.assertion] if actor is not None and actor.assertion.single_use else [])
+def single_use(audience: Audience, subject: Authenticated, actor: Authenticated | None) -> list[VerifiedToken]:
+    """Return the tokens that may be used once: by their provider's rule, or the subject's by the audience's."""
+    proved = [subject.verified] if audience.single_use or subject.verified.single_use else []
+    return proved + ([actor.verified] if actor is not None and actor.verified.single_use else [])
 
 
 def _wanted(requests: Sequence[ExchangeRequest]) -> str:
@@ -233,7 +235,7 @@ def _wanted(requests: Sequence[ExchangeRequest]) -> str:
             item.requested_token_type,
             item.nonce,
             item.actor_token.fingerprint() if item.actor_token is not None else None,
-            item.confirmation.claim(),
+            item.binding.claim(),
         ]
         for item in requests
     ]

@@ -36,14 +36,14 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
     attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:
         audience = exchange.admit(attempt)
-        subject = await exchange.prove_subject(attempt)
-        actor = await exchange.prove_actor(attempt)
+        subject = await exchange.verify_subject(attempt)
+        actor = await exchange.verify_actor(attempt)
         grant = await exchange.decide(attempt, audience, subject, actor)
         trace.step("minting.signer")
         exchange.minter.check(grant)
         trace.step("replay.unclaimed")
         single = single_use(audience, subject, actor)
-        if any([await exchange.replay.claimed(assertion) for assertion in single]):
+        if any([await exchange.replay.consumed(verified) for verified in single]):
             raise TokenReplayed()
         last = Step(trace.steps[-1], Outcome.PASSED if single else Outcome.SKIPPED)
     except TokenmintError as error:

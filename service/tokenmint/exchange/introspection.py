@@ -6,8 +6,8 @@ No transport, no store, no wall clock: what it needs is handed to it.
 from collections.abc import Callable, Mapping
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AssertionRejected, PrincipalDisabled, TokenDenied
-from tokenmint.issued.verifier import OwnTokens
+from tokenmint.base.errors import PrincipalDisabled, TokenDenied, TokenRejected
+from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.policy import Client
 from tokenmint.model.secret import Secret
@@ -27,9 +27,14 @@ class Tokens:
     """
 
     def __init__(
-        self, *, own: OwnTokens, profiles: Profiles, clock: Clock, serving: Callable[[], None] = lambda: None
+        self,
+        *,
+        issued_tokens: IssuedTokenVerifier,
+        profiles: Profiles,
+        clock: Clock,
+        serving: Callable[[], None] = lambda: None,
     ) -> None:
-        self._own = own
+        self._issued_tokens = issued_tokens
         self._profiles = profiles
         self._clock = clock
         self._serving = serving
@@ -53,15 +58,15 @@ class Tokens:
         self._serving()
         now = self._clock.now()
         try:
-            issued = await self._own.prove(token, now=now)
+            issued = await self._issued_tokens.prove(token, now=now)
             if client.public or not knows(client, issued):
                 return None
             for principal in (issued.principal, issued.actor):
                 if principal is not None:
                     await self._profiles.find_principal(principal, issued.issued_at)
-        except (AssertionRejected, PrincipalDisabled):
+        except (TokenRejected, PrincipalDisabled):
             return None
-        return _answer(await self._own.issued.used(issued, now=now))
+        return _answer(await self._issued_tokens.issued.used(issued, now=now))
 
     async def revoke(
         self,
@@ -81,14 +86,14 @@ class Tokens:
         now = self._clock.now()
         try:
             # Also one that was revoked: whoever repeats a revocation that was not confirmed wants to have it confirmed.
-            issued = await self._own.identify(token, now=now)
-        except AssertionRejected:
+            issued = await self._issued_tokens.identify(token, now=now)
+        except TokenRejected:
             return
         if issued.client_id != client.client_id:
             raise TokenDenied()
-        await self._own.issued.revoke(issued, now=now)
+        await self._issued_tokens.issued.revoke(issued, now=now)
 
 
 def _answer(issued: IssuedToken) -> Mapping[str, JsonValue]:
-    kind = "DPoP" if issued.confirmation.jkt is not None else "Bearer"
+    kind = "DPoP" if issued.binding.jkt is not None else "Bearer"
     return dict(issued.claims) | {"exp": issued.expires_at, "token_type": kind}

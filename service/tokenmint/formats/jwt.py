@@ -119,10 +119,10 @@ def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, Jso
         claims["scope"] = " ".join(grant.scopes)
     if grant.act is not None:
         claims["act"] = dict(grant.act)
-    if grant.confirmation:
-        claims["cnf"] = dict(grant.confirmation.claim())
-    if grant.lineage:
-        claims[LINEAGE] = list(grant.lineage)
+    if grant.binding:
+        claims["cnf"] = dict(grant.binding.claim())
+    if grant.ancestors:
+        claims[LINEAGE] = list(grant.ancestors)
     return claims | dict(grant.claims)
 
 

@@ -19,7 +19,7 @@ from tokenmint.model.tokens import ACCESS_TOKEN
 REFERENCE_TOKEN: Final = "urn:tokenmint:token-type:reference"  # noqa: S105  # RFC 8693 has no name for it
 PREFIX: Final = "tmr_"
 """The beginning of every handle, by which scanners find a leaked one."""
-HANDLE_BYTES: Final = 32
+REFERENCE_BYTES: Final = 32
 
 
 class ReferenceTable(Table):
@@ -70,14 +70,14 @@ class ReferenceFormat(Format):
         options = grant.format.options
         if kit.issued is None or not isinstance(options, ReferenceOptions):
             raise FormatDenied(detail="handles are kept nowhere here")
-        handle = Secret(PREFIX + encode_segment(kit.entropy(HANDLE_BYTES)).decode())
+        reference = Secret(PREFIX + encode_segment(kit.entropy(REFERENCE_BYTES)).decode())
         token_id = kit.token_id()
         claims = claims_of(grant, issuer=kit.issuer, token_id=token_id)
         if len(encode(claims)) > grant.max_token_bytes:
             raise ClaimsTooLarge()
-        expires_at = await kit.issued.keep(handle, claims, idle=options.idle, now=grant.issued_at)
+        expires_at = await kit.issued.keep(reference, claims, idle=options.idle, now=grant.issued_at)
         return MintedToken(
-            token=handle,
+            token=reference,
             issued_token_type=grant.token_type,
             token_type=presented_as(grant),
             expires_at=expires_at,

@@ -31,18 +31,18 @@ class IssuedStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def keep(self, handle: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
+    async def keep(self, reference: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
         """Keep what ``handle`` stands for, confirmed as durable; return when it expires."""
         expires = _whole(claims["exp"])
         until = min(expires, int(now) + idle) if idle is not None else expires
-        raw = _dump(handle.fingerprint(), claims, idle, until)
-        if await self._store.add(_reference_key(handle.fingerprint()), raw, ttl=until - now + MARGIN) is not None:
+        raw = _dump(reference.fingerprint(), claims, idle, until)
+        if await self._store.add(_reference_key(reference.fingerprint()), raw, ttl=until - now + MARGIN) is not None:
             raise StoreUnavailable(detail="a handle was drawn twice: the source of randomness is broken")
         return until
 
-    async def find(self, handle: Secret) -> IssuedToken | None:
+    async def find(self, reference: Secret) -> IssuedToken | None:
         """Return what ``handle`` stands for, whether or not that has expired; None where there is nothing."""
-        name = handle.fingerprint()
+        name = reference.fingerprint()
         raw = await self._store.current(_reference_key(name))
         return _parse(name, raw)[0] if raw is not None else None
 
@@ -51,7 +51,7 @@ class IssuedStore:
 
         Not confirmed, and no failure: a use that is forgotten ends the handle earlier.
         """
-        if not issued.is_handle:
+        if not issued.is_reference:
             return issued
         key = _reference_key(issued.fingerprint)
         try:
@@ -65,7 +65,7 @@ class IssuedStore:
             if until - found.expires_at < max(1, idle // RENEWALS):
                 return found
             new = _dump(issued.fingerprint, found.claims, idle, until)
-            if await self._store.swap(key, raw, new, confirm=False, ttl=until - now + MARGIN):
+            if await self._store.swap(key, raw, new, durable=False, ttl=until - now + MARGIN):
                 return _parse(issued.fingerprint, new)[0]
         except StoreUnavailable:
             return issued

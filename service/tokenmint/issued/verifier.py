@@ -23,14 +23,14 @@ from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.types import SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, OWN, VerifiedAssertion
+from tokenmint.model.tokens import ACCESS_TOKEN, SELF_ISSUED, VerifiedToken
 from tokenmint.verification.jwk import VerificationKey, parse_jwk
 from tokenmint.verification.jws import parse_compact
 
 SKEW: Final = 60.0  # seconds that clocks of replicas may differ by; the end of a token is never put off
 
 
-class OwnTokens:
+class IssuedTokenVerifier:
     """Proves tokens that were minted here.
 
     Args:
@@ -70,7 +70,7 @@ class OwnTokens:
         """Prove that ``token`` was minted here, is in time and was not revoked, nor one that it descends from.
 
         Raises:
-            AssertionRejected: it was not, or no longer is.
+            TokenRejected: it was not, or no longer is.
             DependencyUnavailable: keys or store are out of reach.
         """
         issued = await self.identify(token, now=now)
@@ -79,7 +79,7 @@ class OwnTokens:
 
     async def check_revoked(self, issued: IssuedToken) -> None:
         """Raise ``TokenRevoked`` where a token was revoked, or one that it descends from."""
-        if await self.issued.revoked((issued.token_id, *issued.lineage)):
+        if await self.issued.revoked((issued.token_id, *issued.ancestors)):
             raise TokenRevoked("the token was revoked, or one that it was exchanged for")
 
     async def identify(self, token: Secret, *, now: float) -> IssuedToken:
@@ -123,10 +123,10 @@ class OwnTokens:
         return self._parsed[key_id]
 
 
-def as_assertion(issued: IssuedToken, *, issuer: str) -> VerifiedAssertion:
+def as_verified_token(issued: IssuedToken, *, issuer: str) -> VerifiedToken:
     """Return a token of ours as what policy and claim mappings see of any subject token."""
-    return VerifiedAssertion(
-        provider=OWN,
+    return VerifiedToken(
+        provider=SELF_ISSUED,
         issuer=issuer,
         subject=issued.principal,
         token_type=ACCESS_TOKEN,

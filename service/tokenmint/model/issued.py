@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from tokenmint.model.policy import Confirmation
+from tokenmint.model.policy import Binding
 from tokenmint.model.tokens import JsonValue
 
 LINEAGE: Final = "tm_lineage"
@@ -31,13 +31,13 @@ class IssuedToken:
     issued_at: int
     expires_at: int
     """Unix seconds; of a handle that slides, as it stands now."""
-    confirmation: Confirmation
-    lineage: tuple[str, ...]
+    binding: Binding
+    ancestors: tuple[str, ...]
     claims: Mapping[str, JsonValue]
     """All of its claims, as whoever verifies it sees them."""
     fingerprint: str
     """SHA-256 of the whole token in hex."""
-    is_handle: bool = False
+    is_reference: bool = False
     """Whether it is a reference token, whose claims are in the store."""
 
     @property
@@ -67,10 +67,14 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
             raise ValueError(f"{name} is not a time")  # noqa: TRY004  # one kind of error
         return value
 
-    cnf, lineage = claims.get("cnf", {}), claims.get(LINEAGE, [])
+    cnf, ancestors = claims.get("cnf", {}), claims.get(LINEAGE, [])
     if not isinstance(cnf, dict) or ("cnf" in claims and not cnf) or cnf.keys() - {"jkt", "x5t#S256"}:
         raise ValueError("cnf is none of ours")
-    if not isinstance(lineage, list) or len(lineage) > MAX_DEPTH or not all(isinstance(one, str) for one in lineage):
+    if (
+        not isinstance(ancestors, list)
+        or len(ancestors) > MAX_DEPTH
+        or not all(isinstance(one, str) for one in ancestors)
+    ):
         raise ValueError(f"{LINEAGE} is none of ours")
     return IssuedToken(
         token_id=text("jti"),
@@ -80,11 +84,11 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
         scopes=tuple(text("scope").split(" ")) if "scope" in claims else (),
         issued_at=second("iat"),
         expires_at=min(second("exp"), expires_at) if expires_at is not None else second("exp"),
-        confirmation=Confirmation(_member(cnf, "jkt"), _member(cnf, "x5t#S256")),
-        lineage=tuple(str(one) for one in lineage),
+        binding=Binding(_member(cnf, "jkt"), _member(cnf, "x5t#S256")),
+        ancestors=tuple(str(one) for one in ancestors),
         claims=MappingProxyType(dict(claims)),
         fingerprint=fingerprint,
-        is_handle=expires_at is not None,
+        is_reference=expires_at is not None,
     )
 
 

@@ -28,4 +28,4 @@ class MintedToken:
 
 def presented_as(grant: TokenGrant) -> str:
     """Return how an access token is presented (RFC 8693 section 2.2.1, RFC 9449 section 5)."""
-    return "DPoP" if grant.confirmation.jkt is not None else "Bearer"
+    return "DPoP" if grant.binding.jkt is not None else "Bearer"

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedAssertion
+from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 
 Bound = Literal["dpop", "mtls", "any"]
 MAX_LIFETIME: Final = 24 * 3600
@@ -24,7 +24,7 @@ class OnMissingProfile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmation:
+class Binding:
     """A key that a token is bound to, or that somebody holds (RFC 7800 `cnf`). Empty: none."""
 
     jkt: str | None = None
@@ -35,7 +35,7 @@ class Confirmation:
     def __bool__(self) -> bool:
         return self.jkt is not None or self.x5t_s256 is not None
 
-    def covers(self, other: "Confirmation") -> bool:
+    def covers(self, other: "Binding") -> bool:
         """Tell whether who holds these keys holds all those of ``other``."""
         return other.jkt in (None, self.jkt) and other.x5t_s256 in (None, self.x5t_s256)
 
@@ -137,9 +137,9 @@ class ExchangeRequest:
     actor_token: Secret | None = None
     """Proves who acts for the subject (RFC 8693 section 2.1)."""
     actor_token_type: str | None = None
-    confirmation: Confirmation = Confirmation()
+    binding: Binding = Binding()
     """What the minted token shall be bound to, as asked for: naming a key proves nothing, and binds only the asker."""
-    possession: Confirmation = Confirmation()
+    possession: Binding = Binding()
     """The keys that the caller has proved to hold: a DPoP proof that was checked, the certificate of the connection."""
 
 
@@ -148,7 +148,7 @@ class Actor:
     """Who was proved to act for the subject."""
 
     principal: str
-    assertion: VerifiedAssertion
+    verified: VerifiedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +171,13 @@ class TokenGrant:
     max_token_bytes: int
     uid: str = ""
     """How the receiver knows the principal, where its format has a name of its own for it (`FormatTraits.uid`)."""
-    confirmation: Confirmation = Confirmation()
+    binding: Binding = Binding()
     """What the token is bound to: its `cnf`."""
     act: Mapping[str, JsonValue] | None = None
     """Who acts for the principal (RFC 8693 section 4.1)."""
     actor: str = ""
     """Who asked for it in the principal's place, for the record: also where the token does not say it."""
-    lineage: tuple[str, ...] = ()
+    ancestors: tuple[str, ...] = ()
     """The ids of the tokens that this one descends from, by exchange, the oldest first."""
     profile_etag: str = ""
     """The version of the profile that this was decided on; empty for one that is not stored."""

@@ -10,12 +10,12 @@ ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 
-OWN = "@tokenmint"
+SELF_ISSUED = "@tokenmint"
 """What stands for a provider's name where a token is one of ours; no provider can be configured with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedAssertion:
+class VerifiedToken:
     """A token whose issuer, signature, times, audience and required claims were proved.
 
     Only ``verification/verifier.py`` makes one, and ``issued/verifier.py`` of a token of ours. Having it means: this

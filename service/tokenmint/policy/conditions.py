@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.model.profile import Profile
-from tokenmint.model.tokens import JsonValue, VerifiedAssertion
+from tokenmint.model.tokens import JsonValue, VerifiedToken
 
 MAX_SOURCE: Final = 4096  # characters
 MAX_OUTPUT: Final = 4096  # bytes of a computed claim, as JSON
@@ -31,13 +31,11 @@ class Expression:
 Facts = Mapping[str, object]
 
 
-def facts(
-    assertion: VerifiedAssertion, client: Client, request: ExchangeRequest, profile: Profile | None = None
-) -> Facts:
+def facts(verified: VerifiedToken, client: Client, request: ExchangeRequest, profile: Profile | None = None) -> Facts:
     """Return what expressions see."""
     known: dict[str, object] = {
-        "assertion": dict(assertion.claims),
-        "provider": {"name": assertion.provider},
+        "assertion": dict(verified.claims),
+        "provider": {"name": verified.provider},
         "client": {"id": client.client_id},
         "request": {
             "audience": request.audience,

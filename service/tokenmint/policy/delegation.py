@@ -8,14 +8,14 @@ from typing import Final
 
 from tokenmint.base.errors import ActorDenied, ConfirmationDenied, PossessionNotProved
 from tokenmint.model.issued import IssuedToken
-from tokenmint.model.policy import Actor, Audience, Confirmation, ExchangeRequest
-from tokenmint.model.tokens import JsonValue, VerifiedAssertion
+from tokenmint.model.policy import Actor, Audience, Binding, ExchangeRequest
+from tokenmint.model.tokens import JsonValue, VerifiedToken
 
 MAX_ACTORS: Final = 4
 """How many actors in a row a token names."""
 
 
-def check_possession(shown: Confirmation, bound: Confirmation) -> None:
+def check_possession(shown: Binding, bound: Binding) -> None:
     """Raise ``PossessionNotProved`` unless the caller has shown the key that a token is ``bound`` to."""
     if shown.covers(bound):
         return
@@ -23,14 +23,14 @@ def check_possession(shown: Confirmation, bound: Confirmation) -> None:
     raise PossessionNotProved(f"the token is bound to a key that the caller has not proved to hold: {how} is due")
 
 
-def bound_to(assertion: VerifiedAssertion) -> Confirmation:
+def bound_to(verified: VerifiedToken) -> Binding:
     """Return the key that a provider bound its token to (RFC 7800 section 3.1).
 
     Raises ``PossessionNotProved`` for a binding that nobody can show to hold here.
     """
-    cnf = assertion.claims.get("cnf")
+    cnf = verified.claims.get("cnf")
     if cnf is None:
-        return Confirmation()
+        return Binding()
     keys = cnf if isinstance(cnf, dict) else {}
     known = {name: value for name in ("jkt", "x5t#S256") if isinstance(value := keys.get(name), str) and value}
     if not known or known != keys:
@@ -38,12 +38,10 @@ def bound_to(assertion: VerifiedAssertion) -> Confirmation:
             "the provider bound the token to a key in a way that can't be proved here: its cnf is not a jkt (RFC 9449) "
             "or an x5t#S256 (RFC 8705) alone"
         )
-    return Confirmation(known.get("jkt"), known.get("x5t#S256"))
+    return Binding(known.get("jkt"), known.get("x5t#S256"))
 
 
-def check_actor(
-    audience: Audience, subject: VerifiedAssertion, actor: VerifiedAssertion, actor_audience: str | None
-) -> None:
+def check_actor(audience: Audience, subject: VerifiedToken, actor: VerifiedToken, actor_audience: str | None) -> None:
     """Say whether ``actor`` may act for ``subject``. ``actor_audience`` is that of an actor token of ours.
 
     Raises:
@@ -66,7 +64,7 @@ def check_actor(
         raise ActorDenied("the subject token does not say that this actor may act (may_act)")
 
 
-def _named(may_act: JsonValue, subject: VerifiedAssertion, actor: VerifiedAssertion) -> bool:
+def _named(may_act: JsonValue, subject: VerifiedToken, actor: VerifiedToken) -> bool:
     """Tell whether `may_act` names the actor: everything that it says of it has to be so (RFC 8693 section 4.4).
 
     A name without an issuer is one of the subject's issuer: the same `sub` elsewhere is somebody else.
@@ -79,7 +77,7 @@ def _named(may_act: JsonValue, subject: VerifiedAssertion, actor: VerifiedAssert
 
 
 def act(
-    audience: Audience, subject: VerifiedAssertion, issued: IssuedToken | None, actor: Actor | None
+    audience: Audience, subject: VerifiedToken, issued: IssuedToken | None, actor: Actor | None
 ) -> Mapping[str, JsonValue] | None:
     """Return the `act` of the new token: the actor, and within it those that the subject token names already.
 
@@ -121,15 +119,15 @@ def _chain(prior: JsonValue) -> list[dict[str, JsonValue]]:
     return chain
 
 
-def confirmation(audience: Audience, request: ExchangeRequest, parent: Confirmation) -> Confirmation:
+def binding(audience: Audience, request: ExchangeRequest, parent: Binding) -> Binding:
     """Return what the new token is bound to: the ``parent``'s key; else what is asked for, or the audience's rule.
 
     Raises ``ConfirmationDenied``.
     """
-    asked, bound = request.confirmation, Confirmation()
+    asked, bound = request.binding, Binding()
     if asked.jkt is not None and asked.x5t_s256 is not None:
         raise ConfirmationDenied("a token is bound to one key: a DPoP key or a certificate")
-    if not request.possession.covers(Confirmation(x5t_s256=asked.x5t_s256)):
+    if not request.possession.covers(Binding(x5t_s256=asked.x5t_s256)):
         raise ConfirmationDenied("a token is bound to the certificate of the connection, not to another")
     if parent:
         bound = parent
@@ -138,7 +136,7 @@ def confirmation(audience: Audience, request: ExchangeRequest, parent: Confirmat
     elif asked:
         bound = asked
     elif audience.bound in ("mtls", "any"):
-        bound = Confirmation(x5t_s256=request.possession.x5t_s256)
+        bound = Binding(x5t_s256=request.possession.x5t_s256)
     if audience.bound == "dpop" and bound.jkt is None:
         raise ConfirmationDenied("tokens for this audience are bound to a DPoP key: send its thumbprint (dpop_jkt)")
     if audience.bound == "mtls" and bound.x5t_s256 is None:

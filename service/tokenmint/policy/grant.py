@@ -29,7 +29,7 @@ from tokenmint.model.policy import (
 from tokenmint.model.profile import Profile
 from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import OWN, JsonValue, VerifiedAssertion
+from tokenmint.model.tokens import SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping
 
 
@@ -145,13 +145,13 @@ class Policy:
                 detail=f"client {client.client_id!r}, token of {quoted(issued.client_id)} "
                 f"for {quoted(issued.audience, LONG)}",
             )
-        delegation.check_possession(request.possession, issued.confirmation)
+        delegation.check_possession(request.possession, issued.binding)
 
     def admit_actor(
         self,
         audience: Audience,
-        subject: VerifiedAssertion,
-        actor: VerifiedAssertion,
+        subject: VerifiedToken,
+        actor: VerifiedToken,
         client: Client,
         request: ExchangeRequest,
         issued: IssuedToken | None,
@@ -165,10 +165,10 @@ class Policy:
         delegation.check_actor(audience, subject, actor, issued.audience if issued is not None else None)
         self._check_provider(self.derive(actor, client, request), client, request)
 
-    def admit_assertion(
+    def admit_subject(
         self,
         audience: Audience,
-        assertion: VerifiedAssertion,
+        verified: VerifiedToken,
         client: Client,
         request: ExchangeRequest,
         issued: IssuedToken | None = None,
@@ -178,48 +178,48 @@ class Policy:
         Raises:
             ProviderDenied, ConditionDenied, ReexchangeDenied
         """
-        if (issued is None) == (assertion.provider == OWN):
+        if (issued is None) == (verified.provider == SELF_ISSUED):
             raise ValueError("a token of ours comes with what was proved of it, and no other does")
         if issued is not None:
             if issued.audience not in audience.reexchange_from:
                 raise ReexchangeDenied(detail=f"from {quoted(issued.audience, LONG)} for {audience.name!r}")
-            if len(issued.lineage) >= MAX_DEPTH:
+            if len(issued.ancestors) >= MAX_DEPTH:
                 raise ReexchangeDenied(f"the token is {MAX_DEPTH} exchanges away from the first one, which is the most")
             return
-        if assertion.provider not in audience.providers:
-            raise ProviderDenied(detail=f"provider {assertion.provider!r}, audience {audience.name!r}")
-        self._check_provider(assertion, client, request)
+        if verified.provider not in audience.providers:
+            raise ProviderDenied(detail=f"provider {verified.provider!r}, audience {audience.name!r}")
+        self._check_provider(verified, client, request)
 
-    def _check_provider(self, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest) -> None:
-        condition = self._provider_conditions.get(assertion.provider)
-        if condition is not None and not conditions.holds(condition, conditions.facts(assertion, client, request)):
-            raise ConditionDenied(detail=f"providers.{assertion.provider}.condition: {condition.source}")
+    def _check_provider(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> None:
+        condition = self._provider_conditions.get(verified.provider)
+        if condition is not None and not conditions.holds(condition, conditions.facts(verified, client, request)):
+            raise ConditionDenied(detail=f"providers.{verified.provider}.condition: {condition.source}")
 
-    def admits_workload(self, assertion: VerifiedAssertion, client: Client) -> bool:
+    def admits_workload(self, verified: VerifiedToken, client: Client) -> bool:
         """Tell whether the condition of the token's provider holds where the token proves ``client`` itself."""
-        condition = self._provider_conditions.get(assertion.provider)
+        condition = self._provider_conditions.get(verified.provider)
         if condition is None:
             return True
         nothing = ExchangeRequest(Secret(""), "")
-        assertion = self.derive(assertion, client, nothing)
-        return conditions.holds(condition, conditions.facts(assertion, client, nothing))
+        verified = self.derive(verified, client, nothing)
+        return conditions.holds(condition, conditions.facts(verified, client, nothing))
 
-    def derive(self, assertion: VerifiedAssertion, client: Client, request: ExchangeRequest) -> VerifiedAssertion:
+    def derive(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> VerifiedToken:
         """Return the assertion with its provider's computed claims, none of which replaces a proved one."""
-        derived = self._derived.get(assertion.provider)
+        derived = self._derived.get(verified.provider)
         if not derived:
-            return assertion
-        known = conditions.facts(assertion, client, request)
+            return verified
+        known = conditions.facts(verified, client, request)
         computed = {name: conditions.compute(expression, known) for name, expression in derived}
-        claims = {name: value for name, value in computed.items() if value is not None} | dict(assertion.claims)
-        return replace(assertion, claims=MappingProxyType(claims))
+        claims = {name: value for name, value in computed.items() if value is not None} | dict(verified.claims)
+        return replace(verified, claims=MappingProxyType(claims))
 
     def decide(
         self,
         request: ExchangeRequest,
         client: Client,
         audience: Audience,
-        assertion: VerifiedAssertion,
+        verified: VerifiedToken,
         profile: Profile,
         *,
         now: float,
@@ -234,7 +234,7 @@ class Policy:
         condition = self._conditions.get(audience.name)
         known: conditions.Facts = {}
         if condition is not None or audience.name in self._computing:
-            known = conditions.facts(assertion, client, request, profile)
+            known = conditions.facts(verified, client, request, profile)
         if condition is not None and not conditions.holds(condition, known):
             raise ConditionDenied(detail=f"the condition of {audience.name}: {condition.source}")
         issued_at = int(now)
@@ -247,30 +247,30 @@ class Policy:
             token_type=request.requested_token_type or audience.format.token_types[0],
             algorithm=audience.algorithm,
             format=audience.format,
-            claims=MappingProxyType(self._claims(audience, assertion, profile, client, known)),
+            claims=MappingProxyType(self._claims(audience, verified, profile, client, known)),
             issued_at=issued_at,
             expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
-            uid=self._uid(audience, assertion, profile, client),
-            confirmation=delegation.confirmation(
-                audience, request, issued.confirmation if issued is not None else delegation.bound_to(assertion)
+            uid=self._uid(audience, verified, profile, client),
+            binding=delegation.binding(
+                audience, request, issued.binding if issued is not None else delegation.bound_to(verified)
             ),
-            act=delegation.act(audience, assertion, issued, actor),
+            act=delegation.act(audience, verified, issued, actor),
             actor=actor.principal if actor is not None else "",
-            lineage=(*issued.lineage, issued.token_id) if issued is not None else (),
+            ancestors=(*issued.ancestors, issued.token_id) if issued is not None else (),
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
         )
 
-    def _uid(self, audience: Audience, assertion: VerifiedAssertion, profile: Profile, client: Client) -> str:
+    def _uid(self, audience: Audience, verified: VerifiedToken, profile: Profile, client: Client) -> str:
         source = self._uids.get(audience.name)
-        value = mapping.evaluate(source, assertion, profile, client) if source is not None else ""
+        value = mapping.evaluate(source, verified, profile, client) if source is not None else ""
         return value if isinstance(value, str) else ""
 
     def _claims(
         self,
         audience: Audience,
-        assertion: VerifiedAssertion,
+        verified: VerifiedToken,
         profile: Profile,
         client: Client,
         known: conditions.Facts,
@@ -280,7 +280,7 @@ class Policy:
             if isinstance(source, conditions.Expression):
                 value = conditions.compute(source, known)
             else:
-                value = mapping.evaluate(source, assertion, profile, client)
+                value = mapping.evaluate(source, verified, profile, client)
             if value is not None:
                 claims[name] = value
         return claims

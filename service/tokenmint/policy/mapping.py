@@ -17,7 +17,7 @@ from typing import Final
 
 from tokenmint.model.policy import Client
 from tokenmint.model.profile import Profile
-from tokenmint.model.tokens import JsonValue, VerifiedAssertion, at_path
+from tokenmint.model.tokens import JsonValue, VerifiedToken, at_path
 
 FORMS: Final = (
     "expected 'text', client.id, provider.name, assertion.NAME, profile.principal, profile.roles or "
@@ -60,17 +60,17 @@ def parse(expression: str) -> Source:
     raise ValueError(FORMS)
 
 
-def evaluate(source: Source, assertion: VerifiedAssertion, profile: Profile, client: Client) -> JsonValue:
+def evaluate(source: Source, verified: VerifiedToken, profile: Profile, client: Client) -> JsonValue:
     """Return the value of ``source``, or None where there is none."""
     if source.literal is not None:
         return source.literal
     root, part, *rest = source.path
     if root == "assertion":
-        return at_path(assertion.claims, source.path[1:])
+        return at_path(verified.claims, source.path[1:])
     if root == "client":
         return client.client_id
     if root == "provider":
-        return assertion.provider
+        return verified.provider
     if part == "principal":
         return profile.principal
     if part == "roles":

@@ -108,7 +108,7 @@ class App:
         base = self.base
         parts = await assemble(base, self._closing)
         self._closing.push_async_callback(_end_background, parts)
-        for part in (parts.keychain, parts.signing.rotator, parts.near, parts.signing.jwks_clients):
+        for part in (parts.signing_keys, parts.signing.rotator, parts.near, parts.signing.jwks_clients):
             part.follow(base.background)
         await _prefetch(parts)
         reloads = Reloads(parts)
@@ -200,11 +200,11 @@ def watch_state(parts: Parts) -> None:
     base, signing, verifier = parts.base, parts.signing, parts.exchange.verifier
     base.metrics.state(
         ready=not base.readiness.problems(),
-        confirmed=signing.keychain.confirmed_ago(),
-        generation=signing.keychain.ring.generation,
+        confirmed=signing.signing_keys.confirmed_ago(),
+        generation=signing.signing_keys.ring.generation,
         in_flight=base.capacity.in_flight,
-        clock_offset=signing.keychain.clocks.offset,
-        store_went_back=bool(signing.keychain.loss()),
+        clock_offset=signing.signing_keys.clocks.offset,
+        store_went_back=bool(signing.signing_keys.loss()),
         mark_kept=not signing.mark.problem(),
         providers={name: verifier.key_sets.ready(name) for name in verifier.providers},
     )
@@ -223,4 +223,4 @@ async def _renew_certificates(servers: Listeners) -> None:
 async def _end_background(parts: Parts) -> None:
     await parts.base.background.close()
     await parts.rules.exchange.verifier.key_sets.close()
-    await parts.rules.proof.assertions.key_sets.close()
+    await parts.rules.authenticator.assertions.key_sets.close()

@@ -62,7 +62,7 @@ def build(parts: Parts) -> Listeners:
     base, signing = parts.base, parts.signing
     limits = base.settings.limits
     watches = KeySetService(
-        signing.keychain,
+        signing.signing_keys,
         signing.jwks_clients,
         streams=limits.watch_streams,
         streams_per_peer=limits.watch_streams_per_peer,
@@ -79,7 +79,7 @@ def build(parts: Parts) -> Listeners:
         lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
         *((gateway.register,) if table.enabled else ()),
     )
-    keys = KeyAdminService(signing.keychain, signing.rotator, signing.jwks_clients)
+    keys = KeyAdminService(signing.signing_keys, signing.rotator, signing.jwks_clients)
     people = ProfileAdminService(parts.profiles)
     providers = ProviderAdminService(lambda: parts.exchange.verifier)
     admin = _grpc(
@@ -93,7 +93,7 @@ def build(parts: Parts) -> Listeners:
         *((_add_channelz,) if base.settings.channelz else ()),
     )
     routes, metadata = _oauth(parts)
-    algorithms, published, saw = base.settings.algorithms, signing.keychain.published, signing.jwks_clients.saw
+    algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
     public = _http(parts, "http", wellknown.application(base.issuer, algorithms, published, saw, routes, metadata))
     private = _http(parts, "ops", ops.application(base.readiness, base.metrics))
     return Listeners(data, admin, public, private, watches)

@@ -5,7 +5,7 @@ import asyncio
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.tasks import end
 from tokenmint.config.settings import Settings
-from tokenmint.process.wiring import Parts, Rules, policy_of, proof_of, rate_limits
+from tokenmint.process.wiring import Parts, Rules, authenticator_of, policy_of, rate_limits
 
 
 class Reloads:
@@ -22,7 +22,7 @@ class Reloads:
         background, rules = self._parts.base.background, self._parts.rules
         self.following = [
             *rules.exchange.verifier.key_sets.follow(background, "keys of"),
-            *rules.proof.assertions.key_sets.follow(background, "keys of client"),
+            *rules.authenticator.assertions.key_sets.follow(background, "keys of client"),
         ]
 
     async def take_over(self, settings: Settings) -> None:
@@ -42,7 +42,7 @@ class Reloads:
 
 def rules_of(parts: Parts, settings: Settings) -> Rules:
     """Return the rules of a new configuration, with the keys that are at hand. Raises ``ConfigurationError``."""
-    if settings.schedule.max_lifetime > parts.keychain.schedule.max_lifetime:
+    if settings.schedule.max_lifetime > parts.signing_keys.schedule.max_lifetime:
         raise ConfigurationError(
             "audiences: a max_lifetime is longer than every one that the service started with: published keys "
             "would be withdrawn before the tokens they signed expire; restart the service"
@@ -51,4 +51,4 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
     policy = policy_of(parts.base, settings)
     verifier = parts.verifiers.of(settings.providers, before.exchange.verifier.key_sets)
     exchange = before.exchange.under(verifier, policy)
-    return Rules(exchange, proof_of(parts.verifiers, settings, exchange, before.proof))
+    return Rules(exchange, authenticator_of(parts.verifiers, settings, exchange, before.authenticator))

@@ -16,7 +16,7 @@ import structlog
 from grpc_health.v1.health import aio as health_aio
 
 from tokenmint.admission.audit import AuditLimits, AuditTrail
-from tokenmint.admission.callers import Callers, ClientProof
+from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.gate import ClientExchanges, Gate
 from tokenmint.admission.rate_limit import Rate, RateLimiter, RateLimits
 from tokenmint.base.background import Background
@@ -35,12 +35,12 @@ from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.formats.table import header_types, prefixes
 from tokenmint.issued.store import IssuedStore
-from tokenmint.issued.verifier import OwnTokens
+from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark
-from tokenmint.keys.jwks_clients import VerifierLog
-from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.rotator import Rotator
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.store import RingStore
 from tokenmint.policy.grant import Policy
 from tokenmint.process import bootstrap
@@ -98,11 +98,11 @@ class Foundation:
 class Signing:
     """The parts that keep the signing keys."""
 
-    keychain: Keychain
+    signing_keys: SigningKeys
     rotator: Rotator
     clocks: ClockCheck
     mark: HighWaterMark
-    jwks_clients: VerifierLog
+    jwks_clients: JwksFetchLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Rules:
     """The rules that judge calls: each call has one configuration from end to end."""
 
     exchange: TokenExchange
-    proof: ClientProof
+    authenticator: ClientAuthenticator
 
 
 class RulesInForce:
@@ -125,9 +125,9 @@ class RulesInForce:
         return self._rules.exchange
 
     @property
-    def proof(self) -> ClientProof:
+    def authenticator(self) -> ClientAuthenticator:
         """The authentication of clients by the current configuration."""
-        return self._rules.proof
+        return self._rules.authenticator
 
     def replace(self, rules: Rules) -> None:
         """Judge the calls that begin from now on by ``rules``."""
@@ -195,9 +195,9 @@ class Parts:
         return self.rules.exchange
 
     @property
-    def keychain(self) -> Keychain:
+    def signing_keys(self) -> SigningKeys:
         """The signing keys."""
-        return self.signing.keychain
+        return self.signing.signing_keys
 
 
 def foundation(
@@ -251,12 +251,12 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     log.info("the store is reached", durability=store.durability)
     signing = await _signing(base, store)
     near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, base.clock)
-    profiles = ProfileStore(store, base.clock, near, signing.keychain.clocks.right_store_time)
+    profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store)
-    own = OwnTokens(
+    issued_tokens = IssuedTokenVerifier(
         issuer=base.issuer,
-        key=signing.keychain.published_key,
+        key=signing.signing_keys.published_key,
         issued=issued,
         header_types=header_types(settings.formats),
         prefixes=prefixes(settings.formats),
@@ -264,21 +264,26 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     verifiers = Verifiers(base, HttpFetch(), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
-        own=own,
+        issued_tokens=issued_tokens,
         profiles=Profiles(profiles),
         policy=policy_of(base, settings),
         minter=_minter(base, signing, issued, firebase),
         replay=ReplayGuard(store),
         clock=base.clock,
-        serving=signing.keychain.require_serving,
+        serving=signing.signing_keys.require_serving,
     )
-    tokens = Tokens(own=own, profiles=exchange.profiles, clock=base.clock, serving=signing.keychain.require_serving)
-    rules = RulesInForce(Rules(exchange, proof_of(verifiers, settings, exchange)))
+    tokens = Tokens(
+        issued_tokens=issued_tokens,
+        profiles=exchange.profiles,
+        clock=base.clock,
+        serving=signing.signing_keys.require_serving,
+    )
+    rules = RulesInForce(Rules(exchange, authenticator_of(verifiers, settings, exchange)))
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
     closing.push_async_callback(limiter.close)
-    gate = Gate(lambda: rules.proof, limiter, base.metrics, audit, signing.clocks.require)
+    gate = Gate(lambda: rules.authenticator, limiter, base.metrics, audit, signing.clocks.require)
     return Parts(
         base=base,
         store=store,
@@ -304,28 +309,28 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     ring = RingStore(store)
     clocks = ClockCheck(base.store_time or ring.clock, base.clock, settings.schedule.skew)
     mark = HighWaterMark(settings.high_water_mark_file)
-    keychain = Keychain(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
-    base.readiness.require("signing keys", partial(_why_no_signing, keychain, settings.algorithms))
+    signing_keys = SigningKeys(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
+    base.readiness.require("signing keys", partial(_why_no_signing, signing_keys, settings.algorithms))
     base.readiness.require("clock", clocks.problem)
-    base.readiness.require("store", keychain.loss)
+    base.readiness.require("store", signing_keys.loss)
     base.readiness.tell("high-water mark", mark.problem)
-    rotator = Rotator(keychain, sources, settings.signer, sealer, settings.algorithms, clock=base.clock)
+    rotator = Rotator(signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock)
     await rotator.start()
-    return Signing(keychain, rotator, clocks, mark, VerifierLog(store, keychain, base.clock))
+    return Signing(signing_keys, rotator, clocks, mark, JwksFetchLog(store, signing_keys, base.clock))
 
 
-def _why_no_signing(keychain: Keychain, algorithms: tuple[str, ...]) -> str:
+def _why_no_signing(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
     try:
         for algorithm in algorithms:
-            if keychain.in_use(algorithm) or not any(map(keychain.in_use, algorithms)):
-                keychain.signer(algorithm)
+            if signing_keys.in_use(algorithm) or not any(map(signing_keys.in_use, algorithms)):
+                signing_keys.signer(algorithm)
     except DependencyUnavailable as error:
         return error.detail or error.message
     return ""
 
 
 def _minter(base: Foundation, signing: Signing, issued: IssuedStore, firebase: FirebaseClients) -> Minter:
-    kit = Kit(base.issuer, signing.keychain.signer, base.entropy, issued, firebase)
+    kit = Kit(base.issuer, signing.signing_keys.signer, base.entropy, issued, firebase)
     return Minter(kit, base.settings.formats, ReuseWindow(issued.revoked))
 
 
@@ -372,16 +377,16 @@ def policy_of(base: Foundation, settings: Settings) -> Policy:
     return Policy(settings.audiences, base.issuer, provider_conditions(providers), provider_claims(providers))
 
 
-def proof_of(
-    verifiers: Verifiers, settings: Settings, exchange: TokenExchange, before: ClientProof | None = None
-) -> ClientProof:
+def authenticator_of(
+    verifiers: Verifiers, settings: Settings, exchange: TokenExchange, before: ClientAuthenticator | None = None
+) -> ClientAuthenticator:
     """Return what proves the callers of a configuration, with the keys that were at hand ``before``."""
     base = verifiers.base
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    own = {name: client_provider(name, keys, base.issuer) for name, keys in settings.client_keys.items()}
-    assertions = verifiers.of(own, before.assertions.key_sets if before is not None else None)
+    issued_tokens = {name: client_provider(name, keys, base.issuer) for name, keys in settings.client_keys.items()}
+    assertions = verifiers.of(issued_tokens, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
-    return ClientProof(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
+    return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
 
 
 def rate_limits(settings: Settings) -> RateLimits:

@@ -9,7 +9,7 @@ from tokenmint.base.errors import AlreadyExists, Conflict, PrincipalDisabled, Pr
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
-from tokenmint.model.tokens import VerifiedAssertion
+from tokenmint.model.tokens import VerifiedToken
 from tokenmint.profiles.records import Link, Tombstone, identity_key
 from tokenmint.profiles.store import ProfileStore
 
@@ -33,19 +33,19 @@ class Profiles:
     def __init__(self, store: ProfileStore) -> None:
         self._store = store
 
-    async def find(self, assertion: VerifiedAssertion) -> ProfileLookup:
+    async def find(self, verified: VerifiedToken) -> ProfileLookup:
         """Look up the identity that ``assertion`` proves.
 
         Raises:
             PrincipalDisabled: its principal is disabled or deleted, or the identity was unlinked.
             TokenRevoked: the assertion was issued in or before the second up to which tokens were revoked.
         """
-        identity = Identity(assertion.provider, assertion.subject)
+        identity = Identity(verified.provider, verified.subject)
         found = await self._store.resolve(identity)
         if found is None:
             found = await self._unlisted(identity)
         profile = _served(found)
-        if profile is not None and _issued_before_revocation(assertion, profile.tokens_valid_after):
+        if profile is not None and _issued_before_revocation(verified, profile.tokens_valid_after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
@@ -62,7 +62,9 @@ class Profiles:
             raise TokenRevoked()
         return ProfileLookup(None, profile, principal)
 
-    async def settle(self, lookup: ProfileLookup, mode: OnMissingProfile, *, now: float) -> Profile:
+    async def apply_missing_profile_policy(
+        self, lookup: ProfileLookup, mode: OnMissingProfile, *, now: float
+    ) -> Profile:
         """Return the profile to mint from, by the audience's rule for identities without one.
 
         Raises:
@@ -114,10 +116,10 @@ def just_in_time_principal(identity: Identity) -> str:
     return "p_" + base64.b32encode(hashlib.sha256(digest).digest()).decode().rstrip("=").lower()
 
 
-def _issued_before_revocation(assertion: VerifiedAssertion, valid_after: int | None) -> bool:
+def _issued_before_revocation(verified: VerifiedToken, valid_after: int | None) -> bool:
     if valid_after is None:
         return False
-    return assertion.issued_at is None or int(assertion.issued_at) <= valid_after
+    return verified.issued_at is None or int(verified.issued_at) <= valid_after
 
 
 def _served(record: Profile | Tombstone | Link | None) -> Profile | None:

@@ -17,7 +17,7 @@ from tokenmint.keys.ring import activation_allowed, activation_planned
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import Confirmation, ExchangeRequest
+from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JsonValue
@@ -41,7 +41,7 @@ MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
 _ONE_TYPE: Final = f"one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-_NOTHING_SHOWN: Final = Confirmation()
+_NO_BINDING: Final = Binding()
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # 32 bytes: no stray bits at the end
 
 _STATES: Final = {
@@ -64,7 +64,7 @@ _OUTCOMES: Final = {
 
 
 def exchange_request(
-    message: token_exchange_service_pb2.ExchangeTokenRequest, possession: Confirmation = _NOTHING_SHOWN
+    message: token_exchange_service_pb2.ExchangeTokenRequest, possession: Binding = _NO_BINDING
 ) -> ExchangeRequest:
     """Return the validated request of a caller who has proved ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
@@ -75,7 +75,7 @@ def exchange_request(
 
 
 def batch_requests(
-    message: token_exchange_service_pb2.BatchExchangeTokensRequest, possession: Confirmation = _NOTHING_SHOWN
+    message: token_exchange_service_pb2.BatchExchangeTokensRequest, possession: Binding = _NO_BINDING
 ) -> list[ExchangeRequest]:
     """Return a validated request for each target. Raises ``InvalidRequest``."""
     violations = Violations()
@@ -142,7 +142,7 @@ def _tokens(message: _Subject) -> tuple[Secret, Secret | None]:
 
 
 def _request(
-    subject: _Subject, target: _Target, token: Secret, actor: Secret | None, possession: Confirmation
+    subject: _Subject, target: _Target, token: Secret, actor: Secret | None, possession: Binding
 ) -> ExchangeRequest:
     return ExchangeRequest(
         subject_token=token,
@@ -155,7 +155,7 @@ def _request(
         request_id=subject.request_id.lower() or None,
         actor_token=actor,
         actor_token_type=subject.actor_token_type or None,
-        confirmation=Confirmation(jkt=subject.dpop_jkt or None),
+        binding=Binding(jkt=subject.dpop_jkt or None),
         possession=possession,
     )
 

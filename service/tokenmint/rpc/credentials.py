@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tokenmint.admission.callers import Presented
+from tokenmint.admission.callers import Credentials
 from tokenmint.admission.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
 from tokenmint.base.bounded_cache import remembered_where_short
 from tokenmint.base.errors import CallerUnauthenticated
@@ -21,7 +21,7 @@ CertificateOf = Callable[[Metadata | None, Mapping[str, Any]], PeerCertificate |
 """What is known of a caller's certificate, from the call's metadata and what its transport knows of the peer."""
 
 
-def presented(metadata: Metadata | None, certificate: PeerCertificate | None) -> Presented:
+def credentials_of(metadata: Metadata | None, certificate: PeerCertificate | None) -> Credentials:
     """Return the credentials of a call, each sent once. Raises ``CallerUnauthenticated`` where one is sent twice."""
     found: dict[str, str] = {}
     for key, value in metadata or ():
@@ -33,7 +33,7 @@ def presented(metadata: Metadata | None, certificate: PeerCertificate | None) ->
     def secret(key: str) -> Secret | None:
         return Secret(found[key]) if key in found else None
 
-    return Presented(
+    return Credentials(
         identifier=found.get(CLIENT_ID),
         secret=secret(CLIENT_SECRET),
         assertion=secret(CLIENT_ASSERTION),

@@ -17,11 +17,10 @@ import grpc.aio
 from google.protobuf.wrappers_pb2 import BoolValue
 from google.rpc import status_pb2
 
-from tokenmint.admission.gate import ClientExchanges, current_client, tell_audit
+from tokenmint.admission.gate import ClientExchanges, annotate_audit, current_client
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.base.errors import (
     AccessDenied,
-    AssertionRejected,
     AudienceDenied,
     DependencyUnavailable,
     FormatDenied,
@@ -32,6 +31,7 @@ from tokenmint.base.errors import (
     ScopeDenied,
     StoreWentBack,
     TokenmintError,
+    TokenRejected,
 )
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
@@ -47,7 +47,7 @@ AUDIENCE: Final = "tokenmint.audience"
 SCOPE: Final = "tokenmint.scope"
 TOKEN_TYPE: Final = "tokenmint.subject_token_type"  # noqa: S105  # the name of an extension
 _JUDGED: Final = (
-    AccessDenied, AssertionRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, Overloaded, RateLimited,
+    AccessDenied, TokenRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, Overloaded, RateLimited,
     StoreWentBack,
 )  # fmt: skip
 """What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
@@ -96,7 +96,7 @@ class ExternalAuthorization:
             if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
                 raise FormatDenied("tokens for this audience are not presented as Bearer")
         except _NoToken:
-            tell_audit(outcome="refused", reason="NO_TOKEN")
+            annotate_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
         if cookies is not None:
@@ -164,7 +164,7 @@ def _refusal(error: TokenmintError) -> pb.CheckResponse:
     if isinstance(error, AccessDenied):
         challenge = f'{_REALM}, error="insufficient_scope"' if isinstance(error, ScopeDenied) else ""
         return _denied(403, challenge, error.reason, error.message)
-    if isinstance(error, AssertionRejected):
+    if isinstance(error, TokenRejected):
         description = error.message.replace('"', "'").replace("\\", "/")
         description = "".join(char if " " <= char <= "~" else "?" for char in description)
         challenge = f'{_REALM}, error="invalid_token", error_description="{description}"'

@@ -26,7 +26,7 @@ from tokenmint.base.errors import (
 from tokenmint.base.foreign_text import clipped
 from tokenmint.base.tasks import TimeLimit
 from tokenmint.rpc.codec import Codec
-from tokenmint.rpc.credentials import CertificateOf, of_connection, presented
+from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
 from tokenmint.rpc.native_admission import AdmittingFront
 from tokenmint.rpc.refusing import NONE, Answers, Refusals
 from tokenmint.rpc.status import abort, code_of
@@ -130,7 +130,9 @@ class Guard:
         metadata = context.invocation_metadata()
         if any(key == CONTENT_TYPE for key, _ in metadata or ()):
             raise NotGrpc
-        await self._gate.admit(call, lambda: presented(metadata, self._certificate(metadata, context.auth_context())))
+        await self._gate.admit(
+            call, lambda: credentials_of(metadata, self._certificate(metadata, context.auth_context()))
+        )
         request = codec.decode(raw)
         await self._gate.enter(call, request, _about)
         return request

@@ -4,9 +4,9 @@ from tokenmint.admission.callers import Role
 from tokenmint.admission.gate import current_operator
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import MethodDenied, NotFound
-from tokenmint.keys.jwks_clients import VerifierLog
-from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.rotator import Rotator
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.types import SigningKey
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
@@ -18,26 +18,26 @@ from tokenmint.v1 import signing_key_pb2
 class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     """Moves the signing keys through their life."""
 
-    def __init__(self, keychain: Keychain, rotator: Rotator, verifiers: VerifierLog) -> None:
-        self._keychain = keychain
+    def __init__(self, signing_keys: SigningKeys, rotator: Rotator, verifiers: JwksFetchLog) -> None:
+        self._signing_keys = signing_keys
         self._rotator = rotator
         self._verifiers = verifiers
 
     def _message(self, key: SigningKey | None) -> signing_key_pb2.SigningKey | None:
         if key is None:
             return None
-        return convert.signing_key(key, self._keychain.schedule, self._keychain.ring)
+        return convert.signing_key(key, self._signing_keys.schedule, self._signing_keys.ring)
 
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: Context) -> pb.ListSigningKeysResponse:
         """List the keys, newest first within each algorithm."""
-        keys = sorted(self._keychain.ring.keys, key=lambda key: (key.algorithm, -key.create_time, key.key_id))
+        keys = sorted(self._signing_keys.ring.keys, key=lambda key: (key.algorithm, -key.create_time, key.key_id))
         found, following = convert.page(keys, request.page_size, request.page_token)
         messages = [message for key in found if (message := self._message(key)) is not None]
         return pb.ListSigningKeysResponse(signing_keys=messages, next_page_token=following)
 
     async def GetSigningKey(self, request: pb.GetSigningKeyRequest, context: Context) -> pb.GetSigningKeyResponse:
         """Return one key."""
-        key = self._keychain.ring.find(_key_id(request.key_id))
+        key = self._signing_keys.ring.find(_key_id(request.key_id))
         if key is None:
             raise NotFound("signing key", request.key_id)
         return pb.GetSigningKeyResponse(signing_key=self._message(key))
@@ -105,9 +105,9 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
         self, request: pb.GetKeyRingStatusRequest, context: Context
     ) -> pb.GetKeyRingStatusResponse:
         """Return which replicas serve what, and which verifiers have fetched what."""
-        replicas = await self._keychain.store.replicas()
+        replicas = await self._signing_keys.store.replicas()
         return pb.GetKeyRingStatusResponse(
-            generation=self._keychain.ring.generation,
+            generation=self._signing_keys.ring.generation,
             replicas=[
                 pb.KeyRingReplica(replica=replica, generation=generation)
                 for replica, generation in sorted(replicas.items())

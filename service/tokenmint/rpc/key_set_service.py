@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 from tokenmint.base.errors import RateLimited
-from tokenmint.keys.jwks_clients import VerifierLog
-from tokenmint.keys.keychain import Keychain
+from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.published import PublishedKeySet
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
 from tokenmint.v1 import key_set_service_pb2 as pb
@@ -19,7 +19,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
     """Publishes the key set.
 
     Args:
-        keychain: what is published.
+        signing_keys: what is published.
         verifiers: notes who fetched it.
         streams: how many watchers there may be in all.
         streams_per_peer: how many from one address.
@@ -27,9 +27,9 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
     """
 
     def __init__(
-        self, keychain: Keychain, verifiers: VerifierLog, *, streams: int, streams_per_peer: int, max_age: float
+        self, signing_keys: SigningKeys, verifiers: JwksFetchLog, *, streams: int, streams_per_peer: int, max_age: float
     ) -> None:
-        self._keychain = keychain
+        self._signing_keys = signing_keys
         self._verifiers = verifiers
         self._streams = streams
         self._streams_per_peer = streams_per_peer
@@ -48,7 +48,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
 
     async def GetKeySet(self, request: pb.GetKeySetRequest, context: Context) -> pb.GetKeySetResponse:
         """Return the current set."""
-        return convert.key_set(self._told(context, self._keychain.published()))
+        return convert.key_set(self._told(context, self._signing_keys.published()))
 
     async def WatchKeySet(
         self, request: pb.WatchKeySetRequest, context: Context
@@ -57,7 +57,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._max_age
         with self._slot(_host(context.peer())):
-            updates = self._keychain.subscribe()
+            updates = self._signing_keys.subscribe()
             closing = loop.create_task(self._closing.wait())
             try:
                 while True:

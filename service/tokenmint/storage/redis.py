@@ -1,4 +1,4 @@
-"""The store: a thin owner of the Redis (or Valkey) connections.
+"""The store: keys and values in Redis (or Valkey).
 
 Values are bytes under prefixed keys. A change is a compare-and-swap of one whole value, so related facts live in one
 value and no schema has to be known to a script. What an answer promises is confirmed as durable where the server can
@@ -6,23 +6,19 @@ say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
-import hiredis
 import redis.asyncio as driver
 import structlog
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import InvalidResponse, MovedError, ResponseError
+from redis.exceptions import InvalidResponse, MovedError
 
-from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
-from tokenmint.base.foreign_text import clipped, quoted
+from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import listening, scripts, urls
-from tokenmint.storage.connections import StoreOptions, cluster_client, sentinel_pool, server_pool, translated
+from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.listening import Changes, Notice
+from tokenmint.storage.server import Server, packed, seconds
 
 log = structlog.get_logger(__name__)
 
@@ -39,19 +35,9 @@ class Store:
         self.prefix = prefix
         self.url = url
         self.options = options
+        self.server = Server(url, options)
         self._confirms_log = False
         self._fence: _Fence | None = None
-        self._cluster: RedisCluster | None = None
-        self._pool: driver.ConnectionPool | None = None
-        self._sentinel: Sentinel | None = None
-        if url.kind == "cluster":
-            self._cluster = cluster_client(url, options)
-        elif url.kind == "sentinel":
-            self._sentinel, self._pool = sentinel_pool(url, options)
-        else:
-            self._pool = server_pool(url, options)
-        # One for all calls: making one takes longer than a read does.
-        self._client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self._pool)
 
     @classmethod
     async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = USUAL) -> "Store":
@@ -63,19 +49,23 @@ class Store:
         """
         store = cls(urls.parse(url), prefix, options)
         try:
-            await store._check_server()
+            store._confirms_log = await store.server.check()
         except BaseException:
             await store.close()
             raise
+        if not store._confirms_log:
+            log.warning(
+                "the store does not confirm writes to disk", version=store.server.version, durability=store.durability
+            )
         return store
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def get(self, key: str) -> bytes | None:
         """Return the value under ``key`` (without prefix), or None."""
-        with self._translated(writes=False):
+        with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                return _value(await self._client.get(self.prefix + key))
+                return _value(await self.server.client.get(self.prefix + key))
 
     def expect(self, key: str, numbers: range, noticed: Callable[[], object]) -> None:
         """Believe :meth:`current`, :meth:`get_many`, :meth:`add` only while the number under ``key`` is in ``numbers``.
@@ -84,7 +74,7 @@ class Store:
         may be concluded from what the store lacks, and ``noticed`` is called. Not in a Cluster: its nodes lose each for
         itself, and the number is on one of them.
         """
-        if self._cluster is None:
+        if not self.server.clustered:
             self._fence = _Fence(self.prefix + key, numbers, noticed)
 
     async def current(self, key: str) -> bytes | None:
@@ -92,13 +82,13 @@ class Store:
         fence = self._fence  # as it is when the command leaves: the number may grow until the answer comes
         if fence is None:
             return await self.get(key)
-        command = _packed(("GET", self.prefix + key)) + _packed(("GET", fence.key))
-        with self._translated(writes=False):
+        command = packed(("GET", self.prefix + key)) + packed(("GET", fence.key))
+        with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
-                    value, beat = await self._ask(command, 2)
+                    value, beat = await self.server.ask(command, 2)
                 except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
-                    value, beat = await self._ask(command, 2)
+                    value, beat = await self.server.ask(command, 2)
             value, beat = _value(value), _value(beat)
         self._check_fence(fence, beat)
         return value
@@ -113,18 +103,18 @@ class Store:
 
         A key that is refused (a value of another type) has its error in its place. Raises ``StoreUnavailable``.
         """
-        if self._cluster is not None:
+        if self.server.clustered:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
         fence = self._fence
         asked = [self.prefix + key for key in keys] + ([fence.key] if fence is not None else [])
-        command = _packed(("MGET", *asked))
+        command = packed(("MGET", *asked))
         values: list[Answer]
-        with self._translated(writes=False):
+        with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
-                    [values] = await self._ask(command)
+                    [values] = await self.server.ask(command)
                 except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
-                    [values] = await self._ask(command)
+                    [values] = await self.server.ask(command)
                 if len(values) != len(asked):
                     raise InvalidResponse("another number of values than of keys")
                 values = [_value(value) for value in values]
@@ -135,9 +125,10 @@ class Store:
         if len(absent) == 1:
             values[absent[0]] = await self._get_or_error(keys[absent[0]])
         elif absent:
-            with self._translated(writes=False):
+            with self.server.translated(writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
-                    [existing] = await self._ask(_packed(("EXISTS", *(self.prefix + keys[index] for index in absent))))
+                    count = ("EXISTS", *(self.prefix + keys[index] for index in absent))
+                    [existing] = await self.server.ask(packed(count))
             for index in absent if existing else ():
                 values[index] = await self._get_or_error(keys[index])
         return values
@@ -148,62 +139,22 @@ class Store:
         except StoreUnavailable as error:
             return error
 
-    async def _ask(self, commands: bytes, count: int = 1) -> list[Any]:
-        """Send ``count`` packed commands and return their answers: the driver's own way costs three times as much."""
-        pool: Any = self._pool
-        connection = await pool.get_connection()
-        try:
-            await connection.send_packed_command(commands)
-            answers = [await _reply(connection) for _ in range(count)]
-        except BaseException:
-            await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
-            raise
-        finally:
-            await pool.release(connection)
-        for answer in answers:
-            if isinstance(answer, ResponseError):
-                raise answer
-        return answers
-
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
         match = _glob_escape(self.prefix) + pattern
-        with self._translated(writes=False):
-            if self._cluster is not None:
-                next_cursor, keys = await self._scan_cluster(match, cursor, count)
-            else:
-                position, keys = await self._client.scan(int(cursor or "0"), match=match, count=count)
-                next_cursor = str(position) if int(position) else ""
+        with self.server.translated(writes=False):
+            next_cursor, keys = await self.server.scan(match, cursor, count)
             return next_cursor, [key.decode().removeprefix(self.prefix) for key in keys]
-
-    async def _scan_cluster(self, match: str, cursor: str, count: int) -> tuple[str, list[bytes]]:
-        cluster: Any = self._cluster
-        await cluster.initialize()
-        nodes = sorted(cluster.get_primaries(), key=lambda node: str(node.name))
-        index, _, position = (cursor or "0:0").partition(":")
-        if int(index) >= len(nodes):
-            return "", []
-        node: ClusterNode = nodes[int(index)]
-        reply = await node.execute_command("SCAN", int(position), "MATCH", match, "COUNT", count)
-        next_position, keys = reply
-        if int(next_position):
-            return f"{index}:{int(next_position)}", keys
-        following = int(index) + 1
-        return (f"{following}:0" if following < len(nodes) else ""), keys
 
     async def time(self) -> float:
         """Return the server's clock, Unix seconds: the one clock that all replicas share."""
-        with self._translated(writes=False):
+        with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                if self._cluster is not None:
-                    await self._cluster.initialize()
-                    node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
-                    return _seconds(await node.execute_command("TIME"))
-                return _seconds(await self._client.time())
+                return await self.server.time()
 
     async def clock_of(self, key: str) -> float:
         """Return the clock of the server that ``key`` is on, Unix seconds. Raises ``StoreUnavailable``."""
-        return await self._evaluate("return redis.call('TIME')", key, read=_seconds)
+        return await self._evaluate("return redis.call('TIME')", key, read=seconds)
 
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` unless the server answers."""
@@ -219,7 +170,7 @@ class Store:
         *,
         channel: str = "",
         notice: str = "",
-        confirm: bool = True,
+        durable: bool = True,
         ttl: float | None = None,
         until: float | None = None,
     ) -> bool:
@@ -240,7 +191,7 @@ class Store:
         reply = await self._write(
             key,
             ("EVAL", scripts.SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life, limit),
-            confirm=confirm,
+            durable=durable,
         )
         return bool(reply)
 
@@ -267,14 +218,14 @@ class Store:
         return int(await self._write(key, ("INCRBY", self.prefix + key, str(by))))
 
     async def append(
-        self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, confirm: bool
+        self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, durable: bool
     ) -> None:
         """Append to the stream ``key``, which keeps about ``most_entries`` and ``most_bytes``: the oldest go.
 
         Raises: as :meth:`swap`.
         """
         limits = (str(most_entries), str(most_bytes))
-        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, *limits, *entries), confirm=confirm)
+        await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, *limits, *entries), durable=durable)
 
     async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
@@ -312,28 +263,28 @@ class Store:
 
     async def _evaluate(self, script: str, key: str, *arguments: str | int, read: Callable[[Any], T]) -> T:
         """Run a script and ``read`` its answer: one that is not what the script returns is the store's failure."""
-        with self._translated(writes=False):
+        with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
-                return read(await self._client.eval(script, 1, self.prefix + key, *arguments))
+                return read(await self.server.client.eval(script, 1, self.prefix + key, *arguments))
 
-    async def _write(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> Any:
-        return (await self._write_all(key, *writes, confirm=confirm))[0]
+    async def _write(self, key: str, *writes: tuple[str | bytes, ...], durable: bool = True) -> Any:
+        return (await self._write_all(key, *writes, durable=durable))[0]
 
-    async def _write_all(self, key: str, *writes: tuple[str | bytes, ...], confirm: bool = True) -> list[Any]:
+    async def _write_all(self, key: str, *writes: tuple[str | bytes, ...], durable: bool = True) -> list[Any]:
         commands = list(writes)
         milliseconds = str(round(self.options.write_timeout * 800))
-        if not confirm:
+        if not durable:
             pass
         elif self._confirms_log:
             commands.append(("WAITAOF", "1", str(self.options.min_replicas), milliseconds))
         elif self.options.min_replicas:
             commands.append(("WAIT", str(self.options.min_replicas), milliseconds))
         try:
-            replies = await self._roundtrip(self.prefix + key, commands, follow=self._cluster is not None)
+            replies = await self.server.roundtrip(self.prefix + key, commands, follow=self.server.clustered)
         except MovedError:
             await self.get(key)  # follows the redirection and learns the slot's new place
             try:
-                replies = await self._roundtrip(self.prefix + key, commands)
+                replies = await self.server.roundtrip(self.prefix + key, commands)
             except MovedError:  # the cluster is on its way from one place to another
                 raise StoreUnavailable(detail=f"{self.url.describe()}: MovedError") from None
         if len(replies) > len(writes):
@@ -341,57 +292,12 @@ class Store:
         return replies[: len(writes)]
 
     def _check_confirmed(self, reply: Any) -> None:
-        with self._translated(writes=True):
+        with self.server.translated(writes=True):
             logged, replicas = map(int, reply if isinstance(reply, list) else (1, reply))
         if logged < 1 or replicas < self.options.min_replicas:
             raise OutcomeUnknown(
                 detail=f"confirmed by {logged} local log(s) and {replicas} of {self.options.min_replicas} replica(s)"
             )
-
-    async def _roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
-        """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
-        packed = b"".join(map(_packed, commands))
-        with self._translated(writes=True, follow=follow):  # also what giving the connection back raises
-            async with contextlib.AsyncExitStack() as stack:
-                with self._translated(writes=False):
-                    async with asyncio.timeout(self.options.read_timeout):
-                        connection = await self._checkout(key, stack)
-                async with asyncio.timeout(self.options.write_timeout):
-                    try:
-                        await connection.send_packed_command(packed)
-                        replies = [await _reply(connection) for _ in commands]
-                    except BaseException:
-                        # An unread reply must not meet the next user of the connection (redis-py CVE-2023-28858).
-                        await connection.disconnect(nowait=True)
-                        raise
-                for reply in replies:
-                    if isinstance(reply, Exception):
-                        raise reply
-                return replies
-
-    @contextlib.contextmanager
-    def _translated(self, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
-        """As :func:`translated`. A cluster whose node is away is asked for its nodes again, before what comes next."""
-        with translated(self.url, writes=writes, starting=starting, follow=follow):
-            try:
-                yield
-            except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):
-                if self._cluster is not None:
-                    self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
-                raise
-
-    async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
-        if self._cluster is not None:
-            await self._cluster.initialize()
-            node: Any = self._cluster.get_node_from_key(key)
-            connection = node.acquire_connection()
-            stack.callback(node.release, connection)
-            await connection.connect()
-            return connection
-        pool: Any = self._pool
-        connection = await pool.get_connection()
-        stack.push_async_callback(pool.release, connection)
-        return connection
 
     # --- listening -----------------------------------------------------------------------------------------------
 
@@ -400,18 +306,7 @@ class Store:
 
         Begins with an empty notice once subscribed. Raises ``StoreUnavailable`` where the connection breaks.
         """
-        return listening.listen(self._listening_client, self.prefix + channel, self.url)
-
-    async def _listening_client(self) -> tuple[driver.Redis, driver.ConnectionPool | None]:
-        """Return a client, and its pool where that is the caller's to close."""
-        if self._cluster is None:
-            return driver.Redis(connection_pool=self._pool), None
-        with self._translated(writes=False):
-            await self._cluster.initialize()
-            node = self._cluster.get_random_node()
-        host_url = replace(self.url, kind="server", hosts=((str(node.host), int(node.port)),))
-        pool: driver.ConnectionPool = server_pool(host_url, self.options)
-        return driver.Redis(connection_pool=pool), pool
+        return listening.listen(self.server.listening_client, self.prefix + channel, self.url)
 
     @property
     def tracks(self) -> bool:
@@ -426,7 +321,7 @@ class Store:
 
         Raises ``StoreUnavailable`` where the connection breaks or is silent: what changes from then on is not told.
         """
-        pool: Any = self._pool
+        pool: Any = self.server.pool
         return listening.track(pool, self.prefix, prefixes, heartbeat, self.url, self.options.read_timeout)
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -439,49 +334,9 @@ class Store:
             return "confirmed as synced to the append-only file" + replicas
         return "held in memory" + replicas + "; the server does not confirm that it is on disk"
 
-    async def _check_server(self) -> None:
-        facts: dict[str, Any] = {}
-        with self._translated(writes=False, starting=True):
-            async with asyncio.timeout(max(1.0, self.options.read_timeout)):
-                for section in ("memory", "persistence", "server"):
-                    facts |= await self._info(section)
-        if int(facts.get("loading", 0)):  # it calls its append-only file disabled then, and would never be asked again
-            raise StoreUnavailable(detail=f"{self.url.describe()} is loading its data")
-        policy = facts.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            raise ConfigurationError(
-                f"redis.url: the server's maxmemory-policy is {quoted(policy)}, which may drop keys, revocations and "
-                "profiles: set it to noeviction, or use a server of its own for tokenmint"
-            )
-        version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
-        knows_waitaof = tuple(int(part) for part in version.split(".")[:2]) >= (7, 2)
-        self._confirms_log = bool(int(facts.get("aof_enabled", 0))) and knows_waitaof
-        if not self._confirms_log:
-            log.warning(
-                "the store does not confirm writes to disk", version=clipped(version), durability=self.durability
-            )
-
-    async def _info(self, section: str) -> dict[str, Any]:
-        if self._cluster is not None:
-            await self._cluster.initialize()
-            node = self._cluster.get_primaries()[0]
-            reply: dict[str, Any] = await self._cluster.info(section, target_nodes=node)
-            return reply
-        facts: dict[str, Any] = await self._client.info(section)
-        return facts
-
-    def _read_client(self) -> Any:
-        return self._client
-
     async def close(self) -> None:
         """Close every connection; one that can't be closed is gone already."""
-        closing = [sentinel.aclose() for sentinel in self._sentinel.sentinels] if self._sentinel is not None else []
-        if self._cluster is not None:  # its own aclose() passes over connections that it would have made anew
-            nodes = self._cluster.nodes_manager
-            closing += [self._cluster.aclose(), nodes.aclose(), nodes.aclose("startup_nodes")]
-        if self._pool is not None:
-            closing.append(self._pool.disconnect())
-        await asyncio.gather(*closing, return_exceptions=True)
+        await self.server.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,11 +354,6 @@ def _value(reply: Any) -> bytes | None:
     return reply
 
 
-def _seconds(reply: Any) -> float:
-    seconds, micros = reply
-    return int(seconds) + int(micros) / 1e6
-
-
 def _taken(reply: Any) -> tuple[int, float]:
     given, wait = reply
     return int(given), float(wait)
@@ -512,18 +362,6 @@ def _taken(reply: Any) -> tuple[int, float]:
 def _members(reply: Any) -> dict[str, str]:
     texts = [item.decode() for item in reply]
     return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _packed(command: tuple[str | bytes, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes one word alone
-    return packed
-
-
-async def _reply(connection: Any) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error  # an answer like any other: the ones behind it still have to be read
 
 
 def _glob_escape(text: str) -> str:

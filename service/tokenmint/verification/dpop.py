@@ -1,7 +1,7 @@
 """DPoP proofs (RFC 9449): a client shows that it holds the key that its token is to be, or is, bound to.
 
 Pure: what comes out was proved but for its single use, which the caller claims by ``replay_id``
-(:meth:`tokenmint.verification.replay.ReplayGuard.claim_proof`).
+(:meth:`tokenmint.verification.replay.ReplayGuard.consume_proof`).
 """
 
 import base64

@@ -20,7 +20,7 @@ import httpx2
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.threads import Busy, Threads
-from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, FetchResult, KeySource
+from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, FetchResult, KeySource
 
 MAX_BODY: Final = 512 * 1024
 MAX_PARTS: Final = 4096  # chunks of a body: each costs as much time as many bytes, in which nobody else is served

@@ -10,11 +10,10 @@ retry where a retry can help, and where the provider's own documents are at faul
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final
 
 import structlog
 
@@ -22,16 +21,13 @@ from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
 from tokenmint.base.foreign_text import LONG, clipped, quoted
-from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.telemetry import places
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
-from tokenmint.verification.jws import parse_object
+from tokenmint.verification.key_document import describe, discover, freshness, is_ours
+from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_FRESH: Final = 3600.0  # seconds, where the provider does not say
-MIN_FRESH: Final = 60.0
-MAX_FRESH: Final = 6 * 3600.0
 HARD_AGE: Final = 24 * 3600.0  # seconds after the last good answer that its keys are trusted
 UNKNOWN_KEY_INTERVAL: Final = 30.0  # seconds between fetches that unknown kids may cause, for each provider
 RETRY_FIRST: Final = 1.0  # seconds to the first retry after a failed fetch; doubles up to ...
@@ -40,50 +36,6 @@ RETRY_WANTED: Final = 30.0  # seconds after a failed fetch in which a caller tha
 SPREAD: Final = 0.5  # the part of a pause that chance may take away, so that replicas do not ask all at once
 SKIPPED_SHOWN: Final = 5  # reasons in the log line about keys that are not used
 EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
-_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})", re.ASCII)
-_NO_CACHE: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b")
-
-
-@dataclass(frozen=True, slots=True)
-class KeySource:
-    """Where a provider's keys come from."""
-
-    kind: Literal["discovery", "jwks", "x509", "pinned"]
-    url: str = ""
-    """The document's URL; of the discovery document for `discovery`."""
-    issuer: str = ""
-    """What the discovery document has to name as its issuer."""
-    pinned: bytes = field(default=b"", repr=False)
-    """The JWK set itself, for `pinned`."""
-    ca_file: str | None = None
-    """PEM file of the certificate authorities to trust instead of the public ones."""
-    allow_private: bool = False
-    """Whether private addresses, and http on loopback, may be dialled."""
-    timeout: float = 5.0
-    """Seconds for one fetch in all."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchResult:
-    """An HTTP answer. Header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-class FetchFailed(Exception):
-    """There was no answer; the text, made by us, says why and may be shown to operators."""
-
-
-class AnswerUnusable(FetchFailed):
-    """There was one that is at fault itself, so that asking again brings the same until somebody has mended it."""
-
-
-class Fetch(Protocol):
-    """GETs ``url`` under the rules of ``source``. Raises :class:`FetchFailed`."""
-
-    async def __call__(self, source: KeySource, url: str, *, etag: str | None) -> FetchResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,14 +298,14 @@ class KeySets:
         before = state.last_error
         state.failures += 1
         state.invalid = isinstance(error, AnswerUnusable | BadKey | MalformedToken)
-        state.last_error = _describe(error, state.source)
+        state.last_error = describe(error, state.source)
         state.last_error_at = self._clock.monotonic()
         pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(16, state.failures - 1))
         state.retry_at = state.last_error_at + pause * (1 - SPREAD * self._chance())
         state.jwks_url = ""  # what discovery said may be what is wrong
         if state.last_error == before:
             return
-        where = [] if _is_ours(error) else places(error)[-6:]
+        where = [] if is_ours(error) else places(error)[-6:]
         log.warning("a provider's keys could not be fetched", provider=name, error=state.last_error, where=where)
 
     def _take(self, name: str, state: _State, parsed: ParsedKeySet) -> None:
@@ -371,7 +323,7 @@ class KeySets:
     async def _load(self, name: str, state: _State) -> None:
         source = state.source
         if source.kind == "discovery":
-            state.jwks_url = await self._discover(source)
+            state.jwks_url = await discover(self._fetch, source)
         url = state.jwks_url or source.url
         result = await self._fetch(source, url, etag=state.etag if state.keys else None)
         if result.status == 200:
@@ -383,24 +335,6 @@ class KeySets:
         state.fetched = self._clock.monotonic()
         state.fresh_until = state.fetched + freshness(result.headers)
         state.trusted_until = state.fetched + HARD_AGE
-
-    async def _discover(self, source: KeySource) -> str:
-        result = await self._fetch(source, source.url, etag=None)
-        if result.status != 200:
-            raise FetchFailed(f"{source.url} answered {result.status}")
-        document = parse_object(result.body, "discovery document")
-        if document.get("issuer") != source.issuer:
-            raise AnswerUnusable(
-                f"{source.url} speaks for another issuer (OpenID Connect Discovery 1.0 section 4.3): "
-                f"expected exactly {source.issuer!r}"
-            )
-        url = document.get("jwks_uri")
-        if not isinstance(url, str):
-            raise AnswerUnusable(f"{source.url} names no jwks_uri")
-        try:
-            return str(HttpUrl.parse(url))
-        except BadUrl as error:
-            raise AnswerUnusable(f"{source.url} names a jwks_uri that can't be fetched: {error}") from None
 
 
 def _fetched(state: _State, task: "asyncio.Task[None]") -> None:
@@ -418,36 +352,7 @@ def _tell(state: _State) -> None:
         state.unit.works()
 
 
-def freshness(headers: Mapping[str, str]) -> float:
-    """Return for how many seconds an answer may be used without asking again (RFC 9111), within our bounds."""
-    control = headers.get("cache-control", "").lower()
-    if _NO_CACHE.search(control):
-        return MIN_FRESH
-    match = _MAX_AGE.search(control)
-    if match is None:
-        return DEFAULT_FRESH
-    age = headers.get("age", "0")
-    return max(MIN_FRESH, min(MAX_FRESH, float(match[1]) - (float(age) if age.isascii() and age.isdigit() else 0.0)))
-
-
 def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
     if key_id is None:
         return keys if len(keys) == 1 else ()
     return tuple(key for key in keys if key.key_id == key_id)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Tell whether the text of an error was made here, so that it may be shown."""
-    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError)
-
-
-def _describe(error: BaseException, source: KeySource) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {source.timeout:g} s"
-    if isinstance(error, MalformedToken):
-        return error.detail
-    if isinstance(error, asyncio.CancelledError):
-        return "the fetch was given up"
-    if _is_ours(error):
-        return clipped(str(error), 2 * LONG)
-    return f"the answer could not be handled ({type(error).__name__})"

@@ -22,7 +22,7 @@ from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.verification.jws import UnverifiedAssertion
-from tokenmint.verification.keyset import KeySource
+from tokenmint.verification.key_source import KeySource
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")

@@ -6,7 +6,7 @@ is repeated in them.
 
 from typing import Final
 
-from tokenmint.base.errors import AssertionRejected, BadSignature, UnknownIssuer, WrongAudience
+from tokenmint.base.errors import BadSignature, TokenRejected, UnknownIssuer, WrongAudience
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.verification.jws import UnverifiedAssertion
 
@@ -29,7 +29,7 @@ _ISSUERS: Final = (
 )
 
 
-def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> AssertionRejected:
+def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> TokenRejected:
     """Return the refusal of a token whose issuer is no provider."""
     claims = token.claims
     if claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
@@ -50,7 +50,7 @@ def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> AssertionR
     return UnknownIssuer(detail=detail)
 
 
-def bad_signature(token: UnverifiedAssertion) -> AssertionRejected:
+def bad_signature(token: UnverifiedAssertion) -> TokenRejected:
     """Return the refusal of a token whose signature does not verify."""
     if "nonce" in token.header:
         return BadSignature(

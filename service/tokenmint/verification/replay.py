@@ -1,10 +1,10 @@
-"""Single use: a subject token is claimed once, in the store, for as long as it could be used."""
+"""Single use: a subject token is consumed once, in the store, for as long as it could be used."""
 
 import json
 from typing import Final
 
 from tokenmint.base.errors import ProofRejected, TokenReplayed
-from tokenmint.model.tokens import VerifiedAssertion
+from tokenmint.model.tokens import VerifiedToken
 from tokenmint.storage.redis import Store
 from tokenmint.verification.dpop import DpopProof
 
@@ -12,10 +12,10 @@ MARGIN: Final = 60.0  # seconds beyond exp and skew, for clocks of replicas that
 
 
 class ReplayGuard:
-    """Claims tokens.
+    """Consumes tokens: each is accepted once.
 
     Args:
-        store: where claims are kept, confirmed as durable: a claim that is lost would let a token in again.
+        store: keeps what was consumed, as durable: a record that is lost would let a token in again.
         skew: the most by which a provider's tokens are accepted after their `exp`, in seconds.
     """
 
@@ -23,34 +23,34 @@ class ReplayGuard:
         self._store = store
         self._skew = skew
 
-    async def claim(
-        self, assertion: VerifiedAssertion, client_id: str, request_id: str | None, *, now: float, wanted: str = ""
+    async def consume(
+        self, verified: VerifiedToken, client_id: str, request_id: str | None, *, now: float, wanted: str = ""
     ) -> None:
-        """Claim ``assertion`` for this client and request. The same client may repeat the same request.
+        """Consume ``verified`` for this client and request. The same client may repeat the same request.
 
         ``wanted`` stands for what is asked for: a request id is for asking for the same again, and for nothing else.
 
         Raises:
-            TokenReplayed: it was claimed before.
-            StoreUnavailable: the claim could not be made, so the exchange must not succeed.
+            TokenReplayed: it was consumed before.
+            StoreUnavailable: it could not be recorded, so the exchange must not succeed.
         """
-        value = json.dumps([1, client_id, request_id, assertion.fingerprint, wanted]).encode()
-        ttl = max(1.0, assertion.expires_at + self._skew + MARGIN - now)
-        before = await self._store.add(f"replay:{assertion.replay_id}", value, ttl=ttl)
+        value = json.dumps([1, client_id, request_id, verified.fingerprint, wanted]).encode()
+        ttl = max(1.0, verified.expires_at + self._skew + MARGIN - now)
+        before = await self._store.add(f"replay:{verified.replay_id}", value, ttl=ttl)
         if before is not None and (request_id is None or before != value):
             raise TokenReplayed()
 
-    async def claim_proof(self, proof: DpopProof, *, now: float) -> None:
-        """Claim a proof of possession (RFC 9449 section 11.1).
+    async def consume_proof(self, proof: DpopProof, *, now: float) -> None:
+        """Consume a proof of possession (RFC 9449 section 11.1).
 
         Raises:
             ProofRejected: it was used before.
-            StoreUnavailable: the claim could not be made, so the request must not succeed.
+            StoreUnavailable: it could not be recorded, so the request must not succeed.
         """
         ttl = max(1.0, proof.expires_at + MARGIN - now)
         if await self._store.add(f"replay:{proof.replay_id}", b"[1]", ttl=ttl) is not None:
             raise ProofRejected("the DPoP proof was used before: make one for each request")
 
-    async def claimed(self, assertion: VerifiedAssertion) -> bool:
-        """Tell whether ``assertion`` was claimed, without claiming it."""
-        return await self._store.current(f"replay:{assertion.replay_id}") is not None
+    async def consumed(self, verified: VerifiedToken) -> bool:
+        """Tell whether ``verified`` was consumed, without consuming it."""
+        return await self._store.current(f"replay:{verified.replay_id}") is not None

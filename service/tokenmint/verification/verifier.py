@@ -1,5 +1,5 @@
 """Proves a token: exact issuer → key of that issuer → signature → claims. The one place that makes a
-:class:`VerifiedAssertion`.
+:class:`VerifiedToken`.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from types import MappingProxyType
 from tokenmint.base.errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.base.foreign_text import quoted
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import JsonValue, VerifiedAssertion
+from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints as mistaken
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import UnverifiedAssertion, parse_compact
@@ -66,13 +66,13 @@ class Verifier:
         now: float,
         observe: Callable[[str], None] = lambda _: None,
         fetch: bool = True,
-    ) -> VerifiedAssertion:
+    ) -> VerifiedToken:
         """Prove ``token`` to be a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
 
         ``observe`` is told the name of each step as it begins; without ``fetch`` only keys that are at hand are used.
 
         Raises:
-            AssertionRejected: it is not.
+            TokenRejected: it is not.
             KeySetUnavailable: its provider's keys are not at hand.
         """
         observe("assertion.form")
@@ -99,7 +99,7 @@ class Verifier:
         if provider.users is not None and self._users is not None and fetch:
             observe("assertion.user")
             await self._users(provider, claims)
-        return VerifiedAssertion(
+        return VerifiedToken(
             provider=provider.name,
             issuer=unverified.issuer,
             subject=subject(provider, claims),

@@ -17,7 +17,7 @@ from tokenmint.storage.redis import Store
 
 
 async def events(store: Store, stream: str = audit.EXCHANGES) -> list[dict[str, object]]:
-    entries = await store._read_client().xrange(store.prefix + stream)
+    entries = await store.server.client.xrange(store.prefix + stream)
     return [json.loads(fields[b"event"]) for _, fields in entries]
 
 
@@ -94,7 +94,7 @@ async def test_a_stream_holds_about_so_many_bytes_whatever_their_number(
         for number in range(5 * most // size // 5):
             trail.note({"kind": "exchange", "number": number, "detail": "x" * size})
         await trail.flush()
-    entries = await store._read_client().xrange(store.prefix + audit.EXCHANGES)
+    entries = await store.server.client.xrange(store.prefix + audit.EXCHANGES)
     held = sum(len(fields[b"event"]) for _, fields in entries)
     assert most / 2 < held <= most + 8 * 1024
 
@@ -108,7 +108,7 @@ async def test_a_lower_limit_is_reached_step_by_step(store: Store, clock: FakeCl
     after = AuditTrail(store, clock, AuditLimits(exchange_bytes=2048))
     lengths = []
     for _ in range(40):
-        await after._exchanges.write(store, [b'{"kind":"exchange"}'], confirm=False)
+        await after._exchanges.write(store, [b'{"kind":"exchange"}'], durable=False)
         lengths.append(len(await events(store)))
     assert lengths[0] > 470
     assert lengths[-1] < 30
@@ -117,7 +117,7 @@ async def test_a_lower_limit_is_reached_step_by_step(store: Store, clock: FakeCl
 async def test_events_of_before_there_were_sums_are_read_and_go_with_their_number(
     store: Store, clock: FakeClock
 ) -> None:
-    client = store._read_client()
+    client = store.server.client
     for number in range(10):
         await client.xadd(store.prefix + audit.EXCHANGES, {"event": json.dumps({"number": number})})
     trail = AuditTrail(store, clock, AuditLimits(exchange_bytes=1_000_000))
@@ -138,7 +138,7 @@ async def test_each_event_is_bounded_and_stays_json(store: Store, clock: FakeClo
     trail.note({"kind": "exchange", "caller": "web", "minted": [{"jti": "j" * 40, "kid": "k" * 43}] * 8})
     trail.note({"kind": "exchange", "caller": "web", **{f"f{number}": ["x" * 999] * 999 for number in range(99)}})
     await trail.flush()
-    entries = await store._read_client().xrange(store.prefix + audit.EXCHANGES)
+    entries = await store.server.client.xrange(store.prefix + audit.EXCHANGES)
     assert all(len(fields[b"event"]) <= 1024 for _, fields in entries)
     long, batch, wide = await events(store)
     assert long["caller"] == "web"

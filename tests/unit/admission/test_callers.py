@@ -9,7 +9,7 @@ from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.tls import authority
 from tests.unit.verification.fetching import FakeFetch
 
-from tokenmint.admission.callers import Callers, ClientProof, Operator, Presented, Role
+from tokenmint.admission.callers import Callers, ClientAuthenticator, Credentials, Operator, Role
 from tokenmint.base.errors import CallerUnauthenticated, StoreUnavailable
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.settings import client_provider
@@ -53,18 +53,18 @@ def keys(key: Any) -> dict[str, object]:
 
 
 @pytest.fixture
-def proof(store: Store, clock: FakeClock) -> ClientProof:
+def proof(store: Store, clock: FakeClock) -> ClientAuthenticator:
     platform = provider_from_table(
         "k8s", {"issuer": PLATFORM.url, "audiences": ["app"], "jwks": PLATFORM.jwks().decode()}, own_issuer=US
     )
     own = [client_provider("keys", keys(ec_key(1)), US), client_provider("others-keys", keys(ec_key(2)), US)]
-    return ClientProof(
+    return ClientAuthenticator(
         Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock,
         admits=Policy({}, US).admits_workload,
     )  # fmt: skip
 
 
-async def refused(proof: ClientProof, presented: Presented) -> str:
+async def refused(proof: ClientAuthenticator, presented: Credentials) -> str:
     with pytest.raises(CallerUnauthenticated) as error:
         await proof.client(presented)
     assert error.value.message == CallerUnauthenticated.summary
@@ -72,34 +72,34 @@ async def refused(proof: ClientProof, presented: Presented) -> str:
 
 
 @pytest.mark.parametrize("secret", [OLD, NEW])
-async def test_every_secret_of_a_client_is_valid(proof: ClientProof, secret: Secret) -> None:
-    assert (await proof.client(Presented("secret", secret))).client_id == "secret"
+async def test_every_secret_of_a_client_is_valid(proof: ClientAuthenticator, secret: Secret) -> None:
+    assert (await proof.client(Credentials("secret", secret))).client_id == "secret"
 
 
 @pytest.mark.parametrize(
     "presented",
     [
-        Presented(),
-        Presented("secret"),
-        Presented(None, NEW),
-        Presented("secret", Secret("")),
-        Presented("secret", Secret("tms_neu")),
-        Presented("unknown", NEW),
-        Presented("", NEW),
-        Presented("cert", Secret("")),
-        Presented("cert"),
-        Presented("keys", NEW),
-        Presented("root", NEW),
-        Presented("secret", NEW, assertion=Secret("x")),
-        Presented("secret", NEW, workload=Secret("x")),
+        Credentials(),
+        Credentials("secret"),
+        Credentials(None, NEW),
+        Credentials("secret", Secret("")),
+        Credentials("secret", Secret("tms_neu")),
+        Credentials("unknown", NEW),
+        Credentials("", NEW),
+        Credentials("cert", Secret("")),
+        Credentials("cert"),
+        Credentials("keys", NEW),
+        Credentials("root", NEW),
+        Credentials("secret", NEW, assertion=Secret("x")),
+        Credentials("secret", NEW, workload=Secret("x")),
     ],
 )
-async def test_nobody_else_comes_in(proof: ClientProof, presented: Presented) -> None:
+async def test_nobody_else_comes_in(proof: ClientAuthenticator, presented: Credentials) -> None:
     await refused(proof, presented)
 
 
 async def test_secrets_are_compared_in_constant_time_with_every_hash(
-    proof: ClientProof, monkeypatch: pytest.MonkeyPatch
+    proof: ClientAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[str, str]] = []
 
@@ -108,10 +108,10 @@ async def test_secrets_are_compared_in_constant_time_with_every_hash(
         return one == other
 
     monkeypatch.setattr("tokenmint.admission.callers.hmac.compare_digest", compare)
-    assert await proof.client(Presented("secret", OLD))
+    assert await proof.client(Credentials("secret", OLD))
     assert compared == [(OLD.fingerprint(), OLD.fingerprint()), (OLD.fingerprint(), NEW.fingerprint())]
     compared.clear()
-    await refused(proof, Presented("unknown", OLD))
+    await refused(proof, Credentials("unknown", OLD))
     assert len(compared) == 1  # a client that there is not is compared with, too
 
 
@@ -120,34 +120,36 @@ def test_a_call_has_one_certificate() -> None:
     pems = [ca.issue("x", name)[0] for name in (SPIFFE, "web.internal")]
     one = credentials.of_connection((), {"x509_pem_cert": pems[:1]})
     assert one is not None
-    assert credentials.presented((), one).certificates == ("subject:CN=x", SPIFFE)
+    assert credentials.credentials_of((), one).certificates == ("subject:CN=x", SPIFFE)
     assert credentials.of_connection((), {"x509_pem_cert": pems}) is None
     assert credentials.of_connection((), {"x509_common_name": [b"web"]}) is None
-    assert credentials.presented((), None).certificates == ()
+    assert credentials.credentials_of((), None).certificates == ()
 
 
-async def test_certificates(proof: ClientProof) -> None:
+async def test_certificates(proof: ClientAuthenticator) -> None:
     for identities in ((SPIFFE,), ("subject:CN=x", "dns:web.internal")):
-        assert (await proof.client(Presented(certificates=identities))).client_id == "cert"
-        assert (await proof.client(Presented("cert", certificates=identities))).client_id == "cert"
-        await refused(proof, Presented("secret", certificates=identities))
+        assert (await proof.client(Credentials(certificates=identities))).client_id == "cert"
+        assert (await proof.client(Credentials("cert", certificates=identities))).client_id == "cert"
+        await refused(proof, Credentials("secret", certificates=identities))
     for identities in (("spiffe://td.example/ns/shop/sa/web2",), ("dns:WEB.internal",), ("subject:CN=web.internal",)):
-        await refused(proof, Presented(certificates=identities))
-    assert "is that of 'cert'" in await refused(proof, Presented("secret", NEW, certificates=(SPIFFE,)))
-    assert await proof.client(Presented("secret", NEW, certificates=("dns:somebody.else",)))
-    assert await proof.client(Presented("spa", certificates=("dns:somebody.else",)))
-    await refused(proof, Presented("spa", certificates=(SPIFFE,)))
+        await refused(proof, Credentials(certificates=identities))
+    assert "is that of 'cert'" in await refused(proof, Credentials("secret", NEW, certificates=(SPIFFE,)))
+    assert await proof.client(Credentials("secret", NEW, certificates=("dns:somebody.else",)))
+    assert await proof.client(Credentials("spa", certificates=("dns:somebody.else",)))
+    await refused(proof, Credentials("spa", certificates=(SPIFFE,)))
 
 
-def assertion(clock: FakeClock, key: Any = None, client: str = "keys", **changes: Any) -> Presented:
+def assertion(clock: FakeClock, key: Any = None, client: str = "keys", **changes: Any) -> Credentials:
     now = int(clock.now())
     claims = {"iss": client, "sub": client, "aud": US, "iat": now, "exp": now + 60, "jti": "j1", **changes}
     claims = {name: value for name, value in claims.items() if value is not None}
     token = jwt.encode(claims, key or ec_key(1), "ES256", headers={"kid": "c1"})
-    return Presented(assertion=Secret(token))
+    return Credentials(assertion=Secret(token))
 
 
-async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(proof: ClientProof, clock: FakeClock) -> None:
+async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(
+    proof: ClientAuthenticator, clock: FakeClock
+) -> None:
     good = assertion(clock)
     assert (await proof.client(good)).client_id == "keys"
     assert "REPLAYED" in await refused(proof, good)
@@ -177,28 +179,30 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(proof: Clie
     ],
 )
 async def test_rfc_7523_section_3_assertions_that_prove_nothing(
-    proof: ClientProof, clock: FakeClock, changes: dict[str, Any], why: str
+    proof: ClientAuthenticator, clock: FakeClock, changes: dict[str, Any], why: str
 ) -> None:
     assert why in await refused(proof, assertion(clock, **changes))
 
 
-async def test_an_assertion_proves_nobody_else_and_needs_the_store(proof: ClientProof, clock: FakeClock) -> None:
+async def test_an_assertion_proves_nobody_else_and_needs_the_store(
+    proof: ClientAuthenticator, clock: FakeClock
+) -> None:
     other = assertion(clock, ec_key(2), "others-keys")
     assert (await proof.client(other)).client_id == "others-keys"
-    wrong = Presented("secret", assertion=assertion(clock, jti="j3").assertion)
+    wrong = Credentials("secret", assertion=assertion(clock, jti="j3").assertion)
     await refused(proof, wrong)
     assert "BAD_SIGNATURE" in await refused(proof, assertion(clock, ec_key(3), jti="j4"))
 
     async def broken(*_: object, **__: object) -> None:
         raise StoreUnavailable()
 
-    proof._replay.claim = broken  # type: ignore[method-assign]
+    proof._replay.consume = broken  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
         await proof.client(assertion(clock, jti="j5"))
 
 
-async def test_a_workloads_token_proves_the_client_that_it_is(proof: ClientProof, clock: FakeClock) -> None:
-    good = Presented(workload=Secret(PLATFORM.token(clock.now())))
+async def test_a_workloads_token_proves_the_client_that_it_is(proof: ClientAuthenticator, clock: FakeClock) -> None:
+    good = Credentials(workload=Secret(PLATFORM.token(clock.now())))
     assert (await proof.client(good)).client_id == "pod"
     assert (await proof.client(good)).client_id == "pod"  # as long as it lives
     for token in (
@@ -208,48 +212,48 @@ async def test_a_workloads_token_proves_the_client_that_it_is(proof: ClientProof
         Issuer(url=PLATFORM.url, key=rsa_key(1)).token(clock.now()),
         "x",
     ):
-        await refused(proof, Presented(workload=Secret(token)))
+        await refused(proof, Credentials(workload=Secret(token)))
 
 
 async def test_a_workloads_token_that_may_be_used_once_proves_once(
-    proof: ClientProof, store: Store, clock: FakeClock
+    proof: ClientAuthenticator, store: Store, clock: FakeClock
 ) -> None:
     table = {"issuer": PLATFORM.url, "audiences": ["app"], "jwks": PLATFORM.jwks().decode(), "single_use": True}
     platform = provider_from_table("k8s", table, own_issuer=US)
     replay = ReplayGuard(store)
     workloads, admits = verifier(clock, platform), Policy({}, US).admits_workload
-    strict = ClientProof(proof.callers, proof.assertions, workloads, replay, clock, admits=admits)
-    good = Presented(workload=Secret(PLATFORM.token(clock.now(), jti="w")))
+    strict = ClientAuthenticator(proof.callers, proof.assertions, workloads, replay, clock, admits=admits)
+    good = Credentials(workload=Secret(PLATFORM.token(clock.now(), jti="w")))
     assert (await strict.client(good)).client_id == "pod"
     assert "REPLAYED" in await refused(strict, good)
 
     async def broken(*_: object, **__: object) -> None:
         raise StoreUnavailable()
 
-    replay.claim = broken  # type: ignore[method-assign]
+    replay.consume = broken  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
-        await strict.client(Presented(workload=Secret(PLATFORM.token(clock.now(), jti="x"))))
+        await strict.client(Credentials(workload=Secret(PLATFORM.token(clock.now(), jti="x"))))
 
 
 async def test_a_workload_that_its_providers_condition_refuses_is_no_client(
-    proof: ClientProof, store: Store, clock: FakeClock
+    proof: ClientAuthenticator, store: Store, clock: FakeClock
 ) -> None:
     policy = Policy({}, US, {"k8s": "assertion.cluster == 'prod'"})
-    strict = ClientProof(
+    strict = ClientAuthenticator(
         proof.callers, proof.assertions, proof._workloads, ReplayGuard(store), clock, admits=policy.admits_workload
     )
     for cluster, admitted in (("prod", True), ("test", False), (None, False)):
-        presented = Presented(workload=Secret(PLATFORM.token(clock.now(), cluster=cluster)))
+        presented = Credentials(workload=Secret(PLATFORM.token(clock.now(), cluster=cluster)))
         if admitted:
             assert (await strict.client(presented)).client_id == "pod"
         else:
             assert "condition" in await refused(strict, presented)
 
 
-async def test_public_and_anonymous_clients(proof: ClientProof, store: Store, clock: FakeClock) -> None:
-    assert (await proof.client(Presented("spa"))).public
-    await refused(proof, Presented("spa", NEW))
-    open_door = ClientProof(
+async def test_public_and_anonymous_clients(proof: ClientAuthenticator, store: Store, clock: FakeClock) -> None:
+    assert (await proof.client(Credentials("spa"))).public
+    await refused(proof, Credentials("spa", NEW))
+    open_door = ClientAuthenticator(
         Callers(CLIENTS, OPERATORS, allow_anonymous=True),
         proof.assertions,
         proof._workloads,
@@ -257,25 +261,25 @@ async def test_public_and_anonymous_clients(proof: ClientProof, store: Store, cl
         clock,
         admits=Policy({}, US).admits_workload,
     )
-    assert (await open_door.client(Presented())).anonymous
-    await refused(open_door, Presented("secret"))
-    await refused(open_door, Presented("secret", Secret("wrong")))
+    assert (await open_door.client(Credentials())).anonymous
+    await refused(open_door, Credentials("secret"))
+    await refused(open_door, Credentials("secret", Secret("wrong")))
 
 
 def test_operators() -> None:
     callers = Callers(CLIENTS, OPERATORS, allow_anonymous=True)
-    assert callers.operator(Presented("root", NEW)).operator_id == "root"
-    assert callers.operator(Presented("root", NEW, certificates=("dns:some.host",))).operator_id == "root"
-    assert callers.operator(Presented(certificates=("subject:CN=machine",))).operator_id == "machine"
+    assert callers.operator(Credentials("root", NEW)).operator_id == "root"
+    assert callers.operator(Credentials("root", NEW, certificates=("dns:some.host",))).operator_id == "root"
+    assert callers.operator(Credentials(certificates=("subject:CN=machine",))).operator_id == "machine"
     for presented in (
-        Presented(),
-        Presented("root"),
-        Presented("root", OLD),
-        Presented("machine", NEW),
-        Presented("secret", NEW),
-        Presented("root", certificates=("subject:CN=machine",)),
-        Presented("root", NEW, certificates=("subject:CN=machine",)),  # the certificate of another operator
-        Presented(certificates=("subject:CN=other",)),
+        Credentials(),
+        Credentials("root"),
+        Credentials("root", OLD),
+        Credentials("machine", NEW),
+        Credentials("secret", NEW),
+        Credentials("root", certificates=("subject:CN=machine",)),
+        Credentials("root", NEW, certificates=("subject:CN=machine",)),  # the certificate of another operator
+        Credentials(certificates=("subject:CN=other",)),
     ):
         with pytest.raises(CallerUnauthenticated):
             callers.operator(presented)

@@ -194,7 +194,7 @@ async def test_who_gives_up_takes_the_lot_from_nobody_and_a_stop_leaves_nobody_w
 
 @pytest.mark.parametrize("value", [b"inf", b"99999999999999", b"nan", b"junk", b"-inf"])
 async def test_a_value_that_nobody_wrote_refuses_nobody_for_ever(store: Store, clock: FakeClock, value: bytes) -> None:
-    await store.swap("rate:all", None, value, confirm=False)
+    await store.swap("rate:all", None, value, durable=False)
     limiter, waits = patient(store, RateLimits(together=Rate(1_000.0, 1)), clock), list[float]()
     async with asyncio.timeout(20):
         while True:

@@ -9,7 +9,7 @@ from tests.chaos.ledger import Answer, Effect, End, Failure, Fault, Ledger, Loss
 from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, RECONNECT, SCHEDULE, STORE_WENT_BACK
 from tests.unit.chaos.ledgers import BACK, STORE, E, T, a, failed, key, ledger, refused, signed
 
-from tokenmint.keys.keychain import DECIDED_LIMIT
+from tokenmint.keys.signing_keys import DECIDED_LIMIT
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
 

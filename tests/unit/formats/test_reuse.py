@@ -14,7 +14,7 @@ from tokenmint.formats.jwt import FORMAT, of_type
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.model.policy import Confirmation, TokenGrant
+from tokenmint.model.policy import Binding, TokenGrant
 
 
 @dataclass
@@ -73,7 +73,7 @@ async def test_a_window_begins_with_the_minting_and_not_with_the_last_use() -> N
 OTHER: dict[str, Any] = {
     "principal": "bob", "audience": "https://b", "client_id": "other", "scopes": ("a",), "token_type": "urn:x",
     "algorithm": "ES384", "format": of_type("JWT"), "claims": {"email": "b@x"}, "expires_at": 1_800_000_599,
-    "max_token_bytes": 8191, "uid": "u", "confirmation": Confirmation("k"), "lineage": ("p",),
+    "max_token_bytes": 8191, "uid": "u", "binding": Binding("k"), "ancestors": ("p",),
     "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999,
 }  # fmt: skip
 NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x"}

@@ -9,12 +9,12 @@ from tests.fakes import FakeClock, FakeEntropy
 from tokenmint.base.clock import Clock
 from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark
-from tokenmint.keys.keychain import Keychain
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.local import LocalSource
 from tokenmint.keys.signers.types import KeySource
+from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.store import RingStore
 from tokenmint.model.secret import Secret
 from tokenmint.storage.redis import Store
@@ -26,7 +26,7 @@ KEK = Secret(b"k" * 32)
 class Replica:
     """What a process has of the ring."""
 
-    keychain: Keychain
+    signing_keys: SigningKeys
     rotator: Rotator
     mark: HighWaterMark
 
@@ -35,7 +35,7 @@ class Replica:
 
     def signs_with(self, algorithm: str = "ES256") -> str:
         """The id of the key that it signs with."""
-        return self.keychain.signer(algorithm).key_id
+        return self.signing_keys.signer(algorithm).key_id
 
 
 class Machine:
@@ -67,7 +67,7 @@ class Machine:
         clock, timing = own_clock or self._clock, Schedule(**schedule)
         clocks = ClockCheck(self._clock.store_time, clock, timing.skew)
         ring = RingStore(self._store)
-        keychain = Keychain(ring, sources, timing, kept, clocks=clocks, clock=clock, replica=f"replica-{number}")
+        signing_keys = SigningKeys(ring, sources, timing, kept, clocks=clocks, clock=clock, replica=f"replica-{number}")
         name = source.name if source is not None else local.name
-        rotator = Rotator(keychain, sources, name, sealer, algorithms, clock=clock)
-        return Replica(keychain, rotator, kept)
+        rotator = Rotator(signing_keys, sources, name, sealer, algorithms, clock=clock)
+        return Replica(signing_keys, rotator, kept)

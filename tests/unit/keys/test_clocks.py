@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.fakes import FakeClock
 from tests.unit.keys.replicas import Machine, Replica
-from tests.unit.keys.test_keychain import put
+from tests.unit.keys.test_signing_keys import put
 
 from tokenmint.base.errors import ClockWrong, ConfigurationError, StoreUnavailable
 from tokenmint.keys.clock_check import LEAST_SKEW, ClockCheck, Offset
@@ -121,17 +121,17 @@ class Fleet:
         await self.there.start()
 
     async def lease(self) -> bytes:
-        raw: bytes = await self.store._read_client().get(self.store.prefix + LEASE)
+        raw: bytes = await self.store.server.client.get(self.store.prefix + LEASE)
         return raw
 
     async def lease_ends(self) -> None:
         """Its time is the server's, which no test moves."""
         fence, _, holder = (await self.lease()).split()
-        await self.store._read_client().set(self.store.prefix + LEASE, b"%s 0 %s" % (fence, holder))
+        await self.store.server.client.set(self.store.prefix + LEASE, b"%s 0 %s" % (fence, holder))
 
     async def look(self, *replicas: Replica) -> None:
         for replica in replicas or (self.here, self.there):
-            await replica.keychain.refresh()
+            await replica.signing_keys.refresh()
             await replica.rotator.tick()
 
     async def lives(self, seconds: float, *replicas: Replica) -> None:
@@ -157,9 +157,9 @@ async def test_a_replica_whose_clock_is_ten_minutes_ahead_signs_nothing_until_it
             fleet.here.signs_with()
         assert "ahead of the store's" in told.value.detail
         with pytest.raises(ClockWrong):
-            fleet.here.keychain.require_serving()
+            fleet.here.signing_keys.require_serving()
     assert fleet.there.signs_with()
-    assert fleet.here.keychain.published().keys, "the key set is public, and right"
+    assert fleet.here.signing_keys.published().keys, "the key set is public, and right"
     fleet.own.set(fleet.clock.now())
     assert fleet.here.signs_with() == fleet.there.signs_with()
 
@@ -170,12 +170,12 @@ async def test_a_holder_of_the_lease_that_is_a_day_ahead_lets_no_key_sign_before
     await fleet.look()
     fleet.advance(17.0)
     await fleet.look()
-    before = fleet.here.keychain.ring
+    before = fleet.here.signing_keys.ring
     fleet.own.set(fleet.own.now() + DAY)
     lease = await fleet.lease()
-    assert lease.endswith(fleet.here.keychain.replica.encode())
+    assert lease.endswith(fleet.here.signing_keys.replica.encode())
     await fleet.look(fleet.here)
-    assert fleet.here.keychain.ring == before
+    assert fleet.here.signing_keys.ring == before
     assert await fleet.lease() == lease, "it is not renewed"
     await fleet.lease_ends()
     await fleet.look(fleet.here)
@@ -195,7 +195,7 @@ async def test_rotation_goes_on_after_a_jump_that_was_corrected(fleet: Fleet, ju
     active = fleet.there.signs_with()
     await fleet.lives(920.0)
     assert fleet.here.signs_with() == fleet.there.signs_with() != active
-    prepared = fleet.here.keychain.ring.only("ES256", KeyState.PREPARED)
+    prepared = fleet.here.signing_keys.ring.only("ES256", KeyState.PREPARED)
     assert prepared is not None
     assert prepared.publish_time <= fleet.clock.now()
 
@@ -203,13 +203,13 @@ async def test_rotation_goes_on_after_a_jump_that_was_corrected(fleet: Fleet, ju
 @pytest.mark.parametrize("jump", [DAY, -DAY], ids=["ahead", "behind"])
 async def test_a_jump_of_the_stores_clock_stops_everybody_and_moves_no_key(fleet: Fleet, jump: float) -> None:
     await fleet.start()
-    before = fleet.here.keychain.ring
+    before = fleet.here.signing_keys.ring
     fleet.clock.store_ahead = jump
     await fleet.lives(920.0)
     for replica in (fleet.here, fleet.there):
         with pytest.raises(ClockWrong):
             replica.signs_with()
-        assert replica.keychain.ring == before
+        assert replica.signing_keys.ring == before
     fleet.clock.store_ahead = 0.0
     await fleet.lives(60.0)
     prepared = only(before, KeyState.PREPARED)  # it was due meanwhile, and had been published for long
@@ -221,7 +221,7 @@ async def test_a_jump_of_the_stores_clock_stops_everybody_and_moves_no_key(fleet
 async def test_with_a_wrong_clock_an_operator_can_revoke_and_not_rotate(fleet: Fleet) -> None:
     await fleet.start()
     leaked = fleet.here.signs_with()
-    prepared = fleet.here.keychain.ring.only("ES256", KeyState.PREPARED)
+    prepared = fleet.here.signing_keys.ring.only("ES256", KeyState.PREPARED)
     assert prepared is not None
     fleet.own.set(fleet.own.now() + DAY)
     with pytest.raises(ClockWrong):
@@ -237,7 +237,7 @@ async def test_with_a_wrong_clock_an_operator_can_revoke_and_not_rotate(fleet: F
     assert fleet.there.signs_with() == prepared.key_id
     await fleet.lease_ends()
     await fleet.look()
-    assert fleet.there.keychain.ring.only("ES256", KeyState.PREPARED)
+    assert fleet.there.signing_keys.ring.only("ES256", KeyState.PREPARED)
 
 
 async def test_the_first_keys_are_not_made_by_a_wrong_clock(fleet: Fleet, store: Store) -> None:
@@ -251,7 +251,7 @@ async def test_a_start_with_a_wrong_clock_is_not_ready_until_it_is_right(fleet: 
     await fleet.there.start()
     fleet.own.set(fleet.own.now() + 600.0)
     await fleet.here.start()
-    assert fleet.here.keychain.clocks.problem()
+    assert fleet.here.signing_keys.clocks.problem()
     fleet.own.set(fleet.clock.now())
     assert fleet.here.signs_with() == fleet.there.signs_with()
 
@@ -264,7 +264,7 @@ async def test_a_key_that_was_published_in_the_future_neither_waits_for_ever_nor
 ) -> None:
     """As a version wrote it that compared no clocks: ten years ahead."""
     await fleet.start()
-    ring = fleet.here.keychain.ring
+    ring = fleet.here.signing_keys.ring
     late = fleet.clock.now() + 3650 * DAY
     keys = tuple(
         replace(key, publish_time=late, activate_time=late if key.activate_time is not None else None)
@@ -272,7 +272,7 @@ async def test_a_key_that_was_published_in_the_future_neither_waits_for_ever_nor
     )
     await put(store, replace(ring, keys=keys, generation=ring.generation + 1))
     await fleet.look()
-    healed = fleet.here.keychain.ring
+    healed = fleet.here.signing_keys.ring
     assert all(
         (key.publish_time if key.state is KeyState.PREPARED else key.activate_time) == fleet.clock.now()
         for key in healed.keys
@@ -288,7 +288,7 @@ async def test_what_was_healed_is_not_put_back_by_a_replica_that_has_not_heard_o
 ) -> None:
     await fleet.start()
     done = await fleet.here.rotator.rotate(None, force=True)
-    ring = fleet.here.keychain.ring
+    ring = fleet.here.signing_keys.ring
     late = fleet.clock.now() + 30 * DAY
     changes: dict[KeyState, Callable[[SigningKey], SigningKey]] = {
         KeyState.RETIRING: lambda key: replace(key, retire_time=late, delete_time=late + 430.0),
@@ -297,21 +297,21 @@ async def test_what_was_healed_is_not_put_back_by_a_replica_that_has_not_heard_o
     }
     keys = tuple(changes[key.state](key) for key in ring.keys)
     await put(store, replace(ring, keys=keys, generation=ring.generation + 1))
-    await fleet.there.keychain.refresh()  # holds what is wrong
+    await fleet.there.signing_keys.refresh()  # holds what is wrong
     await fleet.look(fleet.here)
-    healed = fleet.here.keychain.ring
+    healed = fleet.here.signing_keys.ring
     await fleet.look()
     await fleet.look()
-    assert fleet.here.keychain.ring == fleet.there.keychain.ring == healed
+    assert fleet.here.signing_keys.ring == fleet.there.signing_keys.ring == healed
     assert done.retiring is not None
     await fleet.lives(300.0 + 2 * 60.0 + 10.0 + 30.0)
-    gone = fleet.here.keychain.ring.find(done.retiring.key_id)
+    gone = fleet.here.signing_keys.ring.find(done.retiring.key_id)
     assert gone is not None
     assert gone.state is KeyState.RETIRED, "withdrawn when its last token has expired"
 
 
 async def test_after_the_stores_clock_was_set_back_who_is_gone_does_not_count_on(store: Store) -> None:
-    client = store._read_client()
+    client = store.server.client
     await store.join("group", "here", "7", ttl=10.0)
     far = int((await store.clock_of("group") + DAY) * 1000)
     await client.hset(f"{store.prefix}group", "gone", f"{far} 3")
@@ -323,7 +323,7 @@ async def test_after_the_stores_clock_was_set_back_who_is_gone_does_not_count_on
 
 async def test_after_the_stores_clock_was_set_back_a_lease_of_nobody_ends(store: Store) -> None:
     far = int((await store.clock_of("lease") + DAY) * 1000)
-    client = store._read_client()
+    client = store.server.client
     await client.set(f"{store.prefix}lease", f"41 {far} gone")
     assert await store.lease("lease", "here", ttl=0.001, above=0) == 0
     while not (fence := await store.lease("lease", "here", ttl=0.001, above=0)):

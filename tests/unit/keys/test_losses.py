@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.keys.replicas import Machine, Replica
-from tests.unit.keys.test_keychain import put
+from tests.unit.keys.test_signing_keys import put
 
 from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, StoreWentBack
 from tokenmint.keys import high_water_mark
@@ -25,18 +25,18 @@ PATIENT = 864_000.0
 
 
 def serves(replica: Replica) -> bool:
-    if not replica.keychain.loss():
-        replica.keychain.require_serving()
+    if not replica.signing_keys.loss():
+        replica.signing_keys.require_serving()
         return True
     with pytest.raises(StoreWentBack) as told:
-        replica.keychain.require_serving()
+        replica.signing_keys.require_serving()
     assert "accept-store" in told.value.detail
     return False
 
 
 async def save(store: Store) -> Callable[[], Awaitable[None]]:
     """Copy what the store holds; return what puts the copy back in its place."""
-    client = store._read_client()
+    client = store.server.client
     names = [name async for name in client.scan_iter(match=f"{store.prefix}*")]
     strings = {
         name: value for name in names if await client.type(name) == b"string" and (value := await client.get(name))
@@ -53,14 +53,14 @@ async def save(store: Store) -> Callable[[], Awaitable[None]]:
 
 
 async def empty(store: Store) -> None:
-    client = store._read_client()
+    client = store.server.client
     for name in [name async for name in client.scan_iter(match=f"{store.prefix}*")]:
         await client.delete(name)
 
 
 async def accept(replica: Replica) -> None:
     """As the command does."""
-    await replica.keychain.change(rings.accepted)
+    await replica.signing_keys.change(rings.accepted)
 
 
 async def test_a_ring_that_went_back_stops_every_replica_and_those_that_start_afterwards(
@@ -71,12 +71,12 @@ async def test_a_ring_that_went_back_stops_every_replica_and_those_that_start_af
     await there.start()
     old = await save(store)
     await here.rotator.revoke(here.signs_with(), "leaked")
-    await there.keychain.refresh()
+    await there.signing_keys.refresh()
     await old()
     assert serves(here)  # it has not looked
-    await here.keychain.refresh()
+    await here.signing_keys.refresh()
     assert not serves(here)
-    await there.keychain.refresh()
+    await there.signing_keys.refresh()
     assert not serves(there)
     for mark in ("mark.json", "of another machine.json"):
         later = machine.replica(mark=mark)
@@ -84,7 +84,7 @@ async def test_a_ring_that_went_back_stops_every_replica_and_those_that_start_af
         assert not serves(later)
     await accept(there)
     for replica in (here, there):
-        await replica.keychain.refresh()
+        await replica.signing_keys.refresh()
         assert serves(replica)
     again = machine.replica()
     await again.start()
@@ -97,27 +97,27 @@ async def test_an_older_store_is_noticed_though_the_ring_has_not_changed_since(m
     await here.start()
     await there.start()
     old = await save(store)
-    ring = here.keychain.ring
+    ring = here.signing_keys.ring
     for _ in range(3):
-        await here.keychain.refresh()
+        await here.signing_keys.refresh()
     await old()
     assert (await RingStore(store).read())[1] == ring
-    await here.keychain.refresh()
+    await here.signing_keys.refresh()
     assert not serves(here)
-    await there.keychain.refresh()
+    await there.signing_keys.refresh()
     assert not serves(there)
-    losses = there.keychain.ring.losses
+    losses = there.signing_keys.ring.losses
     for replica in (here, there, here, there):
-        await replica.keychain.refresh()
-    assert there.keychain.ring.losses == losses, "one loss is counted once"
+        await replica.signing_keys.refresh()
+    assert there.signing_keys.ring.losses == losses, "one loss is counted once"
 
 
 async def test_an_emptied_store_gets_its_ring_back_and_is_not_served(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     await empty(store)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     assert not serves(replica)
     ring = (await RingStore(store).read())[1]
     assert ring is not None
@@ -131,23 +131,23 @@ async def test_what_the_store_never_confirmed_is_no_loss(machine: Machine, store
     here, there = machine.replica(), machine.replica()
     await here.start()
     await there.start()
-    old = here.keychain.ring
-    beat = there.keychain.store.beat
+    old = here.signing_keys.ring
+    beat = there.signing_keys.store.beat
 
     async def unconfirmed(by: int = 1) -> int:
         raise OutcomeUnknown
 
-    there.keychain.store.beat = unconfirmed  # type: ignore[method-assign]  # the replicas are away
+    there.signing_keys.store.beat = unconfirmed  # type: ignore[method-assign]  # the replicas are away
     newer = replace(old, fence=old.fence + 1, generation=old.generation + 1)
     await put(store, newer)  # by a third one, to which it was never confirmed
-    await there.keychain.refresh()
-    assert there.keychain.ring == newer
+    await there.signing_keys.refresh()
+    assert there.signing_keys.ring == newer
     await put(store, old)  # the failover
-    there.keychain.store.beat = beat  # type: ignore[method-assign]
-    await there.keychain.refresh()
+    there.signing_keys.store.beat = beat  # type: ignore[method-assign]
+    await there.signing_keys.refresh()
     assert serves(there)
-    assert there.keychain.ring.fence == newer.fence
-    await here.keychain.refresh()
+    assert there.signing_keys.ring.fence == newer.fence
+    await here.signing_keys.refresh()
     assert serves(here)
 
 
@@ -155,21 +155,21 @@ async def test_a_second_loss_after_the_first_was_accepted_stops_again(machine: M
     replica = machine.replica()
     await replica.start()
     first = await save(store)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     await first()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     during = await save(store)
     await accept(replica)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     accepted = await save(store)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     for back in (accepted, during, first):
         assert serves(replica)
         await back()
-        await replica.keychain.refresh()
+        await replica.signing_keys.refresh()
         assert not serves(replica)
         await accept(replica)
-        await replica.keychain.refresh()
+        await replica.signing_keys.refresh()
 
 
 async def test_a_version_that_knows_of_no_losses_neither_hides_one_nor_causes_one(
@@ -177,7 +177,7 @@ async def test_a_version_that_knows_of_no_losses_neither_hides_one_nor_causes_on
 ) -> None:
     replica = machine.replica()
     await replica.start()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
 
     async def change_as_before() -> None:
         raw = await store.get("ring")
@@ -186,22 +186,22 @@ async def test_a_version_that_knows_of_no_losses_neither_hides_one_nor_causes_on
         assert await store.swap("ring", raw, json.dumps(kept | {"generation": value["generation"] + 1}).encode())
 
     await change_as_before()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     assert serves(replica)
     old = await save(store)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     await old()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     assert not serves(replica)
     await change_as_before()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     assert not serves(replica)
     await accept(replica)
-    losses = replica.keychain.ring.losses
+    losses = replica.signing_keys.ring.losses
     await change_as_before()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     assert serves(replica)
-    assert replica.keychain.ring.losses == losses
+    assert replica.signing_keys.ring.losses == losses
 
 
 async def test_a_start_where_nobody_runs_tells_everybody_what_its_mark_knows(machine: Machine, store: Store) -> None:
@@ -210,7 +210,7 @@ async def test_a_start_where_nobody_runs_tells_everybody_what_its_mark_knows(mac
     old = await save(store)
     leaked = replica.signs_with()
     await replica.rotator.revoke(leaked, "leaked")
-    newest = replica.keychain.ring.generation
+    newest = replica.signing_keys.ring.generation
     await old()
     without = machine.replica(mark="of another machine.json", replica_lag=PATIENT)
     await without.start()
@@ -218,14 +218,14 @@ async def test_a_start_where_nobody_runs_tells_everybody_what_its_mark_knows(mac
     again = machine.replica(replica_lag=0.0)
     await again.start()
     assert not serves(again)
-    assert again.keychain.ring.generation > newest
-    await without.keychain.refresh()
+    assert again.signing_keys.ring.generation > newest
+    await without.signing_keys.refresh()
     assert not serves(without)
     for one in (again, without):
-        found = one.keychain.ring.find(leaked)
+        found = one.signing_keys.ring.find(leaked)
         assert found is not None
         assert found.state is KeyState.REVOKED
-        assert leaked not in one.keychain.published().jwks_json.decode()
+        assert leaked not in one.signing_keys.published().jwks_json.decode()
     await accept(without)
     for mark in ("mark.json", "of another machine.json"):
         last = machine.replica(mark=mark, replica_lag=0.0)
@@ -238,7 +238,7 @@ async def test_a_start_notices_an_older_store_though_the_ring_is_the_same(machin
     await replica.start()
     old = await save(store)
     for _ in range(30):  # a mark is written once in a while
-        await replica.keychain.refresh()
+        await replica.signing_keys.refresh()
     await old()
     again = machine.replica(replica_lag=0.0)
     await again.start()
@@ -251,18 +251,18 @@ async def test_a_key_that_the_mark_knows_to_be_revoked_stays_out_though_an_older
     """The store goes back to before the key, is accepted, and then goes on to a copy in which it signs."""
     replica = machine.replica(replica_lag=0.0)
     await replica.start()
-    before = replica.keychain.ring
+    before = replica.signing_keys.ring
     done = await replica.rotator.rotate(None, force=True)
-    signing = replica.keychain.ring
+    signing = replica.signing_keys.ring
     await replica.rotator.revoke(done.prepared.key_id, "leaked")
     await put(store, replace(before, generation=before.generation))
     again = machine.replica(replica_lag=0.0)
     await again.start()
-    assert done.prepared.key_id in again.keychain.ring.disowned
+    assert done.prepared.key_id in again.signing_keys.ring.disowned
     await accept(again)
     await put(store, signing)
-    await again.keychain.refresh()
-    found = again.keychain.ring.find(done.prepared.key_id)
+    await again.signing_keys.refresh()
+    found = again.signing_keys.ring.find(done.prepared.key_id)
     assert found is not None
     assert found.state is KeyState.REVOKED
 
@@ -290,7 +290,7 @@ async def test_a_mark_that_can_not_be_written_is_told_until_it_can(machine: Mach
     await replica.start()
     assert "the high-water mark can't be kept (IsADirectoryError)" in replica.mark.problem()
     (tmp_path / "folder" / "mark.lock").rmdir()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     assert replica.mark.problem() == ""
     assert replica.mark.read() is not None
 
@@ -305,9 +305,9 @@ async def test_a_mark_that_becomes_garbage_is_told_and_fails_no_change(
     replica = machine.replica()
     await replica.start()
     (tmp_path / "mark.json").write_text(text)
-    generation = replica.keychain.ring.generation
+    generation = replica.signing_keys.ring.generation
     await replica.rotator.rotate("ES256", force=True)
-    assert replica.keychain.ring.generation > generation
+    assert replica.signing_keys.ring.generation > generation
     assert "the high-water mark can't be kept (ConfigurationError)" in replica.mark.problem()
 
 
@@ -321,17 +321,17 @@ async def test_a_mark_that_hangs_is_told_and_holds_up_neither_a_start_nor_a_chan
         await replica.start()
         assert "the high-water mark can't be kept (TimeoutError)" in replica.mark.problem()
         assert replica.mark.read() is None
-        generation = replica.keychain.ring.generation
+        generation = replica.signing_keys.ring.generation
         await replica.rotator.rotate("ES256", force=True)
-        assert replica.keychain.ring.generation > generation
+        assert replica.signing_keys.ring.generation > generation
         assert replica.mark.problem()
     async with asyncio.timeout(20):
         while replica.mark.problem():
-            await replica.keychain.refresh()
+            await replica.signing_keys.refresh()
             await asyncio.sleep(0.001)
     mark = replica.mark.read()
     assert mark is not None
-    assert mark.generation == replica.keychain.ring.generation
+    assert mark.generation == replica.signing_keys.ring.generation
 
 
 async def test_a_mark_of_an_earlier_version_is_read(machine: Machine, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ async def test_nothing_is_concluded_from_what_a_store_lacks_that_went_back(
     here = machine.replica()
     await here.start()
     old = await save(store)
-    await here.keychain.note()
+    await here.signing_keys.note()
     assert await store.current("profile:ada") is None
     assert await store.add("replay:one", b"1", ttl=60) is None
     if loss == "emptied":
@@ -362,7 +362,7 @@ async def test_nothing_is_concluded_from_what_a_store_lacks_that_went_back(
         assert "lost changes" in told.value.detail
     with pytest.raises(StoreUnavailable):
         await store.add("replay:two", b"1", ttl=60)
-    await here.keychain.refresh()
-    await here.keychain.note()
+    await here.signing_keys.refresh()
+    await here.signing_keys.note()
     assert serves(here) == (loss == "noted by another process")  # which would have said so in the ring
     assert await store.current("profile:ada") is None  # what is refused is the exchange, with its own reason

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes import FakeClock
 from tests.unit.keys.replicas import Machine
-from tests.unit.keys.test_keychain import following, put
+from tests.unit.keys.test_signing_keys import following, put
 
 from tokenmint.base.background import Background
 from tokenmint.base.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
@@ -40,17 +40,17 @@ class Elsewhere:
         self.takes()
         private = local.generate(algorithm)
         self.made += 1
-        handle = f"key/{self.made}"
-        self.keys[handle] = private
-        return NewKey(local.public_jwk(private), handle=handle)
+        key_ref = f"key/{self.made}"
+        self.keys[key_ref] = private
+        return NewKey(local.public_jwk(private), key_ref=key_ref)
 
     async def open(self, key: SigningKey) -> Signer:
-        if key.handle not in self.keys:
+        if key.key_ref not in self.keys:
             raise SignerUnavailable(detail="no such key")
-        return local.LocalSigner(key.key_id, key.algorithm, self.keys[key.handle])
+        return local.LocalSigner(key.key_id, key.algorithm, self.keys[key.key_ref])
 
-    async def destroy(self, handle: str) -> None:
-        self.keys.pop(handle, None)
+    async def destroy(self, key_ref: str) -> None:
+        self.keys.pop(key_ref, None)
 
 
 async def test_a_rotation_is_served_here_at_once_and_elsewhere_with_the_next_look(machine: Machine) -> None:
@@ -62,11 +62,11 @@ async def test_a_rotation_is_served_here_at_once_and_elsewhere_with_the_next_loo
     assert here.signs_with() == done.active.key_id != old
     assert done.retiring is not None
     assert done.retiring.key_id == old
-    assert done.verifiers_may_miss == pytest.approx(there.keychain.schedule.ahead)
+    assert done.verifiers_may_miss == pytest.approx(there.signing_keys.schedule.ahead)
     assert there.signs_with() == old
-    await there.keychain.refresh()
+    await there.signing_keys.refresh()
     assert there.signs_with() == done.active.key_id
-    published = {key["kid"] for key in there.keychain.published().keys}
+    published = {key["kid"] for key in there.signing_keys.published().keys}
     assert published == {old, done.active.key_id, done.prepared.key_id}
 
 
@@ -79,7 +79,7 @@ async def test_a_key_that_a_replica_does_not_publish_yet_can_not_be_forced(machi
     with pytest.raises(WrongState) as refused:
         await here.rotator.rotate(None, force=True)
     assert refused.value.violation == "REPLICA_BEHIND"
-    await there.keychain.refresh()
+    await there.signing_keys.refresh()
     assert (await here.rotator.rotate(None, force=True)).active
 
 
@@ -98,10 +98,10 @@ async def test_an_algorithm_that_is_added_is_published_first_and_can_be_forced(m
     await first.start()
     replica = machine.replica(("ES256", "EdDSA"))
     await replica.start()
-    assert not replica.keychain.in_use("EdDSA")
+    assert not replica.signing_keys.in_use("EdDSA")
     with pytest.raises(WrongState):
         await replica.rotator.rotate("EdDSA", force=False)
-    await first.keychain.refresh()
+    await first.signing_keys.refresh()
     done = await replica.rotator.rotate("EdDSA", force=True)
     assert replica.signs_with("EdDSA") == done.active.key_id
     assert done.retiring is None
@@ -115,8 +115,8 @@ async def test_preparing_is_idempotent_and_activation_waits(machine: Machine, cl
     with pytest.raises(WrongState) as early:
         await replica.rotator.activate(prepared.key_id, force=False)
     assert early.value.violation == "PUBLISH_AHEAD"
-    clock.advance(replica.keychain.schedule.ahead)
-    await replica.keychain.refresh()
+    clock.advance(replica.signing_keys.schedule.ahead)
+    await replica.signing_keys.refresh()
     done = await replica.rotator.activate(prepared.key_id, force=False)
     assert (done.key.state, done.verifiers_may_miss) == (KeyState.ACTIVE, 0.0)
     again = await replica.rotator.activate(prepared.key_id, force=False)
@@ -136,9 +136,9 @@ async def test_revocation_says_for_how_long_caches_may_be_wrong(machine: Machine
     assert done.active is not None
     assert done.active.key_id == replica.signs_with() != active
     assert done.verifiers_may_accept == 3660  # a token lives no longer, whatever is cached
-    assert done.verifiers_may_miss == pytest.approx(replica.keychain.schedule.ahead)
+    assert done.verifiers_may_miss == pytest.approx(replica.signing_keys.schedule.ahead)
     assert done.replicas_may_sign == 0
-    assert active not in replica.keychain.published().jwks_json.decode()
+    assert active not in replica.signing_keys.published().jwks_json.decode()
 
 
 async def test_a_long_token_is_accepted_for_as_long_as_the_set_is_cached(machine: Machine) -> None:
@@ -163,17 +163,17 @@ async def test_a_store_that_leaked_burns_the_prepared_key_too(machine: Machine) 
     here, there = machine.replica(), machine.replica()
     await here.start()
     await there.start()
-    before = {key.key_id for key in here.keychain.ring.keys}
+    before = {key.key_id for key in here.signing_keys.ring.keys}
     async with following(there):
         done = await here.rotator.revoke(here.signs_with(), "the store leaked", with_prepared=True)
         assert done.active is not None
         assert done.active.key_id not in before
-        assert done.verifiers_may_miss == pytest.approx(here.keychain.schedule.ahead)
-    await there.keychain.refresh()
+        assert done.verifiers_may_miss == pytest.approx(here.signing_keys.schedule.ahead)
+    await there.signing_keys.refresh()
     assert there.signs_with() == done.active.key_id
-    states = {key.key_id: key.state for key in there.keychain.ring.keys}
+    states = {key.key_id: key.state for key in there.signing_keys.ring.keys}
     assert all(states[key_id] is KeyState.REVOKED for key_id in before)
-    assert there.keychain.ring.only("ES256", KeyState.PREPARED)
+    assert there.signing_keys.ring.only("ES256", KeyState.PREPARED)
 
 
 async def test_what_a_revocation_left_undone_the_schedule_finishes(machine: Machine) -> None:
@@ -183,8 +183,8 @@ async def test_what_a_revocation_left_undone_the_schedule_finishes(machine: Mach
     done = await here.rotator.revoke(here.signs_with(), "the store leaked", with_prepared=True)
     assert done.active is None  # `there` does not publish the fresh key yet
     with pytest.raises(SignerUnavailable):
-        here.keychain.signer("ES256")
-    await there.keychain.refresh()
+        here.signing_keys.signer("ES256")
+    await there.signing_keys.refresh()
     await here.rotator.tick()  # holds the lease
     assert here.signs_with()
 
@@ -192,7 +192,7 @@ async def test_what_a_revocation_left_undone_the_schedule_finishes(machine: Mach
 async def test_an_etag_that_is_not_current_is_a_conflict(machine: Machine) -> None:
     replica = machine.replica()
     await replica.start()
-    etag = replica.keychain.ring.etag
+    etag = replica.signing_keys.ring.etag
     await replica.rotator.rotate(None, force=True, etag=etag)
     with pytest.raises(Conflict):
         await replica.rotator.rotate(None, force=True, etag=etag)
@@ -203,20 +203,20 @@ async def test_rotation_by_itself_when_it_is_due(machine: Machine, clock: FakeCl
     await replica.start()
     prepared = await replica.rotator.prepare(None)
     old = replica.signs_with()
-    schedule = replica.keychain.schedule
+    schedule = replica.signing_keys.schedule
     clock.advance(schedule.rotation_interval - 1)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     await replica.rotator.tick()
     assert replica.signs_with() == old
     clock.advance(1)
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     await replica.rotator.tick()
     assert replica.signs_with() == prepared.key_id
-    assert replica.keychain.ring.only("ES256", KeyState.PREPARED)
+    assert replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
     clock.advance(schedule.retention())
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     await replica.rotator.tick()
-    gone = replica.keychain.ring.find(old)
+    gone = replica.signing_keys.ring.find(old)
     assert gone is not None
     assert gone.state is KeyState.RETIRED
 
@@ -230,14 +230,16 @@ async def test_the_loop_goes_on_after_a_failure(
     good = await store.get("ring")
     assert good is not None
     replica.rotator.follow(background)
-    clock.advance(replica.keychain.schedule.rotation_interval)
-    await replica.keychain.refresh()
+    clock.advance(replica.signing_keys.schedule.rotation_interval)
+    await replica.signing_keys.refresh()
     await store.swap("ring", good, b"not a ring")
     await _passes(clock, 4)
     await store.swap("ring", b"not a ring", good)
     async with asyncio.timeout(10):
-        while replica.keychain.ring.only("ES256", KeyState.ACTIVE) != replica.keychain.ring.find(prepared.key_id):
-            await replica.keychain.refresh()
+        while replica.signing_keys.ring.only("ES256", KeyState.ACTIVE) != replica.signing_keys.ring.find(
+            prepared.key_id
+        ):
+            await replica.signing_keys.refresh()
             await _passes(clock, 4)
     assert replica.signs_with() == prepared.key_id
 
@@ -254,31 +256,31 @@ async def test_only_the_holder_of_the_lease_advances_the_ring(machine: Machine, 
     await here.start()  # takes the lease
     await there.start()
     old = here.signs_with()
-    clock.advance(here.keychain.schedule.rotation_interval)
+    clock.advance(here.signing_keys.schedule.rotation_interval)
     for replica in (here, there):
-        await replica.keychain.refresh()
+        await replica.signing_keys.refresh()
     await there.rotator.tick()
     assert there.signs_with() == old
     await here.rotator.tick()
     assert here.signs_with() != old
-    assert here.keychain.ring.fence > 0
+    assert here.signing_keys.ring.fence > 0
 
 
 async def test_a_holder_that_was_overtaken_changes_nothing(machine: Machine, clock: FakeClock, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
     old = replica.signs_with()
-    clock.advance(replica.keychain.schedule.rotation_interval)
-    await replica.keychain.refresh()
-    lease = replica.keychain.store.lease
+    clock.advance(replica.signing_keys.schedule.rotation_interval)
+    await replica.signing_keys.refresh()
+    lease = replica.signing_keys.store.lease
 
     async def slow(holder: str, *, ttl: float, above: int) -> int:
         fence = await lease(holder, ttl=ttl, above=above)
-        ring = replica.keychain.ring
+        ring = replica.signing_keys.ring
         await put(store, replace(ring, fence=fence + 7, generation=ring.generation + 1))  # another, meanwhile
         return fence
 
-    replica.keychain.store.lease = slow  # type: ignore[method-assign]  # a pause between two steps
+    replica.signing_keys.store.lease = slow  # type: ignore[method-assign]  # a pause between two steps
     await replica.rotator.tick()
     assert replica.signs_with() == old
 
@@ -288,23 +290,23 @@ async def test_private_halves_elsewhere_are_destroyed_once_nobody_signs(machine:
     replica = machine.replica(source=elsewhere)
     await replica.start()
     assert len(elsewhere.keys) == 2
-    old = replica.keychain.ring.only("ES256", KeyState.ACTIVE)
+    old = replica.signing_keys.ring.only("ES256", KeyState.ACTIVE)
     assert old is not None
-    assert old.handle in elsewhere.keys
+    assert old.key_ref in elsewhere.keys
     assert old.sealed is None
     await replica.rotator.rotate(None, force=True)
     await replica.rotator.tick()
-    assert old.handle in elsewhere.keys  # a replica that lags may still sign with it
-    clock.advance(replica.keychain.schedule.replica_lag)
-    await replica.keychain.refresh()
+    assert old.key_ref in elsewhere.keys  # a replica that lags may still sign with it
+    clock.advance(replica.signing_keys.schedule.replica_lag)
+    await replica.signing_keys.refresh()
     await replica.rotator.tick()
-    assert old.handle not in elsewhere.keys
-    gone = replica.keychain.ring.find(old.key_id)
+    assert old.key_ref not in elsewhere.keys
+    gone = replica.signing_keys.ring.find(old.key_id)
     assert gone is not None
-    assert gone.handle is None
+    assert gone.key_ref is None
     revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
     await replica.rotator.tick()
-    assert revoked.revoked.handle not in elsewhere.keys
+    assert revoked.revoked.key_ref not in elsewhere.keys
 
 
 async def test_keys_that_were_made_in_vain_are_destroyed(machine: Machine) -> None:
@@ -330,7 +332,7 @@ async def test_no_key_is_made_for_a_rotation_that_is_not_allowed(machine: Machin
     with pytest.raises(Conflict):
         await replica.rotator.rotate(None, force=True, etag="another")
     assert elsewhere.made == made
-    await replica.rotator.rotate(None, force=True, etag=replica.keychain.ring.etag)
+    await replica.rotator.rotate(None, force=True, etag=replica.signing_keys.ring.etag)
     assert elsewhere.made == made + 1
 
 
@@ -343,12 +345,12 @@ async def test_a_revocation_does_not_wait_for_the_signer_that_makes_the_next_key
     done = await replica.rotator.revoke(leaked, "leaked")
     assert done.active is not None
     assert done.active.key_id == replica.signs_with() != leaked
-    assert replica.keychain.ring.only("ES256", KeyState.PREPARED) is None
+    assert replica.signing_keys.ring.only("ES256", KeyState.PREPARED) is None
     with pytest.raises(SignerUnavailable):
         await replica.rotator.tick()
     elsewhere.away = False
     await replica.rotator.tick()
-    assert replica.keychain.ring.only("ES256", KeyState.PREPARED)
+    assert replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
 
 
 async def test_a_key_counts_as_published_from_its_publication_however_long_it_was_in_the_making(
@@ -362,7 +364,7 @@ async def test_a_key_counts_as_published_from_its_publication_however_long_it_wa
     assert (done.prepared.create_time, done.prepared.publish_time) == (began + 5.0, began + 5.0)
     revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
     assert revoked.revoked.revoke_time == began + 5.0
-    prepared = replica.keychain.ring.only("ES256", KeyState.PREPARED)
+    prepared = replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
     assert prepared is not None
     assert prepared.publish_time == began + 10.0
 
@@ -371,22 +373,22 @@ async def test_keys_of_a_change_whose_outcome_is_unknown_are_kept(machine: Machi
     elsewhere = Elsewhere()
     replica = machine.replica(source=elsewhere)
     await replica.start()
-    swap = replica.keychain.store.swap
+    swap = replica.signing_keys.store.swap
 
     async def unconfirmed(expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
         assert await swap(expected, ring, until=until)
         raise OutcomeUnknown
 
-    clock.advance(replica.keychain.schedule.rotation_interval)
-    await replica.keychain.refresh()
-    replica.keychain.store.swap = unconfirmed  # type: ignore[method-assign]  # a connection that breaks
+    clock.advance(replica.signing_keys.schedule.rotation_interval)
+    await replica.signing_keys.refresh()
+    replica.signing_keys.store.swap = unconfirmed  # type: ignore[method-assign]  # a connection that breaks
     with pytest.raises(OutcomeUnknown):
         await replica.rotator.tick()
-    replica.keychain.store.swap = swap  # type: ignore[method-assign]
-    await replica.keychain.refresh()
-    prepared = replica.keychain.ring.only("ES256", KeyState.PREPARED)
+    replica.signing_keys.store.swap = swap  # type: ignore[method-assign]
+    await replica.signing_keys.refresh()
+    prepared = replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
     assert prepared is not None
-    assert prepared.handle in elsewhere.keys
+    assert prepared.key_ref in elsewhere.keys
     assert replica.signs_with()
 
 
@@ -399,13 +401,13 @@ async def test_moving_to_another_signer_lets_old_keys_go_on_where_they_are(machi
     await after.start()
     assert after.signs_with() == old
     assert elsewhere.made == 0
-    await before.keychain.refresh()
+    await before.signing_keys.refresh()
     await after.rotator.rotate(None, force=True)
     assert elsewhere.made == 1
-    await after.keychain.store.acknowledge(before.keychain.replica, after.keychain.ring.generation, 10.0)
+    await after.signing_keys.store.acknowledge(before.signing_keys.replica, after.signing_keys.ring.generation, 10.0)
     done = await after.rotator.rotate(None, force=True)
     assert done.active.signer == "elsewhere"
-    assert isinstance(elsewhere.keys[done.active.handle or ""], ec.EllipticCurvePrivateKey)
+    assert isinstance(elsewhere.keys[done.active.key_ref or ""], ec.EllipticCurvePrivateKey)
 
 
 async def test_a_longer_lifetime_is_noted_before_it_is_given(machine: Machine) -> None:
@@ -415,7 +417,7 @@ async def test_a_longer_lifetime_is_noted_before_it_is_given(machine: Machine) -
     assert done.retiring is not None
     longer = machine.replica(max_lifetime=7200.0)
     await longer.start()
-    kept = longer.keychain.ring.find(done.retiring.key_id)
+    kept = longer.signing_keys.ring.find(done.retiring.key_id)
     assert kept is not None
-    assert kept.delete_time == (kept.retire_time or 0.0) + longer.keychain.schedule.retention()
-    assert longer.keychain.ring.max_lifetime == 7200.0
+    assert kept.delete_time == (kept.retire_time or 0.0) + longer.signing_keys.schedule.retention()
+    assert longer.signing_keys.ring.max_lifetime == 7200.0

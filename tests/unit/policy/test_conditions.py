@@ -82,9 +82,9 @@ def test_conditions_of_an_audience_and_of_a_provider_deny() -> None:
     assert "king" not in refused.value.message  # the detail is for the log
     assert "king" in refused.value.detail
     rules = Policy({"https://api": AUDIENCE}, "https://me", {"idp": "assertion.email == 'a@x'"})
-    rules.admit_assertion(AUDIENCE, ASSERTION, CLIENT, ask())
+    rules.admit_subject(AUDIENCE, ASSERTION, CLIENT, ask())
     with pytest.raises(ConditionDenied):
-        rules.admit_assertion(AUDIENCE, replace(ASSERTION, claims={"email": "b@x"}), CLIENT, ask())
+        rules.admit_subject(AUDIENCE, replace(ASSERTION, claims={"email": "b@x"}), CLIENT, ask())
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ def test_any_expression_on_any_values_is_refused_at_load_or_decides_without_an_a
         except ConfigurationError:
             return
     client, request = Client(caller), ask(scopes=tuple(scopes), lifetime=lifetime)
-    assertion, person = replace(ASSERTION, claims=claims), Profile("ada", claims=profile, roles=tuple(roles))
+    verified, person = replace(ASSERTION, claims=claims), Profile("ada", claims=profile, roles=tuple(roles))
     try:
-        derived = rules.derive(assertion, client, request)
-        rules.admit_assertion(AUDIENCE, derived, client, request)
+        derived = rules.derive(verified, client, request)
+        rules.admit_subject(AUDIENCE, derived, client, request)
         grant = rules.decide(request, client, AUDIENCE, derived, person, now=1.0)
     except TokenmintError:
         return
@@ -343,7 +343,7 @@ def test_a_providers_computed_claims_are_there_for_mappings_and_conditions_and_r
     )
     derived = rules.derive(ASSERTION, CLIENT, ask())
     assert "broken" not in derived.claims
-    rules.admit_assertion(audience, derived, CLIENT, ask())
+    rules.admit_subject(audience, derived, CLIENT, ask())
     grant = rules.decide(ask(), CLIENT, audience, derived, PROFILE, now=1.0)
     assert dict(grant.claims) == {"team": "Turin-team", "email": "a@x"}
     with pytest.raises(ConfigurationError) as error:

@@ -22,7 +22,7 @@ from tokenmint.model.policy import ActorRules, Audience, Client, ExchangeRequest
 from tokenmint.model.profile import Profile
 from tokenmint.model.reserved_claims import RESERVED_CLAIMS
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedAssertion
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedToken
 from tokenmint.policy import mapping
 from tokenmint.policy.grant import Policy
 
@@ -36,7 +36,7 @@ AUDIENCE = Audience(
     scopes=frozenset({"b", "a"}),
     lifetime=600,
 )
-ASSERTION = VerifiedAssertion(
+ASSERTION = VerifiedToken(
     provider="idp", issuer="https://idp", subject="1", token_type=ID_TOKEN,
     claims=MappingProxyType({"email": "a@x", "address": {"city": "Turin"}, "https://x.example/r": ["q"], "zero": 0}),
     issued_at=NOW, expires_at=NOW + 300, fingerprint="f", replay_id="r", single_use=False,
@@ -55,7 +55,7 @@ def policy(**changes: Any) -> Policy:
 def decide(request: ExchangeRequest, client: Client = CLIENT, **changes: Any) -> Any:
     rules = policy(**changes)
     audience = rules.admit(client, request)
-    rules.admit_assertion(audience, ASSERTION, client, request)
+    rules.admit_subject(audience, ASSERTION, client, request)
     return rules.decide(request, client, audience, ASSERTION, PROFILE, now=NOW)
 
 
@@ -73,7 +73,7 @@ def test_who_and_for_whom() -> None:
         assert refused.value.message == AudienceDenied.summary  # the same, whether there is such an audience or not
     assert policy().admit(Client("anyone", anonymous=True), ask())
     with pytest.raises(ProviderDenied):
-        policy().admit_assertion(AUDIENCE, replace(ASSERTION, provider="other"), CLIENT, ask())
+        policy().admit_subject(AUDIENCE, replace(ASSERTION, provider="other"), CLIENT, ask())
 
 
 @pytest.mark.parametrize(

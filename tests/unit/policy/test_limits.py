@@ -30,7 +30,7 @@ from tokenmint.model.policy import Audience, Client, ExchangeRequest
 from tokenmint.model.profile import Profile
 from tokenmint.model.reserved_claims import RESERVED_CLAIMS
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, VerifiedAssertion
+from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
 from tokenmint.policy import mapping
 from tokenmint.policy.grant import Policy
 
@@ -46,8 +46,8 @@ AUDIENCE: Final = Audience(
 )
 
 
-def assertion(**claims: Any) -> VerifiedAssertion:
-    return VerifiedAssertion(
+def verified(**claims: Any) -> VerifiedToken:
+    return VerifiedToken(
         provider="idp", issuer="https://idp", subject="1", token_type=ID_TOKEN, claims=MappingProxyType(claims),
         issued_at=0.0, expires_at=300.0, fingerprint="f", replay_id="r", single_use=False,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def policy(**changes: Any) -> Policy:
 
 def grant(rules: Policy, request: ExchangeRequest, now: float = 1_800_000_000.0, **claims: Any) -> Any:
     audience = rules.admit(CLIENT, request)
-    return rules.decide(request, CLIENT, audience, assertion(**claims), Profile("ada"), now=now)
+    return rules.decide(request, CLIENT, audience, verified(**claims), Profile("ada"), now=now)
 
 
 def test_a_refusal_names_the_scopes_that_were_refused_and_no_others() -> None:
@@ -112,7 +112,7 @@ def test_an_audience_without_providers_exchanges_nothing() -> None:
     for providers in (frozenset[str](), frozenset({"IDP"}), frozenset({"idp2", "id"})):
         rules = policy(providers=providers)
         with pytest.raises(ProviderDenied):
-            rules.admit_assertion(rules.admit(CLIENT, ask()), assertion(), CLIENT, ask())
+            rules.admit_subject(rules.admit(CLIENT, ask()), verified(), CLIENT, ask())
 
 
 @given(st.integers(1, 100_000), st.integers(1, 100_000))
@@ -142,7 +142,7 @@ def test_scopes_are_what_audience_and_client_share_in_order(
     asked = tuple(data.draw(st.lists(st.sampled_from("abcdef"), unique=True)))
     if set(asked) <= grantable:
         audience = rules.admit(client, ask(scopes=asked))
-        granted = rules.decide(ask(scopes=asked), client, audience, assertion(), Profile("ada"), now=0.0)
+        granted = rules.decide(ask(scopes=asked), client, audience, verified(), Profile("ada"), now=0.0)
         assert granted.scopes == tuple(sorted(asked or grantable))
     else:
         with pytest.raises(ScopeDenied):
@@ -183,13 +183,13 @@ async def test_cve_2024_29892_a_hostile_token_reaches_only_the_claims_that_are_m
     profile = Profile("ada", claims=hostile)
     if hostile.get("cnf") is not None:
         with pytest.raises(PossessionNotProved):  # nobody can hold a key that is a text or a number
-            rules.decide(ask(), CLIENT, audience, assertion(**hostile), profile, now=1_800_000_000.5)
+            rules.decide(ask(), CLIENT, audience, verified(**hostile), profile, now=1_800_000_000.5)
         return
     if hostile.get("act") is not None:
         with pytest.raises(ActorDenied):  # who acts is not left out, and this audience takes nobody
-            rules.decide(ask(), CLIENT, audience, assertion(**hostile), profile, now=1_800_000_000.5)
+            rules.decide(ask(), CLIENT, audience, verified(**hostile), profile, now=1_800_000_000.5)
         return
-    granted = rules.decide(ask(), CLIENT, audience, assertion(**hostile), profile, now=1_800_000_000.5)
+    granted = rules.decide(ask(), CLIENT, audience, verified(**hostile), profile, now=1_800_000_000.5)
     signer = LocalSigner("kid", "ES256", KEY)
     minted = await Minter(Kit("https://me", lambda _: signer, FakeEntropy())).mint(
         replace(granted, max_token_bytes=1_000_000)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tokenmint.model.policy import Client
 from tokenmint.model.profile import Profile
-from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedAssertion
+from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 from tokenmint.policy import mapping
 
 CLIENT: Final = Client("web")
@@ -25,15 +25,15 @@ quotable = st.text(min_size=1, max_size=30).filter(lambda name: "'" not in name)
 plain = st.from_regex(r"[A-Za-z0-9_]+", fullmatch=True)
 
 
-def assertion(claims: dict[str, Any]) -> VerifiedAssertion:
-    return VerifiedAssertion(
+def verified(claims: dict[str, Any]) -> VerifiedToken:
+    return VerifiedToken(
         provider="idp", issuer="https://idp", subject="1", token_type=ID_TOKEN, claims=MappingProxyType(claims),
         issued_at=0.0, expires_at=300.0, fingerprint="f", replay_id="r", single_use=False,
     )  # fmt: skip
 
 
 def value(expression: str, claims: dict[str, Any] | None = None, profile: Profile | None = None) -> JsonValue:
-    return mapping.evaluate(mapping.parse(expression), assertion(claims or {}), profile or Profile("ada"), CLIENT)
+    return mapping.evaluate(mapping.parse(expression), verified(claims or {}), profile or Profile("ada"), CLIENT)
 
 
 @given(quotable, json_values)

@@ -46,7 +46,7 @@ def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 async def test_a_value_is_remembered_and_its_absence_too(
     cache: NearCache, store: Store, reads: list[list[str]]
 ) -> None:
-    await store.swap(KEY, None, b"1", confirm=False)
+    await store.swap(KEY, None, b"1", durable=False)
     assert [await cache.get(KEY), await cache.get(KEY), await cache.get("profile:none")] == [b"1", b"1", None]
     assert await cache.get("profile:none") is None
     assert sum(len(keys) for keys in reads) <= 3  # the notice of the first write may have come between
@@ -59,9 +59,9 @@ async def test_what_is_wanted_at_the_same_time_is_one_round_trip(cache: NearCach
 
 
 async def test_another_process_changes_a_value(cache: NearCache, store: Store) -> None:
-    await store.swap(KEY, None, b"1", confirm=False)
+    await store.swap(KEY, None, b"1", durable=False)
     assert await cache.get(KEY) == b"1"
-    await store.swap(KEY, b"1", b"2", confirm=False)
+    await store.swap(KEY, b"1", b"2", durable=False)
     await until(lambda: KEY not in cache._entries)
     assert await cache.get(KEY) == b"2"
 
@@ -70,7 +70,7 @@ async def test_a_late_reply_never_overwrites_an_invalidation(
     cache: NearCache, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, real = asyncio.Event(), store.get_many
-    await store.swap(KEY, None, b"old", confirm=False)
+    await store.swap(KEY, None, b"old", durable=False)
 
     async def slow(keys: Sequence[str]) -> list[Answer]:
         values = await real(keys)
@@ -84,7 +84,7 @@ async def test_a_late_reply_never_overwrites_an_invalidation(
     flight = cache._flights[KEY]
     cache.forget(KEY)
     monkeypatch.setattr(store, "get_many", real)
-    await store.swap(KEY, b"old", b"new", confirm=False)
+    await store.swap(KEY, b"old", b"new", durable=False)
     assert await cache.get(KEY) == b"new"  # not answered by the read that was overtaken
     gate.set()
     assert await first in (b"old", b"new")
@@ -132,11 +132,11 @@ async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not
 
 async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cache: NearCache, store: Store) -> None:
     await cache.get(KEY)
-    clients = await store._read_client().execute_command("CLIENT", "LIST")
+    clients = await store.server.client.execute_command("CLIENT", "LIST")
     for line in clients.decode().splitlines():
         fields = dict(item.partition("=")[::2] for item in line.split())
         if "B" in fields["flags"] or "t" in fields["flags"]:
-            await store._read_client().execute_command("CLIENT", "KILL", "ID", fields["id"])
+            await store.server.client.execute_command("CLIENT", "KILL", "ID", fields["id"])
     await until(lambda: not cache.live)
     assert len(cache) == 0
     await cache.get(KEY)
@@ -153,7 +153,7 @@ async def test_it_is_bounded_and_off_at_0(cache: NearCache, store: Store, clock:
 
 
 async def test_an_invalidation_before_a_read_has_left_leaves_nobody_waiting(cache: NearCache, store: Store) -> None:
-    await store.swap(KEY, None, b"1", confirm=False)
+    await store.swap(KEY, None, b"1", durable=False)
     first = asyncio.ensure_future(cache.get(KEY))
     await asyncio.sleep(0)  # it is wanted, and not asked for yet
     cache.forget(KEY)
@@ -163,7 +163,7 @@ async def test_an_invalidation_before_a_read_has_left_leaves_nobody_waiting(cach
 
 
 async def test_who_gives_up_takes_nobody_elses_answer_away(cache: NearCache, store: Store) -> None:
-    await store.swap(KEY, None, b"1", confirm=False)
+    await store.swap(KEY, None, b"1", durable=False)
     gives_up, waits = asyncio.ensure_future(cache.get(KEY)), asyncio.ensure_future(cache.get(KEY))
     await asyncio.sleep(0)
     gives_up.cancel()
@@ -194,8 +194,8 @@ async def test_while_a_read_is_on_its_way_others_are_gathered(
 
 
 async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(cache: NearCache, store: Store) -> None:
-    await store.swap(KEY, None, b"1", confirm=False)
-    await store._read_client().hset(store.prefix + "profile:foreign", "a", "b")
+    await store.swap(KEY, None, b"1", durable=False)
+    await store.server.client.hset(store.prefix + "profile:foreign", "a", "b")
     answers = await asyncio.gather(
         *(cache.get(key) for key in (KEY, "profile:foreign", "profile:none")), return_exceptions=True
     )
@@ -210,7 +210,7 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
 ) -> None:
     gate, asked = asyncio.Event(), asyncio.Event()
     real, cache = store.get_many, NearCache(store, ("profile:",), 100, clock)
-    await store.swap(KEY, None, b"old", confirm=False)
+    await store.swap(KEY, None, b"old", durable=False)
 
     async def slow(keys: Sequence[str]) -> list[Answer]:
         values = await real(keys)
@@ -221,7 +221,7 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
     monkeypatch.setattr(store, "get_many", slow)
     first = asyncio.ensure_future(cache.get(KEY))
     await asyncio.wait_for(asked.wait(), 20)
-    await store.swap(KEY, b"old", b"new", confirm=False)  # told to nobody
+    await store.swap(KEY, b"old", b"new", durable=False)  # told to nobody
     cache.follow(background)
     await until(lambda: cache.live)
     monkeypatch.setattr(store, "get_many", real)
@@ -231,9 +231,9 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
 
 
 async def test_a_foreign_key_that_is_not_utf_8_ends_nothing(cache: NearCache, store: Store) -> None:
-    await store._read_client().set(store.prefix.encode() + b"profile:\xff", b"x")
-    await store.swap(KEY, None, b"1", confirm=False)
+    await store.server.client.set(store.prefix.encode() + b"profile:\xff", b"x")
+    await store.swap(KEY, None, b"1", durable=False)
     assert await cache.get(KEY) == b"1"
-    await store.swap(KEY, b"1", b"2", confirm=False)
+    await store.swap(KEY, b"1", b"2", durable=False)
     await until(lambda: KEY not in cache._entries)
     await until(lambda: cache.live)

@@ -10,14 +10,14 @@ from tests.fakes import FakeClock
 from tokenmint.base.errors import PrincipalDisabled, PrincipalUnknown, TokenRevoked
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
-from tokenmint.model.tokens import ID_TOKEN, VerifiedAssertion
+from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
 from tokenmint.profiles.resolve import Profiles, just_in_time_principal
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 
 NOW = 1_800_000_000.0
 ADA = Identity("idp", "1842")
-ASSERTION = VerifiedAssertion(
+ASSERTION = VerifiedToken(
     provider="idp", issuer="https://idp.example", subject="1842", token_type=ID_TOKEN, claims=MappingProxyType({}),
     issued_at=NOW, expires_at=NOW + 300, fingerprint="f", replay_id="r", single_use=False,
 )  # fmt: skip
@@ -38,24 +38,26 @@ async def test_a_registered_identity_has_its_profile(stored: ProfileStore, profi
     lookup = await profiles.find(ASSERTION)
     assert (lookup.identity, lookup.profile) == (ADA, created)
     for mode in OnMissingProfile:
-        assert await profiles.settle(lookup, mode, now=NOW) == created
+        assert await profiles.apply_missing_profile_policy(lookup, mode, now=NOW) == created
 
 
 async def test_an_unknown_identity_by_each_rule(stored: ProfileStore, profiles: Profiles) -> None:
     lookup = await profiles.find(ASSERTION)
     assert lookup.profile is None
     with pytest.raises(PrincipalUnknown):
-        await profiles.settle(lookup, OnMissingProfile.DENY, now=NOW)
-    without = await profiles.settle(lookup, OnMissingProfile.WITHOUT, now=NOW)
+        await profiles.apply_missing_profile_policy(lookup, OnMissingProfile.DENY, now=NOW)
+    without = await profiles.apply_missing_profile_policy(lookup, OnMissingProfile.WITHOUT, now=NOW)
     assert await stored.resolve(ADA) is None  # nothing was stored
-    created = await profiles.settle(lookup, OnMissingProfile.CREATE, now=NOW)
+    created = await profiles.apply_missing_profile_policy(lookup, OnMissingProfile.CREATE, now=NOW)
     assert created.principal == without.principal == just_in_time_principal(ADA)
     assert (await profiles.find(ASSERTION)).profile == created
 
 
 async def test_simultaneous_creations_come_to_one_profile(profiles: Profiles) -> None:
     lookup = await profiles.find(ASSERTION)
-    made = await asyncio.gather(*(profiles.settle(lookup, OnMissingProfile.CREATE, now=NOW) for _ in range(8)))
+    made = await asyncio.gather(
+        *(profiles.apply_missing_profile_policy(lookup, OnMissingProfile.CREATE, now=NOW) for _ in range(8))
+    )
     assert len({profile.etag for profile in made}) == 1
 
 
@@ -76,14 +78,14 @@ async def test_who_was_disabled_deleted_or_unlinked_is_refused(stored: ProfileSt
 
 async def test_a_tombstone_of_a_created_principal_is_not_passed(stored: ProfileStore, profiles: Profiles) -> None:
     lookup = await profiles.find(ASSERTION)
-    created = await profiles.settle(lookup, OnMissingProfile.CREATE, now=NOW)
+    created = await profiles.apply_missing_profile_policy(lookup, OnMissingProfile.CREATE, now=NOW)
     await stored.delete(created.principal)
     for mode in (OnMissingProfile.WITHOUT, OnMissingProfile.CREATE):
         with pytest.raises(PrincipalDisabled):
-            await profiles.settle(await profiles.find(ASSERTION), mode, now=NOW)
+            await profiles.apply_missing_profile_policy(await profiles.find(ASSERTION), mode, now=NOW)
     # A lookup from before the deletion does not bring the principal back either.
     with pytest.raises(PrincipalDisabled):
-        await profiles.settle(lookup, OnMissingProfile.CREATE, now=NOW)
+        await profiles.apply_missing_profile_policy(lookup, OnMissingProfile.CREATE, now=NOW)
 
 
 async def test_a_tombstone_without_an_index_entry_is_met_too(
@@ -102,12 +104,12 @@ async def test_nothing_issued_in_or_before_the_second_of_revocation(
 ) -> None:
     await stored.create(Profile("ada", (ADA,)))
     second = await stored.revoke_tokens("ada")
-    assertion = replace(ASSERTION, issued_at=second + offset)
+    verified = replace(ASSERTION, issued_at=second + offset)
     if accepted:
-        assert (await profiles.find(assertion)).profile
+        assert (await profiles.find(verified)).profile
     else:
         with pytest.raises(TokenRevoked):
-            await profiles.find(assertion)
+            await profiles.find(verified)
 
 
 async def test_a_token_that_does_not_say_when_it_was_issued_is_revoked_too(

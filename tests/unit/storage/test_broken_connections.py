@@ -14,7 +14,7 @@ from redis.exceptions import RedisClusterException
 from structlog.testing import capture_logs
 from tests.conftest import PATIENT
 from tests.unit.storage.test_redis import scripted
-from tests.wire import Engine, Wire
+from tests.wire import Engine, Wire, free_port
 
 from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import connections
@@ -44,7 +44,7 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
         "clock_of": lambda: store.clock_of("a"),
         "swap": lambda: store.swap("a", None, b"1"),
         "add": lambda: store.add("b", b"1", ttl=60),
-        "append": lambda: store.append("c", [b"1"], most_entries=10, most_bytes=1000, confirm=True),
+        "append": lambda: store.append("c", [b"1"], most_entries=10, most_bytes=1000, durable=True),
         "take": lambda: store.take("d", rate=1.0, burst=1, least=1, most=1),
         "join": lambda: store.join("e", "m", "1", ttl=60),
         "members": lambda: store.members("e"),
@@ -143,7 +143,7 @@ async def test_a_fault_of_ours_is_logged_with_its_place_once(store: Store, monke
         return nothing["a secret"]
 
     monkeypatch.setattr(connections, "_logged", set())
-    monkeypatch.setattr(store, "_client", type("Client", (), {"get": wrong, "eval": wrong})())
+    monkeypatch.setattr(store.server, "client", type("Client", (), {"get": wrong, "eval": wrong})())
     with capture_logs() as lines:
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
@@ -166,7 +166,7 @@ async def test_cancelled_calls_leave_every_connection_of_the_pool_usable(store: 
         await asyncio.gather(*tasks, return_exceptions=True)
     everyone = store.options.max_connections
     assert await asyncio.gather(*(store.get("a") for _ in range(2 * everyone))) == 2 * everyone * [b"1"]
-    pool: Any = store._pool
+    pool: Any = store.server.pool
     assert len(pool._in_use_connections) == 0
 
 
@@ -176,7 +176,7 @@ def test_idle_connections_that_were_reset_are_not_used_on_uvloop_as_in_productio
     async def main() -> None:
         with Wire(redis_url.removeprefix("unix://")) as wire:
             store = await Store.open(f"redis://127.0.0.1:{wire.port}", prefix=redis_prefix, options=PATIENT)
-            pool: Any = store._pool
+            pool: Any = store.server.pool
             expected: bytes | None = None
             for number in range(10):
                 await asyncio.gather(*(store.get("a") for _ in range(5)))
@@ -206,7 +206,7 @@ async def test_a_reset_in_the_middle_of_a_reply_is_an_outage_and_over_with_the_n
 async def test_a_cluster_is_found_again_after_all_its_nodes_were_away_and_came_back_under_other_addresses(
     tmp_path: Path,
 ) -> None:
-    arguments = ("--cluster-enabled", "yes", *LOG)
+    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), *LOG)  # or it is 10000 above the other
     with Wire() as configured, Wire() as before, Wire() as after:
         node = Engine(tmp_path / "node", *arguments, "--cluster-announce-port", str(before.port)).start()
         configured.upstream = before.upstream = node.port

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import PATIENT
 
 from tokenmint.base.errors import ConfigurationError, TokenReplayed
-from tokenmint.model.tokens import ID_TOKEN, VerifiedAssertion
+from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
 from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
 from tokenmint.storage.redis import Store
 from tokenmint.verification.replay import ReplayGuard
@@ -113,13 +113,13 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 async def test_a_claimed_token_stays_claimed_when_the_store_was_killed(tmp_path: Path) -> None:
-    assertion = VerifiedAssertion(
+    verified = VerifiedToken(
         provider="idp", issuer="https://idp.example", subject="1", token_type=ID_TOKEN, claims=MappingProxyType({}),
         issued_at=1000.0, expires_at=1300.0, fingerprint="f" * 64, replay_id="r" * 64, single_use=True,
     )  # fmt: skip
     server = EmbeddedServer(tmp_path)
     store = await Store.open(server.start(), options=PATIENT)
-    await ReplayGuard(store).claim(assertion, "web", None, now=1000.0)
+    await ReplayGuard(store).consume(verified, "web", None, now=1000.0)
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     await store.close()
@@ -127,6 +127,6 @@ async def test_a_claimed_token_stays_claimed_when_the_store_was_killed(tmp_path:
     again = EmbeddedServer(tmp_path)
     store = await Store.open(again.start(), options=PATIENT)
     with pytest.raises(TokenReplayed):
-        await ReplayGuard(store).claim(assertion, "web", None, now=1001.0)
+        await ReplayGuard(store).consume(verified, "web", None, now=1001.0)
     await store.close()
     again.stop()

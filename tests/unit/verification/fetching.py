@@ -7,7 +7,8 @@ from collections.abc import Callable
 from tests.fakes import FakeClock
 from tests.issuer import jwk, rsa_key
 
-from tokenmint.verification.keyset import FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 
 URL = "https://idp.example/jwks.json"
 SOURCE = KeySource("jwks", url=URL)

@@ -9,8 +9,9 @@ from tests.issuer import Issuer
 
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, VerifiedAssertion
-from tokenmint.verification.keyset import FetchFailed, FetchResult, KeySets, KeySource
+from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
+from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.verifier import Verifier
 
@@ -41,5 +42,5 @@ def shipped(name: str, jwks: Callable[[], bytes] = IDP.jwks, **table: Any) -> Pr
 
 async def prove(
     token: str, *providers: Provider, kind: str = ID_TOKEN, nonce: str | None = None, now: float = NOW
-) -> VerifiedAssertion:
+) -> VerifiedToken:
     return await verifier_of(*(providers or (provider(),))).verify(Secret(token), kind, nonce=nonce, now=now)

@@ -148,13 +148,13 @@ def test_section_4_2_a_token_that_is_presented_has_its_hash_in_ath() -> None:
 async def test_section_11_1_a_proof_is_used_once(store: Store, clock: FakeClock) -> None:
     guard = ReplayGuard(store)
     first = check_proof(proof(), method="POST", url=URL, now=NOW)
-    await guard.claim_proof(first, now=NOW)
+    await guard.consume_proof(first, now=NOW)
     with pytest.raises(ProofRejected, match="used before"):
-        await guard.claim_proof(first, now=NOW + 1)
-    await guard.claim_proof(check_proof(proof(jti="j2"), method="POST", url=URL, now=NOW), now=NOW)
+        await guard.consume_proof(first, now=NOW + 1)
+    await guard.consume_proof(check_proof(proof(jti="j2"), method="POST", url=URL, now=NOW), now=NOW)
     # Another key's jti is another one: nobody can use up somebody else's.
     other = check_proof(proof(key=rsa_key(), alg="RS256"), method="POST", url=URL, now=NOW)
-    await guard.claim_proof(other, now=NOW)
+    await guard.consume_proof(other, now=NOW)
 
 
 @given(st.binary(max_size=200))

@@ -9,9 +9,9 @@ from tests.issuer import Issuer, jwk, rsa_key
 from tests.unit.verification.proving import IDP, NOW, prove, shipped
 
 from tokenmint.base.errors import (
-    AssertionRejected,
     BadSignature,
     ClaimRejected,
+    TokenRejected,
     UnknownIssuer,
     UnknownKey,
     UnsupportedTokenType,
@@ -84,7 +84,7 @@ BASE = "https://login.microsoftonline.com"
     ],
 )  # fmt: skip
 async def test_issuers_tenants_and_versions(
-    case: str, entry: Any, claims: Any, refusal: type[AssertionRejected] | None, words: str
+    case: str, entry: Any, claims: Any, refusal: type[TokenRejected] | None, words: str
 ) -> None:
     for kind in (ID_TOKEN, JWT):
         if refusal is None:

@@ -17,7 +17,8 @@ from tests.issuer import Issuer, serving
 
 from tokenmint.base.errors import KeySetUnavailable
 from tokenmint.verification.fetch import LOOK_UPS, MAX_BODY, HttpFetch, is_public
-from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, KeySets, KeySource
+from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
+from tokenmint.verification.keyset import KeySets
 
 
 @pytest.fixture

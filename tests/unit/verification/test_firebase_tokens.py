@@ -15,12 +15,12 @@ from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
 from tokenmint.base.errors import (
     AlgorithmNotAllowed,
-    AssertionRejected,
     BadSignature,
     ClaimRejected,
     MalformedToken,
     TokenExpired,
     TokenNotYetValid,
+    TokenRejected,
     UnknownIssuer,
     UnknownKey,
     WrongAudience,
@@ -28,7 +28,8 @@ from tokenmint.base.errors import (
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JWT
-from tokenmint.verification.keyset import FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.refusal_hints import FIREBASE_CUSTOM_TOKEN
 from tokenmint.verification.verifier import Verifier
 
@@ -98,7 +99,7 @@ async def test_the_bad_ones_of_firebases_sdks(
     case: str,
     headers: Any,
     changes: Any,
-    refusal: type[AssertionRejected],
+    refusal: type[TokenRejected],
     words: str,
 ) -> None:
     with pytest.raises(refusal) as refused:
@@ -125,7 +126,7 @@ async def test_what_was_sent_in_an_id_tokens_place_is_named() -> None:
     custom = {"iss": "sa@proj.iam.gserviceaccount.com", "sub": "sa@proj.iam.gserviceaccount.com", "uid": "1842",
               "aud": FIREBASE_CUSTOM_TOKEN}  # fmt: skip
     legacy = jwt.encode({"v": 0, "d": {"uid": "1842"}, "iat": int(NOW)}, b"s" * 32, algorithm="HS256")
-    cases: list[tuple[Any, str, type[AssertionRejected], str]] = [
+    cases: list[tuple[Any, str, type[TokenRejected], str]] = [
         (FIREBASE, token(custom, {"kid": None}), WrongAudience, "Firebase custom token: sign in to Firebase with it"),
         (COOKIES, token(custom), WrongAudience, "Firebase custom token"),
         (FIREBASE, legacy, WrongAudience, "legacy Firebase custom token"),

@@ -16,8 +16,10 @@ from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, UnknownKey
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN
-from tokenmint.verification import keyset
-from tokenmint.verification.keyset import FetchFailed, FetchResult, KeySets, KeySource, freshness
+from tokenmint.verification import key_document, keyset
+from tokenmint.verification.key_document import freshness
+from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.verifier import Verifier
 
 
@@ -267,19 +269,19 @@ async def test_a_reload_keeps_the_keys_of_what_did_not_change(clock: FakeClock) 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
-        ({}, keyset.DEFAULT_FRESH),
+        ({}, key_document.DEFAULT_FRESH),
         ({"cache-control": "public, max-age=1800, must-revalidate"}, 1800),
         ({"cache-control": "Max-Age=1800", "age": "300"}, 1500),
         ({"cache-control": "max-age=1800", "age": "x"}, 1800),
-        ({"cache-control": "s-maxage=5"}, keyset.DEFAULT_FRESH),
-        ({"cache-control": "max-age=1"}, keyset.MIN_FRESH),
-        ({"cache-control": "max-age=999999999"}, keyset.MAX_FRESH),
-        ({"cache-control": "no-store, max-age=1800"}, keyset.MIN_FRESH),
-        ({"cache-control": "no-cache"}, keyset.MIN_FRESH),
-        ({"cache-control": "max-age=-5"}, keyset.DEFAULT_FRESH),
-        ({"cache-control": "max-age=" + "9" * 4400}, keyset.MAX_FRESH),
-        ({"cache-control": "max-age=\u0661"}, keyset.DEFAULT_FRESH),
-        ({"cache-control": "max-age=1800", "age": "9" * 4400}, keyset.MIN_FRESH),
+        ({"cache-control": "s-maxage=5"}, key_document.DEFAULT_FRESH),
+        ({"cache-control": "max-age=1"}, key_document.MIN_FRESH),
+        ({"cache-control": "max-age=999999999"}, key_document.MAX_FRESH),
+        ({"cache-control": "no-store, max-age=1800"}, key_document.MIN_FRESH),
+        ({"cache-control": "no-cache"}, key_document.MIN_FRESH),
+        ({"cache-control": "max-age=-5"}, key_document.DEFAULT_FRESH),
+        ({"cache-control": "max-age=" + "9" * 4400}, key_document.MAX_FRESH),
+        ({"cache-control": "max-age=\u0661"}, key_document.DEFAULT_FRESH),
+        ({"cache-control": "max-age=1800", "age": "9" * 4400}, key_document.MIN_FRESH),
         ({"cache-control": "max-age=1800", "age": "\xb2"}, 1800),
         ({"cache-control": "max-age=1800", "age": "-1"}, 1800),
     ],

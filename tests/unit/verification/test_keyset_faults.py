@@ -14,7 +14,8 @@ from tests.unit.verification.fetching import SOURCE, URL, FakeFetch, jwks, sets,
 from tokenmint.base.background import Background
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, UnknownKey
 from tokenmint.verification import keyset
-from tokenmint.verification.keyset import AnswerUnusable, FetchFailed, FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
 from tokenmint.base.errors import (
     AlgorithmNotAllowed,
-    AssertionRejected,
     ClaimRejected,
     ConfigurationError,
     TokenExpired,
+    TokenRejected,
     UnknownIssuer,
     UnknownKey,
     UnsupportedTokenType,
@@ -27,7 +27,7 @@ from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 UID = "11111111-2222-3333-4444-555555555555"
 
 
-async def judged(entry: Any, claims: dict[str, Any], refusal: type[AssertionRejected] | None, **how: Any) -> Any:
+async def judged(entry: Any, claims: dict[str, Any], refusal: type[TokenRejected] | None, **how: Any) -> Any:
     if refusal is None:
         return await prove(IDP.token(NOW, **claims), entry, **how)
     with pytest.raises(refusal) as refused:

@@ -8,9 +8,9 @@ from tests.fakes import FakeClock
 from tests.issuer import Issuer, jwk, rsa_key
 
 from tokenmint.base.errors import (
-    AssertionRejected,
     BadSignature,
     TokenExpired,
+    TokenRejected,
     UnknownKey,
     UnsupportedTokenType,
     WrongNonce,
@@ -20,7 +20,8 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import parse_compact
-from tokenmint.verification.keyset import FetchResult, KeySets, KeySource
+from tokenmint.verification.key_source import FetchResult, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.signature_cache import Verdict, Verdicts
 from tokenmint.verification.verifier import Verifier
 
@@ -118,7 +119,7 @@ async def test_a_bad_signature_is_never_remembered(served: Served, checked: list
 
 async def test_a_refused_token_with_a_good_signature_is_refused_again(served: Served) -> None:
     for _ in range(2):
-        with pytest.raises(AssertionRejected):
+        with pytest.raises(TokenRejected):
             await served.prove(IDP.token(NOW, aud="another"))
 
 

@@ -38,7 +38,7 @@ def test_every_answer_is_one_that_clients_read(kind: type[errors.TokenmintError]
     assert ("www-authenticate" in given_answer.headers) == (given_answer.status_code == 401)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in classes() if issubclass(kind, errors.AssertionRejected)])
+@pytest.mark.parametrize("kind", [kind for kind in classes() if issubclass(kind, errors.TokenRejected)])
 def test_rfc_8693_2_2_2_a_refused_token_is_an_invalid_request(kind: type[errors.TokenmintError]) -> None:
     assert (row_of(kind()).code, row_of(kind()).status) == ("invalid_request", 400)
 

@@ -186,7 +186,7 @@ async def test_a_handle_slides_and_is_swapped_for_a_jwt_at_a_gateway(rig: Rig) -
     assert payload(swapped.token)["scope"] == "read"
     await rig.set_time(clock.now() + 600)
     assert await inspect(rig, answer.token) is None
-    keys = [key async for key in rig.parts.store._read_client().scan_iter(match="*")]
+    keys = [key async for key in rig.parts.store.server.client.scan_iter(match="*")]
     assert not any(answer.token.encode() in key for key in keys)
 
 

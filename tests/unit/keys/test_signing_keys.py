@@ -31,8 +31,8 @@ from tokenmint.storage.redis import Store
 @asynccontextmanager
 async def following(replica: Replica) -> AsyncIterator[None]:
     """Let a replica hear of changes, as a running service does."""
-    background = Background(replica.keychain._clock, lambda: 0.5, Metrics())
-    replica.keychain.follow(background)
+    background = Background(replica.signing_keys._clock, lambda: 0.5, Metrics())
+    replica.signing_keys.follow(background)
     try:
         yield
     finally:
@@ -48,17 +48,17 @@ async def put(store: Store, ring: KeyRing) -> None:
 async def test_two_replicas_that_start_at_once_share_one_ring(machine: Machine) -> None:
     first, second = machine.replica(), machine.replica()
     await asyncio.gather(first.start(), second.start())
-    assert first.keychain.ring == second.keychain.ring
+    assert first.signing_keys.ring == second.signing_keys.ring
     assert first.signs_with() == second.signs_with()
-    assert first.keychain.published() == second.keychain.published()
+    assert first.signing_keys.published() == second.signing_keys.published()
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256", "EdDSA"])
 async def test_what_it_signs_verifies_with_what_it_publishes(machine: Machine, algorithm: str) -> None:
     replica = machine.replica((algorithm,))
     await replica.start()
-    signer = replica.keychain.signer(algorithm)
-    jwk = next(key for key in replica.keychain.published().keys if key["kid"] == signer.key_id)
+    signer = replica.signing_keys.signer(algorithm)
+    jwk = next(key for key in replica.signing_keys.published().keys if key["kid"] == signer.key_id)
     assert jwk["alg"] == algorithm
     signature = await signer.sign(b"message")
     verify = jwt.get_algorithm_by_name(algorithm)
@@ -70,7 +70,7 @@ async def test_a_restart_signs_with_the_same_key(machine: Machine) -> None:
     before, after = machine.replica(), machine.replica()
     await before.start()
     await after.start()
-    assert after.keychain.ring == before.keychain.ring
+    assert after.signing_keys.ring == before.signing_keys.ring
     assert after.signs_with() == before.signs_with()
 
 
@@ -85,7 +85,7 @@ async def test_another_key_encryption_key_is_refused_with_the_way_out(machine: M
 async def test_a_key_of_a_signer_that_is_no_longer_configured_is_refused(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    ring = replica.keychain.ring
+    ring = replica.signing_keys.ring
     elsewhere = replace(ring, keys=tuple(replace(key, signer="hsm-7") for key in ring.keys))
     await put(store, replace(elsewhere, generation=ring.generation + 1))
     with pytest.raises(ConfigurationError, match="'hsm-7', which is not configured"):
@@ -96,7 +96,7 @@ async def test_replicas_hear_of_a_change_without_polling(machine: Machine) -> No
     here, there = machine.replica(), machine.replica()
     await here.start()
     await there.start()
-    updates = there.keychain.subscribe()
+    updates = there.signing_keys.subscribe()
     first = await anext(updates)
     async with following(there), asyncio.timeout(10):
         next_set = asyncio.ensure_future(anext(updates))
@@ -109,36 +109,36 @@ async def test_replicas_hear_of_a_change_without_polling(machine: Machine) -> No
 async def test_signing_stops_when_the_ring_was_not_confirmed_within_r(machine: Machine, clock: FakeClock) -> None:
     replica = machine.replica()
     await replica.start()
-    keychain, schedule = replica.keychain, replica.keychain.schedule
+    signing_keys, schedule = replica.signing_keys, replica.signing_keys.schedule
     clock.advance(10)
-    assert keychain.signer("ES256")
+    assert signing_keys.signer("ES256")
     clock.advance(0.001)
     with pytest.raises(SignerUnavailable):
-        keychain.signer("ES256")
+        signing_keys.signer("ES256")
     clock.advance(schedule.serve_unconfirmed - 10.001)
-    assert keychain.published()  # verifiers are served from memory ...
+    assert signing_keys.published()  # verifiers are served from memory ...
     clock.advance(0.001)
     with pytest.raises(DependencyUnavailable):  # ... until a key that was prepared elsewhere could be missed
-        keychain.published()
-    await keychain.refresh()
-    assert keychain.signer("ES256")
+        signing_keys.published()
+    await signing_keys.refresh()
+    assert signing_keys.signer("ES256")
 
 
 async def test_an_algorithm_that_is_not_configured_has_no_signer(machine: Machine) -> None:
     replica = machine.replica()
     await replica.start()
     with pytest.raises(SignerUnavailable):
-        replica.keychain.signer("RS256")
+        replica.signing_keys.signer("RS256")
 
 
 async def test_a_store_that_went_back_gets_the_newer_ring_back(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    old = replica.keychain.ring
+    old = replica.signing_keys.ring
     done = await replica.rotator.revoke(replica.signs_with(), "leaked")
-    newest = replica.keychain.ring.generation
+    newest = replica.signing_keys.ring.generation
     await put(store, old)  # a failover to a replica that lagged
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     _, ring = await RingStore(store).read()
     assert ring is not None
     revoked = ring.find(done.revoked.key_id)
@@ -150,19 +150,19 @@ async def test_a_store_that_went_back_gets_the_newer_ring_back(machine: Machine,
 async def test_an_emptied_store_gets_the_ring_back(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    held = replica.keychain.ring
-    await store._read_client().delete(f"{store.prefix}ring")
-    await replica.keychain.refresh()
+    held = replica.signing_keys.ring
+    await store.server.client.delete(f"{store.prefix}ring")
+    await replica.signing_keys.refresh()
     _, ring = await RingStore(store).read()
     assert ring is not None
     assert {key.key_id for key in ring.keys} == {key.key_id for key in held.keys}
-    assert ring.lineage == held.lineage
+    assert ring.ring_id == held.ring_id
 
 
 async def test_a_change_puts_back_what_the_store_lost_before_it_is_made(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    old = replica.keychain.ring
+    old = replica.signing_keys.ring
     revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
     await put(store, old)
     with pytest.raises(WrongState):  # the prepared key was lost too, and is published anew
@@ -179,25 +179,25 @@ async def test_a_change_puts_back_what_the_store_lost_before_it_is_made(machine:
 async def test_a_ring_of_another_lineage_is_not_served(machine: Machine, store: Store, clock: FakeClock) -> None:
     replica = machine.replica()
     await replica.start()
-    await put(store, replace(replica.keychain.ring, lineage="another"))
+    await put(store, replace(replica.signing_keys.ring, ring_id="another"))
     with pytest.raises(CorruptRecord):
-        await replica.keychain.refresh()
+        await replica.signing_keys.refresh()
     clock.advance(11)
     with pytest.raises(SignerUnavailable):
-        replica.keychain.signer("ES256")
+        replica.signing_keys.signer("ES256")
 
 
 async def test_a_key_that_can_not_be_opened_is_left_out_and_tried_again(machine: Machine, store: Store) -> None:
     here, there = machine.replica(), machine.replica()
     await here.start()
     await there.start()
-    whole = here.keychain.ring
+    whole = here.signing_keys.ring
     broken = replace(whole, keys=tuple(replace(key, sealed="v1.x.AAAA") for key in whole.keys))
     await put(store, replace(broken, generation=whole.generation + 1))
     fresh = machine.replica()
     with pytest.raises(ConfigurationError):  # sealed under a key-encryption key named x
         await fresh.start()
-    await there.keychain.refresh()
+    await there.signing_keys.refresh()
     assert there.signs_with() == here.signs_with()  # opened before, and the same key still
     mended = replace(whole, generation=whole.generation + 2)
     await put(store, mended)
@@ -209,13 +209,13 @@ async def test_changes_at_once_are_made_one_after_the_other(machine: Machine) ->
     replicas = [machine.replica() for _ in range(3)]
     for replica in replicas:
         await replica.start()
-    before = replicas[0].keychain.ring
+    before = replicas[0].signing_keys.ring
     await asyncio.gather(
-        *(replica.keychain.change(lambda ring: replace(ring, fence=ring.fence + 10)) for replica in replicas)
+        *(replica.signing_keys.change(lambda ring: replace(ring, fence=ring.fence + 10)) for replica in replicas)
     )
     for replica in replicas:
-        await replica.keychain.refresh()
-        ring = replica.keychain.ring
+        await replica.signing_keys.refresh()
+        ring = replica.signing_keys.ring
         assert (ring.fence, ring.generation) == (before.fence + 30, before.generation + 3)
 
 
@@ -224,21 +224,21 @@ async def test_a_change_that_comes_too_late_is_decided_anew(machine: Machine, cl
     replica = machine.replica()
     await replica.start()
     decided: list[float] = []
-    now = replica.keychain.store.clock
+    now = replica.signing_keys.store.clock
 
     async def long_ago() -> float:
         late = len(decided) < 2
         if late:
             clock.advance(1.0)
-        return await now() - (replica.keychain.schedule.skew + 1.0 if late else 0.0)
+        return await now() - (replica.signing_keys.schedule.skew + 1.0 if late else 0.0)
 
     def change(ring: KeyRing) -> KeyRing:
         decided.append(clock.now())
         return replace(ring, fence=ring.fence + 1)
 
-    replica.keychain.store.clock = long_ago  # type: ignore[method-assign]  # the stand-still
-    before = replica.keychain.ring
-    after = await replica.keychain.change(change)
+    replica.signing_keys.store.clock = long_ago  # type: ignore[method-assign]  # the stand-still
+    before = replica.signing_keys.ring
+    after = await replica.signing_keys.change(change)
     assert len(decided) == 3
     assert (after.fence, after.generation) == (before.fence + 1, before.generation + 1)
 
@@ -246,48 +246,51 @@ async def test_a_change_that_comes_too_late_is_decided_anew(machine: Machine, cl
 async def test_a_ring_that_never_rests_is_a_conflict(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    swap = replica.keychain.store.swap
+    swap = replica.signing_keys.store.swap
 
     async def always_late(expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
-        await put(store, replace(replica.keychain.ring, generation=replica.keychain.ring.generation + 1))
+        await put(store, replace(replica.signing_keys.ring, generation=replica.signing_keys.ring.generation + 1))
         return await swap(b"what was there before", ring)
 
-    replica.keychain.store.swap = always_late  # type: ignore[method-assign]  # the network's delay
+    replica.signing_keys.store.swap = always_late  # type: ignore[method-assign]  # the network's delay
     with pytest.raises(Conflict):
-        await replica.keychain.change(lambda ring: replace(ring, fence=ring.fence + 1))
+        await replica.signing_keys.change(lambda ring: replace(ring, fence=ring.fence + 1))
 
 
 async def test_who_is_slow_sees_the_newest_set_and_misses_those_between(machine: Machine) -> None:
     replica = machine.replica()
     await replica.start()
-    updates = replica.keychain.subscribe()
+    updates = replica.signing_keys.subscribe()
     await anext(updates)
     for _ in range(3):
         done = await replica.rotator.rotate("ES256", force=True)
     async with asyncio.timeout(10):
         seen = await anext(updates)
-    assert seen.etag == replica.keychain.published().etag
+    assert seen.etag == replica.signing_keys.published().etag
     assert done.prepared.key_id in seen.jwks_json.decode()
 
 
 async def test_max_age_shortens_before_the_next_change(machine: Machine, clock: FakeClock) -> None:
     replica = machine.replica()
     await replica.start()
-    assert replica.keychain.published().max_age == 300
-    clock.advance(replica.keychain.schedule.rotation_interval - 100)
-    await replica.keychain.refresh()
-    assert replica.keychain.published().max_age == 100
+    assert replica.signing_keys.published().max_age == 300
+    clock.advance(replica.signing_keys.schedule.rotation_interval - 100)
+    await replica.signing_keys.refresh()
+    assert replica.signing_keys.published().max_age == 100
 
 
 async def test_a_replica_is_live_from_before_it_reads_the_ring(machine: Machine) -> None:
     here, there = machine.replica(), machine.replica()
     await here.start()
-    await there.keychain.store.acknowledge(there.keychain.replica, 0, 10.0)  # as the first step of a start
-    assert await here.keychain.acknowledged() == 0
-    ring = here.keychain.ring
+    await there.signing_keys.store.acknowledge(there.signing_keys.replica, 0, 10.0)  # as the first step of a start
+    assert await here.signing_keys.acknowledged() == 0
+    ring = here.signing_keys.ring
     prepared = ring.only("ES256", KeyState.PREPARED)
     assert prepared is not None
-    assert rings.wanted(ring, ["ES256"], Schedule(), here.keychain.schedule.rotation_interval + 2e9, 0) == {}
+    assert (
+        rings.fresh_keys_needed(ring, ["ES256"], Schedule(), here.signing_keys.schedule.rotation_interval + 2e9, 0)
+        == {}
+    )
 
 
 async def test_the_key_encryption_key_before_still_opens(machine: Machine) -> None:
@@ -307,14 +310,14 @@ async def test_the_key_encryption_key_before_still_opens(machine: Machine) -> No
 async def test_a_reseal_that_can_not_open_one_changes_nothing(machine: Machine, store: Store) -> None:
     replica = machine.replica()
     await replica.start()
-    ring = replica.keychain.ring
+    ring = replica.signing_keys.ring
     first = replace(ring.keys[0], sealed="v1.0123456789abcdef.AAAA")
     await put(store, replace(ring, keys=(first, *ring.keys[1:]), generation=ring.generation + 1))
     before = await store.get("ring")
     newer = machine.replica(kek=Secret(b"n" * 32), others=(KEK,))
     with pytest.raises(ConfigurationError):
         await newer.start()
-    await replica.keychain.refresh()
+    await replica.signing_keys.refresh()
     with pytest.raises(ConfigurationError):
         await replica.rotator.reseal()
     assert await store.get("ring") == before

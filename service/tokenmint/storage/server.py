@@ -1,0 +1,212 @@
+"""The server behind the store: a single one, the primary that sentinels name, or a Cluster.
+
+It knows connections, commands and answers; of keys and values it knows nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import hiredis
+import redis.asyncio as driver
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import ResponseError
+
+from tokenmint.base.errors import ConfigurationError, StoreUnavailable
+from tokenmint.base.foreign_text import clipped, quoted
+from tokenmint.storage import urls
+from tokenmint.storage.connections import StoreOptions, cluster_client, sentinel_pool, server_pool, translated
+
+
+class Server:
+    """Connections to the server that ``url`` names, and the commands that the driver's own way serves badly."""
+
+    def __init__(self, url: urls.StoreUrl, options: StoreOptions) -> None:
+        self.url = url
+        self.options = options
+        self.version = ""
+        self.pool: driver.ConnectionPool | None = None
+        self._cluster: RedisCluster | None = None
+        self._sentinel: Sentinel | None = None
+        if url.kind == "cluster":
+            self._cluster = cluster_client(url, options)
+        elif url.kind == "sentinel":
+            self._sentinel, self.pool = sentinel_pool(url, options)
+        else:
+            self.pool = server_pool(url, options)
+        # One for all calls: making one takes longer than a read does.
+        self.client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self.pool)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys are on several nodes."""
+        return self._cluster is not None
+
+    async def ask(self, commands: bytes, count: int = 1) -> list[Any]:
+        """Send ``count`` packed commands and return their answers: the driver's own way costs three times as much."""
+        pool: Any = self.pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(commands)
+            answers = [await _reply(connection) for _ in range(count)]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
+            raise
+        finally:
+            await pool.release(connection)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return answers
+
+    async def scan(self, match: str, cursor: str, count: int) -> tuple[str, list[bytes]]:
+        """Return the next cursor ("" at the end) and some keys that match the glob ``match``."""
+        if self._cluster is not None:
+            return await self._scan_cluster(match, cursor, count)
+        position, keys = await self.client.scan(int(cursor or "0"), match=match, count=count)
+        return (str(position) if int(position) else ""), keys
+
+    async def _scan_cluster(self, match: str, cursor: str, count: int) -> tuple[str, list[bytes]]:
+        cluster: Any = self._cluster
+        await cluster.initialize()
+        nodes = sorted(cluster.get_primaries(), key=lambda node: str(node.name))
+        index, _, position = (cursor or "0:0").partition(":")
+        if int(index) >= len(nodes):
+            return "", []
+        node: ClusterNode = nodes[int(index)]
+        reply = await node.execute_command("SCAN", int(position), "MATCH", match, "COUNT", count)
+        next_position, keys = reply
+        if int(next_position):
+            return f"{index}:{int(next_position)}", keys
+        following = int(index) + 1
+        return (f"{following}:0" if following < len(nodes) else ""), keys
+
+    async def time(self) -> float:
+        """Return the server's clock, Unix seconds; in a Cluster, that of the node that comes first by name."""
+        if self._cluster is not None:
+            await self._cluster.initialize()
+            node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
+            return seconds(await node.execute_command("TIME"))
+        return seconds(await self.client.time())
+
+    async def roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
+        """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
+        joined = b"".join(map(packed, commands))
+        with self.translated(writes=True, follow=follow):  # also what giving the connection back raises
+            async with contextlib.AsyncExitStack() as stack:
+                with self.translated(writes=False):
+                    async with asyncio.timeout(self.options.read_timeout):
+                        connection = await self._checkout(key, stack)
+                async with asyncio.timeout(self.options.write_timeout):
+                    try:
+                        await connection.send_packed_command(joined)
+                        replies = [await _reply(connection) for _ in commands]
+                    except BaseException:
+                        # An unread reply must not meet the next user of the connection (redis-py CVE-2023-28858).
+                        await connection.disconnect(nowait=True)
+                        raise
+                for reply in replies:
+                    if isinstance(reply, Exception):
+                        raise reply
+                return replies
+
+    @contextlib.contextmanager
+    def translated(self, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
+        """As :func:`translated`. A cluster whose node is away is asked for its nodes again, before what comes next."""
+        with translated(self.url, writes=writes, starting=starting, follow=follow):
+            try:
+                yield
+            except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):
+                if self._cluster is not None:
+                    self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
+                raise
+
+    async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
+        if self._cluster is not None:
+            await self._cluster.initialize()
+            node: Any = self._cluster.get_node_from_key(key)
+            connection = node.acquire_connection()
+            stack.callback(node.release, connection)
+            await connection.connect()
+            return connection
+        pool: Any = self.pool
+        connection = await pool.get_connection()
+        stack.push_async_callback(pool.release, connection)
+        return connection
+
+    async def listening_client(self) -> tuple[driver.Redis, driver.ConnectionPool | None]:
+        """Return a client, and its pool where that is the caller's to close."""
+        if self._cluster is None:
+            return driver.Redis(connection_pool=self.pool), None
+        with self.translated(writes=False):
+            await self._cluster.initialize()
+            node = self._cluster.get_random_node()
+        host_url = replace(self.url, kind="server", hosts=((str(node.host), int(node.port)),))
+        pool: driver.ConnectionPool = server_pool(host_url, self.options)
+        return driver.Redis(connection_pool=pool), pool
+
+    async def check(self) -> bool:
+        """Return whether the server can confirm that a write is in its append-only file.
+
+        Raises:
+            ConfigurationError: it evicts keys, or refuses the credentials.
+            StoreUnavailable: it can't be reached, or is loading its data.
+        """
+        facts: dict[str, Any] = {}
+        with self.translated(writes=False, starting=True):
+            async with asyncio.timeout(max(1.0, self.options.read_timeout)):
+                for section in ("memory", "persistence", "server"):
+                    facts |= await self._info(section)
+        if int(facts.get("loading", 0)):  # it calls its append-only file disabled then, and would never be asked again
+            raise StoreUnavailable(detail=f"{self.url.describe()} is loading its data")
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise ConfigurationError(
+                f"redis.url: the server's maxmemory-policy is {quoted(policy)}, which may drop keys, revocations and "
+                "profiles: set it to noeviction, or use a server of its own for tokenmint"
+            )
+        version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
+        knows_waitaof = tuple(int(part) for part in version.split(".")[:2]) >= (7, 2)
+        self.version = clipped(version)
+        return bool(int(facts.get("aof_enabled", 0))) and knows_waitaof
+
+    async def _info(self, section: str) -> dict[str, Any]:
+        if self._cluster is not None:
+            await self._cluster.initialize()
+            node = self._cluster.get_primaries()[0]
+            reply: dict[str, Any] = await self._cluster.info(section, target_nodes=node)
+            return reply
+        facts: dict[str, Any] = await self.client.info(section)
+        return facts
+
+    async def close(self) -> None:
+        """Close every connection; one that can't be closed is gone already."""
+        closing = [sentinel.aclose() for sentinel in self._sentinel.sentinels] if self._sentinel is not None else []
+        if self._cluster is not None:  # its own aclose() passes over connections that it would have made anew
+            nodes = self._cluster.nodes_manager
+            closing += [self._cluster.aclose(), nodes.aclose(), nodes.aclose("startup_nodes")]
+        if self.pool is not None:
+            closing.append(self.pool.disconnect())
+        await asyncio.gather(*closing, return_exceptions=True)
+
+
+def seconds(reply: Any) -> float:
+    """Return the answer to TIME as Unix seconds."""
+    whole, micros = reply
+    return int(whole) + int(micros) / 1e6
+
+
+def packed(command: tuple[str | bytes, ...]) -> bytes:
+    """Return a command as it is sent."""
+    words: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes one word alone
+    return words
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error  # an answer like any other: the ones behind it still have to be read

@@ -1,0 +1,69 @@
+"""One answer of a provider about its keys: where they are, how long they may be used, and why it failed."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from tokenmint.base.errors import MalformedToken
+from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.verification.jwk import BadKey
+from tokenmint.verification.jws import parse_object
+from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
+
+DEFAULT_FRESH: Final = 3600.0  # seconds, where the provider does not say
+MIN_FRESH: Final = 60.0
+MAX_FRESH: Final = 6 * 3600.0
+_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})", re.ASCII)
+_NO_CACHE: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b")
+
+
+async def discover(fetch: Fetch, source: KeySource) -> str:
+    """Return the key set's URL, as the discovery document has it. Raises :class:`FetchFailed`, ``MalformedToken``."""
+    result = await fetch(source, source.url, etag=None)
+    if result.status != 200:
+        raise FetchFailed(f"{source.url} answered {result.status}")
+    document = parse_object(result.body, "discovery document")
+    if document.get("issuer") != source.issuer:
+        raise AnswerUnusable(
+            f"{source.url} speaks for another issuer (OpenID Connect Discovery 1.0 section 4.3): "
+            f"expected exactly {source.issuer!r}"
+        )
+    url = document.get("jwks_uri")
+    if not isinstance(url, str):
+        raise AnswerUnusable(f"{source.url} names no jwks_uri")
+    try:
+        return str(HttpUrl.parse(url))
+    except BadUrl as error:
+        raise AnswerUnusable(f"{source.url} names a jwks_uri that can't be fetched: {error}") from None
+
+
+def freshness(headers: Mapping[str, str]) -> float:
+    """Return for how many seconds an answer may be used without asking again (RFC 9111), within our bounds."""
+    control = headers.get("cache-control", "").lower()
+    if _NO_CACHE.search(control):
+        return MIN_FRESH
+    match = _MAX_AGE.search(control)
+    if match is None:
+        return DEFAULT_FRESH
+    age = headers.get("age", "0")
+    return max(MIN_FRESH, min(MAX_FRESH, float(match[1]) - (float(age) if age.isascii() and age.isdigit() else 0.0)))
+
+
+def is_ours(error: BaseException) -> bool:
+    """Tell whether the text of an error was made here, so that it may be shown."""
+    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError)
+
+
+def describe(error: BaseException, source: KeySource) -> str:
+    """Return what operators may read of a failed fetch: bounded, and without a foreign exception's text."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {source.timeout:g} s"
+    if isinstance(error, MalformedToken):
+        return error.detail
+    if isinstance(error, asyncio.CancelledError):
+        return "the fetch was given up"
+    if is_ours(error):
+        return clipped(str(error), 2 * LONG)
+    return f"the answer could not be handled ({type(error).__name__})"

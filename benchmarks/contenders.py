@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -157,9 +157,11 @@ roles = "profile.roles"
 """
 
 
-def _command(contender: Contender, world: World, python: str) -> tuple[list[str], dict[str, str]]:
+def _command(
+    contender: Contender, world: World, python: str, module: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
     if contender.kind == "tokenmint":
-        command = [python, "-m", "tokenmint", "serve", "--output", "json", "--workers", str(contender.workers)]
+        command = [python, "-m", *module, "serve", "--output", "json", "--workers", str(contender.workers)]
         return [*command, "--config", str(configuration(contender, world))], {}
     if contender.kind == "empty":
         return [sys.executable, "-m", "benchmarks.empty", contender.transport], {}
@@ -187,11 +189,20 @@ def _google_rpc() -> str:
 
 
 @contextlib.contextmanager
-def running(contender: Contender, world: World, cores: str, python: str = sys.executable) -> Iterator[Running]:
-    """Run ``contender`` on ``cores`` until the block ends; a tokenmint with the interpreter that has it installed."""
-    command, environment = _command(contender, world, python)
+def running(
+    contender: Contender,
+    world: World,
+    cores: str,
+    python: str = sys.executable,
+    module: Sequence[str] = ("tokenmint",),
+) -> Iterator[Running]:
+    """Run ``contender`` on ``cores`` until the block ends.
+
+    A tokenmint runs by the interpreter that has it installed, and by a module with its first arguments that serves.
+    """
+    command, environment = _command(contender, world, python, module)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMINT_")}
-    if contender.kind != "empty":
+    if contender.beside:
         kept.pop("PYTHONPATH", None)  # it is this commit's
     begun = time.monotonic()
     log_file = BUILD / f"{contender.file_name}.log"

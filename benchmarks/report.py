@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any, Final
 
-from benchmarks import bars
+from benchmarks import bars, steps
 
 Figures = Mapping[str, Any]
 
@@ -107,6 +107,23 @@ def _ratio(mine: list[Figures], others: list[Figures]) -> str:
     base = {one["round"]: one["cpu_us"] for one in others}
     values = [one["cpu_us"] / base[one["round"]] for one in mine if base.get(one["round"])]
     return f"{median(values):.2f}" if values else ""
+
+
+def step_table(outcome: Figures) -> str:
+    """Return where the CPU time of an exchange goes: step, function, microseconds, and what is remembered where."""
+    known = {step.function: step for step in steps.STEPS}
+    lines = ["| step | function | µs | remembered | where |", "|---|---|--:|---|---|"]
+    for one in outcome["steps"]:
+        step = known.get(one["function"])
+        function = f"`{one['function']}`" if one["function"] else ""
+        where = f"`{step.where}`" if step and step.where else ""
+        lines.append(f"| {one['step']} | {function} | {one['us']:.1f} | {step.cached if step else ''} | {where} |")
+    facts = "; ".join(f"{name}: {value}" for name, value in outcome["machine"].items())
+    return (
+        f"{outcome['samples']:,} samples on {outcome['date']}, {outcome['transport']}; {facts}.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
 
 
 def _short(value: float) -> str:

@@ -146,18 +146,26 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = _select(state.keys, key_id)
+        found = select(state.keys, key_id)
         if not found and key_id is not None and fetch:
             if state.source.is_fetched:
                 await self._look_for_unknown(provider, state)
             elif state.source.path is not None:
                 self._read_file(provider, state, state.source.path)
-            found = _select(state.keys, key_id)
+            found = select(state.keys, key_id)
         if not found:
             raise UnknownKey(
                 detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
             )
         return found
+
+    def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
+        """Return the keys of ``provider`` that are at hand and trusted now, () where there are none. Never waits.
+
+        It is the same object until the keys are replaced.
+        """
+        state = self._states[provider]
+        return state.keys if self._trusted(state) else ()
 
     async def refresh(self, provider: str) -> KeySetStatus:
         """Fetch now, or read the file; where that fails the last good set is kept.
@@ -396,7 +404,8 @@ def _tell(state: _State) -> None:
         state.unit.works()
 
 
-def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
+def select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
+    """Return those of ``keys`` that a token with this `kid` may be signed with; without one the only key, if any."""
     if key_id is None:
         return keys if len(keys) == 1 else ()
     return tuple(key for key in keys if key.key_id == key_id)

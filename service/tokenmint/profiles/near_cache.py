@@ -43,7 +43,7 @@ class Entry:
         self.used = False
         """Whether it was used since it was requested; unused values are not refreshed."""
         self.memo: object = None
-        """What a reader made of these bytes, for the next time; gone when the bytes are others."""
+        """The result of a reader for these bytes, for its next call; dropped with the bytes."""
 
 
 class _Flight:
@@ -104,7 +104,7 @@ class NearCache:
         return await answer
 
     def peek(self, key: str, now: float) -> Entry | None:
-        """Return the entry of ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""
+        """Return what is remembered under ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""
         entry = self._entries.get(key)
         if entry is None or now - self._complete_until > HEARTBEAT or now - entry.asked > MAX_AGE:
             return None

@@ -10,13 +10,14 @@ import json
 import os
 import socket
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 import grpc
 import uvloop
 import world
-from contenders import Contender, _configuration
+from contenders import Contender, configuration
 
 from tokenmint.admission import access, rate_limit
 from tokenmint.base.clock import SystemClock
@@ -26,7 +27,7 @@ from tokenmint.config.load import load
 from tokenmint.process.app import App
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.supervisor import Job
-from tokenmint.process.worker import _settle_memory
+from tokenmint.process.worker import settle_memory
 from tokenmint.profiles import near_cache
 from tokenmint.rpc.fast_exchange import METHOD, FastExchangeToken
 from tokenmint.rpc.interceptors import Guard
@@ -68,7 +69,7 @@ def free() -> str:
 
 
 async def measure(where: world.World, tokens: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    config = _configuration(Contender("fast way", "tokenmint"), where)
+    config = configuration(Contender("fast way", "tokenmint"), where)
     writer = LineWriter(os.open(world.BUILD / "fast_way.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
     configure("info", "json", writer)
     # A machine that is busy with other work is not what is compared: nothing runs out while that has its turn.
@@ -76,7 +77,7 @@ async def measure(where: world.World, tokens: list[str], options: argparse.Names
     job = Job(str(config), None, {name: free() for name in ("grpc", "admin", "http", "ops")})
     app = App(load(config, {}), job, clock=SystemClock(), entropy=os.urandom, log_writer=writer)
     await app.start()
-    _settle_memory()
+    settle_memory()
     servicer = TokenExchangeService(app.parts.exchanges)
     guard = Guard(access.DATA, app.parts.gate, deadline=10.0, native=True, capacity=app.base.capacity)
     handler = grpc.unary_unary_rpc_method_handler(
@@ -142,9 +143,9 @@ def main() -> None:
     parser.add_argument("--audience", default=world.AUDIENCE)
     options = parser.parse_args()
     world.BUILD.mkdir(parents=True, exist_ok=True)
-    tokens = world._sign(range(options.tokens))
-    with world.provider() as jwks, world.valkey(1) as redis:
-        where = world.World(jwks, redis, world.BUILD / "tokens.txt")
+    tokens = world._sign(range(options.tokens))  # noqa: SLF001  # of this folder
+    with world.provider() as jwks, world.valkey(1, world.PRINCIPALS) as (redis, store):
+        where = world.World(jwks, redis, store, Path(), Path())
         print(json.dumps(uvloop.run(measure(where, tokens, options))))
 
 

@@ -79,7 +79,7 @@ BASE = "https://login.microsoftonline.com"
         ("the version is a number", ONE, v2(ver=2.0), ClaimRejected, "ver"),
         ("no oid", ONE, v2(oid=None), ClaimRejected, "oid is missing"),
         ("oid is no GUID", ONE, v2(oid="ada@contoso.com"), ClaimRejected, "oid"),
-        ("another application's", ONE, v2(aud=OTHER_APP), WrongAudience, "somebody else"),
+        ("another application's", ONE, v2(aud=OTHER_APP), WrongAudience, "another audience"),
         ("an application ID URI", entra(audiences=["api://app", "app"]), v1(aud="api://app"), None, ""),
     ],
 )  # fmt: skip

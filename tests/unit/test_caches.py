@@ -18,7 +18,8 @@ from tests.unit.formats.test_minter import grant
 
 from tokenmint.admission import certificates
 from tokenmint.base.bounded_cache import OVERHEAD, Remembered, remembered_where_short
-from tokenmint.base.errors import CallerUnauthenticated, TokenRejected
+from tokenmint.base.errors import CallerUnauthenticated
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.firebase.clients import MAX_CLIENTS, FirebaseClients
 from tokenmint.formats import reuse
 from tokenmint.formats.reuse import ReuseWindow

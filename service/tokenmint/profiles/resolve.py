@@ -5,8 +5,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.base.errors import AlreadyExists, Conflict, PrincipalDisabled, PrincipalUnknown, TokenRevoked, WrongState
+from tokenmint.base.errors import AlreadyExists, Conflict, PrincipalDisabled, PrincipalUnknown, WrongState
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import VerifiedToken

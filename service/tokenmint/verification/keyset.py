@@ -11,7 +11,7 @@ retry where a retry can help, and where the provider's own documents are at faul
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -19,11 +19,13 @@ import structlog
 
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, clipped, quoted
 from tokenmint.base.telemetry import places
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
-from tokenmint.verification.key_document import describe, discover, freshness, is_ours
+from tokenmint.base.threads import Threads
+from tokenmint.base.token_errors import MalformedToken, UnknownKey
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,8 @@ class _State:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
+    judging: Threads = field(default_factory=lambda: Threads("large keys", 1))
+    """Judges large keys. What it found stays known also where the fetch had ended before."""
 
 
 class KeySets:
@@ -327,8 +331,7 @@ class KeySets:
         url = state.jwks_url or source.url
         result = await self._fetch(source, url, etag=state.etag if state.keys else None)
         if result.status == 200:
-            parsed = parse_x509_map(result.body) if source.kind == "x509" else parse_jwks(result.body)
-            self._take(name, state, parsed)
+            self._take(name, state, await usable_keys(source, result.body, state.judging))
             state.etag = result.headers.get("etag")
         elif result.status != 304 or not state.keys:
             raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")

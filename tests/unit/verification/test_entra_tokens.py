@@ -8,7 +8,7 @@ import pytest
 from tests.issuer import Issuer, jwk, rsa_key
 from tests.unit.verification.proving import IDP, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     BadSignature,
     ClaimRejected,
     TokenRejected,

@@ -139,7 +139,7 @@ class Policy:
         if fixed is not None and request.lifetime not in (None, fixed):
             raise LifetimeDenied(f"{audience.format.title} live {fixed} s, no more and no less")
         if request.actor_token is not None and audience.actors is None:
-            raise ActorDenied("nobody acts for a subject at this audience: leave the actor token out")
+            raise ActorDenied("this audience does not accept actor_token")
         return audience
 
     def admit_issued(self, client: Client, request: ExchangeRequest, issued: IssuedToken) -> None:

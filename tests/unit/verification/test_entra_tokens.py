@@ -137,7 +137,7 @@ async def test_a_key_signs_for_the_issuer_that_it_names() -> None:
     for claims in (v2(), v2(tid=PERSONAL), v1()):
         with pytest.raises(UnknownKey):
             await prove(IDP.token(NOW, **claims), foreign)
-    with pytest.raises(UnknownKey):  # an issuer that is a template of somebody else's
+    with pytest.raises(UnknownKey):  # an issuer that is the template of another provider
         await prove(IDP.token(NOW, **v2()), entra(jwks=keys("https://evil.example/{tenantid}/v2.0")))
     assert await prove(IDP.token(NOW, **v2()), entra(jwks=keys(None)))  # sovereign clouds name none
 

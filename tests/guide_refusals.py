@@ -145,7 +145,7 @@ def not_reexchanged(walk: Walk) -> str:
 
 
 def somebody_elses(walk: Walk) -> str:
-    """Exchange what was issued for somebody else, to somebody else."""
+    """Exchange what was issued for another audience, to somebody else."""
     walk.serve(text=walk.configuration().replace('clients = ["orders"]', 'clients = ["orders", "stock"]'))
     fresh_chain(walk)
     return chained("https://stock.example.com", "first.txt", "--client-id stock --secret-file stock.secret")(walk)

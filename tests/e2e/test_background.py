@@ -18,10 +18,10 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 UNITS = {
     "audit stream": ("parts.store", "append"),
     "certificates": ("listeners.public", "_tls"),
-    "high-water mark": ("parts.keychain", "note"),
-    "key ring notices": ("parts.keychain.store", "read"),
-    "key ring poll": ("parts.keychain.store", "read"),
-    "key rotation": ("parts.keychain.store", "lease"),
+    "high-water mark": ("parts.signing_keys", "note"),
+    "key ring notices": ("parts.signing_keys.store", "read"),
+    "key ring poll": ("parts.signing_keys.store", "read"),
+    "key rotation": ("parts.signing_keys.store", "lease"),
     "keys of idp": ("parts.exchange.verifier.key_sets", "_fetch_once"),
     "known verifiers": ("parts.signing.jwks_clients", "_news"),
     "listener http": ("listeners.public._server", "on_tick"),
@@ -119,7 +119,7 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     assert server is not None
     server.should_exit = True
     await until(rig, clock, lambda: rig.base.background.failing())
-    assert rig.base.readiness.problems() == {"http": "it ended, though it has to go on for ever"}
+    assert rig.base.readiness.problems() == {"http": "it ended unexpectedly"}
     await until(rig, clock, lambda: not rig.base.readiness.problems())
     async with httpx2.AsyncClient() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200

@@ -408,7 +408,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
                       TOKENMINT_LISTEN__ADMIN="127.0.0.1:0", TOKENMINT_LISTEN__HTTP=service.listen["http"],
                       TOKENMINT_LISTEN__OPS="127.0.0.1:0")  # fmt: skip
         assert outcome.returncode == 2
-        assert outcome.stderr.count("stop what listens there or choose another") == 2
+        assert outcome.stderr.count("stop the process that listens there or choose another") == 2
 
 
 def test_a_store_of_yours_that_evicts_is_refused(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_a_taken_port_is_noticed_even_where_it_is_shared() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=r"listen\.grpc: can't listen on .*stop what listens there"):
+        with pytest.raises(
+            ConfigurationError, match=r"listen\.grpc: can't listen on .*stop the process that listens there"
+        ):
             reserve("listen.grpc", Address("127.0.0.1", port))
         with pytest.raises(ConfigurationError) as both:
             Reservations({"grpc": Address("127.0.0.1", port), "http": Address("127.0.0.1", port)})

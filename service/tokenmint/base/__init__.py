@@ -1,1 +1,1 @@
-"""Errors, clock, log, telemetry, background tasks, bounded caches: nothing here knows of tokens. Imports no room."""
+"""Errors, clock, log, telemetry, background tasks, bounded caches; independent of tokens. Imports no room."""

@@ -1,4 +1,4 @@
-"""Loopback or not, taken or free: the addresses that the servers listen on."""
+"""Addresses that the servers listen on: loopback or not, taken or free."""
 
 import ipaddress
 import re
@@ -15,14 +15,14 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host and a TCP port. Port 0 stands for any free one."""
+    """A host and a TCP port. Port 0 means any free port."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Read `host:port` or `[v6]:port`. Raises ``ValueError`` that says what was expected."""
+        """Read `host:port` or `[v6]:port`. Raises ``ValueError`` with the expected form."""
         host, separator, port = text.rpartition(":")
         if not separator or not host or not _PORT.fullmatch(port) or int(port) > 65535:
             raise ValueError('expected "host:port", e.g. "127.0.0.1:7443"')
@@ -39,7 +39,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether the address is reachable only from this machine."""
         if self.host == "localhost":
             return True
         try:
@@ -59,19 +59,19 @@ class Reservation:
         self._holder = holder
 
     def close(self) -> None:
-        """Let the address go."""
+        """Release the address."""
         self._holder.close()
 
 
 def reserve(name: str, address: Address) -> Reservation:
-    """Make sure that nobody else listens on ``address``, give port 0 a number, and hold it.
+    """Check that no other process listens on ``address``, replace port 0 by a free one, and hold the address.
 
-    The servers listen with SO_REUSEPORT, with which a second service on a taken port would start without a word and get
-    a share of the connections. So the port is tried without it first. Held with it, nobody of another user, and nobody
-    who looks before, can take it while the service starts.
+    The servers listen with SO_REUSEPORT. With it, a second service on a taken port would start silently and receive a
+    share of the connections, so the port is first tried without it. The held port then keeps out processes of other
+    users, and every process that makes the same check, until the servers listen.
 
     Raises:
-        ConfigurationError: the address is taken, or is not of this machine.
+        ConfigurationError: the address is taken, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
@@ -82,16 +82,17 @@ def reserve(name: str, address: Address) -> Reservation:
         port: int = holder.getsockname()[1]
     except OSError as error:
         raise ConfigurationError(
-            f"{name}: can't listen on {address} ({error.strerror}): stop what listens there or choose another"
+            f"{name}: can't listen on {address} ({error.strerror}): stop the process that listens there "
+            "or choose another address"
         ) from None
     return Reservation(Address(address.host, port), holder)
 
 
 def _hold(family: int, address: Address) -> socket.socket:
-    """Bind without listening, so that nobody else binds there.
+    """Bind without listening, so that no other process can bind the address.
 
-    SO_REUSEADDR would let others bind beside a socket that does not listen, so it is set only where it has to be: for a
-    port on which connections of a service that was stopped just now are in TIME_WAIT.
+    SO_REUSEADDR allows others to bind beside a socket that does not listen. So it is set only if needed: for a port
+    with connections in TIME_WAIT, left by a service that was stopped just before.
     """
     for reuse in (0, 1):
         holder = socket.socket(family, socket.SOCK_STREAM)
@@ -112,7 +113,7 @@ class Reservations:
     """The addresses of several listeners, held until :meth:`close`.
 
     Raises:
-        ConfigurationError: lists all that are taken.
+        ConfigurationError: lists all addresses that are taken.
     """
 
     def __init__(self, listen: Mapping[str, Address]) -> None:
@@ -129,10 +130,10 @@ class Reservations:
 
     @property
     def listen(self) -> dict[str, str]:
-        """The addresses by the name of the listener, with every port known."""
+        """The addresses by the name of the listener, with port 0 replaced."""
         return {name: str(reservation.address) for name, reservation in self._held.items()}
 
     def close(self) -> None:
-        """Let all addresses go."""
+        """Release all addresses."""
         for reservation in self._held.values():
             reservation.close()

@@ -1,7 +1,7 @@
-"""Background tasks: work that goes on for ever beside the calls. Each is a unit of its own, and fails alone.
+"""Background tasks: endless work beside the calls. Each is a unit, and a failure of one does not affect the others.
 
-Whatever a unit raises is logged once per change of state, counted, shown in `/readyz`, and followed by another start of
-the same work after a pause. It never ends the process, nor another unit. A unit that is cancelled does not come back.
+An error of a unit is logged once per change of state, counted, shown in `/readyz`, and followed by a restart of the
+unit after a pause. It never ends the process or another unit. A cancelled unit does not restart.
 """
 
 import asyncio
@@ -18,47 +18,47 @@ from tokenmint.base.telemetry import Metrics, places
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE: Final = 0.1  # seconds at most before a unit that failed is started again; doubles up to ...
+FIRST_PAUSE: Final = 0.1  # seconds at most before a failed unit restarts; doubles up to ...
 LONGEST_PAUSE: Final = 5.0
-CALM: Final = 60.0  # seconds without a failure after which the next one is the first again
-DETAIL_LIMIT: Final = 300  # characters of a failure that are kept
+CALM: Final = 60.0  # seconds without a failure after which the pause starts over
+DETAIL_LIMIT: Final = 300  # characters kept of a failure's text
 
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
-"""Waits for so many seconds."""
+"""Waits for a number of seconds."""
 
 
 class EndedUnexpectedly(TokenmintError):
-    """A unit's work returned, where it has to go on for ever."""
+    """The work of a unit returned, although it should never end."""
 
     reason = "ENDED"
-    summary = "it ended, though it has to go on for ever"
+    summary = "it ended unexpectedly"
 
 
 class Unit:
-    """One background task, and whether it works."""
+    """One background task and its state."""
 
     def __init__(self, name: str, clock: Clock, metrics: Metrics) -> None:
         self.name = name
         self.failure = ""
-        """Why it fails now, for operators and without secrets; "" while it works."""
+        """The reason why it fails now, for operators and without secrets; "" while it works."""
         self.failures = 0
-        """How often it failed; from 1 again after :data:`CALM` seconds without a failure."""
+        """The number of failures; it starts over after :data:`CALM` seconds without one."""
         self._clock = clock
         self._metrics = metrics
         self._failed_at = float("-inf")
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def works(self) -> None:
-        """Note that a round is done."""
+        """Record a successful round."""
         if self.failure:
             self.failure = ""
-            self._tell("works again" if self._told else "")
-            self._told.clear()
+            self._report("works again" if self._logged else "")
+            self._logged.clear()
 
     def fails(self, error: BaseException, *, logged: bool = False) -> None:
-        """Note that a round failed. The first failure of each kind is logged until the unit works again.
+        """Record a failed round. The first failure of each kind is logged until the unit works again.
 
-        ``logged``: the work has a line of its own for this failure, and for its end.
+        ``logged``: the work itself logs this failure and its end.
         """
         now = self._clock.monotonic()
         self.failures = 1 if now - self._failed_at > CALM else self.failures + 1
@@ -67,18 +67,18 @@ class Unit:
         ours = isinstance(error, TokenmintError)
         text = (error.detail or error.message) if isinstance(error, TokenmintError) else kind
         self.failure = text[:DETAIL_LIMIT] or kind
-        first = not logged and kind not in self._told
+        first = not logged and kind not in self._logged
         if not logged:
-            self._told.add(kind)
-        self._tell("fails" if first else "", [] if ours else places(error)[-6:])
+            self._logged.add(kind)
+        self._report("fails" if first else "", [] if ours else places(error)[-6:])
 
     def over(self) -> None:
-        """Note that the unit has ended, as it was asked to: it fails no longer."""
+        """Record that the unit was stopped; it no longer counts as failing."""
         self.failure = ""
-        self._tell("")
+        self._report("")
 
-    def _tell(self, state: str, where: Iterable[str] = ()) -> None:
-        # A log or a metric that can't be written must not end what it tells of.
+    def _report(self, state: str, where: Iterable[str] = ()) -> None:
+        # A failure to log or count must not end the unit.
         with contextlib.suppress(Exception):
             self._metrics.task(self.name, failed=bool(self.failure))
         with contextlib.suppress(Exception):
@@ -89,12 +89,12 @@ class Unit:
 
 
 class Background:
-    """Starts units, and starts them again when they fail.
+    """Starts units, and restarts them after failures.
 
     Args:
-        clock: for pauses.
-        jitter: returns a number from 0 (included) to 1 (not included): replicas must not come back in step.
-        metrics: where failures are counted.
+        clock: measures pauses.
+        jitter: returns a number in [0, 1), so that replicas do not retry in step.
+        metrics: counts failures.
     """
 
     def __init__(self, clock: Clock, jitter: Callable[[], float], metrics: Metrics) -> None:
@@ -105,9 +105,9 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unit(self, name: str) -> Unit:
-        """Return a unit whose failures somebody else notices: what is no task of its own, or one that ends."""
+        """Return a unit whose failures the caller reports: one that is not a task here, or that ends."""
         unit = Unit(name, self._clock, self._metrics)
-        self._metrics.task(name, failed=False)  # the time series is there before the first failure
+        self._metrics.task(name, failed=False)  # the time series exists before the first failure
         self._units.add(unit)
         return unit
 
@@ -119,13 +119,13 @@ class Background:
         longest: float = LONGEST_PAUSE,
         sleep: Sleep | None = None,
     ) -> "asyncio.Task[None]":
-        """Let ``work`` go on for ever. It calls ``Unit.works`` whenever it has done a round.
+        """Run ``work`` without end. It calls ``Unit.works`` after each round.
 
         Args:
-            name: what the unit is called in logs and metrics: one of few, since each is a time series.
-            work: the work. What it raises is this unit's failure, and that it returns is one too.
-            longest: seconds at most before it is started again.
-            sleep: waits for that; by default the clock does.
+            name: the unit's name in logs and metrics; each name is a time series, so there must be few.
+            work: the work. An error that it raises is this unit's failure, and so is a return.
+            longest: seconds at most before a restart.
+            sleep: waits for that pause; default: the clock.
         """
         unit = self.unit(name)
         task = asyncio.get_running_loop().create_task(self._run(unit, work, longest, sleep or self._clock.sleep))
@@ -137,11 +137,11 @@ class Background:
     def every(
         self, name: str, seconds: float, work: Callable[[], Awaitable[None]], *, longest: float = LONGEST_PAUSE
     ) -> "asyncio.Task[None]":
-        """Do ``work`` again and again, ``seconds`` after it was done. As :meth:`start`."""
+        """Run ``work`` repeatedly, ``seconds`` after each end. Otherwise as :meth:`start`."""
 
         async def rounds(unit: Unit) -> None:
             while True:
-                if not unit.failure:  # the pause of a failure was one already
+                if not unit.failure:  # a failure was followed by a pause already
                     await self._clock.sleep(seconds)
                 await work()
                 unit.works()
@@ -149,19 +149,19 @@ class Background:
         return self.start(name, rounds, longest=longest)
 
     def failing(self) -> dict[str, str]:
-        """Return what fails now, by unit, with the reason."""
+        """Return the failing units with their reasons."""
         return {unit.name: unit.failure for unit in self._units if unit.failure}
 
     def describe(self) -> str:
-        """Return what fails now as a text for operators; "" where all units work."""
+        """Return the failing units as a text for operators; "" while all units work."""
         return "; ".join(f"{name}: {failure}" for name, failure in sorted(self.failing().items()))
 
     def running(self) -> list[str]:
-        """Return the names of all units that :meth:`start` started, and that were not cancelled."""
+        """Return the names of all units that :meth:`start` started and that were not cancelled."""
         return sorted(task.get_name() for task in self._tasks)
 
     async def close(self) -> None:
-        """Cancel every unit, and wait until they are over."""
+        """Cancel every unit, and wait until all have ended."""
         await end(self._tasks)
 
     async def _run(
@@ -175,9 +175,9 @@ class Background:
                     failure: BaseException = EndedUnexpectedly()
                 except (KeyboardInterrupt, SystemExit, GeneratorExit):
                     raise
-                except BaseException as error:  # noqa: BLE001  # a panic in Rust is none of Exception's
+                except BaseException as error:  # noqa: BLE001  # a panic in Rust does not derive from Exception
                     failure = error
-                # A library may have swallowed the cancellation, and gone on or raised something else.
+                # A library may have swallowed the cancellation, and continued or raised another error.
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError
                 unit.fails(failure)

@@ -1,6 +1,6 @@
-"""Caches that are bounded in bytes, so that nobody who chooses what is remembered chooses how much memory that takes.
+"""Caches that are bounded in bytes, so that callers who choose the entries can't choose the memory that they take.
 
-An entry's bytes are what its maker says that it keeps: counted once, when it is remembered, and never when it is found.
+The size of an entry is measured once, when it is stored, by the code that makes it.
 """
 
 from collections import OrderedDict
@@ -14,16 +14,16 @@ Value = TypeVar("Value")
 Argument = TypeVar("Argument", bytes, str)
 
 OVERHEAD = 400
-"""Bytes of an entry beyond its key and value: the dictionary's slot, the list of the order, the pair."""
+"""Bytes of an entry beyond its key and value: dictionary slot, order list, tuple."""
 
 
 class Remembered(Generic[Key, Value]):
-    """Remembers the latest values, as many and as large as there is room for.
+    """Keeps the latest values within limits of number and size.
 
     Args:
-        entries: how many values at most.
-        size: bytes of all together.
-        largest: bytes of one; a larger one is not remembered, so that a few can't push out all others.
+        entries: the largest number of values.
+        size: the largest size of all together, in bytes.
+        largest: the largest size of one, in bytes; larger ones are not stored: a few could displace all others.
     """
 
     def __init__(self, *, entries: int, size: int, largest: int) -> None:
@@ -38,12 +38,12 @@ class Remembered(Generic[Key, Value]):
         return len(self._values)
 
     def find(self, key: Key) -> Value | None:
-        """Return what is remembered under ``key``."""
-        found = self._values.get(key)
-        return found[0] if found is not None else None
+        """Return the value stored under ``key``, or None."""
+        entry = self._values.get(key)
+        return entry[0] if entry is not None else None
 
     def remember(self, key: Key, value: Value, size: int) -> None:
-        """Remember a value of ``size`` bytes; the oldest are forgotten where there is no room."""
+        """Store a value of ``size`` bytes; the oldest values make room."""
         self.forget(key)
         size += OVERHEAD
         if size > self._largest:
@@ -54,18 +54,18 @@ class Remembered(Generic[Key, Value]):
             self.size -= self._values.popitem(last=False)[1][1]
 
     def forget(self, key: Key) -> None:
-        """Forget what is under ``key``."""
-        known = self._values.pop(key, None)
-        if known is not None:
-            self.size -= known[1]
+        """Remove the value under ``key``."""
+        entry = self._values.pop(key, None)
+        if entry is not None:
+            self.size -= entry[1]
 
 
 def remembered_where_short(
     entries: int, longest: int
 ) -> Callable[[Callable[[Argument], Value]], Callable[[Argument], Value]]:
-    """Remember what a function of one text returns, the latest ``entries`` of those for at most ``longest`` bytes.
+    """Cache the latest ``entries`` results of a function of one text, for arguments of at most ``longest`` bytes.
 
-    Longer arguments are worked on each time. The function that is not remembered is ``__wrapped__``.
+    Longer arguments are not cached. The uncached function is ``__wrapped__``.
     """
 
     def decorate(function: Callable[[Argument], Value]) -> Callable[[Argument], Value]:
@@ -75,27 +75,28 @@ def remembered_where_short(
         def remembering(argument: Argument) -> Value:
             return cached(argument) if len(argument) <= longest else function(argument)
 
-        remembering.cache_info = cached.cache_info  # type: ignore[attr-defined]  # as functools' own
+        remembering.cache_info = cached.cache_info  # type: ignore[attr-defined]  # like functools' own
         return remembering
 
     return decorate
 
 
 def size_of_json(value: Mapping[str, object], most: int) -> int:
-    """Return how many bytes parsed JSON takes; a number beyond ``most`` as soon as it is more than that.
+    """Return the size of parsed JSON in bytes, or, as soon as it exceeds ``most``, a number above that.
 
-    What is in several places is counted in each, and a text beyond ASCII with its UTF-8, which is kept once asked for.
+    A value that occurs in several places counts each time. A text beyond ASCII counts with its UTF-8 form, which Python
+    keeps once it is computed.
     """
-    size, open_ones = 0, list[Any]((value,))
-    while open_ones and size <= most:
-        one = open_ones.pop()
+    size, containers = 0, list[Any]((value,))
+    while containers and size <= most:
+        one = containers.pop()
         size += getsizeof(one)
         parts = one
         if not isinstance(one, list):
             parts = (*one, *one.values())
         for part in parts:
             if type(part) is dict or type(part) is list:
-                open_ones.append(part)
+                containers.append(part)
             else:
                 size += getsizeof(part)
                 if type(part) is str and not part.isascii():

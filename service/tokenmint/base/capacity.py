@@ -1,8 +1,8 @@
-"""How much one process takes on at a time, and when it takes on nothing more.
+"""The limit on calls that one process serves at a time, and the stop of new calls.
 
-Work that can't be finished in time is lost twice: for its own caller, and for the callers behind it. So a call beyond
-what the process can have in hand is refused at once, before anything of it is looked at; a call whose caller waits no
-more is not begun, and not gone on with. While the process stops, what has begun is finished and nothing else is begun.
+A call that can't be finished in time wastes work, and delays the calls behind it. So a call beyond the limit is refused
+at once, before the process reads any part of it. A call whose deadline has passed is not started, and not continued.
+While the process stops, it finishes the calls in hand and starts no others.
 """
 
 import asyncio
@@ -13,35 +13,35 @@ from typing import Final
 from tokenmint.base.errors import DeadlinePassed, Overloaded, Stopping, TokenmintError
 
 _waits_until: ContextVar[float] = ContextVar("waits_until")
-_LONG: Final = 366 * 24 * 3600.0  # seconds; transports name more than this where a call has no deadline
+_LONG: Final = 366 * 24 * 3600.0  # seconds; transports report more than this for a call without a deadline
 
 
 class Capacity:
-    """Counts the calls in hand, over all listeners of one process.
+    """Counts the calls in hand over all listeners of one process.
 
     Args:
-        limit: the most calls in hand, of those that are bounded.
-        count: is told the reason of each refusal.
+        limit: the largest number of bounded calls in hand.
+        count: called with the reason of each refusal.
     """
 
     def __init__(self, limit: int, count: Callable[[str], None] = lambda _: None) -> None:
         self.limit = limit
         self.in_flight = 0
-        """Calls in hand, those that are not bounded included."""
+        """Calls in hand, including unbounded ones."""
         self.stopping = False
         self.answered = 0
         """Calls that ended since the stop began."""
         self.refused = 0
-        """Calls that were refused because of the stop."""
+        """Calls that the stop refused."""
         self._bounded = 0
         self.count = count
         self._idle = asyncio.Event()
         self._idle.set()
 
     def refusal(self, *, bounded: bool) -> TokenmintError | None:
-        """Return why a call that comes now is refused, and count it; None: it may enter.
+        """Return the error for a call that arrives now, and count it; None if the call may enter.
 
-        Of a refused call nothing was looked at and nothing done, so that a retry is safe.
+        No part of a refused call was read or done, so a retry is safe.
         """
         error: TokenmintError
         if self.stopping:
@@ -55,13 +55,13 @@ class Capacity:
         return error
 
     def enter(self) -> "InHand":
-        """Take a call on, of which a part may still be on its way."""
+        """Admit a call whose request may still be incomplete."""
         self.in_flight += 1
         self._idle.clear()
         return InHand(self)
 
     def take_place(self, in_hand: "InHand") -> None:
-        """Give one of the places to a call that is here as a whole. Raises ``Overloaded``."""
+        """Give a place to a call whose request is complete. Raises ``Overloaded``."""
         if self._bounded >= self.limit:
             self.count(Overloaded.reason)
             raise Overloaded
@@ -69,7 +69,7 @@ class Capacity:
         self._bounded += 1
 
     def leave(self, in_hand: "InHand") -> None:
-        """Note that a call has ended."""
+        """Record the end of a call."""
         self._bounded -= in_hand.has_place
         self.in_flight -= 1
         self.answered += self.stopping
@@ -77,7 +77,7 @@ class Capacity:
             self._idle.set()
 
     async def idle(self, patience: float) -> bool:
-        """Wait until no call is in hand, at most ``patience`` seconds. Returns whether none is."""
+        """Wait up to ``patience`` seconds until no call is in hand. Returns whether none is."""
         try:
             async with asyncio.timeout(patience):
                 await self._idle.wait()
@@ -87,9 +87,9 @@ class Capacity:
 
 
 class InHand:
-    """A call in hand. Called once with anything, when it has ended.
+    """A call in hand. Calling the object, with any argument, records the end of the call.
 
-    It gets its place only when its request is here as a whole: a caller that never sends the rest keeps nobody out.
+    The call takes a place only when its request is complete: a caller that never sends the rest blocks no other.
     """
 
     __slots__ = ("_capacity", "has_place")
@@ -99,7 +99,7 @@ class InHand:
         self.has_place = False
 
     def begin(self) -> None:
-        """Take one of the places of calls that are bounded. Raises ``Overloaded``."""
+        """Take a place among the bounded calls. Raises ``Overloaded``."""
         self._capacity.take_place(self)
 
     def __call__(self, _: object) -> None:
@@ -107,10 +107,11 @@ class InHand:
 
 
 def note_deadline(remaining: float | None) -> float:
-    """Note that the caller waits ``remaining`` seconds more, None: for ever. Returns them, infinite for ever.
+    """Store the caller's deadline, ``remaining`` seconds from now; None means no deadline. Returns the seconds, or
+    infinity.
 
     Raises:
-        DeadlinePassed: it waits no more.
+        DeadlinePassed: the deadline has passed.
     """
     if remaining is None or remaining > _LONG:
         _waits_until.set(float("inf"))
@@ -122,7 +123,7 @@ def note_deadline(remaining: float | None) -> float:
 
 
 def check_deadline() -> None:
-    """Raise ``DeadlinePassed`` where the caller of this call waits no more: what is made now would be lost."""
+    """Raise ``DeadlinePassed`` if the deadline of this call has passed, because its result would be lost."""
     until = _waits_until.get(None)
     if until is not None and asyncio.get_running_loop().time() >= until:
         raise DeadlinePassed

@@ -1,4 +1,4 @@
-"""Time as an argument: what needs it is handed a clock, so that tests can move it."""
+"""Time as an argument: code gets a clock passed in, so that tests can move it."""
 
 import asyncio
 import time
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from."""
+    """A source of time."""
 
     def now(self) -> float:
         """Seconds since the Unix epoch."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary point, never going back: for durations."""
+        """Seconds from an arbitrary point, never going back; for durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -22,7 +22,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's clock."""
 
     def now(self) -> float:
         return time.time()

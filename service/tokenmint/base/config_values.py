@@ -1,4 +1,4 @@
-"""What configuration values are made of: durations, strict tables, and problems that name the key and the way out."""
+"""Types of configuration values: durations, strict tables; problems name the key and the remedy."""
 
 import re
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ Seconds = Annotated[float, BeforeValidator(parse_duration)]
 
 
 class Table(BaseModel):
-    """A table of the configuration: strict types, unknown keys refused, unchangeable."""
+    """A table of the configuration: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -51,7 +51,7 @@ _WORDS: Final = {
 
 
 def problem_of(kind: str, message: str, loc: Iterable[str]) -> str:
-    """Return the line of a problem: the key's path, what was wrong, what was expected. Never a value."""
+    """Return the line for a problem: the key's path, the fault, the expected form. Never the value."""
     return f"{key_path(*loc)}: {_WORDS.get(kind) or message.removeprefix('Value error, ')}"
 
 
@@ -68,5 +68,5 @@ def _as_tuple(value: Any) -> Any:
 
 
 TextSet = Annotated[frozenset[str], BeforeValidator(_as_set)]
-"""A list of texts whose order does not matter."""
+"""A list of texts in any order."""
 TextList = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]

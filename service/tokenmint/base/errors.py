@@ -1,9 +1,9 @@
-"""What can go wrong, as one hierarchy. Knows nothing of gRPC or HTTP.
+"""All errors of the service, as one hierarchy that is independent of gRPC and HTTP.
 
-Each class has a stable ``reason`` (UPPER_SNAKE) that callers may branch on, and a ``message`` that is safe to show
-to an authenticated caller: it never holds a token, a secret, or text of a foreign exception. ``detail`` is for the
-operator's log and for ExplainExchange; it never leaves the data plane. ``rpc/status.py`` and ``web/oauth_errors.py``
-hold the tables that map the classes to answers. Refusals of tokens are in ``token_errors.py``.
+Each class has a stable ``reason`` (UPPER_SNAKE) for programs, and a ``message`` that is safe to show to an
+authenticated caller: it never holds a token, a secret, or text of a foreign exception. ``detail`` is for the operator's
+log and for ExplainExchange; no answer of an exchange has it. ``rpc/status.py`` and ``web/oauth_errors.py`` map the
+classes to answers. Refusals of tokens are in ``token_errors.py``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from tokenmint.base.foreign_text import LONG, clipped, quoted
 
 MAX_VIOLATIONS: Final = 16
-"""How many of a request's mistakes are listed: an answer is metadata, of which clients take 8 KiB in all."""
+"""The largest number of violations in an answer, which is sent as metadata: clients accept 8 KiB of that in all."""
 
 
 class TokenmintError(Exception):
@@ -22,7 +22,7 @@ class TokenmintError(Exception):
 
     Args:
         message: safe to show to an authenticated caller; default: the class's ``summary``.
-        detail: what exactly was compared with what, for operators only. No tokens, no secrets.
+        detail: the compared values, for operators only. No tokens, no secrets.
         metadata: stable keys and values for programs, sent as ``ErrorInfo.metadata``.
     """
 
@@ -44,14 +44,14 @@ class TokenmintError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One thing wrong with a request: the field's path, and what was expected of it."""
+    """One violation of a request: the field's path and the expected content."""
 
     field: str
     description: str
 
 
 class InvalidRequest(TokenmintError):
-    """The request can't be meant: its violations are listed at once, up to ``MAX_VIOLATIONS`` of them."""
+    """The request is malformed; every violation is listed, up to ``MAX_VIOLATIONS``."""
 
     reason = "INVALID_REQUEST"
     summary = "the request is not valid"
@@ -70,52 +70,52 @@ class UnsupportedGrantType(InvalidRequest):
 
 
 class MalformedCall(TokenmintError):
-    """The call is not one that gRPC knows for its method. Subclasses say in which way."""
+    """The call does not have the form that gRPC requires. Subclasses name the fault."""
 
     reason = "MALFORMED_CALL"
-    summary = "the call is not what its method takes"
+    summary = "the call does not have the form that its method takes"
 
 
 class NotGrpc(MalformedCall):
-    """The call has another content type than gRPC's; of gRPC-Web and Connect, too, the framing is another."""
+    """The call has a content type other than gRPC's. gRPC-Web and Connect are refused too: their framing differs."""
 
     reason = "CONTENT_TYPE"
     summary = "the content type is not application/grpc: call by gRPC over HTTP/2"
 
 
 class MalformedMessage(MalformedCall):
-    """The bytes of a request are no message of its type. Nothing is said of them: they may hold a token."""
+    """The bytes of a request are not a message of its type. The message quotes none of them: they may hold a token."""
 
     reason = "MALFORMED_MESSAGE"
     summary = "the request is not the protobuf message that this method takes"
 
 
 class MessageMissing(MalformedCall):
-    """The caller ended its side without a request: gRPC's status codes call it a request cardinality violation."""
+    """The caller closed its side without a request: a request cardinality violation in gRPC's status codes."""
 
     reason = "MESSAGE_MISSING"
-    summary = "the call brought no message: send exactly one"
+    summary = "the call has no message: send exactly one"
 
 
 # --- the caller -------------------------------------------------------------------------------------------------
 
 
 class CallerUnauthenticated(TokenmintError):
-    """The caller was not proved. Always answered with the same words, whatever was wrong."""
+    """The caller is not authenticated. The message is the same for every cause."""
 
     reason = "CALLER_UNAUTHENTICATED"
     summary = "the caller is not authenticated: send tokenmint-client-id and tokenmint-client-secret"
 
 
 class ProofRejected(TokenmintError):
-    """The proof that a caller holds the key of a bound token (DPoP) was refused, or is missing."""
+    """The caller's proof of possession for a bound token (DPoP) was refused, or is missing."""
 
     reason = "PROOF_REJECTED"
     summary = "the proof of possession was refused"
 
 
 class AccessDenied(TokenmintError):
-    """The caller is known and may not have this. Subclasses say what."""
+    """The caller is authenticated but not authorized. Subclasses name the reason."""
 
     reason = "ACCESS_DENIED"
     summary = "the caller may not do this"
@@ -140,22 +140,22 @@ class ProviderDenied(AccessDenied):
 
 class ScopeDenied(AccessDenied):
     reason = "SCOPE_DENIED"
-    summary = "the caller may not have a requested scope for this audience"
+    summary = "the caller may not have one of the requested scopes for this audience"
 
 
 class LifetimeDenied(AccessDenied):
     reason = "LIFETIME_DENIED"
-    summary = "the audience does not allow tokens that live so long"
+    summary = "the audience does not allow a lifetime that long"
 
 
 class FormatDenied(AccessDenied):
     reason = "FORMAT_DENIED"
-    summary = "the audience is not served with tokens of this type"
+    summary = "the audience does not support tokens of this type"
 
 
 class PrincipalUnknown(AccessDenied):
     reason = "PRINCIPAL_UNKNOWN"
-    summary = "the identity has no profile, and the audience asks for one"
+    summary = "the identity has no profile, and the audience requires one"
 
 
 class PrincipalDisabled(AccessDenied):
@@ -175,7 +175,7 @@ class ClaimsTooLarge(AccessDenied):
 
 class ReexchangeDenied(AccessDenied):
     reason = "REEXCHANGE_DENIED"
-    summary = "the audience is not served in exchange for this token of tokenmint's own"
+    summary = "the audience does not accept this issued token in exchange"
 
 
 class ActorDenied(AccessDenied):
@@ -185,7 +185,7 @@ class ActorDenied(AccessDenied):
 
 class ConfirmationDenied(AccessDenied):
     reason = "CONFIRMATION_DENIED"
-    summary = "the token can't be bound to this key, or to none, for this audience"
+    summary = "this audience does not allow this binding of the token, or requires one"
 
 
 class TokenDenied(AccessDenied):
@@ -205,16 +205,16 @@ class _ResourceError(TokenmintError):
 
 class NotFound(_ResourceError):
     reason = "NOT_FOUND"
-    summary = "there is none"
+    summary = "it does not exist"
 
 
 class AlreadyExists(_ResourceError):
     reason = "ALREADY_EXISTS"
-    summary = "there is one already"
+    summary = "it exists already"
 
 
 class WrongState(TokenmintError):
-    """The resource's state does not allow the change. ``violation`` names the rule, ``subject`` the resource."""
+    """The state of the resource does not allow the change. ``violation`` names the rule, ``subject`` the resource."""
 
     reason = "WRONG_STATE"
     summary = "the state does not allow this"
@@ -256,14 +256,14 @@ class RateLimited(_Retryable):
 
 
 class Overloaded(_Retryable):
-    """The process has as many calls in hand as it can finish in time. Nothing of this one was looked at."""
+    """The process has as many calls in hand as it can finish in time. No part of this call was read."""
 
     reason = "OVERLOADED"
-    summary = "the service has as much to do as it can: retry later"
+    summary = "the service is at its limit of calls: retry later"
 
 
 class DeadlinePassed(_Retryable):
-    """The caller has stopped waiting, so the call is not begun, or not gone on with."""
+    """The caller has stopped waiting, so the call is not started, or not continued."""
 
     reason = "DEADLINE"
     summary = "the call's deadline has passed"
@@ -271,14 +271,14 @@ class DeadlinePassed(_Retryable):
 
 class DependencyUnavailable(_Retryable):
     reason = "DEPENDENCY_UNAVAILABLE"
-    summary = "something that the answer needs can't be reached: retry later"
+    summary = "a dependency can't be reached: retry later"
 
 
 class Stopping(DependencyUnavailable):
-    """The process is about to end. Nothing of the call was looked at."""
+    """The process is about to end. No part of the call was read."""
 
     reason = "STOPPING"
-    summary = "this replica is stopping and has not begun the call: retry at once, on another one"
+    summary = "this replica is stopping and has not started the call: retry at once on another replica"
     default_retry_after = 0.05
 
 
@@ -289,58 +289,58 @@ class StoreUnavailable(DependencyUnavailable):
 
 class OutcomeUnknown(StoreUnavailable):
     reason = "OUTCOME_UNKNOWN"
-    summary = "the store did not confirm the change: it may or may not have been made; a retry is safe"
+    summary = "the store did not confirm the change: it may have been made or not; a retry is safe"
 
 
 class AuditUnavailable(DependencyUnavailable):
     reason = "AUDIT_UNAVAILABLE"
-    summary = "neither the log nor the audit stream takes the record that an exchange has to have: retry later"
+    summary = "neither the log nor the audit stream accepts the audit record of the exchange: retry later"
 
 
 class KeySetUnavailable(DependencyUnavailable):
     reason = "KEY_SET_UNAVAILABLE"
-    summary = "the provider's keys are not at hand: retry later"
+    summary = "the provider's keys are not available: retry later"
 
 
 class KeySetInvalid(TokenmintError):
-    """What a provider publishes is at fault. No retry cures that, so no delay is named: somebody has to mend it."""
+    """The provider publishes an unusable key set. Only the provider can fix it, so no retry delay is named."""
 
     reason = "KEY_SET_INVALID"
-    summary = "what the provider publishes as its keys can't be used: the service's log says why; a retry can't help"
+    summary = "the provider's key set can't be used: the service's log gives the reason; a retry does not help"
 
 
 class SignerUnavailable(DependencyUnavailable):
     reason = "SIGNER_UNAVAILABLE"
-    summary = "no confirmed signing key is at hand: retry later"
+    summary = "no confirmed signing key is available: retry later"
 
 
 class ClockWrong(DependencyUnavailable):
-    """Another replica, whose clock agrees with the store's, may answer."""
+    """Another replica may answer, if its clock agrees with the store's."""
 
     reason = "CLOCK_WRONG"
-    summary = "this replica's clock and the store's disagree, so that it signs and proves nothing: retry later"
+    summary = "this replica's clock and the store's disagree, so it neither signs nor accepts tokens: retry later"
     default_retry_after = 5.0
 
 
 class StoreWentBack(TokenmintError):
-    """No retry helps, and no other replica: an operator has to act."""
+    """Neither a retry nor another replica helps: an operator has to act."""
 
     reason = "STORE_WENT_BACK"
-    summary = "the store lost changes: nothing is exchanged until an operator has restored or accepted it"
+    summary = "the store lost changes: nothing is exchanged until an operator restores the store or accepts the loss"
 
 
-# --- the service's own set-up -----------------------------------------------------------------------------------
+# --- the set-up of the service -----------------------------------------------------------------------------------
 
 
 class CorruptRecord(TokenmintError):
-    """A value in the store is not what was written there. ``detail`` names its key."""
+    """A value in the store differs from the value that was written. ``detail`` names its key."""
 
     reason = "CORRUPT_RECORD"
-    summary = "a stored record can't be read; the service's log names it"
+    summary = "a stored record can't be read; the service's log names the record"
 
 
 class ConfigurationError(TokenmintError):
-    """The configuration can't be used: every problem is listed at once, each with the way out."""
+    """The configuration can't be used; every problem is listed, each with a remedy."""
 
     reason = "CONFIGURATION"
     summary = "the configuration can't be used"

@@ -1,4 +1,4 @@
-"""Reading a file that the configuration names: a regular file, whole, and never more than a bound."""
+"""Reads files that the configuration names: regular files only, whole, up to a size limit."""
 
 import errno
 import os
@@ -10,10 +10,10 @@ MAX_FILE: Final = 1024 * 1024  # bytes
 
 
 def read_bytes(path: Path, most: int = MAX_FILE) -> bytes:
-    """Return what is in a regular file of at most ``most`` bytes. A device, a pipe or a directory is not read.
+    """Return the content of a regular file of at most ``most`` bytes. Devices, pipes and directories are refused.
 
     Raises:
-        OSError: its ``strerror`` says why the file can't be read.
+        OSError: its ``strerror`` gives the reason.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block

@@ -1,22 +1,22 @@
-"""Foreign text in our own: made printable, and bounded in bytes, where it enters a message, a log line or a record.
+"""Foreign text in messages, log lines and records: made printable, and bounded in bytes.
 
-A caller or a provider chooses such text, so it may be long, end a line, or steer a terminal. The limit holds for the
-result, after escaping, so that a line of the log can be bounded by the sum of its parts.
+A caller or a provider chooses such text, so it may be long, contain line breaks, or control a terminal. The limit
+applies after escaping, so that the length of a log line is bounded by the sum of its parts.
 """
 
 from typing import Final
 
-SHORT: Final = 128  # bytes of an identifier, a code, a header's member
-LONG: Final = 256  # bytes of what is a list, or a URL
+SHORT: Final = 128  # bytes, for an identifier, a code, a member of a header
+LONG: Final = 256  # bytes, for a list or a URL
 _MORE: Final = "..."
 
 
 def quoted(value: object, limit: int = SHORT) -> str:
-    """Return ``value`` as Python writes it, in printable ASCII and at most ``limit`` bytes.
+    """Return the Python literal of ``value`` in printable ASCII, in at most ``limit`` bytes.
 
-    Where it was cut it ends with three dots. ``value`` is a text, or JSON of a size that was bounded when it was read.
+    A cut text ends with three dots. ``value`` is a text, or JSON whose size was bounded when it was read.
     """
-    # A character has up to ten bytes once it is escaped, and one at least: more than `limit` are never looked at.
+    # An escaped character has one to ten bytes, so no more than `limit` characters are needed.
     text = ascii(value[: limit + 1] if isinstance(value, str) else value)
     return text if len(text) <= limit else text[: limit - len(_MORE)] + _MORE
 
@@ -24,7 +24,7 @@ def quoted(value: object, limit: int = SHORT) -> str:
 def clipped(text: str, limit: int = SHORT) -> str:
     """Return ``text`` without quotes, in printable ASCII and at most ``limit`` bytes.
 
-    For fields that hold nothing but the text: what fits and is printable ASCII already stays as it was sent.
+    For fields that hold only the text. A text that fits and is printable ASCII is returned unchanged.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text

@@ -1,8 +1,8 @@
-"""URLs of documents that are fetched over HTTP: parsed and judged in this one place, whoever wrote them.
+"""URLs of documents that are fetched over HTTP. All are parsed and checked here, regardless of their source.
 
-The configuration names some, providers name others (`jwks_uri`, `Location`). What two parsers could read differently is
-refused, as are URLs that the standard library takes and a later step fails at: a port beyond 65535, a bracket without
-its partner, a label of 64 octets. RFC 3986 section 3, RFC 1123 section 2.1, RFC 1035 section 2.3.4.
+Some come from the configuration, others from providers (`jwks_uri`, `Location`). A URL that two parsers could read
+differently is refused. So is one that the standard library accepts although a later step fails: a port beyond 65535, an
+unmatched bracket, a label of 64 octets. RFC 3986 section 3, RFC 1123 section 2.1, RFC 1035 section 2.3.4.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 MAX_LENGTH: Final = 2048  # bytes
-MAX_HOST: Final = 253  # RFC 1035 section 2.3.4, as text and without the last dot
+MAX_HOST: Final = 253  # RFC 1035 section 2.3.4, as text, without the final dot
 _CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*\Z")
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?\Z")
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z")
@@ -20,46 +20,46 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 
 class BadUrl(ValueError):
-    """It is no URL that can be fetched; the text says why, and has nothing of the URL in it."""
+    """The text is not a URL that can be fetched. The message gives the reason and quotes nothing of the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """A URL that can be fetched. Made by :meth:`parse` and :meth:`join` alone."""
+    """A URL that can be fetched. Only :meth:`parse` and :meth:`join` make one."""
 
     scheme: str
     """`https` or `http`."""
     host: str
-    """In lower case; of IPv6 the address without brackets."""
+    """In lower case; an IPv6 address is without brackets."""
     port: int
     target: str
-    """What is asked for: path and query."""
+    """The request target: path and query."""
 
     @classmethod
     def parse(cls, text: str) -> "HttpUrl":
-        """Read a URL. Raises :class:`BadUrl`."""
+        """Parse a URL. Raises :class:`BadUrl`."""
         _check_characters(text)
         try:
             parts = urlsplit(text)
         except ValueError:  # brackets
-            raise BadUrl("its host has brackets that are no IPv6 address") from None
+            raise BadUrl("its host has brackets without an IPv6 address") from None
         if parts.scheme not in _PORTS or not text[len(parts.scheme) :].startswith("://"):
             raise BadUrl("expected a URL that begins with https://")
         if "@" in parts.netloc:
-            raise BadUrl("a URL with a user or a password is not used")
+            raise BadUrl("a URL with a user or a password is not accepted")
         host, port = _authority(parts.netloc)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, target)
 
     def join(self, reference: str) -> "HttpUrl":
-        """Return what ``reference`` names from here (RFC 3986 section 5). Raises :class:`BadUrl`."""
+        """Resolve ``reference`` against this URL (RFC 3986 section 5). Raises :class:`BadUrl`."""
         _check_characters(reference)
         if not reference:
             raise BadUrl("it is empty")
         try:
             target = urljoin(str(self), reference)
         except ValueError:
-            raise BadUrl("its host has brackets that are no IPv6 address") from None
+            raise BadUrl("its host has brackets without an IPv6 address") from None
         return self.parse(target)
 
     @property
@@ -69,13 +69,13 @@ class HttpUrl:
 
     @property
     def authority(self) -> str:
-        """Host and port as a URL and the header `Host` have them; a port that goes without saying is left out."""
+        """Host and port as in a URL and in the `Host` header; the scheme's default port is left out."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine is meant: an address of it, or a name that stands for it (RFC 6761 section 6.3)."""
+        """Whether the host is this machine: a loopback address, or a name for it (RFC 6761 section 6.3)."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -87,9 +87,9 @@ class HttpUrl:
 
 
 def same_url(one: str, other: str) -> bool:
-    """Tell whether two texts name the same place (RFC 3986 section 6.2.3); texts that are no URLs are compared as such.
+    """Return whether two texts are equivalent URLs (RFC 3986 section 6.2.3); other texts are compared exactly.
 
-    For telling names apart that must not be confused. What a token says is compared exactly (RFC 8414 section 3.3).
+    Used to refuse names that are too similar. Claims in tokens are compared exactly (RFC 8414 section 3.3).
     """
     if one == other:
         return True
@@ -107,9 +107,9 @@ def _check_characters(text: str) -> None:
     if len(text) > MAX_LENGTH:
         raise BadUrl(f"it is longer than {MAX_LENGTH} bytes")
     if not text.isascii():
-        raise BadUrl("it has characters beyond ASCII: write a name in its form that begins with xn--, the rest with %")
-    if not _CHARACTERS.match(text):  # the standard library would leave some of them out
-        raise BadUrl("it has a character that no URL has (RFC 3986 section 2)")
+        raise BadUrl("it has characters beyond ASCII: write host names as xn--, the rest percent-encoded")
+    if not _CHARACTERS.match(text):  # the standard library would drop some of them
+        raise BadUrl("it has a character that is not allowed in URLs (RFC 3986 section 2)")
 
 
 def _authority(text: str) -> tuple[str, int | None]:
@@ -119,9 +119,9 @@ def _authority(text: str) -> tuple[str, int | None]:
         try:
             host = str(ipaddress.IPv6Address(address))
         except ValueError:
-            raise BadUrl("its host has brackets that are no IPv6 address") from None
+            raise BadUrl("its host has brackets without an IPv6 address") from None
         if "%" in address or rest[:1] not in ("", ":"):
-            raise BadUrl("its host is an IPv6 address with something behind it")
+            raise BadUrl("its host is an IPv6 address followed by other text")
         port = rest.removeprefix(":")
     else:
         name, _, port = text.partition(":")
@@ -129,7 +129,7 @@ def _authority(text: str) -> tuple[str, int | None]:
         if not host:
             raise BadUrl("it names no host")
         if len(host.removesuffix(".")) > MAX_HOST or not _HOST.match(host):
-            raise BadUrl("its host is no name: labels of 1 to 63 letters, digits and hyphens, 253 characters in all")
+            raise BadUrl("its host is not a name: expected labels of 1 to 63 letters, digits and hyphens, 253 in all")
     if port and not (_PORT.match(port) and 1 <= int(port) <= 65535):
         raise BadUrl("its port is not a number from 1 to 65535")
     return host, int(port) if port else None

@@ -1,4 +1,4 @@
-"""How messages name a key of the configuration."""
+"""The spelling of configuration keys in messages."""
 
 import re
 

@@ -1,7 +1,7 @@
-"""A writer of lines that never keeps its callers waiting: a bounded queue, and a thread that writes.
+"""A writer of lines that never blocks its callers: a bounded queue, and a thread that writes.
 
-A pipe that nobody reads blocks each write to it for ever, and a full disk or a closed pipe fails it. Neither may reach
-a call that is being served, so lines are handed to a thread. Where it does not keep up, lines are dropped and counted.
+A write to a pipe without a reader blocks for ever, and a full disk or a closed pipe makes it fail. Neither may affect a
+call, so lines go to a thread. If it does not keep up, lines are dropped and counted.
 """
 
 import contextlib
@@ -16,28 +16,28 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
-MAX_BYTES: Final = 4 * 1024 * 1024  # that wait to be written
-MAX_LINES: Final = 20_000  # that wait to be written
-SLOW: Final = 2.0  # seconds that one write may take before the log counts as one that nobody reads
+MAX_BYTES: Final = 4 * 1024 * 1024  # waiting to be written
+MAX_LINES: Final = 20_000  # waiting to be written
+SLOW: Final = 2.0  # seconds that one write may take before the log counts as unread
 RETRY: Final = 1.0  # seconds between attempts where a write fails
-_GATHER: Final = 0.005  # seconds that a first line waits for others: one write, and one switch of threads, for many
+_GATHER: Final = 0.005  # seconds that a line waits for others, so that one write and one switch of threads serve many
 _FILE_CHUNK: Final = 64 * 1024  # bytes of one write to a file
-_PIPE_CHUNK: Final = select.PIPE_BUF  # ... to what processes share: so many are not mixed with theirs (pipe(7))
+_PIPE_CHUNK: Final = select.PIPE_BUF  # bytes of one write to a pipe: up to this size writes do not mix (pipe(7))
 CLOSED: Final = -1  # no descriptor has this number, so each write fails with EBADF
 
 
 class LineWriter:
     """Writes lines to a descriptor, in their order.
 
-    What was accepted is kept until it is written, also while writes fail: a line is lost only where it was refused, or
-    where the process ends before a log that is slow or broken takes it. Safe in threads, signal handlers and forks.
+    An accepted line is kept until it is written, also while writes fail. A line is lost only if it is refused, or if
+    the process ends before a slow or broken log takes it. Safe in threads, signal handlers and forks.
 
     Args:
-        descriptor: where lines go; ``CLOSED`` stands for a stream that is.
-        most_bytes: how much waits at most.
-        most_lines: how many lines wait at most.
-        notice: returns the line that tells how many lines were dropped before it.
-        write: writes bytes and returns how many it took, as ``os.write``.
+        descriptor: the target; ``CLOSED`` stands for a closed stream.
+        most_bytes: the largest number of bytes in the queue.
+        most_lines: the largest number of lines in the queue.
+        notice: returns the line that reports how many lines were dropped before it.
+        write: writes bytes and returns the number written, as ``os.write``.
         monotonic: a clock that never goes back, seconds.
         retry: seconds between attempts where a write fails.
     """
@@ -62,25 +62,25 @@ class LineWriter:
         self._retry = retry
         self._chunk, self._discards = _nature(descriptor)
         self.dropped = 0
-        """How many lines were refused, since the process began."""
+        """The number of refused lines since the process began."""
         self._begin()
 
     def _begin(self) -> None:
-        """Begin with an empty queue: what a parent process had in its own is the parent's to write."""
+        """Begin with an empty queue: a parent process writes its own queue."""
         self._process = os.getpid()
         self._lock = threading.RLock()  # a signal's handler may log while its own thread holds it
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._bytes = self._lines = 0
         self._thread: threading.Thread | None = None
         self._pause = threading.Event()
-        self._told = self.dropped
+        self._reported = self.dropped
         self._error = "EBADF" if self._descriptor < 0 else ""
         self._writing_since: float | None = None
 
-    # --- for those that log --------------------------------------------------------------------------------------
+    # --- for callers --------------------------------------------------------------------------------------
 
     def put(self, line: bytes) -> bool:
-        """Accept a line, with its newline, to be written soon. Returns False where it was dropped. Never waits."""
+        """Accept a line, with its newline. Returns False if it was dropped. Never waits."""
         if self._process != os.getpid():
             self._begin()
         with self._lock:
@@ -93,7 +93,7 @@ class LineWriter:
         return True
 
     def flush(self, patience: float) -> bool:
-        """Wait until everything is written, for ``patience`` seconds at most. Returns whether it was."""
+        """Wait up to ``patience`` seconds until everything is written. Returns whether it was."""
         if self._process != os.getpid() or self._thread is None:
             return True
         done, ends = threading.Event(), self._monotonic() + patience
@@ -105,7 +105,7 @@ class LineWriter:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the log now, for operators; "" while lines are written."""
+        """The current fault of the log, for operators; "" while lines are written."""
         lost = f"; {self.dropped} lines were dropped" if self.dropped else ""
         error, since = self._error, self._writing_since
         if error:
@@ -114,13 +114,13 @@ class LineWriter:
             return f"nothing has read the log for {blocked:.0f} s{lost}"
         if self._discards:
             return "the log goes to /dev/null"
-        return f"the log is slow{lost}" if self.dropped > self._told else ""
+        return f"the log is slow{lost}" if self.dropped > self._reported else ""
 
     @property
     def works(self) -> bool:
-        """Whether a line that is accepted now is expected to be written: the last write succeeded, and there is room.
+        """Whether a line that is accepted now will probably be written: the last write succeeded, and there is room.
 
-        Half of the queue has to be empty, so that what is begun now still finds room when it ends.
+        Half of the queue has to be empty, so that a call that starts now still finds room when it ends.
         """
         room = 2 * self._bytes < self._most_bytes and 2 * self._lines < self._most_lines
         return room and not self.problem
@@ -132,7 +132,7 @@ class LineWriter:
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             try:
                 self._thread.start()
-            except RuntimeError:  # no further thread, or the interpreter is ending
+            except RuntimeError:  # no more threads, or the interpreter is ending
                 self._thread = None
                 return False
         return True
@@ -145,7 +145,7 @@ class LineWriter:
             self._drain(first)
 
     def _drain(self, item: "bytes | threading.Event | None") -> None:
-        """Write ``item`` and everything behind it."""
+        """Write ``item`` and the rest of the queue."""
         while item is not None:
             lines: list[bytes] = []
             size = 0
@@ -158,7 +158,7 @@ class LineWriter:
                 with self._lock:
                     self._lines -= len(lines)
                     self._bytes -= size
-                self._tell_dropped()
+                self._report_dropped()
             if isinstance(item, threading.Event):
                 item.set()
                 item = self._next()
@@ -169,14 +169,14 @@ class LineWriter:
         except Empty:
             return None
 
-    def _tell_dropped(self) -> None:
+    def _report_dropped(self) -> None:
         dropped = self.dropped
-        if dropped > self._told:
-            self._write_all(self.notice(dropped - self._told))
-            self._told = dropped
+        if dropped > self._reported:
+            self._write_all(self.notice(dropped - self._reported))
+            self._reported = dropped
 
     def _write_all(self, data: bytes) -> None:
-        """Write ``data``, however long it takes; an attempt that fails is followed by another, at the same place."""
+        """Write ``data`` without a time limit; a failed attempt is repeated from the same place."""
         rest = memoryview(data)
         self._writing_since = self._monotonic()
         while rest:
@@ -184,7 +184,7 @@ class LineWriter:
                 rest = rest[self._write(self._descriptor, rest) :]
                 self._error = ""
                 self._writing_since = self._monotonic()
-            except BlockingIOError:  # whoever made the pipe wants it so; it is full, and that ends when it is read
+            except BlockingIOError:  # the creator of the pipe made it non-blocking; it is full until it is read
                 with contextlib.suppress(OSError):
                     self._await_room()
             except Exception as error:  # noqa: BLE001  # nothing ends this thread
@@ -204,7 +204,7 @@ def _name(error: Exception) -> str:
 
 
 def _nature(descriptor: int) -> tuple[int, bool]:
-    """Return the bytes of one write to a descriptor, and whether what is written there is kept by nobody."""
+    """Return the size of one write to a descriptor, and whether it discards the text."""
     try:
         facts = os.fstat(descriptor)
         null = Path(os.devnull).stat().st_rdev

@@ -1,7 +1,7 @@
-"""The log: events of ours and of libraries, hooks for what nobody caught, and one writer that never waits.
+"""The log: events of this service and of libraries, hooks for uncaught errors, and one writer that never blocks.
 
-Everything goes to standard error through a :class:`~tokenmint.base.log_writer.LineWriter`. An exception is told by its
-type and the places it came through; its text may hold what a caller, a provider or a store sent, and stays out.
+Everything goes to standard error through a :class:`~tokenmint.base.log_writer.LineWriter`. Of an exception only the
+type and the places are logged: its text may hold input of a caller, a provider or the store.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from tokenmint.base.telemetry import bounded_json, json_text, places
 
 log = structlog.get_logger(__name__)
 
-MAX_LINE: Final = 16 * 1024  # bytes of a line; what is longer has its fields cut
+MAX_LINE: Final = 16 * 1024  # bytes of a line; the fields of a longer one are cut
 _MESSAGE: Final = 500  # characters of a library's message
-_PLACES: Final = 6  # innermost places of an error that are told
+_PLACES: Final = 6  # innermost places of an error that are logged
 
 
-# --- events of ours -------------------------------------------------------------------------------------------------
+# --- events of this service -----------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=2)
@@ -41,25 +41,25 @@ def _second(seconds: int) -> str:
 
 
 def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
-    """Return an event as a line: the one processor there is, since there is an event for every call."""
+    """Render an event as a line. A single processor, because there is an event for each call."""
     whole, part = divmod(time.time_ns() // 1000, 1_000_000)
     event["level"] = level
     event["timestamp"] = f"{_second(whole)}.{part:06}Z"
     try:
         return bounded_json(event, MAX_LINE)
-    except Exception as error:  # noqa: BLE001  # a value's own repr, for one: whoever logs goes on
+    except Exception as error:  # noqa: BLE001  # the repr of a value may fail, which must not end the caller
         kept = {name: event[name] for name in ("level", "timestamp")}
         return json_text({"event": "an event of the log can't be shown", "error": type(error).__name__} | kept)
 
 
 class _Lines:
-    """What structlog writes to."""
+    """The target of structlog."""
 
     def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
 
     def msg(self, line: str) -> None:
-        """Hand a line on. Never raises: whoever logs has something else to do."""
+        """Pass a line on. Never raises: logging must not interrupt the caller."""
         with contextlib.suppress(Exception):
             self._writer.put(line.encode(errors="backslashreplace") + b"\n")
 
@@ -67,14 +67,14 @@ class _Lines:
 
 
 def configure(level: str, output: str, writer: LineWriter | None = None) -> LineWriter:
-    """Log to standard error: JSON lines, or readable ones (`auto`: where it is a terminal).
+    """Log to standard error: JSON lines, or readable ones (`auto`: if it is a terminal).
 
-    What libraries log, warn of and fail with where nobody catches it goes the same way.
+    Log records, warnings and uncaught errors of libraries go to the same place.
 
     Args:
-        level: the lowest level that is logged. Of libraries, warnings and errors alone: some log what they send.
+        level: the lowest level that is logged. Of libraries only warnings and errors, because some log their data.
         output: `json`, `console` or `auto`.
-        writer: where lines go; default: standard error.
+        writer: writes the lines; default: standard error.
 
     Returns the writer.
     """
@@ -104,21 +104,21 @@ def _json_notice(count: int) -> bytes:
     return line.encode() + b"\n"
 
 
-# --- what libraries log ---------------------------------------------------------------------------------------------
+# --- libraries ---------------------------------------------------------------------------------------------
 
 
 def _without_metadata(record: logging.LogRecord) -> bool:
-    """Take out what a call brought: grpcio shows the value of metadata that is not UTF-8, which may be a secret."""
+    """Remove metadata of a call: grpcio logs the value of metadata that is not UTF-8, which may be a secret."""
     if "Invalid encoding" in str(record.msg):
         record.msg, record.args, record.exc_info = "the metadata of a call is not text in UTF-8", (), None
     return True
 
 
 class _OfLibraries(logging.Handler):
-    """Turns records of the standard library's logging into events."""
+    """Turns records of the standard logging into events."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record. Never raises: the caller is a library in the middle of its work."""
+        """Log a record. Never raises: the caller is a library at work."""
         try:
             error = record.exc_info[1] if record.exc_info else None
             facts: dict[str, object] = {"logger": record.name}
@@ -126,63 +126,63 @@ class _OfLibraries(logging.Handler):
                 facts |= about(error)
             level = logging.getLevelName(min(record.levelno, logging.CRITICAL) // 10 * 10).lower()
             getattr(log, level, log.error)(_message(record, error), **facts)
-        except Exception:  # noqa: BLE001  # as said
+        except Exception:  # noqa: BLE001  # must not raise
             log.error("a library's message can't be shown", logger=record.name)  # noqa: TRY400  # its text stays out
 
 
 def _message(record: logging.LogRecord, error: BaseException | None) -> str:
-    """Return the first line of a message, without the text of exceptions. Further lines are their `repr`, or worse."""
+    """Return the first line of a message, without the text of exceptions. Further lines may hold their `repr`."""
     arguments = record.args
     if isinstance(arguments, tuple):
         arguments = tuple(type(item).__name__ if isinstance(item, BaseException) else item for item in arguments)
     text = str(record.msg) % arguments if arguments else str(record.msg)
     if isinstance(record.msg, BaseException):
         text = type(record.msg).__name__
-    told = str(error) if error is not None else ""
-    if told:
-        text = text.replace(told, type(error).__name__)
+    error_text = str(error) if error is not None else ""
+    if error_text:
+        text = text.replace(error_text, type(error).__name__)
     first, *_ = text.splitlines() or [""]
     return first[:_MESSAGE]
 
 
-# --- what nobody caught ---------------------------------------------------------------------------------------------
+# --- uncaught errors ---------------------------------------------------------------------------------------------
 
 
 def about(error: BaseException) -> dict[str, object]:
-    """Return what may be told of an error: its type and where it came from."""
+    """Return the loggable facts of an error: its type and its origin."""
     return {"error": type(error).__name__, "where": places(error)[-_PLACES:]}
 
 
 def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what failed outside of any call, as a task that nobody awaits, without the exception's text."""
+    """Log an error outside of any call, such as in a task that nothing awaits, without the exception's text."""
     error = context.get("exception")
     where = about(error) if isinstance(error, BaseException) else {"error": "NoneType", "where": []}
     log.error("an error outside of any call", **where)
 
 
 def catch_the_rest() -> None:
-    """Send to the log what Python itself would print: exceptions that nobody caught, warnings, a library's `print`."""
+    """Send to the log everything that Python would print: uncaught exceptions, warnings, a library's `print`."""
 
     def uncaught(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
-        log.critical("an error that nobody caught", **about(error))
+        log.critical("an uncaught error", **about(error))
 
     def in_thread(failed: threading.ExceptHookArgs) -> None:
         if failed.exc_value is not None:
-            log.error("an error that ended a thread", **about(failed.exc_value))
+            log.error("an error ended a thread", **about(failed.exc_value))
 
     def unraisable(failed: Any) -> None:
         if failed.exc_value is not None:
-            log.error("an error that could not be raised", **about(failed.exc_value))
+            log.error("an error could not be raised", **about(failed.exc_value))
 
     def warn(
-        message: Warning | str,  # noqa: ARG001  # may hold foreign text, and the place says where to look it up
+        message: Warning | str,  # noqa: ARG001  # may hold foreign text; the place identifies the warning
         category: type[Warning],
         filename: str,
         lineno: int,
         file: TextIO | None = None,  # noqa: ARG001  # as the standard library calls it
         line: str | None = None,  # noqa: ARG001
     ) -> None:
-        log.warning("a warning of Python's", category=category.__name__, where=f"{filename[-200:]}:{lineno}")
+        log.warning("a warning of Python", category=category.__name__, where=f"{filename[-200:]}:{lineno}")
 
     sys.excepthook = uncaught
     threading.excepthook = in_thread
@@ -192,7 +192,7 @@ def catch_the_rest() -> None:
 
 
 class _StandardError(io.TextIOBase):
-    """What libraries print to. The text may be a traceback, so the log says how much it was, and of which place."""
+    """Replaces standard error for libraries. Their text may be a traceback, so only its length and place are logged."""
 
     encoding = "utf-8"
 
@@ -207,5 +207,5 @@ class _StandardError(io.TextIOBase):
         return len(text)
 
     def fileno(self) -> int:
-        """Return the real one: faulthandler writes there, when nothing else can."""
+        """Return the real descriptor: faulthandler writes to it when nothing else can."""
         return 2

@@ -1,18 +1,18 @@
-"""Readiness: what keeps this process from serving, and what an operator should know though it serves.
+"""Readiness: conditions that keep this process from serving, and warnings for operators.
 
-A part registers a look, which returns "" while all is well. A subject that blocks makes `/readyz` answer 503 and the
-gRPC health service NOT_SERVING; one that does not is shown among the details.
+A part registers a check, which returns "" while all is well. A failed required check makes `/readyz` answer 503 and the
+gRPC health service NOT_SERVING; other failed checks appear among the details.
 """
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 Look: TypeAlias = Callable[[], str]
-"""Returns what is wrong, for operators and without secrets, or "" while nothing is."""
+"""Returns the fault, for operators and without secrets, or ""."""
 
 
 class Readiness:
-    """Collects the looks of all parts."""
+    """Collects the checks of all parts."""
 
     def __init__(self) -> None:
         self._blocking: dict[str, Look] = {}
@@ -23,25 +23,25 @@ class Readiness:
         self._blocking[subject] = look
 
     def tell(self, subject: str, look: Look) -> None:
-        """Show what ``look`` returns, and serve all the same."""
+        """Show the result of ``look`` without effect on serving."""
         self._telling[subject] = look
 
     def problems(self) -> dict[str, str]:
-        """Return what keeps this process from serving, by subject; nothing when it is ready."""
-        return _found(self._blocking)
+        """Return the faults that keep this process from serving, by subject; empty when it is ready."""
+        return _faults(self._blocking)
 
     def details(self) -> dict[str, str]:
-        """Return what is wrong and does not keep this process from serving, by subject."""
-        return _found(self._telling)
+        """Return the other faults, by subject."""
+        return _faults(self._telling)
 
 
-def _found(looks: dict[str, Look]) -> dict[str, str]:
-    return {subject: text for subject, look in looks.items() if (text := _looked(look))}
+def _faults(looks: dict[str, Look]) -> dict[str, str]:
+    return {subject: text for subject, look in looks.items() if (text := _result(look))}
 
 
-def _looked(look: Look) -> str:
-    """Return what a look says. One that fails is a problem: nobody knows that all is well."""
+def _result(look: Look) -> str:
+    """Return the result of a check. A check that fails counts as a fault."""
     try:
         return look()
-    except Exception as error:  # noqa: BLE001  # a fault of one part must not hide what the others say
-        return f"it can't be told: {type(error).__name__}"
+    except Exception as error:  # noqa: BLE001  # a fault of one check must not hide the others
+        return f"the check failed: {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""The standard streams of this process, of which there is one each: nobody who reads them can stop or end it."""
+"""The standard streams of this process, one object each. No reader can block or end the process."""
 
 import os
 import sys
@@ -6,11 +6,11 @@ from typing import Final, TextIO
 
 from tokenmint.base.log_writer import CLOSED, LineWriter
 
-FAREWELL: Final = 1.0  # seconds that the process waits for a reader, where it says something last
+FAREWELL: Final = 1.0  # seconds that the process waits for a reader of its last words
 
 
 class StandardStream:
-    """Standard output or standard error. Its writer, and the thread in it, are made once there is something to say."""
+    """Standard output or standard error. Its writer, with its thread, is made on first use."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -23,7 +23,7 @@ class StandardStream:
 
     @property
     def writer(self) -> LineWriter:
-        """What lines are handed to. It has a descriptor of its own: the number may come to be another file's."""
+        """The writer of lines. It has a descriptor of its own, because the number may be reused for another file."""
         if self._writer is None:
             try:
                 self._writer = LineWriter(CLOSED if self.closed else os.dup(self._number))
@@ -32,7 +32,7 @@ class StandardStream:
         return self._writer
 
     def say(self, text: str) -> None:
-        """Write lines, and wait for a second at most until they are there. Never raises."""
+        """Write lines, and wait up to a second until they are written. Never raises."""
         stream = self._object
         if self._is_the_processes_own(stream):
             self.writer.put(text.encode(errors="backslashreplace"))
@@ -42,7 +42,7 @@ class StandardStream:
             stream.flush()
 
     def _is_the_processes_own(self, stream: TextIO | None) -> bool:
-        """Tell whether ``stream`` is not what a test, or a program around this one, has put in its place."""
+        """Return whether ``stream`` is the process's own, not a replacement by a test or by an embedding program."""
         try:
             return stream is None or stream.fileno() == self._number
         except (OSError, ValueError, AttributeError):
@@ -54,25 +54,26 @@ ERROR: Final = StandardStream(2)
 
 
 def say(text: str) -> None:
-    """Tell people something on standard error."""
+    """Print a message for people on standard error."""
     ERROR.say(text)
 
 
 def show(text: str) -> None:
-    """Print what people or scripts wait for on standard output."""
+    """Print a result for people or scripts on standard output."""
     OUTPUT.say(text)
 
 
 def hold() -> None:
-    """Put /dev/null where a standard stream was closed: a socket would get the number else, and be sent the log.
+    """Open /dev/null in place of each closed standard stream. Otherwise a socket would get the number and receive the
+    log.
 
-    To be called first of all.
+    Must be called before anything else.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-            os.set_inheritable(number, True)  # its signature
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(number, True)  # positional by its signature
             if number:
                 (OUTPUT if number == 1 else ERROR).closed = True

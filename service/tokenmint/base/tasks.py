@@ -8,10 +8,9 @@ _PATIENCE: Final = 0.5  # seconds
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel ``tasks`` and wait until they are over; what they failed with is theirs.
+    """Cancel ``tasks`` and wait until they have ended; their errors are left in them.
 
-    A cancellation may be swallowed on the way through a library (redis-py's reads do it now and then): whoever goes on
-    is cancelled again.
+    A library may swallow a cancellation (reads of redis-py do at times), so a task that continues is cancelled again.
     """
     pending = set(tasks)
     while pending:
@@ -21,9 +20,9 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
 
 
 class TimeLimit:
-    """Ends what the running task does in a ``with`` block after ``seconds``, with ``TimeoutError``.
+    """Ends a ``with`` block in the running task after ``seconds``, with ``TimeoutError``.
 
-    What ``asyncio.timeout`` does, at a third of its cost; for what every call goes through.
+    Equivalent to ``asyncio.timeout`` at a third of the cost, for the path of every call.
     """
 
     __slots__ = ("_cancelling", "_passed", "_task", "_timer")
@@ -49,6 +48,6 @@ class TimeLimit:
         self._timer.cancel()
         if not self._passed:
             return
-        others = self._task.uncancel() > self._cancelling  # somebody else wants it cancelled, too
+        others = self._task.uncancel() > self._cancelling  # another caller cancelled it, too
         if kind is asyncio.CancelledError and not others:
             raise TimeoutError from error

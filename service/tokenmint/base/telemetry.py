@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where several workers put their numbers, so that each can tell those of all."""
+"""The directory where several workers keep their numbers, so that each can report the sum."""
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """What is counted. An object and no global, so that tests have their own."""
+    """The metrics. An object instead of globals, so that each test has its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,7 +31,7 @@ class Metrics:
         self._of_audiences: dict[str, Counter] = {}
         self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
         self._not_begun = Counter(
-            "tokenmint_calls_not_begun", "Calls that were refused before anything of them was looked at", ["reason"],
+            "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", ["reason"],
             registry=self.registry,
         )  # fmt: skip
         self._in_flight = self._gauge("tokenmint_calls_in_flight", "Calls in hand", "livesum")
@@ -42,7 +42,7 @@ class Metrics:
         self._generation = self._gauge("tokenmint_key_ring_generation", "Generation of the key ring in use", "livemin")
         self._clock_offset = self._gauge(
             "tokenmint_clock_offset_seconds",
-            "By how much this process's clock is ahead of the store's, for certain; negative: behind",
+            "Seconds by which this process's clock is certainly ahead of the store's; negative: behind",
             "livemostrecent",
         )
         self._went_back = self._gauge(
@@ -53,7 +53,7 @@ class Metrics:
             "tokenmint_high_water_mark_kept", "Whether the high-water mark can be written: 1 or 0", "livemin"
         )
         self._providers = Gauge(
-            "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be proved now: 1 or 0", ["provider"],
+            "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be verified now: 1 or 0", ["provider"],
             registry=self.registry, multiprocess_mode="livemin",
         )  # fmt: skip
         self._task_failures = Counter(
@@ -65,24 +65,25 @@ class Metrics:
         )  # fmt: skip
 
         self._http_limits = Counter(
-            "tokenmint_http_limits", "What a limit of an HTTP listener closed or refused", ["listener", "outcome"],
+            "tokenmint_http_limits", "Connections closed and requests refused by limits of an HTTP listener",
+            ["listener", "outcome"],
             registry=self.registry,
         )  # fmt: skip
 
         self._replaced = Counter(
-            "tokenmint_workers_replaced", "Workers that were started in place of another, by how that ended", ["why"],
+            "tokenmint_workers_replaced", "Workers that replaced another, by the end of that one", ["why"],
             registry=self.registry,
         )  # fmt: skip
         self._log_dropped = Counter(
             "tokenmint_log_dropped",
-            "Lines of the log that were dropped, since it was slow or broken",
+            "Lines of the log that were dropped, because it was slow or broken",
             registry=self.registry,
         )
         self._log_broken = self._gauge(
-            "tokenmint_log_broken", "Whether the log is written to nowhere, or not at all now: 1 or 0", "livemax"
+            "tokenmint_log_broken", "Whether the log is discarded, or can't be written now: 1 or 0", "livemax"
         )
         self._audit_dropped = Counter(
-            "tokenmint_audit_dropped", "Audit events that did not come into their stream", ["stream"],
+            "tokenmint_audit_dropped", "Audit events that did not reach their stream", ["stream"],
             registry=self.registry,
         )  # fmt: skip
         self._counted: dict[str, int] = {}
@@ -92,37 +93,37 @@ class Metrics:
 
     def call(self, method: str, code: str, reason: str, seconds: float) -> None:
         """Count a call that ended."""
-        known = self._of_calls.get((method, code, reason))
-        if known is None:  # looked up once; there are as many as methods and reasons
-            known = self._calls.labels(method, code, reason), self._seconds.labels(method)
-            self._of_calls[method, code, reason] = known
-        known[0].inc()
-        known[1].observe(seconds)
+        series = self._of_calls.get((method, code, reason))
+        if series is None:  # looked up once; the number of methods and reasons is small
+            series = self._calls.labels(method, code, reason), self._seconds.labels(method)
+            self._of_calls[method, code, reason] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def not_begun(self, reason: str) -> None:
-        """Count a call that was refused before anything of it was looked at."""
+        """Count a call that was refused before any part of it was read."""
         self._not_begun.labels(reason).inc()
 
     def minted(self, audience: str) -> None:
-        """Count a token."""
-        known = self._of_audiences.get(audience)
-        if known is None:
-            known = self._of_audiences[audience] = self._minted.labels(audience)
-        known.inc()
+        """Count a minted token."""
+        counter = self._of_audiences.get(audience)
+        if counter is None:
+            counter = self._of_audiences[audience] = self._minted.labels(audience)
+        counter.inc()
 
     def task(self, name: str, *, failed: bool) -> None:
-        """Note the state of a background task; a failure is counted."""
+        """Record the state of a background task; a failure is counted."""
         self._tasks_failing.labels(name).set(int(failed))
-        failures = self._task_failures.labels(name)  # there from the first call on
+        failures = self._task_failures.labels(name)  # exists from the first call on
         if failed:
             failures.inc()
 
     def worker_replaced(self, why: str) -> None:
-        """Count this worker, which was started in place of one that `ended`, `hung` or was `never_ready`."""
+        """Count this worker as the replacement of one that `ended`, `hung` or was `never_ready`."""
         self._replaced.labels(why).inc()
 
     def http_limit(self, listener: str, outcome: str) -> None:
-        """Count a connection that was closed or refused, or a request that was refused, by a limit of a listener."""
+        """Count a connection or request that a limit of an HTTP listener closed or refused."""
         self._http_limits.labels(listener, outcome).inc()
 
     def state(
@@ -137,7 +138,7 @@ class Metrics:
         in_flight: int,
         providers: dict[str, bool],
     ) -> None:
-        """Note how things are."""
+        """Record the current state."""
         self._clock_offset.set(clock_offset)
         self._went_back.set(int(store_went_back))
         self._mark_kept.set(int(mark_kept))
@@ -149,7 +150,7 @@ class Metrics:
             self._providers.labels(name).set(int(at_hand))
 
     def records(self, *, log_dropped: int, log_broken: bool, audit_dropped: Mapping[str, int]) -> None:
-        """Note how the log and the audit streams are, each number since the process began."""
+        """Record the state of the log and the audit streams; numbers count from the start of the process."""
         self._log_broken.set(int(log_broken))
         self._log_dropped.inc(self._since("log", log_dropped))
         for stream, dropped in audit_dropped.items():
@@ -160,31 +161,31 @@ class Metrics:
         return max(0, count - before)
 
     def render(self) -> bytes:
-        """Return everything in the text format, of all workers where there are several."""
+        """Return all metrics in the text format, of all workers if there are several."""
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped there
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library is untyped
             return generate_latest(registry)
         return generate_latest(self.registry)
 
 
 def places(error: BaseException) -> list[str]:
-    """Return where an error came from, function and line, the innermost last: nothing of what it says."""
-    found = []
+    """Return the origin of an error, function and line, the innermost last; without its text."""
+    lines = []
     trace = error.__traceback__
     while trace is not None:
-        found.append(
+        lines.append(
             f"{trace.tb_frame.f_globals.get('__name__', '?')}.{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
         )
         trace = trace.tb_next
-    return found
+    return lines
 
 
 def json_text(event: Mapping[str, Any]) -> str:
-    """Return an event as JSON in printable ASCII: no value ends a line, is obeyed by a terminal, or makes it fail."""
+    """Render an event as JSON in printable ASCII: no value can break a line, control a terminal, or fail to render."""
     try:
         text = orjson.dumps(event, default=repr, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
-    except TypeError:  # what the codec has no form for: lone surrogates, integers beyond 64 bits
+    except TypeError:  # the codec refuses lone surrogates and integers beyond 64 bits
         text = ""
     if text and text.isascii() and "\x7f" not in text:
         return text
@@ -192,9 +193,10 @@ def json_text(event: Mapping[str, Any]) -> str:
 
 
 def bounded_json(event: Mapping[str, Any], limit: int) -> str:
-    """Return an event as :func:`json_text` does, in ``limit`` bytes at most: long texts end with a mark, then lists.
+    """Render an event as :func:`json_text` does, in at most ``limit`` bytes: long texts are cut with a mark, then
+    lists.
 
-    The texts go first, since a list says what was done: each token that a batch minted, for one.
+    Texts are cut first, because lists hold the facts, for example each token that a batch minted.
     """
     text = json_text(event)
     if len(text) <= limit:
@@ -207,7 +209,7 @@ def bounded_json(event: Mapping[str, Any], limit: int) -> str:
 
 
 _CUTS: Final = ((2048, 1000), (512, 1000), (128, 1000), (128, 32), (32, 8), (16, 2))
-"""Characters of a text and items of a list that are kept, the first that makes an event short enough."""
+"""Characters kept of a text and items kept of a list; the first pair with which an event fits is used."""
 
 
 def _cut(value: object, characters: int, items: int, depth: int = 4) -> object:

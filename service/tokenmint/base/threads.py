@@ -1,7 +1,7 @@
-"""Calls that block, and may never return: each in a thread of its own that nothing waits for.
+"""Blocking calls that may never return, each in a thread that nothing waits for.
 
-The event loop's own threads are few and everybody's: a few calls that hang keep all others from them, signatures among
-them, and neither the loop nor the interpreter ends before they have returned.
+The event loop's executor has few threads, which all parts share. A few hanging calls would block all others there, such
+as signatures, and neither the loop nor the interpreter would end before they return.
 """
 
 import asyncio
@@ -14,27 +14,27 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """Nothing was called: too many calls have not returned, or the system has no further thread."""
+    """No call was made: too many have not returned, or the system has no more threads."""
 
 
 class Threads:
-    """Threads for calls that depend on one thing outside of the process: a disk, a name server, a provider.
+    """Threads for calls that depend on one external resource: a disk, a name server, a provider.
 
     Args:
-        name: of the threads.
-        most: how many calls may not have returned at a time.
+        name: the name of the threads.
+        most: the largest number of calls that have not returned.
     """
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
         self._most = most
         self.running = 0
-        """Calls that have not returned, those that nobody waits for any more included."""
+        """Calls that have not returned, including those that nothing waits for."""
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call ``function`` in a thread. A caller that is cancelled waits no more; the call goes on.
+        """Call ``function`` in a thread. A cancelled caller stops waiting; the call continues.
 
-        Raises ``Busy``, and what ``function`` raises.
+        Raises ``Busy``, and the errors of ``function``.
         """
         if self.running >= self._most:
             raise Busy(f"{self.running} calls have not returned")
@@ -48,15 +48,15 @@ class Threads:
             if error is not None:
                 outcome.set_exception(error)
             else:
-                outcome.set_result(result)  # type: ignore[arg-type]  # there is a result where there is no error
+                outcome.set_result(result)  # type: ignore[arg-type]  # there is a result if there is no error
 
         def call() -> None:
             result, error = None, None
             try:
                 result = function(*arguments)
-            except BaseException as raised:  # noqa: BLE001  # it is the caller's
+            except BaseException as raised:  # noqa: BLE001  # the caller handles it
                 error = raised
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
                 loop.call_soon_threadsafe(end, result, error)
 
         self.running += 1
@@ -64,5 +64,5 @@ class Threads:
             threading.Thread(target=call, name=self._name, daemon=True).start()
         except RuntimeError:
             self.running -= 1
-            raise Busy("no further thread can be started") from None
+            raise Busy("no more threads can be started") from None
         return await outcome

@@ -4,7 +4,7 @@ from tokenmint.base.errors import TokenmintError
 
 
 class TokenRejected(TokenmintError):
-    """The subject (or actor) token was not proved. Subclasses say in which way."""
+    """The subject (or actor) token was refused. Subclasses name the fault."""
 
     reason = "ASSERTION_REJECTED"
     summary = "the token was refused"
@@ -57,17 +57,17 @@ class TokenTooOld(TokenRejected):
 
 class WrongAudience(TokenRejected):
     reason = "WRONG_AUDIENCE"
-    summary = "the token was issued for somebody else"
+    summary = "the token was issued for another audience"
 
 
 class ClaimRejected(TokenRejected):
     reason = "CLAIM_REJECTED"
-    summary = "a claim of the token is missing or is not what the provider's configuration asks for"
+    summary = "a claim of the token is missing or differs from the value that the provider's configuration requires"
 
 
 class WrongNonce(TokenRejected):
     reason = "WRONG_NONCE"
-    summary = "the token's nonce is not the one that the request names"
+    summary = "the token's nonce differs from the nonce in the request"
 
 
 class TokenReplayed(TokenRejected):
@@ -82,4 +82,4 @@ class TokenRevoked(TokenRejected):
 
 class PossessionNotProved(TokenRejected):
     reason = "POSSESSION_NOT_PROVED"
-    summary = "the token is bound to a key (cnf) that the caller has not proved to hold"
+    summary = "the token is bound to a key (cnf), and the caller has not proved that it holds the key"

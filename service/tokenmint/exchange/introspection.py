@@ -59,7 +59,7 @@ class Tokens:
         self._serving()
         now = self._clock.now()
         try:
-            issued = await self._issued_tokens.prove(token, now=now)
+            issued = await self._issued_tokens.verify(token, now=now)
             if client.public or not knows(client, issued):
                 return None
             for principal in (issued.principal, issued.actor):

@@ -1,9 +1,8 @@
 """Compares this process's clock with the store's, which is the one clock that all replicas share.
 
-A clock that is off signs tokens from the future and moves keys before their time. When the two disagree, neither knows
-which one is wrong; so a process whose clock is certainly further from the store's than S serves nothing until they
-agree again. The clock that counts is that of the server that holds the key ring: a Cluster has others, and a failover
-brings another one.
+A wrong clock issues tokens with a future `iat` and moves keys before their time. Neither side can tell which clock is
+wrong. So a process serves nothing while its clock certainly differs from the store's by more than S. The reference is
+the server that holds the key ring: other nodes of a Cluster have other clocks, and a failover changes the server.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,31 +17,31 @@ from tokenmint.base.errors import ClockWrong
 
 log = structlog.get_logger(__name__)
 
-LEAST_SKEW: Final = 0.1  # seconds; no two machines agree better than that for certain, whatever is configured
+LEAST_SKEW: Final = 0.1  # seconds; a smaller setting has no effect: two machines never certainly agree better
 
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """By how many seconds a clock is ahead of another: between ``low`` and ``high``."""
+    """The range of seconds by which one clock may be ahead of another: from ``low`` to ``high``."""
 
     low: float
     high: float
 
     @property
     def certain(self) -> float:
-        """The part of it that is certain: what is nearest to 0; negative where the clock is behind."""
+        """The bound nearest to 0, so at least this much is certain; negative if the clock is behind."""
         if self.low > 0:
             return self.low
         return min(self.high, 0.0)
 
 
 class ClockCheck:
-    """Knows how far this process's clock is from the store's.
+    """Measures how far this process's clock is from the store's.
 
     Args:
         store_time: asks the store for its clock, Unix seconds.
-        clock: this process's.
-        skew: S, how far they may be apart, in seconds.
+        clock: this process's clock.
+        skew: S, the largest allowed difference in seconds.
     """
 
     def __init__(self, store_time: Callable[[], Awaitable[float]], clock: Clock, skew: float) -> None:
@@ -51,28 +50,29 @@ class ClockCheck:
         self._limit = max(skew, LEAST_SKEW)
         self._measured: Offset | None = None
         self._wall_ahead = 0.0
-        """By how much the wall clock was ahead of the monotonic one when the offset was measured."""
-        self._told = False
+        """Seconds by which the wall clock was ahead of the monotonic one when the offset was measured."""
+        self._reported = False
 
     async def look(self) -> float:
         """Ask the store for its time, compare, and return it. Raises ``StoreUnavailable``.
 
-        The store answered at some time between question and answer, so the offset is known to within that: a slow
-        answer makes it uncertain, and proves nothing.
+        The store read its clock at some time between question and answer, so the offset is known only to within that
+        time. A slow answer widens the range and so proves less.
         """
         asked = self._clock.monotonic()
         store = await self._store_time()
         now, arrived = self._clock.now(), self._clock.monotonic()
         self._measured = Offset(now - (arrived - asked) - store, now - store)
         self._wall_ahead = now - arrived
-        self._tell()
+        self._log_change()
         return store
 
     @property
     def offset(self) -> float:
-        """The certain part of the offset, in seconds: positive where this process is ahead, 0 where they may agree.
+        """The certain part of the offset in seconds: positive if this process is ahead, 0 if the clocks may agree.
 
-        A step of this process's own clock is seen at once, without asking the store: its monotonic clock has none.
+        A step of this process's own clock shows at once without asking the store, because the monotonic clock does
+        not step.
         """
         if self._measured is None:
             return 0.0
@@ -80,11 +80,11 @@ class ClockCheck:
         return Offset(self._measured.low + stepped, self._measured.high + stepped).certain
 
     def now(self) -> float:
-        """Return the time by the store's clock, as far as it is known: what the key ring's times are told by."""
+        """Return the time by the store's clock, as well as it is known. All times in the key ring use it."""
         return self._clock.now() - self.offset
 
     def problem(self) -> str:
-        """Return how the clocks disagree, in words for operators, or ""."""
+        """Return a description of the disagreement for operators, or ""."""
         offset = self.offset
         if abs(offset) <= self._limit:
             return ""
@@ -101,18 +101,18 @@ class ClockCheck:
             raise ClockWrong(detail=problem)
 
     async def right_store_time(self) -> float:
-        """Return the store's clock, asked now. Raises ``ClockWrong`` where it may be wrong, ``StoreUnavailable``."""
+        """Ask the store for its clock and return it. Raises ``ClockWrong`` if it may be wrong, ``StoreUnavailable``."""
         store = await self.look()
         self.require()
         return store
 
-    def _tell(self) -> None:
+    def _log_change(self) -> None:
         problem = self.problem()
-        if problem and not self._told:
+        if problem and not self._reported:
             log.error("the clocks of this process and of the store disagree: nothing is signed", problem=problem)
-        elif self._told and not problem:
+        elif self._reported and not problem:
             log.info("the clocks of this process and of the store agree again")
-        self._told = bool(problem)
+        self._reported = bool(problem)
 
 
 def _instant(seconds: float) -> str:

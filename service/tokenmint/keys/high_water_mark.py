@@ -1,8 +1,8 @@
-"""The high-water mark: what this machine knows of the ring outside the store.
+"""The high-water mark: a record of the ring that this machine keeps outside the store.
 
-A store that was restored from an old copy answers as if nothing had happened since: revoked keys sign again, disabled
-people get tokens. Replicas that are running notice it by what they hold. Where none is, the mark is what a start
-compares the store with.
+A store restored from an old copy shows no sign of it: revoked keys would sign again, and disabled users would get
+tokens. Running replicas detect this from the ring in their memory. At a start without running replicas, the store is
+compared with the mark.
 """
 
 import asyncio
@@ -23,29 +23,29 @@ from tokenmint.keys.types import KeyRing, KeyState
 log = structlog.get_logger(__name__)
 
 FILE: Final = "high-water-mark.json"
-PATIENCE: Final = 5.0  # seconds that a change waits for the file: a disk, or whatever holds the lock, may hang
-_WRITES: Final = 8  # that may be on their way at a time
-BEATS: Final = 20  # by which the store's beat may be ahead of the file: a write of the file waits for the disk
+PATIENCE: Final = 5.0  # seconds that a change waits for the file: the disk or the holder of the lock may hang
+_WRITES: Final = 8  # writes in progress at a time
+BEATS: Final = 20  # beats between two writes of the file, because each write waits for the disk
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What was last seen of a ring."""
+    """The last state of a ring that this machine saw."""
 
     ring_id: str
     generation: int
     revoked: frozenset[str]
     beat: int = 0
-    """The highest beat of the store that was confirmed here."""
+    """The highest beat of the store that was confirmed to this machine."""
 
     @classmethod
     def of(cls, ring: KeyRing, beat: int = 0) -> "Mark":
-        """Return the mark that ``ring`` leaves."""
+        """Return the mark for ``ring``."""
         revoked = frozenset(key.key_id for key in ring.keys if key.state is KeyState.REVOKED)
         return cls(ring.ring_id, ring.generation, revoked | frozenset(ring.disowned), beat)
 
     def merged(self, other: "Mark") -> "Mark":
-        """Return what this mark and ``other`` know; another lineage knows nothing of this one."""
+        """Combine this mark with ``other``. A mark of another ring id is ignored."""
         if other.ring_id != self.ring_id:
             return self
         return Mark(
@@ -56,9 +56,9 @@ class Mark:
         )
 
     def missing(self, ring: KeyRing | None, beat: int | None = None) -> list[str]:
-        """Return what of this mark ``ring`` does not know, in words; nothing where the ring is as new.
+        """List in words the parts of this mark that ``ring`` lacks; empty if the ring is as new as the mark.
 
-        With the store's ``beat`` also what was lost of the rest, though the ring lost nothing.
+        With the store's ``beat``, also report that other records are older although the ring is not.
         """
         if ring is None:
             return [f"it holds no key ring, where generation {self.generation} was served here before"]
@@ -76,7 +76,7 @@ class Mark:
 
 
 class HighWaterMark:
-    """Keeps the mark in a file, which the processes of a machine share."""
+    """Keeps the mark in a file that all processes of a machine share."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,10 +86,10 @@ class HighWaterMark:
         self._hangs = False
 
     def read(self) -> Mark | None:
-        """Return the mark, None before the first one.
+        """Return the mark; None before the first one.
 
         Raises:
-            ConfigurationError: the file is none.
+            ConfigurationError: the file is not a mark.
         """
         try:
             value: Any = json.loads(read_text(self.path))
@@ -108,15 +108,14 @@ class HighWaterMark:
             ) from None
 
     def problem(self) -> str:
-        """Return why the mark can't be kept, in words for operators, or ""."""
+        """Return the reason why the mark can't be kept, for operators, or ""."""
         return self._failure
 
     async def raise_to(self, ring: KeyRing, beat: int = 0) -> None:
-        """Note ``ring`` where it is newer than the mark. A file that can't be written is logged once, and told.
+        """Raise the mark to ``ring`` if the ring is newer. A failed write is logged once and reported by `problem`.
 
-        One that can't be written in time counts as such a file, and no other write is begun before that one has ended.
-
-        A beat that is newer and nothing else is worth writing once in :data:`BEATS`.
+        A write that takes too long counts as failed, and no other write starts before it ends. A newer beat alone is
+        written only once in :data:`BEATS`.
         """
         mark, written = Mark.of(ring, beat), self._written
         if written is not None and replace(mark, beat=written.beat) == written and mark.beat < written.beat + BEATS:
@@ -132,23 +131,23 @@ class HighWaterMark:
                 log.error("the high-water mark can't be kept", file=str(self.path), error=type(error).__name__)  # noqa: TRY400
             self._failure = (
                 f"{self.path}: the high-water mark can't be kept ({type(error).__name__}): after a start of every "
-                "replica nobody would notice that the store lost changes; make it a file on a disk that lasts, "
+                "replica lost changes of the store would go unnoticed; put the file on a persistent disk, "
                 "writable by this process"
             )
         else:
             self._written, self._failure, self._hangs = mark, "", False
 
     def replace(self, ring: KeyRing, beat: int = 0) -> None:
-        """Make ``ring`` the mark, whatever it was. Raises ``OSError``."""
+        """Make ``ring`` the mark, in place of any other. Raises ``OSError``."""
         self._write(Mark.of(ring, beat))
 
     def _raise(self, mark: Mark) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file
-            known = self.read()
-            mark = mark.merged(known) if known is not None else mark
-            if mark != known:
+            current = self.read()
+            mark = mark.merged(current) if current is not None else mark
+            if mark != current:
                 self._write(mark)
 
     def _write(self, mark: Mark) -> None:

@@ -1,7 +1,7 @@
-"""Who fetched the key set, and which: so that an operator sees who has not got the next key yet.
+"""A log of the key-set fetches by verifiers, so that an operator sees which verifiers lack the next key.
 
-Kept by address and program, since a key set is public and nobody has to say who they are. Bounded, and no promise: what
-was seen in the last seconds before a crash may be lost.
+Entries are kept by address and program, because the key set is public and fetches are not authenticated. The log is
+bounded and best-effort: a crash may lose the last seconds.
 """
 
 import json
@@ -26,7 +26,7 @@ LIMIT: Final = 1000
 AGENT_LIMIT: Final = 100  # bytes
 INTERVAL: Final = 5.0  # seconds between writes
 _ATTEMPTS: Final = 4
-_NEWS: Final = 60.0  # seconds after which the same sighting is worth writing again
+_NEWS: Final = 60.0  # seconds after which an unchanged sighting is written again
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +35,24 @@ class Sighting:
 
     address: str
     agent: str
-    """What it calls itself: the User-Agent."""
+    """The User-Agent header."""
     generation: int
-    """The generation of the newest set that it has fetched."""
+    """The generation of the newest set that the verifier has fetched."""
     time: float
-    """When it last asked, Unix seconds."""
+    """The time of the last fetch, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownVerifier:
-    """A sighting, and what follows from it."""
+    """A sighting, and the prepared keys that the verifier lacks."""
 
     sighting: Sighting
     missing: tuple[str, ...]
-    """Ids of prepared keys that it has not fetched yet."""
+    """Ids of prepared keys that the verifier has not fetched yet."""
 
 
 class JwksFetchLog:
-    """Collects sightings of all replicas in one value of the store."""
+    """Collects the sightings of all replicas in one value of the store."""
 
     def __init__(self, store: Store, signing_keys: SigningKeys, clock: Clock) -> None:
         self._store = store
@@ -62,63 +62,65 @@ class JwksFetchLog:
         self._news: dict[tuple[str, str], Sighting] = {}
 
     def saw(self, address: str, agent: str, generation: int) -> None:
-        """Note that a verifier fetched the set of ``generation``."""
-        who = (clipped(address), clipped(agent, AGENT_LIMIT))
+        """Record that a verifier fetched the set of ``generation``."""
+        verifier = (clipped(address), clipped(agent, AGENT_LIMIT))
         now = self._clock.now()
-        before = self._seen.pop(who, None)
+        before = self._seen.pop(verifier, None)
         if before is not None and before.generation == generation and now - before.time < _NEWS:
-            self._seen[who] = before
+            self._seen[verifier] = before
             return
-        self._seen[who] = self._news[who] = Sighting(*who, generation, now)
-        for things in (self._seen, self._news):
-            if len(things) > LIMIT:
-                del things[next(iter(things))]
+        self._seen[verifier] = self._news[verifier] = Sighting(*verifier, generation, now)
+        for sightings in (self._seen, self._news):
+            if len(sightings) > LIMIT:
+                del sightings[next(iter(sightings))]
 
     def follow(self, background: Background) -> None:
-        """Write what is new, for ever."""
+        """Write new sightings periodically, without end."""
         background.every("known verifiers", INTERVAL, self.flush)
 
     async def flush(self) -> None:
-        """Write what is new. Raises ``StoreUnavailable``; what could not be written stays for the next time."""
+        """Write new sightings. Raises ``StoreUnavailable``; unwritten ones stay for the next attempt."""
         if not self._news:
             return
         news = dict(self._news)
         for _ in range(_ATTEMPTS):
             raw = await self._store.get(KEY)
-            now = self._clock.now()  # a time to come, of a clock that was wrong, would keep its place for as long
-            known = {(one.address, one.agent): replace(one, time=min(one.time, now)) for one in _parse(raw)}
-            for who, sighting in news.items():
-                other = known.get(who)
+            now = self._clock.now()  # times in the future, from a clock that was wrong, would keep their place too long
+            stored = {(one.address, one.agent): replace(one, time=min(one.time, now)) for one in _parse(raw)}
+            for verifier, sighting in news.items():
+                other = stored.get(verifier)
                 newest = max(sighting.generation, other.generation) if other is not None else sighting.generation
-                known[who] = Sighting(*who, newest, max(sighting.time, other.time if other is not None else 0.0))
-            kept = sorted(known.values(), key=lambda one: -one.time)[:LIMIT]
+                last = max(sighting.time, other.time if other is not None else 0.0)
+                stored[verifier] = Sighting(*verifier, newest, last)
+            kept = sorted(stored.values(), key=lambda one: -one.time)[:LIMIT]
             value = json.dumps([asdict(one) for one in kept], separators=(",", ":")).encode()
             if await self._store.swap(KEY, raw, value, durable=False):
-                for who, sighting in news.items():
-                    if self._news.get(who) is sighting:
-                        del self._news[who]
+                for verifier, sighting in news.items():
+                    if self._news.get(verifier) is sighting:
+                        del self._news[verifier]
                 return
         raise StoreUnavailable(detail=f"{KEY}: changed too often")
 
     async def known(self) -> list[KnownVerifier]:
-        """Return who fetched the key set lately, those that miss a prepared key first. Raises ``StoreUnavailable``.
+        """Return the verifiers that fetched the set lately; those that lack a prepared key come first.
 
-        Who has not asked for twice as long as any verifier keeps a set is taken to be gone.
+        A verifier counts as gone after twice the longest time that any verifier keeps a set. Raises
+        ``StoreUnavailable``.
         """
         await self.flush()
         schedule = self._signing_keys.schedule
         oldest = self._clock.now() - 2 * max(schedule.max_age, schedule.verifier_cache)
         prepared = [key for key in self._signing_keys.ring.keys if key.state is KeyState.PREPARED]
-        known = [
+        verifiers = [
             KnownVerifier(one, tuple(key.key_id for key in prepared if key.publish_generation > one.generation))
             for one in _parse(await self._store.get(KEY))
             if one.time >= oldest
         ]
-        return sorted(known, key=lambda one: (not one.missing, -one.sighting.time))
+        return sorted(verifiers, key=lambda one: (not one.missing, -one.sighting.time))
 
 
 def _parse(raw: bytes | None) -> list[Sighting]:
-    """Read the stored form; what is none is begun anew, since it is only an aid."""
+    """Read the stored form. Other content is dropped with an error in the log: the list is only an aid."""
     try:
         value: Any = json.loads(raw or b"[]")
         return [

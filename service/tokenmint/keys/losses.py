@@ -1,12 +1,12 @@
 """Notices that the store lost changes: an old file, an emptied store, a failover to a replica that lagged.
 
-Replicas put the key ring back, and nobody can put back the rest: people who were disabled, tokens that were revoked or
-used. So a loss is noted in the ring itself, where every replica reads it and every merge keeps it, until an operator
-has accepted it.
+Running replicas restore the key ring from memory. No replica can restore the other records: disabled profiles, revoked
+tokens, single-use claims. So the loss is noted in the ring, where every replica reads it and every merge keeps it,
+until an operator accepts it.
 
-A loss is proved by what was confirmed as durable and is not there: a ring, or the store's beat, a number that every
-replica raises each time it looks at the ring. What was never confirmed may be gone after any failover, and was not
-answered for. The beat proves that the whole store is older, also where the ring has not changed since.
+Only durable state proves a loss: a ring that the store confirmed as durable, or the store's beat, a counter that every
+replica raises each time it reads the ring. State that was never confirmed may disappear in any failover, and no call
+reported success for it. The beat shows that the whole store is older even if the ring has not changed since.
 """
 
 from collections.abc import Callable
@@ -27,20 +27,20 @@ from tokenmint.keys.types import KeyRing
 log = structlog.get_logger(__name__)
 
 ATTEMPTS: Final = 8  # compare-and-swap rounds before a change is called a conflict
-RECOVERY_LIMIT: Final = 5.0  # seconds that a start waits for running replicas to put back what the store lost
-BEAT_JUMP: Final = 1_000_000  # by which the beat is raised after a loss: past whatever a replica may have seen
+RECOVERY_LIMIT: Final = 5.0  # seconds that a start waits for running replicas to restore the ring
+BEAT_JUMP: Final = 1_000_000  # added to the beat after a loss, to pass any value that a replica may have seen
 
 
 class LossWatch:
-    """Knows what the store confirmed, and compares it with what the store holds.
+    """Remembers the state that the store confirmed, and compares it with the state that the store returns.
 
     Args:
-        store: where the ring and the beat are.
+        store: holds the ring and the beat.
         schedule: the timing rules.
-        mark: what this machine knows of the store outside it.
-        clocks: the ring's time.
+        mark: the record of the store on this machine.
+        clocks: gives the ring's time.
         clock: for waiting.
-        noticed: called where a read or a claim finds the beat smaller, or far larger: this has to look now.
+        noticed: called if a read or a claim finds the beat smaller, or far larger; :meth:`look` is then due at once.
     """
 
     def __init__(
@@ -58,27 +58,27 @@ class LossWatch:
         self._failed = False
 
     def confirmed(self, ring: KeyRing) -> None:
-        """Note that the store confirmed ``ring`` as durable."""
+        """Remember ``ring``, which the store confirmed as durable."""
         self._durable = ring
 
     def has_lost(self, stored: KeyRing) -> bool:
-        """Tell whether ``stored`` lacks what the store had confirmed."""
+        """Return whether ``stored`` lacks anything that the store had confirmed."""
         if self._durable is None:
             return False
-        # What earlier versions drop is no loss.
-        known = replace(self._durable, losses=0, losses_accepted=0, disowned=())
-        return rings.merge(stored, known, self._schedule, self._clocks.now()) is not stored
+        # Earlier versions drop these fields, which is no loss.
+        durable = replace(self._durable, losses=0, losses_accepted=0, disowned=())
+        return rings.merge(stored, durable, self._schedule, self._clocks.now()) is not stored
 
     async def raise_mark(self, ring: KeyRing) -> None:
-        """Note outside of the store what it has confirmed."""
+        """Record the confirmed state outside the store."""
         await self.mark.raise_to(ring, self._beat)
 
     async def look(self, held: KeyRing) -> int:
-        """Raise the beat, and the mark to what that proves; ``held`` was read from the store before.
+        """Raise the beat, then the mark; ``held`` is the ring as read from the store before.
 
-        Returns 0, or the beat that the store had confirmed where it went back: then the loss has to be noted in the
-        ring, and then :meth:`noted` called with it, or :meth:`not_noted`. Never raises: what could not be confirmed
-        is not counted.
+        Returns 0, or the last confirmed beat if the store went back. In that case the caller notes the loss in the
+        ring and calls :meth:`noted` with the returned beat, or calls :meth:`not_noted`. Never raises: a failure only
+        means that nothing more is confirmed.
         """
         try:
             beat = await self._store.beat()
@@ -87,7 +87,7 @@ class LossWatch:
                 before, self._beat = self._beat, beat
                 return before
             self._confirm_beat(beat)
-            # What is still there after a beat is as durable as the beat: it is on the same node.
+            # The ring is on the same node as the beat, so a ring read after a durable beat is durable too.
             if held is not self._durable and (await self._store.read())[1] == held:
                 self._durable = held
         except TokenmintError as error:
@@ -101,7 +101,7 @@ class LossWatch:
         return 0
 
     async def noted(self, before: int) -> None:
-        """Raise the beat past ``before``, and past what others have seen, once a loss is noted."""
+        """Raise the beat past ``before``, and past every value that other replicas have seen, once a loss is noted."""
         self._confirm_beat(await self._store.beat(max(0, before - await self._store.last_beat()) + BEAT_JUMP))
 
     def _confirm_beat(self, beat: int) -> None:
@@ -109,15 +109,15 @@ class LossWatch:
         self._store.expect(beat, BEAT_JUMP // 2, self._noticed)
 
     def not_noted(self, before: int) -> None:
-        """Have the next look find the loss again, since it could not be noted."""
+        """Make the next look report the loss again, because noting it failed."""
         self._beat = max(self._beat, before)
 
     # --- at a start ----------------------------------------------------------------------------------------------
 
     async def compare_with_mark(self) -> None:
-        """Compare the store with the mark, once running replicas have had time to put back what it lost.
+        """Compare the store with the mark, after running replicas have had time to restore the ring.
 
-        What it lost is noted in the ring, for all replicas. Raises ``ConfigurationError`` for a store without the ring.
+        A loss is noted in the ring, for all replicas. Raises ``ConfigurationError`` for a store without the ring.
         """
         mark = self.mark.read()
         if mark is None:
@@ -127,26 +127,26 @@ class LossWatch:
         while missing := mark.missing((ring := (await self._store.read())[1]), await self._store.last_beat()):
             if self._clock.monotonic() >= deadline:
                 if ring is not None and ring.ring_id == mark.ring_id:
-                    await self._tell(mark, missing)
+                    await self._note_loss(mark, missing)
                     return
                 raise ConfigurationError(
-                    "the store is older than what was served here before: "
+                    "the store is older than the state that was served here before: "
                     + "; ".join(missing)
-                    + ". Restore a newer copy of it (or point redis.url at the right one); where there is none, "
-                    "`tokenmint keys accept-store` says what would be lost and goes on with this one"
+                    + ". Restore a newer copy of it, or point redis.url at the right one; without a newer copy, "
+                    "`tokenmint keys accept-store` lists the losses and accepts this store"
                 )
-            log.warning("the store is older than the high-water mark; running replicas may put it right", saw=missing)
+            log.warning("the store is older than its high-water mark; replicas may restore it", saw=missing)
             await self._clock.sleep(patience / 10)
 
-    async def _tell(self, mark: Mark, missing: list[str]) -> None:
-        """Note in the ring what the mark knows and the store has lost; keys that were revoked are revoked at once."""
+    async def _note_loss(self, mark: Mark, missing: list[str]) -> None:
+        """Note the loss in the ring, and revoke the keys that the mark knows as revoked."""
         for _ in range(ATTEMPTS):
             raw, ring = await self._store.read()
             if ring is None:
                 break
-            told = rings.lost(rings.disown(ring, mark.revoked, self._clocks.now()))
-            told = replace(told, generation=max(ring.generation, mark.generation) + 1)
-            if await self._store.swap(raw, told):
+            noted = rings.lost(rings.disown(ring, mark.revoked, self._clocks.now()))
+            noted = replace(noted, generation=max(ring.generation, mark.generation) + 1)
+            if await self._store.swap(raw, noted):
                 log.error("the store lost changes: nothing is exchanged until an operator accepts that", lost=missing)
                 await self.noted(mark.beat)
                 return

@@ -1,4 +1,4 @@
-"""What verifiers are told: the JWK set (RFC 7517 section 5), and for how long they may keep it."""
+"""The published key set: a JWK set (RFC 7517 section 5) and the time for which verifiers may cache it."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ class PublishedKeySet:
     etag: str
     """A strong validator of ``jwks_json``, without quotes."""
     max_age: int
-    """Seconds that it may be cached."""
+    """Seconds for which verifiers may cache the set."""
     generation: int
-    """The generation of the ring that it was first published with."""
+    """The generation of the ring whose set this is."""
 
 
 def publish(ring: KeyRing, schedule: Schedule) -> PublishedKeySet:
-    """Return what is published of ``ring``: prepared, active and retiring keys, the same bytes on every replica."""
+    """Return the prepared, active and retiring keys as a key set: the same bytes on every replica."""
     keys = tuple(
         {"kid": key.key_id, "alg": key.algorithm, "use": "sig", **key.public_jwk}
         for key in sorted(ring.keys, key=lambda key: (key.algorithm, key.publish_time, key.key_id))
@@ -37,7 +37,7 @@ def publish(ring: KeyRing, schedule: Schedule) -> PublishedKeySet:
 
 
 def next_change(ring: KeyRing, schedule: Schedule) -> float:
-    """Return when the published set changes by itself: a key is withdrawn, or the next one is prepared."""
+    """Return the time of the next scheduled change of the set: a key is withdrawn, or the next one is prepared."""
     changes = [float("inf")]
     for key in ring.keys:
         if key.state is KeyState.RETIRING and key.delete_time is not None:
@@ -48,10 +48,10 @@ def next_change(ring: KeyRing, schedule: Schedule) -> float:
 
 
 def max_age_at(change: float, schedule: Schedule, now: float) -> int:
-    """Return for how many seconds a set that is fetched ``now`` may be cached: not past its next change.
+    """Return the seconds for which a set fetched ``now`` may be cached: never past its next change.
 
-    A change that is overdue (the store is away, a replica lags) may come at any time; looking again as often as the
-    replicas do is soon enough.
+    An overdue change (the store is away, a replica lags) may come at any time. Until then verifiers fetch again as
+    often as replicas poll the ring.
     """
     if now >= change:
         return int(min(schedule.max_age, schedule.replica_lag))

@@ -1,10 +1,10 @@
 """The life of the signing keys, as pure functions from ring to ring.
 
-Key material is made by the caller and handed in, so that everything here can be run any number of times: a change that
-lost a compare-and-swap is simply decided again on what is there now.
+The caller makes the key material and passes it in, so every function here can run any number of times. A change that
+loses a compare-and-swap is decided again on the new ring.
 
-``acknowledged`` is the generation that every live replica serves at least. A key that a replica does not publish yet
-may not sign: a verifier that asks that replica for it would be told that there is no such key.
+``acknowledged`` is the generation that every live replica serves at least. A key must not sign before every replica
+publishes it: a verifier that fetches from a lagging replica would not find the key.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,17 +16,17 @@ from tokenmint.base.errors import NotFound, WrongState
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
-MAX_RECORDS: Final = 50  # of retired keys that are kept; revoked ones are kept for ever
+MAX_RECORDS: Final = 50  # records of retired keys; those of revoked keys are kept for ever
 DISOWNED: Final = "revoked before the store lost that"
 _ORDER: Final = {state: index for index, state in enumerate(KeyState)}
 
 # --- by itself -------------------------------------------------------------------------------------------------------
 
 
-def wanted(
+def fresh_keys_needed(
     ring: KeyRing, algorithms: Iterable[str], schedule: Schedule, now: float, acknowledged: int
 ) -> dict[str, int]:
-    """Return for each algorithm how many fresh keys :func:`advance` could use now."""
+    """Return for each algorithm the number of fresh keys that :func:`advance` can use now."""
     counts: dict[str, int] = {}
     for algorithm in algorithms:
         prepared = ring.only(algorithm, KeyState.PREPARED)
@@ -43,12 +43,11 @@ def wanted(
 def advance(
     ring: KeyRing, schedule: Schedule, now: float, fresh: Mapping[str, list[SigningKey]], acknowledged: int
 ) -> KeyRing:
-    """Return the ring as it has to be at ``now``: the same object where nothing is due.
+    """Return the ring as the schedule requires at ``now``; the same object if nothing is due.
 
-    Retired keys leave the published set, keys whose time has come begin to sign, and behind every active key a
-    prepared one is published. ``fresh`` are prepared keys by algorithm, as :func:`wanted` counts them; an algorithm
-    that has none there keeps what it has. In a ring that never had a key the first one signs at once: there is nobody
-    to surprise.
+    Retired keys leave the published set, prepared keys begin to sign when due, and each active key gets a prepared
+    successor. ``fresh`` holds prepared keys by algorithm, as many as :func:`fresh_keys_needed` counts; an algorithm
+    without an entry stays as it is. In a new ring the first key signs at once, because no verifier caches an older set.
     """
     first = ring.generation == 0 and not ring.keys
     healed = (_healed(key, schedule, ring.max_lifetime, now) for key in ring.keys)
@@ -69,10 +68,10 @@ def advance(
 
 
 def with_lifetime(ring: KeyRing, schedule: Schedule) -> KeyRing:
-    """Note the longest lifetime that this replica may give a token, before it gives it.
+    """Record the longest lifetime that this replica may give a token, before it issues one.
 
-    Keys that retire now stay published for as long as that asks for: a replica that has not heard of their retirement
-    may give such a token for another R.
+    Retiring keys stay published longer accordingly: a replica that lags may sign with such a key, and with this
+    lifetime, for another R.
     """
     if schedule.max_lifetime <= ring.max_lifetime:
         return ring
@@ -97,7 +96,7 @@ def prepare(ring: KeyRing, fresh: SigningKey, now: float) -> KeyRing:
 
 
 def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, force: bool, acknowledged: int) -> KeyRing:
-    """Let a prepared key sign, and the one that signed so far retire. The active key stays as it is.
+    """Let a prepared key sign and the current active key retire. No change if the key is active already.
 
     Raises:
         NotFound: there is no such key.
@@ -117,15 +116,15 @@ def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, forc
     if now < allowed and not force:
         instant = datetime.fromtimestamp(allowed, UTC).isoformat(timespec="seconds")
         raise WrongState(
-            f"the key has not been published for long enough: verifiers may not know it before {instant}; "
-            "wait until then, or force it and let some refuse tokens meanwhile",
+            f"the key has not been published for long enough: verifiers may lack it before {instant}; "
+            "wait until then, or force it, and some verifiers will refuse tokens until then",
             violation="PUBLISH_AHEAD",
             subject=key_id,
             metadata={"allowed_time": instant},
         )
     if key.publish_generation > acknowledged:
         raise WrongState(
-            "a replica does not publish the key yet, which even force does not skip: retry in a moment",
+            "a replica does not publish the key yet, and force does not skip this check: retry in a moment",
             violation="REPLICA_BEHIND",
             subject=key_id,
         )
@@ -160,11 +159,11 @@ def revoke(
     with_prepared: bool = False,
     acknowledged: int,
 ) -> KeyRing:
-    """Take a key out of use and out of the published set at once; its algorithm goes on with the prepared key.
+    """Remove a key from use and from the published set at once; the prepared key of its algorithm takes over.
 
-    ``with_prepared`` revokes the prepared key of the algorithm too. Where the active key is revoked and no prepared
-    one is published by every replica, nothing signs until :func:`advance` finds that it is. ``fresh`` takes the
-    prepared key's place where that becomes empty; without it :func:`advance` fills it. A revoked key stays as it is.
+    ``with_prepared`` also revokes the prepared key of the algorithm. If the active key is revoked and some replica does
+    not publish a prepared one yet, nothing signs until :func:`advance` activates one. ``fresh`` fills the prepared
+    place if it becomes empty; without it :func:`advance` does. A key that is revoked already stays as it is.
 
     Raises:
         NotFound: there is no such key.
@@ -188,7 +187,7 @@ def revoke(
 
 
 def reseal(ring: KeyRing, sealed: Mapping[str, str], now: float) -> KeyRing:
-    """Replace the seals of the keys in ``sealed`` (by key id) that still have one."""
+    """Replace the sealed private keys by those in ``sealed`` (by key id); destroyed ones stay destroyed."""
 
     def changed(key: SigningKey) -> SigningKey:
         if key.sealed is None or key.key_id not in sealed or sealed[key.key_id] == key.sealed:
@@ -200,7 +199,7 @@ def reseal(ring: KeyRing, sealed: Mapping[str, str], now: float) -> KeyRing:
 
 
 def destroyed(ring: KeyRing, key_ids: Iterable[str]) -> KeyRing:
-    """Note that other signers have destroyed the private halves of these keys."""
+    """Record that external signers have destroyed the private halves of these keys."""
     gone = set(key_ids)
     keys = tuple(replace(key, key_ref=None) if key.key_id in gone else key for key in ring.keys)
     return ring if keys == ring.keys else replace(ring, keys=keys)
@@ -210,26 +209,26 @@ def destroyed(ring: KeyRing, key_ids: Iterable[str]) -> KeyRing:
 
 
 def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> KeyRing:
-    """Return what both rings of one lineage know; ``stored`` itself where that knows everything and is the later one.
+    """Combine two rings of one ring id; return ``stored`` itself if it is the later one and lacks nothing.
 
-    A key moves forward only, revoked wins, and of two active keys the newest wins. The store may come back with an
-    older state (a failover, a restart from an old file) and go on from there; what was answered for before that must
-    not be undone by it. A prepared key that the store had lost is published anew, and so waits anew. A key that is
-    disowned is revoked.
+    A key only moves forward, revocation wins, and the newer of two active keys wins. The store may return an older
+    state (after a failover, or a restart from an old file) and continue from it. Such a state must not undo a change
+    that was reported as done. A prepared key that the store had lost is published anew, and waits its full time again.
+    A disowned key is revoked.
     """
-    known = {key.key_id: key for key in held.keys}
+    held_keys = {key.key_id: key for key in held.keys}
     generation = max(stored.generation, held.generation)
     longest = max(stored.max_lifetime, held.max_lifetime)
     disowned = tuple(sorted({*stored.disowned, *held.disowned}))
     keys = []
     for key in stored.keys:
-        further = _further(key, known.pop(key.key_id, key), schedule, longest, now)
+        further = _further(key, held_keys.pop(key.key_id, key), schedule, longest, now)
         if key.state is KeyState.ACTIVE and further.state is KeyState.RETIRING:
-            # Whoever followed the store has signed with it until now.
+            # A replica that follows the store may have signed with it until now.
             further = _retiring(further, schedule, longest, now)
         keys.append(further)
-    for key in known.values():
-        if key.state is KeyState.RETIRED:  # or a still older store, in which it signs, would bring it back to life
+    for key in held_keys.values():
+        if key.state is KeyState.RETIRED:  # else a still older store, where it signs, would revive it
             keys.append(key)
             continue
         prepared = key.state is KeyState.PREPARED
@@ -240,14 +239,14 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
         for rival in sorted(active, key=lambda key: (key.activate_time or 0.0, key.key_id))[:-1]:
             keys[keys.index(rival)] = _retiring(rival, schedule, longest, now)
         prepared_keys = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.PREPARED]
-        # The one that has been published for longest is the first that may sign.
+        # The key that has been published longest may sign first.
         for rival in sorted(prepared_keys, key=lambda key: (key.publish_time, key.key_id))[1:]:
             keys[keys.index(rival)] = replace(rival, state=KeyState.RETIRED, sealed=None, delete_time=now)
     merged = replace(
         stored,
         fence=max(stored.fence, held.fence),
         max_lifetime=longest,
-        keys=_pruned(tuple(keys)),  # what was pruned there is pruned again
+        keys=_pruned(tuple(keys)),  # `held` may bring back pruned records
         losses=max(stored.losses, held.losses),
         losses_accepted=max(stored.losses_accepted, held.losses_accepted),
         disowned=disowned,
@@ -258,19 +257,19 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
 
 
 def lost(ring: KeyRing) -> KeyRing:
-    """Note that the store lost changes. It stays noted until :func:`accepted`, however often the store goes back."""
+    """Note that the store lost changes. The note stays until :func:`accepted`, and counts once until then."""
     return ring if ring.went_back else replace(ring, losses=ring.losses + 1)
 
 
 def accepted(ring: KeyRing) -> KeyRing:
-    """Note that an operator goes on with what is left after a loss."""
+    """Note that an operator accepted the loss."""
     return replace(ring, losses_accepted=ring.losses) if ring.went_back else ring
 
 
 def disown(ring: KeyRing, key_ids: Iterable[str], now: float) -> KeyRing:
-    """Revoke keys that were revoked before, as a high-water mark says; the ring may not even know them (any more)."""
-    known = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
-    missing = set(key_ids) - known - set(ring.disowned)
+    """Revoke keys that a high-water mark lists as revoked, even if the ring no longer has them."""
+    revoked = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
+    missing = set(key_ids) - revoked - set(ring.disowned)
     if not missing:
         return ring
     keys = tuple(_revoked(key, DISOWNED, now) if key.key_id in missing else key for key in ring.keys)
@@ -278,10 +277,10 @@ def disown(ring: KeyRing, key_ids: Iterable[str], now: float) -> KeyRing:
 
 
 def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
-    """Return the state of a key that is further in its life, or sealed later. A time that can't be true counts least.
+    """Return the record of a key that is further in its life, or sealed later. A record with a future time ranks last.
 
-    Or what was healed would be put back by a replica that has not heard of it. That it was active is never forgotten:
-    where one record has it withdrawn as another's rival and the other has it signing, its tokens have yet to expire.
+    Otherwise a lagging replica would undo :func:`_healed`. A record never loses the fact that its key was active: if
+    one record was withdrawn as a rival while the other signs, tokens of that key have yet to expire.
     """
 
     def rank(key: SigningKey) -> tuple[object, ...]:
@@ -301,12 +300,12 @@ def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetim
 
 
 def activation_allowed(key: SigningKey, schedule: Schedule) -> float:
-    """Return from when on a prepared key may sign without force."""
+    """Return the time from which a prepared key may sign without force."""
     return key.publish_time + schedule.ahead
 
 
 def activation_planned(ring: KeyRing, prepared: SigningKey, schedule: Schedule) -> float:
-    """Return when a prepared key begins to sign by itself, unless a replica lags."""
+    """Return the time at which a prepared key begins to sign on schedule, unless a replica lags."""
     allowed = activation_allowed(prepared, schedule)
     active = ring.only(prepared.algorithm, KeyState.ACTIVE)
     if active is None:
@@ -315,7 +314,7 @@ def activation_planned(ring: KeyRing, prepared: SigningKey, schedule: Schedule) 
 
 
 def in_use(ring: KeyRing, algorithm: str) -> bool:
-    """Return whether a key of the algorithm signs or ever did."""
+    """Return whether a key of the algorithm signs or has ever signed."""
     return any(key.algorithm == algorithm and key.activate_time is not None for key in ring.keys)
 
 
@@ -324,7 +323,7 @@ def _activation_due(ring: KeyRing, prepared: SigningKey, schedule: Schedule, now
 
 
 def _published(ring: KeyRing, key: SigningKey, now: float) -> SigningKey:
-    """Return the key as published from now on, which may be long after it was made."""
+    """Return the key as published from now on, which may be long after its generation."""
     return replace(key, publish_generation=ring.generation + 1, publish_time=now)
 
 
@@ -356,10 +355,10 @@ def _revoked(key: SigningKey, reason: str, now: float) -> SigningKey:
 
 
 def _healed(key: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
-    """Return the key without times that are yet to come, which only a wrong clock can have written.
+    """Replace future times, which only a wrong clock can have written, by ``now``.
 
-    What has happened by now counts as having happened now: no key signs earlier for that, or leaves the published set
-    before its last token has expired, and none waits for a year that was never meant.
+    No key then signs earlier than allowed, leaves the published set before its last token has expired, or waits for a
+    date far in the future.
     """
     latest = now + schedule.skew
     match key.state:
@@ -379,7 +378,7 @@ def _retire(key: SigningKey, now: float) -> SigningKey:
 
 
 def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
-    # One whose private half is still to be destroyed elsewhere is not forgotten before that.
+    # A key whose private half an external signer still has to destroy must stay in the ring until then.
     retired = [key for key in keys if key.state is KeyState.RETIRED and key.key_ref is None]
     retired.sort(key=lambda key: (key.delete_time or 0.0, key.key_id))  # the same ones on every replica
     forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}

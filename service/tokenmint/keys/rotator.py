@@ -1,7 +1,7 @@
-"""What moves the signing keys through their life: the schedule by itself, and operators.
+"""Moves the signing keys through their life, on schedule and by request of operators.
 
-Every change is a compare-and-swap, so any number of replicas may try. That only the holder of the lease does it by
-itself saves the others the making of keys, which may cost time or, in a key management service, money.
+Each change is a compare-and-swap, so any number of replicas may try. Only the holder of the lease advances the ring on
+schedule, so that the others do not generate keys needlessly: that takes time and, in a key management service, money.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,7 @@ from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 log = structlog.get_logger(__name__)
 
 REPLICAS_LIMIT: Final = 3.0  # seconds that a forced change waits for every replica to publish the key
-NOTICE_LIMIT: Final = 1.0  # seconds that a revocation waits to hear that every replica has stopped
+NOTICE_LIMIT: Final = 1.0  # seconds that a revocation waits for every replica to acknowledge it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Activation:
 
     key: SigningKey
     verifiers_may_miss: float
-    """Seconds for which verifiers may still refuse its tokens."""
+    """Seconds for which some verifiers may still refuse its tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a rotation came to."""
+    """The result of a rotation."""
 
     active: SigningKey
     prepared: SigningKey
@@ -54,26 +54,26 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What a revocation came to."""
+    """The result of a revocation."""
 
     revoked: SigningKey
     active: SigningKey | None
     verifiers_may_accept: float
-    """Seconds for which verifiers that cache may go on accepting the revoked key's tokens."""
+    """Seconds for which verifiers with a cached key set may still accept tokens of the revoked key."""
     verifiers_may_miss: float
     replicas_may_sign: float
-    """Seconds for which a replica that was not heard of may go on signing with it; 0 where all were."""
+    """Seconds for which an unresponsive replica may still sign with it; 0 if every replica acknowledged."""
 
 
 class Rotator:
-    """Changes the ring.
+    """Changes the key ring.
 
     Args:
         signing_keys: this process's keys.
-        sources: what can sign, by name.
-        source: the name of the one that new keys are made by.
+        sources: the sources of signing keys by name.
+        source: the name of the source that makes new keys.
         sealer: seals private keys of the local source.
-        algorithms: what is signed with.
+        algorithms: the configured signing algorithms.
         clock: time.
     """
 
@@ -97,24 +97,24 @@ class Rotator:
 
     @property
     def encryption_key_id(self) -> str:
-        """Names the key-encryption key that seals."""
+        """The id of the key-encryption key that seals."""
         return self._sealer.encryption_key_id
 
     # --- by itself -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over the stored ring, or make the first one; do what is due. Raises as :meth:`SigningKeys.start`."""
+        """Load the stored ring, or make the first one; then do what is due. Raises as :meth:`SigningKeys.start`."""
         await self._signing_keys.start(self._first)
         await self.tick()
 
     def follow(self, background: Background) -> None:
-        """Do what is due, for ever."""
+        """Run :meth:`tick` periodically, without end."""
         background.every("key rotation", self._schedule.replica_lag / 3, self.tick)
 
     async def tick(self) -> None:
-        """Do what is due now, if this replica holds the lease. Raises ``Conflict``, ``StoreUnavailable``.
+        """Make the changes that are due, if this replica holds the lease. Raises ``Conflict``, ``StoreUnavailable``.
 
-        A replica whose clock is wrong neither takes nor renews the lease: another one goes on when it has ended.
+        A replica with a wrong clock neither takes nor renews the lease, so another one takes over when it expires.
         """
         await self._signing_keys.clocks.look()
         if self._signing_keys.clocks.problem():
@@ -132,7 +132,7 @@ class Rotator:
         self._signing_keys.clocks.require()
         ring = self._signing_keys.ring
         acknowledged = await self._signing_keys.acknowledged()
-        supply = await self._make(rings.wanted(ring, algorithms, self._schedule, self._now(), acknowledged))
+        supply = await self._make(rings.fresh_keys_needed(ring, algorithms, self._schedule, self._now(), acknowledged))
         if rings.advance(ring, self._schedule, self._now(), supply, acknowledged) is ring:
             return
 
@@ -148,14 +148,14 @@ class Rotator:
     async def _first(self, ring: KeyRing) -> KeyRing:
         if problem := self._signing_keys.clocks.problem():
             raise ConfigurationError(f"the first signing keys are not made by a clock that may be wrong: {problem}")
-        supply = await self._make(rings.wanted(ring, self._algorithms, self._schedule, self._now(), 0))
+        supply = await self._make(rings.fresh_keys_needed(ring, self._algorithms, self._schedule, self._now(), 0))
         first = rings.advance(ring, self._schedule, self._now(), supply, 0)
         return replace(first, generation=1, max_lifetime=self._schedule.max_lifetime)
 
     # --- by an operator ------------------------------------------------------------------------------------------
 
     async def prepare(self, algorithm: str | None) -> SigningKey:
-        """Publish a prepared key where there is none; return the prepared key. Raises ``ClockWrong``."""
+        """Return the prepared key; publish one first if there is none. Raises ``ClockWrong``."""
         name = self._algorithm(algorithm)
         prepared = self._signing_keys.ring.only(name, KeyState.PREPARED)
         if prepared is not None:
@@ -178,13 +178,13 @@ class Rotator:
         return Activation(key, self._may_miss(key))
 
     async def rotate(self, algorithm: str | None, *, force: bool, etag: str = "") -> Rotation:
-        """Let the prepared key sign and prepare the next. Raises ``WrongState``, ``Conflict``, ``ClockWrong``."""
+        """Activate the prepared key and publish its successor. Raises ``WrongState``, ``Conflict``, ``ClockWrong``."""
         await self._check_clock()
         name = self._algorithm(algorithm)
-        # An algorithm that is new: its key has to be published before it can sign, even where that is forced.
+        # The key of a new algorithm has to be published before it can sign, even with force.
         prepared = await self.prepare(name)
         acknowledged = await self._acknowledged(prepared)
-        # Asked of the ring before a key is made, which may cost money, and once more when it is changed.
+        # Checked before a key is made, which may cost money, and again in the change itself.
         ring = await self._signing_keys.current(etag)
         rings.activate(ring, prepared.key_id, self._schedule, self._now(), force=force, acknowledged=acknowledged)
         fresh = await self._make_one(name)
@@ -201,10 +201,10 @@ class Rotator:
         return Rotation(active, _expect(ring.only(name, KeyState.PREPARED)), retiring, self._may_miss(active))
 
     async def revoke(self, key_id: str, reason: str, *, with_prepared: bool = False, etag: str = "") -> Revocation:
-        """Take a key out of use at once. Raises ``NotFound``, ``Conflict``.
+        """Remove a key from use at once. Raises ``NotFound``, ``Conflict``.
 
-        ``with_prepared`` burns the prepared key of its algorithm too: where the store itself may have leaked. The key
-        that is to follow is made after that: a revocation waits for no signer, least of all for one that is away.
+        ``with_prepared`` also revokes the prepared key of its algorithm, in case the store itself has leaked. The
+        successor is made afterwards, so that a revocation never waits for a signer, which may be down.
         """
         acknowledged = await self._signing_keys.acknowledged()
 
@@ -224,7 +224,7 @@ class Rotator:
         key, generation = _expect(ring.find(key_id)), ring.generation
         try:
             await self._follow(key.algorithm)
-        except TokenmintError as error:  # the revocation stands, and that is what was asked for
+        except TokenmintError as error:  # the revocation itself has succeeded
             log.warning("no key follows the revoked one yet", error=error.detail or error.message)
         everywhere = await self._signing_keys.await_acknowledged(generation, NOTICE_LIMIT)
         ring = self._signing_keys.ring
@@ -239,10 +239,10 @@ class Rotator:
         )
 
     async def reseal(self) -> list[SigningKey]:
-        """Seal every private key under the key-encryption key that seals now; return those that were not.
+        """Seal every private key under the current key-encryption key; return the keys that changed.
 
         Raises:
-            ConfigurationError: one was sealed under a key that is not configured. Nothing is changed then.
+            ConfigurationError: a key was sealed under a key-encryption key that is not configured. Nothing changes.
         """
         before: list[KeyRing] = []
 
@@ -262,27 +262,27 @@ class Rotator:
         return self._signing_keys.clocks.now()
 
     async def _check_clock(self) -> None:
-        """Raise ``ClockWrong`` where this process should not say when a key was published or began to sign.
+        """Raise ``ClockWrong`` if this process must not set the times of keys.
 
-        A revocation does not ask: it can't wait, and its time decides nothing.
+        Revocation skips this check: it can't wait, and no rule depends on its time.
         """
         await self._signing_keys.clocks.look()
         self._signing_keys.clocks.require()
 
     async def _follow(self, algorithm: str) -> None:
-        """After a revocation: have a prepared key stand behind, and sign where nothing does.
+        """After a revocation, publish a prepared key, and activate one if nothing signs.
 
-        Should this process end here, the holder of the lease goes on with it.
+        If this process ends here, the holder of the lease continues.
         """
         await self._advance((algorithm,), self._signing_keys.ring.fence)
         ring = self._signing_keys.ring
         if ring.only(algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, algorithm):
-            # Nothing signs until every replica publishes the key that is to.
+            # Nothing signs until every replica publishes the next key.
             await self._signing_keys.await_acknowledged(ring.generation, REPLICAS_LIMIT)
             await self._advance((algorithm,), ring.fence)
 
     async def _acknowledged(self, key: SigningKey | None) -> int:
-        """Return what every replica serves, after a moment for those that do not publish ``key`` yet."""
+        """Return the generation that every replica serves, after giving lagging ones time to publish ``key``."""
         if key is not None:
             await self._signing_keys.await_acknowledged(key.publish_generation, REPLICAS_LIMIT)
         return await self._signing_keys.acknowledged()
@@ -300,7 +300,7 @@ class Rotator:
         return max(0.0, rings.activation_allowed(key, self._schedule) - self._now())
 
     async def _make(self, counts: Mapping[str, int]) -> dict[str, list[SigningKey]]:
-        """Make prepared keys, outside of any change: it takes long and must not be repeated with it."""
+        """Generate prepared keys before the change, because generation is slow and a change may be repeated."""
         return {name: [await self._make_one(name) for _ in range(count)] for name, count in counts.items()}
 
     async def _make_one(self, algorithm: str) -> SigningKey:
@@ -322,11 +322,11 @@ class Rotator:
     async def _change(
         self, change: Callable[[KeyRing], KeyRing], made: Iterable[SigningKey], etag: str = ""
     ) -> KeyRing:
-        """Change the ring as :meth:`SigningKeys.change`; destroy keys ``made`` for it that it does not hold."""
+        """Change the ring as :meth:`SigningKeys.change`; then destroy keys of ``made`` that are not in it."""
         try:
             ring = await self._signing_keys.change(change, etag)
         except OutcomeUnknown:
-            raise  # they may be in the ring, and a key too many does less harm than one that signs no more
+            raise  # the keys may be in the ring: a surplus key does less harm than an active one that can't sign
         except TokenmintError:
             await self._destroy_unused(self._signing_keys.ring, made)
             raise
@@ -339,7 +339,7 @@ class Rotator:
                 await self._sources[key.signer].destroy(key.key_ref)
 
     async def _destroy_private_halves(self) -> None:
-        """Have other signers destroy the private halves of keys that no replica signs with any more."""
+        """Make external signers destroy the private halves of keys that no replica signs with any more."""
         now, lag = self._now(), self._schedule.replica_lag
         done = []
         for key in self._signing_keys.ring.keys:
@@ -355,5 +355,5 @@ class Rotator:
 
 def _expect(key: SigningKey | None) -> SigningKey:
     if key is None:
-        raise StoreUnavailable(detail="the ring changed while it was being answered")
+        raise StoreUnavailable(detail="the ring changed while the response was prepared")
     return key

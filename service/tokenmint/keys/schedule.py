@@ -1,4 +1,4 @@
-"""The timing rules. What follows from them: no verifier meets a key that it can't get, no token outlives its key."""
+"""The timing rules: verifiers can always get the key of a token, and no key is withdrawn before its tokens expire."""
 
 from dataclasses import dataclass
 
@@ -14,57 +14,56 @@ class Schedule:
     max_age: float = 300.0
     """A: the `max-age` of the published key set."""
     verifier_cache: float = DAY
-    """C: the longest that a supported verifier keeps a key set, whatever `max-age` says."""
+    """C: the longest time that a supported verifier keeps a key set, even beyond `max-age`."""
     max_lifetime: float = 3600.0
     """T: the longest lifetime of a token of any audience."""
     skew: float = 60.0
-    """S: how far clocks may differ."""
+    """S: the largest difference between two clocks."""
     publish_ahead: float | None = None
-    """P, where it is longer than the rule asks for."""
+    """P, if longer than the rule requires."""
     rotation_interval: float = 30 * DAY
-    """How long a key signs before the next one does."""
+    """The time for which a key signs before its successor does."""
 
     @property
     def ahead(self) -> float:
-        """P: how long a prepared key is published before it may sign."""
+        """P: the time for which a prepared key is published before it may sign."""
         return self.publish_ahead if self.publish_ahead is not None else self.least_ahead
 
     @property
     def least_ahead(self) -> float:
-        """The least P that surprises nobody: R + max(A, C) + S."""
+        """The shortest P with which no verifier meets an unknown key: R + max(A, C) + S."""
         return self.replica_lag + max(self.max_age, self.verifier_cache) + self.skew
 
     def retention(self, max_lifetime: float = 0.0) -> float:
-        """Return how long a key stays published after it was replaced: T + 2 S + R.
+        """Return the time for which a key stays published after its replacement: T + 2 S + R.
 
-        Clocks matter twice: those of the replicas that replace and withdraw the key, and those of the replica that
-        signs its last token and the verifier. ``max_lifetime`` is what other replicas may have given tokens, where
-        that is longer than T here.
+        S counts twice: once between the replicas that replace and withdraw the key, and once between the replica that
+        signs its last token and the verifier. ``max_lifetime`` is the longest lifetime on other replicas, if longer
+        than T here.
         """
         return max(self.max_lifetime, max_lifetime) + 2 * self.skew + self.replica_lag
 
     @property
     def serve_unconfirmed(self) -> float:
-        """How long the key set is served from memory without the store: P - A - S after the last confirmation.
+        """The time for which the key set is served without the store: P - A - S after the last confirmation.
 
-        A key that another replica prepares meanwhile does not sign before a set that was served until then has
-        expired.
+        Another replica may prepare a key meanwhile. That key does not sign before the set served here has expired.
         """
         return max(self.replica_lag, self.ahead - self.max_age - self.skew)
 
     def problems(self) -> list[str]:
-        """Return the rules that are broken, each with its numbers."""
+        """Return the broken rules, each with its numbers."""
         problems = []
         if self.ahead < self.least_ahead:
             problems.append(
                 f"publish_ahead is {self.ahead:.0f} s and has to be at least "
                 "replica_lag + max(max_age, verifier_cache) + skew = "
                 f"{self.replica_lag:.0f} + max({self.max_age:.0f}, {self.verifier_cache:.0f}) + {self.skew:.0f} = "
-                f"{self.least_ahead:.0f} s: or a key would sign before verifiers have seen it"
+                f"{self.least_ahead:.0f} s: otherwise a key signs before verifiers have fetched it"
             )
         if self.rotation_interval <= self.ahead:
             problems.append(
                 f"rotation_interval is {self.rotation_interval:.0f} s and has to be longer than publish_ahead "
-                f"({self.ahead:.0f} s): or the next key would never be ready in time"
+                f"({self.ahead:.0f} s): otherwise the next key is never ready in time"
             )
         return problems

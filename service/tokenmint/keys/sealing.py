@@ -1,4 +1,4 @@
-"""Private keys at rest: AES-256-GCM under a key-encryption key that never enters the store."""
+"""Private keys at rest are sealed with AES-256-GCM under a key-encryption key that never enters the store."""
 
 import base64
 import binascii
@@ -17,12 +17,12 @@ _VERSION: Final = "v1"
 
 
 class Sealer:
-    """Seals and opens.
+    """Seals and opens private keys.
 
     Args:
         encryption_key: 32 bytes; seals and opens.
-        entropy: returns that many random bytes.
-        others: further key-encryption keys, which open only: the one before, or the one to come.
+        entropy: returns the given number of random bytes.
+        others: further key-encryption keys, which only open: the previous one, or the next one.
     """
 
     def __init__(self, encryption_key: Secret, entropy: Callable[[int], bytes], others: Iterable[Secret] = ()) -> None:
@@ -31,14 +31,14 @@ class Sealer:
         self._ciphers = {encryption_key_id(key): AESGCM(key.reveal_bytes()) for key in (*others, encryption_key)}
 
     def seal(self, key_id: str, private: bytes) -> str:
-        """Seal a private key. It opens for the same ``key_id`` only."""
+        """Seal a private key; it can be opened only with the same ``key_id``."""
         nonce = self._entropy(NONCE_BYTES)
         cipher = self._ciphers[self.encryption_key_id]
         sealed = nonce + cipher.encrypt(nonce, private, key_id.encode())
         return f"{_VERSION}.{self.encryption_key_id}.{base64.urlsafe_b64encode(sealed).decode()}"
 
     def reseal(self, key_id: str, sealed: str) -> str:
-        """Return ``sealed`` under the key-encryption key that seals now, the same text where it is. Raises as open."""
+        """Seal under the current key-encryption key; no change if it is already. Raises as :meth:`open`."""
         if sealed.split(".")[1:2] == [self.encryption_key_id]:
             return sealed
         return self.seal(key_id, self.open(key_id, sealed))
@@ -47,8 +47,8 @@ class Sealer:
         """Open a sealed private key.
 
         Raises:
-            ConfigurationError: it was sealed under another key-encryption key.
-            CorruptRecord: it was changed, or belongs to another key id.
+            ConfigurationError: the key was sealed under another key-encryption key.
+            CorruptRecord: the sealed text was changed, or belongs to another key id.
         """
         version, _, rest = sealed.partition(".")
         sealed_under, _, body = rest.partition(".")
@@ -58,8 +58,8 @@ class Sealer:
         if cipher is None:
             raise ConfigurationError(
                 f"keys.encryption_key_file: the signing keys were sealed under another key-encryption key "
-                f"(id {sealed_under}, yours has id {self.encryption_key_id}): use that one, or name it in "
-                "keys.other_encryption_key_files; if it is lost, see docs/runbooks/lost-encryption-key.md"
+                f"(id {sealed_under}, yours has id {self.encryption_key_id}): use that key, or name it in "
+                "keys.other_encryption_key_files; if that key is lost, see docs/runbooks/lost-encryption-key.md"
             )
         try:
             data = base64.urlsafe_b64decode(body)
@@ -69,5 +69,5 @@ class Sealer:
 
 
 def encryption_key_id(key: Secret) -> str:
-    """Return a name of a key-encryption key that says nothing about it."""
+    """Return an id of a key-encryption key that reveals nothing about the key."""
     return hashlib.sha256(b"tokenmint key-encryption key\x00" + key.reveal_bytes()).hexdigest()[:16]

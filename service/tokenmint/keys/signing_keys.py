@@ -1,6 +1,6 @@
-"""The signing keys of this process: follows the ring in the store, signs with it and publishes it.
+"""The signing keys of this process. They follow the ring in the store, sign tokens and are published.
 
-What was not confirmed by the store within R is not signed with, since the key may have been revoked meanwhile.
+Nothing is signed unless the store confirmed the ring within R, because the key may have been revoked meanwhile.
 """
 
 import asyncio
@@ -34,22 +34,22 @@ from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
 
 log = structlog.get_logger(__name__)
 
-RETRY: Final = 0.5  # seconds at most between attempts to reach the store again, and a sixth of R
+RETRY: Final = 0.5  # seconds at most between attempts to reach the store again, or a sixth of R if that is less
 DECIDED_LIMIT: Final = 1.0  # seconds at least that a change may take from its decision to the store
-_POLL: Final = 0.02  # seconds between looks at who has acknowledged
+_POLL: Final = 0.02  # seconds between checks for acknowledgements
 
 
 class SigningKeys:
     """Holds the ring and the signers.
 
     Args:
-        store: where the ring is.
-        sources: what can sign, by name: every one that a key of the ring is from.
+        store: holds the ring.
+        sources: the sources of signing keys by name, including that of every key in the ring.
         schedule: the timing rules.
-        mark: what this machine knows of the ring outside the store.
-        clocks: compares the store's clock with this process's, and tells the ring's time.
+        mark: the record of the ring on this machine.
+        clocks: compares the store's clock with this process's, and gives the ring's time.
         clock: time.
-        replica: names this process among those that follow the ring.
+        replica: the name of this process among those that follow the ring.
     """
 
     def __init__(
@@ -82,19 +82,19 @@ class SigningKeys:
         self._losses = LossWatch(store, schedule, mark, clocks=clocks, clock=clock, noticed=self._on_loss)
         self._loss_noticed = False
 
-    # --- using ---------------------------------------------------------------------------------------------------
+    # --- use ---------------------------------------------------------------------------------------------------
 
     @property
     def ring(self) -> KeyRing:
-        """The ring as it was last seen."""
+        """The ring as last read."""
         return self._ring
 
     def confirmed_ago(self) -> float:
-        """Return how many seconds ago the store last confirmed the ring."""
+        """Return the seconds since the store last confirmed the ring."""
         return self._clock.monotonic() - self._confirmed
 
     def signer(self, algorithm: str) -> Signer:
-        """Return what signs ``algorithm`` now. Raises ``SignerUnavailable``, ``ClockWrong``."""
+        """Return the active signer of ``algorithm``. Raises ``SignerUnavailable``, ``ClockWrong``."""
         self.clocks.require()
         if self.confirmed_ago() > self.schedule.replica_lag:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
@@ -107,9 +107,9 @@ class SigningKeys:
         return signer
 
     def published_key(self, key_id: str) -> SigningKey | None:
-        """Return a key that tokens of ours may be signed with, or None: it is none, was revoked, or has retired.
+        """Return the published key with this id; None if it is unknown, revoked or retired.
 
-        Raises ``SignerUnavailable`` where the ring may be out of date, since the key may have been revoked meanwhile.
+        Raises ``SignerUnavailable`` if the ring may be out of date, because the key may have been revoked meanwhile.
         """
         if self.confirmed_ago() > self.schedule.replica_lag:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
@@ -117,34 +117,34 @@ class SigningKeys:
         return key if key is not None and key.state in PUBLISHED else None
 
     def loss(self) -> str:
-        """Return that the store lost changes which no operator has accepted, in words for operators, or ""."""
+        """Return a message for operators while no operator has accepted a loss of the store, or ""."""
         if not self._ring.went_back:
             return ""
         return (
-            "the store lost changes (an old file, an emptied store, or a failover): people who were disabled, and "
-            "tokens that were revoked or used, may be good in it; restore a newer copy of it, or follow "
-            "docs/runbooks/old-store.md and say `tokenmint keys accept-store --yes`"
+            "the store lost changes (an old file, an emptied store, or a failover): disabled profiles may be active in "
+            "it, and revoked or used tokens may be accepted; restore a newer copy of it, or follow "
+            "docs/runbooks/old-store.md and run `tokenmint keys accept-store --yes`"
         )
 
     def require_serving(self) -> None:
-        """Raise where nothing may be exchanged: ``ClockWrong``, ``StoreWentBack``."""
+        """Raise ``ClockWrong`` or ``StoreWentBack`` if no token may be exchanged now."""
         self.clocks.require()
         if loss := self.loss():
             raise StoreWentBack(detail=loss)
 
     def in_use(self, algorithm: str) -> bool:
-        """Return whether tokens are signed with ``algorithm``: not before its first key has been published for P."""
+        """Return whether ``algorithm`` has ever signed: its first key signs once it has been published for P."""
         return rings.in_use(self._ring, algorithm)
 
     def published(self) -> PublishedKeySet:
-        """Return what verifiers are told. Raises ``DependencyUnavailable`` where that may be out of date."""
+        """Return the published key set. Raises ``DependencyUnavailable`` if it may be out of date."""
         if self.confirmed_ago() > self.schedule.serve_unconfirmed:
             raise DependencyUnavailable("the key set was not confirmed for too long: retry later")
         max_age = max_age_at(self._next_change, self.schedule, self.clocks.now())
         return replace(self._published, max_age=max_age) if max_age != self._published.max_age else self._published
 
     async def subscribe(self) -> AsyncIterator[PublishedKeySet]:
-        """Yield the published set now and after each change. Who is slow sees the newest and misses those between."""
+        """Yield the published set now and after each change. A slow consumer skips intermediate versions."""
         seen = ""
         while True:
             changed, current = self._changed, self.published()
@@ -157,18 +157,18 @@ class SigningKeys:
     # --- following -----------------------------------------------------------------------------------------------
 
     async def start(self, first: Callable[[KeyRing], Awaitable[KeyRing]]) -> None:
-        """Take over the stored ring, or make the first one.
+        """Load the stored ring, or make the first one.
 
         Args:
-            first: makes of an empty ring the one to begin with.
+            first: makes the first ring from an empty one.
 
         Raises:
-            ConfigurationError: it was sealed under another key-encryption key, or the store has another ring than the
-                one that was served here before, or none.
+            ConfigurationError: a key was sealed under another key-encryption key, or the store has no ring although
+                one was served here before, or has a different one.
             CorruptRecord, SignerUnavailable, StoreUnavailable
         """
         await self.clocks.look()
-        # Before the ring is read: from here on nothing is activated that this replica does not publish.
+        # Before the ring is read: from now on no key is activated that this replica does not publish.
         await self.store.acknowledge(self.replica, 0, self.schedule.replica_lag)
         await self._losses.compare_with_mark()
         for _ in range(ATTEMPTS):
@@ -188,10 +188,10 @@ class SigningKeys:
         raise Conflict()
 
     def follow(self, background: Background) -> None:
-        """Follow the ring for ever: by its notices, and by looking every third of R in case one was lost."""
+        """Follow the ring without end: by its notices, and by polling every third of R in case a notice was lost."""
         self._following = True
         lag = self.schedule.replica_lag
-        # After a failure both look again in time: what is not confirmed within R stops signing.
+        # After a failover both retry in time: a ring that is not confirmed within R stops signing.
         longest = min(RETRY, lag / 6)
         background.start("key ring notices", self._listen, longest=longest)
         background.every("key ring poll", lag / 3, self.refresh, longest=longest)
@@ -204,7 +204,7 @@ class SigningKeys:
                 unit.works()
 
     async def _keep_mark(self, unit: Unit) -> None:
-        """Raise the mark beside following: its file is synced, and a slow disk must not hold up the next notice."""
+        """Raise the mark in a unit of its own: a slow disk must not delay the next notice of the ring."""
         while True:
             await self._mark_due.wait()
             self._mark_due.clear()
@@ -219,9 +219,9 @@ class SigningKeys:
         self._mark_due.set()
 
     async def note(self) -> None:
-        """Have the store confirm what is held, and raise the mark to it. A store that went back is noted in the ring.
+        """Have the store confirm the held ring, raise the mark to it, and note in the ring if the store went back.
 
-        Raises ``Conflict``, ``OutcomeUnknown``, ``StoreUnavailable`` where that could not be noted.
+        Raises ``Conflict``, ``OutcomeUnknown``, ``StoreUnavailable`` if the loss could not be noted.
         """
         before = await self._losses.look(self._ring)
         if not before:
@@ -234,9 +234,9 @@ class SigningKeys:
             raise
 
     async def refresh(self) -> None:
-        """Serve what the store holds now; put back what it has lost. Raises ``CorruptRecord``, ``StoreUnavailable``.
+        """Serve the stored ring, and restore what it has lost. Raises ``CorruptRecord``, ``StoreUnavailable``.
 
-        Where it lost what it had confirmed, it may have lost more than the ring: that is noted in the ring.
+        If the store lost confirmed state, records other than the ring may be lost too, so the ring notes the loss.
         """
         await self.clocks.look()
         for _ in range(ATTEMPTS):
@@ -248,7 +248,7 @@ class SigningKeys:
                 raise CorruptRecord(detail="the stored key ring is not the one that this process started with")
             merged = rings.merge(stored, held, self.schedule, self.clocks.now())
             if merged is not stored:
-                # The store went back in time. What was answered for since is put back.
+                # The store went back in time. Changes that were reported as done since are restored.
                 lost = self._losses.has_lost(stored)
                 log.error(
                     "the store holds an older key ring", stored=stored.generation, held=held.generation, confirmed=lost
@@ -266,7 +266,7 @@ class SigningKeys:
         raise Conflict()
 
     async def _adopt(self, ring: KeyRing) -> None:
-        """Sign with ``ring`` and publish it. A key that can't be opened is left out, and tried again."""
+        """Sign with ``ring`` and publish it. A key that can't be opened is left out and retried."""
         if ring == self._ring and not self._failures:
             return
         opened, failures = dict(self._opened), {}
@@ -278,7 +278,7 @@ class SigningKeys:
                     log.error("a signing key can't be opened", key_id=key.key_id, error=error.detail or error.message)  # noqa: TRY400
                     failures[key.key_id] = error
         if ring.generation < self._ring.generation:
-            return  # while it was opened a newer one came
+            return  # a newer ring arrived while the keys were opened
         usable = {key.key_id: key for key in ring.keys if key.state in (KeyState.PREPARED, KeyState.ACTIVE)}
         self._opened = {key_id: signer for key_id, signer in opened.items() if key_id in usable}
         self._failures = failures
@@ -299,13 +299,13 @@ class SigningKeys:
         source = self._sources.get(key.signer)
         if source is None:
             raise ConfigurationError(
-                f"keys: key {key.key_id} is kept by {key.signer!r}, which is not configured: configure it until the "
-                "key has retired"
+                f"keys: key {key.key_id} is kept by the signer {key.signer!r}, which is not configured: configure it "
+                "until the key has retired"
             )
         return await source.open(key)
 
     async def _confirm(self, asked: float) -> None:
-        """Note that the store held the ring at some time after ``asked``, and say that this replica serves it."""
+        """Record that the store held the ring after ``asked``, and announce that this replica serves it."""
         await self.store.acknowledge(self.replica, self._ring.generation, self.schedule.replica_lag)
         self._confirmed = max(self._confirmed, asked)
         if self._following:
@@ -316,7 +316,7 @@ class SigningKeys:
     # --- changing ------------------------------------------------------------------------------------------------
 
     async def current(self, etag: str = "") -> KeyRing:
-        """Return the ring that the store holds, for deciding what a change would come to.
+        """Return the ring that the store holds now, to decide on a change.
 
         Raises:
             Conflict: ``etag`` is not the current one.
@@ -328,18 +328,18 @@ class SigningKeys:
         return self._ring
 
     async def change(self, change: Callable[[KeyRing], KeyRing], etag: str = "") -> KeyRing:
-        """Change the ring in the store and serve it. ``change`` is called anew whenever another change came first.
+        """Change the ring in the store and serve it. ``change`` runs again after each concurrent change.
 
         Raises:
-            Conflict: ``etag`` is not the current one, or too many changes came first.
-            OutcomeUnknown, StoreUnavailable, and what ``change`` raises
+            Conflict: ``etag`` is not the current one, or there were too many concurrent changes.
+            OutcomeUnknown, StoreUnavailable, and the errors of ``change``
         """
         for _ in range(ATTEMPTS):
             held, asked = self._ring, self._clock.monotonic()
             until = await self._until()
             raw, ring = await self.store.read()
             if ring is None or rings.merge(ring, held, self.schedule, self.clocks.now()) is not ring:
-                await self.refresh()  # puts back what the store lost, or says why it can't
+                await self.refresh()  # restores what the store lost, or raises
                 continue
             if etag and etag != ring.etag:
                 raise Conflict()
@@ -352,17 +352,17 @@ class SigningKeys:
             await self._adopt(changed)
             try:
                 await self._confirm(asked)
-            except TokenmintError as error:  # the change stands, and that is what was asked for
+            except TokenmintError as error:  # the change itself has succeeded
                 log.warning("a changed key ring could not be acknowledged", error=error.detail or error.message)
-            await self._losses.raise_mark(changed)  # before it is answered for
+            await self._losses.raise_mark(changed)  # before success is reported
             return changed
         raise Conflict()
 
     async def _until(self) -> float:
-        """Return until when, by the store's clock, a change may be made that is decided from now on.
+        """Return the time, by the store's clock, until which a change decided now may be stored.
 
-        Its times are those of its decision. Made much later, after this process or the store stood still, a key would
-        sign before it was published for P, or be withdrawn before its last token has expired.
+        A change holds the times of its decision. If it were stored much later, after this process or the store had
+        paused, a key would sign before it was published for P, or be withdrawn before its last token has expired.
         """
         return await self.store.clock() + max(self.schedule.skew, DECIDED_LIMIT)
 
@@ -371,10 +371,10 @@ class SigningKeys:
         return min([*(await self.store.replicas()).values(), self._ring.generation])
 
     async def await_acknowledged(self, generation: int, limit: float) -> bool:
-        """Wait until every live replica serves ``generation``, ``limit`` seconds at most. Returns whether they do."""
+        """Wait up to ``limit`` seconds until every live replica serves ``generation``. Returns whether they do."""
         try:
-            async with asyncio.timeout(limit):  # of real time: it is other processes that are waited for
-                while await self.acknowledged() < generation:  # noqa: ASYNC110  # what is awaited is in the store
+            async with asyncio.timeout(limit):  # of real time: other processes are awaited
+                while await self.acknowledged() < generation:  # noqa: ASYNC110  # the awaited state is in the store
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             return False

@@ -1,4 +1,4 @@
-"""The key ring in the store: one value, changed by compare-and-swap."""
+"""The key ring in the store is one value, changed by compare-and-swap."""
 
 import json
 from collections.abc import AsyncGenerator, Callable
@@ -15,7 +15,7 @@ REPLICAS: Final = "ring-replicas"
 LEASE: Final = "ring-lease"
 VERSION: Final = 1
 _MAX_NUMBER: Final = 2**53
-"""Counters and lifetimes stay below: beyond it a float can't hold every whole number."""
+"""Counters and lifetimes stay below: a float does not represent all larger integers."""
 
 
 class RingStore:
@@ -26,42 +26,42 @@ class RingStore:
         self._beat = f"{{{store.prefix}{KEY}}}-beat"
 
     async def read(self) -> tuple[bytes | None, KeyRing | None]:
-        """Return the stored bytes, which a swap compares, and the ring in them."""
+        """Return the stored bytes, for a swap to compare, and the ring parsed from them."""
         raw = await self._store.get(KEY)
         return raw, parse(raw) if raw is not None else None
 
     async def clock(self) -> float:
-        """Return the clock of the server that holds the ring, Unix seconds."""
+        """Return the clock of the server that holds the ring, in Unix seconds."""
         return await self._store.clock_of(KEY)
 
     async def swap(self, expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
-        """Store ``ring`` where ``expected`` still is, and tell the other replicas. Returns whether it was.
+        """Replace ``expected`` by ``ring`` and notify the other replicas. Returns whether ``expected`` was stored.
 
-        After ``until``, by :meth:`clock`, it is not stored any more: its times would be too old to be true.
+        After ``until``, by :meth:`clock`, nothing is stored, because the times in the ring would be outdated.
         """
         return await self._store.swap(KEY, expected, dump(ring), channel=KEY, notice=str(ring.generation), until=until)
 
     async def beat(self, by: int = 1) -> int:
         """Raise the store's beat by ``by`` and return it, confirmed as durable. Raises as :meth:`Store.count`.
 
-        The beat only grows: found smaller, the store lost changes. In a Cluster it is on the node that holds the ring.
+        The beat only grows, so a smaller one proves a loss. In a Cluster it is on the node that holds the ring.
         """
         return await self._store.count(self._beat, by)
 
     def expect(self, beat: int, within: int, noticed: Callable[[], object]) -> None:
-        """Conclude nothing from what the store lacks unless its beat is ``beat`` or more, by less than ``within``.
+        """Accept no missing value as proof unless the store's beat is in the ``within`` values from ``beat`` on.
 
         As :meth:`Store.expect`.
         """
         self._store.expect(self._beat, range(beat, beat + within), noticed)
 
     async def last_beat(self) -> int:
-        """Return the beat, which may not be confirmed yet; 0 where there is none."""
+        """Return the beat, which may not be confirmed yet; 0 if there is none."""
         raw = await self._store.get(self._beat)
         return int(raw) if raw is not None and raw.isdigit() else 0
 
     async def acknowledge(self, replica: str, generation: int, ttl: float) -> None:
-        """Say which generation this replica serves; it counts as live for ``ttl`` seconds."""
+        """Announce the generation that this replica serves; the replica counts as live for ``ttl`` seconds."""
         await self._store.join(REPLICAS, replica, str(generation), ttl=ttl)
 
     async def replicas(self) -> dict[str, int]:
@@ -70,7 +70,7 @@ class RingStore:
         return {replica: int(value) for replica, value in members.items() if value.isdecimal()}
 
     async def lease(self, holder: str, *, ttl: float, above: int) -> int:
-        """Return the fencing token under which ``holder`` may advance the ring for ``ttl`` seconds, 0 for none."""
+        """Return the fencing token with which ``holder`` may advance the ring for ``ttl`` seconds, or 0."""
         return await self._store.lease(LEASE, holder, ttl=ttl, above=above)
 
     def changes(self) -> AsyncGenerator[Notice, None]:
@@ -108,12 +108,12 @@ def parse(raw: bytes) -> KeyRing:
             int(value["fence"]),
             float(value["max_lifetime"]),
             keys,
-            # Earlier versions know none of these, and drop them; a replica that holds them puts them back.
+            # Earlier versions drop these fields; a replica that holds them restores them.
             int(value.get("losses", 0)),
             int(value.get("losses_accepted", 0)),
             tuple(map(str, value.get("disowned", ()))),
         )
-        # A merge keeps the larger of two numbers: one that is out of range would stay for ever.
+        # A merge keeps the larger of two numbers, so a number out of range would stay for ever.
         numbers = (ring.generation, ring.fence, ring.max_lifetime, ring.losses, ring.losses_accepted)
         if not all(0 <= number < _MAX_NUMBER for number in numbers):
             raise TypeError

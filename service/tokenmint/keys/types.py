@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class KeyState(StrEnum):
-    """Where a key is in its life. It only ever moves forward, in this order."""
+    """The state of a key. A key only moves forward, in this order."""
 
     PREPARED = "prepared"
     """Published, signs nothing."""
@@ -36,19 +36,19 @@ class SigningKey:
     create_time: float
     publish_time: float
     publish_generation: int = 0
-    """The generation of the ring that first published it: who serves a later one publishes it too."""
+    """The first generation of the ring that published the key; a replica at a later one publishes it too."""
     signer: str = "local"
-    """What holds the private half: `local` (sealed, in the ring), or a signer that never hands it out."""
+    """The holder of the private half: `local` (sealed, in the ring), or an external signer that never exports it."""
     sealed: str | None = field(default=None, repr=False)
     """The private half of a local key, sealed; None once it is destroyed."""
     seal_time: float = 0.0
-    """When it was sealed as it is: the newer of two seals of one key is the one to keep."""
+    """The time of this seal: a merge keeps the newer seal of a key."""
     key_ref: str | None = None
-    """Where another signer has the private half; None once that was told to destroy it."""
+    """The external signer's reference to the private half; None once it has destroyed it."""
     activate_time: float | None = None
     retire_time: float | None = None
     delete_time: float | None = None
-    """When it leaves the published set."""
+    """The time at which it leaves the published set."""
     revoke_time: float | None = None
     revoke_reason: str = ""
 
@@ -58,20 +58,20 @@ class KeyRing:
     """All signing keys: one value, changed as a whole."""
 
     ring_id: str
-    """Names the ring that this one descends from; rings of different lineages never mix."""
+    """Identifies the ring through all its changes; rings with different ids are never merged."""
     generation: int = 0
     """Counts the changes."""
     fence: int = 0
-    """The number of the lease under which the ring last advanced by itself."""
+    """The fencing token of the lease under which the ring last advanced on schedule."""
     max_lifetime: float = 0.0
-    """The longest lifetime that any replica may ever have given a token: what retention is reckoned with."""
+    """The longest lifetime that any replica may have given a token; retention is computed from it."""
     keys: tuple[SigningKey, ...] = ()
     losses: int = 0
-    """How often a replica noticed that the store had lost changes. Only grows."""
+    """The number of times that replicas found changes of the store lost. Only grows."""
     losses_accepted: int = 0
-    """How many of those an operator has accepted. Only grows."""
+    """The number of those losses that an operator has accepted. Only grows."""
     disowned: tuple[str, ...] = ()
-    """Ids of keys that were revoked, as a high-water mark says, in a part of the ring's past that the store lost."""
+    """Ids of keys that a high-water mark lists as revoked although the store lost their revocation."""
 
     @property
     def went_back(self) -> bool:
@@ -88,5 +88,5 @@ class KeyRing:
         return next((key for key in self.keys if key.key_id == key_id), None)
 
     def only(self, algorithm: str, state: KeyState) -> SigningKey | None:
-        """Return the key of an algorithm in a state of which there is at most one: prepared or active."""
+        """Return the key of an algorithm in a state that at most one key may have: prepared or active."""
         return next((key for key in self.keys if key.algorithm == algorithm and key.state is state), None)

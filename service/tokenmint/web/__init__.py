@@ -1,1 +1,1 @@
-"""HTTP: key set, discovery, OAuth 2.0 endpoints, health, metrics, and the listener before them."""
+"""HTTP: the key set, discovery, OAuth 2.0 endpoints, health and metrics, with their listener."""

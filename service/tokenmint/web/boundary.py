@@ -1,4 +1,4 @@
-"""The outermost layer of an HTTP application: what is refused before it, and what never leaves it."""
+"""The outermost layer of an HTTP application: it refuses requests early, and keeps the text of exceptions inside."""
 
 from collections.abc import Callable
 from typing import Final
@@ -19,13 +19,13 @@ RETRY_AFTER: Final = "1"  # seconds
 
 
 class Boundary:
-    """Refuses what is ambiguous or too much, and keeps an exception's text to itself.
+    """Refuses ambiguous requests and excess requests, and hides the text of exceptions.
 
     Args:
-        application: what answers.
-        requests: requests that are answered at a time; one whose body is still being sent does not count.
-        always: paths that are answered whatever else is in flight: health.
-        count: told that a request was refused, for the metrics.
+        application: the application behind it.
+        requests: the largest number of requests in progress; a request counts once its body is complete.
+        always: paths that are always answered, for health checks.
+        count: called for each refused request, for the metrics.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Boundary:
             await self._in_turn(scope, receive, send)
 
     async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, holding one of the places for requests from the moment on at which the request is complete."""
+        """Answer; the request holds a place from the moment at which it is complete."""
         taken, refused = False, False
 
         async def received() -> Message:
@@ -65,7 +65,7 @@ class Boundary:
             if not taken:
                 refused = True
                 await self._busy()(scope, receive, send)
-                raise Overloaded()  # the application has nothing to answer, and nobody hung up
+                raise Overloaded()  # ends the application; it was answered here
             return message
 
         async def sent(message: Message) -> None:
@@ -90,25 +90,25 @@ class Boundary:
     def _busy(self) -> Response:
         self._count("request_refused")
         headers = {"Retry-After": RETRY_AFTER, "Connection": "close", "Cache-Control": "no-store"}
-        return PlainTextResponse("too much is asked for at the moment\n", 503, headers)
+        return PlainTextResponse("too many requests at the moment: retry later\n", 503, headers)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._application(scope, receive, send)
         except (ClientDisconnect, Overloaded):
-            pass  # nobody is there to be answered, or was answered here
-        except Exception as error:  # noqa: BLE001  # uvicorn would log its text; without an answer it says 500
+            pass  # the client is gone, or was answered here
+        except Exception as error:  # noqa: BLE001  # uvicorn would log its text; it answers 500 by itself
             log.error("a request failed", error=type(error).__name__, where=places(error)[-6:])  # noqa: TRY400
 
 
 def _ambiguous(scope: Scope) -> Response | None:
-    """Return the refusal of a request whose end a proxy in front may have seen elsewhere; the connection ends with it.
+    """Refuse a request if a proxy in front may see its end elsewhere; the connection closes.
 
-    A length beside chunks, and chunks in HTTP/1.0, which has none (RFC 9112 section 6.1): what follows would be
-    somebody's smuggled request. Another major version (RFC 9110 section 15.6.6), as in the preface of HTTP/2.
+    These are a length beside chunks, and chunks in HTTP/1.0, which has none (RFC 9112 section 6.1): the rest could be a
+    smuggled request. Another major version (RFC 9110 section 15.6.6), as in the preface of HTTP/2, is refused too.
     """
     if not scope["http_version"].startswith("1."):
-        return PlainTextResponse("HTTP/1.1 is spoken here\n", 505, {"Connection": "close"})
+        return PlainTextResponse("only HTTP/1.1 is supported here\n", 505, {"Connection": "close"})
     names = {name for name, _ in scope.get("headers", ())}
     if b"transfer-encoding" not in names:
         return None

@@ -1,4 +1,4 @@
-"""Telling HTTP clients to connect elsewhere: answers close their connection while the process stops."""
+"""While the process stops, responses close their connection, so that HTTP clients connect to another replica."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class ClosingConnections:
-    """Adds `Connection: close` (RFC 9112 section 9.6) to each answer while ``stopping`` says so."""
+    """Adds `Connection: close` (RFC 9112 section 9.6) to each response while ``stopping`` returns True."""
 
     def __init__(self, application: ASGIApp, stopping: Callable[[], bool]) -> None:
         self._application = application

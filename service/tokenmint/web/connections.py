@@ -1,7 +1,7 @@
-"""Room for connections: how many a listener holds, how many one peer holds of them, and which end to make room.
+"""Limits on connections, per listener and per peer, and the order in which connections are closed to make room.
 
-A connection on which nobody waits for an answer makes room for a new one: the oldest idle one first, then the oldest
-whose request is unfinished. So a flood of such connections costs its sender its own connections and nobody an answer.
+A connection without a request in progress makes room for a new one: first the oldest idle one, then the oldest with an
+unfinished request. So a flood of such connections only displaces the sender's own, and no request in progress.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from enum import Enum
 from typing import Final
 
 SPARE: Final = 32
-"""Connections beyond a limit that are answered with 503, or asked for health, where none can make room."""
+"""Connections beyond a limit that may still ask for health, or get 503, if no other can make room."""
 
 
 class Phase(Enum):
-    """What a connection is doing. The order is that in which connections make room."""
+    """The activity of a connection, in the order in which connections make room."""
 
     IDLE = "idle"
     """A TLS handshake, or no byte of a request so far."""
     UNFINISHED = "unfinished"
-    """A part of a request came, or an answer is not read."""
+    """A request has partly arrived, or a response is not read."""
     BUSY = "busy"
-    """A whole request is being answered: never closed to make room."""
+    """A complete request is being answered; the connection is never closed to make room."""
 
 
 class Place:
@@ -33,20 +33,20 @@ class Place:
     def __init__(self, peer: str, *, crowded: bool, leave: "Callable[[Place], None]") -> None:
         self.peer = peer
         self.crowded = crowded
-        """Whether it came beyond a limit, with nothing to make room: asked for more than health, it is told 503."""
+        """Whether it is beyond a limit: it may ask for health only, and gets 503 otherwise."""
         self.phase: Phase | None = None
-        """None: it has left."""
+        """None once the connection has left."""
         self.close: Callable[[], object] = lambda: None
         """Ends the connection at once."""
         self._leave = leave
 
     def leave(self) -> None:
-        """Give the place back; a second time does nothing."""
+        """Give the place back; a second call has no effect."""
         self._leave(self)
 
 
 class _Group:
-    """Connections of one peer, or all of them. The first of each queue has been in its phase for the longest time."""
+    """The connections of one peer, or all. The first of each queue has been in its phase for the longest time."""
 
     __slots__ = ("queues", "size")
 
@@ -62,7 +62,7 @@ class _Group:
         self.size += (phase is not None) - (place.phase is not None)
 
     def first(self, *, crowded: bool) -> Place | None:
-        """Return the connection that is to make room: of those beyond a limit, which are few, or of the rest."""
+        """Return the next connection to close: among those beyond a limit, or among the rest."""
         return next((place for queue in self.queues.values() for place in queue if place.crowded is crowded), None)
 
 
@@ -70,9 +70,9 @@ class Connections:
     """The connections of one listener.
 
     Args:
-        total: connections in all.
-        each_peer: connections of one peer: an IPv4 address, or the /64 of an IPv6 address.
-        count: told why a connection was closed or refused, for the metrics.
+        total: the largest number of connections.
+        each_peer: the largest number for one peer, which is an IPv4 address or the /64 of an IPv6 address.
+        count: called with the reason when a connection is closed or refused, for the metrics.
     """
 
     def __init__(self, total: int, each_peer: int, count: Callable[[str], None] = lambda _: None) -> None:
@@ -88,7 +88,7 @@ class Connections:
         return self._all.size
 
     def admit(self, peer: str) -> Place | None:
-        """Return a place for a new connection, for which another may have to end; None: there is none."""
+        """Return a place for a new connection, closing another if needed; None if there is no room."""
         of_peer = self._peers.get(peer) or _Group()
         crowded = False
         for group, limit in ((of_peer, self._each_peer), (self._all, self._total)):
@@ -111,7 +111,7 @@ class Connections:
         await self._empty.wait()
 
     def move(self, place: Place, phase: Phase | None) -> None:
-        """Note what a connection does from now on."""
+        """Record the new phase of a connection."""
         if place.phase is None or place.phase is phase:
             return
         of_peer = self._peers[place.peer]
@@ -124,7 +124,7 @@ class Connections:
             self._empty.set()
 
     def make_room(self) -> bool:
-        """Close one connection on which nobody waits for an answer. Returns whether there was one."""
+        """Close one connection without a request in progress. Returns whether there was one."""
         return self._close(self._all.first(crowded=False)) or self._close(self._all.first(crowded=True))
 
     def _close(self, place: Place | None) -> bool:
@@ -137,7 +137,7 @@ class Connections:
 
 
 def peer_of(address: str) -> str:
-    """Return what counts as one peer: an IPv4 address, or the /64 that an IPv6 host commonly has all of."""
+    """Return the peer of an address: the IPv4 address, or the /64 network, which one IPv6 host commonly owns."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an HTTP request brings to prove which client makes it (RFC 6749 section 2.3, RFC 7521 section 4.2, RFC 8705)."""
+"""Client credentials in an HTTP request (RFC 6749 section 2.3, RFC 7521 section 4.2, RFC 8705)."""
 
 import base64
 import binascii
@@ -16,12 +16,12 @@ from tokenmint.web.protocol import PEER_CERTIFICATE
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
-"""How clients prove themselves, as metadata says it (RFC 8414 section 2); `none` are public clients."""
-CERTIFICATE_METHOD: Final = "tls_client_auth"  # RFC 8705 section 2.1.1, where the listener has an authority of clients
+"""The client authentication methods by their names in metadata (RFC 8414 section 2); `none` is for public clients."""
+CERTIFICATE_METHOD: Final = "tls_client_auth"  # RFC 8705 section 2.1.1, if the listener has a CA for clients
 
 
 def certificate(request: Request) -> PeerCertificate | None:
-    """Return the certificate that the connection's TLS proved."""
+    """Return the client certificate that the TLS handshake verified."""
     der: bytes | None = getattr(request.state, PEER_CERTIFICATE, None)
     return peer_certificate(der) if der else None
 
@@ -30,21 +30,21 @@ def credentials_of(request: Request, form: Form) -> Credentials:
     """Return the credentials of a request.
 
     Raises:
-        InvalidRequest: there is more than one (RFC 6749 section 2.3).
-        CallerUnauthenticated: there is one that can't be read.
+        InvalidRequest: the request has more than one (RFC 6749 section 2.3).
+        CallerUnauthenticated: a credential can't be parsed.
     """
     basic = request.headers.getlist("authorization")
     secret, assertion = single(form, "client_secret"), single(form, "client_assertion")
     if len(basic) + bool(secret) + bool(assertion) > 1:
         raise InvalidRequest([FieldViolation("client", "more than one client authentication: use one")])
     identifier = single(form, "client_id") or None
-    proved = certificate(request)
-    identities = proved.identities if proved is not None else ()
+    verified = certificate(request)
+    identities = verified.identities if verified is not None else ()
     if basic:
-        name, given = _basic(basic[0])
+        name, basic_secret = _basic(basic[0])
         if identifier not in (None, name):
-            raise CallerUnauthenticated(detail="the client_id of the body is not that of the header")
-        return Credentials(name, secret=given, certificates=identities)
+            raise CallerUnauthenticated(detail="the client_id of the body differs from the one in the header")
+        return Credentials(name, secret=basic_secret, certificates=identities)
     if assertion:
         if single(form, "client_assertion_type") != JWT_BEARER:
             raise CallerUnauthenticated(detail=f"client_assertion_type is not {JWT_BEARER}")
@@ -53,7 +53,7 @@ def credentials_of(request: Request, form: Form) -> Credentials:
 
 
 def _basic(header: str) -> tuple[str, Secret]:
-    """Read `Basic`: id and secret are form-encoded each, then joined and put in base64 (RFC 6749 section 2.3.1)."""
+    """Parse `Basic`: id and secret, each form-encoded, then joined, then in base64 (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         raise CallerUnauthenticated(detail="the Authorization header is not Basic")
@@ -64,5 +64,5 @@ def _basic(header: str) -> tuple[str, Secret]:
     except (binascii.Error, ValueError):
         separator, name, secret = "", "", ""
     if not separator or not name or not secret:
-        raise CallerUnauthenticated(detail="the Authorization header is no Basic credentials")
+        raise CallerUnauthenticated(detail="the Authorization header does not hold Basic credentials")
     return name, Secret(secret)

@@ -1,4 +1,4 @@
-"""Bodies of OAuth requests: `application/x-www-form-urlencoded`, capped, no parameter twice (RFC 6749 section 3.2)."""
+"""Bodies of OAuth requests: `application/x-www-form-urlencoded`, bounded, without repetition (RFC 6749 section 3.2)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -19,18 +19,18 @@ def _refused(field: str, description: str) -> InvalidRequest:
 
 
 async def read_form(request: Request, *, limit: int, repeatable: frozenset[str] = frozenset()) -> Form:
-    """Return the parameters of a request, those without a value left out (RFC 6749 section 3.2).
+    """Return the parameters of a request, without empty ones (RFC 6749 section 3.2).
 
     Args:
-        request: the request; its query has to be empty, since URLs end up in logs.
-        limit: bytes that the body may have.
-        repeatable: the parameters that may be sent several times.
+        request: the request. Its query must be empty, because URLs appear in logs.
+        limit: the largest size of the body in bytes.
+        repeatable: the parameters that may occur several times.
 
     Raises:
-        InvalidRequest: it is no such form, or too large.
+        InvalidRequest: the body is not such a form, or too large.
     """
     if request.url.query:
-        raise _refused("query", "parameters belong into the body: URLs end up in logs")
+        raise _refused("query", "send parameters in the body: URLs appear in logs")
     if not _is_form(request.headers.getlist("content-type")):
         raise _refused("Content-Type", f"expected {FORM}, once and in UTF-8")
     body = bytearray()
@@ -40,12 +40,12 @@ async def read_form(request: Request, *, limit: int, repeatable: frozenset[str] 
             if len(body) > limit:
                 raise _refused("body", f"at most {limit} bytes")
     except ClientDisconnect:
-        raise _refused("body", "has no end: the caller hung up") from None
+        raise _refused("body", "is incomplete: the caller closed the connection") from None
     return parse_form(bytes(body), repeatable=repeatable)
 
 
 def _is_form(content_types: Sequence[str]) -> bool:
-    """Tell whether the body is said to be a form. Another charset would be another text to whoever heeds it."""
+    """Return whether the content type is a form in UTF-8. With another charset, a proxy might read another text."""
     if len(content_types) != 1:
         return False
     kind, *parameters = (part.strip().lower() for part in content_types[0].split(";"))
@@ -60,17 +60,17 @@ def parse_form(body: bytes, *, repeatable: frozenset[str] = frozenset()) -> Form
             max_num_fields=MAX_FIELDS,
         )  # fmt: skip
     except ValueError:
-        raise _refused("body", f"is no form of at most {MAX_FIELDS} parameters in UTF-8") from None
-    found: dict[str, list[str]] = {}
+        raise _refused("body", f"is not a form of at most {MAX_FIELDS} parameters in UTF-8") from None
+    parameters: dict[str, list[str]] = {}
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    twice = [name for name, values in found.items() if len(values) > 1 and name not in repeatable]
+        parameters.setdefault(name, []).append(value)
+    twice = [name for name, values in parameters.items() if len(values) > 1 and name not in repeatable]
     if twice:
         raise InvalidRequest([FieldViolation(clipped(name, 64), "is sent more than once") for name in twice])
-    kept = {name: tuple(value for value in values if value) for name, values in found.items()}
+    kept = {name: tuple(value for value in values if value) for name, values in parameters.items()}
     return {name: values for name, values in kept.items() if values}
 
 
 def single(form: Form, name: str) -> str:
-    """Return a parameter that is sent once at most, "" where it is not sent."""
+    """Return a parameter that occurs at most once, or ""."""
     return form.get(name, ("",))[0]

@@ -1,18 +1,19 @@
-"""The head of a request as it arrives: where it ends, and what in it two servers could read differently.
+"""The head of a request as it arrives: it finds the end, and refuses parts that two servers could read differently.
 
-The parser takes a bare LF for the end of a line and joins folded lines, which RFC 9112 permits (sections 2.2 and 5.2).
-A proxy in front may see one field where it sees two, so both are refused. It also parses any number of fields.
+RFC 9112 permits a parser to take a bare LF as the end of a line, and to join folded lines (sections 2.2 and 5.2). Ours
+does. A proxy in front may see one field where the parser sees two, so both forms are refused. The number of lines is
+limited here too, because the parser has no limit.
 """
 
 from typing import Final
 
 MAX_LINES: Final = 100
-"""Lines of a request's head: each costs the parser as much as a short request does."""
+"""Lines of a request's head; each costs the parser as much as a short request."""
 _END: Final = b"\r\n\r\n"
 
 
 class Head:
-    """The head of one request, part by part."""
+    """The head of one request, in parts."""
 
     __slots__ = ("_lines", "_tail")
 
@@ -21,7 +22,7 @@ class Head:
         self._lines = 0
 
     def take(self, data: bytes) -> int:
-        """Return how many of the next bytes belong to the head; -1: it is to be refused."""
+        """Return the number of the next bytes that belong to the head; -1 refuses the request."""
         window = self._tail + data
         end = window.find(_END)
         head = window if end < 0 else window[: end + len(_END)]
@@ -30,7 +31,7 @@ class Head:
         if breaks != head.count(b"\r\n") or b"\r\n " in head or b"\r\n\t" in head or self._lines > MAX_LINES:
             return -1
         length = len(head) - len(self._tail)
-        # What the end, or a fold, may begin with. A line feed whose carriage return is cut off was looked at already.
+        # The possible beginning of the end, or of a fold. A line feed without its carriage return was counted already.
         self._tail = head[-3:].removeprefix(b"\n") if end < 0 else b""
         if end >= 0:
             self._lines = 0

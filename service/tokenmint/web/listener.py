@@ -1,7 +1,7 @@
-"""Accepts connections: each has a place before it costs anything, and its TLS handshake has an end.
+"""Accepts connections: each takes a place before it costs anything, and its TLS handshake has a time limit.
 
-The event loop's own servers count nothing before a handshake is over, give it a minute, and on a shortage of file
-descriptors log each attempt (asyncio) or close what waits (libuv).
+The event loop's own servers count no connection before its handshake ends, and allow a minute for it. When file
+descriptors run out, they log each attempt (asyncio) or close waiting connections (libuv).
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from tokenmint.web.connections import Connections, Place, peer_of
 log = structlog.get_logger(__name__)
 
 AT_A_TIME: Final = 8
-"""Connections that are accepted in one turn of the event loop: fewer than `SPARE`, so that what a new one has sent is
-read before still newer ones can take its place."""
+"""Connections accepted in one turn of the event loop. Fewer than `SPARE`, so that the first bytes of a new one are
+read before still newer ones can displace it."""
 PAUSE: Final = 0.2  # seconds without accepting while the system has no room for a connection
-SILENCE: Final = 60.0  # seconds in which a shortage is logged once
+SILENCE: Final = 60.0  # seconds between two log lines about a shortage
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -31,12 +31,12 @@ class Listener:
     """Accepts the connections of one listening socket.
 
     Args:
-        listening: a bound socket that listens and does not block. It is closed with the listener.
-        connections: where each gets its place.
+        listening: a bound, non-blocking socket that listens. It is closed with the listener.
+        connections: gives each connection a place.
         protocol: makes the protocol of a connection.
-        context: returns the TLS context of the next connection; None: plain text.
-        patience: seconds for a handshake, and for a TLS connection's orderly end.
-        count: told what could not be accepted, for the metrics.
+        context: returns the TLS context of the next connection; None for plain text.
+        patience: seconds for a handshake, and for the orderly end of a TLS connection.
+        count: called with the reason when no connection can be accepted, for the metrics.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class Listener:
         self._opening: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
         self._reserve: int | None = None
-        """A file descriptor that makes room for one connection where the system has no more: a health check's, say."""
-        self._complained: float | None = None
+        """A spare file descriptor: released to accept one more connection when the system has none left."""
+        self._logged_at: float | None = None
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Start accepting."""
         self._loop = asyncio.get_running_loop()
         self._reserve = os.open(os.devnull, os.O_RDONLY)
         self._resume(self._loop)
 
     def close(self) -> None:
-        """Accept no more, and end handshakes. A second time does nothing."""
+        """Stop accepting, and end handshakes. A second call has no effect."""
         if self._listening.fileno() < 0:
             return
         if self._pause is not None:
@@ -82,7 +82,7 @@ class Listener:
         self._release()
 
     async def wait_closed(self) -> None:
-        """Wait until no connection is in its handshake any more."""
+        """Wait until no handshake is in progress."""
         if self._opening:
             await asyncio.wait(set(self._opening))
 
@@ -94,7 +94,7 @@ class Listener:
         for _ in range(AT_A_TIME):
             try:
                 connection, address = self._listening.accept()
-            except OSError as error:  # also those of a connection that ended before it was accepted (accept(2))
+            except OSError as error:  # also for a connection that ended before it was accepted (accept(2))
                 if error.errno in _NO_ROOM:
                     self._on_shortage(loop, error)
                 return
@@ -102,9 +102,9 @@ class Listener:
             self._take(loop, connection, address[0])
 
     def _on_shortage(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
-        """Make room and come back later: the socket stays readable, so without a pause this would spin."""
-        if self._complained is None or loop.time() - self._complained >= SILENCE:
-            self._complained = loop.time()
+        """Make room and retry later: the socket stays readable, so without a pause this would spin."""
+        if self._logged_at is None or loop.time() - self._logged_at >= SILENCE:
+            self._logged_at = loop.time()
             log.error(
                 "no room for another connection: raise the limit of open files",
                 error=errno.errorcode.get(error.errno or 0, "?"),
@@ -150,8 +150,8 @@ class Listener:
                 ssl_handshake_timeout=patience,
                 ssl_shutdown_timeout=patience,
             )
-        except BaseException as error:  # cancelled, to make room or to stop, among them
+        except BaseException as error:  # includes cancellation, to make room or to stop
             place.leave()
             connection.close()
-            if not isinstance(error, OSError):  # no handshake, or none in time: TLS's errors are among these
+            if not isinstance(error, OSError):  # includes errors of TLS and handshakes out of time
                 raise

@@ -1,6 +1,6 @@
 """OAuth 2.0 over HTTP: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009).
 
-The same policy, rate limits and audit as over gRPC, by the same gate: these endpoints read forms and write JSON.
+These endpoints read forms and write JSON. Policy, rate limits and audit are the same as over gRPC, by the same gate.
 """
 
 import asyncio
@@ -46,20 +46,20 @@ _Answer = Callable[[Request, Form], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class OAuthEndpoints:
-    """What the endpoints are served with."""
+    """The OAuth endpoints and the parts that they use."""
 
     issuer: str
-    """What clients know this service by: the base of the endpoints' URLs."""
+    """The issuer identifier, which is the base of the endpoints' URLs."""
     exchanges: ClientExchanges
     replay: ReplayGuard
     clock: Clock
     capacity: Capacity
     body_limit: int
-    """Bytes of a request's body."""
+    """The largest size of a request's body in bytes."""
     deadline: float
-    """Seconds that a request may take."""
+    """The time limit of a request in seconds."""
     client_certificates: bool = False
-    """Whether the listener asks clients for certificates."""
+    """Whether the listener requests client certificates."""
 
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
@@ -70,19 +70,19 @@ class OAuthEndpoints:
         ]
 
     def metadata(self) -> dict[str, object]:
-        """Return what discovery documents say of the endpoints (RFC 8414 section 2, RFC 9449 section 5.1)."""
+        """Return the endpoints' part of the discovery documents (RFC 8414 section 2, RFC 9449 section 5.1)."""
         methods = [*credentials.AUTH_METHODS]
         if self.client_certificates:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
-        found: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
+        document: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
         if self.client_certificates:
-            found["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
+            document["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
-            found[f"{name}_endpoint"] = self.issuer + path
-            found[f"{name}_endpoint_auth_methods_supported"] = methods
-            found[f"{name}_endpoint_auth_signing_alg_values_supported"] = sorted(ALGORITHMS)
-        found["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
-        return found
+            document[f"{name}_endpoint"] = self.issuer + path
+            document[f"{name}_endpoint_auth_methods_supported"] = methods
+            document[f"{name}_endpoint_auth_signing_alg_values_supported"] = sorted(ALGORITHMS)
+        document["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
+        return document
 
     def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
         gate, row = self.exchanges.gate, OAUTH.get(path)
@@ -112,9 +112,11 @@ class OAuthEndpoints:
             except Overloaded as error:
                 return answer(error)
             except TimeoutError as error:
-                failure = error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took long")
+                failure = (
+                    error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took too long")
+                )
                 return _failed(gate, call, failure)
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # every error becomes an answer
                 return _failed(gate, call, error)
             gate.ended(call, str(response.status_code))
             return response
@@ -122,8 +124,8 @@ class OAuthEndpoints:
         return Route(path, endpoint, methods=["POST"])
 
     async def _token(self, request: Request, form: Form) -> Response:
-        wanted = exchange_request(form, await self._proved(request))
-        minted = await self.exchanges.one(wanted, current_client())
+        exchange = exchange_request(form, await self._possession(request))
+        minted = await self.exchanges.one(exchange, current_client())
         body: dict[str, object] = {
             "access_token": minted.token.reveal(),
             "issued_token_type": minted.issued_token_type,
@@ -137,7 +139,7 @@ class OAuthEndpoints:
     async def _introspect(self, _: Request, form: Form) -> Response:
         token, hint = _token_of(form)
         claims = await self.exchanges.introspect(token, current_client(), hint)
-        # `active` last: no claim of a token decides it.
+        # `active` comes last, so that no claim of a token can override it.
         body = {"active": False} if claims is None else {**claims, "active": True}
         return JSONResponse(body, headers=NO_STORE)
 
@@ -146,8 +148,8 @@ class OAuthEndpoints:
         await self.exchanges.revoke(token, current_client(), hint)
         return Response(status_code=200, headers=NO_STORE)
 
-    async def _proved(self, request: Request) -> Binding:
-        """Return the keys that the client has shown to hold: of a DPoP proof, of its certificate."""
+    async def _possession(self, request: Request) -> Binding:
+        """Return the keys that the client has proved to hold: by a DPoP proof, by its certificate."""
         certificate = credentials.certificate(request)
         thumbprint = certificate.thumbprint if certificate is not None else None
         proofs = request.headers.getlist("dpop")
@@ -161,8 +163,8 @@ class OAuthEndpoints:
         return Binding(jkt=proof.thumbprint, x5t_s256=thumbprint)
 
 
-def exchange_request(form: Form, proved: Binding) -> ExchangeRequest:
-    """Return the exchange that a form asks for (RFC 8693 section 2.1), bound to the DPoP key that was proved.
+def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
+    """Return the exchange that a form requests (RFC 8693 section 2.1), bound to the DPoP key of ``possession``.
 
     Raises:
         InvalidRequest: lists every violation.
@@ -197,21 +199,21 @@ def exchange_request(form: Form, proved: Binding) -> ExchangeRequest:
         requested_token_type=requested or None,
         actor_token=Secret(actor_token) if actor_token else None,
         actor_token_type=actor_type or None,
-        binding=Binding(jkt=proved.jkt),
-        possession=proved,
+        binding=Binding(jkt=possession.jkt),
+        possession=possession,
     )
 
 
 def _target(form: Form, violations: Violations) -> str:
-    """Return the one target, whichever of the two parameters names it. One token, one audience."""
+    """Return the single target, named by either of the two parameters. A token has one audience."""
     resources: Sequence[str] = form.get("resource", ())
     for resource in resources:
         # RFC 8707 section 2: an absolute URI without a fragment.
         violations.check("resource", "expected an absolute URI without a fragment",
                          holds=":" in resource and "#" not in resource)  # fmt: skip
     named = tuple(dict.fromkeys((*form.get("audience", ()), *resources)))
-    violations.check("audience", "is required, or resource: one target for one token", holds=bool(named))
-    violations.check("audience", "one target: exchange once for each", holds=len(named) <= 1)
+    violations.check("audience", "is required, or resource: a token has one target", holds=bool(named))
+    violations.check("audience", "only one target: exchange once for each", holds=len(named) <= 1)
     audience = named[0] if named else ""
     violations.check("audience", f"at most {MAX_AUDIENCE} characters", holds=len(audience) <= MAX_AUDIENCE)
     return audience

@@ -1,4 +1,4 @@
-"""The one table from errors to OAuth's answers (RFC 6749 section 5.2, RFC 8693 section 2.2.2, RFC 9449 section 5)."""
+"""The table from errors to OAuth responses (RFC 6749 section 5.2, RFC 8693 section 2.2.2, RFC 9449 section 5)."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CLIENT_MESSAGE: Final = "the client is not authenticated"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a class of errors is answered with."""
+    """The OAuth response to a class of errors."""
 
     code: str
     status: int = 400
@@ -35,7 +35,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.CallerUnauthenticated: Row("invalid_client", 401),
         errors.AccessDenied: Row("invalid_request"),
         errors.MethodDenied: Row("unauthorized_client"),
-        errors.TokenDenied: Row("unauthorized_client"),  # RFC 7009 section 2.1: another client's token
+        errors.TokenDenied: Row("unauthorized_client"),  # RFC 7009 section 2.1: token of another client
         errors.AudienceDenied: Row("invalid_target"),
         errors.ReexchangeDenied: Row("invalid_target"),
         errors.ClaimsTooLarge: Row("invalid_target"),
@@ -54,12 +54,12 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.ConfigurationError: Row("server_error", 500),
     }
 )
-"""Each class stands for its subclasses too."""
+"""Each class also stands for its subclasses."""
 _SERVER_ERROR: Final = Row("server_error", 500)
 
 
 def row_of(error: BaseException) -> Row:
-    """Return the row of an error; that of a server's error for what is not in the table."""
+    """Return the row of an error; an error outside the table is a server error."""
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]
@@ -67,7 +67,7 @@ def row_of(error: BaseException) -> Row:
 
 
 def answer(error: BaseException) -> Response:
-    """Return the answer for an error. What is the server's own says nothing about itself."""
+    """Return the response to an error. An internal error reveals nothing about itself."""
     row = row_of(error)
     body = {"error": row.code, "error_description": INTERNAL_MESSAGE, "reason": errors.TokenmintError.reason}
     headers = dict(NO_STORE)
@@ -83,7 +83,7 @@ def answer(error: BaseException) -> Response:
 
 
 def describe(error: errors.TokenmintError) -> str:
-    """Return an error's message in the characters that RFC 6749 section 5.2 allows."""
+    """Return an error's message, limited to the characters that RFC 6749 section 5.2 allows."""
     message = CLIENT_MESSAGE if isinstance(error, errors.CallerUnauthenticated) else error.message
     plain = message.replace('"', "'").replace("\\", "/").replace("\u2026", "...")
     return "".join(char if " " <= char <= "~" else "?" for char in plain)

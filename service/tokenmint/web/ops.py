@@ -1,4 +1,4 @@
-"""What operators' systems ask over HTTP, on a listener of its own: health, readiness, metrics."""
+"""Health, readiness and metrics for operators' systems, on a listener of its own."""
 
 from typing import Final
 
@@ -11,15 +11,15 @@ from tokenmint.base.readiness import Readiness
 from tokenmint.base.telemetry import Metrics
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
-"""What is answered also where the listener is full."""
+"""Paths that are answered even if the listener is full."""
 
 
 def application(readiness: Readiness, metrics: Metrics) -> Starlette:
     """Return the operations application.
 
     Args:
-        readiness: what keeps the process from serving, and what an operator should know.
-        metrics: what is shown under /metrics.
+        readiness: the conditions for serving, and warnings for operators.
+        metrics: served under /metrics.
     """
 
     async def healthz(_: Request) -> Response:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol, with an end to everything that a client can leave unfinished."""
+"""HTTP/1.1 on one connection: uvicorn's protocol, with time limits for everything that a client can leave open."""
 
 import asyncio
 import ssl
@@ -14,18 +14,18 @@ from tokenmint.web.heads import Head
 PEER_CERTIFICATE: Final = "peer_certificate"
 PLACE: Final = "place"
 MAX_CHUNK_LINES: Final = 2000
-"""Line ends in a body that comes in chunks, of which each has two: a chunk costs the parser as much as hundreds of
-bytes do, and what has come is parsed in one turn of the event loop."""
+"""Line ends in a chunked body; each chunk has two. A chunk costs the parser as much as hundreds of bytes, and
+everything that has arrived is parsed in one turn of the event loop."""
 SLICE: Final = 4096
-"""Bytes that the parser gets at a time: it looks for a limit only where a header is not complete yet."""
+"""Bytes passed to the parser at a time: it checks its size limit only while a header is incomplete."""
 
 
 class Protocol(H11Protocol):
     """uvicorn's protocol, with additions.
 
-    The certificate that a client proved (DER) and the connection's place are handed on, in the request's state. The
-    place's phase is kept. A request has to be sent, and an answer to be read, within ``request_time`` seconds:
-    uvicorn's own timer begins anew with every byte, and it waits for a reader for ever.
+    The request's state holds the verified client certificate (DER) and the connection's place. The protocol keeps the
+    phase of the place up to date. A client has ``request_time`` seconds to send a request, and to read a response:
+    uvicorn restarts its own timer with every byte, and waits for a reader without limit.
     """
 
     def __init__(self, *args: Any, place: Place, connections: Connections, request_time: float, **kwargs: Any) -> None:
@@ -37,18 +37,18 @@ class Protocol(H11Protocol):
         self._backlog = bytearray()
         self._head = Head()
         self._body_left = 0
-        """Bytes of the body of the request that is being received."""
+        """Bytes left of the body that is being received."""
         self._chunk_lines: int | None = None
-        """Line ends of it so far, where it comes in chunks."""
+        """Line ends of that body so far, if it is chunked."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base class
-        if self._place.phase is None:  # closed to make room, in the moment in which its handshake ended
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # like the base class
+        if self._place.phase is None:  # closed to make room just as its handshake ended
             transport.abort()
             return
         self._place.close = transport.abort
         encrypted: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        proved = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
-        self.app_state = {**self.app_state, PEER_CERTIFICATE: proved, PLACE: self._place}
+        verified = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
+        self.app_state = {**self.app_state, PEER_CERTIFICATE: verified, PLACE: self._place}
         super().connection_made(transport)
         self._begin_timer()
 
@@ -58,7 +58,7 @@ class Protocol(H11Protocol):
             self._parse()
 
     def _parse(self) -> None:
-        """Hand on what came, up to the end of a request: the next one's head is looked at when its turn has come."""
+        """Parse up to the end of one request. The next head is parsed when its turn comes."""
         while self._backlog and not self.transport.is_closing():
             theirs = self.conn.their_state
             if theirs is not h11.IDLE and theirs is not h11.SEND_BODY:
@@ -79,25 +79,25 @@ class Protocol(H11Protocol):
                 self._begin_body()
 
     def _refuse(self) -> None:
-        """End the connection, with 400 where no answer has begun."""
+        """End the connection, with 400 if no response has begun."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.send_400_response("Ambiguous HTTP request received.")
         else:
             self.transport.abort()
         if self.cycle is not None:
-            self.cycle.disconnected = True  # so that nothing more is sent for it
+            self.cycle.disconnected = True  # so that no more of its response is sent
         self._note_phase()
 
     def _begin_body(self) -> None:
-        """Note where the body ends. Only the parser knows it of one in chunks: so nothing may follow such a request."""
-        named = dict(self.headers)
-        if b"transfer-encoding" in named:
+        """Record the end of the body. Only the parser knows the end of a chunked one, so no request may follow it."""
+        fields = dict(self.headers)
+        if b"transfer-encoding" in fields:
             self._body_left = sys.maxsize
             self._chunk_lines = 0
             self.cycle.keep_alive = False
         else:
             self._chunk_lines = None
-            self._body_left = int(named[b"content-length"])
+            self._body_left = int(fields[b"content-length"])
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -134,16 +134,16 @@ class Protocol(H11Protocol):
             super().connection_lost(exc)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing: an upgrade may be ignored (RFC 9110 section 7.8), and any client can ask for one."""
+        """Log nothing: any client can request an upgrade, and a server may ignore it (RFC 9110 section 7.8)."""
 
     def _note_phase(self) -> None:
         if self.flow.write_paused:
-            return  # what is unread decides
+            return  # the unread response decides the phase
         theirs = self.conn.their_state
         if self.transport.is_closing() or theirs is h11.SEND_BODY:
-            self._leave_unfinished()  # a closed connection waits for its last bytes to be read
+            self._leave_unfinished()  # a closed connection waits until its last bytes are read
         elif theirs is not h11.IDLE:
-            self._stop_timer()  # the request is here
+            self._stop_timer()  # the request is complete
             self._connections.move(self._place, Phase.BUSY)
         elif self._backlog or self.conn.trailing_data[0]:
             self._leave_unfinished()

@@ -1,4 +1,4 @@
-"""uvicorn inside the service's own event loop: without its signal handling, and with a listener of our own."""
+"""uvicorn inside the service's event loop, without its signal handling and with a listener of this package."""
 
 import asyncio
 import contextlib
@@ -27,12 +27,12 @@ DATE_INTERVAL = 1.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What one listener holds at most."""
+    """The limits of one listener."""
 
     connections: int = 1000
     connections_per_peer: int = 250
     requests: int = 200
-    """Requests that are answered at a time."""
+    """Requests in progress at a time."""
     request_time: float = 10.0
     """Seconds for a TLS handshake, for a request to be sent, and for an answer to be read."""
 
@@ -41,11 +41,11 @@ class HttpServer:
     """Serves one application on one address.
 
     Args:
-        always: paths that are answered whatever else is in flight: health.
-        count: told what was closed or refused by a limit, for the metrics.
+        always: paths that are always answered, for health checks.
+        count: called with the reason when a limit closes or refuses something, for the metrics.
 
     Raises:
-        ConfigurationError: the address can't be listened on.
+        ConfigurationError: can't listen on the address.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class HttpServer:
             lifespan="off",
             ws="none",
             log_config=None,
-            log_level="error",  # its warnings are of what clients send: each costs a line
+            log_level="error",  # its warnings concern clients' input, and each would cost a line
             access_log=False,
             server_header=False,
             timeout_keep_alive=15,
@@ -84,18 +84,18 @@ class HttpServer:
         self._stopping = False
 
     def renew(self) -> None:
-        """Use certificates and authorities of clients that were renewed, for the handshakes that come from now on."""
+        """Use renewed certificates and client CAs for future handshakes."""
         if self._tls is not None:
             self._tls.changed()
 
     def start(self, background: Background, name: str) -> None:
-        """Begin to serve; the socket listens already. ``name`` is that of the background task."""
+        """Start serving; the socket listens already. ``name`` is the name of the background task."""
         self._task = background.start(name, self._serve)
 
     async def stop(self) -> None:
-        """Answer what was asked, then close."""
+        """Finish the requests in progress, then close."""
         self._stopping = True
-        self._socket.close()  # or clients would connect to it and wait
+        self._socket.close()  # otherwise clients would connect and wait
         if self._server is not None and self._serving is not None:
             self._server.exit()
             await asyncio.wait({self._serving})
@@ -104,7 +104,7 @@ class HttpServer:
 
     async def _serve(self, unit: Unit) -> None:
         listener = Listener(
-            self._socket.dup(),  # a listener closes its own
+            self._socket.dup(),  # a listener closes its socket
             self._connections,
             self._protocol,
             self._context,
@@ -116,7 +116,7 @@ class HttpServer:
         try:
             await asyncio.wait({self._serving})
             if self._stopping:
-                await asyncio.get_running_loop().create_future()  # until it is cancelled: this end was asked for
+                await asyncio.get_running_loop().create_future()  # waits for the cancellation: this end was requested
             self._serving.result()
         finally:
             self._serving.cancel()
@@ -137,7 +137,7 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which is told when to exit and when its connections have closed, and does not poll for it."""
+    """uvicorn's server without polling: events report the request to exit and the end of all connections."""
 
     def __init__(
         self,
@@ -145,17 +145,17 @@ class _Server(uvicorn.Server):
         listener: Listener,
         connections: Connections,
         state: ServerState,
-        begun: Callable[[], None],
+        started: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self.server_state = state
         self._listener = listener
         self._connections = connections
-        self._begun = begun
+        self._on_started = started
         self._exiting = asyncio.Event()
 
     def exit(self) -> None:
-        """Accept no more connections, finish what was asked, and end."""
+        """Stop accepting, finish the requests in progress, and end."""
         self.should_exit = True
         self._exiting.set()
 
@@ -163,18 +163,18 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield  # the service itself decides when to stop
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # as its base class
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # like the base class
         self._listener.start()
         self.started = True
-        self._begun()
+        self._on_started()
 
     async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # which renews the Date header
+        while not await self.on_tick(0):  # renews the Date header
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DATE_INTERVAL):
                     await self._exiting.wait()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # as its base class
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # like the base class
         self._listener.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()

@@ -1,4 +1,4 @@
-"""What verifiers fetch over HTTP: the JWK set and the discovery documents."""
+"""The documents that verifiers fetch over HTTP: the JWK set and the discovery documents."""
 
 import hashlib
 import json
@@ -27,12 +27,12 @@ def application(
     """Return the public HTTP application.
 
     Args:
-        issuer: what tokens are signed as.
-        algorithms: what they may be signed with.
+        issuer: the `iss` of tokens.
+        algorithms: the configured signing algorithms.
         published: returns the current key set, or raises ``DependencyUnavailable``.
-        saw: is told who fetched it: address, program, generation.
-        endpoints: what else is served.
-        metadata: what discovery documents say of that.
+        saw: called for each fetch with address, program and generation.
+        endpoints: further routes.
+        metadata: their part of the discovery documents.
     """
 
     async def jwks(request: Request) -> Response:
@@ -63,7 +63,7 @@ def application(
             *endpoints,
         ]
     )
-    # A slash too many is answered with 404: a redirect would have a client send its secret again, to the host that the
+    # A surplus slash is answered with 404. A redirect would make a client send its secret again, to the host that the
     # request named.
     public.router.redirect_slashes = False
     return public
@@ -72,8 +72,7 @@ def application(
 def discovery_document(issuer: str, algorithms: Sequence[str]) -> dict[str, object]:
     """Return the metadata (OpenID Connect Discovery 1.0 section 3, RFC 8414 section 2).
 
-    It says where the keys are, which is what verifiers read it for. There is no authorization endpoint: users sign in
-    elsewhere.
+    Verifiers read it for the location of the keys. There is no authorization endpoint, because users sign in elsewhere.
     """
     return {
         "issuer": issuer,
@@ -89,11 +88,11 @@ def _cached(request: Request, body: bytes, etag: str, max_age: int, media_type: 
     headers = {
         "ETag": quoted,
         "Cache-Control": f"public, max-age={max_age}",
-        "Access-Control-Allow-Origin": "*",  # public data, which browsers may verify with too
+        "Access-Control-Allow-Origin": "*",  # public data; browsers may verify tokens too
         "X-Content-Type-Options": "nosniff",
     }
-    given = request.headers.get("if-none-match", "")
-    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
-    if quoted in tags or given.strip() == "*":
+    if_none_match = request.headers.get("if-none-match", "")
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    if quoted in tags or if_none_match.strip() == "*":
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)

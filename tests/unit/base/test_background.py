@@ -109,7 +109,7 @@ async def test_a_change_of_state_is_logged_once_and_each_kind_of_failure_once(gr
     assert told == [
         ("a background task fails", "server x: ConnectionError"),
         ("a background task fails", "TypeError"),
-        ("a background task fails", "it ended, though it has to go on for ever"),
+        ("a background task fails", "it ended unexpectedly"),
         ("a background task works again", 9),
     ]
     assert lines[0]["where"] == []

@@ -33,5 +33,5 @@ def test_a_look_that_fails_is_a_problem_and_hides_no_other() -> None:
     readiness.require("keys", broken)
     readiness.require("store", lambda: "away")
     readiness.tell("log", broken)
-    assert readiness.problems() == {"keys": "it can't be told: TypeError", "store": "away"}
-    assert readiness.details() == {"log": "it can't be told: TypeError"}
+    assert readiness.problems() == {"keys": "the check failed: TypeError", "store": "away"}
+    assert readiness.details() == {"log": "the check failed: TypeError"}

@@ -135,8 +135,8 @@ def test_what_nobody_caught_is_an_event_without_its_text(told: Callable[[], str]
     assert CANARY not in text
     events = [json.loads(line) for line in text.splitlines()]
     assert [event["event"] for event in events] == [
-        "an error that nobody caught", "an error that could not be raised", "an error that ended a thread",
-        "a warning of Python's", "a library printed to standard error",
+        "an uncaught error", "an error could not be raised", "an error ended a thread",
+        "a warning of Python", "a library printed to standard error",
     ]  # fmt: skip
     assert events[3]["where"] == "library.py:7"
     assert "test_what_nobody_caught_is_an_event_without_its_text" in events[4]["where"]

@@ -71,7 +71,7 @@ class Profiles(profile_admin_service_pb2_grpc.ProfileAdminServiceServicer):
 
     def CreateProfile(self, request: Any, context: Any) -> Any:
         if request.profile.principal == "there":
-            context.abort(grpc.StatusCode.ALREADY_EXISTS, "profile 'there': there is one already")
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, "profile 'there': it exists already")
         return profile_admin_service_pb2.CreateProfileResponse(profile=request.profile)
 
     def GetProfile(self, request: Any, context: Any) -> Any:
@@ -341,7 +341,7 @@ def test_profiles_are_created_once(service: Served, tmp_path: Path) -> None:
     status, out, _ = call("profiles", "create", "-", stdin='{"principal": "ada"}', **as_root(service))
     assert (status, json.loads(out)["principal"], json.loads(out)["disabled"]) == (0, "ada", False)
     status, _, err = call("profiles", "create", "-", stdin='{"principal": "there"}', **as_root(service))
-    assert (status, "there is one already" in err) == (1, True)
+    assert (status, "it exists already" in err) == (1, True)
     status, out, _ = call("profiles", "get", "ada", "-o", "text", **as_root(service))
     assert (status, "clerk" in out, "create time" in out) == (0, True, False)
     status, out, _ = call("profiles", "delete", "ada", "-o", "json", **as_root(service))

@@ -29,7 +29,7 @@ class Supply:
         return SigningKey(key_id, algorithm, KeyState.PREPARED, {"kty": "EC", "x": key_id}, now, now, sealed="sealed")
 
     def fresh(self, ring: KeyRing, now: float, algorithms: tuple[str, ...] = ("ES256",)) -> dict[str, list[SigningKey]]:
-        counts = rings.wanted(ring, algorithms, SCHEDULE, now, EVERYBODY)
+        counts = rings.fresh_keys_needed(ring, algorithms, SCHEDULE, now, EVERYBODY)
         return {name: [self.key(now, name) for _ in range(count)] for name, count in counts.items()}
 
 
@@ -146,7 +146,7 @@ def test_revoking_the_active_key_of_an_algorithm_with_nothing_prepared() -> None
     after = revoked(lonely, lonely.keys[0].key_id, supply)
     assert [key.state for key in after.keys] == [KeyState.REVOKED, KeyState.PREPARED]
     behind = after.generation - 1
-    assert rings.wanted(after, ["ES256"], SCHEDULE, NOW, behind) == {}
+    assert rings.fresh_keys_needed(after, ["ES256"], SCHEDULE, NOW, behind) == {}
     going = rings.advance(after, SCHEDULE, NOW, {"ES256": [supply.key(NOW)]}, after.generation)
     assert [key.state for key in going.keys] == [KeyState.REVOKED, KeyState.ACTIVE, KeyState.PREPARED]
 
@@ -370,8 +370,8 @@ def test_a_key_that_a_replica_does_not_publish_yet_may_not_sign_even_when_forced
         rings.activate(ring, prepared.key_id, SCHEDULE, NOW, force=True, acknowledged=behind)
     assert early.value.violation == "REPLICA_BEHIND"
     due = NOW + SCHEDULE.rotation_interval
-    assert rings.wanted(ring, ["ES256"], SCHEDULE, due, behind) == {}
-    assert rings.wanted(ring, ["ES256"], SCHEDULE, due, ring.generation) == {"ES256": 1}
+    assert rings.fresh_keys_needed(ring, ["ES256"], SCHEDULE, due, behind) == {}
+    assert rings.fresh_keys_needed(ring, ["ES256"], SCHEDULE, due, ring.generation) == {"ES256": 1}
 
 
 def test_revoking_where_the_prepared_key_is_not_published_everywhere_signs_nothing_until_it_is() -> None:
@@ -382,8 +382,8 @@ def test_revoking_where_the_prepared_key_is_not_published_everywhere_signs_nothi
     stopped = rings.revoke(ring, active.key_id, "x", supply.key(NOW), SCHEDULE, NOW, acknowledged=behind)
     assert stopped.only("ES256", KeyState.ACTIVE) is None
     assert only(stopped, KeyState.PREPARED) == prepared
-    assert rings.wanted(stopped, ["ES256"], SCHEDULE, NOW, behind) == {}
-    assert rings.wanted(stopped, ["ES256"], SCHEDULE, NOW, ring.generation) == {"ES256": 1}
+    assert rings.fresh_keys_needed(stopped, ["ES256"], SCHEDULE, NOW, behind) == {}
+    assert rings.fresh_keys_needed(stopped, ["ES256"], SCHEDULE, NOW, ring.generation) == {"ES256": 1}
     fresh = {"ES256": [supply.key(NOW)]}
     going = rings.advance(stopped, SCHEDULE, NOW, fresh, ring.generation)
     assert only(going, KeyState.ACTIVE).key_id == prepared.key_id

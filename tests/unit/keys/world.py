@@ -134,14 +134,14 @@ class Played(RuleBasedStateMachine):
         return SigningKey(key_id, ALGORITHM, KeyState.PREPARED, {"x": key_id}, now, now, sealed="s", seal_time=now)
 
     def _fresh(self, replica: Replica, ring: KeyRing, acknowledged: int) -> dict[str, list[SigningKey]]:
-        counts = rings.wanted(ring, [ALGORITHM], self.SCHEDULE, self._clock(replica), acknowledged)
+        counts = rings.fresh_keys_needed(ring, [ALGORITHM], self.SCHEDULE, self._clock(replica), acknowledged)
         return {name: [self._key(replica) for _ in range(count)] for name, count in counts.items()}
 
     def _start(self, index: int) -> None:
         replica = self.replicas[index]
         self.world.acknowledged[index] = (0, self.world.now + self.SCHEDULE.replica_lag)
         if replica.mark is not None and replica.mark.missing(self.world.ring):
-            return  # refused: the store is older than what was served here
+            return  # refused: the store is older than the state that was served here
         if self.world.ring is None and not self._trusts_its_clock(replica):
             return  # refused: no first keys by a wrong clock
         if self.world.ring is None:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 ALGORITHMS: Final = frozenset(_SPECS)
 _TIMEOUT: Final = 3.0  # seconds for each attempt
-_GONE: Final = frozenset({"NotFoundException", "KMSInvalidStateException"})  # not there, or about to be deleted
+_GONE: Final = frozenset({"NotFoundException", "KMSInvalidStateException"})  # missing, or scheduled for deletion
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +35,21 @@ class KmsSigner:
 
     key_id: str
     algorithm: str
-    _handle: str
+    _key_ref: str
     _source: "KmsSource" = field(repr=False)
 
     async def sign(self, signing_input: bytes) -> bytes:
         """Return the JWS signature. Raises ``SignerUnavailable``."""
-        return await self._source.sign(self._handle, self.algorithm, signing_input)
+        return await self._source.sign(self._key_ref, self.algorithm, signing_input)
 
 
 class KmsSource:
-    """Makes keys in one account and region, and signs with them. Credentials are the SDK's to find.
+    """Makes keys in one account and region, and signs with them. The SDK finds the credentials.
 
     Args:
-        region: the region, e.g. `eu-central-1`; None: the SDK's default.
+        region: the region, e.g. `eu-central-1`; None for the SDK's default.
         endpoint_url: another endpoint, for a private link or a test.
-        deletion_days: how long a key that is done with can still be brought back, 7 to 30.
+        deletion_days: the days in which the deletion of a key can be undone, 7 to 30.
     """
 
     name = NAME
@@ -81,7 +81,7 @@ class KmsSource:
         return await self._call(work)
 
     async def open(self, key: SigningKey) -> KmsSigner:
-        """Return what signs with ``key``. Raises ``SignerUnavailable`` where the service does not have it."""
+        """Return the signer for ``key``. Raises ``SignerUnavailable`` if the service does not have it."""
         key_ref = key.key_ref or ""
 
         def work(client: Any) -> None:
@@ -92,7 +92,7 @@ class KmsSource:
         return KmsSigner(key.key_id, key.algorithm, key_ref, self)
 
     async def sign(self, key_ref: str, algorithm: str, signing_input: bytes) -> bytes:
-        """Sign with the key at ``handle``. Raises ``SignerUnavailable``."""
+        """Sign with the key at ``key_ref``. Raises ``SignerUnavailable``."""
         digest = hashlib.sha256(signing_input).digest()
         signature: bytes = await self._call(
             lambda client: client.sign(
@@ -102,7 +102,7 @@ class KmsSource:
         return raw_signature(signature) if algorithm == "ES256" else signature
 
     async def destroy(self, key_ref: str) -> None:
-        """Schedule the deletion, which is the most that the service offers. Raises ``SignerUnavailable``."""
+        """Schedule the deletion; the service offers nothing faster. Raises ``SignerUnavailable``."""
 
         def work(client: Any) -> None:
             try:
@@ -125,7 +125,7 @@ class KmsSource:
         return await asyncio.to_thread(run)
 
     def _client(self) -> Any:
-        if self._made is None:  # two threads may both make one; either will do
+        if self._made is None:  # two threads may both make one, which is harmless
             settings = Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2})
             self._made = boto3.client("kms", region_name=self._region, endpoint_url=self._endpoint_url, config=settings)
         return self._made

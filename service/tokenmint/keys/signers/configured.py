@@ -1,4 +1,4 @@
-"""The signers that a configuration names."""
+"""The configured signers."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,12 +20,12 @@ def key_sources(
     """Return the sources of signing keys by name; the local one is always there.
 
     Args:
-        sealer: seals what the local source makes.
+        sealer: seals the keys of the local source.
         pkcs11: module, token label and PIN.
         aws_kms: the arguments of :class:`KmsSource`.
 
     Raises:
-        ConfigurationError: what one needs is not installed.
+        ConfigurationError: a package that a source needs is not installed.
     """
     local = LocalSource(sealer)
     sources: dict[str, KeySource] = {local.name: local}

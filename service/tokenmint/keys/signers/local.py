@@ -1,4 +1,4 @@
-"""Signing keys in this process's memory, sealed in the ring."""
+"""Signing keys in this process's memory; the ring holds them sealed."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519Public
 
 @dataclass(frozen=True, slots=True)
 class LocalSigner:
-    """A private key and how it signs."""
+    """A private key in memory."""
 
     key_id: str
     algorithm: str
@@ -36,7 +36,7 @@ class LocalSigner:
         """Return the JWS signature of ``signing_input`` (RFC 7518 section 3, RFC 8037 section 3.1)."""
         key = self._key
         if isinstance(key, ec.EllipticCurvePrivateKey):
-            # In the loop: it takes 35 µs, less than the way to a thread and back.
+            # Signed in the event loop: it takes 35 µs, less than a round trip to a thread.
             return raw_signature(key.sign(signing_input, _ES256))
         if isinstance(key, ed25519.Ed25519PrivateKey):
             return key.sign(signing_input)
@@ -44,7 +44,7 @@ class LocalSigner:
 
 
 class LocalSource:
-    """Makes keys here and seals them for the ring."""
+    """Makes keys in this process and seals them for the ring."""
 
     name = NAME
 
@@ -52,7 +52,7 @@ class LocalSource:
         self._sealer = sealer
 
     async def generate(self, algorithm: str) -> NewKey:
-        """Make a key and seal it."""
+        """Generate a key and seal it."""
         private = await asyncio.to_thread(generate, algorithm)
         jwk = public_jwk(private)
         return NewKey(jwk, sealed=self._sealer.seal(thumbprint(jwk), to_bytes(private)))
@@ -62,13 +62,13 @@ class LocalSource:
         try:
             private = from_bytes(self._sealer.open(key.key_id, key.sealed or ""))
         except ValueError:
-            raise CorruptRecord(detail=f"the private half of key {key.key_id} is none") from None
+            raise CorruptRecord(detail=f"the private half of key {key.key_id} is not a private key") from None
         if thumbprint(public_jwk(private)) != key.key_id:
-            raise CorruptRecord(detail=f"the private half of key {key.key_id} is another key's")
+            raise CorruptRecord(detail=f"the private half of key {key.key_id} belongs to another key")
         return LocalSigner(key.key_id, key.algorithm, private)
 
     async def destroy(self, key_ref: str) -> None:
-        """Do nothing: the ring, which has the only copy, forgets it in the same change that ends the key."""
+        """Do nothing: the only copy is in the ring, and the change that ends the key removes it."""
 
 
 def generate(algorithm: str) -> PrivateKey:
@@ -91,11 +91,11 @@ def to_bytes(key: PrivateKey) -> bytes:
 
 
 def from_bytes(data: bytes) -> PrivateKey:
-    """Read what :func:`to_bytes` wrote. Raises ``ValueError`` for anything else."""
-    # Sealed with authentication, by ourselves: checking the primes again would take longer than signing.
+    """Parse the output of :func:`to_bytes`. Raises ``ValueError`` for anything else."""
+    # The seal authenticates these bytes. Checking the primes again would take longer than signing.
     key = serialization.load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-        raise ValueError("not a signing key of ours")  # noqa: TRY004  # wrong bytes, like any others
+        raise ValueError("not a signing key of ours")  # noqa: TRY004  # wrong content, not a wrong type
     return key
 
 
@@ -117,7 +117,7 @@ def public_jwk(key: PrivateKey | PublicKey) -> dict[str, str]:
 
 
 def raw_signature(der: bytes) -> bytes:
-    """Return a P-256 signature in DER as JWS has it: R and S side by side (RFC 7518 section 3.4)."""
+    """Convert a P-256 signature from DER to the form of JWS: R and S side by side (RFC 7518 section 3.4)."""
     r, s = decode_dss_signature(der)
     return r.to_bytes(32) + s.to_bytes(32)
 

@@ -35,18 +35,18 @@ class Pkcs11Signer:
 
     key_id: str
     algorithm: str
-    _handle: str
+    _key_ref: str
     _source: "Pkcs11Source" = field(repr=False)
 
     async def sign(self, signing_input: bytes) -> bytes:
         """Return the JWS signature. Raises ``SignerUnavailable``."""
-        return await self._source.sign(self._handle, self.algorithm, signing_input)
+        return await self._source.sign(self._key_ref, self.algorithm, signing_input)
 
 
 class Pkcs11Source:
     """Makes keys in one token and signs with them.
 
-    A session is not safe to share, so one thread has it; a call that fails opens a new one for the next.
+    A session must not be shared, so a single thread owns it. After a failed call the next one opens a new session.
 
     Args:
         module: the vendor's library, e.g. `/usr/lib/softhsm/libsofthsm2.so`.
@@ -70,13 +70,13 @@ class Pkcs11Source:
         return await self._call(lambda session: _generate(session, algorithm))
 
     async def open(self, key: SigningKey) -> Pkcs11Signer:
-        """Return what signs with ``key``. Raises ``SignerUnavailable`` where the module does not have it."""
+        """Return the signer for ``key``. Raises ``SignerUnavailable`` if the module does not have it."""
         key_ref = key.key_ref or ""
         await self._call(lambda session: _find(session, key_ref, ObjectClass.PRIVATE_KEY))
         return Pkcs11Signer(key.key_id, key.algorithm, key_ref, self)
 
     async def sign(self, key_ref: str, algorithm: str, signing_input: bytes) -> bytes:
-        """Sign with the key at ``handle``. Raises ``SignerUnavailable``."""
+        """Sign with the key at ``key_ref``. Raises ``SignerUnavailable``."""
         return await self._call(lambda session: _sign(session, key_ref, algorithm, signing_input))
 
     async def destroy(self, key_ref: str) -> None:
@@ -103,7 +103,7 @@ class Pkcs11Source:
                 token = library.get_token(token_label=self._token)
                 try:
                     self._session = token.open(rw=True, user_pin=self._pin.reveal())
-                except pkcs11.UserAlreadyLoggedIn:  # the login is the process's: it outlived a session that was lost
+                except pkcs11.UserAlreadyLoggedIn:  # the login belongs to the process and outlives a session
                     self._session = token.open(rw=True)
             except (pkcs11.NoSuchToken, pkcs11.PinIncorrect, RuntimeError) as error:
                 raise ConfigurationError(
@@ -144,7 +144,7 @@ def _sign(session: Any, key_ref: str, algorithm: str, signing_input: bytes) -> b
     key = _find(session, key_ref, ObjectClass.PRIVATE_KEY)
     if algorithm == "RS256":
         return bytes(key.sign(signing_input, mechanism=Mechanism.SHA256_RSA_PKCS))
-    # The module returns R and S side by side, as JWS has them.
+    # The module returns R and S side by side, as JWS requires.
     return bytes(key.sign(hashlib.sha256(signing_input).digest(), mechanism=Mechanism.ECDSA))
 
 

@@ -1,4 +1,4 @@
-"""What a signer is: the one seam behind which private keys may lie anywhere."""
+"""The interface of a signer, which allows private keys to be kept outside this process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made."""
+    """A new key."""
 
     public_jwk: Mapping[str, str]
     sealed: str | None = field(default=None, repr=False)
-    """The sealed private half, from a signer that hands it out."""
+    """The sealed private half, from a source that exports it."""
     key_ref: str | None = None
-    """Where it is, from one that does not."""
+    """The reference to the private half, from a source that does not export it."""
 
 
 class KeySource(Protocol):
@@ -41,17 +41,17 @@ class KeySource(Protocol):
 
     @property
     def name(self) -> str:
-        """The name under which a ring remembers which source a key is from."""
+        """The name that the ring stores with each key of this source."""
         ...
 
     async def generate(self, algorithm: str) -> NewKey:
-        """Make a key. Raises ``SignerUnavailable``, or ``ValueError`` for an algorithm that it has not."""
+        """Make a key. Raises ``SignerUnavailable``, or ``ValueError`` for an algorithm that it does not support."""
         ...
 
     async def open(self, key: SigningKey) -> Signer:
-        """Return what signs with ``key``. Raises ``SignerUnavailable``, ``ConfigurationError``, ``CorruptRecord``."""
+        """Return the signer for ``key``. Raises ``SignerUnavailable``, ``ConfigurationError``, ``CorruptRecord``."""
         ...
 
     async def destroy(self, key_ref: str) -> None:
-        """Destroy a private half; one that is gone already is no error. Raises ``SignerUnavailable``."""
+        """Destroy a private half; it is no error if it is gone already. Raises ``SignerUnavailable``."""
         ...

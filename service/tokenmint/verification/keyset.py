@@ -11,7 +11,7 @@ retry where a retry can help, and where the provider's own documents are at faul
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -77,7 +77,7 @@ class _State:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
-    judging: Threads = field(default_factory=lambda: Threads("large keys", 1))
+    judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
     """Judges large keys. What it found stays known also where the fetch had ended before."""
 
 

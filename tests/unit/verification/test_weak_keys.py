@@ -182,7 +182,12 @@ def test_a_dpop_proof_by_a_prime_modulus_is_refused_and_large_keys_are_not_judge
 
 def test_a_key_is_judged_once_for_all_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[int] = []
-    monkeypatch.setattr(weak_keys, "rsa_weakness", lambda n: judged.append(n) or "weak")
+
+    def judge(modulus: int) -> str:
+        judged.append(modulus)
+        return "weak"
+
+    monkeypatch.setattr(weak_keys, "rsa_weakness", judge)
     verdicts = Verdicts()
     assert [verdicts.of_rsa("one", 5) for _ in range(3)] == ["weak"] * 3
     assert verdicts.of_rsa("two", 7) == "weak"

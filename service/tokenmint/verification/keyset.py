@@ -20,10 +20,11 @@ import structlog
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
-from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.telemetry import places
 from tokenmint.base.threads import Threads
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.key_choice import WantedKey, choose
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
@@ -117,17 +118,22 @@ class KeySets:
                 self._take(name, state, parse_jwks(source.pinned))
             self._states[name] = state
 
-    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
-        """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
+    async def find(
+        self, provider: str, wanted: WantedKey | str | None, *, fetch: bool = True
+    ) -> tuple[VerificationKey, ...]:
+        """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
-        only what is at hand counts.
+        Without ``fetch`` only what is at hand counts.
+
+        Args:
+            wanted: what the token says of its key, or its `kid`.
 
         Raises:
             UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
             KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
             KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
         """
+        wanted = wanted if isinstance(wanted, WantedKey) else WantedKey(wanted)
         state = self._states[provider]
         if not self._trusted(state):
             if not fetch:
@@ -135,14 +141,12 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = _select(state.keys, key_id)
-        if not found and key_id is not None and fetch and state.source.kind != "pinned":
+        found = choose(state.keys, wanted)
+        if not found and wanted.named and fetch and state.source.kind != "pinned":
             await self._look_for_unknown(provider, state)
-            found = _select(state.keys, key_id)
+            found = choose(state.keys, wanted)
         if not found:
-            raise UnknownKey(
-                detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
-            )
+            raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
 
     async def refresh(self, provider: str) -> KeySetStatus:
@@ -352,9 +356,3 @@ def _tell(state: _State) -> None:
         state.unit.fails(KeySetUnavailable(detail=state.last_error), logged=True)
     else:
         state.unit.works()
-
-
-def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
-    if key_id is None:
-        return keys if len(keys) == 1 else ()
-    return tuple(key for key in keys if key.key_id == key_id)

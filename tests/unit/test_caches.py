@@ -18,7 +18,8 @@ from tests.unit.formats.test_minter import grant
 
 from tokenmint.admission import certificates
 from tokenmint.base.bounded_cache import OVERHEAD, Remembered, remembered_where_short
-from tokenmint.base.errors import CallerUnauthenticated, TokenRejected
+from tokenmint.base.errors import CallerUnauthenticated
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.firebase.clients import MAX_CLIENTS, FirebaseClients
 from tokenmint.formats import reuse
 from tokenmint.formats.reuse import ReuseWindow
@@ -197,7 +198,7 @@ async def test_a_large_value_of_the_store_is_not_kept() -> None:
             return [b"x" * int(key) for key in keys]
 
     near = NearCache(Large(), ("",), 100, FakeClock())  # type: ignore[arg-type]
-    near._told_until = 0.0
+    near._complete_until = 0.0
     for size in (nearcache.LONGEST, nearcache.LONGEST + 1):
         assert len(await near.get(str(size)) or b"") == size
     assert len(near) == 1

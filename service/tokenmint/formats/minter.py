@@ -1,4 +1,4 @@
-"""Mints what the policy granted, in its format."""
+"""Mints the token of a grant in its format."""
 
 from tokenmint.base.errors import FormatDenied
 from tokenmint.formats import table
@@ -12,9 +12,9 @@ class Minter:
     """Mints tokens.
 
     Args:
-        kit: the parts of the service that formats mint with.
-        formats: by name; None: those that are shipped.
-        reuse: what was minted a moment ago; None: nothing is given out again.
+        kit: the parts of the service that formats use for minting.
+        formats: the formats by name; None for the shipped ones.
+        reuse: the recently minted tokens; None to mint each token anew.
     """
 
     def __init__(self, kit: Kit, formats: table.Formats | None = None, reuse: ReuseWindow | None = None) -> None:
@@ -23,11 +23,11 @@ class Minter:
         self._reuse = reuse
 
     def check(self, grant: TokenGrant) -> None:
-        """Raise what :meth:`mint` would for want of a signer, or because the grant does not fit its format."""
+        """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""
         self._format(grant).check(grant, self._kit)
 
     async def mint(self, grant: TokenGrant) -> MintedToken:
-        """Mint the token that ``grant`` describes, or return the one that was, where its audience allows that.
+        """Mint the token of ``grant``, or return a recent one for the same grant if its audience allows that.
 
         Raises: as :meth:`Format.mint`.
         """
@@ -44,5 +44,5 @@ class Minter:
     def _format(self, grant: TokenGrant) -> Format:
         form = self._formats.get(grant.format.name)
         if form is None:
-            raise FormatDenied(detail=f"nothing here mints {grant.format.name}")
+            raise FormatDenied(detail=f"there is no format {grant.format.name}")
         return form

@@ -1,4 +1,4 @@
-"""The listeners: parts of a service become its servers, of gRPC for clients and operators, and of HTTP."""
+"""The listeners: the gRPC and HTTP servers that are built from the parts of a service."""
 
 import resource
 from collections.abc import Callable, Mapping
@@ -40,12 +40,12 @@ Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
 
 FILES_SHARE: Final = 4
-"""Each gRPC listener may have one of so many open files."""
+"""Each gRPC listener may use one in this many of the open files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The servers of one process. They hold their ports, and do not serve yet."""
+    """The servers of one process. They are bound to their ports, and do not serve yet."""
 
     data: grpc.aio.Server
     admin: grpc.aio.Server
@@ -54,11 +54,11 @@ class Listeners:
     ops: HttpServer
     """Health and metrics."""
     watches: KeySetService
-    """Has streams that are ended by the stop."""
+    """The watch streams, which the stop has to end."""
 
 
 def build(parts: Parts) -> Listeners:
-    """Return the servers. Raises ``ConfigurationError`` where one can't listen."""
+    """Return the servers. Raises ``ConfigurationError`` if one can't listen."""
     base, signing = parts.base, parts.signing
     limits = base.settings.limits
     watches = KeySetService(
@@ -163,13 +163,13 @@ def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
 
 
 def _grpc_connections(configured: int) -> int:
-    """Return how many connections a gRPC listener accepts: files are left for the store, for health, for the rest."""
+    """Return the limit of a gRPC listener's connections, which leaves open files for the store and health."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return configured if files == resource.RLIM_INFINITY else max(1, min(configured, files // FILES_SHARE))
 
 
 def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
-    """Return the OAuth endpoints and what discovery says of them, where they are switched on."""
+    """Return the OAuth endpoints and their part of the discovery documents, if they are enabled."""
     base, settings = parts.base, parts.base.settings
     if not settings.oauth.enabled:
         return [], {}

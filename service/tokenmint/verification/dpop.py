@@ -13,8 +13,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tokenmint.base.errors import MalformedToken, ProofRejected
+from tokenmint.base.errors import ProofRejected
 from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import ALGORITHMS, BadKey, VerificationKey, read_jwk, weakness

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from tokenmint.base.errors import MalformedToken
 from tokenmint.base.foreign_text import quoted
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts

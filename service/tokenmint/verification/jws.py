@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 import orjson
 
 from tokenmint.base.bounded_cache import remembered_where_short, size_of_json
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 

@@ -1,6 +1,6 @@
 """The keys of a set that a token may be signed with, by what its header says of its key (RFC 7515 section 6).
 
-`kid` names a key, and where there is none, `x5t` or `x5t#S256` does: by a certificate of the key, or as a `kid` with the
+`kid` names a key, and where there is none, `x5t` or `x5t#S256` does: by a certificate of the key, or as a `kid` of the
 same value. A name that no key has is refused. A token that names no key is tried with those that fit its algorithm, a
 few at most; a key without a name, if it is the only one, with tokens that name any.
 """

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from tokenmint.base.errors import MalformedToken
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.threads import Busy, Threads
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.verification.jwk import (
     BadKey,
     ParsedKeySet,

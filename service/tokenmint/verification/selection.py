@@ -7,8 +7,8 @@ there included.
 
 from collections.abc import Iterable, Mapping
 
-from tokenmint.base.errors import ClaimRejected, WrongAudience
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import ClaimRejected, WrongAudience
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import UnverifiedAssertion
 from tokenmint.verification.provider import Provider, audiences_of, in_trust_domain
@@ -40,9 +40,10 @@ class Selection:
             if found is not None:
                 return _one_of(found, token.claims)
             # SPIFFE's tokens need no issuer, and where they have one it says nothing of the trust domain.
-            for provider in self._by_trust_domain:
-                if in_trust_domain(token.claims.get("sub"), provider.trust_domain or ""):
-                    return provider
+            subject = token.claims.get("sub")
+            found = [one for one in self._by_trust_domain if in_trust_domain(subject, one.trust_domain or "")]
+            if found:
+                return _one_of(found, token.claims)
         raise unknown_issuer(token, own_issuer=self._own_issuer, known=self._by_issuer)
 
 
@@ -72,5 +73,7 @@ def _one_of(providers: list[Provider], claims: Mapping[str, JsonValue]) -> Provi
 
 def disjoint(one: Provider, other: Provider) -> bool:
     """Tell whether no token can be meant for both of two providers."""
+    same_issuer = bool(one.issuers.keys() & other.issuers.keys())
+    same_domain = one.trust_domain is not None and one.trust_domain == other.trust_domain
     differ = any(other.where.get(name, value) != value for name, value in one.where.items())
-    return differ or one.audiences.isdisjoint(other.audiences) or not (one.issuers.keys() & other.issuers.keys())
+    return differ or one.audiences.isdisjoint(other.audiences) or not (same_issuer or same_domain)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tokenmint.base.errors import ClaimRejected
+from tokenmint.base.token_errors import ClaimRejected
 from tokenmint.model.tokens import JsonValue, at_path
 from tokenmint.verification.provider import ClaimPaths, Provider
 

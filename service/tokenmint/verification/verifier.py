@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from tokenmint.base.errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.base.foreign_text import quoted
+from tokenmint.base.token_errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints as mistaken

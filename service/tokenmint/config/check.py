@@ -26,7 +26,9 @@ from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
+from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
+from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
@@ -152,16 +154,19 @@ def _at(base: Path, key: str, value: object) -> object:
 
 
 def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    before: list[Provider] = []
     for name, outcome in judged.items():
         yield from outcome.problems
-        for issuer in outcome.provider.issuers if outcome.provider is not None else ():
-            if issuer in owners:
+        if outcome.provider is None:
+            continue
+        for other in before:
+            if not disjoint(outcome.provider, other):
                 yield (
-                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', owners[issuer])}: one "
-                    "provider for each issuer, with all the audiences"
+                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', other.name)}, and "
+                    "nothing tells their tokens apart: one provider with all the audiences, or audiences of which none "
+                    "is in both, or where = { CLAIM = VALUE } with one claim and different values in both"
                 )
-            owners[issuer] = name
+        before.append(outcome.provider)
 
 
 def _problems_of_policy(

@@ -305,8 +305,18 @@ def duration(seconds: float) -> Duration:
 
 
 def struct(values: Mapping[str, JsonValue]) -> Struct:
-    """Return JSON as a struct."""
-    return ParseDict(dict(values), Struct())
+    """Return JSON as a struct. Its numbers are doubles: a whole one that is none is told as its decimal text."""
+    return ParseDict({name: _exact(value) for name, value in values.items()}, Struct())
+
+
+def _exact(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _exact(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    if isinstance(value, int) and abs(value) > 2**53 and int(float(value)) != value:
+        return str(value)
+    return value
 
 
 def plain(message: Struct) -> dict[str, JsonValue]:

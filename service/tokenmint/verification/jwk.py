@@ -5,11 +5,12 @@ need that key.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -48,6 +49,11 @@ VERDICTS: Final = Verdicts()
 """What is known of providers' keys, and ours: each is judged once."""
 
 
+CERTIFICATE_NAMES: Final[Mapping[str, Callable[[bytes], Any]]] = {"x5t": hashlib.sha1, "x5t#S256": hashlib.sha256}
+"""Parameters that name a key by its certificate, with the hash (RFC 7517 sections 4.8 and 4.9)."""
+MAX_CERTIFICATE: Final = 8192  # bytes of base64
+
+
 class BadKey(ValueError):
     """A key that is not used; the text says why."""
 
@@ -64,6 +70,8 @@ class VerificationKey:
     """RFC 7638 SHA-256, base64url."""
     issuer: str | None = None
     """The non-standard `issuer` member that Entra ID publishes: whose tokens the key signs."""
+    certificates: frozenset[tuple[str, str]] = frozenset()
+    """Thumbprints of its certificate, as (parameter, value): those that it names, and those of the first of `x5c`."""
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """Tell whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
@@ -211,7 +219,22 @@ def read_jwk(member: JsonValue) -> VerificationKey:
     key_issuer = member.get("issuer")
     if key_issuer is not None and (not isinstance(key_issuer, str) or len(key_issuer) > MAX_ISSUER):
         raise BadKey(f"its issuer is not a string of at most {MAX_ISSUER} characters")
-    return _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+    key = _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+    return replace(key, certificates=_certificates(member, public_key))
+
+
+def _certificates(member: Mapping[str, JsonValue], public_key: PublicKey) -> frozenset[tuple[str, str]]:
+    """Return the names that a key has by its certificate. They say nothing of trust: the signature does."""
+    named = {(name, member.get(name)) for name in CERTIFICATE_NAMES if isinstance(member.get(name), str)}
+    found = {(name, value) for name, value in named if isinstance(value, str) and 0 < len(value) <= MAX_KEY_ID}
+    chain = member.get("x5c")
+    first = chain[0] if isinstance(chain, list) and chain else None
+    if isinstance(first, str) and len(first) <= MAX_CERTIFICATE:
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+            der = base64.b64decode(first, validate=True)
+            if x509.load_der_x509_certificate(der).public_key() == public_key:  # RFC 7517 section 4.7
+                found |= {(name, _base64url(hashed(der).digest())) for name, hashed in CERTIFICATE_NAMES.items()}
+    return frozenset(found)
 
 
 def _key_id(value: JsonValue) -> str | None:
@@ -246,7 +269,8 @@ def _from_public_key(
     if algorithm is not None:
         if not isinstance(algorithm, str) or algorithm not in fitting:
             raise BadKey("its alg does not fit the key, or is not supported")
-        fitting = frozenset({algorithm})
+        # EdDSA by an Ed25519 key and Ed25519 (RFC 9864) are one algorithm.
+        fitting = fitting if algorithm in ("EdDSA", "Ed25519") else frozenset({algorithm})
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     thumbprint = _base64url(hashlib.sha256(canonical).digest())
     return VerificationKey(key_id, public_key, fitting, thumbprint, issuer)

@@ -170,7 +170,7 @@ def decode_segment(segment: bytes, name: str) -> bytes:
 
 
 def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
-    """Parse a JSON object without duplicate names, non-finite numbers, deep nesting or lone surrogates (RFC 7493).
+    """Parse a JSON object without duplicate names, deep nesting, lone surrogates or numbers beyond doubles (RFC 7493).
 
     Raises:
         MalformedToken: it is not one; ``detail`` says in which way.
@@ -201,7 +201,11 @@ def _parse_canonical(text: bytes) -> JsonValue:
 def _parse_any(text: bytes, name: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(
-            text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_within_a_double,
         )
         if b"\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
@@ -230,6 +234,15 @@ def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise _Refused("a number is not finite")
+    return number
+
+
+def _within_a_double(text: str) -> int:
+    number = int(text)
+    try:
+        float(number)
+    except OverflowError:
+        raise _Refused("a number is larger than any double (RFC 7493 section 2.2)") from None
     return number
 
 

@@ -34,7 +34,7 @@ async def discover(fetch: Fetch, source: KeySource) -> str:
     if result.status != 200:
         raise FetchFailed(f"{source.url} answered {result.status}")
     document = parse_object(result.body, "discovery document")
-    if document.get("issuer") != source.issuer:
+    if document.get("issuer") not in (source.issuer, *source.more_issuers):
         raise AnswerUnusable(
             f"{source.url} speaks for another issuer (OpenID Connect Discovery 1.0 section 4.3): "
             f"expected exactly {source.issuer!r}"

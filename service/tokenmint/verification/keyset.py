@@ -23,12 +23,13 @@ import structlog
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
-from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.telemetry import places
 from tokenmint.base.threads import Threads
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.key_choice import WantedKey, choose
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
 from tokenmint.verification.key_file import key_file
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
@@ -84,7 +85,7 @@ class _State:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
-    judging: Threads = field(default_factory=lambda: Threads("large keys", 1))
+    judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
     """Judges large keys. What it found stays known also where the fetch had ended before."""
     file: RenewedFiles[ParsedKeySet] | None = None
     """The file that the keys are in, for that kind of source."""
@@ -128,17 +129,22 @@ class KeySets:
                 self._read_file(name, state, source.path)
             self._states[name] = state
 
-    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
-        """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
+    async def find(
+        self, provider: str, wanted: WantedKey | str | None, *, fetch: bool = True
+    ) -> tuple[VerificationKey, ...]:
+        """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
-        only what is at hand counts.
+        Without ``fetch`` only what is at hand counts.
+
+        Args:
+            wanted: what the token says of its key, or its `kid`.
 
         Raises:
             UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
             KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
             KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
         """
+        wanted = wanted if isinstance(wanted, WantedKey) else WantedKey(wanted)
         state = self._states[provider]
         if not self._trusted(state):
             if not fetch:
@@ -146,17 +152,15 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = select(state.keys, key_id)
-        if not found and key_id is not None and fetch:
+        found = choose(state.keys, wanted)
+        if not found and wanted.named and fetch:
             if state.source.is_fetched:
                 await self._look_for_unknown(provider, state)
             elif state.source.path is not None:
                 self._read_file(provider, state, state.source.path)
-            found = select(state.keys, key_id)
+            found = choose(state.keys, wanted)
         if not found:
-            raise UnknownKey(
-                detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
-            )
+            raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
 
     def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
@@ -402,10 +406,3 @@ def _tell(state: _State) -> None:
         state.unit.fails(KeySetUnavailable(detail=state.last_error), logged=True)
     else:
         state.unit.works()
-
-
-def select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
-    """Return those of ``keys`` that a token with this `kid` may be signed with; without one the only key, if any."""
-    if key_id is None:
-        return keys if len(keys) == 1 else ()
-    return tuple(key for key in keys if key.key_id == key_id)

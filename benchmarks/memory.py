@@ -17,7 +17,7 @@ from tokenmint.process import app as everything_that_a_worker_imports  # noqa: F
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.store import ProfileStore
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 COUNT: Final = 100_000

@@ -147,7 +147,11 @@ def test_the_environment_is_read_where_the_configuration_says_so(tmp_path: Path)
     ("text", "environ", "expected"),
     [
         ('url = "ftp://proxy.example"', {}, "proxy.url: expected a URL"),
-        (f'url = "http://svc:{CANARY}@proxy.example"', {}, "proxy.url: a URL with a user or a password is not accepted"),
+        (
+            f'url = "http://svc:{CANARY}@proxy.example"',
+            {},
+            "proxy.url: a URL with a user or a password is not accepted",
+        ),
         ('url = "http://proxy.example/x"', {}, "proxy.url: a proxy has no path"),
         ('username = "u"', {}, "proxy.username: is for a proxy, and there is none"),
         ('url = "http://p.example"\npassword_file = "pw"', {}, "proxy.password_file: needs proxy.username"),

@@ -86,7 +86,7 @@ WAY: Final[Mapping[str, tuple[Any, str]]] = {
     "signer": (SigningKeys, "signer"),
     "published keys": (SigningKeys, "published"),
     "mint": (Minter, "mint"),
-    "single use": (ReplayGuard, "claim"),
+    "single use": (ReplayGuard, "consume"),
     "record of a change": (AuditTrail, "record"),
     "a change's stream": (audit._Stream, "write"),
     "known verifiers": (JwksFetchLog, "saw"),

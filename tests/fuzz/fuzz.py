@@ -19,14 +19,8 @@ import atheris
 
 with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.base.clock import SystemClock
-    from tokenmint.base.errors import (
-        ConfigurationError,
-        CorruptRecord,
-        InvalidRequest,
-        MalformedToken,
-        TokenmintError,
-        TokenRejected,
-    )
+    from tokenmint.base.errors import ConfigurationError, CorruptRecord, InvalidRequest, TokenmintError
+    from tokenmint.base.token_errors import MalformedToken, TokenRejected
     from tokenmint.config.providers import provider_from_table
     from tokenmint.formats.jwt import FORMAT
     from tokenmint.keys import store as ring_store

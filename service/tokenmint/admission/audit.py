@@ -12,17 +12,19 @@ the log one by one.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+import orjson
 import structlog
 
 from tokenmint.admission.refusal_budget import RefusalBudget
 from tokenmint.base.background import Background
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AuditUnavailable, StoreUnavailable
+from tokenmint.base.logs import MAX_LINE, json_lines, stamp
 from tokenmint.base.telemetry import bounded_json
 from tokenmint.storage.redis import Store
 
@@ -135,6 +137,7 @@ class AuditTrail:
         self._limits = limits = limits or AuditLimits()
         self._log_works = log_works
         self._log = log.bind()  # once, and not for each event
+        self._json_writer = json_lines()
         self._exchanges = _Stream(EXCHANGES, limits.exchange_events, limits.exchange_bytes, limits)
         self._admin = _Stream(ADMIN, limits.admin_events, limits.admin_bytes, limits)
         self._refusals = RefusalBudget(limits.refusals_per_second, limits.refusals_at_once, clock.monotonic)
@@ -159,16 +162,41 @@ class AuditTrail:
             return
         stream.add(line)
 
-    def check(self) -> None:
-        """Check that an exchange that begins now can be recorded, where it has to be.
+    def note_minted(self, events: Sequence[bytes]) -> None:
+        """Record events of exchanges that minted, as :meth:`note` does each, in their order.
+
+        Each is a JSON object as ``json_text`` writes it, without empty fields and without its end: `{"kind":…,…`.
+        """
+        writer = self._json_writer
+        if writer is None:
+            for event in events:
+                self.note(orjson.loads(event + b"}"))
+            return
+        logged = b',"event":"audit","level":"info","timestamp":"%b"}\n' % stamp().encode()
+        time = b',"time":%b}' % orjson.dumps(round(self._clock.now(), 3))
+        lines = [event + logged for event in events]
+        if max(map(len, lines)) > min(MAX_LINE, self._limits.event_bytes):  # one of them has to be cut
+            for event in events:
+                self.note(orjson.loads(event + b"}"))
+            return
+        writer.put_all(lines)
+        for event in events:
+            self._exchanges.add(event + time)
+
+    @property
+    def takes_exchanges(self) -> bool:
+        """Whether an exchange that begins now can be recorded, where it has to be.
 
         It can where a line of the log is expected to be written (the writer's last write succeeded, it has room, and
         the level lets audit events through), or where the stream took the last batch and has room for those that wait.
-
-        Raises:
-            AuditUnavailable: neither is so.
         """
-        if self._limits.required and not self._log_works() and (self._failure or not self._exchanges.has_room):
+        if not self._limits.required or self._log_works():
+            return True
+        return not self._failure and self._exchanges.has_room
+
+    def check(self) -> None:
+        """Raise ``AuditUnavailable`` unless an exchange that begins now can be recorded, or need not be."""
+        if not self.takes_exchanges:
             raise AuditUnavailable(detail=self._failure or "too many audit events wait for the store")
 
     def _stream_of(self, event: Event) -> _Stream:

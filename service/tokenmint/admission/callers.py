@@ -17,14 +17,9 @@ from enum import StrEnum
 from typing import Final
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import (
-    CallerUnauthenticated,
-    KeySetInvalid,
-    KeySetUnavailable,
-    TokenRejected,
-    TokenReplayed,
-)
+from tokenmint.base.errors import CallerUnauthenticated, KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import TokenRejected, TokenReplayed
 from tokenmint.model.policy import Binding, Client
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JWT, VerifiedToken

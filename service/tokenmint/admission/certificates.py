@@ -3,17 +3,17 @@
 import base64
 import hashlib
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
 from cryptography import x509
 
 from tokenmint.base.bounded_cache import remembered_where_short
 from tokenmint.base.errors import ConfigurationError
-
-log = structlog.get_logger(__name__)
+from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.tls_files import load_certificate
 
 CERTIFICATES: Final = 1024  # clients' certificates that are remembered as they were read
 LONGEST_CERTIFICATE: Final = 4096  # bytes of one, in DER
@@ -42,58 +42,40 @@ class CertificateFiles:
     """
 
     def __init__(self, certificate: str, key: str, client_authorities: str | None = None) -> None:
-        self._files = [Path(name) for name in (certificate, key, client_authorities) if name]
-        self._has_authorities = client_authorities is not None
-        self._seen = self._stamps()
-        self.pem, self.context = self._read()
+        self._paths = [Path(name) for name in (certificate, key, client_authorities) if name]
+        self._files = RenewedFiles([("listen", path) for path in self._paths], self._made)
+
+    @property
+    def pem(self) -> Pem:
+        """What to serve with, for a library that reads PEM by itself."""
+        return self._files.value[0]
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What to serve with."""
+        return self._files.value[1]
+
+    @property
+    def problem(self) -> str:
+        """Why the files as they are now are not served with, for operators; "" while they are."""
+        return self._files.problem
 
     def changed(self) -> bool:
-        """Read the files again where they changed; tell whether there is something new to serve with.
+        """Read the files again where they changed; tell whether there is something new to serve with."""
+        return self._files.look()
 
-        What can't be used, as while a file is half written, is logged and looked at again next time.
-        """
-        stamps = self._stamps()
-        if stamps == self._seen:
-            return False
-        try:
-            pem, context = self._read()
-        except ConfigurationError as error:
-            log.warning("the new certificate is not used yet", error=error.message)
-            return False
-        self._seen = stamps
-        if pem == self.pem:
-            return False
-        self.pem, self.context = pem, context
-        log.info("certificates were renewed", file=str(self._files[0]))
-        return True
-
-    def _stamps(self) -> list[tuple[int, int, int]]:
-        try:
-            return [(stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in (file.stat() for file in self._files)]
-        except OSError:
-            return []
-
-    def _read(self) -> tuple[Pem, ssl.SSLContext]:
+    def _made(self, contents: Sequence[bytes]) -> tuple[Pem, ssl.SSLContext]:
         """Return what the files hold, and a context for a server with it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(TLS_1_2_SUITES)
-        try:
-            contents = [file.read_bytes() for file in self._files]
-            context.load_cert_chain(self._files[0], self._files[1])
-        except ssl.SSLError:
-            raise ConfigurationError(
-                f"listen: {self._files[0]} and {self._files[1]} are no certificate and its key in PEM"
-            ) from None
-        except OSError as error:
-            name = error.filename or self._files[0]
-            raise ConfigurationError(f"listen: {name} can't be read ({error.strerror})") from None
-        authorities = contents[2] if self._has_authorities else None
+        load_certificate(context, "listen", self._paths[0], self._paths[1])
+        authorities = contents[2] if len(contents) > 2 else None
         if authorities is not None:
             try:
                 context.load_verify_locations(cadata=authorities.decode("ascii"))
             except (ssl.SSLError, ValueError):
-                problem = f"listen: {self._files[2]} holds no certificates of authorities in PEM"
+                problem = f"listen: {self._paths[2]} holds no certificates of authorities in PEM"
                 raise ConfigurationError(problem) from None
             context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
             # A session that is taken up again brings its certificate along, whose authority may have gone since.

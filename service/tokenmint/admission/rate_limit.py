@@ -66,13 +66,42 @@ class RateLimiter:
         self.limits = limits
         self._clock = clock
         self._local: dict[str, float] = {}
-        self._lots: dict[str, _Lot] = {}
+        self._lots: dict[str, Lot] = {}
         self._fills: set[asyncio.Task[float]] = set()
 
     def take(self, client: Client, cost: int = 1) -> Coroutine[Any, Any, None]:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
+        return self._take_of(self._buckets_of(client), cost)
+
+    def at_hand(self, client: Client, now: float, cost: int = 1) -> "tuple[Lot, ...] | None":
+        """Return the lots that ``cost`` calls of ``client`` can be counted in at ``now``, or None. Never waits.
+
+        None: one of them has too little left, so that the call has to ask the store. Nothing is counted in either case.
+        """
+        lots = []
+        for key, rate in self._buckets_of(client):
+            if rate is None:
+                continue
+            lot = self._lots.get(key)
+            if lot is None or lot.left < cost or now >= lot.until or lot.rate != rate:
+                return None
+            lots.append(lot)
+        return tuple(lots)
+
+    def spend(self, lots: "Iterable[Lot]", now: float, cost: int = 1) -> None:
+        """Count ``cost`` calls in lots that :meth:`at_hand` returned for the same ``now``, with no wait between."""
+        for lot in lots:
+            lot.demand(cost, now)
+            self._spend(lot, now, cost)
+
+    def _spend(self, lot: "Lot", now: float, cost: int) -> None:
+        lot.left -= cost
+        if now >= lot.renew_at and lot.filling is None:
+            self._fill(lot, 0)  # while this one lasts, so that no call waits for it
+
+    def _buckets_of(self, client: Client) -> tuple[tuple[str, Rate | None], ...]:
         each = Rate(*client.rate) if client.rate is not None else self.limits.each
-        return self._take_of(((f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)), cost)
+        return (f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)
 
     def take_of_operator(self, operator_id: str, cost: int = 1) -> Coroutine[Any, Any, None]:
         """Count ``cost`` calls of an operator, apart from the clients': a flood of theirs blocks no operator.
@@ -91,20 +120,18 @@ class RateLimiter:
             now = self._clock.monotonic()
             lot = self._lots.get(key)
             if lot is None or lot.rate != rate:
-                lot = self._lots[key] = _Lot(rate, now)
+                lot = self._lots[key] = Lot(key, rate, now)
                 if len(self._lots) > MAX_LOTS:
                     del self._lots[next(iter(self._lots))]
             lot.demand(cost, now)
             if lot.left >= cost and now < lot.until:
-                lot.left -= cost
-                if now >= lot.renew_at and lot.filling is None:
-                    self._fill(key, lot, 0)  # while this one lasts, so that no call waits for it
+                self._spend(lot, now, cost)
                 continue
-            wait = await self._more(key, lot, cost)
+            wait = await self._more(lot, cost)
             if wait > 0:
                 raise RateLimited(retry_after=wait)
 
-    async def _more(self, key: str, lot: "_Lot", cost: int) -> float:
+    async def _more(self, lot: "Lot", cost: int) -> float:
         """Take from a new lot; return 0, or the seconds to wait. Who comes while one is taken shares what it brings.
 
         All of them go on together when it is there: one after the other, behind a lock, some would wait for seconds.
@@ -119,10 +146,10 @@ class RateLimiter:
             if lot.left >= cost and self._clock.monotonic() < lot.until:
                 lot.left -= cost
                 return 0.0
-        return await asyncio.shield(self._fill(key, lot, cost))
+        return await asyncio.shield(self._fill(lot, cost))
 
-    def _fill(self, key: str, lot: "_Lot", cost: int) -> "asyncio.Task[float]":
-        task = asyncio.get_running_loop().create_task(self._new_lot(key, lot, cost))
+    def _fill(self, lot: "Lot", cost: int) -> "asyncio.Task[float]":
+        task = asyncio.get_running_loop().create_task(self._new_lot(lot, cost))
         lot.filling = task
         self._fills.add(task)
 
@@ -142,7 +169,7 @@ class RateLimiter:
         task.add_done_callback(filled)
         return task
 
-    async def _new_lot(self, key: str, lot: "_Lot", cost: int) -> float:
+    async def _new_lot(self, lot: "Lot", cost: int) -> float:
         """Take a lot from the bucket, of which ``cost`` calls are spoken for already; return the seconds to wait."""
         now = self._clock.monotonic()
         if now >= lot.until:
@@ -152,7 +179,7 @@ class RateLimiter:
             ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE)) - lot.left
             least = max(cost, 1)
             given, wait = (
-                (0, 0.0) if not cost and ahead <= 0 else await self._take(key, lot.rate, least, max(least, ahead))
+                (0, 0.0) if not cost and ahead <= 0 else await self._take(lot.key, lot.rate, least, max(least, ahead))
             )
             if given:
                 lot.left += given - cost
@@ -189,12 +216,16 @@ class RateLimiter:
         return 0, wait
 
 
-class _Lot:
+class Lot:
     """Calls that were taken from a bucket ahead, and are given out here."""
 
-    __slots__ = ("_before", "_now", "_since", "filling", "left", "rate", "refused", "renew_at", "until", "waiting")
+    __slots__ = (
+        "_before", "_now", "_since", "filling", "key", "left", "rate", "refused", "renew_at", "until", "waiting",
+    )  # fmt: skip
 
-    def __init__(self, rate: Rate, now: float) -> None:
+    def __init__(self, key: str, rate: Rate, now: float) -> None:
+        self.key = key
+        """The bucket's."""
         self.rate = rate
         self.left = 0
         self.until = float("-inf")

@@ -16,6 +16,7 @@ from tokenmint.config.callers import CallerRules
 from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
 from tokenmint.config.providers import Judged, judge_provider
+from tokenmint.config.proxies import shared_proxy
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
 from tokenmint.config.tables import File
@@ -25,8 +26,9 @@ from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
+from tokenmint.verification.proxies import Proxy
 
-_PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file")
+_PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
 """By the table of a signer: the package that it needs, and the extra that brings it."""
 
@@ -54,10 +56,11 @@ def check(
         *problems_of_listeners(file, base),
         *_problems_of_development(file, environ, development=development),
     ]
-    judged = _judge_providers(file, base, issuer)
+    proxy = shared_proxy(file.proxy, base, environ, problems)
+    judged = _judge_providers(file, base, issuer, proxy)
     providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
     problems += _problems_of_providers(judged)
-    callers = CallerRules(file, base, problems, issuer)
+    callers = CallerRules(file, base, problems, issuer, proxy)
     clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
     problems += [*wrong, *problems_of_envoy(file, audiences)]
@@ -71,6 +74,7 @@ def check(
         redis_url=file.redis.url,
         redis_prefix=file.redis.prefix,
         redis_options=store_options(file.redis, base, problems),
+        proxy=proxy,
         listen=resolved(file.listen, base),
         proxy_hashes=callers.proxy_hashes(),
         key_encryption_key=keys.encryption_key(),
@@ -137,18 +141,20 @@ def _problems_of_development(file: File, environ: Mapping[str, str], *, developm
         yield "issuer: --dev signs for anybody, so never as an https issuer: leave it out"
 
 
-def _judge_providers(file: File, base: Path, issuer: str) -> dict[str, Judged]:
+def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -> dict[str, Judged]:
     return {
         name: judge_provider(
-            name,
-            {
-                key: str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
-                for key, value in table.items()
-            },
-            own_issuer=issuer,
+            name, {key: _at(base, key, value) for key, value in table.items()}, own_issuer=issuer, proxy=proxy
         )
         for name, table in file.providers.items()
     }
+
+
+def _at(base: Path, key: str, value: object) -> object:
+    """Return a value of a provider's table, where it names files with paths that begin at ``base``."""
+    if key == "header_files" and isinstance(value, dict):
+        return {name: str(base / path) if isinstance(path, str) and path else path for name, path in value.items()}
+    return str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
 
 
 def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:

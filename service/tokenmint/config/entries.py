@@ -101,6 +101,14 @@ class CommonTable(Table):
     google_email: bool | None = None
 
 
+class InCluster(Table):
+    """What a provider that runs around this process has for it, under a directory that the platform mounts."""
+
+    directory: str
+    """Has the files `token`, whose `iss` is the issuer and which authenticates, and `ca.crt`."""
+    jwks_url: str
+
+
 class Entry(CommonTable):
     """A shipped entry."""
 
@@ -120,6 +128,8 @@ class Entry(CommonTable):
     """The claims that name the principal where a parameter has a value."""
     trust_domain_from: str | None = None
     """The parameter that is the SPIFFE trust domain."""
+    in_cluster: InCluster | None = None
+    """Where issuer and keys come from while the operator names neither."""
 
 
 class ProviderTable(CommonTable):
@@ -133,6 +143,14 @@ class ProviderTable(CommonTable):
     jwks: str | None = None
     jwks_file: str | None = None
     ca_file: str | None = None
+    bearer_token_file: str | None = None
+    """A token that authenticates the fetches of its keys."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Further headers of these fetches."""
+    header_files: dict[str, str] = Field(default_factory=dict)
+    """The same, for values that are secrets: the files that hold them."""
+    proxy: str | None = None
+    """The proxy of these fetches, or `none`."""
     allow_private: bool = False
     timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
     skew: Annotated[Seconds, Field(le=60)] = 30.0

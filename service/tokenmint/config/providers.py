@@ -13,13 +13,15 @@ from tokenmint.base.http_url import BadUrl, HttpUrl, same_url
 from tokenmint.base.key_path import key_path
 from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
-from tokenmint.config.provider_keys import fill, key_source
+from tokenmint.config.in_cluster import in_cluster
+from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.secret import Secret
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.provider import ClaimCheck, Provider
+from tokenmint.verification.proxies import Proxy
 
 _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
@@ -36,27 +38,38 @@ class Judged:
     """The provider's CEL expressions, which are there also where the rest has problems."""
 
 
-def provider_from_table(name: str, table: Mapping[str, object], *, own_issuer: str) -> Provider:
+def provider_from_table(
+    name: str, table: Mapping[str, object], *, own_issuer: str, proxy: Proxy | None = None
+) -> Provider:
     """Make a provider from its table of the configuration.
+
+    Args:
+        proxy: the one that its keys are fetched through unless it has one of its own.
 
     Raises:
         ConfigurationError: lists every problem, each beginning with `providers.NAME.KEY`.
     """
-    judged = judge_provider(name, table, own_issuer=own_issuer)
+    judged = judge_provider(name, table, own_issuer=own_issuer, proxy=proxy)
     if judged.provider is None:
         raise ConfigurationError(judged.problems)
     return judged.provider
 
 
 def judge_provider(
-    name: str, table: Mapping[str, object], *, own_issuer: str, entries: Mapping[str, Entry] | None = None
+    name: str,
+    table: Mapping[str, object],
+    *,
+    own_issuer: str,
+    entries: Mapping[str, Entry] | None = None,
+    proxy: Proxy | None = None,
 ) -> Judged:
     """Make a provider from its table of the configuration, or list its problems.
 
     Args:
         entries: the shipped entries by name. Default: the catalogue.
+        proxy: the one that its keys are fetched through unless it has one of its own.
     """
-    return _Builder(name, table, own_issuer, catalogue() if entries is None else entries).judge()
+    return _Builder(name, table, own_issuer, catalogue() if entries is None else entries, proxy).judge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +85,28 @@ class _Parts:
 class _Builder:
     """Collects problems while it goes, so that an operator sees them all at once."""
 
-    def __init__(self, name: str, table: Mapping[str, object], own_issuer: str, entries: Mapping[str, Entry]) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: Mapping[str, object],
+        own_issuer: str,
+        entries: Mapping[str, Entry],
+        proxy: Proxy | None,
+    ) -> None:
         self.name = name
         self.own_issuer = own_issuer
+        self.proxy = proxy
         self.problems: list[str] = []
         given = dict(table)
         entry = self._entry(given.get("use"), entries)
         self.entry = entry or Entry()
         self.values = self._parameters(given)
+        self._missing_issuer = "is required: the exact `iss` of its tokens"
+        if self.entry.in_cluster is not None and not given.keys() & {"issuer", *OWN_KEYS}:
+            try:
+                given = in_cluster(self.entry.in_cluster) | given
+            except ConfigurationError as error:
+                self._missing_issuer += f". In a cluster the token that is mounted has it, but {error.message}"
         if entry is None:  # its parameters are not known
             given = {key: value for key, value in given.items() if key in ProviderTable.model_fields and key != "use"}
         outcome = parsed(ProviderTable, given, ("providers", name), more_keys=self.entry.parameters)
@@ -125,7 +152,7 @@ class _Builder:
         """Return the provider, or all its problems."""
         issuers = self._issuers()
         singles = self._singles()
-        source, problems = key_source(self.table, self.entry, issuers, singles)
+        source, problems = key_source(self.table, self.entry, issuers, singles, self.proxy)
         for key, text in problems:
             self._problem(key, text)
         parts = _Parts(
@@ -256,7 +283,7 @@ class _Builder:
             self._check_issuer(issuer)
         else:
             if not self.unknown_entry:
-                self._problem("issuer", "is required: the exact `iss` of its tokens")
+                self._problem("issuer", self._missing_issuer)
             return {}
         if any(same_url(self.own_issuer, one) for one in issuers):
             self._problem("issuer", "is tokenmint's own: its tokens are never a provider's")

@@ -6,7 +6,8 @@ Mints nothing, claims no token, creates no profile, fetches no keys.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tokenmint.base.errors import TokenmintError, TokenReplayed
+from tokenmint.base.errors import TokenmintError
+from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.exchange.exchange import TokenExchange, single_use
 from tokenmint.model.policy import Client, ExchangeRequest

@@ -6,7 +6,8 @@ No transport, no store, no wall clock: what it needs is handed to it.
 from collections.abc import Callable, Mapping
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import PrincipalDisabled, TokenDenied, TokenRejected
+from tokenmint.base.errors import PrincipalDisabled, TokenDenied
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.policy import Client
@@ -58,7 +59,7 @@ class Tokens:
         self._serving()
         now = self._clock.now()
         try:
-            issued = await self._issued_tokens.prove(token, now=now)
+            issued = await self._issued_tokens.verify(token, now=now)
             if client.public or not knows(client, issued):
                 return None
             for principal in (issued.principal, issued.actor):

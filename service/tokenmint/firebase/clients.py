@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from tokenmint.base.errors import KeySetUnavailable, PrincipalDisabled, TokenRevoked
+from tokenmint.base.errors import KeySetUnavailable, PrincipalDisabled
 from tokenmint.base.threads import Busy, Threads
+from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.firebase import FirebaseProject
 
 T = TypeVar("T")

@@ -6,7 +6,8 @@ RFC 8693 sections 1.1, 4.1 and 4.4; RFC 7800, RFC 8705 section 3, RFC 9449 secti
 from collections.abc import Mapping
 from typing import Final
 
-from tokenmint.base.errors import ActorDenied, ConfirmationDenied, PossessionNotProved
+from tokenmint.base.errors import ActorDenied, ConfirmationDenied
+from tokenmint.base.token_errors import PossessionNotProved
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.policy import Actor, Audience, Binding, ExchangeRequest
 from tokenmint.model.tokens import JsonValue, VerifiedToken

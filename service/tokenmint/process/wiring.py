@@ -1,6 +1,6 @@
-"""The wiring: settings become the parts of a service. The only place that makes adapters and hands them on.
+"""The wiring: settings become the parts of a service. Only this module makes adapters and passes them on.
 
-Everything it makes is handed its clock and entropy, so that a test can run the whole service with time in its hands.
+Every part gets its clock and entropy passed in, so that a test can run the whole service and control its time.
 """
 
 import asyncio
@@ -61,9 +61,9 @@ from tokenmint.verification.verifier import Verifier
 log = structlog.get_logger(__name__)
 
 WAITING_SHARE: Final = 4
-"""One of so many calls in hand may wait for providers' keys at a time, one for clients' keys, and one for Firebase."""
+"""One in this many calls may wait for providers' keys, as many for clients' keys, and as many for Firebase."""
 EMULATED: Final = "https://securetoken.google.com/demo-"
-"""Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
+"""Issuers of project ids that Firebase reserves for its emulators; no real project has such an id."""
 
 Entropy = Callable[[int], bytes]
 """``entropy(n)`` returns ``n`` random bytes."""
@@ -80,9 +80,9 @@ class Foundation:
     clock: Clock
     entropy: Entropy
     store_time: StoreTime | None
-    """None: the server that holds the key ring is asked."""
+    """None: ask the server that holds the key ring."""
     log_writer: LineWriter | None
-    """The writer of the log; None: another process writes it, and its state is unknown."""
+    """The writer of the log; None if another process writes it and its state is unknown."""
     issuer: str
     """The `iss` of tokens."""
     metrics: Metrics
@@ -91,7 +91,7 @@ class Foundation:
     readiness: Readiness
     health: health_aio.HealthServicer
     draining: asyncio.Event
-    """Set when the stop begins: the service is not ready any more."""
+    """Set when the stop begins; the service is then not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,43 +107,43 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules that judge calls: each call has one configuration from end to end."""
+    """The rules for calls. Each call uses one configuration from end to end."""
 
     exchange: TokenExchange
     authenticator: ClientAuthenticator
 
 
 class RulesInForce:
-    """The rules in force, which a reload replaces as a whole. A call goes on by those that it began with."""
+    """The current rules, which a reload replaces as a whole. A call keeps the rules that it began with."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
 
     @property
     def exchange(self) -> TokenExchange:
-        """The exchange in force."""
+        """The current exchange."""
         return self._rules.exchange
 
     @property
     def authenticator(self) -> ClientAuthenticator:
-        """The authentication of clients by the current configuration."""
+        """The current authentication of clients."""
         return self._rules.authenticator
 
     def replace(self, rules: Rules) -> None:
-        """Judge the calls that begin from now on by ``rules``."""
+        """Use ``rules`` for the calls that begin from now on."""
         self._rules = rules
 
 
 @dataclass(frozen=True, slots=True)
 class Verifiers:
-    """Makes verifiers: of providers' tokens, and of the assertions that clients sign."""
+    """Makes verifiers for providers' tokens, and for the assertions of clients."""
 
     base: Foundation
     fetch: HttpFetch
     users: UserCheck
 
     def of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
-        """Return the verifier of these providers, with the keys that are at hand in the sets of ``before``."""
+        """Return the verifier of these providers, with the keys that ``before`` has loaded."""
         base = self.base
         key_sets = KeySets(
             {name: provider.key_source for name, provider in providers.items()},
@@ -158,7 +158,7 @@ class Verifiers:
             for name, provider in providers.items()
             if provider.issuers and all(issuer.startswith(EMULATED) for issuer in provider.issuers)
         )
-        # Both, so that neither a file nor the environment can switch it on.
+        # Both are required, so that neither a file nor the environment alone can enable the emulator.
         allowed = base.job.development and base.settings.firebase_emulator
         return Verifier(
             providers,
@@ -174,7 +174,7 @@ class Verifiers:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a service. What a reload changes is in ``rules``, and in nothing else that is assigned."""
+    """The parts of a service. A reload changes only ``rules``, and assigns nothing else."""
 
     base: Foundation
     store: Store
@@ -191,7 +191,7 @@ class Parts:
 
     @property
     def exchange(self) -> TokenExchange:
-        """The exchange in force."""
+        """The current exchange."""
         return self.rules.exchange
 
     @property
@@ -209,9 +209,9 @@ def foundation(
     store_time: StoreTime | None = None,
     log_writer: LineWriter | None = None,
 ) -> Foundation:
-    """Return what a service has before it reaches its store."""
+    """Return the parts that exist before the store is reached."""
     metrics, readiness, draining = Metrics(), Readiness(), asyncio.Event()
-    # Pauses that differ between replicas; no secret.
+    # Differs between replicas; it is not a secret.
     jitter = random.Random(entropy(8)).random  # noqa: S311
     background = Background(clock, jitter, metrics)
     readiness.tell("background tasks", background.describe)
@@ -238,10 +238,10 @@ def foundation(
 
 
 async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Parts:
-    """Reach the store and make the parts; ``closing`` is told how each is closed.
+    """Connect to the store and make the parts; ``closing`` collects how each is closed.
 
     Raises:
-        ConfigurationError: something can't be used as it is configured.
+        ConfigurationError: a part can't be used as configured.
         StoreUnavailable: the store can't be reached.
     """
     settings = base.settings
@@ -301,7 +301,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
 
 
 async def _signing(base: Foundation, store: Store) -> Signing:
-    """Return the signing keys, of which there are some from now on."""
+    """Return the signing keys, after making the first ones if needed."""
     settings = base.settings
     sealer, sources = bootstrap.key_parts(settings, base.entropy)
     replica = base.entropy(16).hex()
@@ -310,7 +310,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     clocks = ClockCheck(base.store_time or ring.clock, base.clock, settings.schedule.skew)
     mark = HighWaterMark(settings.high_water_mark_file)
     signing_keys = SigningKeys(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
-    base.readiness.require("signing keys", partial(_why_no_signing, signing_keys, settings.algorithms))
+    base.readiness.require("signing keys", partial(_signing_problem, signing_keys, settings.algorithms))
     base.readiness.require("clock", clocks.problem)
     base.readiness.require("store", signing_keys.loss)
     base.readiness.tell("high-water mark", mark.problem)
@@ -319,7 +319,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     return Signing(signing_keys, rotator, clocks, mark, JwksFetchLog(store, signing_keys, base.clock))
 
 
-def _why_no_signing(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
+def _signing_problem(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
     try:
         for algorithm in algorithms:
             if signing_keys.in_use(algorithm) or not any(map(signing_keys.in_use, algorithms)):
@@ -351,7 +351,7 @@ def _audit(base: Foundation, store: Store) -> AuditTrail:
     works = partial(log_takes_events, base.settings.log.level, base.log_writer)
     audit = AuditTrail(store, base.clock, limits, log_works=works)
 
-    def why_no_record() -> str:
+    def audit_problem() -> str:
         try:
             audit.check()
         except DependencyUnavailable as error:
@@ -359,16 +359,16 @@ def _audit(base: Foundation, store: Store) -> AuditTrail:
         return ""
 
     base.readiness.tell("audit", lambda: audit.problem)
-    base.readiness.require("audit", why_no_record)
+    base.readiness.require("audit", audit_problem)
     return audit
 
 
 def log_takes_events(level: str, writer: LineWriter | None) -> bool:
-    """Tell whether an audit event, which is of the level `info`, is expected to be written to the log."""
+    """Return whether the log will probably accept an audit event, which is of level `info`."""
     return level in ("debug", "info") and writer is not None and writer.works
 
 
-# --- what a configuration decides, at the start and at a reload ----------------------------------------------------
+# --- parts that depend on the configuration, at a start and at a reload -----------------------------------------------
 
 
 def policy_of(base: Foundation, settings: Settings) -> Policy:
@@ -380,11 +380,13 @@ def policy_of(base: Foundation, settings: Settings) -> Policy:
 def authenticator_of(
     verifiers: Verifiers, settings: Settings, exchange: TokenExchange, before: ClientAuthenticator | None = None
 ) -> ClientAuthenticator:
-    """Return what proves the callers of a configuration, with the keys that were at hand ``before``."""
+    """Return the authenticator of a configuration's clients, with the keys that ``before`` has loaded."""
     base = verifiers.base
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    issued_tokens = {name: client_provider(name, keys, base.issuer) for name, keys in settings.client_keys.items()}
-    assertions = verifiers.of(issued_tokens, before.assertions.key_sets if before is not None else None)
+    client_issuers = {
+        name: client_provider(name, keys, base.issuer, settings.proxy) for name, keys in settings.client_keys.items()
+    }
+    assertions = verifiers.of(client_issuers, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
     return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
 

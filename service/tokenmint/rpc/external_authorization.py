@@ -31,9 +31,9 @@ from tokenmint.base.errors import (
     ScopeDenied,
     StoreWentBack,
     TokenmintError,
-    TokenRejected,
 )
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret

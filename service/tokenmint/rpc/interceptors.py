@@ -5,7 +5,7 @@ grpcio sends the text of an uncaught exception to the client, so everything is c
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -27,6 +27,7 @@ from tokenmint.base.foreign_text import clipped
 from tokenmint.base.tasks import TimeLimit
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
+from tokenmint.rpc.fast_calls import NO_FAST_WAY, FastCalls, FastMethod
 from tokenmint.rpc.native_admission import AdmittingFront
 from tokenmint.rpc.refusing import NONE, Answers, Refusals
 from tokenmint.rpc.status import abort, code_of
@@ -68,23 +69,24 @@ class Guard:
         access: the listener's part of the access table.
         gate: acts on it.
         deadline: seconds that a unary call may take, whatever the client allows.
-        pushback: whether the transport lets an answer name the delay that gRPC's own retries obey.
-        reads: whether the guard reads a call's message itself, and so answers a call that brings none. Otherwise the
-            transport reads it, and answers such a call.
+        native: whether the transport does HTTP/2 in Rust. No answer there names the delay that gRPC's own retries
+            obey, and the transport reads messages. Elsewhere the guard reads them, and answers a call without one.
         certificate: returns what is known of a caller's certificate.
         capacity: the calls in hand, of all listeners.
         refusals: as of ``Refusals``.
+        fast: the methods that have a fast way, each with that.
     """
 
     def __init__(
-        self, access: Mapping[str, Row], gate: Gate, *, deadline: float, pushback: bool = True,
-        reads: bool = True, certificate: CertificateOf = of_connection, capacity: Capacity, refusals: Answers = NONE,
+        self, access: Mapping[str, Row], gate: Gate, *, deadline: float, native: bool = False,
+        certificate: CertificateOf = of_connection, capacity: Capacity, refusals: Answers = NONE,
+        fast: Mapping[str, FastMethod] = NO_FAST_WAY,
     ) -> None:  # fmt: skip
         self._access = access
         self._gate = gate
         self._deadline = deadline
-        self._pushback = pushback
-        self._reads = reads
+        self._native = native
+        self._fast = fast
         self._certificate = certificate
         self._capacity = capacity
         self._answers = refusals
@@ -96,7 +98,7 @@ class Guard:
         Where the guard reads messages itself, the transport takes every method for one with a stream of requests.
         """
         row, codec = self._access.get(method), Codec(handler)
-        streams = handler.request_streaming or self._reads
+        streams = handler.request_streaming or not self._native
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             answers = self._streaming(method, row, behaviour, codec, self._receiver(handler))
@@ -114,11 +116,15 @@ class Guard:
         """Return what stands before the front of the native transport, and refuses what this guard would refuse."""
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
+    def fast_calls(self, front: Any, methods: Sequence[str]) -> FastCalls:
+        """Return what answers calls of the native transport by the fast way. Calls name ``methods`` by their place."""
+        return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity)
+
     def _receiver(self, handler: "Handler") -> "Receiver":
         """Return what takes in a call's request: its one message, or, for a stream of them, what brings them."""
         if handler.request_streaming:
             return _stream
-        return _read if self._reads else _whole
+        return _whole if self._native else _read
 
     async def _let_in(self, call: Call, raw: Any, codec: Codec, context: Context) -> Any:
         """Take a call through the gate; return its request.
@@ -141,6 +147,7 @@ class Guard:
         self, method: str, row: Row | None, behaviour: Any, limit: float, codec: Codec, receive: "Receiver"
     ) -> Callable[[Any, Context], Awaitable[bytes]]:
         bounded, to_the_end = row is not None and row.bounded, row is not None and row.served_to_the_end
+        fast = None if self._native else self._fast.get(method)  # there it was tried before the call came here
 
         async def answer(incoming: Any, context: Context) -> bytes:
             if not to_the_end:
@@ -163,6 +170,11 @@ class Guard:
                     raw = await receive(incoming, context)
                     if in_hand is not None and bounded:
                         in_hand.begin()
+                    if fast is not None:
+                        response = fast.answer(raw, context.invocation_metadata() or ())
+                        if response is not None:
+                            fast.write()
+                            return response
                     request = await self._let_in(call, raw, codec, context)
                     response = codec.encode(await behaviour(request, context))
             except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
@@ -233,7 +245,7 @@ class Guard:
             log.info("a call was refused", method=call.method, code=code.name, reason=reason)
         self._gate.ended(call, code.name, reason, detail)
         try:
-            await abort(context, error, pushback=self._pushback)
+            await abort(context, error, pushback=not self._native)
         except grpc.aio.InternalError:  # the transport has ended the call, e.g. for a frame that it can't read
             raise asyncio.CancelledError from None
 

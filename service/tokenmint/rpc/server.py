@@ -174,7 +174,7 @@ def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None, gu
         raise ConfigurationError(
             "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
         ) from None
-    return native.server(options, guard.before)
+    return native.server(options, guard)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tokenmint.admission.gate import INTERNAL_MESSAGE
-from tokenmint.base import errors
+from tokenmint.base import errors, token_errors
 
 DOMAIN: Final = "tokenmint.dev"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -24,11 +24,10 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.MalformedCall: grpc.StatusCode.INVALID_ARGUMENT,
         errors.NotGrpc: grpc.StatusCode.UNIMPLEMENTED,
         errors.MessageMissing: grpc.StatusCode.UNIMPLEMENTED,  # gRPC's status codes: request cardinality violation
-        errors.TokenRejected: grpc.StatusCode.UNAUTHENTICATED,
+        token_errors.TokenRejected: grpc.StatusCode.UNAUTHENTICATED,
         errors.CallerUnauthenticated: grpc.StatusCode.UNAUTHENTICATED,
         errors.ProofRejected: grpc.StatusCode.UNAUTHENTICATED,
         errors.AccessDenied: grpc.StatusCode.PERMISSION_DENIED,
-        errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
         errors.NotFound: grpc.StatusCode.NOT_FOUND,
         errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isqrt
 from typing import Final
 
 from cryptography import x509
@@ -18,9 +17,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.foreign_text import quoted
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
+from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
 MAX_KEYS: Final = 100
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
@@ -43,12 +44,8 @@ RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", 
 ALGORITHMS: Final = RSA_ALGORITHMS | {"ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 """The JWS algorithms that can be verified: no `none`, no HMAC."""
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-# Powers of 65537 modulo small primes: what moduli of CVE-2017-15361 (ROCA) all are, and others hardly ever.
-_ROCA_PRIMES: Final = (
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
-    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
-)  # fmt: skip
-_FERMAT_ROUNDS: Final = 100
+VERDICTS: Final = Verdicts()
+"""What is known of providers' keys, and ours: each is judged once."""
 
 
 class BadKey(ValueError):
@@ -102,6 +99,41 @@ class ParsedKeySet:
 
 
 def parse_jwks(body: bytes) -> ParsedKeySet:
+    """Read a JWK set, and judge its keys. Raises as :func:`read_jwks`."""
+    return judged(read_jwks(body))
+
+
+def parse_x509_map(body: bytes) -> ParsedKeySet:
+    """Read a map of certificates, and judge its keys. Raises as :func:`read_x509_map`."""
+    return judged(read_x509_map(body))
+
+
+def judged(parsed: ParsedKeySet) -> ParsedKeySet:
+    """Leave out keys that anybody can sign for."""
+    reasons = [(key, weakness(key)) for key in parsed.keys]
+    weak = [f"key {quoted(key.key_id or key.thumbprint)}: {reason}" for key, reason in reasons if reason]
+    return ParsedKeySet(tuple(key for key, reason in reasons if not reason), (*parsed.skipped, *weak))
+
+
+def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
+    """Return why anybody could sign for ``key``, "" where nothing is found."""
+    if isinstance(key.public_key, rsa.RSAPublicKey):
+        return verdicts.of_rsa(key.thumbprint, key.public_key.public_numbers().n)
+    if isinstance(key.public_key, ed25519.Ed25519PublicKey):
+        return verdicts.of_ed25519(key.thumbprint, key.public_key.public_bytes_raw())
+    return ""
+
+
+def is_judged_slowly(key: VerificationKey) -> bool:
+    """Tell whether to judge ``key`` takes so long that other work has to go on beside it."""
+    return (
+        isinstance(key.public_key, rsa.RSAPublicKey)
+        and key.public_key.key_size > LIBRARY_BITS
+        and not VERDICTS.known(key.thumbprint)
+    )
+
+
+def read_jwks(body: bytes) -> ParsedKeySet:
     """Read a JWK set. Raises :class:`BadKey` where the document is none, or has too many keys."""
     document = _document(body)
     members = document.get("keys")
@@ -113,14 +145,14 @@ def parse_jwks(body: bytes) -> ParsedKeySet:
     skipped: list[str] = []
     for index, member in enumerate(members):
         try:
-            keys.append(parse_jwk(member))
+            keys.append(read_jwk(member))
         except BadKey as reason:
             skipped.append(f"key {index}: {reason}")
     return ParsedKeySet(tuple(keys), tuple(skipped))
 
 
-def parse_x509_map(body: bytes) -> ParsedKeySet:
-    """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`parse_jwks`."""
+def read_x509_map(body: bytes) -> ParsedKeySet:
+    """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
     document = _document(body)
     if len(document) > MAX_KEYS:
         raise BadKey(f"the document has {len(document)} keys; at most {MAX_KEYS} are read")
@@ -148,7 +180,16 @@ def _document(body: bytes) -> dict[str, JsonValue]:
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:
-    """Read one public signature key. Raises :class:`BadKey` that says why it is not used."""
+    """Read one public signature key, and judge it. Raises :class:`BadKey` that says why it is not used."""
+    key = read_jwk(member)
+    reason = weakness(key)
+    if reason:
+        raise BadKey(reason)
+    return key
+
+
+def read_jwk(member: JsonValue) -> VerificationKey:
+    """Read one public signature key. Raises :class:`BadKey` where its form keeps it from being used."""
     if not isinstance(member, dict):
         raise BadKey("not a JSON object")
     if _PRIVATE & member.keys():
@@ -226,23 +267,6 @@ def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
         raise BadKey(f"RSA with {n.bit_length()} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are used")
     if e < 3 or e % 2 == 0 or e.bit_length() > 32:
         raise BadKey("its RSA exponent is even, 1 or huge")
-    if n % 2 == 0 or all(n % prime in _powers(prime) for prime in _ROCA_PRIMES):
-        raise BadKey("its RSA modulus is weak (CVE-2017-15361)")
-    if _primes_are_close(n):
-        raise BadKey("its RSA modulus has two primes that are close together (CVE-2022-26320)")
-
-
-def _powers(prime: int) -> set[int]:
-    return {pow(65537, exponent, prime) for exponent in range(prime)}
-
-
-def _primes_are_close(n: int) -> bool:
-    root = isqrt(n)
-    for a in range(root + 1, root + 1 + _FERMAT_ROUNDS):
-        rest = a * a - n
-        if isqrt(rest) ** 2 == rest:
-            return True
-    return root * root == n
 
 
 def _ec(member: Mapping[str, JsonValue]) -> ec.EllipticCurvePublicKey:

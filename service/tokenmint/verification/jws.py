@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 import orjson
 
 from tokenmint.base.bounded_cache import remembered_where_short, size_of_json
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 
@@ -27,9 +27,10 @@ HEADERS: Final = 256  # that are remembered, parsed: a provider has one for each
 OBJECTS: Final = 1024  # bytes of what a parsed token consists of, empty
 FLAT: Final = 24 * 1024  # bytes up to which an estimate will do
 LONGEST_HEADER: Final = 512  # bytes of one that is remembered: whoever sends a token chooses its header
-_BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""The characters of base64url (RFC 4648 section 5)."""
 _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
-_LAST: Final = (_BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
+_LAST: Final = (ALPHABET, b"", b"AQgw", b"AEIMQUYcgkosw048")
 """The characters that may end base64url without padding, by its length modulo 4: others have bits that say nothing."""
 _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -82,10 +83,10 @@ def split_compact(raw: bytes) -> CompactJws:
     if len(raw) > MAX_TOKEN:
         raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
     parts = raw.split(b".")
-    if len(parts) != 3 or not parts[0] or raw.translate(None, _BASE64URL) != b"..":
+    if len(parts) != 3 or not parts[0] or raw.translate(None, ALPHABET) != b"..":
         raise MalformedToken(detail=_why_not_compact(raw))
     header_part, payload_part, signature_part = parts
-    header = _header(header_part)
+    header = read_header(header_part)
     return CompactJws(
         header=header.members,
         payload=decode_segment(payload_part, "payload"),
@@ -97,7 +98,8 @@ def split_compact(raw: bytes) -> CompactJws:
 
 
 @remembered_where_short(HEADERS, LONGEST_HEADER)
-def _header(segment: bytes) -> JwsHeader:
+def read_header(segment: bytes) -> JwsHeader:
+    """Read the first part of a compact JWS and check its form. Raises ``MalformedToken``."""
     header = parse_object(decode_segment(segment, "header"), "header")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
@@ -159,7 +161,7 @@ def decode_segment(segment: bytes, name: str) -> bytes:
     if not segment:
         return b""
     remainder = len(segment) % 4
-    if remainder == 1 or segment.translate(None, _BASE64URL):
+    if remainder == 1 or segment.translate(None, ALPHABET):
         raise MalformedToken(detail=f"the {name} is not base64url")
     if segment[-1] not in _LAST[remainder]:
         # Stray bits in the last character: two spellings of one token, of which a replay check would know one.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from tokenmint.base.errors import (
+from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import (
     ClaimRejected,
     TokenExpired,
     TokenNotYetValid,
@@ -18,7 +19,6 @@ from tokenmint.base.errors import (
     WrongAudience,
     WrongNonce,
 )
-from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.verification.jws import UnverifiedAssertion

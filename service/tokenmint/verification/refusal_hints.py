@@ -6,8 +6,8 @@ is repeated in them.
 
 from typing import Final
 
-from tokenmint.base.errors import BadSignature, TokenRejected, UnknownIssuer, WrongAudience
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import BadSignature, TokenRejected, UnknownIssuer, WrongAudience
 from tokenmint.verification.jws import UnverifiedAssertion
 
 FIREBASE_CUSTOM_TOKEN: Final = (

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from tokenmint.base.errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.base.foreign_text import quoted
+from tokenmint.base.token_errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints as mistaken
@@ -112,9 +112,17 @@ class Verifier:
             single_use=provider.single_use,
         )
 
+    def provider_of(self, issuer: str) -> Provider | None:
+        """Return the provider with this exact issuer. Ours is no provider's."""
+        return self._by_issuer.get(issuer) if issuer != self._own_issuer else None
+
+    def is_emulated(self, provider: str) -> bool:
+        """Tell whether a provider's tokens come from an emulator, which does not sign."""
+        return provider in self._emulated
+
     def _provider(self, token: UnverifiedAssertion) -> Provider:
-        provider = self._by_issuer.get(token.issuer)
-        if provider is not None and token.issuer != self._own_issuer:
+        provider = self.provider_of(token.issuer)
+        if provider is not None:
             return provider
         if "iss" not in token.claims:
             for provider in self._trust_domains:
@@ -126,7 +134,7 @@ class Verifier:
         self, provider: Provider, token: UnverifiedAssertion, remembered: Verdict | None, *, fetch: bool
     ) -> VerificationKey | None:
         """Return the key that signed ``token``; None where nothing has to, in development."""
-        if provider.name in self._emulated and token.algorithm == "none" and not token.signature:
+        if self.is_emulated(provider.name) and token.algorithm == "none" and not token.signature:
             return None
         if token.algorithm not in provider.algorithms:
             raise AlgorithmNotAllowed(

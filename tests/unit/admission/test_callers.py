@@ -57,7 +57,10 @@ def proof(store: Store, clock: FakeClock) -> ClientAuthenticator:
     platform = provider_from_table(
         "k8s", {"issuer": PLATFORM.url, "audiences": ["app"], "jwks": PLATFORM.jwks().decode()}, own_issuer=US
     )
-    own = [client_provider("keys", keys(ec_key(1)), US), client_provider("others-keys", keys(ec_key(2)), US)]
+    own = [
+        client_provider("keys", keys(ec_key(1)), US, None),
+        client_provider("others-keys", keys(ec_key(2)), US, None),
+    ]
     return ClientAuthenticator(
         Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock,
         admits=Policy({}, US).admits_workload,

@@ -8,7 +8,7 @@ import pytest
 from tests.issuer import Issuer, jwk, rsa_key
 from tests.unit.verification.proving import IDP, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     BadSignature,
     ClaimRejected,
     TokenRejected,
@@ -190,7 +190,7 @@ ALONE_V1: dict[str, Any] = {"appid": APP, "appidacr": "1", "roles": ["Orders.Rea
         ("... also where the optional claim is missing", {}, v2(**ALONE), "scp is missing"),
         ("... in version 1", {}, v1(**ALONE_V1), "scp is missing"),
         ("... with a scp beside it", {}, v2(**USER, idtyp="app"), "application's own token"),
-        ("a type that is no text", {}, v2(**USER, idtyp=["app"]), "application's own token"),
+        ("a type that is not a text", {}, v2(**USER, idtyp=["app"]), "application's own token"),
         ("accepted", {"app_only": "accept"}, v2(**ALONE, idtyp="app"), None),
         ("accepted, version 1", {"app_only": "accept"}, v1(**ALONE_V1), None),
         ("accepted beside users", {"app_only": "accept"}, v2(**USER), None),

@@ -13,7 +13,7 @@ from tests.fakes import FakeClock
 from tests.issuer import Issuer, rsa_key, segment
 from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     BadSignature,
     ClaimRejected,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.issuer import Issuer, b64, segment
 
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.verification import jws
 from tokenmint.verification.jws import MAX_DEPTH, MAX_TOKEN, decode_segment, parse_compact, parse_object

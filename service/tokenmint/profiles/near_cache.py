@@ -3,7 +3,7 @@
 The store reports every change on a connection of its own (server-assisted invalidation). A cached value is used
 
 - only while that connection is alive: a heartbeat shows that all changes until a second ago were reported;
-- for at most 5 s after it was requested, regardless of reports; values used often are refreshed in batches before that;
+- for at most 5 s after it was requested, regardless of reports; values in use are refreshed in batches before that;
 - only if no change of its key was reported while it was on its way: a late reply never overwrites an invalidation.
 
 When the connection breaks, the cache is emptied, and the store is asked each time until it reports changes again.
@@ -23,8 +23,6 @@ from tokenmint.storage.redis import Store
 
 MAX_AGE: Final = 5.0  # seconds for which a value is used after it was requested
 REFRESH_AGE: Final = 3.0  # seconds after which a value in use is refreshed
-WORTH_REFRESHING: Final = 2
-"""Uses of a value, since it was requested, for which it is refreshed. A refresh costs as much as the read that it saves."""
 REFRESH_INTERVAL: Final = 0.5
 HEARTBEAT: Final = 1.0  # seconds without a report of the store after which no value is used
 RETRY: Final = 0.5  # seconds at most between attempts to follow changes
@@ -42,8 +40,8 @@ class Entry:
     def __init__(self, raw: bytes | None, asked: float) -> None:
         self.raw = raw
         self.asked = asked
-        self.used = 0
-        """How often it was used since it was requested."""
+        self.used = False
+        """Whether it was used since it was requested; unused values are not refreshed."""
         self.memo: object = None
         """The result of a reader for these bytes, for its next call; dropped with the bytes."""
 
@@ -110,7 +108,7 @@ class NearCache:
         entry = self._entries.get(key)
         if entry is None or now - self._complete_until > HEARTBEAT or now - entry.asked > MAX_AGE:
             return None
-        entry.used += 1
+        entry.used = True
         return entry
 
     def forget(self, key: str) -> None:
@@ -239,7 +237,7 @@ class NearCache:
             self.flush()
 
     async def _refresh(self) -> None:
-        """Refresh values that are used often, in batches, and drop the others at their age."""
+        """Refresh values in use, in batches, and drop unused ones."""
         now = self._clock.monotonic()
         due = self._due(now)
         for start in range(0, len(due), REFRESH_BATCH):
@@ -248,8 +246,8 @@ class NearCache:
                 entry = self._entries.get(key)
                 if entry is None:
                     continue
-                if entry.used >= WORTH_REFRESHING and key not in self._flights:
-                    entry.used = 0
+                if entry.used and key not in self._flights:
+                    entry.used = False
                     flight = self._flights[key] = _Flight()
                     flights.append((key, flight))
                 elif now - entry.asked > MAX_AGE:

@@ -130,18 +130,6 @@ async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not
     assert set(cache._entries) == set(used)
 
 
-async def test_a_value_that_is_used_once_in_its_time_is_not_asked_for_ahead(
-    cache: NearCache, clock: FakeClock, reads: list[list[str]]
-) -> None:
-    await cache.get(KEY)
-    for _ in range(3):
-        clock.advance(nearcache.REFRESH_AGE + 0.1)  # every 3.1 s: a read ahead would be as frequent as the uses
-        await until(lambda: cache.live)
-        await cache._refresh()
-        await cache.get(KEY)
-    assert [keys for keys in reads if KEY in keys] == [[KEY], [KEY]]  # at 0 s and at 6.2 s: each second use is answered from memory
-
-
 async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cache: NearCache, store: Store) -> None:
     await cache.get(KEY)
     clients = await store.server.client.execute_command("CLIENT", "LIST")

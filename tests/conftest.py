@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from tests.depth import mark_properties, set_up_hypothesis
 from tests.fakes import FakeClock, FakeEntropy
 
 from tokenmint.base.background import Background
@@ -18,9 +18,12 @@ from tokenmint.storage.redis import Store
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
-# How long an example takes, or its data to make, says what else runs on the machine.
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared machine")
+set_up_hypothesis()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `make test-deep` play more examples of each property."""
+    mark_properties(items)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.depth import mark_properties, set_up_hypothesis
 from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer, serving
+from tests.rig import Rig, Serve
 
 from tokenmint.base.background import Background
 from tokenmint.base.telemetry import Metrics
@@ -69,6 +71,28 @@ def transport(request: pytest.FixtureRequest) -> str:
 def clock() -> FakeClock:
     """A clock that the test moves."""
     return FakeClock()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """A provider of this test alone, over real HTTP."""
+    with serving(Issuer()) as running_issuer:
+        yield running_issuer
+
+
+@pytest.fixture
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
+    """The service as `tests/rig.py` configures it; a module that needs another one has its own `rig`."""
+    async with serve() as service:
+        yield service
+
+
+@pytest.fixture
+def serve(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy, rsa: bool
+) -> Serve:
+    """Runs the service, with what the test adds to its configuration."""
+    return Serve(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, rsa)
 
 
 @pytest.fixture

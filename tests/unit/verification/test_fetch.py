@@ -6,25 +6,19 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes import FakeClock
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 
 from tokenmint.base.errors import KeySetUnavailable
 from tokenmint.verification.fetch import LOOK_UPS, MAX_BODY, HttpFetch, is_public
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.keyset import KeySets
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running:
-        yield running
 
 
 def source(url: str, **changes: object) -> KeySource:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.issuer import b64, ec_key, jwk, rsa_key
 from tests.unit.verification.test_jws import json_values
@@ -105,7 +105,6 @@ def test_a_bad_key_is_not_used(member: Any, why: str) -> None:
 MEMBERS = ["kty", "use", "key_ops", "alg", "kid", "n", "e", "crv", "x", "y", "issuer", "x5c", "d"]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.sampled_from([GOOD_RSA, GOOD_EC, GOOD_OKP]), st.dictionaries(st.sampled_from(MEMBERS), json_values))
 def test_any_value_of_any_member_is_used_or_skipped_and_nothing_else(good: Any, changes: Any) -> None:
     with contextlib.suppress(BadKey):

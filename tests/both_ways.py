@@ -1,7 +1,7 @@
 """Both ways of an exchange, driven by the same request in the same service: the fast way first, then the full way.
 
 A fast way that accepts has to agree with the full way: the same decision, the same token but for its `jti` and
-signature, the same audit event, the same counters, the same use of limits. One that does not accept has to leave no trace.
+signature, the same audit event, the same counters, the same use of limits. One that does not accept leaves no trace.
 """
 
 import base64

@@ -3,15 +3,20 @@
 Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from benchmarks import report
 
 from tokenmint.config.entries import Entry, catalogue
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+RUN: Final = "two-shared-cores"
+"""The run of the benchmarks whose figures are shown: `benchmarks/runs/RUN.json`, and its steps in `RUN-steps.json`."""
 PART: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -43,6 +48,10 @@ def _keys(entry: Entry) -> list[str]:
         keys.append(f"`{name}`{kind}: {_cell(parameter.help)}")
     if entry.trust_domain_from is not None:
         keys.append("one of `jwks_url`, `jwks` and `jwks_file` is required: the keys of the trust bundle")
+    elif entry.in_cluster is not None:
+        keys.append(
+            "`issuer` is required, except within the cluster: there it and the keys are found by the token of the pod"
+        )
     elif not entry.issuers:
         keys.append("`issuer` is required")
     if entry.audiences_from is not None:
@@ -54,9 +63,24 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def of_run(table: Callable[[Mapping[str, Any]], str], file: str = RUN) -> Callable[[Mapping[str, Entry]], str]:
+    """Return the part of a page that is a table of a run's figures."""
+
+    def part(_: Mapping[str, Entry]) -> str:
+        return table(json.loads((ROOT / "benchmarks" / "runs" / f"{file}.json").read_text()))
+
+    return part
+
+
 PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] = {
     "docs/configuration.md": {"shipped-providers": providers_table},
     "README.md": {"shipped-providers": providers_list},
+    "docs/performance.md": {
+        "measured": of_run(report.about),
+        "bars": of_run(report.bar_table),
+        "rows": of_run(report.row_tables),
+        "steps": of_run(report.step_table, f"{RUN}-steps"),
+    },
 }
 """The generated parts of each page, by name."""
 

@@ -46,12 +46,28 @@ class RedisTable(Table):
     username: str | None = None
     password: str | None = None
     password_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password_file: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
     read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
     write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
     max_connections: Annotated[int, Field(ge=4, le=10000)] = 64
     min_replicas: Annotated[int, Field(ge=0, le=16)] = 0
+
+
+class ProxyTable(Table):
+    """`[proxy]`: how providers' and clients' keys are fetched where the network has a proxy."""
+
+    url: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    no_proxy: TextList = ()
+    environment: bool = False
+    """Takes what is missing here from HTTPS_PROXY and NO_PROXY."""
 
 
 class ForwardedTable(Table):
@@ -306,6 +322,7 @@ class File(Table):
     reflection: bool = False
     channelz: bool = False
     redis: RedisTable = RedisTable()
+    proxy: ProxyTable = ProxyTable()
     listen: ListenTable = ListenTable()
     keys: KeysTable = KeysTable()
     limits: LimitsTable = LimitsTable()

@@ -1,7 +1,7 @@
 """Mints the token of a grant in its format."""
 
 from tokenmint.base.errors import FormatDenied
-from tokenmint.formats import table
+from tokenmint.formats import jwt, table
 from tokenmint.formats.format import Format, Kit
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.model.minted import MintedToken
@@ -21,6 +21,11 @@ class Minter:
         self._kit = kit
         self._formats = dict(formats or table.shipped())
         self._reuse = reuse
+
+    def plain_kit(self, grant: TokenGrant) -> Kit | None:
+        """Return what a JWT for ``grant`` is minted with; None where it is none, or may be given out again."""
+        plain = self._formats.get(grant.format.name) is jwt.FORMAT and not grant.reuse_window
+        return self._kit if plain else None
 
     def check(self, grant: TokenGrant) -> None:
         """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""

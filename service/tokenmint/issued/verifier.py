@@ -24,7 +24,7 @@ from tokenmint.keys.types import SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, SELF_ISSUED, VerifiedToken
-from tokenmint.verification.jwk import VerificationKey, parse_jwk
+from tokenmint.verification.jwk import VerificationKey, read_jwk
 from tokenmint.verification.jws import parse_compact
 
 SKEW: Final = 60.0  # seconds that clocks of replicas may differ; the expiry of a token has no such tolerance
@@ -119,7 +119,7 @@ class IssuedTokenVerifier:
         if key_id not in self._parsed:
             if len(self._parsed) > 100:  # more keys than any ring publishes
                 self._parsed.clear()
-            self._parsed[key_id] = parse_jwk({**key.public_jwk, "kid": key_id, "alg": key.algorithm, "use": "sig"})
+            self._parsed[key_id] = read_jwk({**key.public_jwk, "kid": key_id, "alg": key.algorithm, "use": "sig"})
         return self._parsed[key_id]
 
 

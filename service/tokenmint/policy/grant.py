@@ -59,6 +59,16 @@ class Policy:
         self._provider_conditions = rules.provider_conditions
         self._derived = rules.provider_claims
 
+    def plain_sources(self, audience: str) -> tuple[tuple[str, mapping.Source], ...] | None:
+        """Return where the claims of an audience come from, in order; None where CEL decides or computes anything."""
+        if audience in self._conditions or audience in self._computing or audience in self._uids:
+            return None
+        return tuple((name, item) for name, item in self._sources[audience] if isinstance(item, mapping.Source))
+
+    def is_plain(self, provider: str) -> bool:
+        """Tell whether a provider's tokens have neither a condition nor computed claims."""
+        return provider not in self._provider_conditions and not self._derived.get(provider)
+
     def admit(self, client: Client, request: ExchangeRequest) -> Audience:
         """Say whether ``client`` may ask for this at all, before any token is looked at; return the audience.
 
@@ -84,7 +94,7 @@ class Policy:
         if fixed is not None and request.lifetime not in (None, fixed):
             raise LifetimeDenied(f"{audience.format.title} live {fixed} s, no more and no less")
         if request.actor_token is not None and audience.actors is None:
-            raise ActorDenied("nobody acts for a subject at this audience: leave the actor token out")
+            raise ActorDenied("this audience does not accept actor_token")
         return audience
 
     def admit_issued(self, client: Client, request: ExchangeRequest, issued: IssuedToken) -> None:

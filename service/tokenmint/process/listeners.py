@@ -14,10 +14,13 @@ from starlette.routing import Route
 from tokenmint.admission import access
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
+from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
+from tokenmint.rpc.fast_exchange import METHOD as FAST_METHOD
+from tokenmint.rpc.fast_exchange import FastExchangeToken
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -103,15 +106,18 @@ def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: R
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
     native = name == "grpc" and listen.transport == "native"
+    # Callers with certificates take the full way: a certificate says more than the secret that came with it.
+    certificates = listen.forwarded is not None or listen.client_ca_file is not None
+    fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)
     guard = Guard(
         table,
         parts.gate,
         deadline=limits.call_deadline,
-        pushback=not native,
-        reads=not native,
+        native=native,
         certificate=parts.forwarded if native and listen.forwarded is not None else of_connection,
         capacity=base.capacity,
         refusals=external_authorization.REFUSALS,
+        fast={FAST_METHOD: fast} if name == "grpc" and not certificates else {},
     )
     tls = None
     if listen.cert_file is not None and listen.key_file is not None:

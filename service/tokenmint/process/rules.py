@@ -102,7 +102,9 @@ def authenticator_of(
     """Return the authenticator of a configuration's clients, with the keys that ``before`` has loaded."""
     base = verifiers.base
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    client_issuers = {name: client_provider(name, keys, base.issuer) for name, keys in settings.client_keys.items()}
+    client_issuers = {
+        name: client_provider(name, keys, base.issuer, settings.proxy) for name, keys in settings.client_keys.items()
+    }
     assertions = verifiers.of(client_issuers, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
     return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)

@@ -111,7 +111,7 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     started = True
     if early:
         on_hangup()
-    _settle_memory()
+    settle_memory()
     try:
         announce(Ready(os.getpid(), app.listen))
         await stop.requested.wait()
@@ -146,7 +146,7 @@ class StopSignals:
             self.requested.set()
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Exclude permanent objects from garbage collection, and make it rarer, because calls make no cycles."""
     gc.collect()
     gc.freeze()

@@ -32,16 +32,18 @@ LONGEST: Final = 64 * 1024  # bytes of a cached value
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is in progress
 
 
-class _Entry:
+class Entry:
     """A value as read; None if the key was missing."""
 
-    __slots__ = ("asked", "raw", "used")
+    __slots__ = ("asked", "memo", "raw", "used")
 
     def __init__(self, raw: bytes | None, asked: float) -> None:
         self.raw = raw
         self.asked = asked
         self.used = False
         """Whether it was used since it was requested; unused values are not refreshed."""
+        self.memo: object = None
+        """The result of a reader for these bytes, for its next call; dropped with the bytes."""
 
 
 class _Flight:
@@ -69,7 +71,7 @@ class NearCache:
         self._prefixes = prefixes
         self._size = size if store.tracks else 0
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._flights: dict[str, _Flight] = {}
         self._pending: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
@@ -91,18 +93,23 @@ class NearCache:
 
     async def get(self, key: str) -> bytes | None:
         """Return the value under ``key``, or None. Raises ``StoreUnavailable``."""
-        entry = self._entries.get(key)
+        entry = self.peek(key, self._clock.monotonic())
         if entry is not None:
-            now = self._clock.monotonic()
-            if now - self._complete_until <= HEARTBEAT and now - entry.asked <= MAX_AGE:
-                entry.used = True
-                return entry.raw
+            return entry.raw
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
         answer: asyncio.Future[bytes | None] = self._loop().create_future()
         flight.waiting.append(answer)
         return await answer
+
+    def peek(self, key: str, now: float) -> Entry | None:
+        """Return what is remembered under ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""
+        entry = self._entries.get(key)
+        if entry is None or now - self._complete_until > HEARTBEAT or now - entry.asked > MAX_AGE:
+            return None
+        entry.used = True
+        return entry
 
     def forget(self, key: str) -> None:
         """Drop the value of ``key``, because it has changed or is about to."""
@@ -190,9 +197,10 @@ class NearCache:
             return
         entry = self._entries.pop(key, None)  # moved to the end: entries are in the order of requests
         if entry is None:
-            entry = _Entry(raw, asked)
+            entry = Entry(raw, asked)
         elif entry.raw != raw:
             entry.raw = raw
+            entry.memo = None
         entry.asked = asked
         self._entries[key] = entry
         if len(self._entries) > self._size:

@@ -1,0 +1,45 @@
+"""Key sets that are not fetched: in the configuration, or in a file that somebody else renews."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, parse_jwks
+
+log = structlog.get_logger(__name__)
+
+SETTING: Final = "jwks_file"
+
+
+def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
+    """Return the keys of a JWK set in a file, one that can be used at least, as they are renewed.
+
+    Raises:
+        ConfigurationError: the file can't be read, is no JWK set, or has no usable key.
+    """
+
+    def made(contents: Sequence[bytes]) -> ParsedKeySet:
+        parsed = usable_keys(SETTING, contents[0])
+        if parsed.skipped:
+            log.warning("keys of a file are not used", file=str(path), reasons=parsed.skipped[:5])
+        return parsed
+
+    return RenewedFiles([(SETTING, path)], made)
+
+
+def usable_keys(setting: str, body: bytes) -> ParsedKeySet:
+    """Read a JWK set that somebody here wrote. Raises ``ConfigurationError`` that begins with ``setting``."""
+    try:
+        read = parse_jwks(body)
+    except BadKey as reason:
+        raise ConfigurationError(f"{setting}: is no JWK set: {reason}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{setting}: is no JWK set: it is nested too deeply") from None
+    if not read.keys:
+        reasons = "".join(f"; {reason}" for reason in read.skipped)
+        raise ConfigurationError(f"{setting}: has no usable key{reasons}")
+    return read

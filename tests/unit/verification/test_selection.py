@@ -32,9 +32,9 @@ async def test_two_providers_of_one_issuer_are_told_apart_by_an_exact_claim() ->
     for signed_by, policy in ((ONE, "B2C_1A_custom"), (TWO, "B2C_1_signin")):  # one's key proves not the other's token
         with pytest.raises(Exception, match="signature"):
             await prove(signed_by.token(NOW, tfp=policy), *both)
-    for policy in (None, "b2c_1_signin", ["B2C_1_signin"], "other"):
+    for other in (None, "b2c_1_signin", ["B2C_1_signin"], "other"):
         with pytest.raises(ClaimRejected, match="tfp"):
-            await prove(ONE.token(NOW, tfp=policy), *both)
+            await prove(ONE.token(NOW, tfp=other), *both)
     with pytest.raises(ClaimRejected, match="tfp"):
         await prove(ONE.token(NOW), both[0])
 

@@ -57,7 +57,7 @@ WORKSPACE = {"hosted_domains": ["corp.example", "sub.corp.example"]}
         ("of the default kind", {}, {"azp": None, "email": "1-compute@developer.gserviceaccount.com"}, ClaimRejected),
         ("an address that is none", {}, {"azp": None, "email": 7}, ClaimRejected),
         ("an address that only contains it", {}, {"email": "x@iam.gserviceaccount.com.example"}, None),
-        ("where they are asked for", {"service_accounts": "accept"}, {"azp": "1", "email": "x@p.iam.gserviceaccount.com"},
+        ("where they are asked for", {"service_accounts": "accept"}, {"azp": "1", "email": "x@p.gserviceaccount.com"},
          None),
         ("ours among others, without azp", {}, {"aud": ["web.apps.example", "x"], "azp": None}, WrongAudience),
         ("any account, where no domain is asked for", {}, {"email": "a@gmail.com"}, None),

@@ -19,6 +19,7 @@ TO_PART: Final = frozenset(
         "tests/unit/cli/test_cli.py",
         "tests/unit/keys/test_ring.py",
         "tests/unit/keys/test_rotator.py",
+        "tests/unit/verification/test_fetch.py",
         "tests/unit/verification/test_verifier.py",
     }
 )

@@ -9,9 +9,8 @@ INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 WORKERS ?= 4
 PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist worksteal
 MINUTES ?= 10
-ROUNDS ?= 3
 CALLS ?= 20000
-SECONDS ?= 4
+BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
 TOPOLOGY ?= all
@@ -86,27 +85,41 @@ each_client = for language in $(1); do clients/$$language/$(2); status=$$?; \
 	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
 	[ $$status -eq 0 ] || { echo "clients/$$language/$(2): failed" >&2; exit 1; }; done
 
-bench: $(READY) ## Measure against peers in Go and Node, ROUNDS times SECONDS (needs Go, Node, two cores)
-	@mkdir -p build/bench/bin benchmarks/peers/go/pb
+bench: $(BENCHED) ## Measure beside peers in Go and Node: ROUNDS (5) of SECONDS (2); BESIDE=COMMIT, ONLY=ROWS (needs Go, Node, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run $(call options,ROUNDS SECONDS BESIDE ONLY OUT)
+
+bench-quick: $(BENCHED) ## The main rows of bench, in less than a minute
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run --quick $(call options,BESIDE OUT)
+
+profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT (native), SECONDS (10) (needs Go, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT SECONDS OUT)
+
+bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.overload $(call options,ROUNDS SECONDS)
+
+bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.neighbours $(call options,ROUNDS)
+
+# Each variable of a list that is set, as the option of the same name.
+options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
+
+build/bench/generator: $(wildcard benchmarks/generator/*)
+	@mkdir -p build/bench
 	@cd benchmarks/generator && go build -o ../../build/bench/generator .
+
+build/bench/peer-go: $(wildcard benchmarks/peers/go/*) protos/tokenmint/v1/token_exchange_service.proto | $(READY)
+	@mkdir -p build/bench/bin benchmarks/peers/go/pb
 	@cd benchmarks/peers/go && GOBIN=$(CURDIR)/build/bench/bin go install \
 		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	@PATH="$(CURDIR)/build/bench/bin:$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) \
 		--go_out=benchmarks/peers/go --go_opt=$(GO_PB) --go-grpc_out=benchmarks/peers/go --go-grpc_opt=$(GO_PB) \
 		protos/tokenmint/v1/token_exchange_service.proto
 	@cd benchmarks/peers/go && go build -o ../../../build/bench/peer-go .
-	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
-	@$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) --seconds $(SECONDS)
 
-build/bench/generator: $(wildcard benchmarks/generator/*)
+build/bench/peer-node: benchmarks/peers/node/package-lock.json
 	@mkdir -p build/bench
-	@cd benchmarks/generator && go build -o ../../build/bench/generator .
-
-bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
-	@$(BIN)/python benchmarks/overload.py --rounds $(ROUNDS) --seconds $(SECONDS)
-
-bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
-	@$(BIN)/python benchmarks/neighbours.py --rounds $(ROUNDS)
+	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
+	@touch $@
 
 test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients that retry UNAVAILABLE alone, or nothing
 	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k "rolling or in_hand"
@@ -193,4 +206,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-overload bench-neighbours test-restart help setup demo fast test test-coverage test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-coverage test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

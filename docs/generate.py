@@ -43,6 +43,10 @@ def _keys(entry: Entry) -> list[str]:
         keys.append(f"`{name}`{kind}: {_cell(parameter.help)}")
     if entry.trust_domain_from is not None:
         keys.append("one of `jwks_url`, `jwks` and `jwks_file` is required: the keys of the trust bundle")
+    elif entry.in_cluster is not None:
+        keys.append(
+            "`issuer` is required, except within the cluster: there it and the keys are found by the token of the pod"
+        )
     elif not entry.issuers:
         keys.append("`issuer` is required")
     if entry.audiences_from is not None:

@@ -10,6 +10,7 @@ from tokenmint.config.settings import client_provider
 from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import ClientTable, File
 from tokenmint.model.policy import Client
+from tokenmint.verification.proxies import Proxy
 
 
 class CallerRules:
@@ -20,10 +21,12 @@ class CallerRules:
         base: what relative paths start at.
         problems: where what is wrong is collected.
         issuer: the issuer of our tokens.
+        proxy: the one that clients' keys are fetched through.
     """
 
-    def __init__(self, file: File, base: Path, problems: list[str], issuer: str) -> None:
+    def __init__(self, file: File, base: Path, problems: list[str], issuer: str, proxy: Proxy | None) -> None:
         self._issuer = issuer
+        self._proxy = proxy
         self._file = file
         self._base = base
         self._problems = problems
@@ -119,7 +122,7 @@ class CallerRules:
             self._problems.append(f"{key_path('clients', client_id, 'public')}: a public client has no credential")
         if keys:
             try:
-                client_provider(client_id, self._keys_of(table), self._issuer)
+                client_provider(client_id, self._keys_of(table), self._issuer, self._proxy)
             except ConfigurationError as error:
                 self._problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
 

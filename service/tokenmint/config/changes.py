@@ -26,7 +26,8 @@ _KEYS: Final[Mapping[str, str]] = {
     "schedule": "keys",
 }
 """Fields of the settings whose key is another."""
-_DERIVED: Final = frozenset({"warnings", "client_keys", "proxy_hashes", "firebase_emulator"})
+_DERIVED: Final = frozenset({"warnings", "client_keys", "proxy_hashes", "proxy", "firebase_emulator"})
+"""Fields that follow from others, as the proxy is in the sources of keys."""
 _TAKEN_OVER: Final = frozenset({"listen.forwarded", *(f"limits.{name}" for name in _RATES)})
 
 

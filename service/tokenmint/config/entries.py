@@ -27,6 +27,7 @@ def _as_paths(value: Any) -> Any:
 
 
 ClaimPath = Annotated[tuple[str, ...], BeforeValidator(_as_path), Field(min_length=1)]
+SubjectClaims = Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths), Field(min_length=1)]
 
 
 class IssuerTable(Table):
@@ -88,7 +89,13 @@ class CommonTable(Table):
     untyped_access_tokens: bool | None = None
     check_authorized_party: bool | None = None
     checks: Annotated[tuple[CheckTable, ...], BeforeValidator(_as_path)] = ()
-    subject_claims: Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)] | None = None
+    audience_claims: TextList | None = None
+    subject_claims: SubjectClaims | None = None
+    subject_claims_by_type: dict[str, SubjectClaims] | None = None
+    subject_claims_instead: dict[str, SubjectClaims] | None = None
+    numeric_subjects: Literal["refuse", "accept", "as_text"] | None = None
+    iat_required: bool | None = None
+    token_lifetime: Annotated[Seconds, Field(gt=0)] | None = None
     max_subject: Annotated[int, Field(ge=1, le=2048)] | None = None
     boolean_claims: TextSet | None = None
     single_use: bool | None = None
@@ -99,6 +106,14 @@ class CommonTable(Table):
     key_issuer: Literal["ignore", "match"] | None = None
     key_id_required: bool | None = None
     google_email: bool | None = None
+
+
+class InCluster(Table):
+    """What a provider that runs around this process has for it, under a directory that the platform mounts."""
+
+    directory: str
+    """Has the files `token`, whose `iss` is the issuer and which authenticates, and `ca.crt`."""
+    jwks_url: str
 
 
 class Entry(CommonTable):
@@ -120,19 +135,30 @@ class Entry(CommonTable):
     """The claims that name the principal where a parameter has a value."""
     trust_domain_from: str | None = None
     """The parameter that is the SPIFFE trust domain."""
+    in_cluster: InCluster | None = None
+    """Where issuer and keys come from while the operator names neither."""
 
 
 class ProviderTable(CommonTable):
     """The table `[providers.NAME]`, without the parameters of its entry."""
 
     use: str | None = None
-    issuer: str | None = None
+    issuer: str | TextList | None = None
+    where: dict[str, str] = Field(default_factory=dict)
     audiences: TextSet = frozenset()
     authorized_parties: TextSet = frozenset()
     discovery_url: str | None = None
     jwks: str | None = None
     jwks_file: str | None = None
     ca_file: str | None = None
+    bearer_token_file: str | None = None
+    """A token that authenticates the fetches of its keys."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Further headers of these fetches."""
+    header_files: dict[str, str] = Field(default_factory=dict)
+    """The same, for values that are secrets: the files that hold them."""
+    proxy: str | None = None
+    """The proxy of these fetches, or `none`."""
     allow_private: bool = False
     timeout: Annotated[Seconds, Field(gt=0, le=60)] = 5.0
     skew: Annotated[Seconds, Field(le=60)] = 30.0

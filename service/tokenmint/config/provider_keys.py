@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.entries import Entry, ProviderTable
-from tokenmint.verification.jwk import BadKey, parse_jwks
+from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
+from tokenmint.verification.key_file import usable_keys
 from tokenmint.verification.key_source import KeySource
+from tokenmint.verification.proxies import Proxy
 
 OWN_KEYS: Final = ("jwks", "jwks_file", "jwks_url", "x509_url", "discovery_url")
 """Keys of the table that name a source."""
+_NO_TLS: Final = (
+    "expected https (http only on loopback, with allow_private = true): anybody on the way could change the keys. Name "
+    "a private authority in ca_file, or let a sidecar on loopback add TLS, or keep the keys in jwks_file"
+)
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-Problem = tuple[str, str]
-"""A key of the table, and the text of its problem."""
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -25,34 +30,56 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def key_source(
-    table: ProviderTable, entry: Entry, issuers: Mapping[str, object], values: Mapping[str, str]
+    table: ProviderTable,
+    entry: Entry,
+    issuers: Mapping[str, object],
+    values: Mapping[str, str],
+    proxy: Proxy | None,
 ) -> tuple[KeySource | None, list[Problem]]:
     """Return the source of the keys, None where there is none, and the problems of the table.
 
     Args:
         values: replacements for placeholders in the URLs of the shipped entry.
+        proxy: the one of every provider that has none of its own.
     """
-    problems = _authorities(table.ca_file)
+    problems = [*_authorities(table.ca_file), *problems_of_requests(table)]
     own = [key for key in OWN_KEYS if getattr(table, key)]
     if len(own) > 1:
         return None, [*problems, (own[1], f"only one of {', '.join(own)} is used: remove the others")]
-    if table.jwks or table.jwks_file:
-        body, wrong = _pinned(table)
-        return KeySource("pinned", pinned=body), problems + wrong
+    if table.jwks_file:
+        path = Path(table.jwks_file)
+        return KeySource("file", path=path), [*problems, *_unusable_keys("jwks_file", path)]
+    if table.jwks:
+        body = table.jwks.encode()
+        return KeySource("pinned", pinned=body), [*problems, *_unusable_keys("jwks", body)]
     kind, url = _kind(table, entry, replaced=table.issuer is not None or bool(own))
-    expected = ""
+    expected, others = "", list[str]()
     if kind == "discovery":
         if not issuers and entry.trust_domain_from is not None:
             return None, [*problems, ("jwks_url", "is required, or jwks or jwks_file: the trust bundle's keys")]
-        if len(issuers) != 1:
+        if not issuers or (len(issuers) != 1 and not isinstance(table.issuer, tuple)):
             return None, problems
-        expected = next(iter(issuers))
+        expected, *others = issuers
         url = url or expected.rstrip("/") + "/.well-known/openid-configuration"
     url = fill(url, values)
     if not _PLACEHOLDER.search(url) or own or table.issuer is not None:  # else a parameter is missing, as was said
         problems += [(own[0] if own else "issuer", text) for text in _unusable(url, allow_private=table.allow_private)]
+    try:
+        proxy = proxy_of(table, proxy)
+    except BadUrl as error:
+        problems.append(("proxy", str(error)))
     source = KeySource(
-        kind, url=url, issuer=expected, ca_file=table.ca_file, allow_private=table.allow_private, timeout=table.timeout
+        kind,
+        url=url,
+        issuer=expected,
+        more_issuers=frozenset(others),
+        ca_file=table.ca_file,
+        allow_private=table.allow_private,
+        timeout=table.timeout,
+        bearer_token_file=Path(table.bearer_token_file) if table.bearer_token_file else None,
+        headers=tuple(sorted(table.headers.items())),
+        header_files=tuple((name, Path(path)) for name, path in sorted(table.header_files.items())),
+        proxy=proxy,
     )
     return source, problems
 
@@ -72,7 +99,7 @@ def _unusable(url: str, *, allow_private: bool) -> list[str]:
     except BadUrl as error:
         return [str(error)]
     if parts.scheme == "http" and not (allow_private and parts.is_loopback):
-        return ["expected https (http only on loopback, for development, with allow_private = true)"]
+        return [_NO_TLS]
     return []
 
 
@@ -88,18 +115,11 @@ def _authorities(ca_file: str | None) -> list[Problem]:
     return []
 
 
-def _pinned(table: ProviderTable) -> tuple[bytes, list[Problem]]:
-    key = "jwks_file" if table.jwks_file else "jwks"
+def _unusable_keys(key: str, keys: Path | bytes) -> list[Problem]:
     try:
-        body = read_bytes(Path(table.jwks_file)) if table.jwks_file else (table.jwks or "").encode()
+        usable_keys(key, [keys if isinstance(keys, bytes) else read_bytes(keys)])
     except OSError as error:
-        return b"", [(key, f"can't be read ({error.strerror})")]
-    try:
-        read = parse_jwks(body)
-    except BadKey as reason:
-        return body, [(key, f"is no JWK set: {reason}")]
-    except RecursionError:
-        return body, [(key, "is no JWK set: it is nested too deeply")]
-    if not read.keys:
-        return body, [(key, "has no usable key" + "".join(f"; {reason}" for reason in read.skipped))]
-    return body, []
+        return [(key, f"can't be read ({error.strerror})")]
+    except ConfigurationError as error:
+        return [(key, error.message.removeprefix(f"{key}: "))]
+    return []

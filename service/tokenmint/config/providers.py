@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
@@ -13,14 +13,18 @@ from tokenmint.base.http_url import BadUrl, HttpUrl, same_url
 from tokenmint.base.key_path import key_path
 from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
-from tokenmint.config.provider_keys import fill, key_source
+from tokenmint.config.in_cluster import in_cluster
+from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.secret import Secret
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
-from tokenmint.verification.provider import ClaimCheck, Provider
+from tokenmint.verification.provider import ClaimCheck, ClaimPaths, Provider
+from tokenmint.verification.proxies import Proxy
 
+_ONE_SIGNATURE: Final = frozenset({"EdDSA", "Ed25519"})
+"""Two names of one algorithm, as long as no other curve is verified (RFC 9864 section 2.2)."""
 _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
 
@@ -36,27 +40,38 @@ class Judged:
     """The provider's CEL expressions, which are there also where the rest has problems."""
 
 
-def provider_from_table(name: str, table: Mapping[str, object], *, own_issuer: str) -> Provider:
+def provider_from_table(
+    name: str, table: Mapping[str, object], *, own_issuer: str, proxy: Proxy | None = None
+) -> Provider:
     """Make a provider from its table of the configuration.
+
+    Args:
+        proxy: the one that its keys are fetched through unless it has one of its own.
 
     Raises:
         ConfigurationError: lists every problem, each beginning with `providers.NAME.KEY`.
     """
-    judged = judge_provider(name, table, own_issuer=own_issuer)
+    judged = judge_provider(name, table, own_issuer=own_issuer, proxy=proxy)
     if judged.provider is None:
         raise ConfigurationError(judged.problems)
     return judged.provider
 
 
 def judge_provider(
-    name: str, table: Mapping[str, object], *, own_issuer: str, entries: Mapping[str, Entry] | None = None
+    name: str,
+    table: Mapping[str, object],
+    *,
+    own_issuer: str,
+    entries: Mapping[str, Entry] | None = None,
+    proxy: Proxy | None = None,
 ) -> Judged:
     """Make a provider from its table of the configuration, or list its problems.
 
     Args:
         entries: the shipped entries by name. Default: the catalogue.
+        proxy: the one that its keys are fetched through unless it has one of its own.
     """
-    return _Builder(name, table, own_issuer, catalogue() if entries is None else entries).judge()
+    return _Builder(name, table, own_issuer, catalogue() if entries is None else entries, proxy).judge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +82,36 @@ class _Parts:
     kinds: frozenset[str]
     checks: tuple[ClaimCheck, ...]
     users: FirebaseProject | None
+    subject_claims: ClaimPaths
+    subject_claims_by_type: Mapping[str, ClaimPaths]
+    subject_claims_instead: Mapping[str, ClaimPaths]
 
 
 class _Builder:
     """Collects problems while it goes, so that an operator sees them all at once."""
 
-    def __init__(self, name: str, table: Mapping[str, object], own_issuer: str, entries: Mapping[str, Entry]) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: Mapping[str, object],
+        own_issuer: str,
+        entries: Mapping[str, Entry],
+        proxy: Proxy | None,
+    ) -> None:
         self.name = name
         self.own_issuer = own_issuer
+        self.proxy = proxy
         self.problems: list[str] = []
         given = dict(table)
         entry = self._entry(given.get("use"), entries)
         self.entry = entry or Entry()
         self.values = self._parameters(given)
+        self._missing_issuer = "is required: the exact `iss` of its tokens"
+        if self.entry.in_cluster is not None and not given.keys() & {"issuer", *OWN_KEYS}:
+            try:
+                given = in_cluster(self.entry.in_cluster) | given
+            except ConfigurationError as error:
+                self._missing_issuer += f". In a cluster the token that is mounted has it, but {error.message}"
         if entry is None:  # its parameters are not known
             given = {key: value for key, value in given.items() if key in ProviderTable.model_fields and key != "use"}
         outcome = parsed(ProviderTable, given, ("providers", name), more_keys=self.entry.parameters)
@@ -125,7 +157,7 @@ class _Builder:
         """Return the provider, or all its problems."""
         issuers = self._issuers()
         singles = self._singles()
-        source, problems = key_source(self.table, self.entry, issuers, singles)
+        source, problems = key_source(self.table, self.entry, issuers, singles, self.proxy)
         for key, text in problems:
             self._problem(key, text)
         parts = _Parts(
@@ -135,6 +167,9 @@ class _Builder:
             kinds=self._some_of("token_types", {"id_token", "jwt"}, TOKEN_TYPES),
             checks=self._checks(),
             users=self._users(),
+            subject_claims=(first := self._subject_claims()),
+            subject_claims_by_type=self._by_kind("subject_claims_by_type", first),
+            subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
         if source is None and not self.problems:
             self._problem("jwks_url", "is required: where the keys are")
@@ -156,10 +191,17 @@ class _Builder:
             algorithms=parts.algorithms,
             token_types=frozenset(TOKEN_TYPES[kind] for kind in parts.kinds),
             untyped_access_tokens=self._setting("untyped_access_tokens", default=False),
+            where=MappingProxyType(table.where),
+            audience_claims=self._setting("audience_claims", ()),
             check_authorized_party=self._setting("check_authorized_party", default=True),
             authorized_parties=table.authorized_parties,
             checks=parts.checks,
-            subject_claims=self._subject_claims(),
+            subject_claims=parts.subject_claims,
+            subject_claims_by_type=parts.subject_claims_by_type,
+            subject_claims_instead=parts.subject_claims_instead,
+            numeric_subjects=self._setting("numeric_subjects", "refuse"),
+            iat_required=self._setting("iat_required", default=True),
+            token_lifetime=self._setting("token_lifetime", None),
             max_subject=self._setting("max_subject", 255),
             boolean_claims=self._setting("boolean_claims", frozenset()),
             google_email=self._setting("google_email", default=False),
@@ -205,7 +247,7 @@ class _Builder:
         chosen: frozenset[str] = self._setting(key, frozenset(default))
         if not chosen or not chosen <= set(names):
             self._problem(key, f"expected some of {', '.join(sorted(names))}{reason}")
-        return chosen
+        return chosen | _ONE_SIGNATURE if chosen & _ONE_SIGNATURE else chosen
 
     def _users(self) -> FirebaseProject | None:
         table, project = self.table, self._singles().get("project")
@@ -235,8 +277,23 @@ class _Builder:
                 chosen = paths if parameter in self.values else chosen
         return chosen
 
+    def _by_kind(self, key: str, first: ClaimPaths) -> Mapping[str, ClaimPaths]:
+        chosen: Mapping[str, ClaimPaths] = self._setting(key, {})
+        for kind, paths in chosen.items():
+            if kind not in TOKEN_TYPES:
+                self._problem(
+                    f"{key}.{kind}", f"expected one of {', '.join(TOKEN_TYPES)}{did_you_mean(kind, TOKEN_TYPES)}"
+                )
+            elif len(paths) != len(first):
+                self._problem(
+                    f"{key}.{kind}",
+                    f"expected as many claims as in subject_claims ({len(first)}), or two principals may get one name",
+                )
+        return MappingProxyType({TOKEN_TYPES.get(kind, kind): paths for kind, paths in chosen.items()})
+
     def _issuers(self) -> dict[str, Mapping[str, str]]:
-        issuer = self.table.issuer
+        given = self.table.issuer
+        issuer = (given,) if isinstance(given, str) else given
         if self.entry.issuers and issuer is None:
             expand = self.entry.expand
             rounds = (
@@ -251,12 +308,13 @@ class _Builder:
             if issuer is not None:
                 self._problem("issuer", "is not set for this provider: its tokens have none")
             return {}
-        elif issuer:
-            issuers = {issuer: {}}
-            self._check_issuer(issuer)
+        elif issuer and all(issuer):
+            issuers = {one: {} for one in issuer}
+            for one in issuer:
+                self._check_issuer(one)
         else:
             if not self.unknown_entry:
-                self._problem("issuer", "is required: the exact `iss` of its tokens")
+                self._problem("issuer", self._missing_issuer)
             return {}
         if any(same_url(self.own_issuer, one) for one in issuers):
             self._problem("issuer", "is tokenmint's own: its tokens are never a provider's")

@@ -24,6 +24,7 @@ from tokenmint.model.secret import Secret
 from tokenmint.storage.connections import StoreOptions
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.provider import Provider
+from tokenmint.verification.proxies import Proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Settings:
     redis_url: str | None = field(repr=False)  # from the environment it may have a password
     redis_prefix: str
     redis_options: StoreOptions
+    proxy: Proxy | None
+    """The proxy that keys are fetched through, except for providers with one of their own."""
     listen: ListenTable
     proxy_hashes: tuple[str, ...]
     """SHA-256 in hex of each secret of the proxy whose word on clients' certificates is taken; none: nobody's is."""
@@ -87,7 +90,7 @@ def issuer_of(configured: str | None, http: Address | str) -> str:
     return configured or f"http://{http}"
 
 
-def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> Provider:
+def client_provider(client_id: str, keys: Mapping[str, object], issuer: str, proxy: Proxy | None) -> Provider:
     """Return what is accepted as an assertion of a client (RFC 7523 section 3): by itself, for us, used once.
 
     It names us by the issuer, or by the URL of the token endpoint.
@@ -101,7 +104,7 @@ def client_provider(client_id: str, keys: Mapping[str, object], issuer: str) -> 
         "algorithms": sorted(ALGORITHMS),
         "single_use": True,
     }
-    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer)
+    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer, proxy=proxy)
 
 
 def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:

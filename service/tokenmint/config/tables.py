@@ -54,6 +54,18 @@ class RedisTable(Table):
     min_replicas: Annotated[int, Field(ge=0, le=16)] = 0
 
 
+class ProxyTable(Table):
+    """`[proxy]`: how providers' and clients' keys are fetched where the network has a proxy."""
+
+    url: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    no_proxy: TextList = ()
+    environment: bool = False
+    """Takes what is missing here from HTTPS_PROXY and NO_PROXY."""
+
+
 class ForwardedTable(Table):
     """`[listen.forwarded]`: the proxy in front of the native transport that hands clients' certificates on."""
 
@@ -306,6 +318,7 @@ class File(Table):
     reflection: bool = False
     channelz: bool = False
     redis: RedisTable = RedisTable()
+    proxy: ProxyTable = ProxyTable()
     listen: ListenTable = ListenTable()
     keys: KeysTable = KeysTable()
     limits: LimitsTable = LimitsTable()

@@ -1,8 +1,8 @@
-"""Envoy's external authorization: a gateway hands a request's token in and gets ours to put in its place.
+"""Envoy's external authorization: a gateway exchanges the token of a request for an issued one.
 
-Envoy is a client like any other: it proves itself with the metadata of its `grpc_service` (`initial_metadata`), or its
-certificate, and gets tokens for the audiences that name it. Which audience a request is for is said by the gateway's
-own configuration of the route (`context_extensions`), or by the host here.
+Envoy is a client like any other. It authenticates by the metadata of its `grpc_service` (`initial_metadata`), or by its
+certificate, and gets tokens for the audiences that list it. The audience of a request is set by the gateway's route
+configuration (`context_extensions`), or here by the host.
 """
 
 import json
@@ -31,9 +31,9 @@ from tokenmint.base.errors import (
     ScopeDenied,
     StoreWentBack,
     TokenmintError,
-    TokenRejected,
 )
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -50,35 +50,35 @@ _JUDGED: Final = (
     AccessDenied, TokenRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, Overloaded, RateLimited,
     StoreWentBack,
 )  # fmt: skip
-"""What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
+"""Errors that are answered to the gateway's client, in HTTP; errors of the gateway itself are answered to it."""
 _REALM: Final = 'Bearer realm="tokenmint"'
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """How requests are read."""
+    """The gateway's configuration."""
 
     audience: str | None = None
-    """For hosts that have none of their own."""
+    """The audience for hosts that are not listed."""
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Audiences by host, in lower case, without port."""
     cookie: str | None = None
-    """The cookie that holds the token of a browser, where there is no `Authorization`."""
+    """The cookie with a browser's token, used if there is no `Authorization` header."""
 
 
 class _NoToken(Exception):
-    """The request has none: RFC 6750 section 3.1 asks for a challenge without an error code."""
+    """The request has no token: RFC 6750 section 3.1 requires a challenge without an error code."""
 
 
 class ExternalAuthorization:
-    """Judges requests that have come in at a gateway."""
+    """Authorizes requests that arrive at a gateway."""
 
     def __init__(self, exchanges: ClientExchanges, gateway: Gateway) -> None:
         self._exchanges = exchanges
         self._gateway = gateway
 
     def register(self, server: Any) -> None:
-        """Serve it at a server, or at what stands before one."""
+        """Register the service at a server."""
         check = grpc.unary_unary_rpc_method_handler(
             self.Check,
             request_deserializer=pb.CheckRequest.FromString,
@@ -86,13 +86,13 @@ class ExternalAuthorization:
         )
         server.add_registered_method_handlers(SERVICE, {"Check": check})
 
-    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC's
-        """Swap the token, or say in HTTP why not."""
+    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC
+        """Exchange the token, or return the refusal as an HTTP response."""
         http = request.attributes.request.http
         try:
             token, cookies = self._token(http.headers)
             extensions = request.attributes.context_extensions
-            minted = await self._exchanges.one(self._wanted(token, http.host, extensions), current_client())
+            minted = await self._exchanges.one(self._exchange_request(token, http.host, extensions), current_client())
             if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
                 raise FormatDenied("tokens for this audience are not presented as Bearer")
         except _NoToken:
@@ -106,33 +106,34 @@ class ExternalAuthorization:
                 allowed.headers_to_remove.append("cookie")
         return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
 
-    def _token(self, given: Mapping[str, str]) -> tuple[str, str | None]:
-        """Return the token, and the cookies that are left where ours was among them; None: they may stay as they are.
+    def _token(self, sent: Mapping[str, str]) -> tuple[str, str | None]:
+        """Return the token, and the other cookies if the configured cookie is present; otherwise None, to change
+        nothing.
 
-        Ours is left out also where the token is in the header: a session stays at the edge.
+        The cookie is also removed if the token is in the header, so that a session stays at the edge.
         """
-        headers = {name.lower(): value for name, value in given.items()}
-        if len(headers) != len(given):
-            raise _NoToken  # one header in two spellings: which one counts is anybody's guess
+        headers = {name.lower(): value for name, value in sent.items()}
+        if len(headers) != len(sent):
+            raise _NoToken  # the same header in two spellings is ambiguous
         name = self._gateway.cookie
         pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")] if name is not None else []
-        found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
-        left = "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if found else None
+        sessions = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
+        left = "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if sessions else None
         if "authorization" in headers:
             scheme, _, token = headers["authorization"].partition(" ")
             if scheme.lower() != "bearer" or not token.strip():
                 raise _NoToken
             return token.strip(), left
-        if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain
+        if len(sessions) != 1 or not sessions[0]:  # with two of one name, one may come from a sibling domain
             raise _NoToken
-        return found[0], left
+        return sessions[0], left
 
-    def _wanted(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
+    def _exchange_request(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
         name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
         audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
         if not audience:
             raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(name, LONG)}")
-        # A handle has no dots; it is a token of our own, and those come in as access tokens.
+        # A token without dots is a reference token, which is exchanged as an access token.
         token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
         scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
         violations = Violations()
@@ -146,7 +147,7 @@ class ExternalAuthorization:
 
 
 def _refusal(error: TokenmintError) -> pb.CheckResponse:
-    """Return the answer for a refusal, with the challenge of RFC 6750 section 3."""
+    """Return the response for a refusal, with the challenge of RFC 6750 section 3."""
     if isinstance(error, RateLimited | Overloaded | DependencyUnavailable):
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
@@ -177,7 +178,7 @@ def _refused(error: TokenmintError) -> bytes | None:
 
 
 REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes | None]]] = MappingProxyType({METHOD: _refused})
-"""Answers to a gateway whose call is refused, before or after it begins: each has an answer for its own caller."""
+"""Responses to a gateway whose call is refused, before or after it starts, by method."""
 
 
 def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:

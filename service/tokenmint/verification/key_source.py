@@ -2,26 +2,59 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from tokenmint.verification.proxies import Proxy
+
+BEARER_TOKEN_FILE: Final = "bearer_token_file"  # noqa: S105  # the name of a setting
+HEADER_FILES: Final = "header_files.{}"
+PROXY_PASSWORD_FILE: Final = "proxy.password_file"  # noqa: S105  # as above
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
     """Where a provider's keys come from."""
 
-    kind: Literal["discovery", "jwks", "x509", "pinned"]
+    kind: Literal["discovery", "jwks", "x509", "pinned", "file"]
     url: str = ""
     """The document's URL; of the discovery document for `discovery`."""
     issuer: str = ""
-    """What the discovery document has to name as its issuer."""
+    """What the discovery document has to name as its issuer, for `discovery`."""
+    more_issuers: frozenset[str] = frozenset()
+    """Others that it may name: of one provider with several."""
     pinned: bytes = field(default=b"", repr=False)
     """The JWK set itself, for `pinned`."""
+    path: Path | None = None
+    """The file with the JWK set, for `file`."""
     ca_file: str | None = None
     """PEM file of the certificate authorities to trust instead of the public ones."""
     allow_private: bool = False
     """Whether private addresses, and http on loopback, may be dialled."""
     timeout: float = 5.0
     """Seconds for one fetch in all."""
+    bearer_token_file: Path | None = None
+    """A token that is sent to the origin of ``url`` alone, of the file as it is at each fetch."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers of the request, for that origin alone; `User-Agent` for all."""
+    header_files: tuple[tuple[str, Path], ...] = ()
+    """The same, with secret values that are in files."""
+    proxy: Proxy | None = None
+    """The proxy to fetch through; None: every host is reached directly."""
+
+    def secret_files(self) -> list[tuple[str, Path]]:
+        """Return the files with secrets that are sent, each with what it is called in messages."""
+        files = [(HEADER_FILES.format(name), path) for name, path in self.header_files]
+        if self.bearer_token_file is not None:
+            files.append((BEARER_TOKEN_FILE, self.bearer_token_file))
+        if self.proxy is not None and self.proxy.password_file is not None:
+            files.append((PROXY_PASSWORD_FILE, self.proxy.password_file))
+        return files
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the keys come over the network."""
+        return self.kind not in ("pinned", "file")
 
 
 @dataclass(frozen=True, slots=True)

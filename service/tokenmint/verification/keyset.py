@@ -4,6 +4,8 @@ Each provider's keys are its own, so the same `kid` at two providers is two keys
 no usable key, leaves the last good set in place until its hard age; a fetch that succeeds replaces the set, so that a
 key that the provider took back is gone with the next refresh.
 
+Keys in a file are read again when it changes, and stay as they were while it can't be used.
+
 Whatever a fetch raises is that provider's failure: it is kept as the provider's last error, logged when it begins,
 changes and ends, and tried again after a pause that grows and differs from replica to replica. Callers are told to
 retry where a retry can help, and where the provider's own documents are at fault, that it can't.
@@ -11,19 +13,25 @@ retry where a retry can help, and where the provider's own documents are at faul
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
-from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
+from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.telemetry import places
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
-from tokenmint.verification.key_document import describe, discover, freshness, is_ours
+from tokenmint.base.threads import Threads
+from tokenmint.base.token_errors import MalformedToken, UnknownKey
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.key_choice import WantedKey, choose
+from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
+from tokenmint.verification.key_file import key_file
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
@@ -35,6 +43,7 @@ RETRY_MOST: Final = 300.0
 RETRY_WANTED: Final = 30.0  # seconds after a failed fetch in which a caller that needs the keys causes the next one
 SPREAD: Final = 0.5  # the part of a pause that chance may take away, so that replicas do not ask all at once
 SKIPPED_SHOWN: Final = 5  # reasons in the log line about keys that are not used
+FILE_INTERVAL: Final = 1.0  # seconds between looks at a file with keys
 EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
 
 
@@ -76,6 +85,10 @@ class _State:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
+    judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
+    """Judges large keys. What it found stays known also where the fetch had ended before."""
+    file: RenewedFiles[ParsedKeySet] | None = None
+    """The file that the keys are in, for that kind of source."""
 
 
 class KeySets:
@@ -112,19 +125,26 @@ class KeySets:
             state = before if before is not None and before.source == source else _State(source)
             if source.kind == "pinned" and not state.keys:
                 self._take(name, state, parse_jwks(source.pinned))
+            elif source.path is not None:
+                self._read_file(name, state, source.path)
             self._states[name] = state
 
-    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
-        """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
+    async def find(
+        self, provider: str, wanted: WantedKey | str | None, *, fetch: bool = True
+    ) -> tuple[VerificationKey, ...]:
+        """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
-        only what is at hand counts.
+        Without ``fetch`` only what is at hand counts.
+
+        Args:
+            wanted: what the token says of its key, or its `kid`.
 
         Raises:
             UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
             KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
             KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
         """
+        wanted = wanted if isinstance(wanted, WantedKey) else WantedKey(wanted)
         state = self._states[provider]
         if not self._trusted(state):
             if not fetch:
@@ -132,20 +152,36 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = _select(state.keys, key_id)
-        if not found and key_id is not None and fetch and state.source.kind != "pinned":
-            await self._look_for_unknown(provider, state)
-            found = _select(state.keys, key_id)
+        found = choose(state.keys, wanted)
+        if not found and wanted.named and fetch:
+            if state.source.is_fetched:
+                await self._look_for_unknown(provider, state)
+            elif state.source.path is not None:
+                self._read_file(provider, state, state.source.path)
+            found = choose(state.keys, wanted)
         if not found:
-            raise UnknownKey(
-                detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
-            )
+            raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
 
-    async def refresh(self, provider: str) -> KeySetStatus:
-        """Fetch now; where that fails the last good set is kept. Raises ``KeySetUnavailable``, ``KeySetInvalid``."""
+    def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
+        """Return the keys of ``provider`` that are at hand and trusted now, () where there are none. Never waits.
+
+        It is the same object until the keys are replaced.
+        """
         state = self._states[provider]
-        if state.source.kind != "pinned":
+        return state.keys if self._trusted(state) else ()
+
+    async def refresh(self, provider: str) -> KeySetStatus:
+        """Fetch now, or read the file; where that fails the last good set is kept.
+
+        Raises ``KeySetUnavailable``, ``KeySetInvalid``.
+        """
+        state = self._states[provider]
+        if state.source.path is not None:
+            self._read_file(provider, state, state.source.path, unconditionally=True)
+            if state.failures:
+                raise KeySetInvalid(f"the provider's keys: {state.last_error}; the last good ones are kept")
+        elif state.source.is_fetched:
             await self._fetch_once(provider, state)
             if state.failures:
                 message = f"the provider's keys could not be fetched: {state.last_error}; the last good ones are kept"
@@ -158,16 +194,17 @@ class KeySets:
         """Return what is known of a provider's keys."""
         state = self._states[provider]
         to_wall = self._clock.now() - self._clock.monotonic()
+        fetched = state.fetched is not None and state.source.is_fetched
 
         def wall(instant: float | None) -> float | None:
             return None if instant is None else to_wall + instant
 
         return KeySetStatus(
-            source=state.source.url or state.source.kind,
+            source=state.source.url or (str(state.source.path) if state.source.path else state.source.kind),
             key_ids=tuple(key.key_id or key.thumbprint for key in state.keys),
             fetch_time=wall(state.fetched),
-            fresh_until=wall(state.fresh_until) if state.fetched is not None else None,
-            trusted_until=wall(state.trusted_until) if state.fetched is not None else None,
+            fresh_until=wall(state.fresh_until) if fetched else None,
+            trusted_until=wall(state.trusted_until) if fetched else None,
             last_error=state.last_error,
             last_error_time=wall(state.last_error_at),
         )
@@ -187,7 +224,7 @@ class KeySets:
         return [
             background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
             for name, state in self._states.items()
-            if state.source.kind != "pinned"
+            if state.source.kind != "pinned"  # which does not change
         ]
 
     async def close(self) -> None:
@@ -200,7 +237,7 @@ class KeySets:
     # --- when to fetch -------------------------------------------------------------------------------------------
 
     def _trusted(self, state: _State) -> bool:
-        return state.source.kind == "pinned" or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
+        return not state.source.is_fetched or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
 
     async def _look_for_unknown(self, name: str, state: _State) -> None:
         """Fetch for the sake of a key that is not known, unless that was done a moment ago.
@@ -247,6 +284,9 @@ class KeySets:
         state.unit = unit
         if state.failures:  # of the key sets that these replaced
             _tell(state)
+        while state.source.path is not None:
+            self._read_file(name, state, state.source.path)
+            await self._clock.sleep(FILE_INTERVAL)
         while True:
             now = self._clock.monotonic()
             if state.failures:
@@ -320,6 +360,23 @@ class KeySets:
             raise BadKey("the key set has no usable key" + (f" ({parsed.skipped[0]})" if parsed.skipped else ""))
         state.keys = parsed.keys
 
+    def _read_file(self, name: str, state: _State, path: Path, *, unconditionally: bool = False) -> None:
+        """Take over the keys of a file that changed. Raises ``ConfigurationError`` where it was never of use."""
+        renewed = True
+        if state.file is None:
+            state.file = key_file(path)
+        else:
+            renewed = state.file.look(unconditionally=unconditionally)
+        if renewed:
+            self._take(name, state, state.file.value)
+        problem = state.file.problem
+        if renewed or (unconditionally and not problem):
+            state.fetched = self._clock.monotonic()
+        if problem != state.last_error:
+            state.last_error, state.failures, state.invalid = problem, int(bool(problem)), bool(problem)
+            state.last_error_at = self._clock.monotonic() if problem else None
+            _tell(state)
+
     async def _load(self, name: str, state: _State) -> None:
         source = state.source
         if source.kind == "discovery":
@@ -327,8 +384,7 @@ class KeySets:
         url = state.jwks_url or source.url
         result = await self._fetch(source, url, etag=state.etag if state.keys else None)
         if result.status == 200:
-            parsed = parse_x509_map(result.body) if source.kind == "x509" else parse_jwks(result.body)
-            self._take(name, state, parsed)
+            self._take(name, state, await usable_keys(source, result.body, state.judging))
             state.etag = result.headers.get("etag")
         elif result.status != 304 or not state.keys:
             raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
@@ -350,9 +406,3 @@ def _tell(state: _State) -> None:
         state.unit.fails(KeySetUnavailable(detail=state.last_error), logged=True)
     else:
         state.unit.works()
-
-
-def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
-    if key_id is None:
-        return keys if len(keys) == 1 else ()
-    return tuple(key for key in keys if key.key_id == key_id)

@@ -57,7 +57,10 @@ def proof(store: Store, clock: FakeClock) -> ClientAuthenticator:
     platform = provider_from_table(
         "k8s", {"issuer": PLATFORM.url, "audiences": ["app"], "jwks": PLATFORM.jwks().decode()}, own_issuer=US
     )
-    own = [client_provider("keys", keys(ec_key(1)), US), client_provider("others-keys", keys(ec_key(2)), US)]
+    own = [
+        client_provider("keys", keys(ec_key(1)), US, None),
+        client_provider("others-keys", keys(ec_key(2)), US, None),
+    ]
     return ClientAuthenticator(
         Callers(CLIENTS, OPERATORS), verifier(clock, *own), verifier(clock, platform), ReplayGuard(store), clock,
         admits=Policy({}, US).admits_workload,
@@ -170,7 +173,7 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(
         ({"exp": 1_800_000_000 - 30}, "EXPIRED"),
         ({"aud": [US, "https://other.example"]}, "WRONG_AUDIENCE"),
         ({"sub": None}, "CLAIM_REJECTED"),
-        ({"sub": "secret"}, "sub is not its iss"),
+        ({"sub": "secret"}, "sub differs from its iss"),
         ({"iss": "secret"}, "UNKNOWN_ISSUER"),
         ({"iss": "others-keys", "sub": "others-keys"}, "BAD_SIGNATURE"),
         ({"jti": None}, "no jti"),

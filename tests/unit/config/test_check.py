@@ -236,7 +236,7 @@ def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
     assert settings.redis_options.password is not None
     assert settings.redis_options.password.reveal() == "secret"
     assert settings.redis_options.ca_file == tmp_path / "tls.crt"
-    assert settings.providers["idp"].key_source.kind == "pinned"
+    assert settings.providers["idp"].key_source.kind == "file"
 
 
 def test_the_development_mode_is_fenced(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tokenmint.config.tables import (
     OAuthTable,
     OperatorTable,
     Pkcs11Table,
+    ProxyTable,
     RateTable,
     RedisTable,
     WorkloadTable,
@@ -44,6 +45,7 @@ ROW: Final = re.compile(r"\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| (.+) \|")
 TABLES: Final[dict[str, type[BaseModel]]] = {
     "The file": FILE,
     "[redis]": RedisTable,
+    "[proxy]": ProxyTable,
     "[listen]": ListenTable,
     "[listen.forwarded]": ForwardedTable,
     "[keys]": KeysTable,

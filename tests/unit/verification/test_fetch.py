@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gzip
 import ipaddress
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,8 @@ from tests.fakes import FakeClock
 from tests.issuer import Issuer
 
 from tokenmint.base.errors import KeySetUnavailable
-from tokenmint.verification.fetch import LOOK_UPS, MAX_BODY, HttpFetch, is_public
+from tokenmint.verification.dialling import LOOK_UPS, is_public
+from tokenmint.verification.fetch import MAX_BODY, HttpFetch
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.keyset import KeySets
 
@@ -330,9 +333,50 @@ async def test_a_body_in_very_many_chunks_is_not_read_to_its_end() -> None:
     assert await get(url) == b"a" * 1000
 
 
-async def test_an_encoding_that_was_not_asked_for_is_refused(issuer: Issuer) -> None:
-    issuer.headers["Content-Encoding"] = "gzip"
-    with pytest.raises(FetchFailed, match="encoding"):
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate"])
+async def test_rfc_9110_section_8_4_a_compressed_answer_is_read(issuer: Issuer, coding: str) -> None:
+    compress = zlib.compress if coding == "deflate" else gzip.compress
+    issuer.headers["Content-Encoding"] = coding
+    issuer.documents["/jwks.json"] = compress(issuer.jwks())
+    plain = Issuer(key=issuer.key)
+    assert await get(f"{issuer.url}/jwks.json") == plain.jwks()
+    issuer.documents["/jwks.json"] = compress(b"x" * MAX_BODY)
+    assert len(await get(f"{issuer.url}/jwks.json")) == MAX_BODY
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "words"),
+    [
+        ("gzip", gzip.compress(b"x" * (MAX_BODY + 1)), "more than"),
+        ("gzip", gzip.compress(bytes(400 * 2**20)), "more than"),
+        ("gzip", b"".join(gzip.compress(b"x" * 2**17) for _ in range(5)), "more than"),
+        ("deflate", zlib.compress(b"x" * (MAX_BODY + 1)), "more than"),
+        ("gzip", gzip.compress(b"x" * 100)[:-8], "cut off"),
+        ("gzip", b"<html>", "not compressed"),
+        ("deflate", zlib.compress(b"{}") + b"{}", "behind its end"),
+        ("gzip, gzip", b"", "encoding"),
+        ("br", b"", "encoding"),
+        ("zstd", b"", "encoding"),
+    ],
+    ids=[
+        "a byte too many",
+        "a bomb",
+        "many members",
+        "zlib",
+        "cut off",
+        "html",
+        "more behind it",
+        "twice",
+        "br",
+        "zstd",
+    ],
+)
+async def test_the_limit_of_a_compressed_answer_is_on_what_is_in_it(
+    issuer: Issuer, coding: str, body: bytes, words: str
+) -> None:
+    issuer.headers["Content-Encoding"] = coding
+    issuer.documents["/jwks.json"] = body
+    with pytest.raises(AnswerUnusable, match=words):
         await get(f"{issuer.url}/jwks.json")
 
 
@@ -371,7 +415,7 @@ async def test_a_certificate_of_nobody_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FetchFailed, match="certificate is not accepted"):
         await get(url)
     assert await get(url, ca_file=str(cert)) == b"ok"
-    with pytest.raises(FetchFailed, match="could not be read"):
+    with pytest.raises(FetchFailed, match="can't be read"):
         await get(url, ca_file=str(tmp_path / "none"))
     thread.join(timeout=10)
     listener.close()

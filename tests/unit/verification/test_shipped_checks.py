@@ -9,7 +9,7 @@ import pytest
 from tests.issuer import jwk, rsa_key
 from tests.unit.verification.proving import IDP, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     ClaimRejected,
     TokenExpired,
     TokenTooOld,

@@ -9,10 +9,10 @@ from tests.issuer import Issuer, jwk, rsa_key
 from tests.tls import certificate
 from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     ClaimRejected,
-    ConfigurationError,
     TokenExpired,
     TokenRejected,
     UnknownIssuer,
@@ -232,7 +232,7 @@ def test_kubernetes_keys_of_a_private_issuer_are_pinned_or_fetched_elsewhere(tmp
     file = tmp_path / "jwks.json"
     file.write_bytes(IDP.jwks())
     pinned = provider_from_table("k", {**table, "jwks_file": str(file)}, own_issuer=ME)
-    assert (pinned.key_source.kind, pinned.key_source.pinned) == ("pinned", IDP.jwks())
+    assert (pinned.key_source.kind, pinned.key_source.path) == ("file", file)
     authority, _ = certificate(tmp_path)
     elsewhere = {
         **table,

@@ -1,0 +1,95 @@
+"""Files that are read again when they change: the one way in which something renewed comes into force.
+
+Certificates and their keys, authorities, passwords, tokens and key sets all come this way, so that renewing one needs
+no restart, and a renewal that went wrong ends nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import structlog
+
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import read_bytes
+from tokenmint.base.foreign_text import LONG, clipped
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class RenewedFiles(Generic[T]):
+    """The value that some files have together.
+
+    A change that can't be used, as while a file is half written, leaves the last good value in force. It is logged
+    once, is in :attr:`problem` until it is mended, and is tried again with each look.
+
+    Args:
+        files: what each file is called in messages (`redis.ca_file`), and its path.
+        make: returns the value of their contents, which come in the order of ``files``. Raises
+            ``ConfigurationError`` where they can't be used.
+
+    Raises:
+        ConfigurationError: the files can't be read, or not be used, in the first place.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, Path]], make: Callable[[Sequence[bytes]], T]) -> None:
+        self._files = tuple(files)
+        self._make = make
+        self.problem = ""
+        """Why the files as they are now are not in force, for operators and without secrets; "" while they are."""
+        self.generation = 0
+        """How many values there were before: a part that was made of another one is out of date."""
+        self._seen = self._stamps()
+        self._contents, self.value = self._read()
+
+    def look(self, *, unconditionally: bool = False) -> bool:
+        """Read the files again where they changed; tell whether there is a new value.
+
+        Args:
+            unconditionally: read them also where they seem to be as they were.
+        """
+        stamps = self._stamps()
+        if stamps == self._seen and not unconditionally:
+            return False
+        try:
+            contents, value = self._read()
+        except ConfigurationError as error:
+            if error.message != self.problem:
+                log.warning("a file that changed is not used: the last good one stays", error=error.message)
+            self.problem = error.message
+            self._seen = None  # to be read again, also where the old stamps come back
+            return False
+        if self.problem:
+            log.info("a file can be used again", setting=self._files[0][0])
+        self.problem, self._seen = "", stamps
+        if contents == self._contents:
+            return False
+        self._contents, self.value = contents, value
+        self.generation += 1
+        setting, path = self._files[0]
+        log.info("a file was renewed", setting=setting, file=clipped(str(path), LONG))
+        return True
+
+    def current(self) -> T:
+        """Return the value, of the files as they are now where they can be used."""
+        self.look()
+        return self.value
+
+    def _stamps(self) -> list[tuple[int, int, int]] | None:
+        """Return what tells a changed file from an unchanged one; None where one can't be looked at."""
+        try:
+            return [(stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in (path.stat() for _, path in self._files)]
+        except (OSError, ValueError):
+            return None
+
+    def _read(self) -> tuple[list[bytes], T]:
+        contents = []
+        for setting, path in self._files:
+            try:
+                contents.append(read_bytes(path))
+            except OSError as error:
+                name = clipped(str(path), LONG)
+                raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None
+        return contents, self._make(contents)

@@ -1,0 +1,67 @@
+"""TLS from files in PEM: certificates with their keys, authorities, and what a client verifies a server with."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.renewed_files import RenewedFiles
+
+CA_FILE: Final = "ca_file"
+CERT_FILE: Final = "cert_file"
+KEY_FILE: Final = "key_file"
+
+
+def client_tls(table: str, files: Mapping[str, Path]) -> RenewedFiles[ssl.SSLContext]:
+    """Return what verifies a server, TLS 1.2 at least, and follows its files when they are renewed.
+
+    Args:
+        table: the table of the configuration, for messages: `redis`.
+        files: by the keys of the table: `ca_file`, the only authorities that are trusted (without it the public ones),
+            and `cert_file` with `key_file`, the client's own certificate.
+
+    Raises:
+        ConfigurationError: a file can't be read, or holds something else.
+    """
+    names = tuple(files)
+
+    def made(contents: Sequence[bytes]) -> ssl.SSLContext:
+        content = dict(zip(names, contents, strict=True))
+        context = _verifying(table, files, content.get(CA_FILE))
+        if CERT_FILE in files:
+            load_certificate(context, f"{table}.{CERT_FILE}", files[CERT_FILE], files[KEY_FILE])
+        return context
+
+    return RenewedFiles([(f"{table}.{key}", path) for key, path in files.items()], made)
+
+
+def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None) -> ssl.SSLContext:
+    if authorities is None:
+        context = ssl.create_default_context()  # a certificate is required, and has to name the host
+    else:
+        try:
+            context = ssl.create_default_context(cadata=authorities.decode("ascii"))
+        except (ssl.SSLError, ValueError):
+            raise ConfigurationError(
+                f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no certificates in PEM"
+            ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, setting: str, certificate: Path, key: Path) -> None:
+    """Show a certificate with a context. Raises ``ConfigurationError`` where it and its key can't be used."""
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, ValueError):
+        raise ConfigurationError(f"{setting}: {certificate} and {key} are no certificate and its key in PEM") from None
+    except OSError as error:
+        name = error.filename or certificate
+        raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None
+
+
+def _no_password() -> str:
+    """Stand for the question at the terminal that OpenSSL asks for an encrypted key: nobody is there."""
+    return ""

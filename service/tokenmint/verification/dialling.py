@@ -1,0 +1,98 @@
+"""The addresses that a fetch may dial: looked up here, and checked before they are dialled.
+
+A name that turns into a private address between look-up and connection (DNS rebinding) has no effect: what was checked
+is what is dialled. A provider chooses the names that are looked up, and its name server how long that takes. So names
+are looked up in threads of each source's own: the event loop has few, by which the store's name is looked up, too.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from tokenmint.base.http_url import HttpUrl
+from tokenmint.base.threads import Busy, Threads
+from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
+
+LOOK_UPS: Final = 4  # of names, for one source, that may not have ended at a time
+MAX_ADDRESSES: Final = 16  # of one name that are tried in turn
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that is assigned for the public internet; what else there is, is local, deprecated or of another use."""
+_NEVER: Final = (
+    ipaddress.ip_network("192.0.0.0/24"),  # RFC 6890: protocol assignments
+    ipaddress.ip_network("192.88.99.0/24"),  # RFC 7526: deprecated
+    ipaddress.ip_network("3fff::/20"),  # RFC 9637: documentation
+)
+
+
+class LookUps:
+    """Looks names up, in threads of each source's own."""
+
+    def __init__(self) -> None:
+        self._threads: dict[KeySource, Threads] = {}
+
+    async def addresses(self, url: HttpUrl, source: KeySource) -> list[IpAddress]:
+        """Return the addresses of a URL's host in the order to try them in, where each of them may be dialled.
+
+        Raises:
+            FetchFailed: there are none, or too many look-ups of this source have not ended.
+            AnswerUnusable: one of them must not be dialled.
+        """
+        threads = self._threads.setdefault(source, Threads("names", LOOK_UPS))
+        try:
+            infos = await threads.run(partial(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM))
+        except Busy:
+            raise FetchFailed(f"look-ups of names like {url.host!r} do not end") from None
+        except (OSError, UnicodeError):
+            infos = []
+        finally:
+            if not threads.running:
+                self._threads.pop(source, None)
+        found = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
+        _check(url, source, found)
+        return list(dict.fromkeys(found))[:MAX_ADDRESSES]
+
+
+def _check(url: HttpUrl, source: KeySource, addresses: Sequence[IpAddress]) -> None:
+    if not addresses:
+        raise FetchFailed(f"the name {url.host!r} does not resolve")
+    if url.scheme == "http" and not (source.allow_private and all(address.is_loopback for address in addresses)):
+        raise AnswerUnusable("plain http is only for a provider on loopback that has allow_private = true")
+    if not source.allow_private and not all(is_public(address) for address in addresses):
+        raise AnswerUnusable(
+            f"the name {url.host!r} resolves to an address that is not public: "
+            "set allow_private = true if the provider is meant to be inside"
+        )
+
+
+def check_proxied(url: HttpUrl, source: KeySource) -> None:
+    """Raise ``AnswerUnusable`` where a proxy must not be asked for ``url``.
+
+    The proxy looks the name up, so what it leads to is the proxy's to judge. An address in the URL is judged here.
+    """
+    if url.scheme != "https":
+        raise AnswerUnusable("plain http is never sent through a proxy")
+    try:
+        address = ipaddress.ip_address(url.host)
+    except ValueError:
+        return
+    if not source.allow_private and not is_public(address):
+        raise AnswerUnusable(
+            f"{url.host} is not public: set allow_private = true if the provider is meant to be inside"
+        )
+
+
+def is_public(address: IpAddress) -> bool:
+    """Tell whether an address, or the IPv4 address inside it, is reachable on the public internet."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.teredo is not None or address not in _UNICAST:
+            return False
+    return address.is_global and not address.is_multicast and not any(address in network for network in _NEVER)

@@ -1,0 +1,134 @@
+"""Files that are renewed: read when they changed, and the last good content while they can't be used."""
+
+import os
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import structlog
+from tests.tls import authority
+
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.tls_files import client_tls
+
+
+def number(contents: Sequence[bytes]) -> int:
+    try:
+        return sum(map(int, contents))
+    except ValueError:
+        raise ConfigurationError("x.file: is no number") from None
+
+
+def files(*paths: Path) -> RenewedFiles[int]:
+    return RenewedFiles([("x.file", path) for path in paths], number)
+
+
+def test_a_change_of_one_of_them_is_read(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("1")
+    two.write_text("2")
+    read = files(one, two)
+    assert (read.value, read.look(), read.generation) == (3, False, 0)
+    two.write_text("40")
+    assert read.current() == 41
+    assert (read.look(), read.generation) == (False, 1)
+
+
+def test_a_volume_that_swaps_a_symbolic_link_is_a_change(tmp_path: Path) -> None:
+    """As Kubernetes renews what it mounts: the name stays, the folder behind it is another one."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text("1" if name == "first" else "2")
+        os.utime(tmp_path / name / "token", ns=(10**18, 10**18))
+    data = tmp_path / "data"
+    data.symlink_to("first")
+    read = files(data / "token")
+    (tmp_path / "new").symlink_to("second")
+    (tmp_path / "new").rename(data)
+    assert read.current() == 2
+
+
+@pytest.mark.parametrize("fault", ["other content", "no file", "a folder", "a pipe", "too large"])
+def test_what_can_not_be_used_leaves_the_last_good_content_and_is_told_once(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("1")
+    read = files(path)
+    path.unlink()
+    if fault == "other content":
+        path.write_text("secret-canary")
+    elif fault == "a folder":
+        path.mkdir()
+    elif fault == "a pipe":
+        os.mkfifo(path)
+    elif fault == "too large":
+        path.write_bytes(b"1" * (2**20 + 1))
+    with structlog.testing.capture_logs() as logs:
+        assert (read.current(), read.current(), read.current()) == (1, 1, 1)
+    assert read.problem.startswith("x.file: ")
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("a file that changed is not used: the last good one stays", read.problem)
+    ]
+    assert "canary" not in str(logs)
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+    path.write_text("2")
+    with structlog.testing.capture_logs() as logs:
+        assert (read.current(), read.problem) == (2, "")
+    assert [line["event"] for line in logs] == ["a file can be used again", "a file was renewed"]
+
+
+def test_the_same_again_after_a_fault_is_no_renewal(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("1")
+    read = files(path)
+    path.write_text("x")
+    assert not read.look()
+    path.write_text("1")
+    assert (read.look(), read.problem, read.generation) == (False, "", 0)
+
+
+def test_what_seems_unchanged_is_read_where_somebody_asks_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("1")
+    read, stat = files(path), path.stat()
+    with path.open("r+") as same:
+        same.write("2")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not read.look()
+    assert (read.look(unconditionally=True), read.value) == (True, 2)
+
+
+def test_a_file_that_was_never_of_use_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"x\.file: .*no-such-file can't be read"):
+        files(tmp_path / "no-such-file")
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(ConfigurationError, match="is no number"):
+        files(tmp_path / "x")
+
+
+def test_tls_of_a_client_verifies_and_follows_its_files(tmp_path: Path) -> None:
+    """RFC 9325 section 3.1.1; a key that does not belong to the certificate, or is encrypted, is told at once."""
+    ca = authority()
+    paths = {key: tmp_path / key for key in ("ca_file", "cert_file", "key_file")}
+    certificate, key = ca.issue("client")
+    for path, content in zip(paths.values(), (ca.pem, certificate, key), strict=True):
+        path.write_bytes(content)
+    tls = client_tls("redis", paths)
+    context = tls.value
+    assert (context.minimum_version, context.verify_mode) == (ssl.TLSVersion.TLSv1_2, ssl.CERT_REQUIRED)
+    assert context.check_hostname
+    certificate, other = ca.issue("client", serial=101)
+    paths["cert_file"].write_bytes(certificate)
+    assert (tls.current(), tls.problem) == (
+        context,
+        f"redis.cert_file: {paths['cert_file']} and {paths['key_file']} are no certificate and its key in PEM",
+    )
+    paths["key_file"].write_bytes(other)
+    assert tls.current() is not context
+    paths["ca_file"].write_text("no PEM")
+    with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no certificates in PEM"):
+        client_tls("redis", paths)

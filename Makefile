@@ -146,7 +146,7 @@ soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the te
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service/tokenmint tests clients/python/src/tokenmint_client clients/python/examples
+	$(BIN)/mypy service/tokenmint tests benchmarks clients/python/src/tokenmint_client clients/python/examples
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-protos
 	$(MAKE) --no-print-directory check-generated
@@ -173,7 +173,7 @@ check-protos: build/protos.binpb ## Lint the protos and compare them with the la
 	$(BIN)/buf breaking build/protos.binpb --against protos/released.binpb --path tokenmint
 
 check-generated: $(READY) ## Fail where generated code or documentation is not as it would be generated
-	@PYTHONPATH=service $(BIN)/python docs/generate.py --check
+	@PYTHONPATH=service:. $(BIN)/python docs/generate.py --check
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
 	@for part in v1 envoy; do diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/$$part service/tokenmint/$$part || exit 1; done
@@ -181,7 +181,7 @@ check-generated: $(READY) ## Fail where generated code or documentation is not a
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
 generate: generate-python build/protos.binpb ## Generate the code for the protos, and the documentation's lists
-	@PYTHONPATH=service $(BIN)/python docs/generate.py
+	@PYTHONPATH=service:. $(BIN)/python docs/generate.py
 	@clients/python/generate
 	@$(call each_client,node,generate)
 	@$(call each_client,go,generate build/protos.binpb)

@@ -42,6 +42,7 @@ CLIENT_SECRET: Final = "tms_benchmark-client"
 PRINCIPALS: Final = 10_000
 TOKENS_EACH: Final = 2
 """Together more tokens than any cache of verified ones holds, so that each counts as a token that was never seen."""
+FEW_PRINCIPALS: Final = 300
 COLD_PRINCIPALS: Final = 30_000
 """Further principals, with a token each, of which each is exchanged once."""
 LIFETIME: Final = 24 * 3600  # seconds that a subject token lives
@@ -58,8 +59,11 @@ class World:
     store: int
     """The store's process."""
     tokens: Path
-    cold: Path
-    """The file of tokens of principals that come once."""
+    """The file of subject tokens of usual rows."""
+
+
+MANY, FEW, ONCE = "many", "few", "once"
+"""The principals of a row: `PRINCIPALS` in turn, `FEW_PRINCIPALS` in turn, or `COLD_PRINCIPALS` of which each comes once."""
 
 
 def provider_key() -> rsa.RSAPrivateKey:
@@ -98,9 +102,19 @@ def _sign(principals: Sequence[int]) -> list[str]:
     return tokens
 
 
+def tokens_of(principals: str) -> Path:
+    """Return the file of subject tokens of `MANY`, `FEW` or `ONCE`. No two tokens are equal."""
+    return {MANY: warm_tokens, FEW: few_tokens, ONCE: cold_tokens}[principals]()
+
+
 def warm_tokens() -> Path:
-    """Return the file of subject tokens of principals that come again. No two are equal."""
+    """Return the file of subject tokens of principals that come again."""
     return _signed(BUILD / "tokens.txt", [number % PRINCIPALS for number in range(PRINCIPALS * TOKENS_EACH)])
+
+
+def few_tokens() -> Path:
+    """Return the file of subject tokens of few principals, who come several times a second."""
+    return _signed(BUILD / "tokens-few.txt", [number % FEW_PRINCIPALS for number in range(PRINCIPALS)])
 
 
 def cold_tokens() -> Path:
@@ -185,10 +199,10 @@ def provider() -> Iterator[str]:
 @contextlib.contextmanager
 def world(core: int, *, cold: bool = True) -> Iterator[World]:
     """Make the world, its store on ``core``; without ``cold`` it has no principals that come once."""
-    warm, once = warm_tokens(), cold_tokens() if cold else Path()
+    tokens = warm_tokens()
     principals = PRINCIPALS + COLD_PRINCIPALS if cold else PRINCIPALS
     with provider() as jwks_url, valkey(core, principals) as (redis_url, store):
-        yield World(jwks_url, redis_url, store, warm, once)
+        yield World(jwks_url, redis_url, store, tokens)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from tests.rig import Rig, Serve
 
 from tokenmint.base.background import Background
 from tokenmint.base.telemetry import Metrics
-from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)

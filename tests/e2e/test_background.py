@@ -15,7 +15,7 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 UNITS = {
     "audit stream": ("parts.store", "append"),
-    "certificates": ("listeners.public", "_tls"),
+    "files": ("listeners.public", "_tls"),
     "high-water mark": ("parts.signing_keys", "note"),
     "key ring notices": ("parts.signing_keys.store", "read"),
     "key ring poll": ("parts.signing_keys.store", "read"),

@@ -21,7 +21,7 @@ from tokenmint.formats.table import Formats
 from tokenmint.keys.schedule import Schedule
 from tokenmint.model.policy import Audience, Client
 from tokenmint.model.secret import Secret
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy

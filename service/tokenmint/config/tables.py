@@ -46,7 +46,11 @@ class RedisTable(Table):
     username: str | None = None
     password: str | None = None
     password_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password_file: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
     read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
     write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0

@@ -47,20 +47,21 @@ async def listen(
     client, own_pool = await connect()
     try:
         with translated(url, writes=False):  # also what closing it raises
-            async with client.pubsub() as subscription:
-                await subscription.subscribe(channel)
-                while True:
-                    try:
-                        async with asyncio.timeout(LISTEN_LIMIT):
-                            message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
-                    finally:
-                        _heed_cancellation()
-                    if message is None:
-                        await subscription.ping()  # notices a dead connection that would stay silent for ever
-                    elif message["type"] == "subscribe":
-                        yield Notice(None)
-                    elif message["type"] == "message":
-                        yield Notice(message["data"])
+            while True:
+                async with client.pubsub() as subscription:
+                    await subscription.subscribe(channel)
+                    while not _out_of_date(subscription.connection):
+                        try:
+                            async with asyncio.timeout(LISTEN_LIMIT):
+                                message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                        finally:
+                            _heed_cancellation()
+                        if message is None:
+                            await subscription.ping()  # notices a dead connection that would stay silent for ever
+                        elif message["type"] == "subscribe":
+                            yield Notice(None)
+                        elif message["type"] == "message":
+                            yield Notice(message["data"])
     finally:
         if own_pool is not None:
             await own_pool.disconnect()
@@ -110,6 +111,8 @@ async def track(
         pinging = loop.create_task(ping())
         while True:
             with translated(url, writes=False):
+                if _out_of_date(connection):
+                    raise driver.ConnectionError("its certificates were renewed")
                 async with asyncio.timeout(heartbeat):
                     answer = await connection.read_response(True, timeout=inf, push_request=True)
                 told, changed = changed, []
@@ -126,6 +129,11 @@ async def track(
             pinging.cancel()
             await asyncio.gather(pinging, return_exceptions=True)
         await connection.disconnect(nowait=True)
+
+
+def _out_of_date(connection: Any) -> bool:
+    """Tell whether a connection was made with files that have been renewed since."""
+    return connection is not None and bool(connection.out_of_date())
 
 
 def _heed_cancellation() -> None:

@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -24,14 +23,13 @@ from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, clipped
-from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.telemetry import places
 from tokenmint.base.threads import Threads
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
 from tokenmint.verification.key_choice import WantedKey, choose
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
-from tokenmint.verification.key_file import key_file
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
@@ -43,7 +41,6 @@ RETRY_MOST: Final = 300.0
 RETRY_WANTED: Final = 30.0  # seconds after a failed fetch in which a caller that needs the keys causes the next one
 SPREAD: Final = 0.5  # the part of a pause that chance may take away, so that replicas do not ask all at once
 SKIPPED_SHOWN: Final = 5  # reasons in the log line about keys that are not used
-FILE_INTERVAL: Final = 1.0  # seconds between looks at a file with keys
 EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
 
 
@@ -87,8 +84,10 @@ class _State:
     """Is told how each fetch ended."""
     judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
     """Judges large keys. What it found stays known also where the fetch had ended before."""
-    file: RenewedFiles[ParsedKeySet] | None = None
-    """The file that the keys are in, for that kind of source."""
+
+    def known(self) -> tuple[VerificationKey, ...]:
+        """Return the keys at hand: of a file, those that are in it now."""
+        return self.keys if self.source.file is None else self.source.file.value.keys
 
 
 class KeySets:
@@ -119,14 +118,13 @@ class KeySets:
         self._chance = chance
         self._waiters = waiters
         self._waiting = 0
+        self._files = FileWatch()
         self._states: dict[str, _State] = {}
         for name, source in sources.items():
             before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
             state = before if before is not None and before.source == source else _State(source)
             if source.kind == "pinned" and not state.keys:
                 self._take(name, state, parse_jwks(source.pinned))
-            elif source.path is not None:
-                self._read_file(name, state, source.path)
             self._states[name] = state
 
     async def find(
@@ -152,13 +150,10 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = choose(state.keys, wanted)
-        if not found and wanted.named and fetch:
-            if state.source.is_fetched:
-                await self._look_for_unknown(provider, state)
-            elif state.source.path is not None:
-                self._read_file(provider, state, state.source.path)
-            found = choose(state.keys, wanted)
+        found = choose(state.known(), wanted)
+        if not found and wanted.named and fetch and state.source.is_fetched:
+            await self._look_for_unknown(provider, state)
+            found = choose(state.known(), wanted)
         if not found:
             raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
@@ -169,7 +164,7 @@ class KeySets:
         It is the same object until the keys are replaced.
         """
         state = self._states[provider]
-        return state.keys if self._trusted(state) else ()
+        return state.known() if self._trusted(state) else ()
 
     async def refresh(self, provider: str) -> KeySetStatus:
         """Fetch now, or read the file; where that fails the last good set is kept.
@@ -177,10 +172,13 @@ class KeySets:
         Raises ``KeySetUnavailable``, ``KeySetInvalid``.
         """
         state = self._states[provider]
-        if state.source.path is not None:
-            self._read_file(provider, state, state.source.path, unconditionally=True)
-            if state.failures:
-                raise KeySetInvalid(f"the provider's keys: {state.last_error}; the last good ones are kept")
+        file = state.source.file
+        if file is not None:
+            await self._files.look([file], unconditionally=True)
+            if file.problem:
+                raise KeySetInvalid(
+                    f"the provider's keys could not be read: {file.problem}; the last good ones are kept"
+                )
         elif state.source.is_fetched:
             await self._fetch_once(provider, state)
             if state.failures:
@@ -194,18 +192,17 @@ class KeySets:
         """Return what is known of a provider's keys."""
         state = self._states[provider]
         to_wall = self._clock.now() - self._clock.monotonic()
-        fetched = state.fetched is not None and state.source.is_fetched
 
         def wall(instant: float | None) -> float | None:
             return None if instant is None else to_wall + instant
 
         return KeySetStatus(
             source=state.source.url or (str(state.source.path) if state.source.path else state.source.kind),
-            key_ids=tuple(key.key_id or key.thumbprint for key in state.keys),
+            key_ids=tuple(key.key_id or key.thumbprint for key in state.known()),
             fetch_time=wall(state.fetched),
-            fresh_until=wall(state.fresh_until) if fetched else None,
-            trusted_until=wall(state.trusted_until) if fetched else None,
-            last_error=state.last_error,
+            fresh_until=wall(state.fresh_until) if state.fetched is not None else None,
+            trusted_until=wall(state.trusted_until) if state.fetched is not None else None,
+            last_error=state.source.file.problem if state.source.file else state.last_error,
             last_error_time=wall(state.last_error_at),
         )
 
@@ -224,8 +221,12 @@ class KeySets:
         return [
             background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
             for name, state in self._states.items()
-            if state.source.kind != "pinned"  # which does not change
+            if state.source.is_fetched
         ]
+
+    def sources(self) -> list[KeySource]:
+        """Return the sources of all providers."""
+        return [state.source for state in self._states.values()]
 
     async def close(self) -> None:
         """Stop fetching."""
@@ -284,9 +285,6 @@ class KeySets:
         state.unit = unit
         if state.failures:  # of the key sets that these replaced
             _tell(state)
-        while state.source.path is not None:
-            self._read_file(name, state, state.source.path)
-            await self._clock.sleep(FILE_INTERVAL)
         while True:
             now = self._clock.monotonic()
             if state.failures:
@@ -359,23 +357,6 @@ class KeySets:
         if not parsed.keys:
             raise BadKey("the key set has no usable key" + (f" ({parsed.skipped[0]})" if parsed.skipped else ""))
         state.keys = parsed.keys
-
-    def _read_file(self, name: str, state: _State, path: Path, *, unconditionally: bool = False) -> None:
-        """Take over the keys of a file that changed. Raises ``ConfigurationError`` where it was never of use."""
-        renewed = True
-        if state.file is None:
-            state.file = key_file(path)
-        else:
-            renewed = state.file.look(unconditionally=unconditionally)
-        if renewed:
-            self._take(name, state, state.file.value)
-        problem = state.file.problem
-        if renewed or (unconditionally and not problem):
-            state.fetched = self._clock.monotonic()
-        if problem != state.last_error:
-            state.last_error, state.failures, state.invalid = problem, int(bool(problem)), bool(problem)
-            state.last_error_at = self._clock.monotonic() if problem else None
-            _tell(state)
 
     async def _load(self, name: str, state: _State) -> None:
         source = state.source

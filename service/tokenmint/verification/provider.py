@@ -5,7 +5,7 @@ down in ``config/catalogue/*.toml``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -69,13 +69,13 @@ class Provider:
     checks: tuple[ClaimCheck, ...] = ()
     audience_claims: tuple[str, ...] = ()
     """The claims that stand for `aud` in tokens without one; the first that a token has counts."""
-    where: Mapping[str, str] = MappingProxyType({})
+    where: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Exact claims that tell its tokens from those of other providers with the same issuer."""
     subject_claims: ClaimPaths = (("sub",),)
     """The paths of the claims that together name the principal (``subjects.joined``)."""
-    subject_claims_by_type: Mapping[str, ClaimPaths] = MappingProxyType({})
+    subject_claims_by_type: Mapping[str, ClaimPaths] = field(default_factory=lambda: MappingProxyType({}))
     """Others, by the kind of token (URN)."""
-    subject_claims_instead: Mapping[str, ClaimPaths] = MappingProxyType({})
+    subject_claims_instead: Mapping[str, ClaimPaths] = field(default_factory=lambda: MappingProxyType({}))
     """By the kind of token: those that name the principal in tokens that have none of the first ones."""
     numeric_subjects: Literal["refuse", "accept", "as_text"] = "refuse"
     """What a whole number is in a claim that names the principal. `accept`: its decimal text, and a text that reads as

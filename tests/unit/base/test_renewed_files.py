@@ -4,6 +4,7 @@ import os
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import structlog
@@ -13,12 +14,19 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tls_files import client_tls
 
+T = TypeVar("T")
+
 
 def number(contents: Sequence[bytes]) -> int:
     try:
         return sum(map(int, contents))
     except ValueError:
         raise ConfigurationError("x.file: is no number") from None
+
+
+def current(read: RenewedFiles[T]) -> T:
+    read.look()
+    return read.value
 
 
 def files(*paths: Path) -> RenewedFiles[int]:
@@ -32,7 +40,7 @@ def test_a_change_of_one_of_them_is_read(tmp_path: Path) -> None:
     read = files(one, two)
     assert (read.value, read.look(), read.generation) == (3, False, 0)
     two.write_text("40")
-    assert read.current() == 41
+    assert current(read) == 41
     assert (read.look(), read.generation) == (False, 1)
 
 
@@ -47,7 +55,7 @@ def test_a_volume_that_swaps_a_symbolic_link_is_a_change(tmp_path: Path) -> None
     read = files(data / "token")
     (tmp_path / "new").symlink_to("second")
     (tmp_path / "new").rename(data)
-    assert read.current() == 2
+    assert current(read) == 2
 
 
 @pytest.mark.parametrize("fault", ["other content", "no file", "a folder", "a pipe", "too large"])
@@ -65,7 +73,7 @@ def test_what_can_not_be_used_leaves_the_last_good_content_and_is_told_once(tmp_
     elif fault == "too large":
         path.write_bytes(b"1" * (2**20 + 1))
     with structlog.testing.capture_logs() as logs:
-        assert (read.current(), read.current(), read.current()) == (1, 1, 1)
+        assert (current(read), current(read), current(read)) == (1, 1, 1)
     assert read.problem.startswith("x.file: ")
     assert [(line["event"], line["error"]) for line in logs] == [
         ("a file that changed is not used: the last good one stays", read.problem)
@@ -77,7 +85,7 @@ def test_what_can_not_be_used_leaves_the_last_good_content_and_is_told_once(tmp_
         path.unlink(missing_ok=True)
     path.write_text("2")
     with structlog.testing.capture_logs() as logs:
-        assert (read.current(), read.problem) == (2, "")
+        assert (current(read), read.problem) == (2, "")
     assert [line["event"] for line in logs] == ["a file can be used again", "a file was renewed"]
 
 
@@ -123,12 +131,12 @@ def test_tls_of_a_client_verifies_and_follows_its_files(tmp_path: Path) -> None:
     assert context.check_hostname
     certificate, other = ca.issue("client", serial=101)
     paths["cert_file"].write_bytes(certificate)
-    assert (tls.current(), tls.problem) == (
+    assert (current(tls), tls.problem) == (
         context,
         f"redis.cert_file: {paths['cert_file']} and {paths['key_file']} are no certificate and its key in PEM",
     )
     paths["key_file"].write_bytes(other)
-    assert tls.current() is not context
+    assert current(tls) is not context
     paths["ca_file"].write_text("no PEM")
     with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no certificates in PEM"):
         client_tls("redis", paths)

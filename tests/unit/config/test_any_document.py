@@ -44,6 +44,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "oauth": {"enabled": True},
     "envoy": {"audience": "a", "hosts": {"h": "a"}},
     "log": {"level": "info"},
+    "proxy": {"url": "http://proxy.example:3128", "username": "u", "password_file": "pw", "no_proxy": ["h"]},
     "providers": {
         "idp": {
             "issuer": "https://idp.example",
@@ -54,6 +55,10 @@ DOCUMENT: Final[dict[str, Any]] = {
             "claims": {"c": "assertion.x"},
             "skew": "1s",
             "ca_file": "ca",
+            "bearer_token_file": "token",
+            "headers": {"X-Tenant": "7"},
+            "header_files": {"X-Key": "key"},
+            "proxy": "none",
         },
         "entra": {"use": "entra", "tenants": ["72f988bf-86f1-41af-91ab-2d7cd011db47"], "audiences": ["b"]},
         "fire": {"use": "firebase", "project": "my-project", "check_revoked": True, "service_account_file": "sa"},

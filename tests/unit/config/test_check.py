@@ -233,8 +233,7 @@ def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
         '[keys]\nencryption_key_file = "kek"\n[redis]\nurl = "rediss://h"\npassword_file = "pw"\nca_file = "tls.crt"\n'
     )
     settings = read(tmp_path, text)
-    assert settings.redis_options.password is not None
-    assert settings.redis_options.password.reveal() == "secret"
+    assert settings.redis_options.password_file == tmp_path / "pw"
     assert settings.redis_options.ca_file == tmp_path / "tls.crt"
     assert settings.providers["idp"].key_source.kind == "file"
 

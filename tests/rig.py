@@ -177,7 +177,7 @@ class Rig:
         """Set the wall clocks of service and store, without a loop that wakes up for it."""
         assert isinstance(self.clock, FakeClock)
         self.clock.set(now)
-        await self.app.look_at_clock()
+        await self.app.parts.signing.clocks.look()
 
     def settings(self) -> Settings:
         """The configuration, read again."""

@@ -139,6 +139,19 @@ def _bad_tokens(rig: Rig) -> dict[str, tuple[str, str]]:
     }
 
 
+async def test_a_client_that_proved_itself_is_told_what_was_expected_and_what_came(rig: Rig) -> None:
+    now = rig.clock.now()
+    for changes, parts in (
+        ({"aud": "other"}, ("aud ['other']", "accepted ['app']")),
+        ({"iss": "https://evil.example"}, ("iss 'https://evil.example'", f"accepted ['{rig.issuer.url}']")),
+        ({"aud": ["x" * 5000] * 2}, ("accepted ['app']",)),
+    ):
+        asked = rig.request(rig.issuer.token(now, **changes))
+        told = await refusal(rig.exchange.ExchangeToken(asked, **rig.auth("web")))
+        assert all(part in told.message for part in parts), told.message
+        assert len(told.message) < 700
+
+
 async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> None:
     for name, (token, reason) in _bad_tokens(rig).items():
         told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
@@ -151,8 +164,8 @@ async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> N
     told = await refusal(rig.exchange.ExchangeToken(rig.request(ours), **rig.auth("web")))
     assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNKNOWN_ISSUER")
     assert "minted by tokenmint itself" in told.message
-    # The twelfth: no kid while the provider has two keys.
-    keys = [jwk(rig.issuer.key, kid="k1", alg="RS256"), jwk(rsa_key(1), kid="k2", alg="RS256")]
+    # The twelfth: no kid while the provider has two keys, and none of them is of the token's algorithm.
+    keys = [jwk(rig.issuer.key, kid="k1", alg="PS256"), jwk(rsa_key(1), kid="k2", alg="PS256")]
     rig.issuer.documents["/jwks.json"] = json.dumps({"keys": keys}).encode()
     from tokenmint.v1.provider_admin_service_pb2 import RefreshProviderKeysRequest
 

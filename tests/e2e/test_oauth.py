@@ -165,6 +165,15 @@ async def test_rfc_8693_2_2_2_each_way_of_a_refused_subject_token(rig: Rig, http
         assert token not in answer.text
 
 
+async def test_a_client_that_proves_nothing_is_not_told_what_was_expected(rig: Rig, http: httpx2.AsyncClient) -> None:
+    token, audience = rig.issuer.token(rig.clock.now(), aud="other"), "https://keys.example"
+    public = await http.post("/oauth2/token", data=form(rig, subject_token=token, audience=audience, client_id="spa"))
+    assert public.json()["reason"] == "WRONG_AUDIENCE"
+    assert "accepted" not in public.text
+    proved = await http.post("/oauth2/token", data=form(rig, subject_token=token), headers=basic(rig))
+    assert "aud ['other'], accepted" in proved.json()["error_description"]
+
+
 async def test_a_single_use_token_is_used_once_whichever_way_it_comes(rig: Rig, http: httpx2.AsyncClient) -> None:
     from tests.rig import refusal
 

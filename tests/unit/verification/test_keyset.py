@@ -200,7 +200,7 @@ async def test_failures_are_retried_with_growing_pauses(clock: FakeClock, backgr
             await settle()
         pauses.append(waited)
     assert pauses[:5] == [1, 2, 4, 8, 16]
-    assert pauses[-1] == keyset.RETRY_MOST
+    assert pauses[-1] == keyset.RETRY_WANTED  # nobody is served meanwhile
     with pytest.raises(KeySetUnavailable):
         await keys.find("idp", "a")
     assert len(fetch.asked) == 13  # callers wait for the next attempt rather than cause one each
@@ -317,3 +317,36 @@ async def test_a_flood_of_tokens_with_unknown_kids_costs_two_fetches_a_minute(cl
             assert await verifier.verify(good, ID_TOKEN, nonce=None, now=clock.now())
     assert refused == flood
     assert len(fetch.asked) - first <= 2
+
+
+async def test_a_provider_that_goes_away_while_its_keys_are_trusted_is_asked_less_and_less(
+    clock: FakeClock, background: Background
+) -> None:
+    fetch = FakeFetch(jwks("a"))
+    keys = sets(fetch, clock)
+    await keys.refresh("idp")
+    fetch.serve(b"", 500)
+    keys.follow(background)
+    clock.advance(3600)
+    last, longest = clock.monotonic(), 0.0
+    for _ in range(700):
+        asked = len(fetch.asked)
+        clock.advance(2)
+        await settle()
+        if len(fetch.asked) > asked:
+            longest, last = max(longest, clock.monotonic() - last), clock.monotonic()
+    assert longest >= keyset.RETRY_MOST
+    await keys.close()
+
+
+@pytest.mark.parametrize(
+    ("hint", "fresh"), [(300, 300), (5, 60), (10**9, 6 * 3600), (0, 3600), (-5, 3600), ("9", 3600)]
+)
+async def test_a_spiffe_bundles_refresh_hint_is_obeyed_within_our_bounds(
+    clock: FakeClock, hint: object, fresh: float
+) -> None:
+    bundle = {**json.loads(jwks("a")), "spiffe_refresh_hint": hint, "spiffe_sequence": 3}
+    fetch = FakeFetch(json.dumps(bundle).encode())
+    status = await sets(fetch, clock).refresh("idp")
+    assert status.fresh_until is not None
+    assert status.fresh_until - clock.now() == fresh

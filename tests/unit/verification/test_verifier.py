@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
 from tests.unit.verification.proving import IDP, NOW, prove, provider
 
@@ -102,12 +102,13 @@ async def test_a_kid_is_only_compared(key_id: str) -> None:
         await prove(IDP.token(NOW, headers={"kid": key_id}))
 
 
-async def test_a_token_without_kid_needs_a_provider_with_one_key() -> None:
+async def test_a_token_without_kid_needs_a_key_that_fits() -> None:
     token = IDP.token(NOW, headers={"kid": None})
     assert (await prove(token)).subject == "1842"
     two = json.dumps({"keys": [jwk(rsa_key(), kid="k1"), jwk(rsa_key(1), kid="k2")]}).encode()
+    assert (await prove(token, provider(two))).subject == "1842"
     with pytest.raises(UnknownKey):
-        await prove(token, provider(two))
+        await prove(token, provider(two, key_id_required=True))
 
 
 async def test_the_same_kid_at_two_providers_is_two_keys() -> None:
@@ -220,6 +221,9 @@ async def test_the_subject_is_a_string_of_bounded_length(subject: object) -> Non
     ("typ", "kind", "accepted"),
     [
         ("JWT", ID_TOKEN, True), ("jwt", ID_TOKEN, True), ("JWT", JWT, True),
+        ("application/jwt", ID_TOKEN, True), ("Application/JWT", JWT, True), ("application/jwt", ACCESS_TOKEN, False),
+        ("AT+JWT", ACCESS_TOKEN, True), ("at+jwt", JWT, True), ("text/jwt", ID_TOKEN, False),
+        ("application/x/jwt", ID_TOKEN, False), ("client-authentication+jwt", JWT, False),
         ("at+jwt", ID_TOKEN, False), ("application/at+jwt", ID_TOKEN, False), ("logout+jwt", ID_TOKEN, False),
         ("secevent+jwt", JWT, False), ("dpop+jwt", ID_TOKEN, False), ("oauth-authz-req+jwt", ID_TOKEN, False),
         ("at+jwt", ACCESS_TOKEN, True), ("JWT", ACCESS_TOKEN, False), ("logout+jwt", ACCESS_TOKEN, False),
@@ -233,6 +237,32 @@ async def test_rfc_8725_section_3_11_one_kind_of_token_is_not_another(typ: str, 
     else:
         with pytest.raises(UnsupportedTokenType):
             await prove(token, every, kind=kind)
+
+
+async def test_an_access_token_that_is_sent_as_a_jwt_is_judged_as_what_it_is() -> None:
+    token = IDP.token(NOW, headers={"typ": "at+jwt"})
+    check = ClaimCheck(("client_id",), "present", token_types=frozenset({ACCESS_TOKEN}))
+    every = provider(token_types=frozenset({ID_TOKEN, JWT, ACCESS_TOKEN}), checks=(check,))
+    with pytest.raises(ClaimRejected, match="client_id"):
+        await prove(token, every, kind=JWT)
+    assert (
+        await prove(IDP.token(NOW, headers={"typ": "at+jwt"}, client_id="c"), every, kind=JWT)
+    ).token_type == ACCESS_TOKEN
+    for kinds in (frozenset({JWT}), frozenset({ID_TOKEN, JWT})):
+        with pytest.raises(UnsupportedTokenType, match="send it as urn:ietf:params:oauth:token-type:access_token"):
+            await prove(token, provider(token_types=kinds), kind=JWT)
+
+
+async def test_rfc_9864_ed25519_and_eddsa_are_one_algorithm_for_a_provider_too() -> None:
+    private = ed25519.Ed25519PrivateKey.generate()
+    keys = json.dumps({"keys": [jwk(private, kid="k1", alg="EdDSA")]}).encode()
+    for algorithm in ("EdDSA", "Ed25519"):
+        table = {"issuer": IDP.url, "audiences": ["app"], "jwks": keys.decode(), "algorithms": [algorithm]}
+        entry = provider_from_table("ed", table, own_issuer="https://me.example")
+        for named in ("EdDSA", "Ed25519"):
+            signed = f"{segment({'alg': named, 'kid': 'k1'})}.{segment(IDP.claims(NOW))}"
+            token = f"{signed}.{b64(private.sign(signed.encode()))}"
+            assert await prove(token, entry)
 
 
 async def test_kinds_that_the_provider_is_not_configured_for() -> None:

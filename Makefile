@@ -44,7 +44,7 @@ fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@said=$$($(BIN)/lint-imports) || { echo "$$said"; exit 1; }
-	@$(PYTEST) -m "not slow" tests/unit
+	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) -m "not slow" tests/unit
 
 test: $(READY) ## The unit tests and those of the whole service
 	@$(PYTEST) tests/unit tests/e2e

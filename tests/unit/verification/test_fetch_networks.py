@@ -18,6 +18,8 @@ from tokenmint.verification.key_document import discover
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.proxies import Proxy
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "canary-of-a-token"
 NAME = "login.partner.example"
 

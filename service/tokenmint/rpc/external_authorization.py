@@ -8,7 +8,6 @@ own configuration of the route (`context_extensions`), or by the host here.
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ from tokenmint.admission.gate import ClientExchanges, annotate_audit, current_cl
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.base.errors import (
     AccessDenied,
-    AudienceDenied,
     DependencyUnavailable,
     FormatDenied,
     InvalidRequest,
@@ -33,11 +31,10 @@ from tokenmint.base.errors import (
     TokenmintError,
     TokenRejected,
 )
-from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.rpc.gateway_request import Gateway, NoToken, audience_of, find_token, token_type_of
 from tokenmint.rpc.interceptors import Context
 from tokenmint.rpc.status import code_of
 
@@ -52,22 +49,6 @@ _JUDGED: Final = (
 )  # fmt: skip
 """What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
 _REALM: Final = 'Bearer realm="tokenmint"'
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """How requests are read."""
-
-    audience: str | None = None
-    """For hosts that have none of their own."""
-    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Audiences by host, in lower case, without port."""
-    cookie: str | None = None
-    """The cookie that holds the token of a browser, where there is no `Authorization`."""
-
-
-class _NoToken(Exception):
-    """The request has none: RFC 6750 section 3.1 asks for a challenge without an error code."""
 
 
 class ExternalAuthorization:
@@ -90,53 +71,30 @@ class ExternalAuthorization:
         """Swap the token, or say in HTTP why not."""
         http = request.attributes.request.http
         try:
-            token, cookies = self._token(http.headers)
+            found = find_token(self._gateway, http.headers)
             extensions = request.attributes.context_extensions
-            minted = await self._exchanges.one(self._wanted(token, http.host, extensions), current_client())
+            minted = await self._exchanges.one(self._wanted(found.token, http.host, extensions), current_client())
             if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
                 raise FormatDenied("tokens for this audience are not presented as Bearer")
-        except _NoToken:
+        except NoToken:
             annotate_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
-        if cookies is not None:
-            if cookies:
-                allowed.headers.append(_header("cookie", cookies))
+        allowed.headers_to_remove.extend(self._gateway.headers)
+        if found.cookies is not None:
+            if found.cookies:
+                allowed.headers.append(_header("cookie", found.cookies))
             else:
                 allowed.headers_to_remove.append("cookie")
         return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
 
-    def _token(self, given: Mapping[str, str]) -> tuple[str, str | None]:
-        """Return the token, and the cookies that are left where ours was among them; None: they may stay as they are.
-
-        Ours is left out also where the token is in the header: a session stays at the edge.
-        """
-        headers = {name.lower(): value for name, value in given.items()}
-        if len(headers) != len(given):
-            raise _NoToken  # one header in two spellings: which one counts is anybody's guess
-        name = self._gateway.cookie
-        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")] if name is not None else []
-        found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
-        left = "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if found else None
-        if "authorization" in headers:
-            scheme, _, token = headers["authorization"].partition(" ")
-            if scheme.lower() != "bearer" or not token.strip():
-                raise _NoToken
-            return token.strip(), left
-        if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain
-            raise _NoToken
-        return found[0], left
-
     def _wanted(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
-        name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
-        audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
-        if not audience:
-            raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(name, LONG)}")
-        # A handle has no dots; it is a token of our own, and those come in as access tokens.
-        token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
-        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
+        audience = extensions.get(AUDIENCE) or audience_of(self._gateway, host)
         violations = Violations()
         violations.token("subject_token", len(token.encode()))
+        violations.raise_any()
+        token_type = extensions.get(TOKEN_TYPE) or token_type_of(token)
+        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
         violations.check(
             TOKEN_TYPE, f"one of {', '.join(SUBJECT_TOKEN_TYPES)}", holds=token_type in SUBJECT_TOKEN_TYPES
         )

@@ -8,9 +8,8 @@ PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
 MINUTES ?= 10
-ROUNDS ?= 3
 CALLS ?= 20000
-SECONDS ?= 4
+BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
 TOPOLOGY ?= all
@@ -71,27 +70,41 @@ each_client = for language in $(1); do clients/$$language/$(2); status=$$?; \
 	if [ $$status -eq 77 ] && [ -z "$$TOKENMINT_REQUIRE_LANES" ]; then continue; fi; \
 	[ $$status -eq 0 ] || { echo "clients/$$language/$(2): failed" >&2; exit 1; }; done
 
-bench: $(READY) ## Measure against peers in Go and Node, ROUNDS times SECONDS (needs Go, Node, two cores)
-	@mkdir -p build/bench/bin benchmarks/peers/go/pb
+bench: $(BENCHED) ## Measure beside peers in Go and Node: ROUNDS (5) of SECONDS (2); BESIDE=COMMIT, ONLY=ROWS (needs Go, Node, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run $(call options,ROUNDS SECONDS BESIDE ONLY OUT)
+
+bench-quick: $(BENCHED) ## The main rows of bench, in less than a minute
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run --quick $(call options,BESIDE OUT)
+
+profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT (native), SECONDS (10) (needs Go, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT SECONDS OUT)
+
+bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.overload $(call options,ROUNDS SECONDS)
+
+bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.neighbours $(call options,ROUNDS)
+
+# Each variable of a list that is set, as the option of the same name.
+options = $(foreach name,$(1),$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
+
+build/bench/generator: $(wildcard benchmarks/generator/*)
+	@mkdir -p build/bench
 	@cd benchmarks/generator && go build -o ../../build/bench/generator .
+
+build/bench/peer-go: $(wildcard benchmarks/peers/go/*) protos/tokenmint/v1/token_exchange_service.proto | $(READY)
+	@mkdir -p build/bench/bin benchmarks/peers/go/pb
 	@cd benchmarks/peers/go && GOBIN=$(CURDIR)/build/bench/bin go install \
 		google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	@PATH="$(CURDIR)/build/bench/bin:$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) \
 		--go_out=benchmarks/peers/go --go_opt=$(GO_PB) --go-grpc_out=benchmarks/peers/go --go-grpc_opt=$(GO_PB) \
 		protos/tokenmint/v1/token_exchange_service.proto
 	@cd benchmarks/peers/go && go build -o ../../../build/bench/peer-go .
-	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
-	@$(BIN)/python benchmarks/run.py --rounds $(ROUNDS) --seconds $(SECONDS)
 
-build/bench/generator: $(wildcard benchmarks/generator/*)
+build/bench/peer-node: benchmarks/peers/node/package-lock.json
 	@mkdir -p build/bench
-	@cd benchmarks/generator && go build -o ../../build/bench/generator .
-
-bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
-	@$(BIN)/python benchmarks/overload.py --rounds $(ROUNDS) --seconds $(SECONDS)
-
-bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
-	@$(BIN)/python benchmarks/neighbours.py --rounds $(ROUNDS)
+	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
+	@touch $@
 
 test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients that retry UNAVAILABLE alone, or nothing
 	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k "rolling or in_hand"
@@ -118,7 +131,7 @@ soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the te
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service/tokenmint tests clients/python/src/tokenmint_client clients/python/examples
+	$(BIN)/mypy service/tokenmint tests benchmarks clients/python/src/tokenmint_client clients/python/examples
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-protos
 	$(MAKE) --no-print-directory check-generated
@@ -145,7 +158,7 @@ check-protos: build/protos.binpb ## Lint the protos and compare them with the la
 	$(BIN)/buf breaking build/protos.binpb --against protos/released.binpb --path tokenmint
 
 check-generated: $(READY) ## Fail where generated code or documentation is not as it would be generated
-	@PYTHONPATH=service $(BIN)/python docs/generate.py --check
+	@PYTHONPATH=service:. $(BIN)/python docs/generate.py --check
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
 	@for part in v1 envoy; do diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/$$part service/tokenmint/$$part || exit 1; done
@@ -153,7 +166,7 @@ check-generated: $(READY) ## Fail where generated code or documentation is not a
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
 generate: generate-python build/protos.binpb ## Generate the code for the protos, and the documentation's lists
-	@PYTHONPATH=service $(BIN)/python docs/generate.py
+	@PYTHONPATH=service:. $(BIN)/python docs/generate.py
 	@clients/python/generate
 	@$(call each_client,node,generate)
 	@$(call each_client,go,generate build/protos.binpb)
@@ -178,4 +191,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-overload bench-neighbours test-restart help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -1,4 +1,4 @@
-"""Those who are measured, each started alone on the server's core, and what they cost."""
+"""The contenders: each is started on the server's core, and serves until the run ends."""
 
 import contextlib
 import json
@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from world import (
+from benchmarks.world import (
     AUDIENCE,
     BUILD,
     CLIENT,
@@ -23,95 +23,102 @@ from world import (
     ROOT,
     RSA_AUDIENCE,
     World,
+    certificate,
     secret_hash,
 )
-
 from tokenmint.process.bootstrap import new_encryption_key
 
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-START_LIMIT: Final = 60.0
 EIGHT: Final = tuple(f"{AUDIENCE}/{number}" for number in range(8))
-PROTOBUF: Final = Path(__import__("grpc_tools").__file__).parent / "_proto"
+PROTOBUF: Final = Path(str(__import__("grpc_tools").__file__)).parent / "_proto"
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server under test."""
+    """A server under test. tokenmint has its defaults, but for a rate limit that the load does not reach."""
 
     name: str
-    kind: str
-    """tokenmint, empty, go or node."""
+    kind: str = "tokenmint"
+    """`tokenmint`, `empty` (answers at once with nothing), `go`, `go-full` or `node`."""
     transport: str = ""
+    """`listen.transport`; "": the default."""
     settings: str = ""
-    """Further lines of the configuration."""
+    """Further tables of the configuration."""
     workers: int = 1
     read_timeout: str = ""
     """`redis.read_timeout`; "": the default."""
     limits: str = ""
     """Further lines of the table of limits."""
+    tls: bool = False
+    beside: bool = False
+    """Whether it is the commit that is measured beside this one."""
+    prefix: str = PREFIX
+    """Of its keys in the store. One of its own has no profiles."""
+
+    @property
+    def file_name(self) -> str:
+        """The name of its files."""
+        return "".join(char if char.isalnum() else "-" for char in self.name)
 
 
 @dataclass(slots=True)
 class Running:
     """A contender that serves."""
 
+    contender: Contender
     pid: int
-    listen: str
-    http: str
+    listen: dict[str, str]
     started_in: float
     """Seconds from its start to when it was ready."""
 
-    def _processes(self) -> list[int]:
-        found, todo = [], [self.pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            with contextlib.suppress(OSError):
-                todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return found
-
-    def cpu(self) -> float:
-        """Return the CPU seconds that were used so far, children included."""
-        total = 0
-        for pid in self._processes():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / TICKS
-
     def memory(self) -> list[float]:
-        """Return the resident megabytes of each process."""
+        """Return the resident megabytes (10^6 bytes) of each process."""
         sizes = []
-        for pid in self._processes():
+        for pid in processes(self.pid):
             with contextlib.suppress(OSError):
                 sizes.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6)
         return sizes
 
 
-def _configuration(contender: Contender, world: World) -> Path:
-    directory = BUILD / "service"
-    directory.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(directory / "data", ignore_errors=True)  # the store is a new one in every run
-    (directory / "kek").write_text(new_encryption_key(lambda size: b"\x01" * size))  # the same in every run
-    audiences = {AUDIENCE: "ES256", RSA_AUDIENCE: "RS256"} | dict.fromkeys(EIGHT, "ES256")
+def processes(root: int) -> list[int]:
+    """Return a process and its descendants."""
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        with contextlib.suppress(OSError):
+            todo += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return found
+
+
+def configuration(contender: Contender, world: World) -> Path:
+    """Write the configuration of a tokenmint, and return its file. Its own data directory is a new one."""
+    directory = BUILD / "service" / contender.file_name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    (directory / "kek").write_text(new_encryption_key(lambda size: b"\x01" * size))  # they share the key ring
+    (directory / "kek").chmod(0o600)
+    certificate_lines = ""
+    if contender.tls:
+        certificate_file, key_file = certificate()
+        certificate_lines = f'cert_file = "{certificate_file}"\nkey_file = "{key_file}"'
     text = f"""
 issuer = "https://tokens.example"
 data_dir = "data"
 [redis]
 url = "{world.redis_url}"
-prefix = "{PREFIX}"
+prefix = "{contender.prefix}"
 {f'read_timeout = "{contender.read_timeout}"' if contender.read_timeout else ""}
 [listen]
 grpc = "127.0.0.1:0"
 admin = "127.0.0.1:0"
 http = "127.0.0.1:0"
 ops = "127.0.0.1:0"
-{f'transport = "{contender.transport}"' if contender.transport == "native" else ""}
+{f'transport = "{contender.transport}"' if contender.transport else ""}
+{certificate_lines}
 [keys]
 algorithms = ["ES256", "RS256"]
 encryption_key_file = "kek"
-{contender.settings or "[caches]" + chr(10) + "profiles = 100000"}
 [limits]
 {contender.limits}
 each_client = {{ per_second = 1000000.0, burst = 1000000 }}
@@ -124,10 +131,21 @@ allow_private = true
 [clients.{CLIENT}]
 secrets = ["sha256:{secret_hash()}"]
 [operators.root]
+roles = ["operator", "security"]
 secrets = ["sha256:{secret_hash()}"]
+{contender.settings}
 """
-    for audience, algorithm in audiences.items():
-        text += f"""
+    file = directory / "tokenmint.toml"
+    file.write_text(text + "".join(map(_audience, *zip(*_audiences().items(), strict=True))))
+    return file
+
+
+def _audiences() -> dict[str, str]:
+    return {AUDIENCE: "ES256", RSA_AUDIENCE: "RS256"} | dict.fromkeys(EIGHT, "ES256")
+
+
+def _audience(audience: str, algorithm: str) -> str:
+    return f"""
 [audiences."{audience}"]
 clients = ["{CLIENT}"]
 providers = ["idp"]
@@ -137,19 +155,16 @@ email = "assertion.email"
 tenant = "profile.claims.tenant"
 roles = "profile.roles"
 """
-    file = directory / f"{contender.name}.toml"
-    file.write_text(text)
-    return file
 
 
-def _command(contender: Contender, world: World) -> tuple[list[str], dict[str, str]]:
-    match contender.kind:
-        case "tokenmint":
-            command = [sys.executable, "-m", "tokenmint", "serve", "--output", "json"]
-            command += ["--workers", str(contender.workers), "--config", str(_configuration(contender, world))]
-            return command, {}
-        case "empty":
-            return [sys.executable, str(ROOT / "benchmarks/empty.py"), contender.transport], {}
+def _command(
+    contender: Contender, world: World, python: str, module: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    if contender.kind == "tokenmint":
+        command = [python, "-m", *module, "serve", "--output", "json", "--workers", str(contender.workers)]
+        return [*command, "--config", str(configuration(contender, world))], {}
+    if contender.kind == "empty":
+        return [sys.executable, "-m", "benchmarks.empty", contender.transport], {}
     peer = {
         "Issuer": ISSUER,
         "JWKS": world.jwks_url,
@@ -157,8 +172,9 @@ def _command(contender: Contender, world: World) -> tuple[list[str], dict[str, s
         "Prefix": PEER_PREFIX,
         "ClientID": CLIENT,
         "SecretSHA256": secret_hash(),
-        "Audiences": {AUDIENCE: "ES256", RSA_AUDIENCE: "RS256"} | dict.fromkeys(EIGHT, "ES256"),
+        "Audiences": _audiences(),
         "Protos": [str(ROOT / "protos"), str(PROTOBUF), _google_rpc()],
+        "Full": contender.kind == "go-full",
     }
     command = [str(BUILD / "peer-go")]
     if contender.kind == "node":
@@ -173,12 +189,24 @@ def _google_rpc() -> str:
 
 
 @contextlib.contextmanager
-def running(contender: Contender, world: World, cores: str) -> Iterator[Running]:
-    """Run ``contender`` on ``cores`` until the block ends."""
-    command, environment = _command(contender, world)
+def running(
+    contender: Contender,
+    world: World,
+    cores: str,
+    python: str = sys.executable,
+    module: Sequence[str] = ("tokenmint",),
+) -> Iterator[Running]:
+    """Run ``contender`` on ``cores`` until the block ends.
+
+    A tokenmint runs by the interpreter that has it installed, and by a module with its first arguments that serves.
+    """
+    command, environment = _command(contender, world, python, module)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMINT_")}
+    if contender.beside:
+        kept.pop("PYTHONPATH", None)  # it is this commit's
     begun = time.monotonic()
-    with (BUILD / f"{contender.name}.log").open("wb") as log:
+    log_file = BUILD / f"{contender.file_name}.log"
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             ["taskset", "-c", cores, *command], stdout=subprocess.PIPE, stderr=log, text=True, env=kept | environment
         )
@@ -186,13 +214,13 @@ def running(contender: Contender, world: World, cores: str) -> Iterator[Running]
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise SystemExit(f"{contender.name} did not start: see {BUILD / contender.name}.log")
+            raise SystemExit(f"{contender.name} did not start: see {log_file}")
         ready: dict[str, Any] = json.loads(line)
-        listen = ready["listen"]
-        grpc, http = (listen["grpc"], listen["http"]) if isinstance(listen, dict) else (listen, "")
-        yield Running(process.pid, grpc, http, time.monotonic() - begun)
+        listen = ready["listen"] if isinstance(ready["listen"], dict) else {"grpc": ready["listen"]}
+        yield Running(contender, process.pid, listen, time.monotonic() - begun)
     finally:
-        process.send_signal(signal.SIGTERM)
+        # A tokenmint has no pause then before it stops: nobody waits for load balancers.
+        process.send_signal(signal.SIGINT if contender.kind == "tokenmint" else signal.SIGTERM)
         try:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What the cryptography alone costs here and now: the bound on whatever is built upon it. Prints JSON, microseconds."""
+"""The cost of the cryptography alone, here and now: the bound of every exchange. Prints JSON, microseconds."""
 
 import json
 import sys

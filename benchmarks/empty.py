@@ -1,22 +1,21 @@
-"""A server whose exchange answers at once with nothing: what a call costs on a transport, whatever it is about."""
+"""A server whose exchange answers at once with nothing: the cost of a call on a transport."""
 
 import asyncio
 import json
 import signal
 import sys
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1 import token_exchange_service_pb2_grpc as pb_grpc
+
+SERVICE: Final = "tokenmint.v1.TokenExchangeService"
 
 
-class Empty(pb_grpc.TokenExchangeServiceServicer):
-    """Answers with a text in the place of a token."""
-
-    async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Any) -> pb.ExchangeTokenResponse:  # noqa: N802
-        return pb.ExchangeTokenResponse(token="none")  # noqa: S106  # no token at all
+async def exchange(_request: pb.ExchangeTokenRequest, _context: Any) -> pb.ExchangeTokenResponse:
+    """Answer with a text in the place of a token."""
+    return pb.ExchangeTokenResponse(token="none")  # noqa: S106  # no token at all
 
 
 async def serve(transport: str) -> None:
@@ -27,7 +26,11 @@ async def serve(transport: str) -> None:
         server: grpc.aio.Server = pygrpc_native.aio.server()
     else:
         server = grpc.aio.server()
-    pb_grpc.add_TokenExchangeServiceServicer_to_server(Empty(), server)
+    handler = grpc.unary_unary_rpc_method_handler(
+        exchange, pb.ExchangeTokenRequest.FromString, pb.ExchangeTokenResponse.SerializeToString
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"ExchangeToken": handler}),))
+    server.add_registered_method_handlers(SERVICE, {"ExchangeToken": handler})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     stop = asyncio.Event()

@@ -11,13 +11,11 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-import contenders
-import run
-import world
-from contenders import Contender
+from benchmarks import contenders, world
+from benchmarks.contenders import Contender
+from benchmarks.load import OTHER_CORE, SERVER_CORE, load
 
 TIMEOUTS: Final = ("200ms", "500ms", "1s", "2s")
-SCENARIO: Final = run.Scenario("neighbours", ())
 STREAMS: Final = 16
 
 
@@ -37,22 +35,20 @@ def neighbours(count: int, cores: str) -> Iterator[None]:
 def main() -> None:
     """Count, timeout by timeout, in turns."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--neighbours", type=int, default=8)
     parser.add_argument("--transport", default="native", choices=("grpcio", "native"))
     parser.add_argument("--timeout", action="append", help="values of redis.read_timeout")
     options = parser.parse_args()
-    cores = f"{run.SERVER_CORE},{run.OTHER_CORE}"
-    tokens = world.subject_tokens()
-    with world.provider() as jwks_url, world.valkey(run.OTHER_CORE) as redis_url:
-        where = world.World(jwks_url, redis_url, tokens)
+    cores = f"{SERVER_CORE},{OTHER_CORE}"
+    with world.world(OTHER_CORE, cold=False) as where:
         for _ in range(options.rounds):
             for timeout in options.timeout or TIMEOUTS:
                 settings = "[caches]\nprofiles = 0"
-                who = Contender("neighbours", "tokenmint", options.transport, settings, read_timeout=timeout)
+                who = Contender("neighbours", transport=options.transport, settings=settings, read_timeout=timeout)
                 with contenders.running(who, where, cores) as target, neighbours(options.neighbours, cores):
-                    answer = run.load(target, where, SCENARIO, options.seconds, streams=STREAMS, warmup=1.0)
+                    answer = load(target, where, seconds=options.seconds, streams=STREAMS, warmup=1.0)
                 print(
                     f"read_timeout {timeout:>5}: {answer['errors']} of {answer['calls'] + answer['errors']} calls refused, "
                     f"p99 {answer['p99_ms']:.0f} ms {answer.get('first_error', '')}",

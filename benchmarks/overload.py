@@ -1,9 +1,9 @@
-"""`make bench-overload`: what is answered when more is asked than can be done.
+"""`make bench-overload`: the answers of a service that is asked for more than it can do.
 
-Finds what a transport can do (a closed loop), and then offers 0.5, 1, 2 and 4 times as much (an open loop: a call is due
-when it is due, and has its deadline from then on). Prints what became of the calls, and how many were answered well for
-each second of CPU that the server used: the ratio to that at capacity is what is judged, since others may use the
-machine meanwhile. Settings are the service's own defaults.
+Finds the capacity of a transport (a closed loop), and then offers 0.5, 1, 2 and 4 times as much (an open loop: a call
+has its deadline from when it is due). Counts the answers, and those that were good for each second of CPU that the
+server used. The ratio to that at capacity is judged, since others may use the machine meanwhile. Settings are the
+service's own defaults.
 """
 
 import argparse
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import contenders
-import run
-import world
-from contenders import Contender
+from benchmarks import contenders, world
+from benchmarks.contenders import Contender
+from benchmarks.load import OTHER_CORE, SERVER_CORE, load
 
 FACTORS: Final = (0.5, 1.0, 2.0, 4.0)
 TRANSPORTS: Final = ("grpcio", "native")
@@ -24,7 +23,6 @@ AIM: Final = 0.7  # answered well per CPU second at four times the capacity, of 
 WARM_UP: Final = 2.0  # seconds
 STREAMS: Final = 16384
 """Calls that may wait at the callers: more than are due in a deadline, so that none is offered late."""
-SCENARIO: Final = run.Scenario("overload", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +57,17 @@ def measure(
     transport: str, where: world.World, seconds: float, connections: int, settings: str, factors: tuple[float, ...]
 ) -> list[Row]:
     """Find what a transport can do, offer it too little and too much, and print each row."""
-    who = Contender(f"tokenmint, {transport}, overload", "tokenmint", transport, limits=settings)
+    who = Contender(f"{transport}, overload", transport=transport, limits=settings)
     rows: list[Row] = []
-    with contenders.running(who, where, str(run.SERVER_CORE)) as target:
-        closed = run.load(target, where, SCENARIO, seconds, streams=64)
+    with contenders.running(who, where, str(SERVER_CORE)) as target:
+        closed = load(target, where, seconds=seconds, streams=64)
         capacity = closed["calls"] / closed["seconds"]
         used = closed["tokens_used"]
         print(f"\n{transport}: {capacity:.0f} calls/s, {closed['calls'] / closed['cpu']:.0f} per CPU second")
         print("  times  offered       OK  refused     late    other   p99 ms   OK per CPU s", flush=True)
         for factor in factors:
-            answer = run.load(
-                target, where, SCENARIO, seconds, rate=capacity * factor, streams=STREAMS, deadline=DEADLINE, warmup=WARM_UP,
+            answer = load(
+                target, where, seconds=seconds, rate=capacity * factor, streams=STREAMS, deadline=DEADLINE, warmup=WARM_UP,
                 connections=connections, **{"from": used},
             )  # fmt: skip
             used += answer["tokens_used"]
@@ -87,19 +85,17 @@ def measure(
 def main() -> int:
     """Measure each transport, and say whether the aim was reached."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--connections", type=int, default=16, help="over which the calls are spread")
     parser.add_argument("--transport", choices=TRANSPORTS, action="append")
     parser.add_argument("--factor", type=float, action="append", help="of the capacity that is offered")
     parser.add_argument("--settings", type=Path, help="further lines of the configuration")
     options = parser.parse_args()
     settings = options.settings.read_text() if options.settings else ""
-    tokens = world.subject_tokens()
     reached = True
-    world.pin(run.OTHER_CORE)
-    with world.provider() as jwks_url, world.valkey(run.OTHER_CORE) as redis_url:
-        where = world.World(jwks_url, redis_url, tokens)
+    world.pin(OTHER_CORE)
+    with world.world(OTHER_CORE, cold=False) as where:
         for _ in range(options.rounds):
             for transport in options.transport or TRANSPORTS:
                 rows = measure(

@@ -1,6 +1,6 @@
-"""What every contender meets: a provider, a store with profiles, subject tokens, and who may call.
+"""The world that every contender meets: a provider, a store with profiles, subject tokens, and a client.
 
-Made once in `build/bench` and used again while the tokens live. Everything is on loopback.
+Tokens are made once, in `build/bench`, and used again while they live. Everything is on loopback.
 """
 
 import base64
@@ -10,18 +10,23 @@ import http.server
 import json
 import multiprocessing
 import os
+import secrets
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import redis
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import NameOID
 
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles import records
@@ -35,7 +40,11 @@ RSA_AUDIENCE: Final = "https://legacy.example"
 CLIENT: Final = "bench"
 CLIENT_SECRET: Final = "tms_benchmark-client"
 PRINCIPALS: Final = 10_000
-TOKENS_EACH: Final = 10
+TOKENS_EACH: Final = 2
+"""Together more tokens than any cache of verified ones holds, so that each counts as a token that was never seen."""
+FEW_PRINCIPALS: Final = 300
+COLD_PRINCIPALS: Final = 30_000
+"""Further principals, with a token each, of which each is exchanged once."""
 LIFETIME: Final = 24 * 3600  # seconds that a subject token lives
 PREFIX: Final = "tm:"
 PEER_PREFIX: Final = "peer:"
@@ -47,7 +56,14 @@ class World:
 
     jwks_url: str
     redis_url: str
+    store: int
+    """The store's process."""
     tokens: Path
+    """The file of subject tokens of usual rows."""
+
+
+MANY, FEW, ONCE = "many", "few", "once"
+"""The principals of a row: `PRINCIPALS` in turn, `FEW_PRINCIPALS` in turn, or `COLD_PRINCIPALS` of which each comes once."""
 
 
 def provider_key() -> rsa.RSAPrivateKey:
@@ -71,33 +87,78 @@ def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _sign(numbers: range) -> list[str]:
+def _sign(principals: Sequence[int]) -> list[str]:
     key, now = provider_key(), int(time.time())
     header = b64(json.dumps({"alg": "RS256", "kid": "k1", "typ": "JWT"}).encode())
     tokens = []
-    for number in numbers:
-        principal = number % PRINCIPALS
+    for principal in principals:
         claims = {
             "iss": ISSUER, "sub": f"user-{principal}", "aud": "app", "iat": now, "exp": now + LIFETIME,
             "email": f"user-{principal}@example.com", "email_verified": True, "name": f"User {principal}",
-            "auth_time": now - 60, "sid": hashlib.sha256(str(number).encode()).hexdigest()[:32],
+            "auth_time": now - 60, "sid": secrets.token_hex(16),
         }  # fmt: skip
         unsigned = f"{header}.{b64(json.dumps(claims, separators=(',', ':')).encode())}"
         tokens.append(f"{unsigned}.{b64(key.sign(unsigned.encode(), padding.PKCS1v15(), hashes.SHA256()))}")
     return tokens
 
 
-def subject_tokens() -> Path:
-    """Return the file of distinct subject tokens, each principal's in turn; signs them where there is none."""
-    file = BUILD / "tokens.txt"
+def tokens_of(principals: str) -> Path:
+    """Return the file of subject tokens of `MANY`, `FEW` or `ONCE`. No two tokens are equal."""
+    return {MANY: warm_tokens, FEW: few_tokens, ONCE: cold_tokens}[principals]()
+
+
+def warm_tokens() -> Path:
+    """Return the file of subject tokens of principals that come again."""
+    return _signed(BUILD / "tokens.txt", [number % PRINCIPALS for number in range(PRINCIPALS * TOKENS_EACH)])
+
+
+def few_tokens() -> Path:
+    """Return the file of subject tokens of few principals, who come several times a second."""
+    return _signed(BUILD / "tokens-few.txt", [number % FEW_PRINCIPALS for number in range(PRINCIPALS)])
+
+
+def cold_tokens() -> Path:
+    """Return the file of subject tokens of principals that come once."""
+    return _signed(BUILD / "tokens-cold.txt", list(range(PRINCIPALS, PRINCIPALS + COLD_PRINCIPALS)))
+
+
+def _signed(file: Path, principals: list[int]) -> Path:
     if not file.exists() or time.time() - file.stat().st_mtime > LIFETIME / 2:
         provider_key()
-        count, step = PRINCIPALS * TOKENS_EACH, 2000
-        print(f"signing {count} subject tokens (once; about a minute) ...", flush=True)
+        step = 2000
+        print(f"signing {len(principals)} subject tokens (once a day) ...", flush=True)
         with multiprocessing.Pool() as pool:
-            parts = pool.map(_sign, [range(start, start + step) for start in range(0, count, step)])
+            parts = pool.map(_sign, [principals[start : start + step] for start in range(0, len(principals), step)])
         file.write_text("\n".join(token for part in parts for token in part) + "\n")
     return file
+
+
+def certificate() -> tuple[Path, Path]:
+    """Return the files of a certificate for 127.0.0.1, its own authority, and of its key; makes them once a day."""
+    files = BUILD / "tls.crt", BUILD / "tls.key"
+    if files[0].exists() and time.time() - files[0].stat().st_mtime < LIFETIME:
+        return files
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "benchmark")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    BUILD.mkdir(parents=True, exist_ok=True)
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
 
 
 def _provider_document() -> bytes:
@@ -136,8 +197,17 @@ def provider() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def valkey(core: int) -> Iterator[str]:
-    """Run a Valkey (or Redis) with an append-only file on ``core``, filled with the profiles. Yields its URL."""
+def world(core: int, *, cold: bool = True) -> Iterator[World]:
+    """Make the world, its store on ``core``; without ``cold`` it has no principals that come once."""
+    tokens = warm_tokens()
+    principals = PRINCIPALS + COLD_PRINCIPALS if cold else PRINCIPALS
+    with provider() as jwks_url, valkey(core, principals) as (redis_url, store):
+        yield World(jwks_url, redis_url, store, tokens)
+
+
+@contextlib.contextmanager
+def valkey(core: int, principals: int) -> Iterator[tuple[str, int]]:
+    """Run a Valkey (or Redis) with an append-only file on ``core``, with so many profiles. Yields URL and process."""
     engine = find_engine()
     directory = BUILD / "store"
     directory.mkdir(parents=True, exist_ok=True)
@@ -158,15 +228,15 @@ def valkey(core: int) -> Iterator[str]:
                 client.ping()
                 break
             time.sleep(0.05)
-        fill(client, PRINCIPALS)
+        fill(client, principals)
         client.close()
-        yield f"redis://127.0.0.1:{port}/0"
+        yield f"redis://127.0.0.1:{port}/0", process.pid
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def fill(client: "redis.Redis[Any]", count: int) -> None:
+def fill(client: redis.Redis, count: int) -> None:
     """Write the profiles of ``count`` principals, as the service keeps them and as a peer would."""
     pipeline = client.pipeline(transaction=False)
     for number in range(count):
@@ -191,10 +261,10 @@ def fill(client: "redis.Redis[Any]", count: int) -> None:
 
 
 def secret_hash() -> str:
-    """Return what a configuration keeps of the client's secret."""
+    """Return the SHA-256 of the client's secret, as configurations have it."""
     return hashlib.sha256(CLIENT_SECRET.encode()).hexdigest()
 
 
 def pin(core: int) -> None:
-    """Keep this process, and what it starts, on one core."""
+    """Keep this process, and those that it starts, on one core."""
     os.sched_setaffinity(0, {core})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.verification.jwk import BadKey, VerificationKey, parse_jwk
 from tokenmint.verification.jws import parse_object, split_compact
 

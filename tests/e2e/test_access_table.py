@@ -65,7 +65,7 @@ async def probing(rig: Rig, transport: str) -> AsyncIterator[tuple[Probe, grpc.a
     """Serve a probe behind the gate of a running service."""
     probe, native, held = Probe(), transport == "native", reserve("grpc", Address("127.0.0.1", 0))
     guard = Guard(
-        ROWS, rig.parts.gate, deadline=20.0, pushback=not native, reads=not native, capacity=Capacity(100)
+        ROWS, rig.parts.gate, deadline=20.0, native=native, capacity=Capacity(100)
     )  # fmt: skip
     built = server.build(
         guard, held.address, (probe.register,), health_aio.HealthServicer(), limits=server.Limits(), native=native

@@ -114,7 +114,7 @@ async def test_a_client_with_a_secret_comes_through_the_proxy_and_directly(rig: 
 
 XFCC, SECRET = "x-forwarded-client-cert", "tokenmint-proxy-secret"
 SHOWN = (SECRET, PROXY.reveal())
-WITHOUT, NOT_THE_PROXY = "believed from the proxy of [listen.forwarded] alone", "none of listen.forwarded.secrets"
+WITHOUT, NOT_THE_PROXY = "trusted only from the proxy of [listen.forwarded]", "not one of listen.forwarded.secrets"
 
 
 ATTEMPTS: dict[str, tuple[Metadata, str]] = {
@@ -128,7 +128,7 @@ ATTEMPTS: dict[str, tuple[Metadata, str]] = {
     "two secrets": (((XFCC, "{mesh}"), (SECRET, "x"), SHOWN), f"{SECRET} was sent twice"),
     "two elements": (((XFCC, "{other},{mesh}"), SHOWN), "more than one element"),
     "names and no certificate": (((XFCC, "{mesh_hash};URI=spiffe://td.example/mesh"), SHOWN), "expected Cert once"),
-    "another's hash": (((XFCC, "{other_hash};{mesh_cert}"), SHOWN), "Hash is not that"),
+    "another's hash": (((XFCC, "{other_hash};{mesh_cert}"), SHOWN), "Hash does not match Cert"),
     "a name that brings more along": (((XFCC, "{other_hash};URI=https://a/;{mesh}"), SHOWN), "expected Hash once"),
     "another format": (((XFCC, "CN=mesh"), SHOWN), "a key that Envoy does not write"),
 }
@@ -166,7 +166,7 @@ async def test_one_clients_secret_over_anothers_certificate_is_refused(
 ) -> None:
     told = await refusal(exchange(rig, (*secret_of(rig), *forwarded(mesh))))
     assert told.reason == "CALLER_UNAUTHENTICATED"
-    assert "the certificate is that of 'mesh'" in logged.getvalue()
+    assert "the certificate belongs to 'mesh'" in logged.getvalue()
     told = await refusal(exchange(rig, (("tokenmint-client-id", "web"), *forwarded(mesh))))
     assert told.reason == "CALLER_UNAUTHENTICATED"
 

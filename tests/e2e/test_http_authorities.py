@@ -165,5 +165,5 @@ def test_authorities_that_can_not_be_read_stop_the_start(tmp_path: Path, ca: Aut
         (tmp_path / name).write_bytes(pem)
     for broken in (b"", b"nothing", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         (tmp_path / "clients.crt").write_bytes(broken)
-        with pytest.raises(ConfigurationError, match=r"clients\.crt holds no certificates of authorities in PEM"):
+        with pytest.raises(ConfigurationError, match=r"clients\.crt holds no CA certificates in PEM"):
             CertificateFiles(*(str(tmp_path / name) for name in ("tls.crt", "tls.key", "clients.crt")))

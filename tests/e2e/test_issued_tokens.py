@@ -43,13 +43,13 @@ clients = ["web"]
 providers = ["idp"]
 reexchange_from = ["https://orders.example"]
 scopes = ["read", "write"]
-claims = {{ email = "assertion.email", roles = "profile.roles" }}
+claims = {{ email = "assertion.email", roles = "profile.roles", number = "assertion.number" }}
 [audiences."https://session.example".reference]
 
 [audiences."https://acted.example"]
 clients = ["web"]
 providers = ["idp"]
-claims = {{ nested = "profile.claims.nested" }}
+claims = {{ nested = "profile.claims.nested", number = "assertion.number" }}
 [audiences."https://acted.example".actors]
 providers = ["idp"]
 without_may_act = true
@@ -148,6 +148,22 @@ async def test_a_jwt_and_its_introspection_agree_in_every_field(
     assert told == claims | {"active": True, "token_type": kind}
     for name in ("exp", "iat", "nbf"):
         assert isinstance(told[name], int)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**64 + 1, 2**53, 2**60])
+async def test_rfc_7493_section_2_2_a_whole_number_beyond_doubles_is_told_exactly(
+    rig: Rig, http: httpx2.AsyncClient, number: int
+) -> None:
+    now, exact = rig.clock.now(), int(float(number)) == number
+    for audience in (SESSION, ACTED):
+        request = pb.ExchangeTokenRequest(subject_token=rig.issuer.token(now, number=number), audience=audience)
+        token = (await rig.exchange.ExchangeToken(request, **rig.auth("web"))).token
+        if audience == ACTED:
+            assert jwt.decode(token, options={"verify_signature": False})["number"] == number
+        answer = await http.post("/oauth2/introspect", data={"token": token}, headers=basic(rig))
+        assert answer.json()["number"] == number
+        told = await rig.exchange.IntrospectToken(pb.IntrospectTokenRequest(token=token), **rig.auth("web"))
+        assert MessageToDict(told.claims)["number"] == (number if exact else str(number))
 
 
 async def test_a_handle_and_a_jwt_of_the_same_rules_say_the_same(rig: Rig, http: httpx2.AsyncClient) -> None:

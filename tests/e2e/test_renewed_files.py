@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,9 @@ async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(
                 assert await exchange(rig, issuer)
                 calls += 1
 
+    def went_on(before: int) -> bool:
+        return calling.done() or calls > before + 1
+
     with structlog.testing.capture_logs() as logs:
         calling = asyncio.ensure_future(call())
         for name, content in (
@@ -209,8 +213,7 @@ async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(
                     (tmp_path / name).write_bytes(now)
                 await rig.providers.RefreshProviderKeys(refresh, **rig.auth("root"))
                 clock.advance(1)
-                before = calls
-                await until(clock, lambda before=before: calling.done() or calls > before + 1)
+                await until(clock, partial(went_on, calls))
         ended.set()
         await calling
     assert len(key_ids(rig, "filed")) == 2

@@ -19,14 +19,8 @@ import atheris
 
 with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.base.clock import SystemClock
-    from tokenmint.base.errors import (
-        ConfigurationError,
-        CorruptRecord,
-        InvalidRequest,
-        MalformedToken,
-        TokenmintError,
-        TokenRejected,
-    )
+    from tokenmint.base.errors import ConfigurationError, CorruptRecord, InvalidRequest, TokenmintError
+    from tokenmint.base.token_errors import MalformedToken, TokenRejected
     from tokenmint.config.providers import provider_from_table
     from tokenmint.formats.jwt import FORMAT
     from tokenmint.keys import store as ring_store
@@ -100,6 +94,7 @@ def verification(data: bytes) -> None:
 def claims(data: bytes) -> None:
     """What comes after the signature, on claims that are well-formed and otherwise anything."""
     from tokenmint.verification import provider as checks
+    from tokenmint.verification import subjects
 
     provider = VERIFIER.providers["idp"]
     with contextlib.suppress(TokenRejected):
@@ -108,7 +103,7 @@ def claims(data: bytes) -> None:
         checks.check_audience(provider, payload)
         checks.check_nonce(payload, "n")
         checks.check_claims(provider, "https://idp.example", payload, NOW)
-        checks.subject(provider, payload)
+        subjects.subject(provider, payload, ID_TOKEN)
 
 
 def policy(data: bytes) -> None:

@@ -30,7 +30,7 @@ async def serving(transport: str, messages: Messages, limit: int = LARGE) -> Asy
     nobody: Any = None  # nothing here proves a caller, or records one
     native = transport == "native"
     guard = Guard(
-        ACCESS, Gate(nobody, nobody, Metrics(), nobody), deadline=30.0, pushback=not native, reads=not native,
+        ACCESS, Gate(nobody, nobody, Metrics(), nobody), deadline=30.0, native=native,
         capacity=Capacity(1000),
     )  # fmt: skip
     held = reserve("grpc", Address("127.0.0.1", 0))

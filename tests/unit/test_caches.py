@@ -18,7 +18,8 @@ from tests.unit.formats.test_minter import grant
 
 from tokenmint.admission import certificates
 from tokenmint.base.bounded_cache import OVERHEAD, Remembered, remembered_where_short
-from tokenmint.base.errors import CallerUnauthenticated, TokenRejected
+from tokenmint.base.errors import CallerUnauthenticated
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.firebase.clients import MAX_CLIENTS, FirebaseClients
 from tokenmint.formats import reuse
 from tokenmint.formats.reuse import ReuseWindow
@@ -131,13 +132,13 @@ def test_long_headers_are_read_each_time() -> None:
     """Anybody may send one, before any signature is looked at: what is kept of them is bounded."""
     longest = 0
     for size in (100, 200, 300, 400, 8_000):
-        before = jws._header.cache_info()  # type: ignore[attr-defined]
+        before = jws.read_header.cache_info()  # type: ignore[attr-defined]
         part = segment({"alg": "ES256", "x": [{"": number} for number in range(size // 10)]})
         parse_compact(Secret(f"{part}.{segment({})}.AAAA"))
-        after = jws._header.cache_info()  # type: ignore[attr-defined]
+        after = jws.read_header.cache_info()  # type: ignore[attr-defined]
         assert (after.misses > before.misses) is (len(part) <= jws.LONGEST_HEADER)
         if len(part) <= jws.LONGEST_HEADER:
-            longest = max(longest, measured(jws._header(part.encode())))
+            longest = max(longest, measured(jws.read_header(part.encode())))
     assert jws.HEADERS * (longest + jws.LONGEST_HEADER) < 8 * 2**20
 
 
@@ -197,7 +198,7 @@ async def test_a_large_value_of_the_store_is_not_kept() -> None:
             return [b"x" * int(key) for key in keys]
 
     near = NearCache(Large(), ("",), 100, FakeClock())  # type: ignore[arg-type]
-    near._told_until = 0.0
+    near._complete_until = 0.0
     for size in (nearcache.LONGEST, nearcache.LONGEST + 1):
         assert len(await near.get(str(size)) or b"") == size
     assert len(near) == 1

@@ -10,7 +10,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from tokenmint.admission.gate import INTERNAL_MESSAGE
-from tokenmint.base import errors
+from tokenmint.base import errors, token_errors
 from tokenmint.base.addresses import Address, Reservations, reserve
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.model.secret import Secret
@@ -96,7 +96,8 @@ def test_a_port_can_be_used_again_right_after_the_service_was_stopped() -> None:
 
 
 def classes() -> list[type[errors.TokenmintError]]:
-    found = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.TokenmintError)]
+    members = inspect.getmembers(errors, inspect.isclass) + inspect.getmembers(token_errors, inspect.isclass)
+    found = dict.fromkeys(kind for _, kind in members if issubclass(kind, errors.TokenmintError))
     return [kind for kind in found if kind is not errors.TokenmintError and not kind.__name__.startswith("_")]
 
 

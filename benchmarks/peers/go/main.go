@@ -1,6 +1,7 @@
 // What a competent team would write by hand in Go: grpc-go, go-oidc, go-jose and go-redis, each used as its own
 // documentation shows. Authenticates the caller, verifies an ID token against the provider's JWKS, reads the profile
-// and mints an ES256 (or RS256) token. No audit trail, no rate limits, no key rotation, no policy beyond a map.
+// and mints an ES256 (or RS256) token. No audit trail, no rate limits, no key rotation, no policy beyond a map; with
+// `Full` it has all of these but rotation (full.go), and so does the same job as tokenmint.
 package main
 
 import (
@@ -38,6 +39,7 @@ const lifetime = 10 * time.Minute
 type settings struct {
 	Issuer, JWKS, Redis, Prefix, ClientID, SecretSHA256 string
 	Audiences                                           map[string]string // audience → algorithm
+	Full                                                bool              // whether the duties of full.go are done
 }
 
 type profile struct {
@@ -59,6 +61,7 @@ type server struct {
 	verifier *oidc.IDTokenVerifier
 	redis    *redis.Client
 	keys     map[string]signingKey
+	duties   *duties // nil: none
 }
 
 func main() {
@@ -81,6 +84,9 @@ func main() {
 		verifier: oidc.NewVerifier(s.Issuer, keySet, &oidc.Config{ClientID: "app"}),
 		redis:    redis.NewClient(address),
 		keys:     map[string]signingKey{"ES256": newKey(jose.ES256), "RS256": newKey(jose.RS256)},
+	}
+	if s.Full {
+		this.duties = newDuties(s, this.redis)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -159,6 +165,11 @@ func (s *server) mint(audience string, claims map[string]any, person *profile) (
 	key := s.keys[algorithm]
 	now := time.Now()
 	id := rand.Text()
+	chosen := map[string]any{"email": claims["email"], "tenant": person.Claims["tenant"], "roles": person.Roles}
+	if s.duties != nil {
+		chosen = s.duties.claims(audience, claims, person)
+	}
+	chosen["client_id"] = s.settings.ClientID
 	token, err := jwt.Signed(key.signer).Claims(jwt.Claims{
 		Issuer:    "https://tokens.example",
 		Subject:   person.Principal,
@@ -167,12 +178,7 @@ func (s *server) mint(audience string, claims map[string]any, person *profile) (
 		IssuedAt:  jwt.NewNumericDate(now),
 		NotBefore: jwt.NewNumericDate(now),
 		ID:        id,
-	}).Claims(map[string]any{
-		"client_id": s.settings.ClientID,
-		"email":     claims["email"],
-		"tenant":    person.Claims["tenant"],
-		"roles":     person.Roles,
-	}).Serialize()
+	}).Claims(chosen).Serialize()
 	if err != nil {
 		return nil, status.Error(codes.Internal, "internal error")
 	}
@@ -191,6 +197,23 @@ func (s *server) ExchangeToken(ctx context.Context, in *pb.ExchangeTokenRequest)
 	if err := s.authenticate(ctx); err != nil {
 		return nil, err
 	}
+	if s.duties == nil {
+		return s.exchange(ctx, in)
+	}
+	started := time.Now()
+	if err := s.duties.admit(s.settings.ClientID, in.Audience); err != nil {
+		return nil, err
+	}
+	answer, err := s.exchange(ctx, in)
+	var answers []*pb.ExchangeTokenResponse
+	if err == nil {
+		answers = append(answers, answer)
+	}
+	s.duties.ended("ExchangeToken", s.settings.ClientID, in.SubjectToken, []string{in.Audience}, answers, err, started)
+	return answer, err
+}
+
+func (s *server) exchange(ctx context.Context, in *pb.ExchangeTokenRequest) (*pb.ExchangeTokenResponse, error) {
 	_, claims, person, err := s.prove(ctx, in.SubjectToken)
 	if err != nil {
 		return nil, err
@@ -204,18 +227,41 @@ func (s *server) BatchExchangeTokens(
 	if err := s.authenticate(ctx); err != nil {
 		return nil, err
 	}
+	var audiences []string
+	started := time.Now()
+	if s.duties != nil {
+		for _, target := range in.Targets {
+			audiences = append(audiences, target.Audience)
+		}
+		if err := s.duties.admit(s.settings.ClientID, audiences...); err != nil {
+			return nil, err
+		}
+	}
+	answer, minted, err := s.batch(ctx, in)
+	if s.duties != nil {
+		s.duties.ended("BatchExchangeTokens", s.settings.ClientID, in.SubjectToken, audiences, minted, err, started)
+	}
+	return answer, err
+}
+
+func (s *server) batch(
+	ctx context.Context, in *pb.BatchExchangeTokensRequest,
+) (*pb.BatchExchangeTokensResponse, []*pb.ExchangeTokenResponse, error) {
 	_, claims, person, err := s.prove(ctx, in.SubjectToken)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	answer := &pb.BatchExchangeTokensResponse{}
+	var minted []*pb.ExchangeTokenResponse
 	for _, target := range in.Targets {
 		token, err := s.mint(target.Audience, claims, person)
 		result := &pb.BatchExchangeResult{Outcome: &pb.BatchExchangeResult_Token{Token: token}}
 		if err != nil {
 			result.Outcome = &pb.BatchExchangeResult_Error{Error: status.Convert(err).Proto()}
+		} else {
+			minted = append(minted, token)
 		}
 		answer.Results = append(answer.Results, result)
 	}
-	return answer, nil
+	return answer, minted, nil
 }

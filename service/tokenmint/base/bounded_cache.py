@@ -37,6 +37,9 @@ class Remembered(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
+
     def find(self, key: Key) -> Value | None:
         """Return the value stored under ``key``, or None."""
         entry = self._values.get(key)

@@ -54,6 +54,11 @@ class Capacity:
         self.count(error.reason)
         return error
 
+    @property
+    def takes_bounded(self) -> bool:
+        """Whether a bounded call that comes now may enter. Counts nothing."""
+        return not self.stopping and self._bounded < self.limit
+
     def enter(self) -> "InHand":
         """Admit a call whose request may still be incomplete."""
         self.in_flight += 1

@@ -11,7 +11,7 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -81,16 +81,21 @@ class LineWriter:
 
     def put(self, line: bytes) -> bool:
         """Accept a line, with its newline. Returns False if it was dropped. Never waits."""
+        return self.put_all((line,)) == 1
+
+    def put_all(self, lines: Sequence[bytes]) -> int:
+        """Accept lines as :meth:`put` does each. Returns how many; those after the first that was dropped were, too."""
         if self._process != os.getpid():
             self._begin()
         with self._lock:
-            if self._lines >= self._most_lines or self._bytes + len(line) > self._most_bytes or not self._started():
-                self.dropped += 1
-                return False
-            self._lines += 1
-            self._bytes += len(line)
-            self._queue.put(line)
-        return True
+            for accepted, line in enumerate(lines):
+                if self._lines >= self._most_lines or self._bytes + len(line) > self._most_bytes or not self._started():
+                    self.dropped += len(lines) - accepted
+                    return accepted
+                self._lines += 1
+                self._bytes += len(line)
+                self._queue.put(line)
+        return len(lines)
 
     def flush(self, patience: float) -> bool:
         """Wait up to ``patience`` seconds until everything is written. Returns whether it was."""

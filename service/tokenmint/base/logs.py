@@ -35,6 +35,12 @@ _PLACES: Final = 6  # innermost places of an error that are logged
 # --- events of this service -----------------------------------------------------------------------------------------
 
 
+def stamp() -> str:
+    """Return the time as lines of the log have it."""
+    whole, part = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(whole)}.{part:06}Z"
+
+
 @lru_cache(maxsize=2)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -42,9 +48,8 @@ def _second(seconds: int) -> str:
 
 def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
     """Render an event as a line. A single processor, because there is an event for each call."""
-    whole, part = divmod(time.time_ns() // 1000, 1_000_000)
     event["level"] = level
-    event["timestamp"] = f"{_second(whole)}.{part:06}Z"
+    event["timestamp"] = stamp()
     try:
         return bounded_json(event, MAX_LINE)
     except Exception as error:  # noqa: BLE001  # the repr of a value may fail, which must not end the caller
@@ -53,15 +58,18 @@ def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
 
 
 class _Lines:
-    """The target of structlog."""
+    """The target of structlog, and what returns it."""
 
     def __init__(self, writer: LineWriter) -> None:
-        self._writer = writer
+        self.writer = writer
+
+    def __call__(self, *_: object) -> "_Lines":
+        return self
 
     def msg(self, line: str) -> None:
         """Pass a line on. Never raises: logging must not interrupt the caller."""
         with contextlib.suppress(Exception):
-            self._writer.put(line.encode(errors="backslashreplace") + b"\n")
+            self.writer.put(line.encode(errors="backslashreplace") + b"\n")
 
     debug = info = warning = error = critical = exception = msg
 
@@ -89,7 +97,7 @@ def configure(level: str, output: str, writer: LineWriter | None = None) -> Line
     structlog.configure(
         processors=readable if console else [_json_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=lambda *_: lines,
+        logger_factory=lines,
         cache_logger_on_first_use=False,
     )
     if not console:
@@ -97,6 +105,18 @@ def configure(level: str, output: str, writer: LineWriter | None = None) -> Line
     logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
     logging.basicConfig(level=logging.WARNING, handlers=[_OfLibraries()], force=True)
     return target
+
+
+def json_lines() -> LineWriter | None:
+    """Return the writer of events of the level `info`, where each is one line of JSON; None where it is not.
+
+    For callers that make such lines themselves. It holds as long as nobody configures the log anew.
+    """
+    config = structlog.get_config()
+    lines, plain = config["logger_factory"], config["processors"] == [_json_line]
+    if not isinstance(lines, _Lines) or not plain or not log.is_enabled_for(logging.INFO):
+        return None
+    return lines.writer
 
 
 def _json_notice(count: int) -> bytes:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tokenmint.base.errors import ConfigurationError, MalformedToken
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_text
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.config.entries import InCluster
 from tokenmint.config.proxies import NONE
 from tokenmint.model.secret import Secret

@@ -50,13 +50,13 @@ def key_source(
         source, wrong = _not_fetched(table)
         return source, [*problems, *wrong]
     kind, url = _kind(table, entry, replaced=table.issuer is not None or bool(own))
-    expected = ""
+    expected, others = "", list[str]()
     if kind == "discovery":
         if not issuers and entry.trust_domain_from is not None:
             return None, [*problems, ("jwks_url", "is required, or jwks or jwks_file: the trust bundle's keys")]
-        if len(issuers) != 1:
+        if not issuers or (len(issuers) != 1 and not isinstance(table.issuer, tuple)):
             return None, problems
-        expected = next(iter(issuers))
+        expected, *others = issuers
         url = url or expected.rstrip("/") + "/.well-known/openid-configuration"
     url = fill(url, values)
     if not _PLACEHOLDER.search(url) or own or table.issuer is not None:  # else a parameter is missing, as was said
@@ -69,6 +69,7 @@ def key_source(
         kind,
         url=url,
         issuer=expected,
+        more_issuers=frozenset(others),
         ca_file=table.ca_file,
         allow_private=table.allow_private,
         timeout=table.timeout,

@@ -1,1 +1,1 @@
-"""Output formats: the bytes of each kind of token that is minted."""
+"""Output formats: the encoding of each kind of minted token."""

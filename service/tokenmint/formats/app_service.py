@@ -1,8 +1,8 @@
-"""Tokens of Azure App Service's custom authentication, sent to the site as `x-zumo-auth`.
+"""Tokens of Azure App Service's custom authentication, which clients send to the site as `x-zumo-auth`.
 
 https://learn.microsoft.com/azure/app-service/configure-authentication-customize-sign-in-out ("client-directed sign-in"
-with custom authentication). HMAC-SHA-256 with the site's signing key, which is a secret between the site and this
-service and never in the key set.
+with custom authentication). The signature is HMAC-SHA-256 with the site's signing key. The site and this service share
+this secret, which is never in the key set.
 """
 
 import base64
@@ -28,9 +28,9 @@ from tokenmint.model.tokens import JsonValue
 
 APP_SERVICE_TOKEN: Final = "urn:tokenmint:token-type:app-service"  # noqa: S105  # RFC 8693 has no name for it
 VERSION: Final = "3"
-"""The `ver` that App Service asks for."""
+"""The `ver` that App Service requires."""
 OWN_CLAIMS: Final = frozenset({"ver"})
-"""Claims that only this format sets, beside the reserved ones."""
+"""Claims that only this format sets, in addition to the reserved ones."""
 MIN_HMAC_KEY: Final = 32  # bytes, RFC 7518 section 3.2
 
 
@@ -39,7 +39,7 @@ class AppServiceTable(Table):
 
     key_file: str
     key_encoding: Literal["hex", "base64", "utf-8"]
-    """How the file says the key. App Service's own WEBSITE_AUTH_SIGNING_KEY is hex."""
+    """The encoding of the key in the file. App Service's own WEBSITE_AUTH_SIGNING_KEY is hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class AppServiceOptions:
     """The options of the table."""
 
     key: Secret
-    """The site's."""
+    """The site's signing key."""
 
 
 class AppServiceFormat(Format):
@@ -61,28 +61,28 @@ class AppServiceFormat(Format):
     def configure(self, table: AppServiceTable, audience: Audience, reading: Reading) -> FormatTraits:
         """Read the site's key."""
         if not audience.name.startswith("https://"):
-            reading.problem("app_service", "the audience is the URL of the site, and begins with https://")
+            reading.problem("app_service", "the audience has to be the URL of the site, which begins with https://")
         for claim in sorted(OWN_CLAIMS & {name for name, _ in audience.claims}):
-            reading.problem(f"claims.{claim}", "is a claim of App Service's own: choose another")
+            reading.problem(f"claims.{claim}", "is a claim that App Service sets: choose another name")
         key, problem = site_key(reading.base / table.key_file, table.key_encoding)
         if problem:
             reading.problem("app_service.key_file", problem)
         return replace(self.traits, options=AppServiceOptions(key))
 
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
-        """Return a token for the site that is the grant's audience: its URL is `iss` and `aud`.
+        """Return a token for the site; the audience, which is the site's URL, is `iss` and `aud`.
 
         Raises:
             ClaimsTooLarge: the token would be longer than the audience allows.
-            ValueError: a mapped claim has a reserved name; the configuration is refused for it, and this is the last
-                look.
+            ValueError: a mapped claim has a reserved name. The configuration refuses such a mapping; this is a second
+            check.
         """
         taken = [name for name in grant.claims if is_reserved(name) or name in OWN_CLAIMS]
         if taken:
             raise ValueError(f"reserved claims in a grant: {taken}")
         options = grant.format.options
         if not isinstance(options, AppServiceOptions):
-            raise FormatDenied(detail="the site's key was not read")
+            raise FormatDenied(detail="the site's key was not loaded")
         token_id = kit.token_id()
         claims: dict[str, JsonValue] = {
             "iss": grant.audience,
@@ -114,14 +114,14 @@ FORMAT: Final = AppServiceFormat()
 
 
 def site_key(path: Path, encoding: str) -> tuple[Secret, str]:
-    """Read a site's key; return it, and what is wrong with it. No text of the file is shown."""
+    """Read a site's key; return it, and the fault in words. The fault quotes no text of the file."""
     try:
         text = read_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a text file"
         return Secret(""), f"{shown(path)} can't be read ({why})"
     if "-----BEGIN" in text:
-        return Secret(""), "is a PEM file: what is due is the site's secret, which nobody else has"
+        return Secret(""), "is a PEM file: expected the site's secret, which only the site and this service have"
     key = _decoded(text, encoding)
     if key is None:
         return Secret(""), f"is not {encoding}: see key_encoding"

@@ -1,7 +1,7 @@
-"""Firebase custom tokens: what a client signs in to Firebase with (`signInWithCustomToken`).
+"""Firebase custom tokens, with which clients sign in to Firebase (`signInWithCustomToken`).
 
-https://firebase.google.com/docs/auth/admin/create-custom-tokens. Made by Firebase's SDK, in a thread, since it may ask
-Google to sign. The limits are checked here, because the SDK leaves some of them to the sign-in, where nobody sees why.
+https://firebase.google.com/docs/auth/admin/create-custom-tokens. Firebase's SDK makes them in a thread, because it may
+ask Google to sign. The limits are checked here: the SDK leaves some to the sign-in, where the cause would stay hidden.
 """
 
 import base64
@@ -28,7 +28,7 @@ from tokenmint.model.secret import Secret, shown
 FIREBASE_CUSTOM_TOKEN: Final = "urn:tokenmint:token-type:firebase-custom-token"  # noqa: S105  # RFC 8693 has no name for it
 PRINCIPAL: Final = "profile.principal"
 LIFETIME: Final = 3600
-"""Seconds that every custom token lives."""
+"""The lifetime of every custom token in seconds."""
 MAX_UID: Final = 128  # characters
 MAX_CLAIMS: Final = 1000  # bytes of compact JSON in UTF-8
 RESERVED: Final = frozenset(
@@ -39,13 +39,13 @@ RESERVED: Final = frozenset(
 
 
 class FirebaseTable(Table):
-    """`[audiences.NAME.firebase]`: Firebase custom tokens. With --dev, the emulator's need no account."""
+    """`[audiences.NAME.firebase]`: Firebase custom tokens. With --dev, the emulator needs no service account."""
 
     project: Annotated[str, Field(pattern=r"^[a-z0-9-]{4,40}$")]
     service_account_file: str | None = None
-    """A service account with its key, as Google's console writes it."""
+    """A service account with its key, in the form of Google's console."""
     service_account: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    """The e-mail address of one whose key stays with Google."""
+    """The e-mail address of a service account whose key stays with Google."""
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
     uid: str = PRINCIPAL
 
@@ -56,7 +56,7 @@ class FirebaseOptions:
 
     project: FirebaseProject
     tenant: str | None = None
-    """The Identity Platform tenant that the user is of."""
+    """The Identity Platform tenant of the user."""
 
 
 class FirebaseFormat(Format):
@@ -73,18 +73,18 @@ class FirebaseFormat(Format):
     table = FirebaseTable
 
     def configure(self, table: FirebaseTable, audience: Audience, reading: Reading) -> FormatTraits:
-        """Read the project, its account, and where the uid comes from."""
+        """Read the project, its service account, and the source of the uid."""
         problem = reading.problem
         if table.service_account_file and table.service_account:
-            problem("firebase.service_account", "a key that stays with Google, or service_account_file: not both")
+            problem("firebase.service_account", "excludes service_account_file: its key stays with Google")
         if not table.service_account_file and not table.service_account and not reading.development:
             problem(
                 "firebase.service_account_file", "is required, or service_account (an e-mail address; IAM signs for it)"
             )
         if audience.on_missing_profile is not OnMissingProfile.DENY and table.uid == PRINCIPAL:
             problem(
-                "firebase.uid", 'a principal without a profile is no user of Firebase: on_missing_profile = "deny", or '
-                "another uid"
+                "firebase.uid", 'a principal without a profile is not a user of Firebase: set on_missing_profile to '
+                '"deny", or another uid'
             )  # fmt: skip
         if table.uid.startswith("assertion") and len(audience.providers) + len(audience.reexchange_from) != 1:
             problem("firebase.uid", "is only unique within one provider: allow one, and no reexchange_from")
@@ -97,20 +97,20 @@ class FirebaseFormat(Format):
         return replace(self.traits, uid=table.uid, options=FirebaseOptions(project, table.tenant))
 
     def check(self, grant: TokenGrant, kit: Kit) -> None:  # noqa: ARG002
-        """Say whether Firebase would take what ``grant`` describes. Raises as :func:`check_custom_token`."""
+        """Check that Firebase accepts a token for ``grant``. Raises as :func:`check_custom_token`."""
         check_custom_token(grant)
 
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
-        """Return a custom token. Its hour begins by the SDK's clock, which is the machine's.
+        """Return a custom token. Its lifetime begins by the SDK's clock, which is the machine's.
 
         Raises:
-            SignerUnavailable: the service account can't sign: Google is out of reach, or does not let it.
+            SignerUnavailable: the service account can't sign: Google is out of reach, or refuses.
             FormatDenied, ClaimsTooLarge, ValueError: as :func:`check_custom_token`.
         """
         check_custom_token(grant)
         options, clients = grant.format.options, kit.firebase
         if clients is None or not isinstance(options, FirebaseOptions):
-            raise FormatDenied(detail="Firebase's SDK is not at hand")
+            raise FormatDenied(detail="Firebase's SDK is not loaded")
 
         def make() -> bytes:
             client = clients.client(options.project, options.tenant)
@@ -119,7 +119,7 @@ class FirebaseFormat(Format):
 
         try:
             token = await clients.run(make)
-        except Exception as error:  # noqa: BLE001  # of google.auth, requests and the SDK, whose texts are not shown
+        except Exception as error:  # noqa: BLE001  # from google.auth, requests or the SDK; their texts stay hidden
             detail = f"Firebase's SDK: {type(error).__name__}"
             raise SignerUnavailable("Firebase's service account can't sign now: retry later", detail=detail) from None
         return MintedToken(
@@ -138,15 +138,16 @@ FORMAT: Final = FirebaseFormat()
 
 
 def check_custom_token(grant: TokenGrant) -> None:
-    """Say whether Firebase would take what ``grant`` describes.
+    """Check that Firebase accepts a token for ``grant``.
 
     Raises:
-        FormatDenied: the uid is not one.
-        ClaimsTooLarge: the claims are more than a custom token may have.
-        ValueError: a mapped claim has a reserved name; the configuration is refused for it, and this is the last look.
+        FormatDenied: the uid is missing or too long.
+        ClaimsTooLarge: the claims are larger than Firebase allows.
+        ValueError: a mapped claim has a reserved name. The configuration refuses such a mapping; this is a second
+        check.
     """
     if not 0 < len(grant.uid) <= MAX_UID:
-        raise FormatDenied(f"Firebase's uid is 1 to {MAX_UID} characters: this principal has none that fits")
+        raise FormatDenied(f"Firebase's uid is 1 to {MAX_UID} characters: this principal has no such uid")
     reserved = [name for name in grant.claims if is_reserved(name) or name in RESERVED]
     if reserved:
         raise ValueError(f"reserved claims in a grant: {reserved}")
@@ -157,7 +158,7 @@ def check_custom_token(grant: TokenGrant) -> None:
 
 
 def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
-    """Read a service account with its key; return it, or what is wrong with it. No text of the file is shown."""
+    """Read a service account with its key; return it, or the fault in words. The fault quotes no text of the file."""
     try:
         raw = read_bytes(path)
     except OSError as error:
@@ -170,11 +171,11 @@ def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
             raise TypeError
         key = load_pem_private_key(account["private_key"].encode(), None)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None, f"{path} is not a service account with its key (JSON), as Google's console writes it"
+        return None, f"{path} is not a service account with its key (JSON), in the form of Google's console"
     if not isinstance(key, rsa.RSAPrivateKey):
         return None, f"{path}: the key is not an RSA key"
     if account["project_id"] != project:
-        return None, f"{path} is of another project than {project!r}"
+        return None, f"{path} belongs to another project than {project!r}"
     return Secret(raw), ""
 
 

@@ -1,6 +1,6 @@
-"""A format of tokens: what it declares, how it reads its table, and how it mints.
+"""The interface of a token format: its traits, the reading of its table, and minting.
 
-A module of this package with a ``FORMAT`` is a format; nothing else has to name it (``formats/table.py``).
+A module of this package with a ``FORMAT`` is a format; no other place has to name it (``formats/table.py``).
 """
 
 from collections.abc import Callable
@@ -22,37 +22,38 @@ TOKEN_ID_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The surroundings of a format's table while it is read."""
+    """The context in which a format's table is read."""
 
     base: Path
-    """Relative paths start here."""
+    """The directory for relative paths."""
     development: bool
-    """Whether this is for `serve --dev`."""
+    """Whether the configuration is for `serve --dev`."""
     problem: Callable[[str, str], None]
-    """Takes a key, below the audience, and what is wrong with it."""
+    """Reports a problem: the key, relative to the audience, and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The parts of the service that formats mint with."""
+    """The parts of the service that formats use for minting."""
 
     issuer: str
     """The `iss`."""
     ring: Callable[[str], Signer]
     """Returns the active signer of an algorithm, or raises ``SignerUnavailable``."""
     entropy: Callable[[int], bytes]
-    """Returns that many random bytes."""
+    """Returns the given number of random bytes."""
     issued: IssuedStore | None = None
-    """Keeps the claims of handles; None: no handles are minted."""
+    """Stores the claims of reference tokens; None: they can't be minted."""
     firebase: FirebaseClients | None = None
-    """Clients of Firebase's SDK; None: nothing is minted with it."""
+    """Clients of Firebase's SDK; None: Firebase tokens can't be minted."""
 
     def signer(self, grant: TokenGrant) -> Signer:
-        """Return the signer of the key ring for ``grant``.
+        """Return the key ring's signer for ``grant``.
 
         Raises:
-            SignerUnavailable: no confirmed key of the algorithm is at hand.
-            ValueError: the format does not declare it: its keys would be withdrawn while its tokens live.
+            SignerUnavailable: no confirmed key of the algorithm is available.
+            ValueError: the format does not declare `signed_by_ring`, so keys would be withdrawn while its tokens are
+            valid.
         """
         if not grant.format.signed_by_ring:
             raise ValueError(f"the format {grant.format.name} does not declare that the key ring signs its tokens")
@@ -64,16 +65,16 @@ class Kit:
 
 
 class Format(Protocol):
-    """A format. Subclass it: all but ``traits`` and ``mint`` has a default."""
+    """A format. Subclasses have to set ``traits`` and define ``mint``; the rest has defaults."""
 
     traits: FormatTraits
-    """As every audience has them, before its table is read."""
+    """The traits before an audience's table is read."""
     table: type[Table] | None = None
-    """`[audiences."NAME".name]`, which chooses the format; None: chosen where there is no table of another format."""
+    """`[audiences."NAME".name]`, which selects the format; None for the format of audiences without such a table."""
     header_types: frozenset[str] = frozenset()
-    """The `typ` of its JWTs. A token that comes back with one of these and a signature of the key ring is ours."""
+    """The `typ` of its JWTs. A token with one of these and a signature of the key ring counts as issued."""
     prefix: str = ""
-    """The first characters of its handles. A token that comes back with these is looked up in the store."""
+    """The first characters of its reference tokens. A token that begins with them is looked up in the store."""
 
     @property
     def comes_back(self) -> bool:
@@ -81,11 +82,11 @@ class Format(Protocol):
         return bool(self.header_types or self.prefix)
 
     def configure(self, table: Any, audience: Audience, reading: Reading) -> FormatTraits:  # noqa: ARG002
-        """Return the traits for ``audience``. ``table`` is the format's, or the audience's where it has none."""
+        """Return the traits for ``audience``. ``table`` is the format's, or else the audience's."""
         return self.traits
 
     def check(self, grant: TokenGrant, kit: Kit) -> None:
-        """Raise what :meth:`mint` would for want of a signer, or because the grant does not fit the format."""
+        """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""
         if grant.format.signed_by_ring:
             kit.signer(grant)
 
@@ -93,9 +94,9 @@ class Format(Protocol):
         """Mint the token that ``grant`` describes.
 
         Raises:
-            SignerUnavailable: no confirmed key of the algorithm is at hand.
+            SignerUnavailable: no confirmed key of the algorithm is available.
             ClaimsTooLarge: the token would be longer than the audience allows.
             FormatDenied: the grant does not fit the format.
-            DependencyUnavailable, OutcomeUnknown: the token could not be kept.
+            DependencyUnavailable, OutcomeUnknown: the token could not be stored.
         """
         ...

@@ -1,4 +1,4 @@
-"""JWTs signed by the key ring (RFC 7515, RFC 7519, RFC 9068): header, claims, and the bytes that are signed."""
+"""JWTs signed by the key ring (RFC 7515, RFC 7519, RFC 9068): header, claims and signing input."""
 
 import json
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT, JsonValue
 
 TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
-"""The requested token types by the header's `typ`; the first is the default."""
+"""The requested token types for the `typ` of the header; the first is the default."""
 
 
 class JwtFormat(Format):
-    """JWTs: what an audience has that has no table of another format. Its keys are the audience's own."""
+    """JWTs: the format of audiences without a table of another format. Its keys are those of the audience."""
 
     traits = FormatTraits(
         name="jwt",
@@ -61,7 +61,7 @@ async def signed(grant: TokenGrant, kit: Kit) -> MintedToken:
     """Return the JWT that ``grant`` describes, signed by the key ring.
 
     Raises:
-        SignerUnavailable: no confirmed key of the algorithm is at hand.
+        SignerUnavailable: no confirmed key of the algorithm is available.
         ClaimsTooLarge: the token would be longer than the audience allows.
         ValueError: as :func:`claims_of`.
     """
@@ -100,7 +100,7 @@ def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, Jso
     """Return the claims of the token that ``grant`` describes.
 
     Raises:
-        ValueError: a mapped claim has a reserved name. The policy refuses such a configuration; this is the last look.
+        ValueError: a mapped claim has a reserved name. The policy refuses such a mapping; this is a second check.
     """
     reserved = [name for name in grant.claims if is_reserved(name)]
     if reserved:
@@ -127,11 +127,11 @@ def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, Jso
 
 
 def encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:
-    """Return compact JSON in base64url. Raises ``ValueError`` for what JSON has no form for."""
+    """Return compact JSON in base64url. Raises ``ValueError`` for values that JSON can't represent."""
     try:
         text = orjson.dumps(value)
-        if b"null" in text:  # which the codec also writes for NaN and infinity
+        if b"null" in text:  # the codec also writes null for NaN and infinity
             json.dumps(value, allow_nan=False)
         return encode_segment(text)
-    except TypeError:  # an integer beyond 64 bits, which JSON has and the codec has not
+    except TypeError:  # the codec refuses integers beyond 64 bits, which JSON allows
         return encode_segment(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())

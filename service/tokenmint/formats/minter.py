@@ -1,7 +1,7 @@
-"""Mints what the policy granted, in its format."""
+"""Mints the token of a grant in its format."""
 
 from tokenmint.base.errors import FormatDenied
-from tokenmint.formats import table
+from tokenmint.formats import jwt, table
 from tokenmint.formats.format import Format, Kit
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.model.minted import MintedToken
@@ -12,9 +12,9 @@ class Minter:
     """Mints tokens.
 
     Args:
-        kit: the parts of the service that formats mint with.
-        formats: by name; None: those that are shipped.
-        reuse: what was minted a moment ago; None: nothing is given out again.
+        kit: the parts of the service that formats use for minting.
+        formats: the formats by name; None for the shipped ones.
+        reuse: the recently minted tokens; None to mint each token anew.
     """
 
     def __init__(self, kit: Kit, formats: table.Formats | None = None, reuse: ReuseWindow | None = None) -> None:
@@ -22,12 +22,17 @@ class Minter:
         self._formats = dict(formats or table.shipped())
         self._reuse = reuse
 
+    def plain_kit(self, grant: TokenGrant) -> Kit | None:
+        """Return what a JWT for ``grant`` is minted with; None where it is none, or may be given out again."""
+        plain = self._formats.get(grant.format.name) is jwt.FORMAT and not grant.reuse_window
+        return self._kit if plain else None
+
     def check(self, grant: TokenGrant) -> None:
-        """Raise what :meth:`mint` would for want of a signer, or because the grant does not fit its format."""
+        """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""
         self._format(grant).check(grant, self._kit)
 
     async def mint(self, grant: TokenGrant) -> MintedToken:
-        """Mint the token that ``grant`` describes, or return the one that was, where its audience allows that.
+        """Mint the token of ``grant``, or return a recent one for the same grant if its audience allows that.
 
         Raises: as :meth:`Format.mint`.
         """
@@ -44,5 +49,5 @@ class Minter:
     def _format(self, grant: TokenGrant) -> Format:
         form = self._formats.get(grant.format.name)
         if form is None:
-            raise FormatDenied(detail=f"nothing here mints {grant.format.name}")
+            raise FormatDenied(detail=f"there is no format {grant.format.name}")
         return form

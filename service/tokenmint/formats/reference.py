@@ -1,4 +1,4 @@
-"""Reference tokens: a handle of 256 random bits that says nothing; the claims stay in the store (RFC 7662)."""
+"""Reference tokens: 256 random bits without content; the claims stay in the store (RFC 7662)."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
@@ -18,12 +18,12 @@ from tokenmint.model.tokens import ACCESS_TOKEN
 
 REFERENCE_TOKEN: Final = "urn:tokenmint:token-type:reference"  # noqa: S105  # RFC 8693 has no name for it
 PREFIX: Final = "tmr_"
-"""The beginning of every handle, by which scanners find a leaked one."""
+"""The beginning of every reference token, by which secret scanners find a leaked one."""
 REFERENCE_BYTES: Final = 32
 
 
 class ReferenceTable(Table):
-    """`[audiences.NAME.reference]`: opaque handles."""
+    """`[audiences.NAME.reference]`: reference tokens."""
 
     idle: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
 
@@ -33,11 +33,11 @@ class ReferenceOptions:
     """The options of the table."""
 
     idle: int | None = None
-    """Seconds without use after which a handle expires (sliding); None: only its lifetime ends it."""
+    """Seconds without use after which a reference token expires (sliding); None: only its lifetime ends it."""
 
 
 class ReferenceFormat(Format):
-    """Opaque handles; what they stand for is in the store."""
+    """Opaque tokens; their claims are in the store."""
 
     traits = FormatTraits(
         name="reference",
@@ -53,7 +53,7 @@ class ReferenceFormat(Format):
     prefix = PREFIX
 
     def configure(self, table: ReferenceTable, audience: Audience, reading: Reading) -> FormatTraits:
-        """Read how long a handle may lie unused."""
+        """Read the longest time without use."""
         if table.idle is None:
             return self.traits
         if table.idle > audience.max_lifetime:
@@ -61,15 +61,15 @@ class ReferenceFormat(Format):
         return replace(self.traits, options=ReferenceOptions(int(table.idle)))
 
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
-        """Return a handle, kept as its hash alone.
+        """Return a reference token; the store keeps only its hash.
 
         Raises:
-            ClaimsTooLarge: the claims are larger than the audience allows a token to be.
-            StoreUnavailable, OutcomeUnknown: it was not kept, or not confirmed.
+            ClaimsTooLarge: the claims are larger than the audience allows for a token.
+            StoreUnavailable, OutcomeUnknown: the token was not stored, or the storing was not confirmed.
         """
         options = grant.format.options
         if kit.issued is None or not isinstance(options, ReferenceOptions):
-            raise FormatDenied(detail="handles are kept nowhere here")
+            raise FormatDenied(detail="there is no store for reference tokens")
         reference = Secret(PREFIX + encode_segment(kit.entropy(REFERENCE_BYTES)).decode())
         token_id = kit.token_id()
         claims = claims_of(grant, issuer=kit.issuer, token_id=token_id)

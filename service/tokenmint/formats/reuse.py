@@ -1,9 +1,9 @@
-"""The same grant, asked for again within some seconds, is answered with the same token, where an audience says so.
+"""Reuse: the same grant within some seconds gets the same token again, if its audience allows that.
 
-It saves the signature, which is most of the work where keys are RSA keys or in a key management service. What was
-proved and decided is proved and decided each time; this begins where exactly the same would be minted: every field of
-the grant is equal (the version of the profile too), signed by the key that signs now. A token that was revoked is not
-given out again: the store is asked each time, and where it gives no answer, a new token is minted.
+Reuse saves the signature, which is most of the work for RSA keys and for keys in a key management service. Every
+request is still authenticated, verified and decided. A token is reused only if all fields of the grant are equal,
+including the version of the profile, and the same key still signs. The store is asked each time whether the token was
+revoked; if it does not answer, a new token is minted.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -27,11 +27,11 @@ _same = attrgetter(*(item.name for item in fields(TokenGrant) if item.name not i
 
 
 class ReuseWindow:
-    """Remembers tokens that were minted, the latest ``entries`` of them.
+    """Keeps recently minted tokens, at most ``entries``.
 
     Args:
-        revoked: tells whether any of the tokens with these ids was revoked.
-        entries: how many are remembered.
+        revoked: returns whether any of the tokens with these ids was revoked.
+        entries: the largest number of tokens.
     """
 
     def __init__(self, revoked: Callable[[Iterable[str]], Awaitable[bool]], entries: int = ENTRIES) -> None:
@@ -44,15 +44,15 @@ class ReuseWindow:
         return len(self._minted)
 
     async def find(self, grant: TokenGrant, key_id: str) -> MintedToken | None:
-        """Return the token that was minted for the same grant, by the key ``key_id``, within its window; or None.
+        """Return the token minted by the key ``key_id`` for the same grant within its window; or None.
 
-        None is younger than half its life when it is given out again, whatever the window.
+        Never reissues a token past half its lifetime.
         """
         key = _key(grant, key_id)
-        known = self._minted.find(key)
-        if key is None or known is None:
+        entry = self._minted.find(key)
+        if key is None or entry is None:
             return None
-        issued_at, minted = known
+        issued_at, minted = entry
         window = min(grant.reuse_window, (grant.expires_at - grant.issued_at) // 2)
         if not 0 <= grant.issued_at - issued_at < window:
             return None
@@ -65,23 +65,23 @@ class ReuseWindow:
         return replace(minted, reused=True)
 
     def remember(self, grant: TokenGrant, minted: MintedToken) -> None:
-        """Remember what was minted for ``grant``; the oldest are forgotten where there is no room."""
+        """Store the token minted for ``grant``; the oldest tokens make room."""
         key = _key(grant, minted.key_id)
         if key is None:
             return
-        # Its claims are in the token, in base64, and in the key: three times its length is more than both.
+        # The claims are in the token, as base64, and in the key: three times the token's length exceeds both.
         self._minted.remember(key, (grant.issued_at, minted), GRANT + 3 * len(minted.token))
 
 
 def _key(grant: TokenGrant, key_id: str) -> Hashable:
-    """Name what is minted but for its times; None for what is minted anew each time.
+    """Return the identity of a token apart from its times; None if it must be minted anew each time.
 
-    An actor's own end is not looked up by its tokens, so what somebody asked for in another's place is not reused.
+    A token with an actor is never reused: the actor's revocation is not checked by its tokens' ids.
     """
     if not grant.reuse_window or grant.actor or grant.act is not None or not grant.format.reusable:
         return None
     try:
-        claims = orjson.dumps(dict(grant.claims), option=orjson.OPT_SORT_KEYS)  # text: 1, 1.0 and true are not equal
+        claims = orjson.dumps(dict(grant.claims), option=orjson.OPT_SORT_KEYS)  # as text, 1, 1.0 and true differ
     except TypeError:
         return None
     return (key_id, grant.expires_at - grant.issued_at, claims, *_same(grant))

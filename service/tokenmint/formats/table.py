@@ -1,4 +1,4 @@
-"""The formats: every module of this package that has a ``FORMAT``."""
+"""The formats: every module of this package with a ``FORMAT``."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -17,25 +17,25 @@ Formats = Mapping[str, Format]
 @cache
 def shipped() -> Formats:
     """Return the formats of this package, in the order of their names."""
-    modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    modules = [import_module(f"{package.__name__}.{module.name}") for module in iter_modules(package.__path__)]
     return by_name(*(module.FORMAT for module in modules if hasattr(module, "FORMAT")))
 
 
 def by_name(*formats: Format) -> Formats:
-    """Return ``formats`` by name. Raises ``ValueError`` unless each has its own, and one alone has no table."""
-    known = {form.traits.name: form for form in sorted(formats, key=lambda form: form.traits.name)}
-    if len(known) < len(formats):
-        raise ValueError("two formats have one name")
+    """Return ``formats`` by name. Raises ``ValueError`` unless the names differ and exactly one format has no table."""
+    named = {form.traits.name: form for form in sorted(formats, key=lambda form: form.traits.name)}
+    if len(named) < len(formats):
+        raise ValueError("two formats have the same name")
     if [form.table for form in formats].count(None) != 1:
-        raise ValueError("one format, and no more, is minted where an audience has no table of a format")
+        raise ValueError("exactly one format has to be without a table")
     for form in formats:
         if form.header_types and not form.traits.signed_by_ring:
-            raise ValueError(f"the format {form.traits.name}: JWTs that come back are signed by the key ring")
-    return MappingProxyType(known)
+            raise ValueError(f"the format {form.traits.name}: the key ring has to sign JWTs that come back")
+    return MappingProxyType(named)
 
 
 def without_table(formats: Formats) -> Format:
-    """Return the format that is minted where an audience has no table of another."""
+    """Return the format for audiences without a table of another format."""
     [form] = [form for form in formats.values() if form.table is None]
     return form
 
@@ -51,5 +51,5 @@ def header_types(formats: Formats) -> frozenset[str]:
 
 
 def prefixes(formats: Formats) -> tuple[str, ...]:
-    """Return the first characters of all handles that come back."""
+    """Return the first characters of all reference tokens that come back."""
     return tuple(form.prefix for form in formats.values() if form.prefix)

@@ -1,1 +1,1 @@
-"""Tokens of our own that come back: verification, references, revocation."""
+"""Issued tokens that come back: verification, references, revocation."""

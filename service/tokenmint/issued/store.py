@@ -1,7 +1,8 @@
-"""What is kept of tokens after they were minted: what handles stand for, and what was revoked.
+"""The records of issued tokens: the claims of reference tokens, and revocations.
 
-`reference:{hash}` is the record of a handle, under its SHA-256: the store holds nothing that could be presented.
-`revoked:{jti}` says that a token was revoked, until it would have expired; its descendants name it in their lineage.
+`reference:{hash}` holds the claims of a reference token under the token's SHA-256, so the store holds nothing that a
+thief could present. `revoked:{jti}` marks a revoked token until its expiry; descendants list the id among their
+ancestors.
 """
 
 import asyncio
@@ -17,39 +18,39 @@ from tokenmint.model.tokens import JsonValue
 from tokenmint.storage.redis import Store
 
 VERSION: Final = 1
-MARGIN: Final = 60.0  # seconds that records outlive what they tell of, for clocks of replicas that differ
-RENEWALS: Final = 20  # a handle that slides is written anew when a 20th of its idle time has passed, not at each use
+MARGIN: Final = 60.0  # seconds that records outlive their tokens, for differing clocks of replicas
+RENEWALS: Final = 20  # a sliding reference token is renewed after a 20th of its idle time, not at each use
 
 
 class IssuedStore:
     """Keeps references and revocations.
 
-    Every method raises ``StoreUnavailable`` where the store is out of reach and ``CorruptRecord`` where a value is not
-    what was written; what promises something, ``OutcomeUnknown`` where it was not confirmed.
+    Every method raises ``StoreUnavailable`` if the store is out of reach, and ``CorruptRecord`` for a value in a wrong
+    form. Methods that promise durability raise ``OutcomeUnknown`` if it was not confirmed.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def keep(self, reference: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
-        """Keep what ``handle`` stands for, confirmed as durable; return when it expires."""
+        """Store the claims of ``reference``, confirmed as durable; return its expiry."""
         expires = _whole(claims["exp"])
         until = min(expires, int(now) + idle) if idle is not None else expires
         raw = _dump(reference.fingerprint(), claims, idle, until)
         if await self._store.add(_reference_key(reference.fingerprint()), raw, ttl=until - now + MARGIN) is not None:
-            raise StoreUnavailable(detail="a handle was drawn twice: the source of randomness is broken")
+            raise StoreUnavailable(detail="a reference token was drawn twice: the source of randomness is broken")
         return until
 
     async def find(self, reference: Secret) -> IssuedToken | None:
-        """Return what ``handle`` stands for, whether or not that has expired; None where there is nothing."""
+        """Return the token of ``reference``, expired or not; None if there is none."""
         name = reference.fingerprint()
         raw = await self._store.current(_reference_key(name))
         return _parse(name, raw)[0] if raw is not None else None
 
     async def used(self, issued: IssuedToken, *, now: float) -> IssuedToken:
-        """Note that a token was used: of a handle that slides, the time begins anew. Returns it as it then is.
+        """Record the use of a token: the idle time of a sliding reference token starts over. Returns the updated token.
 
-        Not confirmed, and no failure: a use that is forgotten ends the handle earlier.
+        Best effort: a lost use only makes the token expire earlier.
         """
         if not issued.is_reference:
             return issued
@@ -58,29 +59,29 @@ class IssuedStore:
             raw = await self._store.current(key)
             if raw is None:
                 return issued
-            found, idle = _parse(issued.fingerprint, raw)
+            stored, idle = _parse(issued.fingerprint, raw)
             if idle is None:
-                return found
-            until = min(_whole(found.claims["exp"]), int(now) + idle)
-            if until - found.expires_at < max(1, idle // RENEWALS):
-                return found
-            new = _dump(issued.fingerprint, found.claims, idle, until)
+                return stored
+            until = min(_whole(stored.claims["exp"]), int(now) + idle)
+            if until - stored.expires_at < max(1, idle // RENEWALS):
+                return stored
+            new = _dump(issued.fingerprint, stored.claims, idle, until)
             if await self._store.swap(key, raw, new, durable=False, ttl=until - now + MARGIN):
                 return _parse(issued.fingerprint, new)[0]
         except StoreUnavailable:
             return issued
-        return found
+        return stored
 
     async def revoke(self, issued: IssuedToken, *, now: float) -> None:
-        """Remember that a token was revoked, confirmed as durable. Doing it twice is doing it once."""
+        """Record a revocation, confirmed as durable. A second one has no effect."""
         raw = json.dumps({"v": VERSION, "token_id": issued.token_id, "time": int(now)}).encode()
-        expires = _whole(issued.claims["exp"])  # a handle that slides may be used until then
+        expires = _whole(issued.claims["exp"])  # a sliding reference token may be used until then
         await self._store.add(_revoked_key(issued.token_id), raw, ttl=max(1.0, expires - now) + MARGIN)
 
     async def revoked(self, token_ids: Iterable[str]) -> bool:
-        """Tell whether any of these tokens was revoked."""
-        found = await asyncio.gather(*(self._is_revoked(token_id) for token_id in token_ids))
-        return any(found)
+        """Return whether any of these tokens was revoked."""
+        revoked = await asyncio.gather(*(self._is_revoked(token_id) for token_id in token_ids))
+        return any(revoked)
 
     async def _is_revoked(self, token_id: str) -> bool:
         raw = await self._store.current(_revoked_key(token_id))
@@ -97,7 +98,7 @@ def _reference_key(name: str) -> str:
 
 
 def _revoked_key(token_id: str) -> str:
-    # An id is one that we signed, or wrote into a record; hashed all the same, so that none can become another key.
+    # This service made every id. It is hashed all the same, so that no id can become another key.
     return "revoked:" + hashlib.sha256(token_id.encode()).hexdigest()
 
 
@@ -110,7 +111,7 @@ def _parse(name: str, raw: bytes) -> tuple[IssuedToken, int | None]:
     key = _reference_key(name)
     value = _load(key, raw)
     if value.get("handle") != name:
-        raise CorruptRecord(detail=f"{key}: it is the record of another handle")
+        raise CorruptRecord(detail=f"{key}: it is the record of another reference token")
     try:
         idle = None if value["idle"] is None else _whole(value["idle"])
         return issued_token(value["claims"], name, _whole(value["until"])), idle

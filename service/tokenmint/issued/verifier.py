@@ -1,14 +1,14 @@
-"""Proves tokens of our own: JWTs by the key ring, handles by the store. None of them is ever a provider's.
+"""Verifies issued tokens: JWTs by the key ring, reference tokens by the store. A provider's token never passes.
 
-They come back in two ways: somebody asks about one or revokes it (RFC 7662, RFC 7009), or wants it exchanged for one
-for another audience.
+They come back in two cases: a caller introspects or revokes one (RFC 7662, RFC 7009), or exchanges it for a token of
+another audience.
 """
 
 import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     BadSignature,
     MalformedToken,
@@ -24,21 +24,21 @@ from tokenmint.keys.types import SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, SELF_ISSUED, VerifiedToken
-from tokenmint.verification.jwk import VerificationKey, parse_jwk
+from tokenmint.verification.jwk import VerificationKey, read_jwk
 from tokenmint.verification.jws import parse_compact
 
-SKEW: Final = 60.0  # seconds that clocks of replicas may differ by; the end of a token is never put off
+SKEW: Final = 60.0  # seconds that clocks of replicas may differ; the expiry of a token has no such tolerance
 
 
 class IssuedTokenVerifier:
-    """Proves tokens that were minted here.
+    """Verifies issued tokens.
 
     Args:
-        issuer: what tokens are signed as.
+        issuer: the `iss` of tokens.
         key: returns the published key with an id, or None, or raises ``DependencyUnavailable``.
-        issued: what is kept of tokens.
-        header_types: the `typ` of the JWTs that are minted here.
-        prefixes: the first characters of the handles that are minted here.
+        issued: the records of issued tokens.
+        header_types: the `typ` of issued JWTs.
+        prefixes: the first characters of issued reference tokens.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class IssuedTokenVerifier:
         self._parsed: dict[str, VerificationKey] = {}
 
     def recognises(self, token: Secret) -> bool:
-        """Tell whether ``token`` says of itself that it is ours. Nothing is believed of it."""
+        """Return whether ``token`` claims to be issued here. Nothing is verified."""
         if token.reveal_bytes().startswith(self._prefixes):
             return True
         try:
@@ -66,11 +66,11 @@ class IssuedTokenVerifier:
         except MalformedToken:
             return False
 
-    async def prove(self, token: Secret, *, now: float) -> IssuedToken:
-        """Prove that ``token`` was minted here, is in time and was not revoked, nor one that it descends from.
+    async def verify(self, token: Secret, *, now: float) -> IssuedToken:
+        """Verify that ``token`` was issued here, is valid now, and that neither it nor an ancestor was revoked.
 
         Raises:
-            TokenRejected: it was not, or no longer is.
+            TokenRejected: it fails one of these checks.
             DependencyUnavailable: keys or store are out of reach.
         """
         issued = await self.identify(token, now=now)
@@ -78,12 +78,12 @@ class IssuedTokenVerifier:
         return issued
 
     async def check_revoked(self, issued: IssuedToken) -> None:
-        """Raise ``TokenRevoked`` where a token was revoked, or one that it descends from."""
+        """Raise ``TokenRevoked`` if the token or one of its ancestors was revoked."""
         if await self.issued.revoked((issued.token_id, *issued.ancestors)):
-            raise TokenRevoked("the token was revoked, or one that it was exchanged for")
+            raise TokenRevoked("the token was revoked, or one that it was exchanged from")
 
     async def identify(self, token: Secret, *, now: float) -> IssuedToken:
-        """Prove that ``token`` was minted here and is in time; it may have been revoked. Raises as :meth:`prove`."""
+        """Verify that ``token`` was issued here and is valid now, even if revoked. Raises as :meth:`verify`."""
         issued = await self._read(token)
         if now >= issued.expires_at:
             raise TokenExpired("the token has expired", detail=f"exp {issued.expires_at}, now {now:.0f}")
@@ -93,38 +93,38 @@ class IssuedTokenVerifier:
 
     async def _read(self, token: Secret) -> IssuedToken:
         if token.reveal_bytes().startswith(self._prefixes):
-            found = await self.issued.find(token)
-            if found is None:
+            reference = await self.issued.find(token)
+            if reference is None:
                 raise TokenExpired("there is no such token, or it has expired")
-            return found
+            return reference
         unverified = parse_compact(token)
         if unverified.issuer != self.issuer:
-            raise UnknownIssuer("the token was not minted here")
+            raise UnknownIssuer("the token was not issued here")
         if unverified.header.get("typ") not in self._header_types:
-            raise UnsupportedTokenType(detail="the typ is none that is minted here")
+            raise UnsupportedTokenType(detail="the typ is not one of issued tokens")
         key = self._verification_key(unverified.key_id or "")
         if unverified.algorithm not in key.algorithms:
-            raise AlgorithmNotAllowed(detail="the algorithm is not the key's")
+            raise AlgorithmNotAllowed(detail="the algorithm is not that of the key")
         if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
             raise BadSignature()
         try:
             return issued_token(unverified.claims, token.fingerprint())
         except ValueError as error:
-            raise MalformedToken(detail=f"signed by our key, and not as we write: {error}") from None
+            raise MalformedToken(detail=f"signed by the key ring, but not an issued token: {error}") from None
 
     def _verification_key(self, key_id: str) -> VerificationKey:
-        known = self._key(key_id)  # asked each time: a key may have been revoked
-        if known is None:
+        key = self._key(key_id)  # looked up each time: a key may have been revoked
+        if key is None:
             raise UnknownKey("the token's key is not in the published set: it was revoked, or has retired")
         if key_id not in self._parsed:
             if len(self._parsed) > 100:  # more keys than any ring publishes
                 self._parsed.clear()
-            self._parsed[key_id] = parse_jwk({**known.public_jwk, "kid": key_id, "alg": known.algorithm, "use": "sig"})
+            self._parsed[key_id] = read_jwk({**key.public_jwk, "kid": key_id, "alg": key.algorithm, "use": "sig"})
         return self._parsed[key_id]
 
 
 def as_verified_token(issued: IssuedToken, *, issuer: str) -> VerifiedToken:
-    """Return a token of ours as what policy and claim mappings see of any subject token."""
+    """Return an issued token in the form in which policy and claim mappings see any subject token."""
     return VerifiedToken(
         provider=SELF_ISSUED,
         issuer=issuer,

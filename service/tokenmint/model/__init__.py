@@ -1,1 +1,1 @@
-"""Frozen values that the rooms hand to one another: tokens, claims, policy, profile, secrets. Imports base."""
+"""Frozen values that the rooms exchange: tokens, claims, policy, profile, secrets. Imports base."""

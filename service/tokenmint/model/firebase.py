@@ -7,11 +7,11 @@ from tokenmint.model.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class FirebaseProject:
-    """A Firebase project and how the service is known there."""
+    """A Firebase project and the credentials for it."""
 
     project: str
     """The project id."""
     credentials: Secret | None = None
-    """A service account with its key, as Google's console writes it (JSON). None: application default credentials."""
+    """A service account with its key, in the JSON form of Google's console. None: application default credentials."""
     service_account: str | None = None
-    """The e-mail address of the service account whose key stays with Google: IAM signs (`signBlob`)."""
+    """The e-mail address of a service account whose key stays with Google; IAM signs for it (`signBlob`)."""

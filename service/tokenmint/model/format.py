@@ -1,34 +1,34 @@
-"""A format of tokens, as far as policy and key schedule have to know it; `formats/` reads its table and mints it."""
+"""The traits of a token format for policy and key schedule; `formats/` reads its table and mints its tokens."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatTraits:
-    """A format as an audience has it. A format can do nothing that it does not declare here."""
+    """A format as configured for an audience. A format can do only what it declares here."""
 
     name: str
     """Also the name of its table: `[audiences."NAME".name]`."""
     token_types: tuple[str, ...]
     """The requested token types, URNs as in RFC 8693 section 3; the first is the default."""
     signed_by_ring: bool
-    """Whether the key ring signs its tokens. The ring publishes a key for as long as any of those lives."""
+    """Whether the key ring signs its tokens. The ring publishes a key as long as any such token is valid."""
     header_type: str = ""
-    """The `typ` in the header of its tokens, where these are JWTs."""
+    """The `typ` in the header of its tokens, if they are JWTs."""
     carries_actor: bool = False
-    """Whether its tokens have a place for `act`."""
+    """Whether its tokens can hold `act`."""
     carries_binding: bool = False
-    """Whether its tokens have a place for `cnf`."""
+    """Whether its tokens can hold `cnf`."""
     carries_scopes: bool = False
-    """Whether its tokens have a place for scopes."""
+    """Whether its tokens can hold scopes."""
     fixed_lifetime: int | None = None
-    """Seconds that every token lives; None: as the audience says and the request asks."""
+    """The lifetime of every token in seconds; None: by the audience and the request."""
     reusable: bool = False
-    """Whether the same token may answer the same grant again, within the audience's `reuse_window`."""
+    """Whether the same token may answer the same grant again within the audience's `reuse_window`."""
     title: str = "tokens of this kind"
-    """Its tokens' name in messages."""
+    """The name of its tokens in messages."""
     uid: str | None = None
-    """The source of the receiver's own name of the principal: an expression of ``policy/mapping.py``; None: it has
-    no other name."""
+    """The source of the receiver's user id, an expression of ``policy/mapping.py``; None: the receiver uses the
+    principal."""
     options: object = None
-    """The options of its table, in a frozen type that the format alone reads."""
+    """The options of its table, in a frozen type that only the format reads."""

@@ -1,4 +1,4 @@
-"""A token of ours that came back."""
+"""An issued token that comes back to this service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from tokenmint.model.policy import Binding
 from tokenmint.model.tokens import JsonValue
 
 LINEAGE: Final = "tm_lineage"
-"""The claim with the ids of the tokens that a token descends from, by exchange."""
+"""The claim with the ids of a token's ancestors: the tokens that it was exchanged from."""
 MAX_DEPTH: Final = 4
-"""How many times in a row a token of ours may be exchanged for another."""
+"""The longest chain of exchanges of issued tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token that was proved to be minted here, to be in time and not revoked.
+    """An issued token, verified: minted here, valid now, not revoked.
 
-    Only ``issued/verifier.py`` makes one. It says nothing of its principal, who may be disabled by now.
+    Only ``issued/verifier.py`` makes one. It implies nothing about its principal, who may be disabled by now.
     """
 
     token_id: str
@@ -30,11 +30,11 @@ class IssuedToken:
     scopes: tuple[str, ...]
     issued_at: int
     expires_at: int
-    """Unix seconds; of a handle that slides, as it stands now."""
+    """Unix seconds; of a sliding reference token, the current end."""
     binding: Binding
     ancestors: tuple[str, ...]
     claims: Mapping[str, JsonValue]
-    """All of its claims, as whoever verifies it sees them."""
+    """All of its claims, as verifiers see them."""
     fingerprint: str
     """SHA-256 of the whole token in hex."""
     is_reference: bool = False
@@ -42,17 +42,17 @@ class IssuedToken:
 
     @property
     def actor(self) -> str | None:
-        """The principal that acts, or None."""
+        """The principal of the actor, or None."""
         act = self.claims.get("act")
         subject = act.get("sub") if isinstance(act, dict) and "iss" not in act else None
         return subject if isinstance(subject, str) else None
 
 
 def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: int | None = None) -> IssuedToken:
-    """Read the claims of a token of ours; of a handle, with the time at which that expires.
+    """Parse the claims of an issued token; of a reference token, with its current expiry.
 
     Raises:
-        ValueError: we would not have written them.
+        ValueError: the claims do not have the form that this service writes.
     """
 
     def text(name: str) -> str:
@@ -69,13 +69,13 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
 
     cnf, ancestors = claims.get("cnf", {}), claims.get(LINEAGE, [])
     if not isinstance(cnf, dict) or ("cnf" in claims and not cnf) or cnf.keys() - {"jkt", "x5t#S256"}:
-        raise ValueError("cnf is none of ours")
+        raise ValueError("cnf does not have the form of an issued token")
     if (
         not isinstance(ancestors, list)
         or len(ancestors) > MAX_DEPTH
         or not all(isinstance(one, str) for one in ancestors)
     ):
-        raise ValueError(f"{LINEAGE} is none of ours")
+        raise ValueError(f"{LINEAGE} does not have the form of an issued token")
     return IssuedToken(
         token_id=text("jti"),
         principal=text("sub"),
@@ -95,5 +95,5 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
 def _member(cnf: Mapping[str, JsonValue], name: str) -> str | None:
     value = cnf.get(name)
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"cnf has a {name} that is no text")
+        raise ValueError(f"cnf has a {name} that is not a text")
     return value

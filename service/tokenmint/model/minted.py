@@ -1,4 +1,4 @@
-"""What comes out."""
+"""The result of an exchange."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class MintedToken:
     issued_token_type: str
     """A URN of RFC 8693 section 3."""
     token_type: str
-    """How it is presented (RFC 8693 section 2.2.1)."""
+    """The scheme with which a client presents it (RFC 8693 section 2.2.1)."""
     expires_at: int
     """Unix seconds."""
     scopes: tuple[str, ...]
@@ -23,9 +23,9 @@ class MintedToken:
     """The `jti`."""
     subject: str
     reused: bool = False
-    """Whether it was minted for the same grant a moment ago, and is given out again."""
+    """Whether it was minted earlier for the same grant, and is reissued."""
 
 
 def presented_as(grant: TokenGrant) -> str:
-    """Return how an access token is presented (RFC 8693 section 2.2.1, RFC 9449 section 5)."""
+    """Return the `token_type` of an access token (RFC 8693 section 2.2.1, RFC 9449 section 5)."""
     return "DPoP" if grant.binding.jkt is not None else "Bearer"

@@ -1,4 +1,4 @@
-"""Who may have what: the configured audiences and clients, a request, and the decision."""
+"""Policy as values: the configured audiences and clients, a request, and the decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 
 Bound = Literal["dpop", "mtls", "any"]
 MAX_LIFETIME: Final = 24 * 3600
-"""Seconds that the tokens of an audience may live at most."""
+"""The longest lifetime of tokens of any audience, in seconds."""
 
 
 class OnMissingProfile(StrEnum):
-    """What an audience does for an identity that has no profile."""
+    """An audience's rule for an identity without a profile."""
 
     DENY = "deny"
     WITHOUT = "without"
@@ -25,7 +25,7 @@ class OnMissingProfile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A key that a token is bound to, or that somebody holds (RFC 7800 `cnf`). Empty: none."""
+    """A key that a token is bound to, or that a caller holds (RFC 7800 `cnf`). Empty if there is none."""
 
     jkt: str | None = None
     """The RFC 7638 SHA-256 thumbprint of a DPoP key (RFC 9449 section 6.1)."""
@@ -36,7 +36,7 @@ class Binding:
         return self.jkt is not None or self.x5t_s256 is not None
 
     def covers(self, other: "Binding") -> bool:
-        """Tell whether who holds these keys holds all those of ``other``."""
+        """Return whether these keys include all those of ``other``."""
         return other.jkt in (None, self.jkt) and other.x5t_s256 in (None, self.x5t_s256)
 
     def claim(self) -> dict[str, JsonValue]:
@@ -47,16 +47,16 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class ActorRules:
-    """Who may act for a subject at an audience (RFC 8693 section 1.1)."""
+    """The rules for actors at an audience (RFC 8693 section 1.1)."""
 
     providers: frozenset[str] = frozenset()
-    """The providers whose tokens prove an actor."""
+    """The providers whose tokens may identify an actor."""
     audiences: frozenset[str] = frozenset()
-    """The audiences whose tokens, of our own, prove an actor."""
+    """The audiences whose issued tokens may identify an actor."""
     impersonation: bool = False
-    """Whether the minted token does not say who acts (`act`)."""
+    """Whether the minted token omits the actor (`act`)."""
     without_may_act: bool = False
-    """Whether an actor may act for a subject whose token names nobody who may (`may_act`)."""
+    """Whether an actor may act for a subject whose token has no `may_act`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +72,31 @@ class Audience:
     format: FormatTraits
     """The format of its tokens."""
     scopes: frozenset[str] = frozenset()
-    """What may be granted."""
+    """The scopes that may be granted."""
     lifetime: int = 600
-    """Seconds that a token lives unless the request says otherwise."""
+    """The lifetime of a token in seconds, unless the request names another."""
     max_lifetime: int = 3600
-    """Seconds that a token may live at most."""
+    """The longest lifetime of a token in seconds."""
     algorithm: str = "ES256"
     claims: tuple[tuple[str, str], ...] = ()
-    """Claim mapping, (name in the minted token, where its value comes from), e.g. ("email", "assertion.email");
-    a source that begins with `=` is a CEL expression."""
+    """Claim mapping: (name in the minted token, source of its value), e.g. ("email", "assertion.email"). A source that
+    begins with `=` is a CEL expression."""
     on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
     single_use: bool = False
-    """Whether a subject token may be exchanged only once for this audience, whatever its provider says."""
+    """Whether a subject token may be exchanged only once for this audience, in addition to its provider's rule."""
     max_token_bytes: int = 8192
     public_clients: bool = False
-    """Whether clients without a credential may have its tokens."""
+    """Whether clients without a credential may get its tokens."""
     condition: str | None = None
     """A CEL expression that has to be true; see ``policy/conditions.py``."""
     reexchange_from: frozenset[str] = frozenset()
-    """The audiences whose tokens, of our own, are exchanged for one for this audience."""
+    """The audiences whose issued tokens may be exchanged for a token of this audience."""
     bound: Bound | None = None
-    """The kind of key that its tokens have to be bound to; None: to none, or to one that the request names."""
+    """The kind of key that its tokens must be bound to; None: binding is optional."""
     actors: ActorRules | None = None
-    """None: nobody acts for anybody."""
+    """None: this audience does not accept actors."""
     reuse_window: int = 0
-    """Seconds within which the same grant is answered with the same token; 0: each token is a new one."""
+    """Seconds within which the same grant gets the same token again; 0: each token is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +107,24 @@ class Client:
     secret_hashes: tuple[str, ...] = ()
     """SHA-256 in hex of each secret that is valid now."""
     scopes: Mapping[str, frozenset[str]] | None = None
-    """For each audience the scopes that this client may have; None: all that the audience has."""
+    """The scopes that this client may have, by audience; None: all scopes of the audience."""
     rate: tuple[float, int] | None = None
-    """Calls per second and burst, where they are not those of every client."""
+    """Calls per second and burst, if they differ from those of all clients."""
     certificates: frozenset[str] = frozenset()
-    """The certificate identities that prove it: `spiffe://…`, `dns:…`, `subject:…`."""
+    """The certificate identities that authenticate it: `spiffe://…`, `dns:…`, `subject:…`."""
     workloads: frozenset[tuple[str, str]] = frozenset()
-    """The workloads, (provider, subject), whose tokens prove it."""
+    """The workloads, (provider, subject), whose tokens authenticate it."""
     serves: frozenset[str] = frozenset()
-    """The audiences that it is: whose tokens it receives, may ask about, and may exchange on the way on."""
+    """The audiences that it serves: it receives their tokens, and may introspect and exchange them."""
     public: bool = False
-    """Whether it has no credential: what everybody can be."""
+    """Whether it has no credential, so that any caller can use its id."""
     anonymous: bool = False
-    """Set only by `serve --dev` for callers without credentials: may have every audience."""
+    """Set only by `serve --dev` for callers without credentials; such a client may have every audience."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeRequest:
-    """One exchange as asked for, validated in form and not believed in anything but ``possession``."""
+    """One exchange request, validated in form. Only ``possession`` is verified."""
 
     subject_token: Secret
     audience: str
@@ -135,17 +135,17 @@ class ExchangeRequest:
     nonce: str | None = None
     request_id: str | None = None
     actor_token: Secret | None = None
-    """Proves who acts for the subject (RFC 8693 section 2.1)."""
+    """The token of the party that acts for the subject (RFC 8693 section 2.1)."""
     actor_token_type: str | None = None
     binding: Binding = Binding()
-    """What the minted token shall be bound to, as asked for: naming a key proves nothing, and binds only the asker."""
+    """The requested binding of the minted token. It proves no possession, and restricts only the caller itself."""
     possession: Binding = Binding()
-    """The keys that the caller has proved to hold: a DPoP proof that was checked, the certificate of the connection."""
+    """The keys that the caller has proved to hold: by a verified DPoP proof, or by the connection's certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who was proved to act for the subject."""
+    """An authenticated party that acts for the subject."""
 
     principal: str
     verified: VerifiedToken
@@ -153,14 +153,14 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """The decision: exactly what is to be minted. Only ``policy/grant.py`` makes one."""
+    """The decision: the exact content of the token to mint. Only ``policy/grant.py`` makes one."""
 
     principal: str
     audience: str
     client_id: str
     scopes: tuple[str, ...]
     token_type: str
-    """What is minted, a URN of RFC 8693 section 3."""
+    """The type of the token, a URN of RFC 8693 section 3."""
     algorithm: str
     format: FormatTraits
     claims: Mapping[str, JsonValue]
@@ -170,16 +170,16 @@ class TokenGrant:
     expires_at: int
     max_token_bytes: int
     uid: str = ""
-    """How the receiver knows the principal, where its format has a name of its own for it (`FormatTraits.uid`)."""
+    """The receiver's user id, if its format has one (`FormatTraits.uid`)."""
     binding: Binding = Binding()
-    """What the token is bound to: its `cnf`."""
+    """The key that the token is bound to: its `cnf`."""
     act: Mapping[str, JsonValue] | None = None
-    """Who acts for the principal (RFC 8693 section 4.1)."""
+    """The `act` claim (RFC 8693 section 4.1)."""
     actor: str = ""
-    """Who asked for it in the principal's place, for the record: also where the token does not say it."""
+    """The actor for the audit record, even if the token omits it."""
     ancestors: tuple[str, ...] = ()
-    """The ids of the tokens that this one descends from, by exchange, the oldest first."""
+    """The ids of the token's ancestors, the oldest first."""
     profile_etag: str = ""
-    """The version of the profile that this was decided on; empty for one that is not stored."""
+    """The version of the profile behind the decision; empty if the profile is not stored."""
     reuse_window: int = 0
-    """As the audience's."""
+    """The audience's."""

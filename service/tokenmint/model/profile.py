@@ -1,4 +1,4 @@
-"""Principals and what is known of them."""
+"""Principals and their profiles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tokenmint.model.tokens import JsonValue
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """A principal as one provider names it."""
+    """The name of a principal at one provider."""
 
     provider: str
     subject: str
@@ -17,7 +17,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the service knows of a principal: the truth that tokens are enriched from. Times are Unix seconds."""
+    """The service's record of a principal, from which tokens are enriched. Times are Unix seconds."""
 
     principal: str
     identities: tuple[Identity, ...] = ()
@@ -25,7 +25,7 @@ class Profile:
     claims: Mapping[str, JsonValue] = field(default_factory=lambda: MappingProxyType({}))
     roles: tuple[str, ...] = ()
     tokens_valid_after: int | None = None
-    """Nothing issued in or before this second is accepted."""
+    """Tokens issued in or before this second are refused."""
     create_time: float = 0.0
     update_time: float = 0.0
     etag: str = ""

@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 LENGTH: Final = 32
-"""Characters from which on a word may be a secret or a token: those that tokenmint makes are longer."""
+"""Length from which on a word may be a secret or a token; those that tokenmint makes are longer."""
 
 
 def shown(path: Path) -> str:
-    """Return what to call a path that can't be read, without what may be a secret that was given for its file."""
+    """Return a path for a message. It omits long missing parts, which may be a secret given in place of a file."""
     parts: list[str] = []
     for number, part in enumerate(path.parts, start=1):
-        there = os.path.exists(Path(*path.parts[:number]))  # noqa: PTH110  # unlike pathlib's it never raises
-        parts.append(part if there or len(part) < LENGTH else f"({len(part)} characters)")
+        exists = os.path.exists(Path(*path.parts[:number]))  # noqa: PTH110  # unlike pathlib's it never raises
+        parts.append(part if exists or len(part) < LENGTH else f"({len(part)} characters)")
     return str(Path(*parts))
 
 
 class Secret:
-    """A value that no log, traceback, ``repr`` or format string shows.
+    """A value that logs, tracebacks, ``repr`` and format strings never show.
 
-    Compared in constant time. Read with :meth:`reveal`, so that every place that lets a secret out can be
-    found by that name.
+    Comparison takes constant time. Only :meth:`reveal` returns the value, so that a search for its name finds every
+    place that lets a secret out.
     """
 
     __slots__ = ("_fingerprint", "_value")
@@ -35,7 +35,7 @@ class Secret:
         object.__setattr__(self, "_fingerprint", None)
 
     def reveal(self) -> str:
-        """Return the value as text. Raises ``UnicodeDecodeError`` where it is not UTF-8."""
+        """Return the value as text. Raises ``UnicodeDecodeError`` if it is not UTF-8."""
         return self._value.decode()
 
     def reveal_bytes(self) -> bytes:
@@ -43,12 +43,12 @@ class Secret:
         return self._value
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the value in hex: names a token in logs without being one."""
-        known = self._fingerprint
-        if known is None:
-            known = hashlib.sha256(self._value).hexdigest()
-            object.__setattr__(self, "_fingerprint", known)
-        return known
+        """Return the SHA-256 of the value in hex, which identifies a token in logs without revealing it."""
+        fingerprint = self._fingerprint
+        if fingerprint is None:
+            fingerprint = hashlib.sha256(self._value).hexdigest()
+            object.__setattr__(self, "_fingerprint", fingerprint)
+        return fingerprint
 
     def __bool__(self) -> bool:
         return bool(self._value)
@@ -62,10 +62,10 @@ class Secret:
     __hash__: Final = None  # type: ignore[assignment]  # a hash table of secrets compares in variable time
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a Secret does not change")
+        raise AttributeError("a Secret is immutable")
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled")
+        raise TypeError("a Secret can't be pickled")
 
     def __repr__(self) -> str:
         return "Secret(***)"

@@ -1,4 +1,4 @@
-"""What the verifier hands on: a proved token, and nothing that was not proved."""
+"""Verified tokens: the output of the verifier, without unverified data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 SELF_ISSUED = "@tokenmint"
-"""What stands for a provider's name where a token is one of ours; no provider can be configured with it."""
+"""The provider name of issued tokens; no provider can be configured with this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token whose issuer, signature, times, audience and required claims were proved.
+    """A token whose issuer, signature, times, audience and required claims were verified.
 
-    Only ``verification/verifier.py`` makes one, and ``issued/verifier.py`` of a token of ours. Having it means: this
-    provider said this of this subject.
+    Only ``verification/verifier.py`` makes one, and ``issued/verifier.py`` for an issued token. It proves that this
+    provider made these claims about this subject.
     """
 
     provider: str
@@ -27,25 +27,25 @@ class VerifiedToken:
     issuer: str
     """The exact ``iss``."""
     subject: str
-    """How the provider names the principal: ``sub``, or what the provider is configured for (Entra ID: tid/oid)."""
+    """The provider's name of the principal: ``sub``, or the configured claims (Entra ID: tid/oid)."""
     token_type: str
     """The kind of token, a URN of RFC 8693 section 3."""
     claims: Mapping[str, JsonValue]
-    """Every claim of the payload. Proved to be what the provider said, not to be true."""
+    """Every claim of the payload. Verified to come from the provider, not to be true."""
     issued_at: float | None
-    """``iat``, seconds since the epoch. None only where the provider's tokens need none (SPIFFE)."""
+    """``iat``, seconds since the epoch. None only if the provider's tokens need none (SPIFFE)."""
     expires_at: float
     """``exp``, seconds since the epoch."""
     fingerprint: str
     """SHA-256 of the whole token in hex, for audit."""
     replay_id: str
-    """What a single-use token is remembered by: a hash of (issuer, jti), or of the signing input without a jti."""
+    """The key of a single-use token's record: a hash of (issuer, jti), or of the signing input without a jti."""
     single_use: bool
-    """Whether the provider's configuration asks for single use."""
+    """Whether the provider's configuration requires single use."""
 
 
 def at_path(claims: Mapping[str, JsonValue], path: tuple[str, ...]) -> JsonValue:
-    """Return the value at ``path``, or None where there is none."""
+    """Return the value at ``path``, or None."""
     value = claims.get(path[0])
     for name in path[1:]:
         if not isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""Processes: wiring, worker, supervisor, and what is made at the first start."""
+"""Processes: wiring, worker, supervisor, and the secrets of a first start."""

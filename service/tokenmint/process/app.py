@@ -16,19 +16,20 @@ from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.renewed_files import FileWatch, RenewedFiles
 from tokenmint.config.settings import Settings
 from tokenmint.process import listeners
+from tokenmint.process.foundation import foundation
 from tokenmint.process.listeners import Listeners
 from tokenmint.process.reload import Reloads
 from tokenmint.process.supervisor import Job
-from tokenmint.process.wiring import Parts, assemble, foundation
+from tokenmint.process.wiring import Parts, assemble
 from tokenmint.rpc import server
 from tokenmint.rpc.hangup import hang_up
 from tokenmint.verification.key_source import KeySource
 
 log = structlog.get_logger(__name__)
 
-LAST_WORDS: Final = 0.5  # seconds that a gRPC server has to send its answers, when all calls in hand have them
-READINESS_INTERVAL: Final = 1.0  # seconds between looks at what readiness depends on
-PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; they go on loading after it
+LAST_WORDS: Final = 0.5  # seconds for a gRPC server to send its last responses
+READINESS_INTERVAL: Final = 1.0  # seconds between checks of readiness
+PREFETCH_LIMIT: Final = 5.0  # seconds that a start waits for providers' keys; loading continues after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,11 @@ class App:
 
     Args:
         settings: the configuration.
-        job: where to listen, and what else the supervisor decided.
-        clock: where time comes from.
-        entropy: where randomness comes from: ``entropy(n)`` returns ``n`` bytes.
-        store_time: the store's clock, Unix seconds. Default: asked of the server that holds the key ring.
-        log_writer: what writes the log; None: another process, of which nothing is known.
+        job: the addresses, and further decisions of the supervisor.
+        clock: the source of time.
+        entropy: the source of randomness; ``entropy(n)`` returns ``n`` bytes.
+        store_time: the store's clock, Unix seconds. Default: that of the server that holds the key ring.
+        log_writer: the writer of the log; None if another process writes it and its state is unknown.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class App:
         return self._started.reloads
 
     async def start(self) -> None:
-        """Bring everything up; what was begun is taken down again where that fails.
+        """Start all parts; on failure, stop those that had started.
 
         Raises:
-            ConfigurationError: something can't be used as it is configured.
+            ConfigurationError: a part can't be used as configured.
             StoreUnavailable: the store can't be reached.
         """
         try:
@@ -138,17 +139,17 @@ class App:
         self._closing.push_async_callback(self._drain, servers)
 
     async def reload(self, settings: Settings) -> None:
-        """Take over a new configuration. Raises as ``Reloads.take_over``."""
+        """Apply a new configuration. Raises as ``Reloads.take_over``."""
         await self.reloads.take_over(settings)
 
     async def look_at_clock(self) -> None:
-        """Compare the clocks now, as is done in each look at the key ring. Raises ``StoreUnavailable``."""
+        """Compare the clocks now, as each look at the key ring does. Raises ``StoreUnavailable``."""
         await self.parts.signing.clocks.look()
 
     async def retire(self, hurry: asyncio.Event) -> None:
-        """Say that this process is not ready, and go on serving while load balancers find that out, or until ``hurry``.
+        """Report not ready, and serve on until load balancers have noticed, or until ``hurry`` is set.
 
-        With the private store nothing waits: there is no other replica that callers could go to.
+        With the private store there is no pause, because there is no other replica for callers.
         """
         base = self.base
         base.draining.set()
@@ -161,24 +162,24 @@ class App:
                 await hurry.wait()
 
     async def stop(self) -> None:
-        """Begin nothing more, answer what was begun, close."""
+        """Start no more calls, finish those in hand, close."""
         self.base.draining.set()
         await self.base.health.enter_graceful_shutdown()
         await self._closing.aclose()
-        capacity, told = self.base.capacity, self._stopped
+        capacity, logged = self.base.capacity, self._stopped
         self._stopped = True
-        if capacity.stopping and not told:
+        if capacity.stopping and not logged:
             log.info("stopped", answered=capacity.answered, refused=capacity.refused, given_up=self._given_up)
 
     async def _drain(self, servers: Listeners) -> None:
-        """Finish the calls in hand, at most `limits.drain` long, and end the connections that they came over."""
+        """Finish the calls in hand within `limits.drain`, and end their connections."""
         capacity, settings = self.base.capacity, self.base.settings
         capacity.stopping = True
         servers.watches.close()
         if not await capacity.idle(settings.limits.drain):
             self._given_up = capacity.in_flight
         for name in ("admin", "grpc"):
-            if name != "grpc" or settings.listen.transport != "native":  # which ends its connections as it should
+            if name != "grpc" or settings.listen.transport != "native":  # native ends its connections itself
                 hang_up(Address.parse(self.listen[name]))
 
 
@@ -187,7 +188,7 @@ async def _prefetch(parts: Parts) -> None:
         async with asyncio.timeout(PREFETCH_LIMIT):
             await parts.exchange.verifier.key_sets.prefetch()
     except TimeoutError:
-        log.warning("some providers' keys are not at hand yet; they go on loading")
+        log.warning("the keys of some providers are not loaded yet; loading continues")
 
 
 async def _watch_readiness(parts: Parts) -> None:
@@ -199,7 +200,7 @@ async def _watch_readiness(parts: Parts) -> None:
 
 
 def watch_state(parts: Parts) -> None:
-    """Note in the metrics how the service is."""
+    """Record the state of the service in the metrics."""
     base, signing, verifier = parts.base, parts.signing, parts.exchange.verifier
     base.metrics.state(
         ready=not base.readiness.problems(),

@@ -1,6 +1,6 @@
-"""What the service makes for itself where the configuration does not say: a key-encryption key and a first operator.
+"""Secrets that the service makes for itself if none are configured: a key-encryption key and a first operator.
 
-Both lie in the data directory, readable by their owner alone, and are made once.
+Both are in the data directory, readable only by their owner, and are made once.
 """
 
 import base64
@@ -30,17 +30,17 @@ OPERATOR_ID: Final = "operator"
 
 
 def new_secret(entropy: Callable[[int], bytes]) -> Secret:
-    """Return a fresh client or operator secret: a prefix for scanners, and 256 random bits."""
+    """Return a new client or operator secret: a prefix for secret scanners, and 256 random bits."""
     return Secret(SECRET_PREFIX + base64.urlsafe_b64encode(entropy(32)).rstrip(b"=").decode())
 
 
 def new_encryption_key(entropy: Callable[[int], bytes]) -> str:
-    """Return a fresh key-encryption key as it is kept in a file."""
+    """Return a new key-encryption key in the form of its file."""
     return base64.urlsafe_b64encode(entropy(32)).decode()
 
 
 def mark_directory(directory: Path, *, development: bool) -> None:
-    """Keep development data and real data apart: a directory is one or the other from its first start on.
+    """Keep development data and production data apart: a directory stays what it was at its first start.
 
     Raises:
         ConfigurationError: the directory is of the other kind.
@@ -53,7 +53,7 @@ def mark_directory(directory: Path, *, development: bool) -> None:
 
 
 def prepare(settings: Settings, entropy: Callable[[int], bytes]) -> list[Path]:
-    """Make what is missing in the data directory; return the files that were made."""
+    """Make the missing files in the data directory; return those that were made."""
     made = []
     if settings.key_encryption_key is None:
         made += _create(settings.data_dir / ENCRYPTION_KEY_FILE, new_encryption_key(entropy) + "\n")
@@ -67,7 +67,7 @@ def encryption_key(settings: Settings) -> Secret:
     """Return the key-encryption key, configured or made by :func:`prepare`.
 
     Raises:
-        ConfigurationError: its file is gone or is none.
+        ConfigurationError: its file is missing or does not hold a key.
     """
     if settings.key_encryption_key is not None:
         return settings.key_encryption_key
@@ -75,7 +75,7 @@ def encryption_key(settings: Settings) -> Secret:
 
 
 def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Sealer, dict[str, KeySource]]:
-    """Return what seals private keys, and what makes and keeps them. Raises ``ConfigurationError``."""
+    """Return the sealer of private keys, and the sources of signing keys. Raises ``ConfigurationError``."""
     sealer = Sealer(encryption_key(settings), entropy, settings.other_encryption_keys)
     hsm, kms = settings.pkcs11, settings.aws_kms
     sources = key_sources(
@@ -92,7 +92,7 @@ def operators(settings: Settings) -> dict[str, Operator]:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads. Raises ``FileExistsError`` where there is one."""
+    """Write a file that only its owner can read. Raises ``FileExistsError`` if it exists."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -1,7 +1,7 @@
-"""How a supervisor notices that a worker hangs: each second the worker's event loop says that it turns.
+"""Heartbeats: each second, a worker reports to its supervisor that its event loop runs.
 
-A worker is never killed for being slow. The limit is more than twenty beats, and time in which the supervisor itself
-did not run (stopped, or starved by a busy machine) is counted as no more than two looks.
+A slow worker is never killed. The limit is more than twenty beats, and time in which the supervisor itself did not run
+(stopped, or starved by a busy machine) counts as two looks at most.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Seconds. Together `silence`, `look` and `beat` are less than 30: so soon a worker that hangs is replaced."""
+    """Time limits in seconds. `silence`, `look` and `beat` sum to less than 30, the limit to replace a hung worker."""
 
     beat: float = 1.0
-    """Between a worker's signs of life."""
+    """Between two heartbeats of a worker."""
     silence: float = 24.0
-    """Without one, after which a worker hangs."""
+    """Without a heartbeat, until a worker counts as hung."""
     look: float = 1.0
-    """Between the supervisor's looks, where nothing happens."""
+    """Between two looks of the supervisor if nothing happens."""
     start: float = 120.0
     """Until a worker has to be ready."""
     margin: float = 5.0
-    """More than the drain, after which a worker that was to stop is killed."""
+    """Beyond the drain, until a stopping worker is killed."""
 
 
 class Pulse:
-    """A worker's end of the pipe to its supervisor. Nothing here waits: what the pipe does not take is lost."""
+    """A worker's end of the pipe to its supervisor. No write waits: a full pipe loses the line."""
 
     def __init__(self, descriptor: int, every: float) -> None:
         os.set_inheritable(descriptor, False)
@@ -38,12 +38,12 @@ class Pulse:
         self._every = every
 
     def say(self, line: str) -> None:
-        """Tell the supervisor one line."""
-        with contextlib.suppress(OSError):  # a supervisor that is gone, or that stands still
+        """Send one line to the supervisor."""
+        with contextlib.suppress(OSError):  # the supervisor may be gone or stopped
             os.write(self._descriptor, line.encode() + b"\n")
 
     def start(self) -> None:
-        """Go on giving signs of life from the running event loop."""
+        """Send heartbeats from the running event loop."""
         self.say("")
         asyncio.get_running_loop().call_later(self._every, self.start)
 
@@ -59,7 +59,7 @@ class Report:
         self._rest = b""
 
     def read(self) -> list[bytes]:
-        """Return the lines that came; an empty one is a sign of life and no more."""
+        """Return the lines that arrived; an empty one is a heartbeat."""
         try:
             data = os.read(self.descriptor, 65536)
         except OSError:
@@ -69,15 +69,15 @@ class Report:
         return lines
 
     def close(self) -> None:
-        """Let the pipe go."""
+        """Close the pipe."""
         os.close(self.descriptor)
 
 
 class Silence:
-    """For how long each worker has said nothing.
+    """Counts the seconds since the last line of each worker.
 
     Args:
-        longest: seconds that count at most between two looks.
+        longest: the largest number of seconds counted between two looks.
         monotonic: a clock that never goes back, seconds.
     """
 
@@ -88,17 +88,17 @@ class Silence:
         self._silent: dict[int, float] = {}
 
     def begin(self, pid: int) -> None:
-        """Count from now on."""
+        """Start the count at 0."""
         self._silent[pid] = 0.0
 
     heard = begin
 
     def end(self, pid: int) -> float:
-        """Count no more. Returns the seconds of silence."""
+        """Stop the count. Returns the seconds of silence."""
         return self._silent.pop(pid, 0.0)
 
     def look(self) -> None:
-        """Count the time since the last look. What came meanwhile has to be read before anybody is judged."""
+        """Add the time since the last look. Read all waiting lines before any worker is judged."""
         now = self._monotonic()
         passed, self._last = min(now - self._last, self._longest), now
         for pid in self._silent:

@@ -1,4 +1,4 @@
-"""The listeners: parts of a service become its servers, of gRPC for clients and operators, and of HTTP."""
+"""The listeners: the gRPC and HTTP servers that are built from the parts of a service."""
 
 import resource
 from collections.abc import Callable, Mapping
@@ -14,10 +14,13 @@ from starlette.routing import Route
 from tokenmint.admission import access
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
+from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
+from tokenmint.rpc.fast_exchange import METHOD as FAST_METHOD
+from tokenmint.rpc.fast_exchange import FastExchangeToken
 from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
@@ -41,12 +44,12 @@ Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
 
 FILES_SHARE: Final = 4
-"""Each gRPC listener may have one of so many open files."""
+"""Each gRPC listener may use one in this many of the open files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The servers of one process. They hold their ports, and do not serve yet."""
+    """The servers of one process. They are bound to their ports, and do not serve yet."""
 
     data: grpc.aio.Server
     admin: grpc.aio.Server
@@ -55,11 +58,11 @@ class Listeners:
     ops: HttpServer
     """Health and metrics."""
     watches: KeySetService
-    """Has streams that are ended by the stop."""
+    """The watch streams, which the stop has to end."""
 
 
 def build(parts: Parts) -> Listeners:
-    """Return the servers. Raises ``ConfigurationError`` where one can't listen."""
+    """Return the servers. Raises ``ConfigurationError`` if one can't listen."""
     base, signing = parts.base, parts.signing
     limits = base.settings.limits
     watches = KeySetService(
@@ -104,15 +107,18 @@ def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: R
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
     native = name == "grpc" and listen.transport == "native"
+    # Callers with certificates take the full way: a certificate says more than the secret that came with it.
+    certificates = listen.forwarded is not None or listen.client_ca_file is not None
+    fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)
     guard = Guard(
         table,
         parts.gate,
         deadline=limits.call_deadline,
-        pushback=not native,
-        reads=not native,
+        native=native,
         certificate=parts.forwarded if native and listen.forwarded is not None else of_connection,
         capacity=base.capacity,
         refusals=external_authorization.REFUSALS,
+        fast={FAST_METHOD: fast} if name == "grpc" and not certificates else {},
     )
     tls = None
     if listen.cert_file is not None and listen.key_file is not None:
@@ -164,13 +170,13 @@ def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
 
 
 def _grpc_connections(configured: int) -> int:
-    """Return how many connections a gRPC listener accepts: files are left for the store, for health, for the rest."""
+    """Return the limit of a gRPC listener's connections, which leaves open files for the store and health."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return configured if files == resource.RLIM_INFINITY else max(1, min(configured, files // FILES_SHARE))
 
 
 def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
-    """Return the OAuth endpoints and what discovery says of them, where they are switched on."""
+    """Return the OAuth endpoints and their part of the discovery documents, if they are enabled."""
     base, settings = parts.base, parts.base.settings
     if not settings.oauth.enabled:
         return [], {}

@@ -1,15 +1,16 @@
-"""The reload: providers, audiences, clients and operators of a new configuration are taken over while calls go on."""
+"""The reload: replaces providers, audiences, clients and operators while calls continue."""
 
 import asyncio
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.tasks import end
 from tokenmint.config.settings import Settings
-from tokenmint.process.wiring import Parts, Rules, authenticator_of, policy_of, rate_limits
+from tokenmint.process.rules import Rules, authenticator_of, policy_of, rate_limits
+from tokenmint.process.wiring import Parts
 
 
 class Reloads:
-    """Takes over new configurations, one at a time, and follows the keys of the providers in force."""
+    """Applies new configurations, one at a time, and keeps the keys of the current providers fresh."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -26,10 +27,10 @@ class Reloads:
         ]
 
     async def take_over(self, settings: Settings) -> None:
-        """Take over providers, audiences, clients and operators; the rest needs a restart.
+        """Replace providers, audiences, clients and operators; other changes need a restart.
 
         Raises:
-            ConfigurationError: the new configuration can't be taken over; the running one stays.
+            ConfigurationError: the new configuration can't be applied; the current one stays.
         """
         async with self._one_at_a_time:
             rules = rules_of(self._parts, settings)
@@ -41,10 +42,10 @@ class Reloads:
 
 
 def rules_of(parts: Parts, settings: Settings) -> Rules:
-    """Return the rules of a new configuration, with the keys that are at hand. Raises ``ConfigurationError``."""
+    """Return the rules of a new configuration, with the keys that are already loaded. Raises ``ConfigurationError``."""
     if settings.schedule.max_lifetime > parts.signing_keys.schedule.max_lifetime:
         raise ConfigurationError(
-            "audiences: a max_lifetime is longer than every one that the service started with: published keys "
+            "audiences: a max_lifetime is longer than all of those at the start of the service: published keys "
             "would be withdrawn before the tokens they signed expire; restart the service"
         )
     before = parts.rules

@@ -1,17 +1,17 @@
-"""When another worker is started in place of one that ended."""
+"""The pause before a worker that ended is replaced."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
-EARLY: Final = 10.0  # seconds after it was ready within which a worker that ends has ended at once
-FIRST_PAUSE: Final = 0.5  # seconds before another is started in place of one that ended at once; twice as many ...
-LONGEST_PAUSE: Final = 30.0  # ... each time, up to so many
-RESTART_LIMIT: Final = 5  # ends at once, in a row, after which starting again does not help, unless another serves
+EARLY: Final = 10.0  # seconds after readiness; a worker that ends within this time ended early
+FIRST_PAUSE: Final = 0.5  # seconds before a worker that ended early is replaced; doubles ...
+LONGEST_PAUSE: Final = 30.0  # ... each time, up to this
+RESTART_LIMIT: Final = 5  # early ends in a row after which the service stops, unless a worker serves
 
 
 class Restarts:
-    """Counts the workers that ended at once: before they were ready, or soon after it.
+    """Counts the workers that ended early: before they were ready, or soon after.
 
     Args:
         monotonic: a clock that never goes back, seconds.
@@ -23,14 +23,14 @@ class Restarts:
         self._in_a_row = 0
 
     def ready(self, pid: int) -> None:
-        """Note that a worker serves."""
+        """Record that a worker serves."""
         self._ready[pid] = self._monotonic()
 
     def ended(self, pid: int, silent: float = 0.0) -> float:
-        """Note that a worker ended, after ``silent`` seconds in which it hung.
+        """Record that a worker ended, after ``silent`` seconds in which it hung.
 
         Returns:
-            The seconds after which another is to be started.
+            The pause in seconds before its replacement starts.
         """
         since = self._ready.pop(pid, None)
         if since is not None and self._monotonic() - silent - since >= EARLY:
@@ -41,6 +41,6 @@ class Restarts:
 
     @property
     def hopeless(self) -> bool:
-        """Whether so many ended at once, while none served for a while, that starting again does not help."""
+        """Whether so many workers ended early, while none served for long, that another restart does not help."""
         now = self._monotonic()
         return self._in_a_row >= RESTART_LIMIT and all(now - since < EARLY for since in self._ready.values())

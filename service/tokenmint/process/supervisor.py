@@ -1,8 +1,8 @@
-"""`serve`: starts the workers, replaces those that die, and stops them in order.
+"""`serve`: starts the workers, replaces those that end, and stops them in order.
 
-With one worker the service runs in this very process. With several this process supervises: the workers share the
-ports (SO_REUSEPORT) and hold no state that the store does not, so one that dies is replaced: at once where it served
-for a while, and after longer and longer pauses where workers end as soon as they are ready. One that hangs is killed.
+A single worker is this very process. With several, this process supervises: the workers share the ports (SO_REUSEPORT)
+and hold no state beyond the store, so each can be replaced. A worker that served for a while is replaced at once; if
+workers end early, the pauses grow. A hung worker is killed.
 """
 
 import contextlib
@@ -34,22 +34,22 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker is to do: a plain value, so that it can be handed to another process as JSON."""
+    """A worker's task: a plain value, so that it can be sent to another process as JSON."""
 
     config: str | None
-    """Path of the configuration file; None: the environment and the defaults."""
+    """The path of the configuration file; None for environment and defaults alone."""
     redis_url: str | None = field(repr=False)
-    """The store, where it is not the configured one."""
+    """The URL of the store, if it is not the configured one."""
     listen: dict[str, str]
-    """The addresses, by the name of the listener, with every port known."""
+    """The addresses by the name of the listener, with port 0 replaced."""
     development: bool = False
     replaces: str | None = None
-    """Why the worker is started in place of another: `ended`, `hung`, `never_ready`; None: it is one of the first."""
+    """The end of the worker that this one replaces: `ended`, `hung`, `never_ready`; None for one of the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is told when the service serves: also, as one JSON line, what a worker tells its supervisor."""
+    """The announcement that the service serves. A worker also sends it to its supervisor, as one JSON line."""
 
     pid: int
     listen: dict[str, str]
@@ -70,25 +70,25 @@ class Worker:
         self.ready = False
         self.told_to_stop = False
         self.reload = False
-        """Whether it has to read the configuration again once it is ready."""
+        """Whether it has to reload the configuration once it is ready."""
         self.why = "ended"
-        """What its end is counted as."""
+        """The reason under which its end is counted."""
 
     def send(self, number: int) -> None:
-        """Send a signal, where the process is still there: it is a child, so no other has its id."""
+        """Send a signal if the process still exists. It is a child, so its id can't belong to another process."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
 
 class Workers:
-    """Several worker processes doing the same job.
+    """Several worker processes with the same task.
 
     Args:
-        job: what each does.
-        count: how many there are.
-        drain: seconds that workers get to stop: their lame-duck pause, and what calls get to end.
-        watch: how long a worker may be silent.
-        command: what a worker is started with, before the descriptor of its pipe and the seconds between its beats.
+        job: the task.
+        count: the number of workers.
+        drain: seconds that workers have to stop: the lame-duck pause, and the time for calls to end.
+        watch: the time limits of heartbeats.
+        command: the command of a worker, without its arguments (the pipe's descriptor, the heartbeat in seconds).
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class Workers:
         self._command = command
         self._running: dict[int, Worker] = {}
         self._due: list[tuple[float, str]] = []
-        """When, by the monotonic clock, workers are to be started, and in whose place."""
+        """Due starts: the time by the monotonic clock, and the end of the replaced worker."""
         self._waiting: list[tuple[float, str]] = []
-        """Pauses of workers that are started only when one has come to serve."""
+        """Pauses and ends of workers that are replaced only when one has become ready."""
         self._restarts = Restarts()
         self._silence = Silence(2 * self._watch.look)
         self._served = False
         self._deadline: float | None = None
-        """When, by the monotonic clock, workers that were to stop are killed; None: nothing stops."""
+        """The time by the monotonic clock at which stopping workers are killed; None unless stopping."""
         self._status = 0
         self._numbers = ""
 
@@ -131,7 +131,7 @@ class Workers:
         return self._status or int(not self._served)
 
     def _turn(self, announce: Callable[[Ready], None]) -> None:
-        """Wait for something to happen, and do what is due."""
+        """Wait for an event, then handle everything that is due."""
         self._wait()
         self._silence.look()
         for worker in list(self._running.values()):
@@ -146,7 +146,7 @@ class Workers:
                 self._judge(worker)
         now = time.monotonic()
         if self._deadline is not None:
-            self._tell_to_stop()  # also one that was started while the signal came
+            self._tell_to_stop()  # includes a worker that started while the signal arrived
             if now >= self._deadline:
                 self._send(signal.SIGKILL)
             return
@@ -155,7 +155,7 @@ class Workers:
             self._start(why)
 
     def _wait(self) -> None:
-        """Wait until a worker or a signal comes, or something is due."""
+        """Wait for a worker, a signal or the next due time."""
         now = time.monotonic()
         times = [when - now for when, _ in self._due]
         if self._deadline is not None and self._deadline > now:
@@ -168,16 +168,16 @@ class Workers:
     def _start(self, replaces: str | None) -> None:
         reading, writing = os.pipe()
         try:
-            process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+            process = subprocess.Popen(  # noqa: S603  # this interpreter and a module of this package
                 [*self._command, str(writing), str(self._watch.beat)],
                 stdin=subprocess.PIPE,
-                stdout=2,  # what a library prints belongs to the log: a pipe that nobody reads would stop it
+                stdout=2,  # output of libraries belongs to the log: a pipe without a reader would block it
                 text=True,
                 pass_fds=(writing,),
                 env=os.environ | {MULTIPROCESS: self._numbers},
-                preexec_fn=_die_with_parent,  # prctl alone runs in the child: other threads may hold locks
+                preexec_fn=_die_with_parent,  # only prctl runs in the child, because other threads may hold locks
             )
-        except OSError as error:  # no process or no memory to be had: not a reason to end those that serve
+        except OSError as error:  # no process or no memory is available: the serving workers continue
             os.close(reading)
             _say(f"a worker can't be started: {error.strerror}")
             if not self._running:
@@ -191,7 +191,7 @@ class Workers:
         self._silence.begin(worker.pid)
         self._selector.register(reading, selectors.EVENT_READ)
         if process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has ended already
+            with contextlib.suppress(BrokenPipeError):  # it may have ended already
                 process.stdin.write(json.dumps(asdict(replace(self._job, replaces=replaces))))
                 process.stdin.close()
 
@@ -212,13 +212,13 @@ class Workers:
                 self._replace(pause, why)
 
     def _judge(self, worker: Worker) -> None:
-        """Kill a worker that hangs: it can do nothing for those whose calls it holds."""
+        """Kill a hung worker: it no longer serves its calls."""
         silent = self._silence.of(worker.pid)
         if silent < (self._watch.silence if worker.ready else self._watch.start) or worker.why != "ended":
             return
         worker.why = "hung" if worker.ready else "never_ready"
-        what = "hangs: no sign of life" if worker.ready else "is not ready"
-        _say(f"worker {worker.pid} {what} after {silent:.0f} s; killing it")
+        fault = "hangs: no sign of life" if worker.ready else "is not ready"
+        _say(f"worker {worker.pid} {fault} after {silent:.0f} s; killing it")
         worker.send(signal.SIGKILL)
 
     def _ended(self, worker: Worker) -> None:
@@ -227,7 +227,7 @@ class Workers:
             self._selector.unregister(worker.report.descriptor)
         worker.report.close()
         silent = self._silence.end(worker.pid) if worker.why == "hung" else 0.0
-        mark_process_dead(worker.pid, self._numbers)  # type: ignore[no-untyped-call]  # untyped there
+        mark_process_dead(worker.pid, self._numbers)  # type: ignore[no-untyped-call]  # the library is untyped
         if self._deadline is not None:
             return
         pause = self._restarts.ended(worker.pid, silent)
@@ -235,7 +235,7 @@ class Workers:
         if not self._served:
             self._waiting.append((pause, worker.why))
             if not self._running:
-                self._give_up()  # each has said what keeps it from serving
+                self._give_up()  # each has logged the reason why it can't serve
         elif self._restarts.hopeless:
             _say(f"{RESTART_LIMIT} workers in a row ended as soon as they were ready, and none serves: stopping")
             self._give_up()
@@ -255,11 +255,11 @@ class Workers:
             self._deadline = time.monotonic() + self._drain + self._watch.margin
             self._tell_to_stop(number)
         else:
-            self._send(number)  # whoever says it again wants no pause
+            self._send(number)  # a second signal skips the pause
 
     def _tell_to_stop(self, number: int = signal.SIGTERM) -> None:
         for worker in list(self._running.values()):
-            if not worker.told_to_stop:  # once: at its very end the signal would kill it
+            if not worker.told_to_stop:  # once: near its end a second signal would kill it
                 worker.told_to_stop = True
                 worker.send(number)
 
@@ -267,7 +267,7 @@ class Workers:
         for worker in list(self._running.values()):
             if worker.ready:
                 worker.send(signal.SIGHUP)
-            else:  # as long as it does not expect the signal, it would end it
+            else:  # it has no handler yet, so the signal would end it
                 worker.reload = True
 
     def _send(self, number: int) -> None:
@@ -308,6 +308,6 @@ def _say(text: str) -> None:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel (Linux) to end this process when its parent dies, kill -9 included."""
+    """Make the kernel (Linux) end this process when its parent dies, even by kill -9."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,32 +1,20 @@
-"""The wiring: settings become the parts of a service. The only place that makes adapters and hands them on.
+"""The wiring: settings become the parts of a service. Only this module makes adapters and passes them on.
 
-Everything it makes is handed its clock and entropy, so that a test can run the whole service with time in its hands.
+Every part gets its clock and entropy passed in, so that a test can run the whole service and control its time.
 """
 
-import asyncio
 import contextlib
 import os
-import random
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import structlog
-from grpc_health.v1.health import aio as health_aio
 
 from tokenmint.admission.audit import AuditLimits, AuditTrail
-from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.gate import ClientExchanges, Gate
-from tokenmint.admission.rate_limit import Rate, RateLimiter, RateLimits
-from tokenmint.base.background import Background
-from tokenmint.base.capacity import Capacity
-from tokenmint.base.clock import Clock
+from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.log_writer import LineWriter
-from tokenmint.base.readiness import Readiness
-from tokenmint.base.telemetry import Metrics
-from tokenmint.config.settings import Settings, client_provider, issuer_of, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.firebase.clients import FirebaseClients
@@ -42,9 +30,17 @@ from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.store import RingStore
-from tokenmint.policy.grant import Policy
 from tokenmint.process import bootstrap
-from tokenmint.process.supervisor import Job
+from tokenmint.process.foundation import Foundation
+from tokenmint.process.rules import (
+    WAITING_SHARE,
+    Rules,
+    RulesInForce,
+    Verifiers,
+    authenticator_of,
+    policy_of,
+    rate_limits,
+)
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
@@ -52,46 +48,10 @@ from tokenmint.profiles.store import ProfileStore
 from tokenmint.rpc.forwarded import ForwardedCertificates
 from tokenmint.storage.redis import Store
 from tokenmint.verification.fetch import HttpFetch
-from tokenmint.verification.keyset import KeySets
-from tokenmint.verification.provider import Provider
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.users import UserCheck
-from tokenmint.verification.verifier import Verifier
 
 log = structlog.get_logger(__name__)
-
-WAITING_SHARE: Final = 4
-"""One of so many calls in hand may wait for providers' keys at a time, one for clients' keys, and one for Firebase."""
-EMULATED: Final = "https://securetoken.google.com/demo-"
-"""Issuers of projects that Firebase keeps for its emulators: no real one has such an id."""
-
-Entropy = Callable[[int], bytes]
-"""``entropy(n)`` returns ``n`` random bytes."""
-StoreTime = Callable[[], Awaitable[float]]
-"""Returns the store's clock, Unix seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Foundation:
-    """The parts of a service that need no store."""
-
-    settings: Settings
-    job: Job
-    clock: Clock
-    entropy: Entropy
-    store_time: StoreTime | None
-    """None: the server that holds the key ring is asked."""
-    log_writer: LineWriter | None
-    """The writer of the log; None: another process writes it, and its state is unknown."""
-    issuer: str
-    """The `iss` of tokens."""
-    metrics: Metrics
-    background: Background
-    capacity: Capacity
-    readiness: Readiness
-    health: health_aio.HealthServicer
-    draining: asyncio.Event
-    """Set when the stop begins: the service is not ready any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,75 +66,8 @@ class Signing:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules that judge calls: each call has one configuration from end to end."""
-
-    exchange: TokenExchange
-    authenticator: ClientAuthenticator
-
-
-class RulesInForce:
-    """The rules in force, which a reload replaces as a whole. A call goes on by those that it began with."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-
-    @property
-    def exchange(self) -> TokenExchange:
-        """The exchange in force."""
-        return self._rules.exchange
-
-    @property
-    def authenticator(self) -> ClientAuthenticator:
-        """The authentication of clients by the current configuration."""
-        return self._rules.authenticator
-
-    def replace(self, rules: Rules) -> None:
-        """Judge the calls that begin from now on by ``rules``."""
-        self._rules = rules
-
-
-@dataclass(frozen=True, slots=True)
-class Verifiers:
-    """Makes verifiers: of providers' tokens, and of the assertions that clients sign."""
-
-    base: Foundation
-    fetch: HttpFetch
-    users: UserCheck
-
-    def of(self, providers: Mapping[str, Provider], before: KeySets | None = None) -> Verifier:
-        """Return the verifier of these providers, with the keys that are at hand in the sets of ``before``."""
-        base = self.base
-        key_sets = KeySets(
-            {name: provider.key_source for name, provider in providers.items()},
-            fetch=self.fetch,
-            clock=base.clock,
-            inherit=before,
-            chance=self._chance,
-            waiters=max(1, base.settings.limits.calls_in_flight // WAITING_SHARE),
-        )
-        emulated = frozenset(
-            name
-            for name, provider in providers.items()
-            if provider.issuers and all(issuer.startswith(EMULATED) for issuer in provider.issuers)
-        )
-        # Both, so that neither a file nor the environment can switch it on.
-        allowed = base.job.development and base.settings.firebase_emulator
-        return Verifier(
-            providers,
-            key_sets,
-            own_issuer=base.issuer,
-            users=self.users,
-            emulated=emulated if allowed else frozenset(),
-        )
-
-    def _chance(self) -> float:
-        return int.from_bytes(self.base.entropy(4)) / 2**32
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a service. What a reload changes is in ``rules``, and in nothing else that is assigned."""
+    """The parts of a service. A reload changes only ``rules``, and assigns nothing else."""
 
     base: Foundation
     store: Store
@@ -191,7 +84,7 @@ class Parts:
 
     @property
     def exchange(self) -> TokenExchange:
-        """The exchange in force."""
+        """The current exchange."""
         return self.rules.exchange
 
     @property
@@ -200,48 +93,11 @@ class Parts:
         return self.signing.signing_keys
 
 
-def foundation(
-    settings: Settings,
-    job: Job,
-    *,
-    clock: Clock,
-    entropy: Entropy,
-    store_time: StoreTime | None = None,
-    log_writer: LineWriter | None = None,
-) -> Foundation:
-    """Return what a service has before it reaches its store."""
-    metrics, readiness, draining = Metrics(), Readiness(), asyncio.Event()
-    # Pauses that differ between replicas; no secret.
-    jitter = random.Random(entropy(8)).random  # noqa: S311
-    background = Background(clock, jitter, metrics)
-    readiness.tell("background tasks", background.describe)
-    readiness.require("service", lambda: "stopping" if draining.is_set() else "")
-    if log_writer is not None:
-        readiness.tell("log", lambda: log_writer.problem)
-    if job.replaces is not None:
-        metrics.worker_replaced(job.replaces)
-    return Foundation(
-        settings=settings,
-        job=job,
-        clock=clock,
-        entropy=entropy,
-        store_time=store_time,
-        log_writer=log_writer,
-        issuer=issuer_of(settings.issuer, job.listen["http"]),
-        metrics=metrics,
-        background=background,
-        capacity=Capacity(settings.limits.calls_in_flight, metrics.not_begun),
-        readiness=readiness,
-        health=health_aio.HealthServicer(),
-        draining=draining,
-    )
-
-
 async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Parts:
-    """Reach the store and make the parts; ``closing`` is told how each is closed.
+    """Connect to the store and make the parts; ``closing`` collects how each is closed.
 
     Raises:
-        ConfigurationError: something can't be used as it is configured.
+        ConfigurationError: a part can't be used as configured.
         StoreUnavailable: the store can't be reached.
     """
     settings = base.settings
@@ -254,13 +110,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store)
-    issued_tokens = IssuedTokenVerifier(
-        issuer=base.issuer,
-        key=signing.signing_keys.published_key,
-        issued=issued,
-        header_types=header_types(settings.formats),
-        prefixes=prefixes(settings.formats),
-    )
+    issued_tokens = _issued_tokens(base, signing, issued)
     verifiers = Verifiers(base, HttpFetch(), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
@@ -300,8 +150,19 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
 
 
+def _issued_tokens(base: Foundation, signing: Signing, issued: IssuedStore) -> IssuedTokenVerifier:
+    formats = base.settings.formats
+    return IssuedTokenVerifier(
+        issuer=base.issuer,
+        key=signing.signing_keys.published_key,
+        issued=issued,
+        header_types=header_types(formats),
+        prefixes=prefixes(formats),
+    )
+
+
 async def _signing(base: Foundation, store: Store) -> Signing:
-    """Return the signing keys, of which there are some from now on."""
+    """Return the signing keys, after making the first ones if needed."""
     settings = base.settings
     sealer, sources = bootstrap.key_parts(settings, base.entropy)
     replica = base.entropy(16).hex()
@@ -310,7 +171,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     clocks = ClockCheck(base.store_time or ring.clock, base.clock, settings.schedule.skew)
     mark = HighWaterMark(settings.high_water_mark_file)
     signing_keys = SigningKeys(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
-    base.readiness.require("signing keys", partial(_why_no_signing, signing_keys, settings.algorithms))
+    base.readiness.require("signing keys", partial(_signing_problem, signing_keys, settings.algorithms))
     base.readiness.require("clock", clocks.problem)
     base.readiness.require("store", signing_keys.loss)
     base.readiness.tell("high-water mark", mark.problem)
@@ -319,7 +180,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     return Signing(signing_keys, rotator, clocks, mark, JwksFetchLog(store, signing_keys, base.clock))
 
 
-def _why_no_signing(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
+def _signing_problem(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
     try:
         for algorithm in algorithms:
             if signing_keys.in_use(algorithm) or not any(map(signing_keys.in_use, algorithms)):
@@ -351,7 +212,7 @@ def _audit(base: Foundation, store: Store) -> AuditTrail:
     works = partial(log_takes_events, base.settings.log.level, base.log_writer)
     audit = AuditTrail(store, base.clock, limits, log_works=works)
 
-    def why_no_record() -> str:
+    def audit_problem() -> str:
         try:
             audit.check()
         except DependencyUnavailable as error:
@@ -359,42 +220,10 @@ def _audit(base: Foundation, store: Store) -> AuditTrail:
         return ""
 
     base.readiness.tell("audit", lambda: audit.problem)
-    base.readiness.require("audit", why_no_record)
+    base.readiness.require("audit", audit_problem)
     return audit
 
 
 def log_takes_events(level: str, writer: LineWriter | None) -> bool:
-    """Tell whether an audit event, which is of the level `info`, is expected to be written to the log."""
+    """Return whether the log will probably accept an audit event, which is of level `info`."""
     return level in ("debug", "info") and writer is not None and writer.works
-
-
-# --- what a configuration decides, at the start and at a reload ----------------------------------------------------
-
-
-def policy_of(base: Foundation, settings: Settings) -> Policy:
-    """Return the policy of a configuration."""
-    providers = settings.providers
-    return Policy(settings.audiences, base.issuer, provider_conditions(providers), provider_claims(providers))
-
-
-def authenticator_of(
-    verifiers: Verifiers, settings: Settings, exchange: TokenExchange, before: ClientAuthenticator | None = None
-) -> ClientAuthenticator:
-    """Return what proves the callers of a configuration, with the keys that were at hand ``before``."""
-    base = verifiers.base
-    callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    issued_tokens = {
-        name: client_provider(name, keys, base.issuer, settings.proxy) for name, keys in settings.client_keys.items()
-    }
-    assertions = verifiers.of(issued_tokens, before.assertions.key_sets if before is not None else None)
-    admits = exchange.policy.admits_workload
-    return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
-
-
-def rate_limits(settings: Settings) -> RateLimits:
-    """Return the rate limits of a configuration."""
-    each, together = settings.limits.each_client, settings.limits.all_clients
-    return RateLimits(
-        Rate(each.per_second, each.burst) if each is not None else None,
-        Rate(together.per_second, together.burst) if together is not None else None,
-    )

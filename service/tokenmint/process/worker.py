@@ -1,4 +1,4 @@
-"""One worker process: an event loop with the whole service in it, until a signal ends it."""
+"""One worker process: an event loop that runs the whole service until a signal ends it."""
 
 import asyncio
 import gc
@@ -28,13 +28,13 @@ from tokenmint.process.supervisor import Job, Ready
 
 log = structlog.get_logger(__name__)
 
-DESCRIPTORS: Final = 65_536  # open files, where the system allows as many
-SAME_SIGNAL: Final = 1.0  # seconds; supervisors and process groups send a signal on, or twice
-COLLECT_AFTER: Final = 20_000  # objects more than before, after which the young ones are looked through
+DESCRIPTORS: Final = 65_536  # open files, if the system allows that many
+SAME_SIGNAL: Final = 1.0  # seconds; supervisors and process groups may send a signal twice
+COLLECT_AFTER: Final = 20_000  # new objects after which the youngest generation is collected
 
 
 def run(job: Job, announce: Callable[[Ready], None]) -> int:
-    """Serve until SIGTERM or SIGINT, telling ``announce`` when ready. Returns the exit status."""
+    """Serve until SIGTERM or SIGINT, and call ``announce`` when ready. Returns the exit status."""
     _raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -44,17 +44,17 @@ def run(job: Job, announce: Callable[[Ready], None]) -> int:
 
 
 def _raise_descriptor_limit() -> None:
-    """Use what the system lets a process have: the usual 1,024 are fewer than the connections of the listeners."""
+    """Use the largest limit that the system allows: the usual 1,024 files are fewer than the listeners' connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     try:
         import uvloop
-    except ImportError:  # an optional accelerator: not built for every platform
+    except ImportError:  # an optional accelerator that some platforms lack
         return None
     return uvloop.Loop
 
@@ -88,12 +88,12 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
             log.info("configuration reloaded", **changes.between(running, changed, started_with=settings))
             running = changed
             reloading.works()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the running one stays
+        except Exception as error:  # noqa: BLE001  # after any error the current configuration stays
             problems = error.message if isinstance(error, TokenmintError) else type(error).__name__
             log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
             reloading.fails(error)
 
-    started, early = False, False  # what is not there yet can't be replaced
+    started, early = False, False  # a reload needs parts that exist
 
     def on_hangup() -> None:
         nonlocal early
@@ -111,10 +111,10 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     started = True
     if early:
         on_hangup()
-    _settle_memory()
+    settle_memory()
     try:
         announce(Ready(os.getpid(), app.listen))
-        await stop.wanted.wait()
+        await stop.requested.wait()
         await app.retire(stop.hurry)
         return 0
     finally:
@@ -122,41 +122,41 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
 
 
 class StopSignals:
-    """What signals say about the stop. SIGINT comes from somebody who waits for it, so that there is no pause.
+    """The stop, as signals request it. SIGINT comes from a person who waits, so it allows no pause.
 
     Args:
         monotonic: a clock that never goes back, seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.wanted = asyncio.Event()
-        """The process is to stop ..."""
+        self.requested = asyncio.Event()
+        """Set when the process has to stop."""
         self.hurry = asyncio.Event()
-        """... at once."""
+        """Set when it has to stop without a pause."""
         self._monotonic = monotonic
         self._first = 0.0
 
     def came(self, number: int) -> None:
-        """Note SIGTERM or SIGINT. A second SIGTERM hurries; one that follows at once is the first, sent on."""
+        """Handle SIGTERM or SIGINT. A second SIGTERM sets ``hurry``, unless it is a duplicate that follows at once."""
         now = self._monotonic()
-        if number == signal.SIGINT or (self.wanted.is_set() and now - self._first >= SAME_SIGNAL):
+        if number == signal.SIGINT or (self.requested.is_set() and now - self._first >= SAME_SIGNAL):
             self.hurry.set()
-        if not self.wanted.is_set():
+        if not self.requested.is_set():
             self._first = now
-            self.wanted.set()
+            self.requested.set()
 
 
-def _settle_memory() -> None:
-    """Take what is there for good out of the collector's sight, and let it look less often: calls make no cycles."""
+def settle_memory() -> None:
+    """Exclude permanent objects from garbage collection, and make it rarer, because calls make no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 def main() -> int:
-    """Read the job from standard input and do it: how the supervisor starts a worker.
+    """Read the job from standard input and run it; the supervisor starts a worker this way.
 
-    Arguments: the descriptor of the pipe to the supervisor, and the seconds between signs of life.
+    Arguments: the descriptor of the pipe to the supervisor, and the seconds between heartbeats.
     """
     hold()
     try:
@@ -170,7 +170,7 @@ def main() -> int:
     except TokenmintError as error:
         say(f"tokenmint: {error.message}\n")
         return 1
-    except Exception as error:  # noqa: BLE001  # its text may hold what a store or a caller sent
+    except Exception as error:  # noqa: BLE001  # its text may hold data of the store or a caller
         where = " < ".join(reversed(places(error)[-6:]))
         say(f"tokenmint: a fault of tokenmint itself, please report it: {type(error).__name__} at {where}\n")
         return 70

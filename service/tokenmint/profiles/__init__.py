@@ -1,1 +1,1 @@
-"""Principals' profiles in the store: reading, changing, limits, and how an identity finds its profile."""
+"""Principals' profiles in the store: reads, changes, limits, and the lookup by identity."""

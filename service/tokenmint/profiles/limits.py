@@ -1,4 +1,4 @@
-"""What a profile may hold: the limits that the API states, checked in one place for every way in."""
+"""The limits of a profile as the API states them, checked here for all callers."""
 
 import json
 import re
@@ -21,7 +21,7 @@ MAX_ROLE: Final = 128
 
 
 def profile_violations(profile: Profile, path: str = "profile") -> list[FieldViolation]:
-    """Return everything that is wrong with a profile that somebody wants stored."""
+    """Return all violations of a profile that is to be stored."""
     violations = principal_violations(profile.principal, f"{path}.principal")
     if len(profile.identities) > MAX_IDENTITIES:
         violations.append(FieldViolation(f"{path}.identities", f"at most {MAX_IDENTITIES} identities"))
@@ -35,14 +35,14 @@ def profile_violations(profile: Profile, path: str = "profile") -> list[FieldVio
 
 
 def principal_violations(principal: str, path: str) -> list[FieldViolation]:
-    """Return what is wrong with a principal's name."""
+    """Return the violations of a principal's name."""
     if PRINCIPAL.match(principal):
         return []
     return [FieldViolation(path, "is required: 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")]
 
 
 def identity_violations(identity: Identity, path: str) -> list[FieldViolation]:
-    """Return what is wrong with an identity."""
+    """Return the violations of an identity."""
     violations = []
     if not PROVIDER.match(identity.provider):
         violations.append(FieldViolation(f"{path}.provider", "is required: the name of a provider"))
@@ -52,7 +52,7 @@ def identity_violations(identity: Identity, path: str) -> list[FieldViolation]:
 
 
 def claims_violations(claims: Mapping[str, JsonValue], path: str) -> list[FieldViolation]:
-    """Return what is wrong with a profile's claims."""
+    """Return the violations of a profile's claims."""
     violations = [
         FieldViolation(f"{path}.{name}", "is a reserved claim name: choose another")
         for name in sorted(claims)
@@ -68,15 +68,15 @@ def claims_violations(claims: Mapping[str, JsonValue], path: str) -> list[FieldV
 
 
 def _json_size(claims: Mapping[str, JsonValue]) -> int | None:
-    """Return the bytes of ``claims`` as JSON, or None where there is no JSON for them."""
+    """Return the size of ``claims`` as JSON in bytes, or None if JSON can't represent them."""
     try:
         return len(json.dumps(dict(claims), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
-    except ValueError:  # and UnicodeEncodeError, which is one
+    except ValueError:  # includes UnicodeEncodeError
         return None
 
 
 def roles_violations(roles: tuple[str, ...], path: str) -> list[FieldViolation]:
-    """Return what is wrong with a profile's roles."""
+    """Return the violations of a profile's roles."""
     violations = []
     if len(roles) > MAX_ROLES:
         violations.append(FieldViolation(path, f"at most {MAX_ROLES} roles"))
@@ -91,7 +91,7 @@ def roles_violations(roles: tuple[str, ...], path: str) -> list[FieldViolation]:
 def _depth(value: JsonValue) -> int:
     deepest = 0
     level: list[JsonValue] = [value]
-    while level:  # breadth first: a hostile depth must not become a deep recursion
+    while level:  # breadth first: hostile nesting must not cause a deep recursion
         containers = [item for item in level if isinstance(item, dict | list)]
         if not containers:
             break

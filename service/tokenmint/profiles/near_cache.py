@@ -1,13 +1,13 @@
-"""What this process remembers of the store's profiles and identities, and the fences around it.
+"""The near cache: this process's copy of the store's profiles and identities, with the conditions for its use.
 
-The store tells of every change (server-assisted invalidation), on a connection of its own. A value is used
+The store reports every change on a connection of its own (server-assisted invalidation). A cached value is used
 
-- only while that connection lives: everything that changed until a second ago has been told of (a heartbeat);
-- for at most 5 s after it was asked for, whatever was told; what is in use is asked for again, in batches, before that;
-- only where nothing was told of its key while it was on its way: a late reply never overwrites an invalidation.
+- only while that connection is alive: a heartbeat shows that all changes until a second ago were reported;
+- for at most 5 s after it was requested, regardless of reports; values in use are refreshed in batches before that;
+- only if no change of its key was reported while it was on its way: a late reply never overwrites an invalidation.
 
-When the connection breaks everything is forgotten, and the store is asked each time until it tells of changes again.
-What is missing is asked for together: one round trip for everything that is wanted at the same time.
+When the connection breaks, the cache is emptied, and the store is asked each time until it reports changes again.
+Concurrent misses are fetched together in one round trip.
 """
 
 import asyncio
@@ -21,31 +21,33 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.storage.redis import Store
 
-MAX_AGE: Final = 5.0  # seconds that a value is used after it was asked for
-REFRESH_AGE: Final = 3.0  # seconds after which one that is in use is asked for again
+MAX_AGE: Final = 5.0  # seconds for which a value is used after it was requested
+REFRESH_AGE: Final = 3.0  # seconds after which a value in use is refreshed
 REFRESH_INTERVAL: Final = 0.5
-HEARTBEAT: Final = 1.0  # seconds without news of changes after which nothing is used
-RETRY: Final = 0.5  # seconds at most between attempts to be told of changes
+HEARTBEAT: Final = 1.0  # seconds without a report of the store after which no value is used
+RETRY: Final = 0.5  # seconds at most between attempts to follow changes
 BATCH: Final = 500  # keys in one round trip
-REFRESH_BATCH: Final = 100  # keys that are asked for again in one; between them calls get their turn
-LONGEST: Final = 64 * 1024  # bytes of a value that is remembered
-LINGER: Final = 0.002  # seconds that a key waits for others while a read is on its way
+REFRESH_BATCH: Final = 100  # keys refreshed in one round trip; calls run in between
+LONGEST: Final = 64 * 1024  # bytes of a cached value
+LINGER: Final = 0.002  # seconds that a key waits for others while a read is in progress
 
 
-class _Entry:
-    """A value as it was read; None: there is none."""
+class Entry:
+    """A value as read; None if the key was missing."""
 
-    __slots__ = ("asked", "raw", "used")
+    __slots__ = ("asked", "memo", "raw", "used")
 
     def __init__(self, raw: bytes | None, asked: float) -> None:
         self.raw = raw
         self.asked = asked
         self.used = False
-        """Whether it was used since it was asked for: what was wanted once may never be again."""
+        """Whether it was used since it was requested; unused values are not refreshed."""
+        self.memo: object = None
+        """The result of a reader for these bytes, for its next call; dropped with the bytes."""
 
 
 class _Flight:
-    """A read that is on its way, and who waits for it: each in a future of its own, for one may give up."""
+    """A read in progress and its waiters. Each waiter has its own future, so that one can be cancelled alone."""
 
     __slots__ = ("overtaken", "waiting")
 
@@ -55,13 +57,13 @@ class _Flight:
 
 
 class NearCache:
-    """Reads keys of the store, from memory where the fences allow it.
+    """Reads keys of the store, from memory if the conditions allow it.
 
     Args:
         store: the store.
-        prefixes: what the keys begin with.
-        size: how many values are remembered; 0: none.
-        clock: for ages.
+        prefixes: the prefixes of the keys.
+        size: the largest number of cached values; 0 disables the cache.
+        clock: measures ages.
     """
 
     def __init__(self, store: Store, prefixes: Sequence[str], size: int, clock: Clock) -> None:
@@ -69,34 +71,31 @@ class NearCache:
         self._prefixes = prefixes
         self._size = size if store.tracks else 0
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._flights: dict[str, _Flight] = {}
-        self._wanted: list[tuple[str, _Flight]] = []
+        self._pending: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
-        self._told_until = float("-inf")
+        self._complete_until = float("-inf")
         self._batches: set[asyncio.Task[None]] = set()
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is ever remembered."""
+        """Whether values are cached at all."""
         return self._size > 0
 
     @property
     def live(self) -> bool:
-        """Whether what is remembered may be used now."""
-        return self._clock.monotonic() - self._told_until <= HEARTBEAT
+        """Whether cached values may be used now."""
+        return self._clock.monotonic() - self._complete_until <= HEARTBEAT
 
     def __len__(self) -> int:
         return len(self._entries)
 
     async def get(self, key: str) -> bytes | None:
         """Return the value under ``key``, or None. Raises ``StoreUnavailable``."""
-        entry = self._entries.get(key)
+        entry = self.peek(key, self._clock.monotonic())
         if entry is not None:
-            now = self._clock.monotonic()
-            if now - self._told_until <= HEARTBEAT and now - entry.asked <= MAX_AGE:
-                entry.used = True
-                return entry.raw
+            return entry.raw
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
@@ -104,16 +103,24 @@ class NearCache:
         flight.waiting.append(answer)
         return await answer
 
+    def peek(self, key: str, now: float) -> Entry | None:
+        """Return what is remembered under ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""
+        entry = self._entries.get(key)
+        if entry is None or now - self._complete_until > HEARTBEAT or now - entry.asked > MAX_AGE:
+            return None
+        entry.used = True
+        return entry
+
     def forget(self, key: str) -> None:
-        """Drop what is known of ``key``: it has changed, or is about to."""
+        """Drop the value of ``key``, because it has changed or is about to."""
         self._entries.pop(key, None)
-        flight = self._flights.pop(key, None)  # who asks from now on must not be answered by it
+        flight = self._flights.pop(key, None)  # later callers must not get its result
         if flight is not None:
             flight.overtaken = True
 
     def flush(self) -> None:
         """Drop everything."""
-        self._told_until = float("-inf")
+        self._complete_until = float("-inf")
         self._entries.clear()
         for flight in self._flights.values():
             flight.overtaken = True
@@ -127,9 +134,9 @@ class NearCache:
 
     def _depart(self, key: str) -> _Flight:
         flight = self._flights[key] = _Flight()
-        self._wanted.append((key, flight))
+        self._pending.append((key, flight))
         if self._departure is None:
-            # After everybody else who wants something now, and with those who come while others are on their way.
+            # Sent after the other callers of this turn, and together with those that come while a batch is on its way.
             loop = self._loop()
             self._departure = loop.call_later(LINGER, self._send) if self._batches else loop.call_soon(self._send)
         return flight
@@ -138,21 +145,21 @@ class NearCache:
         if self._departure is not None:
             self._departure.cancel()
             self._departure = None
-        wanted, self._wanted = self._wanted, []
-        for start in range(0, len(wanted), BATCH):
-            task = self._loop().create_task(self._read(wanted[start : start + BATCH]))
+        pending, self._pending = self._pending, []
+        for start in range(0, len(pending), BATCH):
+            task = self._loop().create_task(self._read(pending[start : start + BATCH]))
             self._batches.add(task)
             task.add_done_callback(self._arrived)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
         if not task.cancelled():
-            task.exception()  # each caller of its keys was told of it
-        if self._wanted and not self._batches:
+            task.exception()  # each waiter got the error already
+        if self._pending and not self._batches:
             self._send()
 
     async def _read(self, flights: list[tuple[str, _Flight]]) -> None:
-        """Ask for keys, and answer their callers: what it raises, each of them is told too."""
+        """Fetch keys and resolve their waiters; an error is passed to each waiter too."""
         try:
             await self._read_and_remember(flights)
         except BaseException as error:
@@ -174,7 +181,7 @@ class NearCache:
                     if not answer.done():
                         answer.set_exception(raw)
                 continue
-            if not flight.overtaken and self._size and self._told_until > float("-inf"):
+            if not flight.overtaken and self._size and self._complete_until > float("-inf"):
                 self._remember(key, raw, asked)
             for answer in flight.waiting:
                 if not answer.done():
@@ -188,25 +195,26 @@ class NearCache:
         if raw is not None and len(raw) > LONGEST:
             self._entries.pop(key, None)
             return
-        entry = self._entries.pop(key, None)  # to the end: they are in the order in which they were asked for
+        entry = self._entries.pop(key, None)  # moved to the end: entries are in the order of requests
         if entry is None:
-            entry = _Entry(raw, asked)
+            entry = Entry(raw, asked)
         elif entry.raw != raw:
             entry.raw = raw
+            entry.memo = None
         entry.asked = asked
         self._entries[key] = entry
         if len(self._entries) > self._size:
-            # Many at once: taking a dictionary's first item one by one passes all that were taken before.
+            # Several at once: removing a dictionary's first item repeatedly scans all removed slots each time.
             for oldest in list(islice(self._entries, 1 + self._size // 100)):
                 del self._entries[oldest]
 
     # --- following changes ---------------------------------------------------------------------------------------
 
     def follow(self, background: Background) -> None:
-        """Follow the changes and keep what is in use fresh, for ever."""
+        """Follow changes and refresh values in use, without end."""
         if not self.enabled:
             return
-        # The pause is one of real time, as the connection's own.
+        # The pause is in real time, like that of the connection.
         background.start("near cache notices", self._follow, longest=RETRY, sleep=asyncio.sleep)
         background.every("near cache refresh", REFRESH_INTERVAL, self._refresh, longest=RETRY)
 
@@ -220,16 +228,16 @@ class NearCache:
                         for key in change.keys:
                             self.forget(key)
                     if change.complete_since is not None:
-                        if self._told_until == float("-inf"):
-                            self.flush()  # what is on its way may have left before changes were told of
-                        told = self._clock.monotonic() - change.complete_since
-                        self._told_until = max(self._told_until, told)
+                        if self._complete_until == float("-inf"):
+                            self.flush()  # reads in progress may have started before changes were followed
+                        complete_until = self._clock.monotonic() - change.complete_since
+                        self._complete_until = max(self._complete_until, complete_until)
                         unit.works()
         finally:
             self.flush()
 
     async def _refresh(self) -> None:
-        """Ask again, in batches, for what is in use; let go of what is not."""
+        """Refresh values in use, in batches, and drop unused ones."""
         now = self._clock.monotonic()
         due = self._due(now)
         for start in range(0, len(due), REFRESH_BATCH):
@@ -249,7 +257,7 @@ class NearCache:
 
     def _due(self, now: float) -> list[str]:
         due = []
-        for key, entry in self._entries.items():  # the oldest first: nobody waits while all are looked through
+        for key, entry in self._entries.items():  # the oldest first, so that the scan ends early
             if now - entry.asked < REFRESH_AGE:
                 break
             due.append(key)
@@ -257,4 +265,4 @@ class NearCache:
 
 
 def _given_up() -> StoreUnavailable:
-    return StoreUnavailable(detail="the service stops")
+    return StoreUnavailable(detail="the service is stopping")

@@ -1,4 +1,4 @@
-"""What is stored of profiles: the keys, and the bytes under them."""
+"""The stored form of profiles: keys and values."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from tokenmint.base.errors import CorruptRecord
 from tokenmint.model.profile import Identity, Profile
 
 VERSION: Final = 1
-REMEMBERED: Final = 2048  # records that are not parsed anew when the same bytes are read again
+REMEMBERED: Final = 2048  # parsed records that are cached by their bytes
 LONGEST: Final = 4096  # bytes of one
 PREFIXES: Final = ("profile:", "identity:")
-"""What the keys begin with."""
+"""The prefixes of the keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a deleted profile."""
+    """The remainder of a deleted profile."""
 
     principal: str
     identities: tuple[Identity, ...]
@@ -30,14 +30,14 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the index says of an identity: its principal, or that it was unlinked."""
+    """The index entry of an identity: its principal, or the marker that it was unlinked."""
 
     principal: str
     unlinked: bool = False
 
 
 def identity_key(identity: Identity) -> str:
-    """Return the index key of an identity: lengths first, so that no separator can be smuggled in."""
+    """Return the index key of an identity. Lengths come first, so that no separator can be forged."""
     provider, subject = identity.provider.encode(), identity.subject.encode()
     encoded = len(provider).to_bytes(4) + provider + len(subject).to_bytes(4) + subject
     return "identity:" + hashlib.sha256(encoded).hexdigest()
@@ -49,7 +49,7 @@ def profile_key(principal: str) -> str:
 
 
 def etag_of(raw: bytes) -> str:
-    """Return what names this version of a profile."""
+    """Return the id of this version of a profile."""
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
@@ -58,7 +58,7 @@ def _dump(value: dict[str, Any]) -> bytes:
 
 
 def dump_profile(profile: Profile) -> bytes:
-    """Return a profile as it is stored."""
+    """Return the stored form of a profile."""
     return _dump(
         {
             "principal": profile.principal,
@@ -74,7 +74,7 @@ def dump_profile(profile: Profile) -> bytes:
 
 
 def dump_tombstone(tombstone: Tombstone) -> bytes:
-    """Return a tombstone as it is stored."""
+    """Return the stored form of a tombstone."""
     return _dump(
         {
             "principal": tombstone.principal,
@@ -85,14 +85,14 @@ def dump_tombstone(tombstone: Tombstone) -> bytes:
 
 
 def dump_link(identity: Identity, link: Link) -> bytes:
-    """Return what the index says of ``identity`` as it is stored."""
+    """Return the stored form of an index entry."""
     return _dump(
         {"identity": [identity.provider, identity.subject], "principal": link.principal, "unlinked": link.unlinked}
     )
 
 
 def parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
-    """Read what is stored for ``principal``. Raises ``CorruptRecord``."""
+    """Parse the record of ``principal``. Raises ``CorruptRecord``."""
     return _remembered_record(principal, raw) if len(raw) <= LONGEST else _record(principal, raw)
 
 
@@ -127,7 +127,7 @@ _remembered_record = lru_cache(maxsize=REMEMBERED)(_record)
 
 
 def parse_link(identity: Identity, raw: bytes | None) -> Link | None:
-    """Read what the index says of ``identity``. Raises ``CorruptRecord``."""
+    """Parse the index entry of ``identity``. Raises ``CorruptRecord``."""
     if raw is None:
         return None
     return _remembered_link(identity, raw) if len(raw) <= LONGEST else _link(identity, raw)

@@ -1,62 +1,63 @@
-"""From a proved identity to the profile that a token is enriched from."""
+"""From a verified identity to the profile that enriches its token."""
 
 import base64
 import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.base.errors import AlreadyExists, Conflict, PrincipalDisabled, PrincipalUnknown, TokenRevoked, WrongState
+from tokenmint.base.errors import AlreadyExists, Conflict, PrincipalDisabled, PrincipalUnknown, WrongState
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import VerifiedToken
 from tokenmint.profiles.records import Link, Tombstone, identity_key
 from tokenmint.profiles.store import ProfileStore
 
-ROUNDS: Final = 3  # of looking again when another replica creates the same profile at the same time
+ROUNDS: Final = 3  # lookups while another replica creates the same profile
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileLookup:
-    """What was found for an identity that may be served: a profile, or that there is none."""
+    """The result of a successful lookup: a profile, or none."""
 
     identity: Identity | None
-    """None: it is a token of ours, which names the principal."""
+    """None for an issued token, which names the principal."""
     profile: Profile | None
     principal: str = ""
-    """The principal that a token of ours names."""
+    """The principal that an issued token names."""
 
 
 class Profiles:
-    """Finds profiles, and creates them just in time where an audience asks for it."""
+    """Finds profiles, and creates them just in time if an audience requires it."""
 
     def __init__(self, store: ProfileStore) -> None:
         self._store = store
 
     async def find(self, verified: VerifiedToken) -> ProfileLookup:
-        """Look up the identity that ``assertion`` proves.
+        """Look up the identity of ``verified``.
 
         Raises:
             PrincipalDisabled: its principal is disabled or deleted, or the identity was unlinked.
-            TokenRevoked: the assertion was issued in or before the second up to which tokens were revoked.
+            TokenRevoked: the token was issued in or before the second up to which the principal's tokens are revoked.
         """
         identity = Identity(verified.provider, verified.subject)
-        found = await self._store.resolve(identity)
-        if found is None:
-            found = await self._unlisted(identity)
-        profile = _served(found)
+        record = await self._store.resolve(identity)
+        if record is None:
+            record = await self._unlisted(identity)
+        profile = _active(record)
         if profile is not None and _issued_before_revocation(verified, profile.tokens_valid_after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
     async def find_principal(self, principal: str, issued_at: float) -> ProfileLookup:
-        """Look up the principal of a token of ours that was issued at ``issued_at``.
+        """Look up the principal of an issued token with this time of issue.
 
         Raises:
-            PrincipalDisabled: it is disabled or deleted.
-            TokenRevoked: the token was issued in or before the second up to which the principal's were revoked.
+            PrincipalDisabled: the principal is disabled or deleted.
+            TokenRevoked: the token was issued in or before the second up to which the principal's tokens are revoked.
         """
-        profile = _served(await self._store.record(principal))
+        profile = _active(await self._store.record(principal))
         valid_after = profile.tokens_valid_after if profile is not None else None
         if valid_after is not None and int(issued_at) <= valid_after:
             raise TokenRevoked()
@@ -65,11 +66,11 @@ class Profiles:
     async def apply_missing_profile_policy(
         self, lookup: ProfileLookup, mode: OnMissingProfile, *, now: float
     ) -> Profile:
-        """Return the profile to mint from, by the audience's rule for identities without one.
+        """Return the profile to mint from, by the audience's rule for identities without a profile.
 
         Raises:
-            PrincipalUnknown: there is none and the rule is to deny.
-            PrincipalDisabled: it was deleted or disabled meanwhile.
+            PrincipalUnknown: there is no profile and the rule is to deny.
+            PrincipalDisabled: the principal was deleted or disabled meanwhile.
         """
         if lookup.profile is not None:
             return lookup.profile
@@ -80,7 +81,7 @@ class Profiles:
             )
         if lookup.identity is None:
             if mode is OnMissingProfile.CREATE:
-                raise PrincipalUnknown(detail="a token of ours names no identity that a profile could be created for")
+                raise PrincipalUnknown(detail="an issued token names no identity, so no profile can be created")
             return Profile(principal=lookup.principal)
         new = Profile(
             principal=just_in_time_principal(lookup.identity),
@@ -95,15 +96,15 @@ class Profiles:
             try:
                 return await self._store.create(new)
             except (AlreadyExists, Conflict):  # another replica, or an operator, was faster
-                found = _served(await self._store.resolve(new.identities[0]))
-                if found is not None:
-                    return found
+                profile = _active(await self._store.resolve(new.identities[0]))
+                if profile is not None:
+                    return profile
             except WrongState:
                 raise PrincipalDisabled(detail="its principal was deleted") from None
         raise Conflict()
 
     async def _unlisted(self, identity: Identity) -> Tombstone | Profile | None:
-        """Look under the principal that just-in-time creation would use, so that a tombstone is met in any case."""
+        """Look up the principal that just-in-time creation would use, so that its tombstone is always found."""
         record = await self._store.record(just_in_time_principal(identity))
         if isinstance(record, Tombstone) or (record is not None and (record.disabled or identity in record.identities)):
             return record
@@ -111,7 +112,7 @@ class Profiles:
 
 
 def just_in_time_principal(identity: Identity) -> str:
-    """Return the principal of an identity that nobody registered: the same every time, and for nobody else."""
+    """Return the principal of an unregistered identity: always the same, and unique to the identity."""
     digest = bytes.fromhex(identity_key(identity).partition(":")[2])
     return "p_" + base64.b32encode(hashlib.sha256(digest).digest()).decode().rstrip("=").lower()
 
@@ -122,7 +123,7 @@ def _issued_before_revocation(verified: VerifiedToken, valid_after: int | None) 
     return verified.issued_at is None or int(verified.issued_at) <= valid_after
 
 
-def _served(record: Profile | Tombstone | Link | None) -> Profile | None:
+def _active(record: Profile | Tombstone | Link | None) -> Profile | None:
     if isinstance(record, Tombstone):
         raise PrincipalDisabled(detail="its principal was deleted")
     if isinstance(record, Link):

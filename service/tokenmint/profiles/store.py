@@ -1,8 +1,9 @@
 """Profiles in the store.
 
-`profile:{principal}` is the truth: a profile, or the tombstone of a deleted one. `identity:{hash}` names the principal
-of an identity and is believed only where that profile lists the identity; or it is the marker of an unlinked one.
-Each change is a compare-and-swap of one value, in an order in which every crash leaves a state that reads correctly.
+`profile:{principal}` is authoritative: a profile, or the tombstone of a deleted one. `identity:{hash}` is an index
+entry. It names the principal of an identity and is valid only if that profile lists the identity, or it marks the
+identity as unlinked. Each change is a compare-and-swap of one value, ordered so that every crash leaves a state that
+reads correctly.
 """
 
 from collections.abc import Awaitable, Callable
@@ -37,7 +38,7 @@ DELETED: Final = "PROFILE_DELETED"
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A record and the bytes that it was read from, which is what a swap compares."""
+    """A record and the bytes that it was parsed from, for a swap to compare."""
 
     raw: bytes | None
     record: Profile | Tombstone | None
@@ -46,8 +47,8 @@ class _Stored:
 class ProfileStore:
     """Reads and changes profiles.
 
-    Every method raises ``StoreUnavailable`` where the store is out of reach and ``CorruptRecord`` where a value is not
-    what was written; every change ``OutcomeUnknown`` where it was not confirmed.
+    Every method raises ``StoreUnavailable`` if the store is out of reach, and ``CorruptRecord`` for a value in a wrong
+    form. Every change raises ``OutcomeUnknown`` if it was not confirmed.
     """
 
     def __init__(
@@ -65,23 +66,24 @@ class ProfileStore:
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def get(self, principal: str) -> Profile:
-        """Return the profile of ``principal``. Raises ``NotFound``, also for a deleted one."""
+        """Return the profile of ``principal``. Raises ``NotFound``, even if a tombstone exists."""
         record = (await self._read(principal)).record
         if not isinstance(record, Profile):
             raise NotFound("profile", principal)
         return record
 
     async def get_by_identity(self, identity: Identity) -> Profile:
-        """Return the profile that ``identity`` is linked to. Raises ``NotFound``."""
+        """Return the profile of ``identity``. Raises ``NotFound``."""
         record = await self.resolve(identity)
         if not isinstance(record, Profile):
             raise NotFound("profile", f"{identity.provider}/{identity.subject}", "the identity has no profile")
         return record
 
     async def resolve(self, identity: Identity) -> Profile | Tombstone | Link | None:
-        """Return what an exchange for ``identity`` has to know.
+        """Return the record that decides on an exchange for ``identity``.
 
-        Its profile; or, to be refused, the tombstone of its principal or the marker that it was unlinked; or None.
+        That is its profile; or, as reasons to refuse, its principal's tombstone or the marker that it was unlinked; or
+        None.
         """
         link = parse_link(identity, await self._near.get(identity_key(identity)))
         if link is None or link.unlinked:
@@ -89,10 +91,10 @@ class ProfileStore:
         record = await self.record(link.principal)
         if record is not None and identity in record.identities:
             return record
-        return None  # a link that was begun and not finished, or that lost to another
+        return None  # a link that was not completed, or lost to another
 
     async def record(self, principal: str) -> Profile | Tombstone | None:
-        """Return what is stored for ``principal``, tombstones included; from memory where the near cache has it."""
+        """Return the record of ``principal``, which may be a tombstone, from the near cache if possible."""
         if not PRINCIPAL.match(principal):
             return None
         raw = await self._near.get(profile_key(principal))
@@ -117,7 +119,7 @@ class ProfileStore:
         """Store a new profile and link its identities.
 
         Raises:
-            AlreadyExists: the principal has one, or an identity belongs to another.
+            AlreadyExists: the principal has a profile, or an identity belongs to another principal.
             WrongState: the principal was deleted, and ``replace_deleted`` is not set.
         """
         stored = await self._read(profile.principal)
@@ -126,11 +128,11 @@ class ProfileStore:
         if isinstance(stored.record, Tombstone) and not replace_deleted:
             raise _deleted(profile.principal)
         for identity in profile.identities:
-            await self._claim(identity, profile.principal)
+            await self._assign(identity, profile.principal)
         now = self._clock.now()
         new = replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
         if isinstance(stored.record, Tombstone):
-            # Whoever comes back must not bring tokens from before the deletion.
+            # A principal that comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
         raw = dump_profile(new)
         if not await self._swap(profile_key(profile.principal), stored.raw, raw):
@@ -146,7 +148,7 @@ class ProfileStore:
         claims: "dict[str, JsonValue] | None" = None,
         roles: tuple[str, ...] | None = None,
     ) -> Profile:
-        """Change the given fields. Raises ``NotFound``, and ``Conflict`` where ``etag`` is given and not current."""
+        """Change the given fields. Raises ``NotFound``, and ``Conflict`` if ``etag`` is given but not current."""
 
         def change(profile: Profile) -> Profile:
             return replace(
@@ -159,7 +161,7 @@ class ProfileStore:
         return await self._change(principal, change, etag)
 
     async def delete(self, principal: str, *, etag: str = "") -> None:
-        """Put a tombstone in the profile's place. Raises ``NotFound`` and ``Conflict``."""
+        """Replace the profile by a tombstone. Raises ``NotFound`` and ``Conflict``."""
         for _ in range(ATTEMPTS):
             stored = await self._read(principal)
             if stored.record is None:
@@ -177,8 +179,8 @@ class ProfileStore:
 
         Raises:
             NotFound: there is no such profile.
-            AlreadyExists: the identity is another principal's.
-            WrongState: the profile has as many identities as it may have.
+            AlreadyExists: the identity belongs to another principal.
+            WrongState: the profile has the largest number of identities.
         """
         profile = await self.get(principal)
         if identity not in profile.identities and len(profile.identities) >= MAX_IDENTITIES:
@@ -187,7 +189,7 @@ class ProfileStore:
                 violation="TOO_MANY_IDENTITIES",
                 subject=principal,
             )
-        await self._claim(identity, principal)
+        await self._assign(identity, principal)
 
         def change(profile: Profile) -> Profile:
             if identity in profile.identities:
@@ -195,14 +197,14 @@ class ProfileStore:
             return replace(profile, identities=(*profile.identities, identity))
 
         changed = await self._change(principal, change)
-        # Somebody may have unlinked between the two writes: the index has to say what the profile says.
+        # The identity may have been unlinked between the two writes, and the index has to agree with the profile.
         link = parse_link(identity, await self._store.get(identity_key(identity)))
         if link is None or link.unlinked or link.principal != principal:
             raise Conflict()
         return changed
 
     async def unlink(self, principal: str, identity: Identity) -> Profile:
-        """Take ``identity`` from ``principal`` and refuse it from then on. Raises ``NotFound``."""
+        """Remove ``identity`` from ``principal`` and refuse it from then on. Raises ``NotFound``."""
         profile = await self.get(principal)
         key = identity_key(identity)
         for _ in range(ATTEMPTS):
@@ -212,7 +214,7 @@ class ProfileStore:
                 if identity not in profile.identities:
                     raise NotFound("identity", f"{identity.provider}/{identity.subject}")
                 link = Link(principal)
-            # The marker first: from here on the identity is refused, whatever comes after.
+            # The marker comes first: from now on the identity is refused, even if the next step fails.
             if link.unlinked or await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
                 break
         else:
@@ -224,10 +226,10 @@ class ProfileStore:
         return await self._change(principal, change)
 
     async def revoke_tokens(self, principal: str) -> int:
-        """Refuse every token issued up to now and return the second (of the store's clock) that it goes by.
+        """Refuse every token issued up to now and return that second, by the store's clock.
 
-        Raises ``ClockWrong`` where the store's clock may be wrong: by a wrong one old tokens stay good, or new ones are
-        refused.
+        Raises ``ClockWrong`` if the store's clock may be wrong: with a wrong clock, old tokens would stay valid, or new
+        ones would be refused.
         """
         now = int(await self._store_time())
 
@@ -237,7 +239,7 @@ class ProfileStore:
         return (await self._change(principal, change)).tokens_valid_after or now
 
     async def put(self, profile: Profile) -> bool:
-        """Create the profile, or replace its claims, roles and state and add its identities; say whether it is new.
+        """Create the profile, or replace its claims, roles and state and add its identities. Returns whether it is new.
 
         Raises: as :meth:`create` and :meth:`link`.
         """
@@ -259,10 +261,10 @@ class ProfileStore:
         try:
             return await self._store.swap(key, expected, new)
         finally:
-            self._near.forget(key)  # this process at once; the others when they are told
+            self._near.forget(key)  # this process at once, the others by the store's report
 
-    async def _claim(self, identity: Identity, principal: str) -> None:
-        """Make the index name ``principal``, unless another principal's profile really has the identity."""
+    async def _assign(self, identity: Identity, principal: str) -> None:
+        """Make the index name ``principal``, unless the profile of another principal lists the identity."""
         key = identity_key(identity)
         for _ in range(ATTEMPTS):
             raw = await self._store.get(key)
@@ -299,14 +301,14 @@ class ProfileStore:
 
     async def _read(self, principal: str) -> _Stored:
         if not PRINCIPAL.match(principal):
-            return _Stored(None, None)  # there can't be one, and the name must not become a key
+            return _Stored(None, None)  # no such profile can exist, and the name must not become a key
         raw = await self._store.get(profile_key(principal))
         return _Stored(raw, parse_record(principal, raw) if raw is not None else None)
 
 
 def _deleted(principal: str) -> WrongState:
     return WrongState(
-        f"the principal {principal!r} was deleted: create it with replace_deleted to let it come back",
+        f"the principal {principal!r} was deleted: create it with replace_deleted to use it again",
         violation=DELETED,
         subject=principal,
     )

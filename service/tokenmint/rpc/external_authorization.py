@@ -1,8 +1,8 @@
-"""Envoy's external authorization: a gateway hands a request's token in and gets ours to put in its place.
+"""Envoy's external authorization: a gateway exchanges the token of a request for an issued one.
 
-Envoy is a client like any other: it proves itself with the metadata of its `grpc_service` (`initial_metadata`), or its
-certificate, and gets tokens for the audiences that name it. Which audience a request is for is said by the gateway's
-own configuration of the route (`context_extensions`), or by the host here.
+Envoy is a client like any other. It authenticates by the metadata of its `grpc_service` (`initial_metadata`), or by its
+certificate, and gets tokens for the audiences that list it. The audience of a request is set by the gateway's route
+configuration (`context_extensions`), or here by the host.
 """
 
 import json
@@ -29,8 +29,8 @@ from tokenmint.base.errors import (
     ScopeDenied,
     StoreWentBack,
     TokenmintError,
-    TokenRejected,
 )
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -47,19 +47,19 @@ _JUDGED: Final = (
     AccessDenied, TokenRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, Overloaded, RateLimited,
     StoreWentBack,
 )  # fmt: skip
-"""What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
+"""Errors that are answered to the gateway's client, in HTTP; errors of the gateway itself are answered to it."""
 _REALM: Final = 'Bearer realm="tokenmint"'
 
 
 class ExternalAuthorization:
-    """Judges requests that have come in at a gateway."""
+    """Authorizes requests that arrive at a gateway."""
 
     def __init__(self, exchanges: ClientExchanges, gateway: Gateway) -> None:
         self._exchanges = exchanges
         self._gateway = gateway
 
     def register(self, server: Any) -> None:
-        """Serve it at a server, or at what stands before one."""
+        """Register the service at a server."""
         check = grpc.unary_unary_rpc_method_handler(
             self.Check,
             request_deserializer=pb.CheckRequest.FromString,
@@ -67,13 +67,15 @@ class ExternalAuthorization:
         )
         server.add_registered_method_handlers(SERVICE, {"Check": check})
 
-    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC's
-        """Swap the token, or say in HTTP why not."""
+    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC
+        """Exchange the token, or return the refusal as an HTTP response."""
         http = request.attributes.request.http
         try:
             found = find_token(self._gateway, http.headers)
             extensions = request.attributes.context_extensions
-            minted = await self._exchanges.one(self._wanted(found.token, http.host, extensions), current_client())
+            minted = await self._exchanges.one(
+                self._exchange_request(found.token, http.host, extensions), current_client()
+            )
             if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
                 raise FormatDenied("tokens for this audience are not presented as Bearer")
         except NoToken:
@@ -88,7 +90,7 @@ class ExternalAuthorization:
                 allowed.headers_to_remove.append("cookie")
         return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
 
-    def _wanted(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
+    def _exchange_request(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
         audience = extensions.get(AUDIENCE) or audience_of(self._gateway, host)
         violations = Violations()
         violations.token("subject_token", len(token.encode()))
@@ -104,7 +106,7 @@ class ExternalAuthorization:
 
 
 def _refusal(error: TokenmintError) -> pb.CheckResponse:
-    """Return the answer for a refusal, with the challenge of RFC 6750 section 3."""
+    """Return the response for a refusal, with the challenge of RFC 6750 section 3."""
     if isinstance(error, RateLimited | Overloaded | DependencyUnavailable):
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
@@ -135,7 +137,7 @@ def _refused(error: TokenmintError) -> bytes | None:
 
 
 REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes | None]]] = MappingProxyType({METHOD: _refused})
-"""Answers to a gateway whose call is refused, before or after it begins: each has an answer for its own caller."""
+"""Responses to a gateway whose call is refused, before or after it starts, by method."""
 
 
 def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Final
 
 from tokenmint.admission.validation import Violations
-from tokenmint.base.errors import AudienceDenied, MalformedToken
+from tokenmint.base.errors import AudienceDenied
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.http_url import host_of
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.verification.jws import decode_segment, parse_object
 

@@ -11,18 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.base.errors import MalformedToken, ProofRejected
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tokenmint.base.errors import ProofRejected
 from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
-from tokenmint.verification.jwk import ALGORITHMS, BadKey, VerificationKey, parse_jwk
+from tokenmint.verification.jwk import ALGORITHMS, BadKey, VerificationKey, read_jwk, weakness
 from tokenmint.verification.jws import CompactJws, parse_object, split_compact
+from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
 DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "RS256")
 """What proofs may be signed with, and what the metadata says (RFC 9449 section 5.1): none is symmetric."""
 MAX_AGE: Final = 60.0  # seconds after its iat that a proof is accepted
 MAX_AHEAD: Final = 10.0  # seconds by which a client's clock may be fast
 MAX_PROOF_ID: Final = 255
+_VERDICTS: Final = Verdicts()
+"""What is known of clients' keys: apart from providers', which a flood of these must not push out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,9 @@ def check_proof(proof: Secret, *, method: str, url: str, now: float, access_toke
     issued_at = _issued_at(claims, now)
     if access_token is not None:
         _check_hash(claims, access_token)
+    reason = weakness(key, _VERDICTS)  # last, since it costs most
+    if reason:
+        raise ProofRejected(f"the DPoP proof's jwk is not used: {reason}")
     return DpopProof(
         thumbprint=key.thumbprint,
         replay_id=hashlib.sha256(f"dpop\0{key.thumbprint}\0{proof_id}".encode()).hexdigest(),
@@ -82,11 +91,14 @@ def _key(token: CompactJws) -> VerificationKey:
     if token.algorithm not in DPOP_ALGORITHMS or token.algorithm not in ALGORITHMS:
         raise ProofRejected(f"the DPoP proof's alg is none of {', '.join(DPOP_ALGORITHMS)}")
     try:
-        key = parse_jwk(token.header.get("jwk"))
+        key = read_jwk(token.header.get("jwk"))
     except BadKey as reason:
         raise ProofRejected(f"the DPoP proof's jwk is not used: {reason}") from None
     if token.algorithm not in key.algorithms:
         raise ProofRejected("the DPoP proof's alg does not fit its jwk")
+    if isinstance(key.public_key, rsa.RSAPublicKey) and key.public_key.key_size > LIBRARY_BITS:
+        # Callers choose their keys, and a larger one takes them no time to make and us much to judge.
+        raise ProofRejected(f"the DPoP proof's jwk is an RSA key of more than {LIBRARY_BITS} bits: use ES256, say")
     return key
 
 

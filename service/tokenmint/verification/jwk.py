@@ -5,12 +5,12 @@ need that key.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import isqrt
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.foreign_text import quoted
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
+from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
 MAX_KEYS: Final = 100
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
@@ -43,12 +45,13 @@ RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", 
 ALGORITHMS: Final = RSA_ALGORITHMS | {"ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 """The JWS algorithms that can be verified: no `none`, no HMAC."""
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-# Powers of 65537 modulo small primes: what moduli of CVE-2017-15361 (ROCA) all are, and others hardly ever.
-_ROCA_PRIMES: Final = (
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
-    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
-)  # fmt: skip
-_FERMAT_ROUNDS: Final = 100
+VERDICTS: Final = Verdicts()
+"""What is known of providers' keys, and ours: each is judged once."""
+
+
+CERTIFICATE_NAMES: Final[Mapping[str, Callable[[bytes], Any]]] = {"x5t": hashlib.sha1, "x5t#S256": hashlib.sha256}
+"""Parameters that name a key by its certificate, with the hash (RFC 7517 sections 4.8 and 4.9)."""
+MAX_CERTIFICATE: Final = 8192  # bytes of base64
 
 
 class BadKey(ValueError):
@@ -67,6 +70,8 @@ class VerificationKey:
     """RFC 7638 SHA-256, base64url."""
     issuer: str | None = None
     """The non-standard `issuer` member that Entra ID publishes: whose tokens the key signs."""
+    certificates: frozenset[tuple[str, str]] = frozenset()
+    """Thumbprints of its certificate, as (parameter, value): those that it names, and those of the first of `x5c`."""
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """Tell whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
@@ -102,6 +107,41 @@ class ParsedKeySet:
 
 
 def parse_jwks(body: bytes) -> ParsedKeySet:
+    """Read a JWK set, and judge its keys. Raises as :func:`read_jwks`."""
+    return judged(read_jwks(body))
+
+
+def parse_x509_map(body: bytes) -> ParsedKeySet:
+    """Read a map of certificates, and judge its keys. Raises as :func:`read_x509_map`."""
+    return judged(read_x509_map(body))
+
+
+def judged(parsed: ParsedKeySet) -> ParsedKeySet:
+    """Leave out keys that anybody can sign for."""
+    reasons = [(key, weakness(key)) for key in parsed.keys]
+    weak = [f"key {quoted(key.key_id or key.thumbprint)}: {reason}" for key, reason in reasons if reason]
+    return ParsedKeySet(tuple(key for key, reason in reasons if not reason), (*parsed.skipped, *weak))
+
+
+def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
+    """Return why anybody could sign for ``key``, "" where nothing is found."""
+    if isinstance(key.public_key, rsa.RSAPublicKey):
+        return verdicts.of_rsa(key.thumbprint, key.public_key.public_numbers().n)
+    if isinstance(key.public_key, ed25519.Ed25519PublicKey):
+        return verdicts.of_ed25519(key.thumbprint, key.public_key.public_bytes_raw())
+    return ""
+
+
+def is_judged_slowly(key: VerificationKey) -> bool:
+    """Tell whether to judge ``key`` takes so long that other work has to go on beside it."""
+    return (
+        isinstance(key.public_key, rsa.RSAPublicKey)
+        and key.public_key.key_size > LIBRARY_BITS
+        and not VERDICTS.known(key.thumbprint)
+    )
+
+
+def read_jwks(body: bytes) -> ParsedKeySet:
     """Read a JWK set. Raises :class:`BadKey` where the document is none, or has too many keys."""
     document = _document(body)
     members = document.get("keys")
@@ -113,14 +153,14 @@ def parse_jwks(body: bytes) -> ParsedKeySet:
     skipped: list[str] = []
     for index, member in enumerate(members):
         try:
-            keys.append(parse_jwk(member))
+            keys.append(read_jwk(member))
         except BadKey as reason:
             skipped.append(f"key {index}: {reason}")
     return ParsedKeySet(tuple(keys), tuple(skipped))
 
 
-def parse_x509_map(body: bytes) -> ParsedKeySet:
-    """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`parse_jwks`."""
+def read_x509_map(body: bytes) -> ParsedKeySet:
+    """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
     document = _document(body)
     if len(document) > MAX_KEYS:
         raise BadKey(f"the document has {len(document)} keys; at most {MAX_KEYS} are read")
@@ -148,7 +188,16 @@ def _document(body: bytes) -> dict[str, JsonValue]:
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:
-    """Read one public signature key. Raises :class:`BadKey` that says why it is not used."""
+    """Read one public signature key, and judge it. Raises :class:`BadKey` that says why it is not used."""
+    key = read_jwk(member)
+    reason = weakness(key)
+    if reason:
+        raise BadKey(reason)
+    return key
+
+
+def read_jwk(member: JsonValue) -> VerificationKey:
+    """Read one public signature key. Raises :class:`BadKey` where its form keeps it from being used."""
     if not isinstance(member, dict):
         raise BadKey("not a JSON object")
     if _PRIVATE & member.keys():
@@ -170,7 +219,22 @@ def parse_jwk(member: JsonValue) -> VerificationKey:
     key_issuer = member.get("issuer")
     if key_issuer is not None and (not isinstance(key_issuer, str) or len(key_issuer) > MAX_ISSUER):
         raise BadKey(f"its issuer is not a string of at most {MAX_ISSUER} characters")
-    return _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+    key = _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+    return replace(key, certificates=_certificates(member, public_key))
+
+
+def _certificates(member: Mapping[str, JsonValue], public_key: PublicKey) -> frozenset[tuple[str, str]]:
+    """Return the names that a key has by its certificate. They say nothing of trust: the signature does."""
+    named = {(name, member.get(name)) for name in CERTIFICATE_NAMES if isinstance(member.get(name), str)}
+    found = {(name, value) for name, value in named if isinstance(value, str) and 0 < len(value) <= MAX_KEY_ID}
+    chain = member.get("x5c")
+    first = chain[0] if isinstance(chain, list) and chain else None
+    if isinstance(first, str) and len(first) <= MAX_CERTIFICATE:
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+            der = base64.b64decode(first, validate=True)
+            if x509.load_der_x509_certificate(der).public_key() == public_key:  # RFC 7517 section 4.7
+                found |= {(name, _base64url(hashed(der).digest())) for name, hashed in CERTIFICATE_NAMES.items()}
+    return frozenset(found)
 
 
 def _key_id(value: JsonValue) -> str | None:
@@ -205,7 +269,8 @@ def _from_public_key(
     if algorithm is not None:
         if not isinstance(algorithm, str) or algorithm not in fitting:
             raise BadKey("its alg does not fit the key, or is not supported")
-        fitting = frozenset({algorithm})
+        # EdDSA by an Ed25519 key and Ed25519 (RFC 9864) are one algorithm.
+        fitting = fitting if algorithm in ("EdDSA", "Ed25519") else frozenset({algorithm})
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     thumbprint = _base64url(hashlib.sha256(canonical).digest())
     return VerificationKey(key_id, public_key, fitting, thumbprint, issuer)
@@ -226,23 +291,6 @@ def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
         raise BadKey(f"RSA with {n.bit_length()} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are used")
     if e < 3 or e % 2 == 0 or e.bit_length() > 32:
         raise BadKey("its RSA exponent is even, 1 or huge")
-    if n % 2 == 0 or all(n % prime in _powers(prime) for prime in _ROCA_PRIMES):
-        raise BadKey("its RSA modulus is weak (CVE-2017-15361)")
-    if _primes_are_close(n):
-        raise BadKey("its RSA modulus has two primes that are close together (CVE-2022-26320)")
-
-
-def _powers(prime: int) -> set[int]:
-    return {pow(65537, exponent, prime) for exponent in range(prime)}
-
-
-def _primes_are_close(n: int) -> bool:
-    root = isqrt(n)
-    for a in range(root + 1, root + 1 + _FERMAT_ROUNDS):
-        rest = a * a - n
-        if isqrt(rest) ** 2 == rest:
-            return True
-    return root * root == n
 
 
 def _ec(member: Mapping[str, JsonValue]) -> ec.EllipticCurvePublicKey:

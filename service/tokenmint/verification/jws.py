@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 import orjson
 
 from tokenmint.base.bounded_cache import remembered_where_short, size_of_json
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 
@@ -27,9 +27,10 @@ HEADERS: Final = 256  # that are remembered, parsed: a provider has one for each
 OBJECTS: Final = 1024  # bytes of what a parsed token consists of, empty
 FLAT: Final = 24 * 1024  # bytes up to which an estimate will do
 LONGEST_HEADER: Final = 512  # bytes of one that is remembered: whoever sends a token chooses its header
-_BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""The characters of base64url (RFC 4648 section 5)."""
 _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
-_LAST: Final = (_BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
+_LAST: Final = (ALPHABET, b"", b"AQgw", b"AEIMQUYcgkosw048")
 """The characters that may end base64url without padding, by its length modulo 4: others have bits that say nothing."""
 _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -82,10 +83,10 @@ def split_compact(raw: bytes) -> CompactJws:
     if len(raw) > MAX_TOKEN:
         raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
     parts = raw.split(b".")
-    if len(parts) != 3 or not parts[0] or raw.translate(None, _BASE64URL) != b"..":
+    if len(parts) != 3 or not parts[0] or raw.translate(None, ALPHABET) != b"..":
         raise MalformedToken(detail=_why_not_compact(raw))
     header_part, payload_part, signature_part = parts
-    header = _header(header_part)
+    header = read_header(header_part)
     return CompactJws(
         header=header.members,
         payload=decode_segment(payload_part, "payload"),
@@ -97,7 +98,8 @@ def split_compact(raw: bytes) -> CompactJws:
 
 
 @remembered_where_short(HEADERS, LONGEST_HEADER)
-def _header(segment: bytes) -> JwsHeader:
+def read_header(segment: bytes) -> JwsHeader:
+    """Read the first part of a compact JWS and check its form. Raises ``MalformedToken``."""
     header = parse_object(decode_segment(segment, "header"), "header")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
@@ -159,7 +161,7 @@ def decode_segment(segment: bytes, name: str) -> bytes:
     if not segment:
         return b""
     remainder = len(segment) % 4
-    if remainder == 1 or segment.translate(None, _BASE64URL):
+    if remainder == 1 or segment.translate(None, ALPHABET):
         raise MalformedToken(detail=f"the {name} is not base64url")
     if segment[-1] not in _LAST[remainder]:
         # Stray bits in the last character: two spellings of one token, of which a replay check would know one.
@@ -168,7 +170,7 @@ def decode_segment(segment: bytes, name: str) -> bytes:
 
 
 def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
-    """Parse a JSON object without duplicate names, non-finite numbers, deep nesting or lone surrogates (RFC 7493).
+    """Parse a JSON object without duplicate names, deep nesting, lone surrogates or numbers beyond doubles (RFC 7493).
 
     Raises:
         MalformedToken: it is not one; ``detail`` says in which way.
@@ -199,7 +201,11 @@ def _parse_canonical(text: bytes) -> JsonValue:
 def _parse_any(text: bytes, name: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(
-            text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_within_a_double,
         )
         if b"\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
@@ -228,6 +234,15 @@ def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise _Refused("a number is not finite")
+    return number
+
+
+def _within_a_double(text: str) -> int:
+    number = int(text)
+    try:
+        float(number)
+    except OverflowError:
+        raise _Refused("a number is larger than any double (RFC 7493 section 2.2)") from None
     return number
 
 

@@ -5,10 +5,19 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from tokenmint.base.errors import MalformedToken
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
-from tokenmint.verification.jwk import BadKey
+from tokenmint.base.threads import Busy, Threads
+from tokenmint.base.token_errors import MalformedToken
+from tokenmint.verification.jwk import (
+    BadKey,
+    ParsedKeySet,
+    is_judged_slowly,
+    judged,
+    read_jwks,
+    read_x509_map,
+    weakness,
+)
 from tokenmint.verification.jws import parse_object
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
@@ -25,7 +34,7 @@ async def discover(fetch: Fetch, source: KeySource) -> str:
     if result.status != 200:
         raise FetchFailed(f"{source.url} answered {result.status}")
     document = parse_object(result.body, "discovery document")
-    if document.get("issuer") != source.issuer:
+    if document.get("issuer") not in (source.issuer, *source.more_issuers):
         raise AnswerUnusable(
             f"{source.url} speaks for another issuer (OpenID Connect Discovery 1.0 section 4.3): "
             f"expected exactly {source.issuer!r}"
@@ -37,6 +46,17 @@ async def discover(fetch: Fetch, source: KeySource) -> str:
         return str(HttpUrl.parse(url))
     except BadUrl as error:
         raise AnswerUnusable(f"{source.url} names a jwks_uri that can't be fetched: {error}") from None
+
+
+async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> ParsedKeySet:
+    """Read the keys of a document, and judge them; large ones in ``threads``, since that takes long.
+
+    Raises ``BadKey`` where it is no key set, and ``Busy`` where large keys of the last one are still being judged.
+    """
+    read = read_x509_map(body) if source.kind == "x509" else read_jwks(body)
+    for key in filter(is_judged_slowly, read.keys):
+        await threads.run(weakness, key)
+    return judged(read)
 
 
 def freshness(headers: Mapping[str, str]) -> float:
@@ -53,7 +73,7 @@ def freshness(headers: Mapping[str, str]) -> float:
 
 def is_ours(error: BaseException) -> bool:
     """Tell whether the text of an error was made here, so that it may be shown."""
-    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError)
+    return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError | Busy)
 
 
 def describe(error: BaseException, source: KeySource) -> str:
@@ -62,6 +82,8 @@ def describe(error: BaseException, source: KeySource) -> str:
         return f"no answer within {source.timeout:g} s"
     if isinstance(error, MalformedToken):
         return error.detail
+    if isinstance(error, Busy):
+        return "its large RSA keys are still being judged"
     if isinstance(error, asyncio.CancelledError):
         return "the fetch was given up"
     if is_ours(error):

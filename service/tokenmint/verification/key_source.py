@@ -22,7 +22,9 @@ class KeySource:
     url: str = ""
     """The document's URL; of the discovery document for `discovery`."""
     issuer: str = ""
-    """What the discovery document has to name as its issuer."""
+    """What the discovery document has to name as its issuer, for `discovery`."""
+    more_issuers: frozenset[str] = frozenset()
+    """Others that it may name: of one provider with several."""
     pinned: bytes = field(default=b"", repr=False)
     """The JWK set itself, for `pinned`."""
     path: Path | None = None

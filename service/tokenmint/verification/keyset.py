@@ -13,7 +13,7 @@ retry where a retry can help, and where the provider's own documents are at faul
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -21,12 +21,15 @@ import structlog
 
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, MalformedToken, UnknownKey
-from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
+from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.telemetry import places
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks, parse_x509_map
-from tokenmint.verification.key_document import describe, discover, freshness, is_ours
+from tokenmint.base.threads import Threads
+from tokenmint.base.token_errors import MalformedToken, UnknownKey
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.key_choice import WantedKey, choose
+from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
@@ -79,6 +82,8 @@ class _State:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
+    judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
+    """Judges large keys. What it found stays known also where the fetch had ended before."""
 
     def known(self) -> tuple[VerificationKey, ...]:
         """Return the keys at hand: of a file, those that are in it now."""
@@ -122,17 +127,22 @@ class KeySets:
                 self._take(name, state, parse_jwks(source.pinned))
             self._states[name] = state
 
-    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
-        """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
+    async def find(
+        self, provider: str, wanted: WantedKey | str | None, *, fetch: bool = True
+    ) -> tuple[VerificationKey, ...]:
+        """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
-        only what is at hand counts.
+        Without ``fetch`` only what is at hand counts.
+
+        Args:
+            wanted: what the token says of its key, or its `kid`.
 
         Raises:
             UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
             KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
             KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
         """
+        wanted = wanted if isinstance(wanted, WantedKey) else WantedKey(wanted)
         state = self._states[provider]
         if not self._trusted(state):
             if not fetch:
@@ -140,15 +150,21 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = _select(state.known(), key_id)
-        if not found and key_id is not None and fetch and state.source.is_fetched:
+        found = choose(state.known(), wanted)
+        if not found and wanted.named and fetch and state.source.is_fetched:
             await self._look_for_unknown(provider, state)
-            found = _select(state.known(), key_id)
+            found = choose(state.known(), wanted)
         if not found:
-            raise UnknownKey(
-                detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
-            )
+            raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
+
+    def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
+        """Return the keys of ``provider`` that are at hand and trusted now, () where there are none. Never waits.
+
+        It is the same object until the keys are replaced.
+        """
+        state = self._states[provider]
+        return state.known() if self._trusted(state) else ()
 
     async def refresh(self, provider: str) -> KeySetStatus:
         """Fetch now, or read the file; where that fails the last good set is kept.
@@ -349,8 +365,7 @@ class KeySets:
         url = state.jwks_url or source.url
         result = await self._fetch(source, url, etag=state.etag if state.keys else None)
         if result.status == 200:
-            parsed = parse_x509_map(result.body) if source.kind == "x509" else parse_jwks(result.body)
-            self._take(name, state, parsed)
+            self._take(name, state, await usable_keys(source, result.body, state.judging))
             state.etag = result.headers.get("etag")
         elif result.status != 304 or not state.keys:
             raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
@@ -372,9 +387,3 @@ def _tell(state: _State) -> None:
         state.unit.fails(KeySetUnavailable(detail=state.last_error), logged=True)
     else:
         state.unit.works()
-
-
-def _select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
-    if key_id is None:
-        return keys if len(keys) == 1 else ()
-    return tuple(key for key in keys if key.key_id == key_id)

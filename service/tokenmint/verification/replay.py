@@ -3,7 +3,8 @@
 import json
 from typing import Final
 
-from tokenmint.base.errors import ProofRejected, TokenReplayed
+from tokenmint.base.errors import ProofRejected
+from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.model.tokens import VerifiedToken
 from tokenmint.storage.redis import Store
 from tokenmint.verification.dpop import DpopProof

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.responses import JSONResponse, Response
 
 from tokenmint.admission.gate import INTERNAL_MESSAGE
-from tokenmint.base import errors
+from tokenmint.base import errors, token_errors
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache", "X-Content-Type-Options": "nosniff"}
 CHALLENGE: Final = 'Basic realm="tokenmint", charset="UTF-8"'
@@ -30,7 +30,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.MalformedCall: Row("invalid_request"),
         errors.UnsupportedGrantType: Row("unsupported_grant_type"),
         # RFC 8693 section 2.2.2: a subject or actor token that is invalid, or unacceptable based on policy.
-        errors.TokenRejected: Row("invalid_request"),
+        token_errors.TokenRejected: Row("invalid_request"),
         errors.ProofRejected: Row("invalid_dpop_proof"),
         errors.CallerUnauthenticated: Row("invalid_client", 401),
         errors.AccessDenied: Row("invalid_request"),
@@ -40,7 +40,6 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.ReexchangeDenied: Row("invalid_target"),
         errors.ClaimsTooLarge: Row("invalid_target"),
         errors.ScopeDenied: Row("invalid_scope"),
-        errors.Unimplemented: Row("invalid_request", 501),
         errors.NotFound: Row("invalid_request"),
         errors.AlreadyExists: Row("invalid_request"),
         errors.WrongState: Row("invalid_request"),

@@ -26,7 +26,7 @@ def test_calls_of_a_proved_caller_are_counted(caller: Caller | Role, cost: int) 
     ],
 )
 def test_calls_of_a_proved_caller_are_recorded_in_their_own_stream(caller: Caller | Role, audit: Audit) -> None:
-    with pytest.raises(ValueError, match="is not how calls of"):
+    with pytest.raises(ValueError, match="does not record calls of"):
         Row(caller, 1, audit)
 
 

@@ -173,7 +173,7 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(
         ({"exp": 1_800_000_000 - 30}, "EXPIRED"),
         ({"aud": [US, "https://other.example"]}, "WRONG_AUDIENCE"),
         ({"sub": None}, "CLAIM_REJECTED"),
-        ({"sub": "secret"}, "sub is not its iss"),
+        ({"sub": "secret"}, "sub differs from its iss"),
         ({"iss": "secret"}, "UNKNOWN_ISSUER"),
         ({"iss": "others-keys", "sub": "others-keys"}, "BAD_SIGNATURE"),
         ({"jti": None}, "no jti"),

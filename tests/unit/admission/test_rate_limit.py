@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.fakes import FakeClock
 
-from tokenmint.admission.rate_limit import Rate, RateLimiter, RateLimits, _Lot
+from tokenmint.admission.rate_limit import Lot, Rate, RateLimiter, RateLimits
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.errors import RateLimited
 from tokenmint.base.telemetry import Metrics
@@ -139,7 +139,7 @@ async def test_who_waits_for_the_same_lot_goes_on_at_the_same_time(
     monkeypatch.setattr(store, "take", take)
     limiter = patient(store, RateLimits(each=Rate(1_000_000.0, 1_000_000)), clock)
     for _ in range(300):
-        limiter._lots.setdefault("rate:client:web", _Lot(Rate(1_000_000.0, 1_000_000), clock.monotonic())).demand(
+        limiter._lots.setdefault("rate:client:web", Lot("", Rate(1_000_000.0, 1_000_000), clock.monotonic())).demand(
             1, clock.monotonic()
         )
     waiting = [asyncio.ensure_future(limiter.take(WEB)) for _ in range(200)]

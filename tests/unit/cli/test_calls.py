@@ -380,7 +380,7 @@ def test_a_token_of_a_stranger_is_shown_safely() -> None:
     status, out, err = inspect(sub="\x1b[31m\x9b\u202e", half="\ud800", exp=1e30, iat=True, nbf=float("1e5"))
     assert (status, "NOT VERIFIED" in err) == (0, True)
     assert not {"\x1b", "\x9b", "\u202e"} & set(out)
-    assert "no time that a calendar knows" in out
+    assert "outside the calendar" in out
     assert "iat: 20" not in out
     assert "exp: 2001-09-09 01:46:40Z" in inspect(exp=10**9)[1]
     assert "EXPIRED" in inspect(exp=10**9)[1]

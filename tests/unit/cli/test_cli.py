@@ -98,7 +98,7 @@ def test_profiles_through_their_life(terminal: Terminal, tmp_path: Path) -> None
     status, out, _ = terminal("profiles", "unlink", "life", "google", "7")
     assert len(json.loads(out)["identities"]) == 2
     status, out, _ = terminal("profiles", "revoke-tokens", "life")
-    assert "is accepted for life" in out
+    assert "tokens of life issued" in out
     assert terminal("profiles", "delete", "life")[:2] == (0, "deleted life\n")
     status, _, err = terminal("profiles", "get", "life")
     assert (status, "NOT_FOUND" in err) == (5, True)
@@ -348,7 +348,7 @@ def test_init_puts_secrets_into_files_where_asked(terminal: Terminal, tmp_path: 
     status, _, err = terminal(*asked)
     assert (status, "shop.secret: exists and is not overwritten" in err, config.exists()) == (2, True, False)
     status, _, err = terminal(*asked, "--operator", "shop")
-    assert (status, "name them apart" in err, config.exists()) == (2, True, False)
+    assert (status, "choose different names" in err, config.exists()) == (2, True, False)
 
 
 def test_config_check(terminal: Terminal, tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_two_lines_are_enough_within_a_cluster(tmp_path: Path) -> None:
     "keys", [{"issuer": "https://oidc.example/1"}, {"issuer": "https://i", "jwks_url": "https://j"}]
 )
 def test_what_an_operator_names_is_not_replaced_by_what_is_mounted(tmp_path: Path, keys: dict[str, str]) -> None:
-    outcome = judged(mounted(tmp_path / "pod"), **keys)
+    outcome = judged(mounted(tmp_path / "pod"), None, **keys)
     assert outcome.provider is not None
     made = outcome.provider.key_source
     assert list(outcome.provider.issuers) == [keys["issuer"]]

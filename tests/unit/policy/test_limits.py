@@ -17,10 +17,10 @@ from tokenmint.base.errors import (
     ConfigurationError,
     FormatDenied,
     LifetimeDenied,
-    PossessionNotProved,
     ProviderDenied,
     ScopeDenied,
 )
+from tokenmint.base.token_errors import PossessionNotProved
 from tokenmint.formats.format import Kit
 from tokenmint.formats.jwt import FORMAT, of_type
 from tokenmint.formats.minter import Minter

@@ -9,9 +9,9 @@ from tokenmint.process.worker import SAME_SIGNAL, StopSignals
 
 async def test_sigterm_stops_after_the_pause_and_a_second_one_ends_the_pause(clock: FakeClock) -> None:
     signals = StopSignals(clock.now)
-    assert not signals.wanted.is_set()
+    assert not signals.requested.is_set()
     signals.came(signal.SIGTERM)
-    assert (signals.wanted.is_set(), signals.hurry.is_set()) == (True, False)
+    assert (signals.requested.is_set(), signals.hurry.is_set()) == (True, False)
     clock.advance(SAME_SIGNAL / 2)
     signals.came(signal.SIGTERM)  # a supervisor sent the first one on
     assert not signals.hurry.is_set()
@@ -23,5 +23,5 @@ async def test_sigterm_stops_after_the_pause_and_a_second_one_ends_the_pause(clo
 async def test_sigint_stops_without_a_pause(clock: FakeClock) -> None:
     signals = StopSignals(clock.now)
     signals.came(signal.SIGINT)
-    assert signals.wanted.is_set()
+    assert signals.requested.is_set()
     assert signals.hurry.is_set()

@@ -126,7 +126,7 @@ async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not
                 and all(clock.monotonic() - cache._entries[key].asked <= nearcache.REFRESH_AGE for key in used)
             )
         )
-        assert not cache._wanted
+        assert not cache._pending
     assert set(cache._entries) == set(used)
 
 

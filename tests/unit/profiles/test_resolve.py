@@ -7,7 +7,8 @@ from types import MappingProxyType
 import pytest
 from tests.fakes import FakeClock
 
-from tokenmint.base.errors import PrincipalDisabled, PrincipalUnknown, TokenRevoked
+from tokenmint.base.errors import PrincipalDisabled, PrincipalUnknown
+from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken

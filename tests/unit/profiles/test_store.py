@@ -107,7 +107,7 @@ async def test_an_unlinked_identity_is_refused_until_it_is_linked_again(profiles
 async def test_a_link_that_was_begun_and_not_finished_can_be_taken_over(profiles: ProfileStore, store: Store) -> None:
     await profiles.create(Profile("ada"))
     await profiles.create(Profile("bob"))
-    await profiles._claim(ADA, "ada")  # and then the process died
+    await profiles._assign(ADA, "ada")  # and then the process died
     assert await profiles.resolve(ADA) is None
     assert (await profiles.link("bob", ADA)).identities == (ADA,)
     assert (await profiles.get_by_identity(ADA)).principal == "bob"

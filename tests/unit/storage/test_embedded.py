@@ -10,7 +10,8 @@ from types import MappingProxyType
 import pytest
 from tests.conftest import PATIENT
 
-from tokenmint.base.errors import ConfigurationError, TokenReplayed
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
 from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
 from tokenmint.storage.redis import Store

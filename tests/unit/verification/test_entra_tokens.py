@@ -8,7 +8,7 @@ import pytest
 from tests.issuer import Issuer, jwk, rsa_key
 from tests.unit.verification.proving import IDP, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     BadSignature,
     ClaimRejected,
     TokenRejected,
@@ -79,7 +79,7 @@ BASE = "https://login.microsoftonline.com"
         ("the version is a number", ONE, v2(ver=2.0), ClaimRejected, "ver"),
         ("no oid", ONE, v2(oid=None), ClaimRejected, "oid is missing"),
         ("oid is no GUID", ONE, v2(oid="ada@contoso.com"), ClaimRejected, "oid"),
-        ("another application's", ONE, v2(aud=OTHER_APP), WrongAudience, "somebody else"),
+        ("another application's", ONE, v2(aud=OTHER_APP), WrongAudience, "another audience"),
         ("an application ID URI", entra(audiences=["api://app", "app"]), v1(aud="api://app"), None, ""),
     ],
 )  # fmt: skip
@@ -137,7 +137,7 @@ async def test_a_key_signs_for_the_issuer_that_it_names() -> None:
     for claims in (v2(), v2(tid=PERSONAL), v1()):
         with pytest.raises(UnknownKey):
             await prove(IDP.token(NOW, **claims), foreign)
-    with pytest.raises(UnknownKey):  # an issuer that is a template of somebody else's
+    with pytest.raises(UnknownKey):  # an issuer that is the template of another provider
         await prove(IDP.token(NOW, **v2()), entra(jwks=keys("https://evil.example/{tenantid}/v2.0")))
     assert await prove(IDP.token(NOW, **v2()), entra(jwks=keys(None)))  # sovereign clouds name none
 
@@ -190,7 +190,7 @@ ALONE_V1: dict[str, Any] = {"appid": APP, "appidacr": "1", "roles": ["Orders.Rea
         ("... also where the optional claim is missing", {}, v2(**ALONE), "scp is missing"),
         ("... in version 1", {}, v1(**ALONE_V1), "scp is missing"),
         ("... with a scp beside it", {}, v2(**USER, idtyp="app"), "application's own token"),
-        ("a type that is no text", {}, v2(**USER, idtyp=["app"]), "application's own token"),
+        ("a type that is not a text", {}, v2(**USER, idtyp=["app"]), "application's own token"),
         ("accepted", {"app_only": "accept"}, v2(**ALONE, idtyp="app"), None),
         ("accepted, version 1", {"app_only": "accept"}, v1(**ALONE_V1), None),
         ("accepted beside users", {"app_only": "accept"}, v2(**USER), None),

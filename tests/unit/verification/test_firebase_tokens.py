@@ -13,7 +13,7 @@ from tests.fakes import FakeClock
 from tests.issuer import Issuer, rsa_key, segment
 from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     BadSignature,
     ClaimRejected,
@@ -72,7 +72,7 @@ async def test_a_good_one_is_proved(entry: Any, claims: dict[str, Any]) -> None:
     [
         ("1 no kid", {"kid": None}, {}, UnknownKey, "names no key"),
         ("2 unknown kid", {"kid": "foo"}, {}, UnknownKey, "key set"),
-        ("3 wrong audience", {}, {"aud": "bad-audience"}, WrongAudience, "somebody else"),
+        ("3 wrong audience", {}, {"aud": "bad-audience"}, WrongAudience, "another audience"),
         ("4 wrong issuer", {}, {"iss": "https://securetoken.google.com/wrong-issuer"}, UnknownIssuer,
          "Firebase ID token, of a project that is not configured"),
         ("5 empty sub", {}, {"sub": ""}, ClaimRejected, "1 to 128"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.issuer import Issuer, b64, segment
 
-from tokenmint.base.errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.verification import jws
 from tokenmint.verification.jws import MAX_DEPTH, MAX_TOKEN, decode_segment, parse_compact, parse_object
@@ -80,6 +80,10 @@ def test_a_token_is_taken_apart() -> None:
         ("Infinity", raw('{"exp":Infinity}')),
         ("minus Infinity", raw('{"exp":-Infinity}')),
         ("1e400", raw('{"exp":1e400}')),
+        ("1e400, written out", raw('{"exp":1' + "0" * 400 + "}")),
+        ("the same below zero, deep inside", raw('{"a":[{"b":-1' + "0" * 400 + "}]}")),
+        ("the same in the header", header('{"alg":"RS256","x":1' + "0" * 400 + "}")),
+        ("the first beyond doubles", raw('{"exp":' + str(2**1024 - 2**970) + "}")),
         ("5000 digits", raw('{"exp":' + "9" * 5000 + "}")),
         ("lone surrogate", raw('{"sub":"\\ud800"}')),
         ("not UTF-8", f"{HEADER}.{b64(bytes([123, 34, 255, 34, 58, 49, 125]))}.AA"),

@@ -12,7 +12,8 @@ from tests.issuer import Issuer, segment
 from tests.unit.verification.fetching import SOURCE, URL, FakeFetch, jwks, sets, settle
 
 from tokenmint.base.background import Background
-from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, UnknownKey
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
+from tokenmint.base.token_errors import UnknownKey
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN

@@ -12,7 +12,8 @@ from tests.fakes import FakeClock
 from tests.unit.verification.fetching import SOURCE, URL, FakeFetch, jwks, sets, settle
 
 from tokenmint.base.background import Background
-from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable, UnknownKey
+from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
+from tokenmint.base.token_errors import UnknownKey
 from tokenmint.verification import keyset
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, FetchResult, KeySource
 from tokenmint.verification.keyset import KeySets

@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 import pytest
 
-from tokenmint.base.errors import StoreUnavailable, TokenReplayed
+from tokenmint.base.errors import StoreUnavailable
+from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
 from tokenmint.storage.redis import Store
 from tokenmint.verification.replay import ReplayGuard

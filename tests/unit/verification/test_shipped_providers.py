@@ -9,10 +9,10 @@ from tests.issuer import Issuer, jwk, rsa_key
 from tests.tls import certificate
 from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     ClaimRejected,
-    ConfigurationError,
     TokenExpired,
     TokenRejected,
     UnknownIssuer,

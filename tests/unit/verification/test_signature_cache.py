@@ -7,7 +7,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, jwk, rsa_key
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     BadSignature,
     TokenExpired,
     TokenRejected,

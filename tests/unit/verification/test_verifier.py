@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
 from tests.unit.verification.proving import IDP, NOW, prove, provider, shipped
 
-from tokenmint.base.errors import (
+from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
     BadSignature,
     ClaimRejected,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.test_small_types import classes, make
 
-from tokenmint.base import errors
+from tokenmint.base import errors, token_errors
 from tokenmint.web.forms import parse_form
 from tokenmint.web.oauth_errors import CODES, answer, row_of
 
@@ -38,7 +38,7 @@ def test_every_answer_is_one_that_clients_read(kind: type[errors.TokenmintError]
     assert ("www-authenticate" in given_answer.headers) == (given_answer.status_code == 401)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in classes() if issubclass(kind, errors.TokenRejected)])
+@pytest.mark.parametrize("kind", [kind for kind in classes() if issubclass(kind, token_errors.TokenRejected)])
 def test_rfc_8693_2_2_2_a_refused_token_is_an_invalid_request(kind: type[errors.TokenmintError]) -> None:
     assert (row_of(kind()).code, row_of(kind()).status) == ("invalid_request", 400)
 

@@ -1,0 +1,104 @@
+"""The rows: each contender under each kind of load."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks import world
+from benchmarks.contenders import Contender
+
+NEAR_CACHE: Final = "[caches]\nprofiles = 100000"
+WATCHERS: Final = 1000
+STREAMS: Final = 60
+"""Calls at a time: fewer than `limits.calls_in_flight`, so that none is refused."""
+
+NATIVE: Final = Contender("native", transport="native")
+NEAR: Final = Contender("native, near cache", transport="native", settings=NEAR_CACHE)
+GRPCIO: Final = Contender("grpcio", transport="grpcio")
+GRPCIO_TLS: Final = Contender("grpcio, TLS", transport="grpcio", tls=True)
+TWO: Final = Contender("native, 2 workers", transport="native", workers=2)
+DOORS: Final = Contender(
+    "native, OAuth and Envoy", transport="native", settings="[oauth]\nenabled = true\n[envoy]\nenabled = true"
+)
+STREAMING: Final = Contender(
+    "native, watched", transport="native", prefix="watched:",
+    limits=f"watch_streams = {WATCHERS}\nwatch_streams_per_peer = {WATCHERS}",
+)  # fmt: skip
+GO: Final = Contender("Go", "go")
+GO_FULL: Final = Contender("Go, same job", "go-full")
+NODE: Final = Contender("Node", "node")
+EMPTY_NATIVE: Final = Contender("empty call, native", "empty", "native")
+EMPTY_GRPCIO: Final = Contender("empty call, grpcio", "empty", "grpcio")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contender under one load. Its names are those of the JSON and of the page."""
+
+    scenario: str
+    who: Contender
+    mode: str = "exchange"
+    audience: str = world.AUDIENCE
+    connections: int = 4
+    streams: int = STREAMS
+    """Calls at a time."""
+    half_of: str = ""
+    """The scenario whose throughput, in this round, is offered by half; "": as many calls as are answered."""
+    principals: str = world.MANY
+    """Those that come: `MANY` in turn, `FEW` in turn, or each `ONCE`."""
+    warmup: float = 1.0
+    """Seconds before the clock starts."""
+
+    @property
+    def key(self) -> str:
+        """The row's name."""
+        return f"{self.scenario}: {self.who.name}"
+
+
+def of(commit: str) -> dict[str, Contender]:
+    """Return the contenders of a commit beside this one, by the name of this commit's contender of the same setting."""
+    return {
+        one.name: Contender(
+            f"{one.name}, at {commit}", transport=one.transport, settings=one.settings, tls=one.tls, beside=True
+        )
+        for one in (NATIVE, NEAR, GRPCIO, GRPCIO_TLS)
+    }
+
+
+def rows(beside: str = "") -> list[Row]:
+    """Return all rows, with those of the commit ``beside``, in the order in which a round measures them."""
+    exchange = [Row("exchange", who) for who in (NATIVE, GO, GO_FULL, NODE, GRPCIO, GRPCIO_TLS)]
+    if beside:
+        others = of(beside)
+        exchange += [Row("exchange", others[who.name]) for who in (GRPCIO, GRPCIO_TLS, NATIVE)]
+    return [
+        *exchange,
+        # The near cache is full, and as busy as it stays, after all principals have come: 5 s.
+        Row("exchange", NEAR, warmup=5.0),
+        *(Row("exchange", who) for who in (EMPTY_NATIVE, EMPTY_GRPCIO)),
+        *(Row("half load", who, half_of="exchange") for who in (NATIVE, GRPCIO, GO, NODE)),
+        *(Row("one connection", who, connections=1) for who in (NATIVE, GRPCIO)),
+        *(Row("two connections", who, connections=2) for who in (NATIVE, GRPCIO)),
+        *(Row("30 calls at a time", who, streams=30) for who in (NATIVE, GO)),
+        *(Row("8 calls at a time", who, streams=8) for who in (NATIVE, GO)),
+        *(Row("few principals", who, principals=world.FEW) for who in (NATIVE, NEAR)),
+        *(Row("cold principals", who, principals=world.ONCE, warmup=0.5) for who in (NATIVE, NEAR, GO_FULL)),
+        *(Row("eight audiences", who, mode="eight") for who in (NATIVE, GO, NODE)),
+        *(Row("batch of eight", who, mode="batch") for who in (NATIVE, GO, NODE)),
+        *(Row("RS256", who, audience=world.RSA_AUDIENCE) for who in (NATIVE, GO, NODE)),
+        Row("two workers", TWO),
+        Row("two workers, one connection", TWO, connections=1),
+        Row("two workers, 16 connections", TWO, connections=16),
+        *(Row("OAuth over HTTP", who, mode="oauth") for who in (DOORS, NODE)),
+        Row("external authorization", DOORS, mode="authz"),
+        Row("key set over HTTP", NATIVE, mode="http"),
+        Row("watchers", STREAMING, mode="watch"),
+    ]
+
+
+QUICK: Final = (NATIVE, GRPCIO, GO, GO_FULL, NODE)
+
+
+def quick(beside: str = "") -> list[Row]:
+    """Return the rows that are measured in less than a minute."""
+    others = [of(beside)[GRPCIO.name]] if beside else []
+    return [Row("exchange", who, warmup=0.7) for who in (*QUICK, *others)]

@@ -1,0 +1,252 @@
+"""The fast way of one exchange, in the order of the full way (`exchange/exchange.py`), without a wait.
+
+It recognises acceptances alone. Whatever is refused, odd, or has to wait returns None and takes the full way, which is
+the specification, and words refusals. Until a token is signed nothing is changed: so what falls back was not counted.
+
+Order may differ from the full way's where nothing can be seen of it: every check but the signature's is of the token
+and the configuration, and comes before it. What the store says of the subject is looked at after it, as there.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import orjson
+
+from tokenmint.admission.audit import AuditTrail
+from tokenmint.admission.callers import matches
+from tokenmint.admission.gate import log_internal
+from tokenmint.admission.rate_limit import RateLimiter
+from tokenmint.base.clock import Clock
+from tokenmint.base.encoding import encode_segment
+from tokenmint.base.errors import TokenmintError
+from tokenmint.base.telemetry import Metrics
+from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.fast.people import People, Person
+from tokenmint.fast.plans import Plan, Plans, Read, header_of
+from tokenmint.fast.tokens import Tokens, evened, subject_of
+from tokenmint.formats.format import TOKEN_ID_BYTES
+from tokenmint.keys.signers.local import LocalSigner
+from tokenmint.model.policy import Client
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue, at_path
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.verification.jws import ALPHABET, MAX_TOKEN, decode_segment, parse_object
+
+SIGNATURES: Final = 4096  # good ones that are remembered, by the SHA-256 of their token
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of the service that the fast way shares with the full way."""
+
+    near: NearCache
+    limiter: RateLimiter
+    audit: AuditTrail
+    metrics: Metrics
+    clock: Clock
+
+
+class Proved(NamedTuple):
+    """A subject token that was proved."""
+
+    provider: str
+    subject: str
+    issued_at: int
+    claims: Mapping[str, JsonValue]
+    digest: str
+    """SHA-256 of the token in hex."""
+
+
+class Minted(NamedTuple):
+    """A minted token."""
+
+    token: bytes
+    token_id: bytes
+    key_id: str
+    expires_at: int
+    principal: str
+
+
+class FastExchange:
+    """The fast way under one configuration. A reload makes another one, with nothing of what this one remembers.
+
+    Args:
+        exchange: the full way.
+        clients: the clients of this configuration, by id.
+        service: the parts that both share.
+    """
+
+    def __init__(self, exchange: TokenExchange, clients: Mapping[str, Client], service: Service) -> None:
+        self._exchange = exchange
+        self._clients = clients
+        self._service = service
+        policy, verifier = exchange.policy, exchange.verifier
+        self._tokens = Tokens(verifier, frozenset(filter(policy.is_plain, verifier.providers)))
+        self._people = People(service.near, frozenset(verifier.providers))
+        self._signatures: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._plans: dict[str, Plans] = {}
+        self._events: list[bytes] = []
+        self._ended: list[tuple[str, str, float]] = []
+
+    def plans(self, method: str, read: Read) -> Plans:
+        """Return the plans of one method."""
+        known = self._plans.get(method)
+        if known is None:
+            known = self._plans[method] = Plans(self._exchange, method, read)
+        return known
+
+    def client(self, identifier: str, secret: str) -> Client | None:
+        """Prove a client by its secret (``ClientAuthenticator._by_secret``)."""
+        client = self._clients.get(identifier)
+        return client if client is not None and matches(Secret(secret), client.secret_hashes) else None
+
+    def exchange(self, plan: Plan, token: bytes) -> Minted | None:
+        """Exchange one subject token for one token, or return None: then nothing has happened.
+
+        Each step names the function of the full way that it stands for.
+        """
+        service = self._service
+        now, instant = service.clock.now(), service.clock.monotonic()
+        # Gate.admit: an exchange that can't be recorded is not begun.
+        if not service.audit.takes_exchanges:
+            return None
+        # Gate.enter: the lots have a place for this call, which it takes when it has succeeded.
+        lots = service.limiter.at_hand(plan.client, instant)
+        if lots is None:
+            return None
+        # TokenExchange.admit: in the plan.
+        # TokenExchange.verify_subject: the clock and the store are believed.
+        try:
+            self._exchange.serving()
+            signer = plan.kit.signer(plan.grant)
+        except TokenmintError:
+            return None
+        if not isinstance(signer, LocalSigner):
+            return None
+        # TokenExchange._verify: the token, then its principal.
+        proved = self._verify(plan, token, now)
+        if proved is None:
+            return None
+        # Policy.admit_subject.
+        if proved.provider not in plan.providers:
+            return None
+        # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
+        person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
+        # Profiles._issued_before_revocation.
+        if person is None or proved.issued_at <= person.valid_after:
+            return None
+        # Policy.decide: in the plan. TokenExchange._mint.
+        minted = self._mint(plan, proved, person, signer, int(now))
+        if minted is None:
+            return None
+        service.limiter.spend(lots, instant)
+        # Gate.ended: the event.
+        self._events.append(
+            b"".join(
+                (
+                    plan.audit, proved.digest.encode(), b'","provider":"', proved.provider.encode(), b'","principal":"',
+                    minted.principal.encode(), b'","minted":[{"jti":"', minted.token_id, b'","kid":"',
+                    minted.key_id.encode(), b'"}]',
+                )
+            )
+        )  # fmt: skip
+        return minted
+
+    def _verify(self, plan: Plan, token: bytes, now: float) -> Proved | None:
+        """Prove a token (``Verifier.verify``)."""
+        # parse_compact, split_compact
+        parts = token.split(b".")
+        if len(token) > MAX_TOKEN or len(parts) != 3 or not parts[0] or token.translate(None, ALPHABET) != b"..":
+            return None
+        header, payload, signature = parts
+        try:
+            claims = parse_object(decode_segment(payload, "payload"), "payload")
+        except TokenmintError:
+            return None
+        issuer = claims.get("iss")
+        if type(issuer) is not str:
+            return None
+        # Verifier._provider, check_kind, and the key of Verifier._check_signature
+        rules = self._tokens.rules(header, issuer, plan.subject_token_type)
+        if rules is None:
+            return None
+        # normalised, check_times, check_audience, check_claims, subject, _replay_id
+        claims = evened(rules, claims)
+        subject = subject_of(rules, claims, now)
+        if subject is None:
+            return None
+        # Verifier._check_signature: remembered where it was good, for this provider and key.
+        digest = hashlib.sha256(token).hexdigest()
+        if self._signatures.get(digest) != rules.signed:
+            try:
+                signed = decode_segment(signature, "signature")
+            except TokenmintError:
+                return None
+            if not rules.key.verify(rules.algorithm, token[: len(header) + 1 + len(payload)], signed):
+                return None
+            self._signatures[digest] = rules.signed
+            if len(self._signatures) > SIGNATURES:
+                self._signatures.popitem(last=False)
+        issued_at = claims.get("iat")
+        if not isinstance(issued_at, int | float):
+            return None
+        return Proved(rules.provider.name, subject, int(issued_at), claims, digest)
+
+    def _mint(self, plan: Plan, proved: Proved, person: Person, signer: LocalSigner, second: int) -> Minted | None:
+        """Mint a JWT (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``)."""
+        if plan.key_id != signer.key_id:
+            plan.header, plan.key_id = header_of(plan, signer.key_id), signer.key_id
+        if plan.second != second:
+            plan.second, plan.times = second, times_of(second, second + plan.grant.expires_at)
+        token_id = encode_segment(plan.kit.entropy(TOKEN_ID_BYTES))
+        claims = [plan.claims, b'"', person.principal.encode(), b'"', plan.times, token_id, b'"']
+        for before in plan.of_provider:
+            claims += before, orjson.dumps(proved.provider)
+        for before, path in plan.of_token:
+            value = at_path(proved.claims, path)
+            if value is not None:
+                claims += before, orjson.dumps(value)
+        claims += person.claims, b"}"
+        unsigned = plan.header + encode_segment(b"".join(claims))
+        if len(unsigned) > plan.grant.max_token_bytes:
+            return None
+        signature = signer.sign_now(unsigned)
+        if signature is None:
+            return None
+        token = unsigned + b"." + encode_segment(signature)
+        if len(token) > plan.grant.max_token_bytes:
+            return None
+        return Minted(token, token_id, signer.key_id, second + plan.grant.expires_at, person.principal)
+
+    def ended(self, method: str, audience: str, seconds: float) -> None:
+        """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` tells."""
+        self._ended.append((method, audience, seconds))
+
+    def write(self) -> None:
+        """Record the exchanges since the last time: before any of their answers goes out. Never raises."""
+        events, self._events = self._events, []
+        ended, self._ended = self._ended, []
+        try:
+            for method, audience, seconds in ended:
+                self._service.metrics.call(method, "OK", "", seconds)
+                self._service.metrics.minted(audience)
+        except Exception as error:  # noqa: BLE001  # as Gate.ended: what comes after this are the answers
+            log_internal(ended[0][0], error)
+        if not events:
+            return
+        try:
+            self._service.audit.note_minted(events)
+        except Exception as error:  # noqa: BLE001  # as above
+            log_internal("", error)
+
+
+def times_of(second: int, expires_at: int) -> bytes:
+    """Return the claims of a token's times as JSON, and `jti` up to its value."""
+    return b',"exp":%d,"iat":%d,"nbf":%d,"jti":"' % (expires_at, second, second)
+
+
+InForce = Callable[[], FastExchange]
+"""Returns the fast way of the configuration in force."""

@@ -1,0 +1,202 @@
+"""Plans: everything of an exchange but its token, decided once by the full way's own functions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import orjson
+
+from tokenmint.base.bounded_cache import Remembered
+from tokenmint.base.errors import TokenmintError
+from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.telemetry import json_text
+from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.formats.format import Kit
+from tokenmint.formats.jwt import claims_of, signing_input
+from tokenmint.model.policy import Binding, Client, ExchangeRequest, TokenGrant
+from tokenmint.model.profile import Profile
+from tokenmint.model.tokens import VerifiedToken
+from tokenmint.policy.mapping import Source
+
+LONGEST: Final = 1024  # bytes of a request without its token that a plan is made for
+ENTRIES: Final = 1024  # plans
+SIZE: Final = 8 * 1024 * 1024  # bytes of all plans
+LARGEST: Final = 64 * 1024  # bytes of one
+PLAN: Final = 4096  # bytes of a plan beyond the texts that it is made from
+_FIXED: Final = frozenset({"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"})
+_EACH_TIME: Final = frozenset({"sub", "exp", "iat", "nbf", "jti"})
+
+Template = tuple[tuple[bytes, Source], ...]
+"""Claims that come from the profile: each begins with the bytes before its value."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """An exchange that one client asks for, without its token."""
+
+    client: Client
+    grant: TokenGrant
+    """The decision for nobody in particular at second 0: scopes, lifetime, kind and format of the token."""
+    subject_token_type: str
+    providers: frozenset[str]
+    kit: Kit
+    claims: bytes
+    """The minted claims that are always the same, as JSON up to the value of `sub`."""
+    of_provider: tuple[bytes, ...]
+    """Claims that are the provider's name: each the bytes before the value."""
+    of_token: tuple[tuple[bytes, tuple[str, ...]], ...]
+    """Claims of the subject token: the bytes before the value, and its path."""
+    of_profile: Template
+    """Claims of the profile."""
+    audit: bytes
+    """The audit event, as JSON up to the value of `token_sha256`."""
+    audience: str
+    """The audience, as the metrics name it."""
+    second: int = -1
+    """The second that ``times`` is of."""
+    times: bytes = b""
+    """The minted claims `exp`, `iat`, `nbf`, and `jti` up to its value."""
+    header: bytes = b""
+    """The first segment of the minted token, with its dot, for the key ``key_id``."""
+    key_id: str = ""
+    answer: object = None
+    """The transport's own part of the plan."""
+
+
+Read = Callable[[bytes], ExchangeRequest | None]
+"""Reads a request whose token was taken out; returns it with a token in its place, or None where it is not plain."""
+
+
+class Plans:
+    """Makes plans for one configuration and one method, and remembers them.
+
+    Args:
+        exchange: the full way, whose functions decide.
+        method: the method's name in audit events.
+        read: reads a request without its token.
+    """
+
+    def __init__(self, exchange: TokenExchange, method: str, read: Read) -> None:
+        self._exchange = exchange
+        self._method = method
+        self._read = read
+        self._plans: Remembered[tuple[str, bytes], Plan | None] = Remembered(
+            entries=ENTRIES, size=SIZE, largest=LARGEST
+        )
+        self._templates: dict[Template, Template] = {}
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def of(self, client: Client, rest: bytes) -> Plan | None:
+        """Return the plan for what ``client`` asks for; None where there is none, which is remembered, too."""
+        key = client.client_id, rest
+        if (plan := self._plans.find(key)) is not None:
+            return plan
+        if key in self._plans or len(rest) > LONGEST:
+            return None
+        request = self._read(rest)
+        if request is None:  # it has members that differ from call to call
+            return None
+        plan = self._made(client, request)
+        size = PLAN + 2 * len(rest) + (4 * (len(plan.claims) + len(plan.audit)) if plan is not None else 0)
+        self._plans.remember(key, plan, size)
+        return plan
+
+    def _made(self, client: Client, request: ExchangeRequest) -> Plan | None:
+        """Decide by the full way's functions: ``Policy.admit``, ``Policy.decide``, ``claims_of``."""
+        if client.anonymous or not _is_plain(request):
+            return None
+        policy = self._exchange.policy
+        try:
+            audience = policy.admit(client, request)
+            sources = policy.plain_sources(audience.name)
+            if sources is None or audience.single_use:
+                return None
+            grant = policy.decide(request, client, audience, ANY_TOKEN, ANY_PROFILE, now=0)
+        except TokenmintError:
+            return None
+        kit = self._exchange.minter.plain_kit(grant)
+        if kit is None or grant.binding:
+            return None
+        claims = _claims(client, grant, kit, sources)
+        if claims is None:
+            return None
+        event = {
+            "kind": "exchange",
+            "method": self._method,
+            "outcome": "done",
+            "caller": client.client_id,
+            "audience": clipped(request.audience, LONG),
+        }
+        return Plan(
+            client=client,
+            grant=grant,
+            subject_token_type=request.subject_token_type,
+            providers=audience.providers,
+            kit=kit,
+            claims=claims.always + b',"sub":',
+            of_provider=claims.of_provider,
+            of_token=claims.of_token,
+            of_profile=self._templates.setdefault(claims.of_profile, claims.of_profile),
+            audit=json_text(event)[:-1].encode() + b',"token_sha256":"',
+            audience=grant.audience,
+        )
+
+
+class _Claims(NamedTuple):
+    """The minted claims of a plan, by where their values come from."""
+
+    always: bytes
+    of_provider: tuple[bytes, ...]
+    of_token: tuple[tuple[bytes, tuple[str, ...]], ...]
+    of_profile: Template
+
+
+def _claims(client: Client, grant: TokenGrant, kit: Kit, sources: Sequence[tuple[str, Source]]) -> _Claims | None:
+    """Take ``claims_of`` and ``mapping.evaluate`` apart; None where a token says more than is known here."""
+    fixed = claims_of(replace(grant, claims={}), issuer=kit.issuer, token_id="")
+    if fixed.keys() - {"scope"} != _FIXED or len({name for name, _ in sources}) < len(sources):
+        return None
+    always = orjson.dumps({name: value for name, value in fixed.items() if name not in _EACH_TIME})[:-1]
+    of_provider: list[bytes] = []
+    of_token: list[tuple[bytes, tuple[str, ...]]] = []
+    of_profile: list[tuple[bytes, Source]] = []
+    for name, source in sources:
+        before = b"," + orjson.dumps(name) + b":"
+        if source.literal is not None:
+            always += before + orjson.dumps(source.literal)
+        elif source.path[0] == "client":
+            always += before + orjson.dumps(client.client_id)
+        elif source.path[0] == "provider":
+            of_provider.append(before)
+        elif source.path[0] == "assertion":
+            of_token.append((before, source.path[1:]))
+        elif source.path[0] == "profile":
+            of_profile.append((before, source))
+        else:
+            return None
+    return _Claims(always, tuple(of_provider), tuple(of_token), tuple(of_profile))
+
+
+ANY_TOKEN: Final = VerifiedToken("", "", "", "", {}, None, 0.0, "", "", single_use=False)
+"""A token that says nothing, where a function is asked for what does not depend on one."""
+ANY_PROFILE: Final = Profile("")
+"""A profile that says nothing."""
+
+
+def _is_plain(request: ExchangeRequest) -> bool:
+    """Tell whether a request has nothing that is proved, claimed or bound each time."""
+    return (
+        request.nonce is None
+        and request.request_id is None
+        and request.actor_token is None
+        and request.actor_token_type is None
+        and request.binding == request.possession == Binding()
+    )
+
+
+def header_of(plan: Plan, key_id: str) -> bytes:
+    """Return the first segment of a token that ``key_id`` signs, with its dot (``formats.jwt.signing_input``)."""
+    unsigned = signing_input(plan.grant, issuer=plan.kit.issuer, key_id=key_id, token_id="")
+    return unsigned.partition(b".")[0] + b"."

@@ -1,0 +1,163 @@
+"""ExchangeToken over the fast way: bytes in, bytes out, without a message, a context or a coroutine.
+
+The token is cut out of the request (protobuf's wire format); the rest of the bytes is what a client asks for each time,
+and looks the plan up. The answer is put together from parts of which most are in the plan.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from tokenmint.admission.gate import log_internal
+from tokenmint.base.errors import TokenmintError
+from tokenmint.fast.exchange import FastExchange, Minted
+from tokenmint.fast.plans import Plan
+from tokenmint.model.policy import Client, ExchangeRequest
+from tokenmint.rpc import convert
+from tokenmint.rpc.credentials import CLIENT_ASSERTION, CLIENT_ID, CLIENT_SECRET, WORKLOAD_TOKEN
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+METHOD: Final = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
+_TOKEN: Final = pb.ExchangeTokenRequest.SUBJECT_TOKEN_FIELD_NUMBER << 3 | 2
+_PROBE: Final = "p"
+_ELSEWHERE: Final = frozenset({CLIENT_ASSERTION, WORKLOAD_TOKEN, "content-type"})
+"""Metadata that the full way alone interprets."""
+_THREE: Final = 3  # bytes of a length that are read: 2 MiB, more than any request has
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class _Fixed(NamedTuple):
+    """The parts of an answer that are the same for each token of a plan."""
+
+    kind: bytes
+    scopes: bytes
+
+
+class FastExchangeToken:
+    """Answers calls of ExchangeToken that the fast way recognises.
+
+    Args:
+        in_force: returns the fast way of the configuration in force.
+        limit: bytes of a request at most.
+    """
+
+    def __init__(self, in_force: Callable[[], FastExchange], limit: int) -> None:
+        self._in_force = in_force
+        self._limit = limit
+        self._unwritten: FastExchange | None = None
+
+    def answer(self, request: bytes, metadata: Metadata) -> bytes | None:
+        """Return the answer to a call, or None: then nothing has happened, and the call takes the full way.
+
+        The caller calls :meth:`write` before the answer goes out.
+        """
+        started = time.perf_counter()
+        try:
+            fast = self._in_force()
+            if self._unwritten is not fast:
+                self.write()
+                self._unwritten = fast
+            cut = _cut(request) if len(request) <= self._limit else None
+            if cut is None or (client := _client(fast, metadata)) is None:
+                return None
+            token, rest = cut
+            plan = fast.plans(METHOD, _read).of(client, rest)
+            if plan is None or (minted := fast.exchange(plan, token)) is None:
+                return None
+            answer = _answer(plan, minted)
+            fast.ended(METHOD, plan.audience, time.perf_counter() - started)
+        except Exception as error:  # noqa: BLE001  # the full way answers, and its errors count
+            log_internal(METHOD, error)
+            return None
+        return answer
+
+    def write(self) -> None:
+        """Record what was answered since the last time. Never raises."""
+        if self._unwritten is not None:
+            self._unwritten.write()
+
+
+def _client(fast: FastExchange, metadata: Metadata) -> Client | None:
+    """Prove the client (``credentials_of``, ``ClientAuthenticator.client``): by an id and a secret, each sent once."""
+    identifier = secret = None
+    for key, value in metadata:
+        if key == CLIENT_SECRET:
+            if secret is not None or not isinstance(value, str):
+                return None
+            secret = value
+        elif key == CLIENT_ID:
+            if identifier is not None or not isinstance(value, str):
+                return None
+            identifier = value
+        elif key in _ELSEWHERE:
+            return None
+    return fast.client(identifier, secret) if identifier is not None and secret is not None else None
+
+
+def _cut(request: bytes) -> tuple[bytes, bytes] | None:
+    """Return the subject token, where a request begins with it, and the other bytes; None for another form."""
+    if request[:1] != bytes((_TOKEN,)):
+        return None
+    size = 0
+    for place, byte in enumerate(request[1 : 1 + _THREE]):
+        size |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            begin = 2 + place
+            end = begin + size
+            return (request[begin:end], request[end:]) if size and end <= len(request) else None
+    return None
+
+
+def _read(rest: bytes) -> ExchangeRequest | None:
+    """Read a request whose token was cut out (``Codec.decode``, ``convert.exchange_request``).
+
+    The rest must not name a token of its own, empty or not: with one before it, it would be that which counts.
+    """
+    try:
+        alone = pb.ExchangeTokenRequest.FromString(rest)
+        message = pb.ExchangeTokenRequest.FromString(_field(1, _PROBE.encode()) + rest)
+        if alone.subject_token or message.subject_token != _PROBE:
+            return None
+        if message.nonce or message.request_id or message.actor_token or message.dpop_jkt:
+            return None
+        return convert.exchange_request(message)
+    except (DecodeError, TokenmintError):
+        return None
+
+
+def _answer(plan: Plan, minted: Minted) -> bytes:
+    """Return the bytes of an ExchangeTokenResponse (``convert.minted_token``, ``Codec.encode``)."""
+    fixed = plan.answer
+    if not isinstance(fixed, _Fixed):
+        grant = plan.grant
+        kind = _field(2, grant.token_type.encode()) + _field(3, b"Bearer")
+        scopes = b"".join(_field(5, scope.encode()) for scope in grant.scopes)
+        plan.answer = fixed = _Fixed(kind, scopes)
+    return b"".join(
+        (
+            _field(1, minted.token),
+            fixed.kind,
+            _field(4, b"\x08" + _varint(minted.expires_at)),
+            fixed.scopes,
+            _field(6, minted.key_id.encode()),
+            _field(7, minted.token_id),
+            _field(8, minted.principal.encode()),
+        )
+    )
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """Return a field with a length (https://protobuf.dev/programming-guides/encoding/)."""
+    return bytes((number << 3 | 2,)) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)

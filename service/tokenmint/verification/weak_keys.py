@@ -1,0 +1,232 @@
+"""Public keys that anybody can sign for: a modulus that anybody can factor, a point without a secret behind it.
+
+A signature by such a key proves nothing. Each finding is one that needs the public key alone: a modulus that is a
+prime number or a power (its phi follows), small factors, primes that are close (CVE-2022-26320), the fingerprint of
+CVE-2017-15361, repeated words, bits far from random; Ed25519 points of small order, and those a small order away from
+the base point (RFC 8032 section 5.1.3, RFC 8725 section 3.4).
+
+The test for a prime modulus costs milliseconds, so a verdict is remembered by the key's thumbprint: it costs once for a
+key, not once for a token or for a fetch.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from math import gcd, isqrt, prod
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tokenmint.base.bounded_cache import Remembered
+
+SMALL: Final = 1 << 16  # factors below this are looked for
+WINDOW: Final = 12  # bytes of a modulus that do not occur twice by chance (once in 2^80 keys)
+BIAS: Final = 10  # hundredths by which the share of one bits may differ from a half; nine standard deviations of 2048
+VERDICTS: Final = 2048  # keys that are remembered, with 43 characters and a reason each
+_FERMAT_ROUNDS: Final = 100
+LIBRARY_BITS: Final = 3072
+"""Up to so many bits OpenSSL takes an exponent as long as the modulus; beyond, the test takes 0.2 s and more."""
+# Powers of 65537 modulo small primes: what moduli of CVE-2017-15361 (ROCA) all are, and others hardly ever.
+_ROCA_PRIMES: Final = (
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+)  # fmt: skip
+_STEP: Final = 8  # bits of the exponent for one call, so that other threads get their turn between calls
+_FIELD: Final = 2**255 - 19  # RFC 8032 section 5.1
+_D: Final = -121665 * pow(121666, -1, _FIELD) % _FIELD
+_BASE_Y: Final = 4 * pow(5, -1, _FIELD) % _FIELD
+_Point = tuple[int, int]
+
+
+class Verdicts:
+    """Remembers, by thumbprint, why keys are not used; "" for those that are."""
+
+    def __init__(self, entries: int = VERDICTS) -> None:
+        self._known: Remembered[str, str] = Remembered(entries=entries, size=entries * 1024, largest=1024)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def known(self, thumbprint: str) -> bool:
+        """Tell whether the key was judged before."""
+        return self._known.find(thumbprint) is not None
+
+    def of_rsa(self, thumbprint: str, modulus: int) -> str:
+        """Return why an RSA key is not used, "" where it is."""
+        reason = self._known.find(thumbprint)
+        if reason is None:
+            reason = rsa_weakness(modulus)
+            self._known.remember(thumbprint, reason, len(thumbprint) + len(reason))
+        return reason
+
+    def of_ed25519(self, thumbprint: str, encoded: bytes) -> str:
+        """Return why an Ed25519 key is not used, "" where it is."""
+        reason = self._known.find(thumbprint)
+        if reason is None:
+            reason = ed25519_weakness(encoded)
+            self._known.remember(thumbprint, reason, len(thumbprint) + len(reason))
+        return reason
+
+
+def rsa_weakness(n: int) -> str:
+    """Return why anybody could factor a modulus ``n`` of 2048 bits or more; "" where nothing is found."""
+    if n % 2 == 0 or all(n % prime in powers for prime, powers in _roca()):
+        return "its RSA modulus is weak (CVE-2017-15361)"
+    if gcd(n, _small_primes() % n) != 1:
+        return f"its RSA modulus has a factor below {SMALL}"
+    if _primes_are_close(n):
+        return "its RSA modulus has two primes that are close together (CVE-2022-26320)"
+    if _repeats(n):
+        return "its RSA modulus has words that repeat: it was not made at random"
+    if abs(100 * n.bit_count() - 50 * n.bit_length()) > BIAS * n.bit_length():
+        return "its RSA modulus has far more bits of one kind than of the other: it was not made at random"
+    if _is_power(n):
+        return "its RSA modulus is a power, so that anybody can sign for it"
+    if _passes_as_prime(n):
+        return "its RSA modulus is a prime number, so that anybody can sign for it"
+    return ""
+
+
+@cache
+def _roca() -> tuple[tuple[int, frozenset[int]], ...]:
+    return tuple((prime, frozenset(pow(65537, exponent, prime) for exponent in range(prime))) for prime in _ROCA_PRIMES)
+
+
+def _primes_below(most: int) -> Iterator[int]:
+    sieve = bytearray([1]) * most
+    for number in range(2, most):
+        if sieve[number]:
+            yield number
+            sieve[number * number :: number] = bytes(len(range(number * number, most, number)))
+
+
+@cache
+def _small_primes() -> int:
+    return prod(_primes_below(SMALL))
+
+
+def _primes_are_close(n: int) -> bool:
+    root = isqrt(n)
+    for a in range(root + 1, root + 1 + _FERMAT_ROUNDS):
+        rest = a * a - n
+        if isqrt(rest) ** 2 == rest:
+            return True
+    return root * root == n
+
+
+def _repeats(n: int) -> bool:
+    """Tell whether some bytes occur twice, as they do wherever a word of whole bytes is repeated."""
+    text = n.to_bytes((n.bit_length() + 7) // 8)
+    places = len(text) - WINDOW + 1
+    return len({text[start : start + WINDOW] for start in range(places)}) < places
+
+
+def _is_power(n: int) -> bool:
+    """Tell whether ``n`` is a power. Its base is at least ``SMALL``, which bounds the exponent."""
+    return any(_root(n, exponent) ** exponent == n for exponent in _primes_below(n.bit_length() // 16 + 1))
+
+
+def _root(n: int, exponent: int) -> int:
+    """Return the whole part of a root of ``n``, by Newton's method from above."""
+    guess = 1 << -(-n.bit_length() // exponent)
+    while True:
+        better = ((exponent - 1) * guess + n // guess ** (exponent - 1)) // exponent
+        if better >= guess:
+            return guess
+        guess = better
+
+
+def _passes_as_prime(n: int) -> bool:
+    """Tell whether ``n`` passes Fermat's test, as each prime does, and a product of two secret primes never."""
+    if n.bit_length() <= LIBRARY_BITS and _library_can():
+        return _passes_in_library(n)
+    return _passes_in_steps(n)
+
+
+def _passes_in_library(n: int) -> bool:
+    """Make Fermat's test by OpenSSL, which is ten times as fast as Python.
+
+    Where n is prime, s^(n-1) = 1, so s^(n-2) is the inverse of s: the inverse of a padded hash is a "signature" by the
+    exponent n-2.
+    """
+    size = (n.bit_length() + 7) // 8
+    digest = hashes.SHA256()
+    message = b"tokenmint"
+    padded = _padded(message, size)
+    try:
+        inverse = pow(padded, -1, n)
+        key = rsa.RSAPublicNumbers(n - 2, n).public_key()
+    except ValueError:
+        return False  # a common factor of n and the hash: n is no prime
+    try:
+        key.verify(inverse.to_bytes(size), message, padding.PKCS1v15(), digest)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _padded(message: bytes, size: int) -> int:
+    """Return the number that an RSA signature of ``message`` stands for (RFC 8017 section 9.2, SHA-256)."""
+    hasher = hashes.Hash(hashes.SHA256())
+    hasher.update(message)
+    info = bytes.fromhex("3031300d060960864801650304020105000420") + hasher.finalize()
+    return int.from_bytes(b"\x00\x01" + b"\xff" * (size - len(info) - 3) + b"\x00" + info)
+
+
+@cache
+def _library_can() -> bool:
+    """Tell whether OpenSSL takes such exponents, by a prime (Mersenne's for 2203)."""
+    return _passes_in_library((1 << 2203) - 1)
+
+
+def _passes_in_steps(n: int) -> bool:
+    """Make Fermat's test by 2, in steps between which other threads get their turn."""
+    exponent, power = n - 1, 1
+    for shift in range((exponent.bit_length() - 1) // _STEP * _STEP, -1, -_STEP):
+        power = (pow(power, 1 << _STEP, n) << ((exponent >> shift) & ((1 << _STEP) - 1))) % n
+    return power == 1
+
+
+def ed25519_weakness(encoded: bytes) -> str:
+    """Return why the 32 bytes of an Ed25519 public key are not used; "" where nothing is found."""
+    point = _decoded(encoded)
+    if point is None:
+        return "x is no point of Ed25519 in its only encoding (RFC 8032 section 5.1.3)"
+    eightfold = _eightfold(point)
+    if eightfold == (0, 1):
+        return "x is a point of small order, so that anybody can sign for it"
+    if eightfold[1] == _eightfold_base()[1]:
+        return "x is the base point, so that anybody can sign for it"
+    return ""
+
+
+def _decoded(encoded: bytes) -> _Point | None:
+    number = int.from_bytes(encoded, "little")
+    y, odd = number & ((1 << 255) - 1), number >> 255
+    if y >= _FIELD:
+        return None
+    # x^2 = (y^2 - 1) / (d y^2 + 1); the denominator is never 0, since -1/d is no square.
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _FIELD) % _FIELD
+    x = pow(square, (_FIELD + 3) // 8, _FIELD)
+    if (x * x - square) % _FIELD:
+        x = x * pow(2, (_FIELD - 1) // 4, _FIELD) % _FIELD
+    if (x * x - square) % _FIELD or (x == 0 and odd):
+        return None
+    return (x if x % 2 == odd else _FIELD - x), y
+
+
+def _eightfold(point: _Point) -> _Point:
+    x, y = point
+    for _ in range(3):
+        product = _D * x * x * y * y
+        x, y = (
+            2 * x * y * pow(1 + product, -1, _FIELD) % _FIELD,
+            (y * y + x * x) * pow(1 - product, -1, _FIELD) % _FIELD,
+        )
+    return x, y
+
+
+@cache
+def _eightfold_base() -> _Point:
+    return _eightfold(_decoded(_BASE_Y.to_bytes(32, "little")) or (0, 1))

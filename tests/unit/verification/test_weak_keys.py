@@ -1,0 +1,248 @@
+"""Keys that anybody can sign for are refused, with the reason; each is judged once."""
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fakes import FakeClock
+from tests.issuer import b64, jwk, rsa_key, segment
+from tests.unit.verification.fetching import FakeFetch, sets
+
+from tokenmint.base.errors import KeySetInvalid, ProofRejected
+from tokenmint.base.threads import Threads
+from tokenmint.model.secret import Secret
+from tokenmint.verification import weak_keys
+from tokenmint.verification.dpop import check_proof
+from tokenmint.verification.jwk import BadKey, parse_jwk, parse_jwks, parse_x509_map
+from tokenmint.verification.weak_keys import Verdicts, ed25519_weakness, rsa_weakness
+
+FIELD = 2**255 - 19
+NOW = 1_800_000_000
+
+
+def uint(number: int) -> str:
+    return b64(number.to_bytes((number.bit_length() + 7) // 8))
+
+
+@cache
+def prime(bits: int = 2048) -> int:
+    """A prime of so many bits: one of a key's of twice as many."""
+    return rsa_key(0, 2 * bits).private_numbers().p
+
+
+@cache
+def weak_moduli() -> dict[str, tuple[int, str]]:
+    honest = rsa_key().public_key().public_numbers().n
+    return {
+        "a prime": (prime(2048), "prime number"),
+        "a prime of Mersenne": (2**2203 - 1, "repeat"),
+        "a square": (prime(1024) ** 2, "close"),
+        "a cube": (prime(1024) ** 3, "power"),
+        "a fifth power": (prime(1024) ** 5, "power"),
+        "the largest factor below the bound": (65521 * prime(2048), "factor below"),
+        "the factor 3": (3 * prime(2048), "factor below"),
+        "words of 64 bits": (0xC8E1A7F35B9D2467 * ((2**2048 - 1) // (2**64 - 1)), "factor|repeat"),
+        "words of 32 bits, the last one another": ((0xC8E1A7F3 * ((2**2048 - 1) // (2**32 - 1))) ^ 0x55AA12, "fac|rep"),
+        "words of 24 bits": (int.from_bytes(b"\xc8\xe1\xa7" * 86, "big") | 1, "factor|repeat"),
+        "sixteen equal bytes": (honest >> 1024 << 1024 | 0x77 * (2**128 - 1) // 255 << 512 | honest % 2**512, "rep"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", weak_moduli())
+def test_a_modulus_that_anybody_can_factor_is_refused_with_the_reason(name: str) -> None:
+    modulus, why = weak_moduli()[name]
+    with pytest.raises(BadKey, match=why):
+        parse_jwk({"kty": "RSA", "n": uint(modulus), "e": "AQAB"})
+
+
+def test_words_that_repeat_are_found_where_small_factors_do_not_give_them_away() -> None:
+    honest = rsa_key().public_key().public_numbers().n
+    text = honest.to_bytes(256)
+    for size in (4, 8, 16, 32):
+        repeated = text[:64] + text[64 : 64 + size] * (64 // size) + text[128:]
+        found = rsa_weakness(int.from_bytes(repeated))
+        assert "repeat" in found or "factor" in found, size
+
+
+@pytest.mark.parametrize("bits", [2048, 3072, 4096])
+def test_an_honest_modulus_is_used(bits: int) -> None:
+    assert rsa_weakness(rsa_key(0, bits).public_key().public_numbers().n) == ""
+
+
+def test_both_ways_of_fermats_test_agree() -> None:
+    for number, expected in [(prime(2048), True), (rsa_key().public_key().public_numbers().n, False)]:
+        assert weak_keys._passes_in_library(number) is weak_keys._passes_in_steps(number) is expected
+    assert weak_keys._library_can()
+
+
+def forged(modulus: int, phi: int, signed: bytes) -> bytes:
+    """An RS256 signature by the private exponent that follows from phi: nothing secret is used."""
+    exponent = pow(65537, -1, phi)
+    padded = weak_keys._padded(signed, 256)
+    return pow(padded, exponent, modulus).to_bytes(256)
+
+
+def test_a_signature_made_from_the_public_key_alone_would_verify() -> None:
+    """Why such keys have to go: the library takes the signature."""
+    modulus = prime(2048)
+    rsa.RSAPublicNumbers(65537, modulus).public_key().verify(
+        forged(modulus, modulus - 1, b"m"), b"m", padding.PKCS1v15(), hashes.SHA256()
+    )
+
+
+def small_order() -> set[bytes]:
+    """Every encoding of a point of small order, by the points of order 8 found on the curve."""
+    d = -121665 * pow(121666, -1, FIELD) % FIELD
+    found = {0, 1, FIELD - 1}
+    for y in range(2, FIELD):
+        # A point times the group's odd order has small order: one of order 8 is met soon.
+        point = weak_keys._decoded(y.to_bytes(32, "little"))
+        if point is None:
+            continue
+        order = 2**252 + 27742317777372353535851937790883648493
+        total: tuple[int, int] = (0, 1)
+        while order:
+            if order & 1:
+                total = plus(total, point, d)
+            point = plus(point, point, d)
+            order >>= 1
+        found.add(total[1])
+        if len(found) == 5:
+            break
+    ys = found | {y + FIELD for y in found if y + FIELD < 2**255}
+    return {(y | sign << 255).to_bytes(32, "little") for y in ys for sign in (0, 1)}
+
+
+def plus(one: tuple[int, int], other: tuple[int, int], d: int) -> tuple[int, int]:
+    (a, b), (x, y) = one, other
+    product = d * a * b * x * y % FIELD
+    return (
+        (a * y + b * x) * pow(1 + product, -1, FIELD) % FIELD,
+        (b * y + a * x) * pow(1 - product, -1, FIELD) % FIELD,
+    )
+
+
+def test_points_of_small_order_in_every_encoding_are_no_keys() -> None:
+    encodings = small_order()
+    assert len(encodings) == 14
+    for encoding in encodings:
+        with pytest.raises(BadKey, match=r"small order|encoding"):
+            parse_jwk({"kty": "OKP", "crv": "Ed25519", "x": b64(encoding)})
+
+
+def test_the_base_point_and_those_a_small_order_away_are_no_keys() -> None:
+    base = (4 * pow(5, -1, FIELD) % FIELD).to_bytes(32, "little")
+    for encoding in (base, base[:31] + bytes([base[31] | 0x80])):
+        assert "base point" in ed25519_weakness(encoding)
+    d = -121665 * pow(121666, -1, FIELD) % FIELD
+    point = weak_keys._decoded(base)
+    assert point is not None
+    x, y = plus(point, (0, FIELD - 1), d)
+    assert "base point" in ed25519_weakness((y | (x & 1) << 255).to_bytes(32, "little"))
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_what_is_no_point_is_no_key_and_what_a_library_makes_is_one(seed: bytes) -> None:
+    public = ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    assert ed25519_weakness(public) == ""
+    assert weak_keys._decoded(seed) is not None or "encoding" in ed25519_weakness(seed)
+
+
+def dpop_proof(header: dict[str, Any], sign: Any) -> Secret:
+    claims = {"jti": "j", "htm": "POST", "htu": "https://t.example/token", "iat": NOW}
+    signed = f"{segment({'typ': 'dpop+jwt', **header})}.{segment(claims)}"
+    return Secret(f"{signed}.{b64(sign(signed.encode()))}")
+
+
+def test_a_dpop_proof_that_was_made_without_a_private_key_is_refused() -> None:
+    """With the identity as key, R = [S]B verifies for every S: S = 0 and R the identity for every message."""
+    identity = (1).to_bytes(32, "little")
+    header = {"alg": "EdDSA", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": b64(identity)}}
+    with pytest.raises(ProofRejected, match="small order"):
+        check_proof(
+            dpop_proof(header, lambda _: identity + bytes(32)), method="POST", url="https://t.example/token", now=NOW
+        )
+
+
+def test_a_dpop_proof_by_a_prime_modulus_is_refused_and_large_keys_are_not_judged_at_all() -> None:
+    modulus = prime(2048)
+    header = {"alg": "RS256", "jwk": {"kty": "RSA", "n": uint(modulus), "e": "AQAB"}}
+    forgery = dpop_proof(header, lambda signed: forged(modulus, modulus - 1, signed))
+    with pytest.raises(ProofRejected, match="prime number"):
+        check_proof(forgery, method="POST", url="https://t.example/token", now=NOW)
+    large = dpop_proof({"alg": "RS256", "jwk": jwk(rsa_key(0, 4096))}, lambda _: bytes(512))
+    with pytest.raises(ProofRejected, match="3072 bits"):
+        check_proof(large, method="POST", url="https://t.example/token", now=NOW)
+
+
+def test_a_key_is_judged_once_for_all_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+
+    def judge(modulus: int) -> str:
+        judged.append(modulus)
+        return "weak"
+
+    monkeypatch.setattr(weak_keys, "rsa_weakness", judge)
+    verdicts = Verdicts()
+    assert [verdicts.of_rsa("one", 5) for _ in range(3)] == ["weak"] * 3
+    assert verdicts.of_rsa("two", 7) == "weak"
+    assert judged == [5, 7]
+
+
+def test_verdicts_are_bounded() -> None:
+    verdicts = Verdicts(entries=10)
+    for number in range(50):
+        verdicts.of_ed25519(f"{number:043}", bytes(32))
+    assert len(verdicts) == 10
+
+
+def test_a_weak_key_is_left_out_of_a_set_and_the_others_stay() -> None:
+    weak = {"kty": "RSA", "n": uint(prime(2048)), "e": "AQAB", "kid": "weak\n"[:4]}
+    parsed = parse_jwks(json.dumps({"keys": [weak, jwk(rsa_key(), kid="good")]}).encode())
+    assert [key.key_id for key in parsed.keys] == ["good"]
+    assert parsed.skipped[0].startswith("key 'weak': its RSA modulus is a prime number")
+
+
+async def test_large_keys_are_judged_beside_other_work_and_what_was_found_stays_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+    run = Threads.run
+
+    async def counted(self: Threads, function: Any, *arguments: Any) -> Any:
+        threads.append(self._name)
+        return await run(self, function, *arguments)
+
+    monkeypatch.setattr(Threads, "run", counted)
+    fetch, clock = FakeFetch(), FakeClock(NOW)
+    fetch.serve(json.dumps({"keys": [jwk(rsa_key(7, 3080), kid="large"), jwk(rsa_key(), kid="usual")]}).encode())
+    key_sets = sets(fetch, clock)
+    for _ in range(2):
+        await key_sets.refresh("idp")
+    assert threads == ["large keys"]
+    assert key_sets.status("idp").key_ids == ("large", "usual")
+
+
+async def test_a_set_of_weak_keys_alone_is_none() -> None:
+    fetch, clock = FakeFetch(), FakeClock(NOW)
+    fetch.serve(json.dumps({"keys": [{"kty": "RSA", "n": uint(prime(2048)), "e": "AQAB", "kid": "w"}]}).encode())
+    with pytest.raises(KeySetInvalid, match="prime number"):
+        await sets(fetch, clock).refresh("idp")
+
+
+def test_certificates_keys_are_judged_too() -> None:
+    from tests.unit.verification.test_jwk import certificate
+
+    assert parse_x509_map(json.dumps({"a": certificate(rsa_key())}).encode()).keys
+
+
+@settings(max_examples=20)
+@given(st.integers(min_value=2**64, max_value=2**65), st.integers(min_value=3, max_value=30))
+def test_powers_are_recognised(base: int, exponent: int) -> None:
+    assert weak_keys._is_power(base**exponent)
+    assert not weak_keys._is_power(base**exponent + 2)

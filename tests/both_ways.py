@@ -1,13 +1,13 @@
 """Both ways of an exchange, driven by the same request in the same service: the fast way first, then the full way.
 
-A fast way that accepts has to agree with the full way: the same decision, the same token but for its `jti` and signature,
-the same audit event, the same counters, the same use of limits. One that does not accept has to leave no trace.
+A fast way that accepts has to agree with the full way: the same decision, the same token but for its `jti` and
+signature, the same audit event, the same counters, the same use of limits. One that does not accept leaves no trace.
 """
 
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class BothWays:
         found: Metadata = self.rig.auth(name)["metadata"]
         return found
 
-    def token(self, **changes: object) -> str:
+    def token(self, **changes: Any) -> str:
         """A token of the provider."""
         return self.rig.issuer.token(self.rig.clock.now(), email="ada@example.com", **changes)
 
@@ -109,10 +109,8 @@ class BothWays:
         before = self._state()
         context = Context(metadata)
         answer = None
-        try:
+        with suppress(Refused):
             answer = pb.ExchangeTokenResponse.FromString(await self._full(request, context))
-        except Refused:
-            pass
         for callback in context.done:
             callback(context)
         return self._since(before, answer)
@@ -204,7 +202,13 @@ def without_ids(event: dict[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def both_ways(
-    directory: Path, redis_url: str, prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy, extra: str = ""
+    directory: Path,
+    redis_url: str,
+    prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    extra: str = "",
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
     async with running(directory, redis_url, prefix, issuer, clock, entropy, extra) as rig:

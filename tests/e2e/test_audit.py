@@ -11,10 +11,8 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import connected
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.admission import audit
 from tokenmint.base.errors import StoreUnavailable
@@ -27,18 +25,14 @@ from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Identity
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, logged: io.StringIO,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, transport=transport) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+async def rig(serve: Serve, transport: str, logged: io.StringIO) -> AsyncIterator[Rig]:
+    async with serve(transport=transport) as service:
+        await service.create(person("ada", "1842", "clerk"))
         yield service
 
 
@@ -190,28 +184,18 @@ class BrokenWriter(LineWriter):
         return "" if self.mended else super().problem
 
 
-@pytest.fixture
-async def required(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[tuple[Rig, BrokenWriter]]:  # fmt: skip
-    """A service with ``audit.required`` and every listener, and its log, which is broken."""
+@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
+async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
+    serve: Serve, transport: str, listener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
     extra = "[audit]\nrequired = true\n[oauth]\nenabled = true\n[envoy]\nenabled = true\n"
     extra += f'audience = "{OPEN_AUDIENCE}"\n'
     writer = BrokenWriter()
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport, log_writer=writer
-    ) as rig:
-        yield rig, writer
-
-
-@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
-async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
-    required: tuple[Rig, BrokenWriter], listener: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
-    rig, writer = required
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with (
+        serve(extra, transport=transport, log_writer=writer) as rig,
+        httpx2.AsyncClient(timeout=20) as http,
+    ):
         trail = rig.parts.audit
         request = ask(rig, OPEN_AUDIENCE, jti="once")
         own = await rig.exchange.ExchangeToken(ask(rig, OPEN_AUDIENCE, jti="other"), **rig.auth("web"))

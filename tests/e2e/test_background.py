@@ -3,15 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, running
+from tests.fakes import FakeClock
+from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, Serve
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -51,10 +49,8 @@ class Broken:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra=CACHED) as service:
+async def rig(serve: Serve, clock: FakeClock) -> AsyncIterator[Rig]:
+    async with serve(extra=CACHED) as service:
         await until(service, clock, lambda: service.parts.near.live)
         yield service
 

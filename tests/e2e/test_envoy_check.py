@@ -3,15 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import Rig, refusal, running
+from tests.fakes import FakeClock
+from tests.rig import Rig, Serve, refusal
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -73,22 +71,12 @@ serves = ["https://session.example", "https://bound.example"]
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
     from tokenmint.model.secret import Secret
 
     (tmp_path / "access.jwks").write_bytes(issuer.jwks())
     extra = EXTRA.format(gateway=Secret("tms_gateway").fingerprint())
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
-    ) as service:
+    async with serve(extra, transport=transport) as service:
         service.secrets["gateway"] = Secret("tms_gateway")
         yield service
 

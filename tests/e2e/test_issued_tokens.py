@@ -7,7 +7,6 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,14 +14,13 @@ import httpx2
 import jwt
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, segment
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
+from tests.fakes import FakeClock
+from tests.issuer import segment
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID = "urn:ietf:params:oauth:token-type:id_token"
@@ -64,22 +62,13 @@ public = true
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy, transport: str
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
     extra = EXTRA.format(api=Secret("tms_api").fingerprint())
     clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
-    ) as service:
+    async with serve(extra, transport=transport, clock=clock) as service:
         service.secrets["api"] = Secret("tms_api")
-        for principal, subject in (("ada", "1842"), ("bot", "b")):
-            profile = Profile(principal=principal, identities=[Identity(provider="idp", subject=subject)])
-            profile.roles.append("clerk")
-            profile.claims.update({"nested": {"a": [1, 2.5, True, None, "ü"]}})
-            await service.profiles.CreateProfile(
-                profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root")
-            )
+        for names in (("ada", "1842"), ("bot", "b")):
+            await service.create(person(*names, "clerk", nested={"a": [1, 2.5, True, None, "ü"]}))
         yield service
 
 

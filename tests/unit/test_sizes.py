@@ -27,6 +27,8 @@ TO_PART: Final = frozenset(
 
 def sources() -> list[str]:
     """Return the tracked Python files that people write: .gitattributes marks those that are generated."""
+    if not (ROOT / ".git").exists():
+        return []
     tracked = subprocess.check_output(["git", "ls-files", "*.py"], cwd=ROOT, text=True).split()
     lines = [line.split() for line in (ROOT / ".gitattributes").read_text().splitlines()]
     generated = [words[0] for words in lines if "linguist-generated=true" in words]

@@ -129,6 +129,9 @@ class Entry(CommonTable):
     require_one_of: TextList = ()
     default_audiences: str | None = None
     """A pattern of the audiences that everybody's tokens have unless they ask for another: none of them is ours."""
+    default_audiences_of_host: str | None = None
+    """The same where the issuer is another host's: `{host}` is that host, without ``issuer_prefix``."""
+    issuer_prefix: str = ""
     subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
         default_factory=dict
     )

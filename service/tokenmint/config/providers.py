@@ -1,5 +1,6 @@
 """Providers from configuration tables: the shipped entries and what operators add to them."""
 
+import contextlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
 from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
+from tokenmint.config.shared_issuers import customers_unnamed
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.secret import Secret
@@ -171,6 +173,9 @@ class _Builder:
             subject_claims_by_type=self._by_kind("subject_claims_by_type", first),
             subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
+        unnamed = customers_unnamed(issuers, (*self.entry.checks, *self.table.checks), self._condition())
+        if unnamed and not self.entry.require_one_of:
+            self._problem("issuer", unnamed)
         if source is None and not self.problems:
             self._problem("jwks_url", "is required: where the keys are")
         told = tuple(line for line in self.problems if not self._follows(line))
@@ -236,12 +241,24 @@ class _Builder:
             self._problem(
                 "audiences", "is required: the client ids, or other audiences, that its tokens are issued for"
             )
+        patterns = self._default_audiences()
         for audience in sorted(audiences):
-            if entry.default_audiences is not None and re.fullmatch(entry.default_audiences, audience):
+            if any(re.fullmatch(pattern, audience) for pattern in patterns):
                 self._problem(
                     "audiences", f"{audience!r} is what its tokens are for by default: have them issued for your own"
                 )
         return audiences
+
+    def _default_audiences(self) -> list[str]:
+        """Return patterns of the audiences that everybody's tokens have unless they ask for others."""
+        entry, given = self.entry, self.table.issuer or ()
+        patterns = [entry.default_audiences] if entry.default_audiences is not None else []
+        for issuer in (given,) if isinstance(given, str) else given:
+            with contextlib.suppress(BadUrl):
+                host = HttpUrl.parse(issuer).authority.removeprefix(entry.issuer_prefix)
+                if entry.default_audiences_of_host is not None:
+                    patterns.append(fill(entry.default_audiences_of_host, {"host": re.escape(host)}))
+        return patterns
 
     def _some_of(self, key: str, default: set[str], names: Collection[str], reason: str = "") -> frozenset[str]:
         chosen: frozenset[str] = self._setting(key, frozenset(default))

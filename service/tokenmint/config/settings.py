@@ -1,7 +1,7 @@
 """A configuration that was checked, in the types that the service works with: nothing after it checks again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenmint.admission.callers import Operator
@@ -104,7 +104,8 @@ def client_provider(client_id: str, keys: Mapping[str, object], issuer: str, pro
         "algorithms": sorted(ALGORITHMS),
         "single_use": True,
     }
-    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer, proxy=proxy)
+    provider = provider_from_table(client_id, table | dict(keys), own_issuer=issuer, proxy=proxy)
+    return replace(provider, header_types=frozenset({"client-authentication+jwt"}))
 
 
 def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
@@ -168,9 +169,14 @@ class TokenExchange:
         token, step = evidence.token, evidence.step
         if evidence.token_type == ACCESS_TOKEN and self.issued_tokens.recognises(token):
             return await self._verify_issued(attempt, token, step)
-        verified = await self.verifier.verify(
-            token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
-        )
+        try:
+            verified = await self.verifier.verify(
+                token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
+            )
+        except TokenRejected as refusal:
+            if not attempt.client.public:
+                refusal.tell()
+            raise
         bound = bound_to(verified)
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)

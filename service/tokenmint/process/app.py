@@ -142,10 +142,6 @@ class App:
         """Apply a new configuration. Raises as ``Reloads.take_over``."""
         await self.reloads.take_over(settings)
 
-    async def look_at_clock(self) -> None:
-        """Compare the clocks now, as each look at the key ring does. Raises ``StoreUnavailable``."""
-        await self.parts.signing.clocks.look()
-
     async def retire(self, hurry: asyncio.Event) -> None:
         """Report not ready, and serve on until load balancers have noticed, or until ``hurry`` is set.
 

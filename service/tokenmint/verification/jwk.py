@@ -8,8 +8,9 @@ import base64
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from cryptography import x509
@@ -17,6 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import MalformedToken
@@ -25,6 +27,7 @@ from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, pars
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
 MAX_KEYS: Final = 100
+MAX_MEMBERS: Final = 1000  # of a document that are looked at
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -104,6 +107,8 @@ class ParsedKeySet:
 
     keys: tuple[VerificationKey, ...]
     skipped: tuple[str, ...] = ()
+    refresh_hint: float | None = None
+    """Seconds after which a SPIFFE bundle asks to be fetched again."""
 
 
 def parse_jwks(body: bytes) -> ParsedKeySet:
@@ -120,7 +125,8 @@ def judged(parsed: ParsedKeySet) -> ParsedKeySet:
     """Leave out keys that anybody can sign for."""
     reasons = [(key, weakness(key)) for key in parsed.keys]
     weak = [f"key {quoted(key.key_id or key.thumbprint)}: {reason}" for key, reason in reasons if reason]
-    return ParsedKeySet(tuple(key for key, reason in reasons if not reason), (*parsed.skipped, *weak))
+    usable = tuple(key for key, reason in reasons if not reason)
+    return ParsedKeySet(usable, (*parsed.skipped, *weak), parsed.refresh_hint)
 
 
 def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
@@ -142,49 +148,72 @@ def is_judged_slowly(key: VerificationKey) -> bool:
 
 
 def read_jwks(body: bytes) -> ParsedKeySet:
-    """Read a JWK set. Raises :class:`BadKey` where the document is none, or has too many keys."""
+    """Read a JWK set. Raises :class:`BadKey` where the document is none."""
     document = _document(body)
     members = document.get("keys")
     if not isinstance(members, list):
         raise BadKey('the document has no list "keys"')
-    if len(members) > MAX_KEYS:
-        raise BadKey(f"the document has {len(members)} keys; at most {MAX_KEYS} are read")
+    hint = document.get("spiffe_refresh_hint")
+    return _readable(
+        [(f"key {index}", partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
+        len(members),
+        float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
+    )
+
+
+def _readable(
+    members: Sequence[tuple[str, Callable[[], VerificationKey]]], count: int, refresh_hint: float | None = None
+) -> ParsedKeySet:
+    """Read keys, at most ``MAX_KEYS`` that can be; the others are left out, and told."""
     keys: list[VerificationKey] = []
     skipped: list[str] = []
-    for index, member in enumerate(members):
+    looked_at = 0
+    for name, read in members:
+        if len(keys) == MAX_KEYS:
+            break
+        looked_at += 1
         try:
-            keys.append(read_jwk(member))
+            keys.append(read())
         except BadKey as reason:
-            skipped.append(f"key {index}: {reason}")
-    return ParsedKeySet(tuple(keys), tuple(skipped))
+            skipped.append(f"{name}: {reason}")
+    if looked_at < count:
+        beyond = f"{count - looked_at} more of its {count} keys: the first {MAX_KEYS} that can be used are"
+        skipped.insert(0, beyond)
+    return ParsedKeySet(tuple(keys), tuple(skipped), refresh_hint)
 
 
 def read_x509_map(body: bytes) -> ParsedKeySet:
     """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
     document = _document(body)
-    if len(document) > MAX_KEYS:
-        raise BadKey(f"the document has {len(document)} keys; at most {MAX_KEYS} are read")
-    keys: list[VerificationKey] = []
-    skipped: list[str] = []
-    for index, (key_id, pem) in enumerate(document.items()):
-        try:
-            if not isinstance(pem, str):
-                raise BadKey("not a PEM certificate")
-            try:
-                public_key = x509.load_pem_x509_certificate(pem.encode()).public_key()
-            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-                raise BadKey("not a PEM certificate with a key that is supported") from None
-            keys.append(_from_public_key(_key_id(key_id), public_key))
-        except BadKey as reason:
-            skipped.append(f"certificate {index}: {reason}")
-    return ParsedKeySet(tuple(keys), tuple(skipped))
+    members = list(document.items())[:MAX_MEMBERS]
+    return _readable(
+        [(f"certificate {index}", partial(_read_certificate, *member)) for index, member in enumerate(members)],
+        len(document),
+    )
+
+
+def _read_certificate(key_id: str, pem: JsonValue) -> VerificationKey:
+    if not isinstance(pem, str):
+        raise BadKey("not a PEM certificate")
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        public_key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise BadKey("not a PEM certificate with a key that is supported") from None
+    key = _from_public_key(_key_id(key_id), public_key)
+    return replace(key, certificates=_thumbprints(certificate.public_bytes(Encoding.DER)))
 
 
 def _document(body: bytes) -> dict[str, JsonValue]:
     try:
-        return parse_object(body, "document")
+        return parse_object(without_mark(body), "document")
     except MalformedToken as error:
         raise BadKey(error.detail) from None
+
+
+def without_mark(body: bytes) -> bytes:
+    """Return a document without the byte order mark that parsers may ignore (RFC 8259 section 8.1)."""
+    return body.removeprefix(b"\xef\xbb\xbf")
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:
@@ -233,8 +262,12 @@ def _certificates(member: Mapping[str, JsonValue], public_key: PublicKey) -> fro
         with contextlib.suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             der = base64.b64decode(first, validate=True)
             if x509.load_der_x509_certificate(der).public_key() == public_key:  # RFC 7517 section 4.7
-                found |= {(name, _base64url(hashed(der).digest())) for name, hashed in CERTIFICATE_NAMES.items()}
+                found |= _thumbprints(der)
     return frozenset(found)
+
+
+def _thumbprints(der: bytes) -> frozenset[tuple[str, str]]:
+    return frozenset((name, _base64url(hashed(der).digest())) for name, hashed in CERTIFICATE_NAMES.items())
 
 
 def _key_id(value: JsonValue) -> str | None:

@@ -19,6 +19,7 @@ from tokenmint.base.bounded_cache import remembered_where_short, size_of_json
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
+from tokenmint.verification.not_compact import why_not_compact
 
 MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
 MAX_DEPTH: Final = 16
@@ -84,7 +85,8 @@ def split_compact(raw: bytes) -> CompactJws:
         raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
     parts = raw.split(b".")
     if len(parts) != 3 or not parts[0] or raw.translate(None, ALPHABET) != b"..":
-        raise MalformedToken(detail=_why_not_compact(raw))
+        message, detail = why_not_compact(raw)
+        raise MalformedToken(message, detail=detail)
     header_part, payload_part, signature_part = parts
     header = read_header(header_part)
     return CompactJws(
@@ -115,6 +117,15 @@ def read_header(segment: bytes) -> JwsHeader:
     return JwsHeader(MappingProxyType(header), algorithm, key_id)
 
 
+def media_type(typ: str) -> str:
+    """Return a `typ` as it is compared: in lower case, without the "application/" that may be left out.
+
+    It may be left out where no other "/" follows (RFC 7515 section 4.1.9).
+    """
+    short = typ.lower().removeprefix("application/")
+    return short if "/" not in short else typ.lower()
+
+
 def parse_compact(token: Secret) -> UnverifiedAssertion:
     """Parse a compact JWS whose payload is a JSON object. Raises ``MalformedToken``."""
     parts = split_compact(token.reveal_bytes())
@@ -143,17 +154,6 @@ def size_of(token: UnverifiedAssertion, most: int) -> int:
         return flat + len(token.signature)
     texts = OBJECTS + len(token.signing_input) + len(token.signature)
     return texts + size_of_json(token.header, most) + size_of_json(token.claims, most)
-
-
-def _why_not_compact(raw: bytes) -> str:
-    dots = raw.count(b".")
-    if dots == 4:
-        return "five parts: this is an encrypted token (JWE), which is not supported"
-    if raw[:1] == b"{":
-        return "this is the JSON serialisation; send the compact one"
-    if dots != 2:
-        return f"{dots + 1} parts where three are due"
-    return "the header is empty, or there are characters outside base64url (RFC 4648 section 5, no padding)"
 
 
 def decode_segment(segment: bytes, name: str) -> bytes:

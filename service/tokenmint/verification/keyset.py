@@ -13,7 +13,7 @@ retry where a retry can help, and where the provider's own documents are at faul
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -25,11 +25,11 @@ from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.telemetry import places
-from tokenmint.base.threads import Threads
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
 from tokenmint.verification.key_choice import WantedKey, choose
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
+from tokenmint.verification.key_set_state import KeySetState
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
@@ -55,39 +55,6 @@ class KeySetStatus:
     trusted_until: float | None = None
     last_error: str = ""
     last_error_time: float | None = None
-
-
-@dataclass(slots=True)
-class _State:
-    """One provider's keys. Instants are of the monotonic clock."""
-
-    source: KeySource
-    keys: tuple[VerificationKey, ...] = ()
-    etag: str | None = None
-    jwks_url: str = ""
-    fetched: float | None = None
-    fresh_until: float = 0.0
-    trusted_until: float = 0.0
-    failures: int = 0
-    invalid: bool = False
-    """Whether the last failure is one that only the provider, or the configuration, can mend."""
-    retry_at: float = 0.0
-    unknown_key_fetch_at: float = float("-inf")
-    looking: bool = False
-    """Whether the next good answer counts as a look for a key that is not known."""
-    last_error: str = ""
-    last_error_at: float | None = None
-    skipped: tuple[str, ...] = ()
-    """Why some of its keys are not used, as it was logged."""
-    fetching: "asyncio.Task[None] | None" = None
-    unit: Unit | None = None
-    """Is told how each fetch ended."""
-    judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
-    """Judges large keys. What it found stays known also where the fetch had ended before."""
-
-    def known(self) -> tuple[VerificationKey, ...]:
-        """Return the keys at hand: of a file, those that are in it now."""
-        return self.keys if self.source.file is None else self.source.file.value.keys
 
 
 class KeySets:
@@ -119,10 +86,10 @@ class KeySets:
         self._waiters = waiters
         self._waiting = 0
         self._files = FileWatch()
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, KeySetState] = {}
         for name, source in sources.items():
             before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
-            state = before if before is not None and before.source == source else _State(source)
+            state = before if before is not None and before.source == source else KeySetState(source)
             if source.kind == "pinned" and not state.keys:
                 self._take(name, state, parse_jwks(source.pinned))
             self._states[name] = state
@@ -237,10 +204,10 @@ class KeySets:
 
     # --- when to fetch -------------------------------------------------------------------------------------------
 
-    def _trusted(self, state: _State) -> bool:
+    def _trusted(self, state: KeySetState) -> bool:
         return not state.source.is_fetched or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
 
-    async def _look_for_unknown(self, name: str, state: _State) -> None:
+    async def _look_for_unknown(self, name: str, state: KeySetState) -> None:
         """Fetch for the sake of a key that is not known, unless that was done a moment ago.
 
         A look that fails does not count as one. While looks fail, the pause between failed fetches bounds their number.
@@ -254,11 +221,11 @@ class KeySets:
         if state.failures:
             raise self._unavailable(name, state)
 
-    def _wanted_at(self, state: _State) -> float:
+    def _wanted_at(self, state: KeySetState) -> float:
         """Return from when on a caller that needs the keys may cause a fetch."""
         return min(state.retry_at, (state.last_error_at or 0.0) + RETRY_WANTED) if state.failures else float("-inf")
 
-    async def _fetch_unless_waiting(self, name: str, state: _State) -> None:
+    async def _fetch_unless_waiting(self, name: str, state: KeySetState) -> None:
         if state.fetching is None and self._clock.monotonic() < self._wanted_at(state):
             return
         if self._waiting >= self._waiters:
@@ -273,7 +240,7 @@ class KeySets:
         finally:
             self._waiting -= 1
 
-    def _unavailable(self, name: str, state: _State) -> KeySetUnavailable | KeySetInvalid:
+    def _unavailable(self, name: str, state: KeySetState) -> KeySetUnavailable | KeySetInvalid:
         detail = f"{name}: {state.last_error}"
         if state.invalid:
             return KeySetInvalid(detail=detail)
@@ -281,7 +248,7 @@ class KeySets:
             retry_after=max(RETRY_FIRST, self._wanted_at(state) - self._clock.monotonic()), detail=detail
         )
 
-    async def _keep_fresh(self, name: str, state: _State, unit: Unit) -> None:
+    async def _keep_fresh(self, name: str, state: KeySetState, unit: Unit) -> None:
         state.unit = unit
         if state.failures:  # of the key sets that these replaced
             _tell(state)
@@ -298,14 +265,14 @@ class KeySets:
             else:
                 await self._fetch_once(name, state)
 
-    async def _fetch_once(self, name: str, state: _State) -> None:
+    async def _fetch_once(self, name: str, state: KeySetState) -> None:
         """Fetch, together with everybody who wants the same at the same time. How it ended is in ``state``.
 
         A caller that gives up does not take the others' answer away, and what becomes of the fetch raises nothing here.
         """
         await asyncio.wait((self._begin(name, state),))
 
-    def _begin(self, name: str, state: _State) -> "asyncio.Task[None]":
+    def _begin(self, name: str, state: KeySetState) -> "asyncio.Task[None]":
         """Begin to fetch, unless that has begun."""
         if state.fetching is None:
             state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
@@ -314,7 +281,7 @@ class KeySets:
 
     # --- fetching ------------------------------------------------------------------------------------------------
 
-    async def _update(self, name: str, state: _State) -> None:
+    async def _update(self, name: str, state: KeySetState) -> None:
         try:
             async with asyncio.timeout(state.source.timeout):
                 await self._load(name, state)
@@ -332,13 +299,14 @@ class KeySets:
             state.last_error = ""
             state.last_error_at = None
 
-    def _failed(self, name: str, state: _State, error: BaseException) -> None:
+    def _failed(self, name: str, state: KeySetState, error: BaseException) -> None:
         before = state.last_error
         state.failures += 1
         state.invalid = isinstance(error, AnswerUnusable | BadKey | MalformedToken)
         state.last_error = describe(error, state.source)
         state.last_error_at = self._clock.monotonic()
-        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(16, state.failures - 1))
+        most = RETRY_MOST if self._trusted(state) else RETRY_WANTED  # nobody is served without keys
+        pause = min(most, RETRY_FIRST * 2 ** min(16, state.failures - 1))
         state.retry_at = state.last_error_at + pause * (1 - SPREAD * self._chance())
         state.jwks_url = ""  # what discovery said may be what is wrong
         if state.last_error == before:
@@ -346,7 +314,7 @@ class KeySets:
         where = [] if is_ours(error) else places(error)[-6:]
         log.warning("a provider's keys could not be fetched", provider=name, error=state.last_error, where=where)
 
-    def _take(self, name: str, state: _State, parsed: ParsedKeySet) -> None:
+    def _take(self, name: str, state: KeySetState, parsed: ParsedKeySet) -> None:
         """Take over the keys of a document. Raises ``BadKey`` where none can be used."""
         if parsed.skipped != state.skipped:
             state.skipped = parsed.skipped
@@ -356,9 +324,9 @@ class KeySets:
             )  # fmt: skip
         if not parsed.keys:
             raise BadKey("the key set has no usable key" + (f" ({parsed.skipped[0]})" if parsed.skipped else ""))
-        state.keys = parsed.keys
+        state.keys, state.refresh_hint = parsed.keys, parsed.refresh_hint
 
-    async def _load(self, name: str, state: _State) -> None:
+    async def _load(self, name: str, state: KeySetState) -> None:
         source = state.source
         if source.kind == "discovery":
             state.jwks_url = await discover(self._fetch, source)
@@ -370,17 +338,17 @@ class KeySets:
         elif result.status != 304 or not state.keys:
             raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
         state.fetched = self._clock.monotonic()
-        state.fresh_until = state.fetched + freshness(result.headers)
+        state.fresh_until = state.fetched + freshness(result.headers, state.refresh_hint)
         state.trusted_until = state.fetched + HARD_AGE
 
 
-def _fetched(state: _State, task: "asyncio.Task[None]") -> None:
+def _fetched(state: KeySetState, task: "asyncio.Task[None]") -> None:
     state.fetching = None
     if not task.cancelled() and task.exception() is None:  # or it is raised where it was awaited
         _tell(state)
 
 
-def _tell(state: _State) -> None:
+def _tell(state: KeySetState) -> None:
     if state.unit is None:
         return
     if state.failures:

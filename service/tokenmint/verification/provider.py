@@ -5,9 +5,9 @@ down in ``config/catalogue/*.toml``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.token_errors import (
@@ -21,13 +21,19 @@ from tokenmint.base.token_errors import (
 )
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
-from tokenmint.verification.jws import UnverifiedAssertion
+from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 ClaimPaths = tuple[tuple[str, ...], ...]
-CheckKind = Literal["present", "absent", "one_of", "none_of", "prefix", "true", "past", "uuid"]
+CheckKind = Literal[
+    "present", "absent", "one_of", "none_of", "prefix", "true", "past", "uuid", "no_suffix", "no_digits"
+]
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,8 @@ class ClaimCheck:
     kind: CheckKind
     values: frozenset[str] = frozenset()
     """For `one_of`: the accepted values, of strings; numbers compare as their decimal text. For `none_of`: those that
-    are not accepted. For `prefix`: what the value may begin with."""
+    are not accepted. For `prefix`: what the value may begin with. For `no_suffix`: what it may not end with, in lower
+    case."""
     message: str = ""
     """What to do about it; default: a description of the check."""
     token_types: frozenset[str] = frozenset()
@@ -69,13 +76,13 @@ class Provider:
     checks: tuple[ClaimCheck, ...] = ()
     audience_claims: tuple[str, ...] = ()
     """The claims that stand for `aud` in tokens without one; the first that a token has counts."""
-    where: Mapping[str, str] = MappingProxyType({})
+    where: Mapping[str, str] = field(default_factory=_nothing)
     """Exact claims that tell its tokens from those of other providers with the same issuer."""
     subject_claims: ClaimPaths = (("sub",),)
     """The paths of the claims that together name the principal (``subjects.joined``)."""
-    subject_claims_by_type: Mapping[str, ClaimPaths] = MappingProxyType({})
+    subject_claims_by_type: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
     """Others, by the kind of token (URN)."""
-    subject_claims_instead: Mapping[str, ClaimPaths] = MappingProxyType({})
+    subject_claims_instead: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
     """By the kind of token: those that name the principal in tokens that have none of the first ones."""
     numeric_subjects: Literal["refuse", "accept", "as_text"] = "refuse"
     """What a whole number is in a claim that names the principal. `accept`: its decimal text, and a text that reads as
@@ -137,15 +144,6 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if "events" in token.claims:  # OpenID Connect Back-Channel Logout section 2.4
         raise UnsupportedTokenType(detail="this is a logout token or another security event (RFC 8417)")
     return token_type
-
-
-def media_type(typ: str) -> str:
-    """Return a `typ` as it is compared: in lower case, without the "application/" that may be left out.
-
-    It may be left out where no other "/" follows (RFC 7515 section 4.1.9).
-    """
-    short = typ.lower().removeprefix("application/")
-    return short if "/" not in short else typ.lower()
 
 
 def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float) -> tuple[float, float | None]:
@@ -258,6 +256,10 @@ def _holds(check: ClaimCheck, claims: Mapping[str, JsonValue], now: float) -> bo
             return value is None or (isinstance(value, str) and value not in check.values)
         case "prefix":
             return isinstance(value, str) and value.startswith(tuple(check.values))
+        case "no_suffix":
+            return value is None or (isinstance(value, str) and not value.lower().endswith(tuple(check.values)))
+        case "no_digits":
+            return value is None or (isinstance(value, str) and not (value.isascii() and value.isdigit()))
         case "past":
             return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= now + 60
         case "uuid":
@@ -273,6 +275,8 @@ def _describe(check: ClaimCheck) -> str:
         "one_of": f"{name} is none of the configured values",
         "none_of": f"{name} has a value that is not accepted",
         "prefix": f"{name} does not begin with {' or '.join(sorted(check.values))}",
+        "no_suffix": f"{name} ends with {' or '.join(sorted(check.values))}",
+        "no_digits": f"{name} is a number",
         "past": f"{name} is not a time in the past",
         "uuid": f"{name} is not a GUID",
     }[check.kind]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.depth import depth
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config import load as loading
@@ -133,7 +134,7 @@ def judge(document: dict[str, Any], directory: Path) -> Settings | tuple[str, ..
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(100, 1000))
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD, st.booleans()), min_size=1, max_size=4))
 def test_a_changed_document_is_judged(changes: list[tuple[tuple[Any, ...], Any, bool]]) -> None:
     document = copy.deepcopy(DOCUMENT)

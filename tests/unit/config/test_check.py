@@ -302,6 +302,14 @@ def test_what_is_no_duration(value: object) -> None:
             "Firebase custom tokens live 1 h",
         ),
         ('[audiences."https://api".firebase]\nproject = "demo-app"', "service_account_file: is required"),
+        (
+            'on_missing_profile = "create"\n[audiences."https://api".firebase]\nproject = "demo-app"',
+            "a principal that is created just in time (p_...) is not a user of Firebase",
+        ),
+        (
+            'on_missing_profile = "without"\n[audiences."https://api".firebase]\nproject = "demo-app"',
+            "a principal without a profile is not a user of Firebase",
+        ),
         ('[audiences."https://api".app_service]\nkey_file = "k"\nkey_encoding = "hex"', "has 2 bytes as hex"),
         ('[audiences."https://api".app_service]\nkey_file = "p"\nkey_encoding = "utf-8"', "is a PEM file"),
         ('[audiences."https://api".app_service]\nkey_file = "none"\nkey_encoding = "hex"', "can't be read"),

@@ -8,14 +8,14 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes import FakeClock
-from tests.issuer import Issuer, serving
+from tests.issuer import Issuer
 
 from tokenmint.base.errors import KeySetInvalid
 from tokenmint.verification.dialling import LOOK_UPS, is_public
@@ -23,12 +23,6 @@ from tokenmint.verification.fetch import MAX_BODY, HttpFetch
 from tokenmint.verification.heads import MAX_HEADS
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.keyset import KeySets
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running:
-        yield running
 
 
 def source(url: str, **changes: object) -> KeySource:

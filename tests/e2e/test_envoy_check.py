@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import jwt
 import pytest
 from tests.fakes import FakeClock
+from tests.issuer import Issuer
 from tests.rig import Rig, Serve, refusal
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
@@ -71,7 +73,7 @@ serves = ["https://session.example", "https://bound.example"]
 
 
 @pytest.fixture
-async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str, tmp_path: Path, issuer: Issuer) -> AsyncIterator[Rig]:
     from tokenmint.model.secret import Secret
 
     (tmp_path / "access.jwks").write_bytes(issuer.jwks())

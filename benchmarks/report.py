@@ -76,6 +76,8 @@ COLUMNS: Final = {
     "p99 ms": ("p99_ms", "{:.1f}"),
     "all ms": ("all_ms", "{:.0f}"),
     "store µs": ("store_us", "{:.0f}"),
+    "waits a call": ("waits", "{:.1f}"),
+    "interruptions a call": ("interruptions", "{:.2f}"),
     "busiest worker": ("busiest_share", "{:.0%}"),
     "ready s": ("ready_seconds", "{:.2f}"),
     "idle MB": ("idle_rss_mb", "{:.0f}"),

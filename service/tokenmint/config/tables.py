@@ -1,6 +1,7 @@
 """The tables of the configuration file, as they are written: names, types, ranges and defaults."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
@@ -46,7 +47,11 @@ class RedisTable(Table):
     username: str | None = None
     password: str | None = None
     password_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password_file: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
     read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
     write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
@@ -89,9 +94,16 @@ class ListenTable(Table):
     """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
-    transport: Literal["grpcio", "native"] = "grpcio"
-    """What serves exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
+    transport: Literal["auto", "grpcio", "native"] = "auto"
+    """The server of exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
     forwarded: ForwardedTable | None = None
+
+    @property
+    def native(self) -> bool:
+        """Whether exchanges are served by the native transport; `auto`: without TLS, where the extra is installed."""
+        if self.transport == "auto":
+            return self.cert_file is None and find_spec("pygrpc_native") is not None
+        return self.transport == "native"
 
     def addresses(self) -> dict[str, Address]:
         """Return the addresses by the name of the listener."""
@@ -284,7 +296,9 @@ class EnvoyTable(Table):
     """For hosts that have none of their own."""
     hosts: dict[str, str] = Field(default_factory=dict)
     cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie that holds a browser's token, where a request has no `Authorization`."""
+    """The cookie that holds a browser's token, where no header has one."""
+    headers: TextList = ()
+    """Headers that may hold the token beside `Authorization`."""
 
 
 class LogTable(Table):

@@ -190,7 +190,7 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        issued_at = claims["iat"]
+        issued_at = claims.get("iat")
         if not isinstance(issued_at, int | float):
             return None
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest)

@@ -21,8 +21,9 @@ from tokenmint.formats.table import Formats
 from tokenmint.model.secret import Secret
 from tokenmint.process.app import App
 from tokenmint.process.bootstrap import new_encryption_key, new_secret
+from tokenmint.process.foundation import Foundation
 from tokenmint.process.supervisor import Job
-from tokenmint.process.wiring import Foundation, Parts
+from tokenmint.process.wiring import Parts
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
@@ -177,7 +178,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913  # each is one thing that a test may need otherwise
     directory: Path,
     redis_url: str,
     prefix: str,

@@ -78,7 +78,7 @@ WAY: Final[Mapping[str, tuple[Any, str]]] = {
     "policy": (Policy, "admit"),
     "decision": (Policy, "decide"),
     "verification": (Verifier, "verify"),
-    "tokens of ours": (IssuedTokenVerifier, "prove"),
+    "tokens of ours": (IssuedTokenVerifier, "verify"),
     "one value of the store": (Store, "get"),
     "several values of the store": (Store, "get_many"),
     "a scan of the store": (Store, "scan"),

@@ -215,7 +215,7 @@ def import_profiles(
                 yield pb.ImportProfilesRequest(profile=_parse(line, f"{file}:{places[index]}"))
 
         with service.stub(ProfileAdminServiceStub) as stub:
-            arguments = service.call | {"timeout": max(IMPORT_TIMEOUT, service.timeout)}
+            arguments = service.call | {"timeout": max(IMPORT_TIMEOUT, service.options.timeout)}
             answer = stub.ImportProfiles(requests(), **arguments)
     if output == "json":
         print_json(as_dict(answer))

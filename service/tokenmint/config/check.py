@@ -34,13 +34,7 @@ _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-km
 
 
 def check(
-    file: File,
-    base: Path,
-    environ: Mapping[str, str],
-    formats: Formats,
-    *,
-    development: bool,
-    http: str | None = None,
+    file: File, base: Path, environ: Mapping[str, str], formats: Formats, *, development: bool, http: str | None = None
 ) -> tuple[Settings, list[str]]:
     """Return the settings and all their problems. Settings with a problem are not used.
 
@@ -51,20 +45,14 @@ def check(
         http: the address of the HTTP listener where its port is known; it is the issuer where none is configured.
     """
     issuer = issuer_of(file.issuer, http or file.listen.http)
-    problems = [
-        *_problems_of_issuer(file),
-        *problems_of_listeners(file, base),
-        *_problems_of_development(file, environ, development=development),
-    ]
+    problems = list(_problems_of_tables(file, base, environ, development=development))
     proxy = shared_proxy(file.proxy, base, environ, problems)
     judged = _judge_providers(file, base, issuer, proxy)
-    providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
     problems += _problems_of_providers(judged)
     callers = CallerRules(file, base, problems, issuer, proxy)
     clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
-    problems += [*wrong, *problems_of_envoy(file, audiences)]
-    problems += _problems_of_policy(audiences, issuer, judged)
+    problems += [*wrong, *problems_of_envoy(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     keys = KeyRules(file, base, problems)
     keys.check()
     problems += _problems_of_signers(file, base)
@@ -94,7 +82,7 @@ def check(
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,
-        providers=MappingProxyType(providers),
+        providers=MappingProxyType({name: done.provider for name, done in judged.items() if done.provider is not None}),
         audiences=MappingProxyType(audiences),
         formats=formats,
         clients=MappingProxyType(clients),
@@ -103,6 +91,12 @@ def check(
         warnings=tuple(_warnings(file, base)),
     )
     return settings, problems
+
+
+def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, development: bool) -> Iterator[str]:
+    yield from _problems_of_issuer(file)
+    yield from problems_of_listeners(file, base)
+    yield from _problems_of_development(file, environ, development=development)
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:

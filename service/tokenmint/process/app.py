@@ -15,10 +15,11 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.config.settings import Settings
 from tokenmint.process import listeners
+from tokenmint.process.foundation import foundation
 from tokenmint.process.listeners import Listeners
 from tokenmint.process.reload import Reloads
 from tokenmint.process.supervisor import Job
-from tokenmint.process.wiring import Parts, assemble, foundation
+from tokenmint.process.wiring import Parts, assemble
 from tokenmint.rpc import server
 from tokenmint.rpc.hangup import hang_up
 

@@ -117,6 +117,7 @@ async def profiles_that_change(ways: BothWays) -> None:
         await ways.by_full(request, ways.metadata())
         async with asyncio.timeout(60):
             while any(near.peek(key, ways.rig.clock.monotonic()) is None for key in keys):
+                ways.stock()
                 await ways.by_full(request, ways.metadata())  # a late notice of the change drops what was read
         outcome = await ways.check(request, recognised=recognised)
         assert (outcome.answer is not None) is (roles is not None)

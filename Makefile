@@ -7,6 +7,7 @@ READY  := $(VENV)/.ready
 PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v3/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
+PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist worksteal
 MINUTES ?= 10
 CALLS ?= 20000
 BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
@@ -16,6 +17,8 @@ TOPOLOGY ?= all
 EXAMPLES ?= 20000
 SOAK_MINUTES ?= 60
 FIRST ?= 0
+# Images for containers set it. The tests start the service a hundred times: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -37,8 +40,20 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
 	@$(BIN)/tokenmint demo
 
-test: $(READY) ## Run the tests in parallel, with coverage
-	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q -rs tests
+fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@said=$$($(BIN)/lint-imports) || { echo "$$said"; exit 1; }
+	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) -m "not slow" tests/unit
+
+test: $(READY) ## The unit tests and those of the whole service
+	@$(PYTEST) tests/unit tests/e2e
+
+test-coverage: $(READY) ## The same with coverage, of 90 % at least
+	@$(PYTEST) --cov --cov-report=term --cov-fail-under=90 tests/unit tests/e2e
+
+test-deep: $(READY) ## Longer random histories, more examples, more load
+	@TOKENMINT_TEST_DEPTH=deep $(PYTEST) -m deep tests/unit tests/e2e
 
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance
@@ -191,4 +206,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-coverage test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

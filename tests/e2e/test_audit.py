@@ -11,10 +11,8 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import connected
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.admission import audit
 from tokenmint.base.errors import StoreUnavailable
@@ -22,23 +20,19 @@ from tokenmint.base.log_writer import CLOSED, LineWriter
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.model.secret import Secret
 from tokenmint.process.wiring import log_takes_events
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Identity
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, logged: io.StringIO,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, transport=transport) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+async def rig(serve: Serve, transport: str, logged: io.StringIO) -> AsyncIterator[Rig]:
+    async with serve(transport=transport) as service:
+        await service.create(person("ada", "1842", "clerk"))
         yield service
 
 
@@ -190,53 +184,26 @@ class BrokenWriter(LineWriter):
         return "" if self.mended else super().problem
 
 
-@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
-async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, listener: str, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
+@pytest.fixture
+async def required(serve: Serve, transport: str) -> AsyncIterator[tuple[Rig, BrokenWriter]]:
+    """A service with ``audit.required`` and every listener, and its log, which is broken."""
     extra = "[audit]\nrequired = true\n[oauth]\nenabled = true\n[envoy]\nenabled = true\n"
     extra += f'audience = "{OPEN_AUDIENCE}"\n'
     writer = BrokenWriter()
-    async with (
-        running(
-            tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport, log_writer=writer
-        ) as rig,
-        httpx2.AsyncClient(timeout=20) as http,
-    ):
+    async with serve(extra, transport=transport, log_writer=writer) as rig:
+        yield rig, writer
+
+
+@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
+async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
+    required: tuple[Rig, BrokenWriter], listener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
+    rig, writer = required
+    async with httpx2.AsyncClient(timeout=20) as http:
         trail = rig.parts.audit
         request = ask(rig, OPEN_AUDIENCE, jti="once")
         own = await rig.exchange.ExchangeToken(ask(rig, OPEN_AUDIENCE, jti="other"), **rig.auth("web"))
-
-        async def exchange() -> str:
-            """Return the reason of the refusal, or nothing."""
-            if listener == "HTTP":
-                form = {
-                    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": OPEN_AUDIENCE,
-                    "subject_token": request.subject_token,
-                    "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-                }  # fmt: skip
-                secret = rig.secrets["web"].reveal()
-                answer = await http.post(rig.url("http", "/oauth2/token"), data=form, auth=("web", secret))
-                assert (answer.status_code == 200) or (answer.status_code == 503 and answer.headers["retry-after"])
-                return str(answer.json().get("reason", ""))
-            call: Any
-            if listener == "a batch":
-                targets = [pb.BatchExchangeTarget(audience=OPEN_AUDIENCE)]
-                batch = pb.BatchExchangeTokensRequest(subject_token=request.subject_token, targets=targets)
-                call = rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
-            elif listener == "Envoy":
-                check = envoy.CheckRequest()
-                check.attributes.request.http.headers["authorization"] = f"Bearer {request.subject_token}"
-                call = check_of(rig, check)
-            else:
-                call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
-            if await call.code() is grpc.StatusCode.OK:
-                return ""
-            told = await refusal(call)
-            assert (told.code, told.details) == (grpc.StatusCode.UNAVAILABLE, ("RetryInfo",))
-            return told.reason
 
         async def fails(*_: object, **__: object) -> None:
             raise StoreUnavailable()
@@ -245,7 +212,7 @@ async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
             patch.setattr(trail._store, "append", fails)
             with pytest.raises(StoreUnavailable):
                 await trail.flush()
-            assert await exchange() == "AUDIT_UNAVAILABLE"
+            assert await reason_of(rig, http, listener, request) == "AUDIT_UNAVAILABLE"
             ready = (await http.get(rig.url("ops", "/readyz"))).json()
             assert "audit" in ready["problems"]
             await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=own.token), **rig.auth("web"))
@@ -253,16 +220,46 @@ async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
             assert not (await rig.exchange.IntrospectToken(introspect, **rig.auth("web"))).active
         await trail.flush()
         assert (await http.get(rig.url("ops", "/readyz"))).status_code == 200
-        assert await exchange() == ""  # the token was not used up
+        assert await reason_of(rig, http, listener, request) == ""  # the token was not used up
         with monkeypatch.context() as patch:
             patch.setattr(trail._store, "append", fails)
             with pytest.raises(StoreUnavailable):
                 await trail.flush()
             writer.mended = True
             request = ask(rig, OPEN_AUDIENCE, jti="another")
-            assert await exchange() == ""
+            assert await reason_of(rig, http, listener, request) == ""
             patch.setattr(trail, "_log_works", partial(log_takes_events, "warning", writer))  # without audit events
-            assert await exchange() == "AUDIT_UNAVAILABLE"
+            assert await reason_of(rig, http, listener, request) == "AUDIT_UNAVAILABLE"
+
+
+async def reason_of(rig: Rig, http: httpx2.AsyncClient, listener: str, request: pb.ExchangeTokenRequest) -> str:
+    """Exchange ``request`` over a listener. Returns the reason of the refusal, or nothing."""
+    if listener == "HTTP":
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "audience": OPEN_AUDIENCE,
+            "subject_token": request.subject_token,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        }  # fmt: skip
+        secret = rig.secrets["web"].reveal()
+        answer = await http.post(rig.url("http", "/oauth2/token"), data=form, auth=("web", secret))
+        assert (answer.status_code == 200) or (answer.status_code == 503 and answer.headers["retry-after"])
+        return str(answer.json().get("reason", ""))
+    call: Any
+    if listener == "a batch":
+        targets = [pb.BatchExchangeTarget(audience=OPEN_AUDIENCE)]
+        batch = pb.BatchExchangeTokensRequest(subject_token=request.subject_token, targets=targets)
+        call = rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
+    elif listener == "Envoy":
+        check = envoy.CheckRequest()
+        check.attributes.request.http.headers["authorization"] = f"Bearer {request.subject_token}"
+        call = check_of(rig, check)
+    else:
+        call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
+    if await call.code() is grpc.StatusCode.OK:
+        return ""
+    told = await refusal(call)
+    assert (told.code, told.details) == (grpc.StatusCode.UNAVAILABLE, ("RetryInfo",))
+    return told.reason
 
 
 def check_of(rig: Rig, check: envoy.CheckRequest) -> Any:

@@ -54,7 +54,7 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
     ),
     "TLS files that are none": (
         instead("[listen]", '[listen]\ncert_file = "garbage"\nkey_file = "garbage"'),
-        "listen.cert_file: DIR/garbage and DIR/garbage are no certificate and its key in PEM (line 6)",
+        "listen.cert_file: DIR/garbage and DIR/garbage are not a certificate and its key in PEM (line 6)",
     ),
     "TLS files that are not there": (
         instead("[listen]", '[listen]\nhttp_cert_file = "none"\nhttp_key_file = "none"'),
@@ -62,7 +62,7 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
     ),
     "an authority of clients that is none": (
         instead("[listen]", '[listen]\ncert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "garbage"'),
-        "listen.client_ca_file: DIR/garbage holds no certificates of authorities in PEM (line 8)",
+        "listen.client_ca_file: DIR/garbage holds no CA certificates in PEM (line 8)",
     ),
     "two listeners on one port": (
         lambda config: config.replace('admin = "127.0.0.1:0"', 'admin = "127.0.0.1:7001"').replace(

@@ -70,7 +70,7 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
     assert json.loads(mark.read_text())["revoked"] == ["gone"]
     done = shell(tmp_path, accept)
     assert done.returncode == 0, done.stderr
-    assert "put back as revoked: key gone" in done.stdout
+    assert "revoked again: key gone" in done.stdout
     written = json.loads(mark.read_text())
     assert written["generation"] > value["generation"] + 5
     assert written["revoked"] == ["gone"]

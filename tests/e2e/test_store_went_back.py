@@ -2,16 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
 from tests.process import run
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.process.app import watch_state
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -26,11 +23,9 @@ PATIENCE = 30.0
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
     listen = "plaintext = true\n"
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, OAUTH, listen=listen) as running_rig:
+    async with serve(OAUTH, listen=listen) as running_rig:
         yield running_rig
 
 
@@ -64,9 +59,28 @@ async def exchange(rig: Rig, audience: str = AUDIENCE, subject: str = "1842") ->
     return await rig.exchange.ExchangeToken(request, **rig.auth("web"))
 
 
+async def look_over_http(rig: Rig) -> None:
+    """Check that HTTP refuses exchanges, says why in readiness and metrics, and goes on serving the key set."""
+    async with httpx2.AsyncClient() as http:
+        fields = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": rig.issuer.token(rig.clock.now()),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+            "audience": AUDIENCE,
+        }
+        secret = rig.secrets["web"].reveal()
+        answer = await http.post(rig.url("http", "/oauth2/token"), data=fields, auth=("web", secret))
+        assert (answer.status_code, answer.json()["reason"]) == (503, "STORE_WENT_BACK")
+        assert "retry-after" not in answer.headers
+        ready = await http.get(rig.url("ops", "/readyz"))
+        assert (ready.status_code, list(ready.json()["problems"])) == (503, ["store"])
+        watch_state(rig.parts)
+        assert "tokenmint_store_went_back 1.0" in (await http.get(rig.url("ops", "/metrics"))).text
+        assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
+
+
 async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accepts_it(rig: Rig, redis_url: str) -> None:
-    ada = profile_pb2.Profile(principal="ada", identities=[profile_pb2.Identity(provider="idp", subject="1842")])
-    await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=ada), **rig.auth("root"))
+    await rig.create(person())
     minted = await exchange(rig)
     before, beat = await copy(rig), await rig.parts.signing_keys.store.last_beat()
     disabled = profiles_pb.UpdateProfileRequest(
@@ -93,22 +107,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     asked = pb.IntrospectTokenRequest(token=minted.token)
     told = await refusal(rig.exchange.IntrospectToken(asked, **rig.auth("web")))
     assert told.reason == "STORE_WENT_BACK", "or a revoked token would be called active"
-    async with httpx2.AsyncClient() as http:
-        fields = {
-            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "subject_token": rig.issuer.token(rig.clock.now()),
-            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-            "audience": AUDIENCE,
-        }
-        secret = rig.secrets["web"].reveal()
-        answer = await http.post(rig.url("http", "/oauth2/token"), data=fields, auth=("web", secret))
-        assert (answer.status_code, answer.json()["reason"]) == (503, "STORE_WENT_BACK")
-        assert "retry-after" not in answer.headers
-        ready = await http.get(rig.url("ops", "/readyz"))
-        assert (ready.status_code, list(ready.json()["problems"])) == (503, ["store"])
-        watch_state(rig.parts)
-        assert "tokenmint_store_went_back 1.0" in (await http.get(rig.url("ops", "/metrics"))).text
-        assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
+    await look_over_http(rig)
 
     # What an operator and a caller need to put things right goes on.
     await rig.profiles.UpdateProfile(disabled, **rig.auth("root"))

@@ -1,6 +1,6 @@
-"""The access table: for each method its callers, what a call costs, how it is recorded. The gate acts on it.
+"""The access table: for each method its callers, the cost of a call, and its audit. The gate enforces it.
 
-A method without a row is refused. A row is all that a new method needs to be proved, limited and audited.
+A method without a row is refused. With its row, a new method is authenticated, limited and audited.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,49 +15,49 @@ _V1: Final = "/tokenmint.v1."
 
 
 class Caller(Enum):
-    """Callers that are not told apart by a role."""
+    """Callers without a role."""
 
     ANYBODY = auto()
     CLIENT = auto()
 
 
 ANYBODY: Final = Caller.ANYBODY
-"""Nobody is proved. Connections, streams and waiting calls are limited; there is no caller to count calls of."""
+"""No authentication. Connections, streams and waiting calls are limited, but calls can't be counted per caller."""
 CLIENT: Final = Caller.CLIENT
-"""Every authenticated client. Policy decides the rest."""
+"""Every authenticated client. Policy decides further."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How the calls of a method are recorded."""
+    """The audit of a method's calls."""
 
     kind: str = ""
-    """The kind of its events: "exchange" or "admin", each with a stream of its own; "": no events."""
+    """The kind of its events, "exchange" or "admin", each with its own stream; "" for no events."""
     recordable: bool = False
-    """Whether nothing is begun that has to be recorded and can't be."""
+    """Whether a call is refused if its event can't be recorded."""
     refusals_alone: bool = False
-    """Whether only calls that are refused are recorded."""
+    """Whether only refused calls are recorded."""
     before: bool = False
-    """Whether a call is recorded before it changes anything, too."""
+    """Whether a call is also recorded before it changes anything."""
     confirmed: bool = False
-    """Whether the change waits until that record is known to be on disk, which may take a second."""
+    """Whether the change waits until that record is confirmed on disk, which may take a second."""
 
 
 NOTHING: Final = Audit()
-"""Nobody was proved."""
+"""For calls without authentication."""
 CALLS: Final = Audit("exchange")
-"""Each call of a client, when it has ended."""
+"""Each call of a client, recorded at its end."""
 MINTING: Final = Audit("exchange", recordable=True)
-"""The same, where tokens are minted."""
+"""The same for calls that mint tokens."""
 REFUSALS: Final = Audit("admin", refusals_alone=True)
-"""Operators' calls that look, and change nothing."""
+"""Operators' read-only calls."""
 CHANGES: Final = Audit("admin", before=True, confirmed=True)
-"""Operators' calls that change something."""
+"""Operators' changes."""
 URGENT_CHANGES: Final = Audit("admin", before=True)
-"""The same, where to wait is worse than to lose the record with the disk."""
+"""Operators' changes for which a delay is worse than the loss of the record together with the disk."""
 
 Cost: TypeAlias = int | Callable[[Any], int]
-"""How many calls one counts as in its caller's rate limit, or what tells that from its request."""
+"""The number of calls that one counts for in the rate limit, or a function that computes it from the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +65,27 @@ class Row:
     """The rules of one method. A row with an authenticated caller always has a cost and a record.
 
     Raises:
-        ValueError: the columns do not go together.
+        ValueError: the columns contradict each other.
     """
 
     caller: Caller | Role
-    """An operator needs the role that is named; none includes another."""
+    """An operator needs exactly the named role; roles do not include each other."""
     cost: Cost = 0
     audit: Audit = NOTHING
     bounded: bool = False
-    """Whether a call is refused while as many are in hand as may be (`limits.calls_in_flight`)."""
+    """Whether a call is refused while the limit of calls in hand (`limits.calls_in_flight`) is reached."""
     served_to_the_end: bool = False
-    """Whether a call is answered also while the process stops: load balancers see by it that it does."""
+    """Whether a call is served while the process stops, because load balancers learn of the stop by it."""
 
     def __post_init__(self) -> None:
         if self.caller is ANYBODY:
             if self.cost or self.audit.kind:
-                raise ValueError("where nobody is proved, there is no caller to count or to record")
+                raise ValueError("without authentication there is no caller to count or to record")
             return
         if isinstance(self.cost, int) and self.cost < 1:
-            raise ValueError("a call of a proved caller costs 1 at least")
+            raise ValueError("a call of an authenticated caller costs at least 1")
         if self.audit.kind != ("exchange" if self.caller is CLIENT else "admin"):
-            raise ValueError(f"{self.audit} is not how calls of {self.caller} are recorded")
+            raise ValueError(f"{self.audit} does not record calls of {self.caller}")
 
 
 def _targets(request: Any) -> int:
@@ -98,14 +98,14 @@ _EVERYWHERE: Final[Mapping[str, Row]] = {
     "/grpc.health.v1.Health/Check": Row(ANYBODY, served_to_the_end=True),
     "/grpc.health.v1.Health/Watch": Row(ANYBODY, served_to_the_end=True),
     "/grpc.health.v1.Health/List": Row(ANYBODY, served_to_the_end=True),
-    # Registered only where the configuration asks for it.
+    # Registered only where the configuration enables it.
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Row(ANYBODY),
 }
 
 DATA: Final[Mapping[str, Row]] = MappingProxyType(
     {
         **_EVERYWHERE,
-        # Registered only where the configuration asks for it. Envoy is a client like any other.
+        # Registered only where the configuration enables it. Envoy is a client like any other.
         "/envoy.service.auth.v3.Authorization/Check": Row(CLIENT, 1, MINTING, bounded=True),
         f"{_V1}TokenExchangeService/ExchangeToken": Row(CLIENT, 1, MINTING, bounded=True),
         f"{_V1}TokenExchangeService/BatchExchangeTokens": Row(CLIENT, _targets, MINTING, bounded=True),
@@ -124,12 +124,12 @@ OAUTH: Final[Mapping[str, Row]] = MappingProxyType(
         "/oauth2/revoke": Row(CLIENT, 1, CALLS),
     }
 )
-"""The public HTTP listener, where OAuth is switched on: paths, each for POST. What everybody may read has no row."""
+"""The public HTTP listener if OAuth is enabled: paths, each for POST. Public documents have no row."""
 
 ADMIN: Final[Mapping[str, Row]] = MappingProxyType(
     {
         **_EVERYWHERE,
-        # Registered only where the configuration asks for it.
+        # Registered only where the configuration enables it.
         "/grpc.channelz.v1.Channelz/GetTopChannels": _LOOK,
         "/grpc.channelz.v1.Channelz/GetServers": _LOOK,
         "/grpc.channelz.v1.Channelz/GetServer": _LOOK,

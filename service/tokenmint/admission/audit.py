@@ -1,13 +1,13 @@
 """The audit trail: one structured event for each exchange, refusal and admin action.
 
-Each event is a line of the log at once. It also goes to a capped stream in the store: for an admin action before the
-action, confirmed, so that what can't be recorded is not done (a key's revocation waits for the record and not for its
-confirmation); for exchanges a moment later and in batches, so that they do not wait for it. No event holds a token, a
-secret or a key; a token is named by its SHA-256.
+Each event is at once a line of the log. It also goes to a capped stream in the store. For an admin action this happens
+before the action and is confirmed, so that an action that can't be recorded is not done; a key's revocation waits for
+the record but not for its confirmation. Events of exchanges follow in batches a moment later, so that exchanges do not
+wait. No event holds a token, a secret or a key; a token is identified by its SHA-256.
 
-Operators' actions have a stream of their own, which no client's calls can fill. Of one client's refusals so many come
-into the other stream and no more; the rest are counted there (:mod:`tokenmint.admission.refusal_budget`), and in
-the log one by one.
+Operators' actions have their own stream, which clients' calls can't fill. In the other stream, the number of refusals
+of one client is limited; the rest are counted there (:mod:`tokenmint.admission.refusal_budget`) and are in the log one
+by one.
 """
 
 import asyncio
@@ -31,39 +31,39 @@ from tokenmint.storage.redis import Store
 log = structlog.get_logger("tokenmint.admission.audit")
 
 EXCHANGES: Final = "audit"
-"""The stream of exchanges. Before there was another, operators' actions were here too."""
+"""The stream of exchanges. Earlier versions wrote operators' actions here too."""
 ADMIN: Final = "audit:admin"
 """The stream of operators' actions."""
-BATCH: Final = 200  # events that go to the store at once
+BATCH: Final = 200  # events written to the store together
 BATCH_BYTES: Final = 256 * 1024
 PAUSE: Final = 0.2  # seconds between batches
 RETRY: Final = 1.0  # seconds at most between attempts to reach the stream again
-SUMMARY: Final = 10.0  # seconds between the counts of refusals that were too many to be told one by one
+SUMMARY: Final = 10.0  # seconds between summaries of the refusals beyond the budget
 
 Event = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditLimits:
-    """How much of the trail is kept, and whether exchanges need it."""
+    """The size of the trail, and whether exchanges require it."""
 
     required: bool = False
-    """Whether an exchange is refused that neither the log nor the stream would take."""
+    """Whether an exchange is refused if neither the log nor the stream accepts its event."""
     exchange_events: int = 100_000
     exchange_bytes: int = 64 * 1024 * 1024
     admin_events: int = 100_000
     admin_bytes: int = 32 * 1024 * 1024
     event_bytes: int = 8 * 1024
     waiting_events: int = 10_000
-    """Not yet in the stream, each stream for itself."""
+    """Not yet in the stream; for each stream."""
     waiting_bytes: int = 8 * 1024 * 1024
     refusals_per_second: float = 10.0
-    """Of one client, told one by one in the stream."""
+    """Refusals of one client that are recorded one by one in the stream."""
     refusals_at_once: int = 500
 
 
 class _Stream:
-    """One stream, and what waits to come into it."""
+    """One stream and the events that wait for it."""
 
     def __init__(self, key: str, most_events: int, most_bytes: int, limits: AuditLimits) -> None:
         self.key = key
@@ -78,7 +78,7 @@ class _Stream:
         return len(self._waiting)
 
     def add(self, line: bytes) -> bool:
-        """Let an event wait. Returns False where there is no room: what waits already was promised a place."""
+        """Queue an event. Returns False without room: queued events are never displaced."""
         if len(self._waiting) >= self._limits.waiting_events or self._bytes + len(line) > self._limits.waiting_bytes:
             self.dropped += 1
             return False
@@ -88,7 +88,7 @@ class _Stream:
 
     @property
     def has_room(self) -> bool:
-        """Whether half of the places are free: what is begun now has to find one when it ends."""
+        """Whether half of the queue is free, so that a call that starts now still finds a place at its end."""
         limits = self._limits
         return 2 * len(self._waiting) < limits.waiting_events and 2 * self._bytes < limits.waiting_bytes
 
@@ -98,7 +98,7 @@ class _Stream:
         await store.append(self.key, lines, durable=durable, **limits)
 
     async def flush(self, store: Store) -> None:
-        """Append what waits. Raises as ``Store.append``; what was not appended goes on waiting."""
+        """Append the queued events. Raises as ``Store.append``; events that were not appended stay queued."""
         while self._waiting:
             batch: list[bytes] = []
             size = 0
@@ -118,10 +118,10 @@ class AuditTrail:
     """Records events.
 
     Args:
-        store: where the streams are.
-        clock: what events are stamped with.
-        limits: how much is kept.
-        log_works: tells whether a line of the log is expected to be written, and at a level that audit events have.
+        store: holds the streams.
+        clock: the time of events.
+        limits: the size of the trail.
+        log_works: returns whether the log will probably accept an audit event, at its level.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class AuditTrail:
         await self._stream_of(event).write(self._store, [self._line(event)], durable=durable)
 
     def note(self, event: Event, *, keep: bool = True) -> None:
-        """Record an event of what was done: in the log now, and, to ``keep`` it, in the stream soon."""
+        """Record an event after its action: in the log now and, if ``keep``, in the stream soon."""
         line = self._line(event)
         if not keep:
             return
@@ -163,9 +163,9 @@ class AuditTrail:
         stream.add(line)
 
     def note_minted(self, events: Sequence[bytes]) -> None:
-        """Record events of exchanges that minted, as :meth:`note` does each, in their order.
+        """Record events of exchanges that minted, each as :meth:`note` does, in their order.
 
-        Each is a JSON object as ``json_text`` writes it, without empty fields and without its end: `{"kind":…,…`.
+        Each is a JSON object in the form of ``json_text``, without empty fields and without its end: `{"kind":…,…`.
         """
         writer = self._json_writer
         if writer is None:
@@ -175,7 +175,7 @@ class AuditTrail:
         logged = b',"event":"audit","level":"info","timestamp":"%b"}\n' % stamp().encode()
         time = b',"time":%b}' % orjson.dumps(round(self._clock.now(), 3))
         lines = [event + logged for event in events]
-        if max(map(len, lines)) > min(MAX_LINE, self._limits.event_bytes):  # one of them has to be cut
+        if max(map(len, lines)) > min(MAX_LINE, self._limits.event_bytes):  # at least one has to be cut
             for event in events:
                 self.note(orjson.loads(event + b"}"))
             return
@@ -185,10 +185,10 @@ class AuditTrail:
 
     @property
     def takes_exchanges(self) -> bool:
-        """Whether an exchange that begins now can be recorded, where it has to be.
+        """Whether an exchange that starts now can be recorded, if that is required.
 
-        It can where a line of the log is expected to be written (the writer's last write succeeded, it has room, and
-        the level lets audit events through), or where the stream took the last batch and has room for those that wait.
+        It can if the log will probably accept a line (the last write succeeded, there is room, and the level includes
+        audit events), or if the stream accepted the last batch and has room for more.
         """
         if not self._limits.required or self._log_works():
             return True
@@ -203,40 +203,40 @@ class AuditTrail:
         return self._admin if event.get("kind") == "admin" else self._exchanges
 
     def _line(self, event: Event) -> bytes:
-        known = {name: value for name, value in event.items() if value not in ("", None)}
+        fields = {name: value for name, value in event.items() if value not in ("", None)}
         try:
-            self._log.info("audit", **known)
-        except Exception as error:  # noqa: BLE001  # the stream gets it all the same
+            self._log.info("audit", **fields)
+        except Exception as error:  # noqa: BLE001  # the event still goes to the stream
             self._not_logged += 1
             self._log_error = type(error).__name__
-        known["time"] = round(self._clock.now(), 3)
-        return bounded_json(known, self._limits.event_bytes).encode()
+        fields["time"] = round(self._clock.now(), 3)
+        return bounded_json(fields, self._limits.event_bytes).encode()
 
     # --- the streams ---------------------------------------------------------------------------------------------
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many events are in the log alone, by stream, because the store could not keep up."""
+        """The number of events that are only in the log, by stream, because the store was too slow."""
         return {"exchanges": self._exchanges.dropped, "admin": self._admin.dropped}
 
     @property
     def problem(self) -> str:
-        """What is wrong with the trail, for operators; "" while every event came into its stream."""
+        """The fault of the trail, for operators; "" while every event reached its stream."""
         parts = []
         if self._failure:
             parts.append(f"{len(self._exchanges) + len(self._admin)} events wait for the store ({self._failure})")
         if lost := sum(self.dropped.values()):
-            parts.append(f"{lost} events since the start are not in their stream: look in the log")
+            parts.append(f"{lost} events since the start are not in their stream: see the log")
         if self._not_logged:
             parts.append(f"{self._not_logged} events since the start could not be logged ({self._log_error})")
         return "; ".join(parts)
 
     async def flush(self) -> None:
-        """Bring what waits into the streams. Raises ``StoreUnavailable``; what was not brought goes on waiting."""
+        """Write the queued events to the streams. Raises ``StoreUnavailable``; unwritten events stay queued."""
         if self._clock.monotonic() >= self._summary_due:
             self._summarise()
         try:
-            await self._admin.flush(self._store)  # first: there are few of them
+            await self._admin.flush(self._store)  # first, because they are few
             await self._exchanges.flush(self._store)
         except Exception as error:
             ours = error.detail or error.message if isinstance(error, StoreUnavailable) else ""
@@ -252,14 +252,14 @@ class AuditTrail:
             self._exchanges.add(bounded_json(event | {"time": now}, self._limits.event_bytes).encode())
 
     def follow(self, background: Background) -> None:
-        """Keep the stream up to date, for ever."""
+        """Write events to the streams, without end."""
         background.every("audit stream", PAUSE, self.flush, longest=RETRY)
 
     async def close(self) -> None:
-        """Bring the rest into the streams, where that works within a second."""
+        """Write the remaining events to the streams, within a second."""
         self._summarise()
         try:
             async with asyncio.timeout(1.0):
                 await self.flush()
-        except Exception:  # noqa: BLE001  # as above: nothing keeps the service from ending
+        except Exception:  # noqa: BLE001  # no failure may keep the service from ending
             log.warning("audit events are in the log alone", count=len(self._exchanges) + len(self._admin))

@@ -1,12 +1,12 @@
-"""Who calls: clients on the data plane, operators on theirs, and how each is proved.
+"""Callers: clients of the data plane and operators, and their authentication.
 
-- a generated secret, of which the configuration keeps the SHA-256;
+- a generated secret; the configuration holds its SHA-256;
 - the certificate of a mutual TLS connection: a SPIFFE id, a DNS name or a subject;
-- a client assertion that the client signed itself (RFC 7523 section 2.2), used once;
-- a token of a workload's platform (Kubernetes, SPIFFE, a CI), proved like any subject token;
-- nothing but its name, for public clients, where the audience says so.
+- a client assertion, signed by the client (RFC 7523 section 2.2), accepted once;
+- a token of a workload's platform (Kubernetes, SPIFFE, a CI), verified like any subject token;
+- only the client id, for public clients, if the audience allows it.
 
-Whatever is wrong, an unproved caller gets one and the same answer.
+The response to an unauthenticated caller is the same for every cause.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
-SECRET_PREFIX: Final = "tms_"  # noqa: S105  # lets scanners find one that was left somewhere
-MAX_ASSERTION_LIFETIME: Final = 300.0  # seconds that a client assertion may live
-_NOBODY: Final = (hashlib.sha256(b"").hexdigest(),)
+SECRET_PREFIX: Final = "tms_"  # noqa: S105  # secret scanners find leaked ones by it
+MAX_ASSERTION_LIFETIME: Final = 300.0  # seconds , the longest lifetime of a client assertion
+_NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
 
 
 class Role(StrEnum):
-    """What an operator may do. None includes another."""
+    """An operator's permissions. Roles do not include each other."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -42,19 +42,19 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Somebody who runs the service."""
+    """A person or program that administers the service."""
 
     operator_id: str
     secret_hashes: tuple[str, ...]
     """SHA-256 in hex of each secret that is valid now."""
     roles: frozenset[Role]
     certificates: frozenset[str] = frozenset()
-    """The certificate identities that prove the operator."""
+    """The certificate identities that authenticate the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a call brings to prove who makes it. Nothing is believed but the certificate, which TLS proved."""
+    """The credentials of a call. Only the certificates are verified (by TLS)."""
 
     identifier: str | None = None
     secret: Secret | None = None
@@ -70,43 +70,43 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Everybody who is known.
+    """The configured callers.
 
-    The secrets are 256 random bits, so a plain hash keeps them, and a slow one on every call would be a way to
-    exhaust the service.
+    A secret has 256 random bits, so a plain hash protects it. A slow hash on every call would let callers exhaust the
+    service.
     """
 
     clients: Mapping[str, Client]
     operators: Mapping[str, Operator]
     allow_anonymous: bool = False
-    """Whether clients, never operators, may come without credentials (`serve --dev`)."""
+    """Whether clients, but never operators, may call without credentials (`serve --dev`)."""
 
     def operator(self, credentials: Credentials) -> Operator:
-        """Prove an operator by secret or certificate. Raises ``CallerUnauthenticated``, the same whatever was wrong."""
+        """Authenticate an operator by secret or certificate. Raises the same ``CallerUnauthenticated`` always."""
         if credentials.secret is None and credentials.certificates:
             named = [item for item in self.operators.values() if item.certificates & set(credentials.certificates)]
             if len(named) != 1 or credentials.identifier not in (None, named[0].operator_id):
-                raise CallerUnauthenticated(detail="the certificate is no operator's")
+                raise CallerUnauthenticated(detail="the certificate belongs to no operator")
             return named[0]
         operator = self.operators.get(credentials.identifier or "")
-        if not matches(credentials.secret, operator.secret_hashes if operator else _NOBODY) or operator is None:
+        if not matches(credentials.secret, operator.secret_hashes if operator else _NO_SECRET) or operator is None:
             raise CallerUnauthenticated(detail=_about("operator", credentials.identifier))
         for other in self.operators.values():
             if other.operator_id != operator.operator_id and other.certificates & set(credentials.certificates):
-                raise CallerUnauthenticated(detail=f"the certificate is that of {other.operator_id!r}")
+                raise CallerUnauthenticated(detail=f"the certificate belongs to {other.operator_id!r}")
         return operator
 
 
 class ClientAuthenticator:
-    """Proves clients.
+    """Authenticates clients.
 
     Args:
-        callers: everybody who is known.
-        assertions: verifies client assertions; its providers are the clients that have keys, by their id.
-        workloads: verifies workload tokens: the verifier of subject tokens.
-        replay: remembers which assertions were used.
+        callers: the configured callers.
+        assertions: verifies client assertions; its providers are the clients with keys, by client id.
+        workloads: verifies workload tokens; it is the verifier of subject tokens.
+        replay: records the used assertions.
         clock: the time.
-        admits: tells whether the condition of a workload token's provider holds for a client.
+        admits: returns whether the condition of a workload token's provider holds for a client.
     """
 
     def __init__(
@@ -127,11 +127,11 @@ class ClientAuthenticator:
         self._admits = admits
 
     async def client(self, credentials: Credentials) -> Client:
-        """Prove a client by the one credential that it presents.
+        """Authenticate a client by its single credential.
 
         Raises:
-            CallerUnauthenticated: the same whatever was wrong.
-            StoreUnavailable: an assertion, or a workload token that may be used once, can't be claimed.
+            CallerUnauthenticated: the same for every cause.
+            StoreUnavailable: the use of a single-use assertion or workload token can't be recorded.
         """
         if [credentials.secret, credentials.assertion, credentials.workload].count(None) < 2:
             raise CallerUnauthenticated(detail="more than one credential")
@@ -150,22 +150,22 @@ class ClientAuthenticator:
 
     def _by_secret(self, credentials: Credentials) -> Client:
         client = self.callers.clients.get(credentials.identifier or "")
-        if not matches(credentials.secret, client.secret_hashes if client else _NOBODY) or client is None:
+        if not matches(credentials.secret, client.secret_hashes if client else _NO_SECRET) or client is None:
             raise CallerUnauthenticated(detail=_about("client", credentials.identifier))
         return client
 
     async def _by_assertion(self, assertion: Secret) -> Client:
         now = self._clock.now()
         try:
-            proved = await self.assertions.verify(assertion, JWT, nonce=None, now=now)
-            client = self.callers.clients.get(proved.provider)
-            if client is None or proved.subject != proved.provider:
-                raise CallerUnauthenticated(detail="the assertion's sub is not its iss")
-            if not isinstance(proved.claims.get("jti"), str):
+            verified = await self.assertions.verify(assertion, JWT, nonce=None, now=now)
+            client = self.callers.clients.get(verified.provider)
+            if client is None or verified.subject != verified.provider:
+                raise CallerUnauthenticated(detail="the assertion's sub differs from its iss")
+            if not isinstance(verified.claims.get("jti"), str):
                 raise CallerUnauthenticated(detail="the assertion has no jti")
-            if proved.expires_at - now > MAX_ASSERTION_LIFETIME + self.assertions.providers[proved.provider].skew:
+            if verified.expires_at - now > MAX_ASSERTION_LIFETIME + self.assertions.providers[verified.provider].skew:
                 raise CallerUnauthenticated(detail=f"the assertion lives longer than {MAX_ASSERTION_LIFETIME:.0f} s")
-            await self._replay.consume(proved, client.client_id, None, now=now)
+            await self._replay.consume(verified, client.client_id, None, now=now)
         except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
         return client
@@ -173,21 +173,21 @@ class ClientAuthenticator:
     async def _by_workload(self, token: Secret, certificate_sha256: str | None) -> Client:
         now = self._clock.now()
         try:
-            proved = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
-            check_possession(Binding(x5t_s256=certificate_sha256), bound_to(proved))
+            verified = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
+            check_possession(Binding(x5t_s256=certificate_sha256), bound_to(verified))
         except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
-        name = (proved.provider, proved.subject)
+        name = (verified.provider, verified.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]
         if len(named) != 1:
             raise CallerUnauthenticated(
-                detail=f"the workload {quoted(proved.subject, LONG)} of {proved.provider} is no client"
+                detail=f"the workload {quoted(verified.subject, LONG)} of {verified.provider} belongs to no client"
             )
-        if not self._admits(proved, named[0]):
-            raise CallerUnauthenticated(detail=f"the condition of providers.{proved.provider} does not hold")
-        if proved.single_use:
+        if not self._admits(verified, named[0]):
+            raise CallerUnauthenticated(detail=f"the condition of providers.{verified.provider} does not hold")
+        if verified.single_use:
             try:
-                await self._replay.consume(proved, named[0].client_id, None, now=now)
+                await self._replay.consume(verified, named[0].client_id, None, now=now)
             except TokenReplayed:
                 raise CallerUnauthenticated(detail=f"workload token: {TokenReplayed.reason}") from None
         return named[0]
@@ -198,7 +198,7 @@ class ClientAuthenticator:
         named = [item for item in self.callers.clients.values() if item.certificates & set(credentials.certificates)]
         if len(named) > 1:
             raise CallerUnauthenticated(
-                detail=f"the certificate of {quoted(credentials.certificates, LONG)} is several clients'"
+                detail=f"the certificate of {quoted(credentials.certificates, LONG)} belongs to several clients"
             )
         return named[0] if named else None
 
@@ -214,16 +214,16 @@ class ClientAuthenticator:
         return client
 
     def _check_certificate(self, client: Client, credentials: Credentials) -> None:
-        """Refuse one client's credential over a connection with another client's certificate."""
+        """Refuse a client's credential over a connection with another client's certificate."""
         if not credentials.certificates:
             return
         for other in self.callers.clients.values():
             if other.client_id != client.client_id and other.certificates & set(credentials.certificates):
-                raise CallerUnauthenticated(detail=f"the certificate is that of {other.client_id!r}")
+                raise CallerUnauthenticated(detail=f"the certificate belongs to {other.client_id!r}")
 
 
 def matches(secret: Secret | None, hashes: tuple[str, ...]) -> bool:
-    """Tell whether a secret has one of the hashes, in a time that tells neither which fits nor how much of it."""
+    """Return whether a secret has one of the hashes, in a time that reveals nothing about a match."""
     if not secret:
         return False
     digest = secret.fingerprint()

@@ -1,4 +1,4 @@
-"""Certificates from files, read again when the files change, so that renewing one needs no restart."""
+"""Certificates from files, reloaded when the files change, so that a renewal needs no restart."""
 
 import base64
 import hashlib
@@ -15,19 +15,19 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tls_files import load_certificate
 
-CERTIFICATES: Final = 1024  # clients' certificates that are remembered as they were read
-LONGEST_CERTIFICATE: Final = 4096  # bytes of one, in DER
+CERTIFICATES: Final = 1024  # parsed client certificates that are cached
+LONGEST_CERTIFICATE: Final = 4096  # bytes of a cached one, in DER
 TLS_1_2_SUITES: Final = ":".join(
     f"ECDHE-{signature}-AES{bits}-GCM-{digest}"
     for signature in ("ECDSA", "RSA")
     for bits, digest in (("256", "SHA384"), ("128", "SHA256"))
 )
-"""What is accepted beside TLS 1.3: AEAD with forward secrecy (RFC 9325 section 4.2), as gRPC's listener does."""
+"""Accepted in addition to TLS 1.3: AEAD with forward secrecy (RFC 9325 section 4.2), as on gRPC's listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pem:
-    """What a listener needs, in PEM."""
+    """A listener's certificate, key and client CAs in PEM."""
 
     certificate: bytes
     key: bytes
@@ -35,34 +35,29 @@ class Pem:
 
 
 class CertificateFiles:
-    """A certificate, its key and, for mutual TLS, the authorities of clients.
+    """A certificate, its key and, for mutual TLS, the CAs of clients.
 
     Raises:
-        ConfigurationError: a file can't be read or holds something else, or certificate and key do not belong together.
+        ConfigurationError: a file can't be read or has other content, or certificate and key do not match.
     """
 
     def __init__(self, certificate: str, key: str, client_authorities: str | None = None) -> None:
         self._paths = [Path(name) for name in (certificate, key, client_authorities) if name]
-        self._files = RenewedFiles([("listen", path) for path in self._paths], self._made)
+        self.files: Final = RenewedFiles([("listen", path) for path in self._paths], self._made)
 
     @property
     def pem(self) -> Pem:
         """What to serve with, for a library that reads PEM by itself."""
-        return self._files.value[0]
+        return self.files.value[0]
 
     @property
     def context(self) -> ssl.SSLContext:
         """What to serve with."""
-        return self._files.value[1]
-
-    @property
-    def problem(self) -> str:
-        """Why the files as they are now are not served with, for operators; "" while they are."""
-        return self._files.problem
+        return self.files.value[1]
 
     def changed(self) -> bool:
         """Read the files again where they changed; tell whether there is something new to serve with."""
-        return self._files.look()
+        return self.files.look()
 
     def _made(self, contents: Sequence[bytes]) -> tuple[Pem, ssl.SSLContext]:
         """Return what the files hold, and a context for a server with it."""
@@ -75,10 +70,10 @@ class CertificateFiles:
             try:
                 context.load_verify_locations(cadata=authorities.decode("ascii"))
             except (ssl.SSLError, ValueError):
-                problem = f"listen: {self._paths[2]} holds no certificates of authorities in PEM"
+                problem = f"listen: {self._paths[2]} holds no CA certificates in PEM"
                 raise ConfigurationError(problem) from None
-            context.verify_mode = ssl.CERT_OPTIONAL  # the key set is for everybody
-            # A session that is taken up again brings its certificate along, whose authority may have gone since.
+            context.verify_mode = ssl.CERT_OPTIONAL  # the key set is public
+            # A resumed session keeps its certificate, although its CA may have been removed since.
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET  # the same in TLS 1.2
         return Pem(contents[0], contents[1], authorities), context
@@ -86,7 +81,7 @@ class CertificateFiles:
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """A client's certificate that TLS proved."""
+    """A client certificate that TLS verified."""
 
     identities: tuple[str, ...]
     """The identities in it: `spiffe://…` and other URIs, `dns:…`, `subject:…` (RFC 4514)."""
@@ -96,7 +91,7 @@ class PeerCertificate:
 
 @remembered_where_short(CERTIFICATES, LONGEST_CERTIFICATE)
 def peer_certificate(der: bytes) -> PeerCertificate:
-    """Read a certificate that TLS proved."""
+    """Parse a certificate that TLS verified."""
     certificate = x509.load_der_x509_certificate(der)
     identities = [f"subject:{certificate.subject.rfc4514_string()}"]
     digest = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
@@ -105,8 +100,8 @@ def peer_certificate(der: bytes) -> PeerCertificate:
     except x509.ExtensionNotFound:
         return PeerCertificate(tuple(identities), digest)
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    # `dns:` is a scheme of URIs too (RFC 4501): one in a URI's place passes for none of the other kinds of names, which
-    # an authority may be held to (RFC 5280 section 4.2.1.10).
+    # `dns:` is also a URI scheme (RFC 4501). A URI must not pass for another kind of name, because name constraints may
+    # limit a CA to certain kinds (RFC 5280 section 4.2.1.10).
     identities += [uri for uri in uris if not uri.lower().startswith(("dns:", "subject:"))]
     identities += [f"dns:{name.lower()}" for name in names.get_values_for_type(x509.DNSName)]
     return PeerCertificate(tuple(identities), digest)

@@ -1,7 +1,7 @@
-"""The gate that every call goes through, whichever transport it came over: the access table, acted on.
+"""The gate for every call of any transport: it enforces the access table.
 
-It proves the caller, counts the call, records what is about to change, and leaves an event and numbers at the end. gRPC
-and HTTP differ in how they read a request and spell an answer, in no more.
+It authenticates the caller, counts the call, records a change in advance, and writes event and metrics at the end. gRPC
+and HTTP differ only in reading requests and writing responses.
 """
 
 import contextlib
@@ -42,34 +42,34 @@ _NO_KEYS: Final = Binding()
 
 @dataclass(slots=True)
 class Call:
-    """A call that has come in."""
+    """A call that has arrived."""
 
     method: str
     row: Row | None
     """The method's row in the access table."""
     started: float
     facts: dict[str, object]
-    """The further fields of its audit event."""
+    """Further fields of its audit event."""
     client: Client | None = None
-    """Its caller, where that is a client that was proved."""
+    """The caller, if it is an authenticated client."""
     operator: Operator | None = None
-    """Its caller, where that is an operator who was proved."""
+    """The caller, if it is an authenticated operator."""
     possession: Binding = _NO_KEYS
-    """The keys that its caller has proved to hold: that of its certificate."""
+    """The keys that the caller has proved to hold: that of its certificate."""
     admitted: bool = False
-    """Whether it was let in: it is answered as its method does, and no more as a caller that may not call it."""
+    """Whether it was admitted. Errors after that are answered in the method's own way."""
 
 
 _current: ContextVar[Call] = ContextVar("call")
 
 
 def annotate_audit(**facts: object) -> None:
-    """Add to what the audit event of this call will say."""
+    """Add fields to the audit event of this call."""
     _current.get().facts.update(facts)
 
 
 def current_client() -> Client:
-    """Return the client whose call this is. Raises ``MethodDenied`` where it is no client's."""
+    """Return the client of this call. Raises ``MethodDenied`` if there is none."""
     client = _current.get().client
     if client is None:
         raise MethodDenied(detail="a method for clients was called without one")
@@ -82,7 +82,7 @@ def current_possession() -> Binding:
 
 
 def current_operator() -> Operator:
-    """Return the operator whose call this is. Raises ``MethodDenied`` where it is no operator's."""
+    """Return the operator of this call. Raises ``MethodDenied`` if there is none."""
     operator = _current.get().operator
     if operator is None:
         raise MethodDenied(detail="a method for operators was called without one")
@@ -90,14 +90,14 @@ def current_operator() -> Operator:
 
 
 class Gate:
-    """Lets calls in by the access table, and records how they ended.
+    """Admits calls by the access table, and records their end.
 
     Args:
-        authenticator: returns the authenticator of callers (a reload changes it).
+        authenticator: returns the current authenticator, which a reload replaces.
         limiter: counts calls.
-        metrics: what is counted.
-        audit: what is recorded.
-        clock_right: raises while no token's times can be judged: clients are neither proved nor refused then.
+        metrics: the metrics.
+        audit: the audit trail.
+        clock_right: raises while the clock may be wrong; clients are then neither authenticated nor refused.
     """
 
     def __init__(
@@ -116,24 +116,24 @@ class Gate:
 
     @property
     def clients(self) -> Mapping[str, Client]:
-        """The clients that are known now."""
+        """The configured clients."""
         return self._authenticator().callers.clients
 
     def begin(self, method: str, row: Row | None) -> Call:
-        """Begin a call of a method that has this row in the access table, or none."""
+        """Begin a call of a method with this row of the access table, or without one."""
         call = Call(method, row, time.perf_counter(), {})
         _current.set(call)
         return call
 
     async def admit(self, call: Call, credentials: Callable[[], Credentials]) -> None:
-        """Prove the caller, where somebody has to be proved, by what ``credentials`` returns.
+        """Authenticate the caller, if the row requires it, by the result of ``credentials``.
 
         Raises:
             CallerUnauthenticated
             MethodDenied: the method has no row, or the operator lacks the role that the row names.
-            AuditUnavailable: the call has to be recorded and can't be. Nothing was used up that is used once.
-            StoreUnavailable: an assertion can't be claimed.
-            ClockWrong: an assertion's times can't be judged.
+            AuditUnavailable: the call has to be recorded and can't be. No single-use token was used up.
+            StoreUnavailable: the use of an assertion can't be recorded.
+            ClockWrong: the times of an assertion can't be checked.
         """
         row = call.row
         if row is None:
@@ -143,15 +143,15 @@ class Gate:
             return
         if row.audit.recordable:
             self._audit.check()
-        brought = credentials()
-        call.facts["caller"] = clipped(brought.identifier or "")
+        presented = credentials()
+        call.facts["caller"] = clipped(presented.identifier or "")
         if row.caller is CLIENT:
             self._clock_right()
-            call.client = client = await self._authenticator().client(brought)
+            call.client = client = await self._authenticator().client(presented)
             call.facts["caller"] = client.client_id
-            call.possession = Binding(x5t_s256=brought.certificate_sha256)
+            call.possession = Binding(x5t_s256=presented.certificate_sha256)
         else:
-            call.operator = operator = self._authenticator().callers.operator(brought)
+            call.operator = operator = self._authenticator().callers.operator(presented)
             call.facts["caller"] = operator.operator_id
             if row.caller not in operator.roles:
                 raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {row.caller.value!r}")
@@ -160,19 +160,19 @@ class Gate:
     async def enter(
         self, call: Call, request: object, about: Callable[[Any], Mapping[str, object]] = lambda _: {}
     ) -> None:
-        """Count a call that was admitted, by what its row says that ``request`` costs, and record what it will change.
+        """Count an admitted call at the cost in its row, and record a change in advance.
 
-        ``about`` returns what the record says of the request.
+        ``about`` returns the fields of the record that come from the request.
 
         Raises:
             RateLimited
-            StoreUnavailable: the change can't be recorded, and so is not made.
+            StoreUnavailable: the change can't be recorded, so it is not made.
         """
         row = call.row
         if row is None or row.caller is ANYBODY:
             return
         if row.audit.before:
-            call.facts.update(about(request))  # first, so that the record of a refusal says it too
+            call.facts.update(about(request))  # first, so that the record of a refusal has them too
         cost = row.cost if isinstance(row.cost, int) else max(1, row.cost(request))
         if call.client is not None:
             await self._limiter.take(call.client, cost)
@@ -183,10 +183,10 @@ class Gate:
             await self._audit.record(event, durable=row.audit.confirmed)
 
     def ended(self, call: Call, code: str, reason: str = "", detail: str = "") -> None:
-        """Count a call, and record it as its row says. Never raises: what comes after this is the answer."""
+        """Count a call, and record it as its row requires. Never raises, because the response comes after it."""
         try:
             self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
-        except Exception as error:  # noqa: BLE001  # as said
+        except Exception as error:  # noqa: BLE001  # must not raise
             log_internal(call.method, error)
         row = call.row
         if row is None or row.caller is ANYBODY or (row.audit.refusals_alone and not reason):
@@ -198,26 +198,26 @@ class Gate:
                 event |= {"reason": reason, "detail": detail}
             event |= call.facts
             # Unauthenticated calls are logged but not streamed: they could push others' events out of the stream.
-            proved = call.client is not None or call.operator is not None
-            self._audit.note(event, keep=proved and reason != CallerUnauthenticated.reason)
-        except Exception as error:  # noqa: BLE001  # as said
+            authenticated = call.client is not None or call.operator is not None
+            self._audit.note(event, keep=authenticated and reason != CallerUnauthenticated.reason)
+        except Exception as error:  # noqa: BLE001  # must not raise
             log_internal(call.method, error)
 
     def minted(self, audience: str) -> None:
-        """Count a token. Never raises: it was minted, and what it was minted from may be used up."""
+        """Count a minted token. Never raises: the token is minted, and its subject token may be used up."""
         try:
             self._metrics.minted(audience)
-        except Exception as error:  # noqa: BLE001  # as said
+        except Exception as error:  # noqa: BLE001  # must not raise
             log_internal("", error)
 
 
 class ClientExchanges:
-    """Serves the calls of admitted clients: exchanges, counts, and adds to their audit events.
+    """Serves the calls of admitted clients: exchanges tokens, counts them, and extends their audit events.
 
     Args:
-        exchange: returns the use case as it is configured now (a reload changes it).
+        exchange: returns the current exchange, which a reload replaces.
         tokens: introspects and revokes.
-        gate: what counts.
+        gate: counts minted tokens.
     """
 
     def __init__(self, exchange: Callable[[], TokenExchange], tokens: Tokens, gate: Gate) -> None:
@@ -227,28 +227,28 @@ class ClientExchanges:
 
     @property
     def use_case(self) -> TokenExchange:
-        """The exchange as it is configured now."""
+        """The current exchange."""
         return self._exchange()
 
-    async def one(self, wanted: ExchangeRequest, client: Client) -> MintedToken:
-        """Exchange one token for one. Raises as ``TokenExchange.exchange``."""
+    async def one(self, request: ExchangeRequest, client: Client) -> MintedToken:
+        """Exchange a token for one token. Raises as ``TokenExchange.exchange``."""
         trace = Trace()
-        annotate_audit(audience=clipped(wanted.audience, LONG))
+        annotate_audit(audience=clipped(request.audience, LONG))
         try:
-            minted = await self.use_case.exchange(wanted, client, trace)
+            minted = await self.use_case.exchange(request, client, trace)
         finally:
             annotate_audit(**trace.facts())
         self._count(trace)
         return minted
 
     async def batch(
-        self, wanted: Sequence[ExchangeRequest], client: Client
+        self, requests: Sequence[ExchangeRequest], client: Client
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
-        """Exchange one token for several. Raises as ``TokenExchange.exchange_batch``."""
+        """Exchange a token for several tokens. Raises as ``TokenExchange.exchange_batch``."""
         trace = Trace()
-        annotate_audit(audience=[clipped(target.audience, LONG) for target in wanted])
+        annotate_audit(audience=[clipped(target.audience, LONG) for target in requests])
         try:
-            outcomes = await self.use_case.exchange_batch(wanted, client, trace)
+            outcomes = await self.use_case.exchange_batch(requests, client, trace)
         finally:
             annotate_audit(**trace.facts())
         annotate_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
@@ -256,14 +256,14 @@ class ClientExchanges:
         return outcomes
 
     async def introspect(self, token: Secret, client: Client, hint: str | None) -> Mapping[str, JsonValue] | None:
-        """Return what a token of ours says. Returns and raises as ``Tokens.introspect``."""
+        """Return the claims of an issued token. Returns and raises as ``Tokens.introspect``."""
         annotate_audit(token_sha256=token.fingerprint())
         claims = await self._tokens.introspect(token, client, hint)
         annotate_audit(active=claims is not None)
         return claims
 
     async def revoke(self, token: Secret, client: Client, hint: str | None) -> None:
-        """Revoke a token of ours. Raises as ``Tokens.revoke``."""
+        """Revoke an issued token. Raises as ``Tokens.revoke``."""
         annotate_audit(token_sha256=token.fingerprint())
         await self._tokens.revoke(token, client, hint)
 
@@ -274,9 +274,9 @@ class ClientExchanges:
 
 
 def log_internal(method: str, error: BaseException) -> None:
-    """Log where it went wrong, and never raise: an answer waits for this.
+    """Log the place of an internal error. Never raises, because a response waits.
 
-    The exception's own text may hold what the caller sent, so it stays out.
+    The exception's text may hold input of the caller, so it is left out.
     """
     with contextlib.suppress(Exception):
         detail = error.detail or error.message if isinstance(error, TokenmintError) else INTERNAL_MESSAGE

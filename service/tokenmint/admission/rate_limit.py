@@ -1,11 +1,11 @@
-"""Rate limits: a bucket for each client, one for all clients, one for each operator. They are in the store, so that
-every replica counts in the same ones.
+"""Rate limits: a bucket for each client, one for all clients, one for each operator. The buckets are in the store, so
+that all replicas share them.
 
-A busy process takes from a bucket in small lots, ahead of the calls, and lets go of what it has not spent after a
-moment: the limit of all replicas together is never exceeded, and may be reached a little early.
+A busy process takes calls from a bucket in small lots in advance, and drops unused ones after a moment. So all replicas
+together never exceed a limit, but may reach it a little early.
 
-Where the store can't be reached each process counts for itself: a limit that fails open would invite the failure, and
-one that fails closed would make every trouble of the store a full stop.
+Without the store each process counts alone. A limit that fails open would invite attacks on the store, and one that
+fails closed would turn every fault of the store into an outage.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from tokenmint.base.tasks import end
 from tokenmint.model.policy import Client
 from tokenmint.storage.redis import Store
 
-PATIENCE: Final = 0.05  # seconds; counting must not be what a call waits for
-LOT_LIFE: Final = 0.1  # seconds after which what is left of a lot is let go
-LOT_SHARE: Final = 0.05  # of the burst that a lot is at most
+PATIENCE: Final = 0.05  # seconds; a call must not wait long for counting
+LOT_LIFE: Final = 0.1  # seconds after which the rest of a lot is dropped
+LOT_SHARE: Final = 0.05  # the largest lot as a part of the burst
 MAX_LOTS: Final = 10_000
-STORE_AWAY: Final = 1.0  # seconds for which a store that failed is not asked again
+STORE_AWAY: Final = 1.0  # seconds without requests to a store that failed
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many calls: ``per_second`` in the long run, ``burst`` at once."""
+    """A rate of calls: ``per_second`` in the long run, ``burst`` at once."""
 
     per_second: float
     burst: int
@@ -40,20 +40,20 @@ class RateLimits:
     """The limits of a service."""
 
     each: Rate | None = None
-    """Of a client that has no own one, and of an operator."""
+    """For a client without its own rate, and for an operator."""
     together: Rate | None = None
-    """Of all clients."""
+    """For all clients together."""
 
 
 class RateLimiter:
     """Counts calls.
 
     Args:
-        store: where the buckets are.
+        store: holds the buckets.
         limits: the limits.
-        clock: for the buckets of this process.
-        unit: is told whether the store counts.
-        patience: seconds that the store has to answer.
+        clock: for the local buckets.
+        unit: reports whether the store counts.
+        patience: the time limit of a request to the store in seconds.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class RateLimiter:
         return (f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)
 
     def take_of_operator(self, operator_id: str, cost: int = 1) -> Coroutine[Any, Any, None]:
-        """Count ``cost`` calls of an operator, apart from the clients': a flood of theirs blocks no operator.
+        """Count ``cost`` calls of an operator. Its bucket is separate, so that clients' calls can't block operators.
 
         Raises:
             RateLimited: with the time to wait.
@@ -116,7 +116,7 @@ class RateLimiter:
             if rate is None:
                 continue
             if cost > rate.burst:
-                raise RateLimited("the call asks for more at once than the limit ever allows", retry_after=60.0)
+                raise RateLimited("the call costs more than the limit allows at once", retry_after=60.0)
             now = self._clock.monotonic()
             lot = self._lots.get(key)
             if lot is None or lot.rate != rate:
@@ -132,15 +132,15 @@ class RateLimiter:
                 raise RateLimited(retry_after=wait)
 
     async def _more(self, lot: "Lot", cost: int) -> float:
-        """Take from a new lot; return 0, or the seconds to wait. Who comes while one is taken shares what it brings.
+        """Take from a new lot; return 0, or the seconds to wait. Calls that arrive meanwhile share the new lot.
 
-        All of them go on together when it is there: one after the other, behind a lock, some would wait for seconds.
+        All of them resume together: one by one behind a lock, some would wait for seconds.
         """
         while lot.filling is not None:
-            # A future of one's own: who gives up takes nothing from the others, nor is looked for among all of them.
-            told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-            lot.waiting.append(told)
-            wait = await told
+            # Each waiter has its own future, so one can be cancelled in O(1) without affecting the rest.
+            filled: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            lot.waiting.append(filled)
+            wait = await filled
             if wait > 0 and lot.refused <= cost:
                 return wait
             if lot.left >= cost and self._clock.monotonic() < lot.until:
@@ -153,36 +153,36 @@ class RateLimiter:
         lot.filling = task
         self._fills.add(task)
 
-        def filled(task: asyncio.Task[float]) -> None:
+        def resume(task: asyncio.Task[float]) -> None:
             self._fills.discard(task)
             waiting, lot.waiting = lot.waiting, []
-            for told in waiting:
-                if told.done():
+            for future in waiting:
+                if future.done():
                     continue
                 if task.cancelled():
-                    told.cancel()
+                    future.cancel()
                 elif (error := task.exception()) is not None:
-                    told.set_exception(error)
+                    future.set_exception(error)
                 else:
-                    told.set_result(task.result())
+                    future.set_result(task.result())
 
-        task.add_done_callback(filled)
+        task.add_done_callback(resume)
         return task
 
     async def _new_lot(self, lot: "Lot", cost: int) -> float:
-        """Take a lot from the bucket, of which ``cost`` calls are spoken for already; return the seconds to wait."""
+        """Take a lot from the bucket, ``cost`` calls of it for the caller; return the seconds to wait."""
         now = self._clock.monotonic()
         if now >= lot.until:
             lot.left = 0
         try:
-            # As much as is spent while a lot lives, and never more than a small part of the burst.
+            # The expected demand during a lot's life, up to a small part of the burst.
             ahead = min(lot.pace(now), int(lot.rate.burst * LOT_SHARE)) - lot.left
             least = max(cost, 1)
-            given, wait = (
+            granted, wait = (
                 (0, 0.0) if not cost and ahead <= 0 else await self._take(lot.key, lot.rate, least, max(least, ahead))
             )
-            if given:
-                lot.left += given - cost
+            if granted:
+                lot.left += granted - cost
                 lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
             else:
                 lot.refused, lot.renew_at = least, lot.until
@@ -191,7 +191,7 @@ class RateLimiter:
             lot.filling = None
 
     async def close(self) -> None:
-        """Stop taking ahead."""
+        """Stop taking lots in advance."""
         await end(self._fills)
 
     async def _take(self, key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
@@ -199,7 +199,7 @@ class RateLimiter:
             try:
                 async with asyncio.timeout(self.patience):
                     taken = await self._store.take(key, rate=rate.per_second, burst=rate.burst, least=least, most=most)
-            except Exception as error:  # noqa: BLE001  # whatever it is, this process counts for itself
+            except Exception as error:  # noqa: BLE001  # after any error this process counts alone
                 self._store_away_until = self._clock.monotonic() + STORE_AWAY
                 self._unit.fails(error)
             else:
@@ -217,7 +217,7 @@ class RateLimiter:
 
 
 class Lot:
-    """Calls that were taken from a bucket ahead, and are given out here."""
+    """Calls that were taken from a bucket in advance."""
 
     __slots__ = (
         "_before", "_now", "_since", "filling", "key", "left", "rate", "refused", "renew_at", "until", "waiting",
@@ -233,18 +233,18 @@ class Lot:
         self.filling: asyncio.Task[float] | None = None
         self.waiting: list[asyncio.Future[float]] = []
         self.refused = 0
-        """How many calls at least the bucket did not have when it was last asked in vain."""
+        """The smallest number of calls that the bucket refused last time."""
         self._since, self._now, self._before = now, 0, 0
 
     def demand(self, cost: int, now: float) -> None:
-        """Note that ``cost`` calls are asked for."""
+        """Record a demand for ``cost`` calls."""
         if now - self._since >= LOT_LIFE:
-            # What was asked for longer ago than the window before this one says nothing about the next.
+            # Demand from before the previous window does not predict the next one.
             self._before = self._now if now - self._since < 2 * LOT_LIFE else 0
             self._since, self._now = now, 0
         self._now += cost
 
     def pace(self, now: float) -> int:
-        """Return how many calls are likely to be asked for while a lot lives: as in the last window of that length."""
+        """Return the expected demand during a lot's life: that of the last window of the same length."""
         share = min(1.0, (now - self._since) / LOT_LIFE)
         return int(self._before * (1 - share)) + self._now

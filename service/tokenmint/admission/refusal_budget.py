@@ -1,17 +1,17 @@
-"""How many refusals of one client are told one by one in the audit stream; the rest are counted.
+"""The budget of refusals that the audit stream records one by one for each client; the rest are counted.
 
-A client needs no valid token to be refused. Without a bound, one that is refused a thousand times a second would push
-the events of all others out of the capped stream within minutes.
+A client needs no valid token to be refused. Without this limit, a thousand refusals a second would push the events of
+all other clients out of the capped stream within minutes.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-MAX_CALLERS: Final = 4096  # buckets that are remembered; one that is forgotten is a full one
+MAX_CALLERS: Final = 4096  # stored buckets; a missing one counts as full
 
 
 class RefusalBudget:
-    """A bucket for each client (the generic cell rate algorithm), and the count of what did not fit.
+    """A bucket for each client (generic cell rate algorithm), and the count of refusals beyond it.
 
     Args:
         rate: refusals per second in the long run.
@@ -27,7 +27,7 @@ class RefusalBudget:
         self._counted: dict[tuple[str, str], int] = {}
 
     def take(self, caller: str, reason: str) -> bool:
-        """Tell whether a refusal is told by itself; it is counted else."""
+        """Return whether a refusal is recorded by itself; otherwise it is counted."""
         now = self._monotonic()
         full_at = max(now, self._full_at.get(caller, now))
         if full_at + self._interval - now > self._depth + 1e-9:
@@ -39,6 +39,6 @@ class RefusalBudget:
         return True
 
     def counted(self) -> Mapping[tuple[str, str], int]:
-        """Return how many refusals were only counted since the last time, by client and reason."""
+        """Return the number of refusals counted since the last call, by client and reason."""
         counted, self._counted = self._counted, {}
         return counted

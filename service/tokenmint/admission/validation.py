@@ -1,4 +1,4 @@
-"""The limits of what can be asked for over any transport, and collecting what is wrong with a request."""
+"""Limits of requests over any transport, and the collection of violations."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,22 +16,22 @@ SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")  # RFC 6749 sect
 
 
 class Violations:
-    """Collects what is wrong with a request."""
+    """Collects the violations of a request."""
 
     def __init__(self) -> None:
         self._items: list[FieldViolation] = []
 
     def check(self, field: str, description: str, *, holds: bool) -> None:
-        """Note a violation unless the condition ``holds``."""
+        """Add a violation unless the condition ``holds``."""
         if not holds:
             self._items.append(FieldViolation(field, description))
 
     def add(self, items: Iterable[FieldViolation]) -> None:
-        """Note violations that were found elsewhere."""
+        """Add violations that were found elsewhere."""
         self._items.extend(items)
 
     def raise_any(self) -> None:
-        """Raise ``InvalidRequest`` where there are any."""
+        """Raise ``InvalidRequest`` if there are violations."""
         if self._items:
             raise InvalidRequest(self._items)
 

@@ -20,20 +20,18 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "tokenmint_calls", "Calls by method, status code and reason", ["method", "code", "reason"],
-            registry=self.registry,
-        )  # fmt: skip
+        self._calls = self._counter(
+            "tokenmint_calls", "Calls by method, status code and reason", "method", "code", "reason"
+        )
         self._seconds = Histogram(
             "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
         )
         self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_audiences: dict[str, Counter] = {}
-        self._minted = Counter("tokenmint_tokens_minted", "Minted tokens", ["audience"], registry=self.registry)
-        self._not_begun = Counter(
-            "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", ["reason"],
-            registry=self.registry,
-        )  # fmt: skip
+        self._minted = self._counter("tokenmint_tokens_minted", "Minted tokens", "audience")
+        self._not_begun = self._counter(
+            "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", "reason"
+        )
         self._in_flight = self._gauge("tokenmint_calls_in_flight", "Calls in hand", "livesum")
         self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
@@ -46,50 +44,44 @@ class Metrics:
             "livemostrecent",
         )
         self._went_back = self._gauge(
-            "tokenmint_store_went_back", "Whether the store lost changes that no operator has accepted: 1 or 0",
+            "tokenmint_store_went_back",
+            "Whether the store lost changes that no operator has accepted: 1 or 0",
             "livemax",
-        )  # fmt: skip
+        )
         self._mark_kept = self._gauge(
             "tokenmint_high_water_mark_kept", "Whether the high-water mark can be written: 1 or 0", "livemin"
         )
-        self._providers = Gauge(
-            "tokenmint_provider_keys_at_hand", "Whether a provider's tokens can be verified now: 1 or 0", ["provider"],
-            registry=self.registry, multiprocess_mode="livemin",
-        )  # fmt: skip
-        self._task_failures = Counter(
-            "tokenmint_task_failures", "Failures of background tasks", ["task"], registry=self.registry
+        self._providers = self._gauge(
+            "tokenmint_provider_keys_at_hand",
+            "Whether a provider's tokens can be verified now: 1 or 0",
+            "livemin",
+            "provider",
         )
-        self._tasks_failing = Gauge(
-            "tokenmint_task_failing", "Whether a background task fails now: 1 or 0", ["task"],
-            registry=self.registry, multiprocess_mode="livemax",
-        )  # fmt: skip
-
-        self._http_limits = Counter(
-            "tokenmint_http_limits", "Connections closed and requests refused by limits of an HTTP listener",
-            ["listener", "outcome"],
-            registry=self.registry,
-        )  # fmt: skip
-
-        self._replaced = Counter(
-            "tokenmint_workers_replaced", "Workers that replaced another, by the end of that one", ["why"],
-            registry=self.registry,
-        )  # fmt: skip
-        self._log_dropped = Counter(
-            "tokenmint_log_dropped",
-            "Lines of the log that were dropped, because it was slow or broken",
-            registry=self.registry,
+        self._task_failures = self._counter("tokenmint_task_failures", "Failures of background tasks", "task")
+        self._tasks_failing = self._gauge(
+            "tokenmint_task_failing", "Whether a background task fails now: 1 or 0", "livemax", "task"
+        )
+        limits = "Connections closed and requests refused by limits of an HTTP listener"
+        self._http_limits = self._counter("tokenmint_http_limits", limits, "listener", "outcome")
+        self._replaced = self._counter(
+            "tokenmint_workers_replaced", "Workers that replaced another, by the end of that one", "why"
+        )
+        self._log_dropped = self._counter(
+            "tokenmint_log_dropped", "Lines of the log that were dropped, because it was slow or broken"
         )
         self._log_broken = self._gauge(
             "tokenmint_log_broken", "Whether the log is discarded, or can't be written now: 1 or 0", "livemax"
         )
-        self._audit_dropped = Counter(
-            "tokenmint_audit_dropped", "Audit events that did not reach their stream", ["stream"],
-            registry=self.registry,
-        )  # fmt: skip
+        self._audit_dropped = self._counter(
+            "tokenmint_audit_dropped", "Audit events that did not reach their stream", "stream"
+        )
         self._counted: dict[str, int] = {}
 
-    def _gauge(self, name: str, text: str, mode: Any) -> Gauge:
-        return Gauge(name, text, registry=self.registry, multiprocess_mode=mode)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, mode: Any, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def call(self, method: str, code: str, reason: str, seconds: float) -> None:
         """Count a call that ended."""

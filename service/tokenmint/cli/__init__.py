@@ -1,6 +1,6 @@
 """The `tokenmint` command line.
 
-The admin verbs are clients of the admin services. What takes long to import is imported by the command that needs it.
+The admin verbs are clients of the admin services. Slow imports happen in the commands that need them.
 """
 
 import contextlib
@@ -23,52 +23,52 @@ EPILOG: Final = (
     "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself."
 )
 DEBUG: Final = "TOKENMINT_DEBUG"
-"""Set to anything, it has a fault told with every place that it came through. No value is ever told."""
+"""If set, a fault is printed with every place that it passed through. Values are never printed."""
 _WORD: Final = re.compile(r"[^\s'\"()\[\]]{32,}")
-"""What may be a secret or a token: those that tokenmint makes are longer."""
-_UsageError: Final[Any] = typer.BadParameter.__base__  # typer keeps the class to itself
+"""A possible secret or token; those that tokenmint makes are longer."""
+_UsageError: Final[Any] = typer.BadParameter.__base__  # typer does not export the class
 
 
 COMMANDS: Final = {
     "init": ("init:command", "Write a first configuration, and secrets for a first client and operator."),
     "serve": ("serve:command", "Run the service."),
-    "demo": ("demo:command", "Show the main job for real: a provider's ID token in, our token out."),
+    "demo": ("demo:command", "Show an exchange with real servers: a provider's ID token in, an issued token out."),
     "config": ("config:app", "Check a configuration."),
-    "keys": ("keys:app", "Look at the signing keys and move them through their life."),
-    "profiles": ("profiles:app", "Keep the profiles that minted tokens are enriched from."),
-    "providers": ("providers:app", "Look at the providers whose tokens are accepted, and at their keys."),
-    "clients": ("clients:app", "Secrets for callers."),
-    "token": ("token:app", "Exchange a token, ask about one, revoke one, look into one, verify one."),
+    "keys": ("keys:app", "List and manage the signing keys."),
+    "profiles": ("profiles:app", "Manage the profiles that enrich minted tokens."),
+    "providers": ("providers:app", "List the providers whose tokens are accepted, and their keys."),
+    "clients": ("clients:app", "Make secrets for callers."),
+    "token": ("token:app", "Exchange, introspect, revoke, inspect and verify tokens."),
 }
-"""Module and attribute of each command, and what `tokenmint --help` says of it: listing imports none of them."""
+"""Module, attribute and help text of each command. The help lists the commands without importing them."""
 
 _LISTING: Final = "tokenmint.cli.listing"
 
 
 class Commands(TyperGroup):
-    """The top level, whose commands are imported when they are used."""
+    """The top level; commands are imported when they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the base class's signature
-        """Return the names in the order in which a newcomer needs them."""
+        """Return the names in the order in which a new user needs them."""
         return list(COMMANDS)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the arguments. What is wrong with them is told without what may be a secret among them."""
+        """Parse the arguments. Errors omit words that may be secrets."""
         with _shortened():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the command's arguments and run it. As above."""
+        """Parse the command's arguments and run it; errors as above."""
         with _shortened():
             return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help, for which the commands need not be imported."""
+        """Write the help without importing the commands."""
         ctx.meta[_LISTING] = True
         super().format_help(ctx, formatter)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command, or None where there is none of this name."""
+        """Return the command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
         place, summary = COMMANDS[cmd_name]
@@ -87,7 +87,7 @@ class Commands(TyperGroup):
 
 @contextlib.contextmanager
 def _shortened() -> Iterator[None]:
-    """Leave out of a complaint about the arguments what somebody gave as one by mistake: it may be a token."""
+    """Remove long words from an error about the arguments, because one may be a token that was given by mistake."""
     try:
         yield
     except _UsageError as error:
@@ -108,18 +108,18 @@ app = typer.Typer(
 
 @app.callback()
 def _root() -> None:
-    """Nothing happens before a command."""
+    """Do nothing before a command."""
 
 
 def main() -> NoReturn:
-    """Run the command line; ends the process."""
+    """Run the command line and end the process."""
     hold()
     threading.excepthook = lambda failed: say(_fault(failed.exc_value))
     sys.exit(run(app))
 
 
 def run(program: Callable[[], object]) -> int:
-    """Run ``program`` and return the exit status: a mistake becomes a line with the way out, never a traceback."""
+    """Run ``program`` and return the exit status. An error becomes a line with a remedy, never a traceback."""
     from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, TokenmintError
 
     try:
@@ -138,24 +138,24 @@ def run(program: Callable[[], object]) -> int:
         return 1
     except OSError as error:
         return _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}", 1)
-    except Exception as error:  # noqa: BLE001  # its text may hold a secret, and a traceback helps nobody at a terminal
+    except Exception as error:  # noqa: BLE001  # its text may hold a secret, and users can't act on a traceback
         say(_fault(error))
         return 70
     return 0
 
 
 def _fault(error: BaseException | None) -> str:
-    """Return what to tell of an error that nobody expected: its kind and place, and nothing of what it says."""
+    """Return the message for an unexpected error: its type and place, without its text."""
     from tokenmint.base.telemetry import places
 
     lines = []
     while error is not None:
-        found = places(error)
-        lines.append(f"a fault of tokenmint itself, please report it: {type(error).__name__} at {(found or ['?'])[-1]}")
+        trace = places(error)
+        lines.append(f"a fault of tokenmint itself, please report it: {type(error).__name__} at {(trace or ['?'])[-1]}")
         if not os.environ.get(DEBUG):
-            lines.append(f"{DEBUG}=1 tells every place that it came through, and no values")
+            lines.append(f"{DEBUG}=1 prints every place that it passed through, without values")
             break
-        lines += [f"  {place}" for place in found]
+        lines += [f"  {place}" for place in trace]
         error = error.__cause__ or error.__context__
     return "".join(f"tokenmint: {line}\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""What `tokenmint keys accept-store` does: through the store, so that replicas that run hear of it."""
+"""The command `tokenmint keys accept-store`. It works through the store, so that running replicas notice it."""
 
 import asyncio
 import getpass
@@ -22,24 +22,22 @@ from tokenmint.keys.types import KeyRing
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.redis import Store
 
-NOTICED = (
-    "replicas noticed that it lost changes: profiles, revocations and uses of single-use tokens since then are gone"
-)
+NOTICED = "replicas noticed that it lost changes: later profiles, revocations and uses of single-use tokens are gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The store beside the mark."""
+    """The store compared with the mark."""
 
     mark: Path
     missing: list[str]
-    """What was served before and the store does not know, in words."""
+    """Served state that the store lacks, in words."""
     revoked: list[str]
-    """Keys that were revoked, as the mark says, and are not in the store: they are put back as revoked."""
+    """Keys that the mark lists as revoked and the store does not; they are restored as revoked."""
 
 
 def accept(config: Path | None, environ: Mapping[str, str], *, write: bool) -> Comparison:
-    """Compare the store with this machine's mark and with what replicas noticed; with ``write`` accept the store.
+    """Compare the store with this machine's mark and with the losses that replicas noticed; accept it if ``write``.
 
     Raises:
         ConfigurationError: the configuration has problems, or the private store is in use and can't be reached.
@@ -47,7 +45,7 @@ def accept(config: Path | None, environ: Mapping[str, str], *, write: bool) -> C
         OutcomeUnknown: the store did not confirm the change.
     """
     settings = load(locate(config, environ), environ)
-    configure("warning", "auto")  # the audit event goes to the stream; the command says what it did
+    configure("warning", "auto")  # the audit event goes to the stream; the command prints its result
     if settings.redis_url:
         return asyncio.run(_accept(settings, settings.redis_url, write=write))
     server = EmbeddedServer(settings.data_dir)
@@ -63,13 +61,13 @@ def accept(config: Path | None, environ: Mapping[str, str], *, write: bool) -> C
 async def _accept(settings: Settings, url: str, *, write: bool) -> Comparison:
     store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
     try:
-        found, known = await _compare(RingStore(store), HighWaterMark(settings.high_water_mark_file))
-        if write and found.missing:
+        comparison, seen = await _compare(RingStore(store), HighWaterMark(settings.high_water_mark_file))
+        if write and comparison.missing:
             event: dict[str, object] = {"kind": "admin", "method": "keys accept-store", "outcome": "begun"}
-            event |= {"caller": _user(), "missing": found.missing, "revoked": found.revoked}
+            event |= {"caller": _user(), "missing": comparison.missing, "revoked": comparison.revoked}
             await AuditTrail(store, SystemClock()).record(event)
-            await _write(RingStore(store), HighWaterMark(found.mark), known)
-        return found
+            await _write(RingStore(store), HighWaterMark(comparison.mark), seen)
+        return comparison
     finally:
         await store.close()
 
@@ -82,34 +80,34 @@ def _user() -> str:
 
 
 async def _compare(store: RingStore, mark: HighWaterMark) -> tuple[Comparison, Mark | None]:
-    ring, known = (await store.read())[1], None
+    ring, seen = (await store.read())[1], None
     try:
-        known = mark.read()
-        missing = known.missing(ring, await store.last_beat()) if known is not None else []
-    except ConfigurationError as error:  # a broken mark is replaced as an old store is accepted
+        seen = mark.read()
+        missing = seen.missing(ring, await store.last_beat()) if seen is not None else []
+    except ConfigurationError as error:  # a broken mark is replaced when the store is accepted
         missing = list(error.problems)
     if ring is not None and ring.went_back:
         missing.append(NOTICED)
-    revoked = _revoked(ring, known)
-    return Comparison(mark.path, missing, sorted(revoked)), known
+    revoked = _revoked(ring, seen)
+    return Comparison(mark.path, missing, sorted(revoked)), seen
 
 
-def _revoked(ring: KeyRing | None, known: Mark | None) -> frozenset[str]:
-    if ring is None or known is None or known.ring_id != ring.ring_id:
+def _revoked(ring: KeyRing | None, seen: Mark | None) -> frozenset[str]:
+    if ring is None or seen is None or seen.ring_id != ring.ring_id:
         return frozenset()
-    return known.revoked - Mark.of(ring).revoked
+    return seen.revoked - Mark.of(ring).revoked
 
 
-async def _write(store: RingStore, mark: HighWaterMark, known: Mark | None) -> None:
-    """Accept what is left in the store, and make it the mark."""
+async def _write(store: RingStore, mark: HighWaterMark, seen: Mark | None) -> None:
+    """Accept the store's current content, and make it the mark."""
     for _ in range(ATTEMPTS):
         raw, ring = await store.read()
         if ring is None:
             mark.path.unlink(missing_ok=True)  # the next start makes a first ring
             return
-        same = known if known is not None and known.ring_id == ring.ring_id else None
+        same = seen if seen is not None and seen.ring_id == ring.ring_id else None
         changed = rings.accepted(rings.disown(ring, _revoked(ring, same), time.time()))
-        # Past every generation that was served: or the marks of other machines would find the loss once more.
+        # Past every served generation: otherwise the marks of other machines would find the loss again.
         generation = max(ring.generation, same.generation if same is not None else 0) + 1
         changed = replace(changed, generation=generation)
         if await store.swap(raw, changed):

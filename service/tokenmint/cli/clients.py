@@ -12,22 +12,22 @@ from tokenmint.cli.output import Output, print_json
 from tokenmint.process.bootstrap import new_secret as make_secret
 from tokenmint.process.bootstrap import write_private
 
-app = App(add_completion=False, no_args_is_help=True, help="Secrets for callers.")
+app = App(add_completion=False, no_args_is_help=True, help="Make secrets for callers.")
 
 
 @app.callback()
 def _group() -> None:
-    """Keep `new-secret` a command of its own, though it is the only one."""
+    """Keep `new-secret` a subcommand, although it is the only one."""
 
 
 @app.command("new-secret")
 def new_secret(
     secret_file: Annotated[
-        Path | None, typer.Option(help="Write the secret there, readable by you alone, and do not show it.")
+        Path | None, typer.Option(help="Write the secret to this file, readable only by you, and do not print it.")
     ] = None,
     output: Output = "text",
 ) -> None:
-    """Make a secret for a client or an operator. It is shown once; the configuration keeps its hash.
+    """Make a secret for a client or an operator. It is printed once; the configuration holds its hash.
 
     To replace one: add the new line beside the old, reload, give the caller the new secret, remove the old line.
 
@@ -37,12 +37,12 @@ def new_secret(
     line = f"sha256:{secret.fingerprint()}"
     if secret_file is not None:
         if secret_file.exists():
-            raise ConfigurationError(f"{secret_file}: exists and is not overwritten: choose another, or remove it")
+            raise ConfigurationError(f"{secret_file}: exists and is not overwritten: choose another file, or remove it")
         write_private(secret_file, secret.reveal() + "\n")
         if output == "json":
             print_json({"secret_file": str(secret_file), "hash": line})
             return
-        print(f"the secret, readable by you alone:  {secret_file}")
+        print(f"the secret, readable only by you:   {secret_file}")
         print(f'for the configuration:              secrets = ["{line}"]')
         return
     if output == "json":

@@ -9,22 +9,22 @@ import typer
 from typer.core import TyperCommand
 
 _DASHED: Final = re.compile(r"-(?=[^-])")
-"""How a word begins that is an option only where it is one of one letter and stands alone; others are `--name`."""
+"""The beginning of a word that is an option only if it is a known one-letter option; other options are `--name`."""
 _MASK: Final = "\ufdd0"
-"""Stands for that dash while options are told from arguments: a noncharacter of Unicode, which no terminal sends."""
+"""Replaces that dash while options are parsed: a noncharacter of Unicode, which no terminal sends."""
 
 
 class Command(TyperCommand):
-    """A command that takes `-RwZ…` for an argument.
+    """A command that accepts `-RwZ…` as an argument.
 
-    A key id is a thumbprint in base64url (RFC 7638 section 3), so that one of 64 begins with a dash; principals and
-    subjects are their provider's to name.
+    A key id is a thumbprint in base64url (RFC 7638 section 3), so one in 64 begins with a dash. Providers also choose
+    principals and subjects freely.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments, as the base class does."""
-        known = {option for parameter in self.params for option in parameter.opts}
-        masked = [_MASK + word[1:] if _DASHED.match(word) and word not in known else word for word in args]
+        """Parse the arguments, as the base class does."""
+        options = {option for parameter in self.params for option in parameter.opts}
+        masked = [_MASK + word[1:] if _DASHED.match(word) and word not in options else word for word in args]
         rest: list[str] = super().parse_args(ctx, masked)
         ctx.params = {name: _unmasked(value) for name, value in ctx.params.items()}
         return [str(_unmasked(word)) for word in rest]

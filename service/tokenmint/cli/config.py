@@ -11,12 +11,12 @@ from tokenmint.cli.commands import App
 from tokenmint.cli.output import Output, print_json, print_table
 from tokenmint.model.policy import Audience
 
-app = App(add_completion=False, no_args_is_help=True, help="Look at a configuration.")
+app = App(add_completion=False, no_args_is_help=True, help="Check a configuration.")
 
 
 @app.callback()
 def _group() -> None:
-    """Keep `check` a command of its own, though it is the only one."""
+    """Keep `check` a subcommand, although it is the only one."""
 
 
 @app.command()
@@ -24,10 +24,10 @@ def check(
     config: Annotated[
         Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
     ] = None,
-    dev: Annotated[bool, typer.Option("--dev", help="By the rules of `serve --dev`.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Apply the rules of `serve --dev`.")] = False,
     output: Output = "text",
 ) -> None:
-    """Check the configuration, the environment included, and list every problem. Exit status 2 where there are any."""
+    """Check the configuration with the environment, and list every problem. Exit status 2 if there are any."""
     from tokenmint.config.load import load, locate
 
     path = locate(config, os.environ)
@@ -58,5 +58,5 @@ def check(
 
 
 def _tokens(audience: Audience) -> str:
-    """Return how an audience's tokens are shown: by the algorithm where that can be chosen, else by the format."""
+    """Return the display form of an audience's tokens: the algorithm if it can be chosen, otherwise the format."""
     return audience.algorithm if audience.format.signed_by_ring else audience.format.name

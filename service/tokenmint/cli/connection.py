@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import grpc
 import typer
@@ -20,6 +20,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from tokenmint.base.errors import ConfigurationError, MethodDenied
+from tokenmint.cli.options import ConnectionOptions, collected, expanded
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import Secret, shown
 
@@ -36,30 +37,6 @@ _EXIT: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: 2,
 }
 
-Target = Annotated[str | None, typer.Option(envvar="TOKENMINT_TARGET", help="host:port of the service's listener.")]
-ClientId = Annotated[str | None, typer.Option(envvar="TOKENMINT_CLIENT_ID", help="Who you are to the service.")]
-SecretFile = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="TOKENMINT_SECRET_FILE", help="File that holds the secret ($TOKENMINT_CLIENT_SECRET also works)."
-    ),
-]
-Credentials = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="TOKENMINT_CREDENTIALS",
-        help="JSON file with id and secret. Default for operators: ./.tokenmint/operator.json where there is one.",
-    ),
-]
-CaFile = Annotated[Path | None, typer.Option(envvar="TOKENMINT_CA_FILE", help="Use TLS, trusting this PEM file.")]
-CertFile = Annotated[
-    Path | None, typer.Option(envvar="TOKENMINT_CERT_FILE", help="Your own certificate (PEM), for mutual TLS.")
-]
-KeyFile = Annotated[Path | None, typer.Option(envvar="TOKENMINT_KEY_FILE", help="The private key of --cert-file.")]
-Tls = Annotated[bool, typer.Option("--tls", help="Use TLS, trusting the public authorities.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Send secrets and tokens unencrypted beyond loopback.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
-
 Stub = TypeVar("Stub")
 
 
@@ -70,12 +47,7 @@ class Connection:
     target: str
     identifier: str | None
     secret: Secret | None
-    ca_file: Path | None
-    cert_file: Path | None
-    key_file: Path | None
-    tls: bool
-    insecure: bool
-    timeout: float
+    options: ConnectionOptions
 
     @contextmanager
     def stub(self, make: Callable[[grpc.Channel], Stub]) -> Iterator[Stub]:
@@ -96,16 +68,16 @@ class Connection:
             metadata.append(("tokenmint-client-id", self.identifier))
         if self.secret:
             metadata.append(("tokenmint-client-secret", self.secret.reveal()))
-        return {"metadata": metadata, "timeout": self.timeout}
+        return {"metadata": metadata, "timeout": self.options.timeout}
 
     def _channel(self) -> grpc.Channel:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told by `describe`, once
         loopback = _on_loopback(self.target)
         # A proxy would be sent what is meant for this machine, and can't reach it anyway.
         options = (("grpc.enable_http_proxy", 0),) if loopback else ()
-        if self.tls or self.ca_file is not None or self.cert_file is not None or self.key_file is not None:
+        if self.options.uses_tls:
             return grpc.secure_channel(self.target, self._tls_credentials(), options)
-        if not self.insecure and not loopback:
+        if not self.options.insecure and not loopback:
             raise ConfigurationError(
                 f"{self.target}: secrets and tokens would cross the network unencrypted: use --tls or --ca-file, "
                 "or --insecure if something else encrypts"
@@ -113,68 +85,38 @@ class Connection:
         return grpc.insecure_channel(self.target, options)
 
     def _tls_credentials(self) -> grpc.ChannelCredentials:
-        if (self.cert_file is None) is not (self.key_file is None):
+        given = self.options
+        if (given.cert_file is None) is not (given.key_file is None):
             raise ConfigurationError("--cert-file and --key-file belong together: name both")
-        files = [path for path in (self.ca_file, self.cert_file, self.key_file) if path is not None]
+        files = [path for path in (given.ca_file, given.cert_file, given.key_file) if path is not None]
         content = {path: _read(path).encode() for path in files}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gRPC does not say which file is wrong
         try:
-            if self.ca_file is not None:
-                context.load_verify_locations(self.ca_file)
+            if given.ca_file is not None:
+                context.load_verify_locations(given.ca_file)
         except ssl.SSLError:
-            raise ConfigurationError(f"{self.ca_file}: holds no certificates in PEM form") from None
+            raise ConfigurationError(f"{given.ca_file}: holds no certificates in PEM form") from None
         try:
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
+            if given.cert_file is not None:
+                context.load_cert_chain(given.cert_file, given.key_file, password=_no_password)
         except (ssl.SSLError, ValueError):
             raise ConfigurationError(
-                f"{self.cert_file}, {self.key_file}: are not a certificate and its unencrypted private key in PEM form"
+                f"{given.cert_file}, {given.key_file}: are not a certificate and its unencrypted private key "
+                "in PEM form"
             ) from None
         roots, key, chain = (
-            content.get(path) if path else None for path in (self.ca_file, self.key_file, self.cert_file)
+            content.get(path) if path else None for path in (given.ca_file, given.key_file, given.cert_file)
         )
         return grpc.ssl_channel_credentials(roots, key, chain)
 
 
-def connect(
-    target: str | None,
-    client_id: str | None,
-    secret_file: Path | None,
-    credentials: Path | None,
-    ca_file: Path | None,
-    cert_file: Path | None,
-    key_file: Path | None,
-    *,
-    tls: bool,
-    insecure: bool,
-    timeout: float,
-    operator: bool,
-    typed: Callable[[str], bool],
-) -> Connection:
+def connect(options: ConnectionOptions, *, operator: bool, typed: Callable[[str], bool]) -> Connection:
     """Return the connection that the options describe; ``typed`` tells whether one is from the command line.
 
     Raises:
         ConfigurationError: they contradict one another, or name what can't be read or can't be meant.
     """
-    if typed("credentials") and typed("secret_file"):
-        raise ConfigurationError("--credentials and --secret-file both name a secret: give one of them")
-    if typed("credentials"):
-        secret_file, environment = None, ""
-    else:
-        environment = os.environ.get("TOKENMINT_CLIENT_SECRET", "")
-        if not environment.isascii():
-            raise ConfigurationError("the secret can't be sent: expected printable ASCII characters on one line")
-    identifier, secret = client_id or None, None
-    if secret_file is not None:
-        secret = Secret(_read(secret_file).strip())
-    elif environment:
-        secret = Secret(environment)
-    if credentials is None and operator and secret is None and GENERATED_OPERATOR.exists():
-        credentials = GENERATED_OPERATOR
-    if credentials is not None and secret is None:
-        found, secret = _credentials(credentials)
-        if not typed("client_id"):  # an id of the environment belongs to another secret
-            identifier = found
+    identifier, secret = _credentials_among(options, operator=operator, typed=typed)
     if operator and (identifier is None or secret is None):
         raise ConfigurationError(
             "an operator needs credentials: --credentials FILE, or --client-id and --secret-file "
@@ -188,12 +130,39 @@ def connect(
     for name, value in (("id", identifier), ("secret", secret.reveal() if secret else None)):
         if value is not None and not (value.isascii() and value.isprintable() and value):
             raise ConfigurationError(f"the {name} can't be sent: expected printable ASCII characters on one line")
-    place = target or (ADMIN_TARGET if operator else DATA_TARGET)
+    place = options.target or (ADMIN_TARGET if operator else DATA_TARGET)
     if not _TARGET.fullmatch(place):
         raise ConfigurationError(
             f"{plain(place)}: expected host:port, e.g. {ADMIN_TARGET if operator else DATA_TARGET}"
         )
-    return Connection(place, identifier, secret, ca_file, cert_file, key_file, tls, insecure, timeout)
+    return Connection(place, identifier, secret, options)
+
+
+def _credentials_among(
+    options: ConnectionOptions, *, operator: bool, typed: Callable[[str], bool]
+) -> tuple[str | None, Secret | None]:
+    """Return the id and the secret that the options and the environment name. Raises as :func:`connect`."""
+    secret_file, credentials = options.secret_file, options.credentials
+    if typed("credentials") and typed("secret_file"):
+        raise ConfigurationError("--credentials and --secret-file both name a secret: give one of them")
+    if typed("credentials"):
+        secret_file, environment = None, ""
+    else:
+        environment = os.environ.get("TOKENMINT_CLIENT_SECRET", "")
+        if not environment.isascii():
+            raise ConfigurationError("the secret can't be sent: expected printable ASCII characters on one line")
+    identifier, secret = options.client_id or None, None
+    if secret_file is not None:
+        secret = Secret(_read(secret_file).strip())
+    elif environment:
+        secret = Secret(environment)
+    if credentials is None and operator and secret is None and GENERATED_OPERATOR.exists():
+        credentials = GENERATED_OPERATOR
+    if credentials is not None and secret is None:
+        found, secret = _credentials(credentials)
+        if not typed("client_id"):  # an id of the environment belongs to another secret
+            identifier = found
+    return identifier, secret
 
 
 def pages(call: Callable[..., Any], request: Any, field: str, arguments: Mapping[str, Any]) -> list[Any]:
@@ -207,21 +176,6 @@ def pages(call: Callable[..., Any], request: Any, field: str, arguments: Mapping
         request.page_token = answer.next_page_token
 
 
-def _options(
-    target: Target = None,
-    client_id: ClientId = None,
-    secret_file: SecretFile = None,
-    credentials: Credentials = None,
-    ca_file: CaFile = None,
-    cert_file: CertFile = None,
-    key_file: KeyFile = None,
-    tls: Tls = False,
-    insecure: Insecure = False,
-    timeout: Timeout = 10.0,
-) -> None:
-    """The options that every command with a connection has."""
-
-
 def as_operator(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a connection, and the connection in the place of its argument `service`."""
     return _connected(function, operator=True)
@@ -233,8 +187,7 @@ def as_client(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _connected(function: Callable[..., None], *, operator: bool) -> Callable[..., None]:
-    shared = inspect.signature(_options).parameters
-    own = inspect.signature(function).parameters
+    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "service"]
 
     @functools.wraps(function)
     def command(context: typer.Context, **arguments: Any) -> None:
@@ -242,14 +195,13 @@ def _connected(function: Callable[..., None], *, operator: bool) -> Callable[...
             source = context.get_parameter_source(name)
             return source is not None and source.name == "COMMANDLINE"
 
-        options = {name: arguments.pop(name) for name in shared}
-        function(service=connect(**options, operator=operator, typed=typed), **arguments)
+        given = collected(own, arguments)
+        function(service=connect(ConnectionOptions(**arguments), operator=operator, typed=typed), **given)
 
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [context, *(own[name] for name in own if name != "service"), *shared.values()]
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads the options from
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    )
+    first = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    shared = inspect.signature(ConnectionOptions).parameters.values()
+    parameters = [first, *expanded(own), *expanded(shared)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options of it
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 

@@ -1,4 +1,4 @@
-"""`tokenmint demo`: the main job once, for real, with servers on loopback and a directory that goes away."""
+"""`tokenmint demo`: one real exchange, with servers on loopback and a temporary directory."""
 
 import json
 import secrets
@@ -28,23 +28,23 @@ from tokenmint.v1 import (
 AUDIENCE = "https://orders.demo.example"
 PRINCIPAL = "ada"
 SUBJECT = "idp|1842"
-DEADLINE = 10.0  # seconds for any one call
+DEADLINE = 10.0  # seconds for each call
 
 
 class DemoFailed(TokenmintError):
-    """A step of the demo did not do what it shows."""
+    """A step of the demo failed."""
 
     reason = "DEMO_FAILED"
     summary = "the demo did not work"
 
 
 class RunningServer:
-    """A `tokenmint serve` process of its own, with its own Valkey, on free loopback ports."""
+    """A `tokenmint serve` process with its own Valkey, on free loopback ports."""
 
     def __init__(self, config: Path, log: Path) -> None:
         self._log = log
         with log.open("wb") as errors:
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+            self._process = subprocess.Popen(  # noqa: S603  # this interpreter and a module of this package
                 [sys.executable, "-m", "tokenmint", "serve", "--config", str(config), "--output", "json"],
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -53,7 +53,7 @@ class RunningServer:
             )
 
     def wait_ready(self) -> dict[str, str]:
-        """Return where the server listens, once it does."""
+        """Return the server's addresses once it is ready."""
         if self._process.stdout is not None:
             for line in self._process.stdout:
                 event = json.loads(line)
@@ -63,7 +63,7 @@ class RunningServer:
         raise DemoFailed(f"the server did not start:\n{self._log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """End the server as an operator would: SIGTERM, and time to drain."""
+        """Stop the server as an operator would: SIGTERM, then time to drain."""
         self._process.terminate()
         try:
             self._process.wait(timeout=15)
@@ -75,13 +75,13 @@ class RunningServer:
 
 
 def new_secret() -> tuple[Secret, str]:
-    """Return a fresh secret and the line that the configuration keeps of it."""
+    """Return a new secret, and its hash for the configuration."""
     secret = Secret("tms_" + secrets.token_urlsafe(32))
     return secret, f"sha256:{secret.fingerprint()}"
 
 
 def configuration(directory: Path, issuer_url: str, client_hash: str, operator_hash: str) -> str:
-    """The configuration that the demo runs on: one provider, one audience, one client, one operator."""
+    """Return the configuration of the demo: one provider, one audience, one client, one operator."""
     return f"""\
 data_dir = "{directory / "data"}"
 
@@ -117,12 +117,12 @@ roles = ["viewer", "operator", "security"]
 
 
 def credentials(identifier: str, secret: Secret) -> tuple[tuple[str, str], ...]:
-    """The metadata that proves a caller."""
+    """Return the metadata that authenticates a caller."""
     return (("tokenmint-client-id", identifier), ("tokenmint-client-secret", secret.reveal()))
 
 
 def create_profile(target: str, operator: Secret) -> dict[str, Any]:
-    """Create the profile that the exchange is enriched from, over the admin API."""
+    """Create the profile that enriches the token, over the admin API."""
     profile: dict[str, Any] = {
         "principal": PRINCIPAL,
         "identities": [{"provider": "demo", "subject": SUBJECT}],
@@ -137,7 +137,7 @@ def create_profile(target: str, operator: Secret) -> dict[str, Any]:
 
 
 def exchange(target: str, client: Secret, id_token: str) -> token_exchange_service_pb2.ExchangeTokenResponse:
-    """Exchange the ID token for ours."""
+    """Exchange the ID token for an issued token."""
     with grpc.insecure_channel(target) as channel:
         stub = token_exchange_service_pb2_grpc.TokenExchangeServiceStub(channel)
         return stub.ExchangeToken(
@@ -150,14 +150,14 @@ def exchange(target: str, client: Secret, id_token: str) -> token_exchange_servi
 
 
 def verify(token: str, jwks_url: str, issuer: str) -> dict[str, Any]:
-    """Verify our token as any other service would: with a JWT library, the JWKS URL, issuer and audience."""
+    """Verify the issued token as any other service would: with a JWT library, the JWKS URL, issuer and audience."""
     key = jwt.PyJWKClient(jwks_url, timeout=DEADLINE).get_signing_key_from_jwt(token)
     claims: dict[str, Any] = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=issuer)
     return claims
 
 
 def run(console: Console) -> None:
-    """Run the demo. Raises :class:`DemoFailed` where a step does not do what it shows."""
+    """Run the demo. Raises :class:`DemoFailed` if a step fails."""
     started = time.monotonic()
 
     def step(number: int, text: str) -> None:
@@ -177,7 +177,7 @@ def run(console: Console) -> None:
         server = RunningServer(config, directory / "server.log")
         try:
             listen = server.wait_ready()
-            step(2, f"tokenmint serves gRPC on {listen['grpc']} and HTTP on {listen['http']}, with a Valkey of its own")
+            step(2, f"tokenmint serves gRPC on {listen['grpc']} and HTTP on {listen['http']}, with its own Valkey")
             profile = create_profile(listen["admin"], operator)
             step(3, f"an operator created a profile over gRPC ({listen['admin']})")
             show("profile", profile)
@@ -187,14 +187,14 @@ def run(console: Console) -> None:
             step(4, "the provider signed an ID token")
             show("the provider's claims", jwt.decode(id_token, options={"verify_signature": False}))
             answer = exchange(listen["grpc"], client, id_token)
-            step(5, "ExchangeToken proved it, enriched it from the profile and minted ours")
+            step(5, "ExchangeToken verified it, added claims of the profile and minted a token")
             show("minted header", jwt.get_unverified_header(answer.token))
             jwks_url = f"http://{listen['http']}/.well-known/jwks.json"
             step(6, f"another service verifies it offline with {jwks_url}")
             claims = verify(answer.token, jwks_url, f"http://{listen['http']}")
             show("verified claims", claims)
             if (claims["sub"], claims["tenant"], claims["scope"]) != (PRINCIPAL, "analytical-engines", "orders.read"):
-                raise DemoFailed("the minted token does not say what the profile and the request do")
+                raise DemoFailed("the minted token does not match the profile and the request")
             step(7, "one changed byte, and it is refused")
             header, payload, signature = answer.token.split(".")
             changed = "B" if signature[0] == "A" else "A"
@@ -217,9 +217,9 @@ def run(console: Console) -> None:
 def command(
     no_color: Annotated[bool, typer.Option("--no-color", help="Print without colours.")] = False,
 ) -> None:
-    """Show the main job for real: a provider's ID token in, our token out, verified through our key set.
+    """Show an exchange with real servers: a provider's ID token in, an issued token out, verified with the key set.
 
-    Starts a local OpenID provider and a server with a Valkey of its own, all on free loopback ports in a
-    temporary directory, and removes them again. Needs nothing else on the machine.
+    Starts a local OpenID provider, and a server with its own Valkey, on free loopback ports in a temporary directory,
+    and removes them at the end. Needs nothing else on the machine.
     """
     run(Console(no_color=no_color or None))

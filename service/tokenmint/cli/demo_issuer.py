@@ -1,4 +1,4 @@
-"""A small OpenID issuer on loopback, so that the demo has a real provider to trust. Not for anything else."""
+"""A small OpenID issuer on loopback, so that the demo has a real provider. For the demo only."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ class DemoIssuer:
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = 5  # seconds that a silent client may hold a thread
+            timeout = 5  # seconds for which a silent client may hold a thread
 
             def do_GET(self) -> None:  # the name that http.server calls
                 body = issuer.documents().get(self.path)
@@ -31,7 +31,7 @@ class DemoIssuer:
                 self.wfile.write(json.dumps(body or {"error": "not found"}).encode())
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
-                """Keep the demo's output to the demo."""
+                """Log nothing, because it would mix with the demo's output."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -39,11 +39,11 @@ class DemoIssuer:
 
     @property
     def url(self) -> str:
-        """The issuer identifier, which is also where its documents are."""
+        """The issuer identifier, which is also the base URL of its documents."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def documents(self) -> dict[str, dict[str, object]]:
-        """Return what is served, by path."""
+        """Return the served documents by path."""
         public: dict[str, object] = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         return {
             "/.well-known/openid-configuration": {
@@ -57,7 +57,7 @@ class DemoIssuer:
         }
 
     def id_token(self, *, subject: str, audience: str, now: int, **claims: object) -> str:
-        """Sign an ID token that lives for five minutes from ``now`` (Unix seconds)."""
+        """Sign an ID token that is valid for five minutes from ``now`` (Unix seconds)."""
         payload = {"iss": self.url, "sub": subject, "aud": audience, "iat": now, "exp": now + 300, **claims}
         return jwt.encode(payload, self._key, algorithm="RS256", headers={"kid": KEY_ID})
 

@@ -11,12 +11,12 @@ from tokenmint.process.bootstrap import new_encryption_key, new_secret, write_pr
 
 TEMPLATE = """\
 # tokenmint. `tokenmint config check` checks this file, `tokenmint serve` runs on it, SIGHUP reloads it.
-# Every key can be set by the environment too: TOKENMINT_REDIS__URL is redis.url.
+# The environment can set every key too: TOKENMINT_REDIS__URL is redis.url.
 
-# What tokens are signed as: the URL under which verifiers reach /.well-known/jwks.json.
+# The `iss` of tokens: the URL under which verifiers reach /.well-known/jwks.json.
 {issuer}
 
-# Where the service keeps its own Valkey. With redis.url it uses yours.
+# The directory of the private Valkey. With redis.url the service uses yours instead.
 data_dir = ".tokenmint"
 
 [redis]
@@ -32,25 +32,25 @@ ops = "127.0.0.1:9464"     # health, readiness, metrics
 # key_file = "tls.key"
 
 [keys]
-# Seals the signing keys. In production keep it apart from the store, and back it up: nothing else opens them.
+# Seals the signing keys. In production keep it apart from the store, and back it up: no other key opens them.
 encryption_key_file = "{encryption_key_file}"
 algorithms = ["ES256"]
 
-# --- whose tokens are accepted -----------------------------------------------------------------------------------
+# --- providers: their tokens are accepted ------------------------------------------------------------------------
 # Shipped: {catalogue}. Any other OpenID provider: issuer and audiences.
 
 [providers.google]
 use = "google"
 audiences = ["{placeholder}.apps.googleusercontent.com"]
 
-# --- for whom tokens are minted ----------------------------------------------------------------------------------
+# --- audiences: tokens are minted for them -----------------------------------------------------------------------
 
 [audiences."https://api.example.com"]
 clients = ["{client}"]
 providers = ["google"]
 scopes = ["read", "write"]
 lifetime = "10m"
-# What happens to somebody without a profile: deny, without (no enrichment), create.
+# For an identity without a profile: deny, without (no enrichment), or create.
 on_missing_profile = "deny"
 
 [audiences."https://api.example.com".claims]
@@ -58,7 +58,7 @@ email = "assertion.email"
 roles = "profile.roles"
 # tenant = "profile.claims.tenant"
 
-# --- who may call ------------------------------------------------------------------------------------------------
+# --- callers -----------------------------------------------------------------------------------------------------
 
 [clients.{client}]
 secrets = ["sha256:{client_hash}"]
@@ -70,7 +70,7 @@ roles = ["viewer", "operator", "security"]
 
 
 def command(
-    config: Annotated[Path, typer.Option(help="The file to write; never overwritten.")] = Path("tokenmint.toml"),
+    config: Annotated[Path, typer.Option(help="The file to write; it is never overwritten.")] = Path("tokenmint.toml"),
     issuer: Annotated[
         str | None, typer.Option(help="The https URL under which verifiers will reach the key set.")
     ] = None,
@@ -78,14 +78,14 @@ def command(
     operator: Annotated[str, typer.Option(help="The id of the first operator.")] = "admin",
     secret_files: Annotated[
         bool,
-        typer.Option("--secret-files", help="Write the secrets to ID.secret beside the file, and do not show them."),
+        typer.Option("--secret-files", help="Write the secrets to ID.secret beside the file, and do not print them."),
     ] = False,
 ) -> None:
     """Write a first configuration, a key-encryption key, and secrets for a first client and operator.
 
-    The secrets are shown once, or written to files; the configuration holds their hashes.
+    The secrets are printed once, or written to files; the configuration holds their hashes.
 
-    Then put your client id in the place of CHANGE-ME and run `tokenmint serve`.
+    Then replace CHANGE-ME by your client id at the provider and run `tokenmint serve`.
     """
     from tokenmint.config.document import PLACEHOLDER
     from tokenmint.config.entries import catalogue
@@ -93,7 +93,7 @@ def command(
     key_file = config.with_name("tokenmint.kek")
     if secret_files and client == operator:
         raise ConfigurationError(
-            "--client, --operator: are the same, so their secrets would be one file: name them apart"
+            "--client, --operator: are the same, so their secrets would share a file: choose different names"
         )
     files = {name: config.with_name(f"{name}.secret") for name in (client, operator)} if secret_files else {}
     for path in (config, key_file, *files.values()):
@@ -114,7 +114,7 @@ def command(
     )
     write_private(key_file, new_encryption_key(os.urandom) + "\n")
     write_private(config, text)
-    print(f"wrote {config} and {key_file} (readable by you alone)")
+    print(f"wrote {config} and {key_file} (readable only by you)")
     for kind, name, secret in (("client", client, client_secret), ("operator", operator, operator_secret)):
         if name in files:
             write_private(files[name], secret.reveal() + "\n")
@@ -122,5 +122,5 @@ def command(
         else:
             print(f"{kind:<8} {name:<10} secret, shown once: {secret.reveal()}")
     print(
-        f"next: put your client id where {config} says {PLACEHOLDER}, then `tokenmint config check`, `tokenmint serve`"
+        f"next: replace {PLACEHOLDER} in {config} by your client id, then `tokenmint config check`, `tokenmint serve`"
     )

@@ -18,7 +18,7 @@ from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 app = App(
     add_completion=False,
     no_args_is_help=True,
-    help="Look at the signing keys and move them through their life: prepared, active, retiring, retired.",
+    help="List and manage the signing keys. Their states: prepared, active, retiring, retired.",
 )
 
 Algorithm = Annotated[str | None, typer.Option(help="ES256, RS256 or EdDSA. Default: the only configured one.")]
@@ -26,8 +26,8 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Before verifiers have had time to see the key: those that cached the key set refuse its tokens until "
-        "they fetch it again. For how long is printed. Needs the security role.",
+        help="Do not wait until verifiers have fetched the key. Verifiers with a cached key set refuse its tokens "
+        "until they fetch it again; the command prints for how long. Needs the security role.",
     ),
 ]
 
@@ -59,13 +59,13 @@ def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object,
 def list_keys(
     service: Connection,
     verifiers: Annotated[
-        bool, typer.Option("--verifiers", help="Also list replicas, and every verifier that fetched the key set.")
+        bool, typer.Option("--verifiers", help="Also list the replicas, and every verifier that fetched the key set.")
     ] = False,
     output: Output = "text",
 ) -> None:
-    """List the keys, and the known verifiers that have not fetched a prepared key yet.
+    """List the keys, and the verifiers that have not fetched a prepared key yet.
 
-    With --output json: the keys; with --verifiers too: an object of signing_keys and status.
+    --output json prints the keys, or with --verifiers an object of signing_keys and status.
     """
     with service.stub(KeyAdminServiceStub) as stub:
         keys = pages(stub.ListSigningKeys, pb.ListSigningKeysRequest(page_size=1000), "signing_keys", service.call)
@@ -75,23 +75,23 @@ def list_keys(
         status = stub.GetKeyRingStatus(pb.GetKeyRingStatusRequest(), **service.call)
     _show(keys, output, {"signing_keys": [as_dict(key) for key in keys], "status": as_dict(status)})
     if output == "text":
-        _show_status(status, everybody=verifiers)
+        _show_status(status, every_verifier=verifiers)
 
 
-def _show_status(status: pb.GetKeyRingStatusResponse, *, everybody: bool) -> None:
+def _show_status(status: pb.GetKeyRingStatusResponse, *, every_verifier: bool) -> None:
     missing = [one for one in status.verifiers if one.missing_key_ids]
-    if everybody:
+    if every_verifier:
         print()
         replicas = [(one.replica, str(one.generation)) for one in status.replicas]
         print_table(("replica", "generation"), replicas, "no replicas")
-    shown = status.verifiers if everybody else missing
-    if shown or everybody:
+    listed = status.verifiers if every_verifier else missing
+    if listed or every_verifier:
         print()
         rows = [
             (one.address, one.agent or "-", when(one, "last_fetch_time"), ", ".join(one.missing_key_ids) or "-")
-            for one in shown
+            for one in listed
         ]
-        print_table(("verifier", "program", "fetched", "has not seen"), rows, "nobody has fetched the key set yet")
+        print_table(("verifier", "program", "fetched", "has not seen"), rows, "no verifier has fetched the key set yet")
     print(f"\nknown verifiers: {len(status.verifiers)}, of which {len(missing)} have not fetched a prepared key yet")
 
 
@@ -101,7 +101,7 @@ def timeline(
     service: Connection,
     svg: Annotated[Path | None, typer.Option("--svg", help="The file to write. Default: standard output.")] = None,
 ) -> None:
-    """Draw the life of the keys as SVG: when each was, is and will be prepared, active and retiring.
+    """Draw the life of the keys as SVG, with past and planned states.
 
     Example: tokenmint keys timeline --svg keys.svg
     """
@@ -120,14 +120,14 @@ def timeline(
 @app.command()
 @as_operator
 def reseal(service: Connection, output: Output = "text") -> None:
-    """Seal every private key under the key-encryption key that is configured first.
+    """Seal every private key under the current key-encryption key.
 
-    To replace that key: make the new one keys.encryption_key_file and name the old one in
-    keys.other_encryption_key_files, restart every replica, reseal, remove the old one. Needs the security role.
+    To replace that key: set the new one as keys.encryption_key_file and the old one as keys.other_encryption_key_files,
+    restart every replica, reseal, then remove the old one. Needs the security role.
     """
     with service.stub(KeyAdminServiceStub) as stub:
         answer = stub.ResealSigningKeys(pb.ResealSigningKeysRequest(), **service.call)
-    _show(list(answer.signing_keys), output, as_dict(answer), "every key was sealed under it already")
+    _show(list(answer.signing_keys), output, as_dict(answer), "every key is sealed under it already")
     if output == "text":
         print(f"the key-encryption key in use has the id {answer.encryption_key_id}")
 
@@ -137,37 +137,37 @@ def accept_store(
     config: Annotated[
         Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only what would be lost is said.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept. Without it, the command only lists the losses.")] = False,
     output: Output = "text",
 ) -> None:
-    """Go on with a store that lost changes: the last resort, where no newer copy can be restored.
+    """Accept a store that lost changes: the last resort if no newer copy can be restored.
 
-    Works on the store and on this machine's high-water mark, whether or not replicas run: those serve again at once.
-    What is accepted is lost: profiles, revocations of tokens and uses of single-use tokens. Keys that this machine
-    knows to be revoked are put back as revoked. Run it where the newest mark is, and see docs/runbooks/old-store.md
-    before it. It is recorded in the audit stream.
+    It changes the store and this machine's high-water mark. Running replicas serve again at once. The lost changes stay
+    lost: profiles, revocations of tokens and uses of single-use tokens. Keys that this machine's mark lists as revoked
+    are revoked again. Run it on the machine with the newest mark, after reading docs/runbooks/old-store.md. The audit
+    stream records it.
     """
     from tokenmint.cli.acceptstore import accept
 
-    found = accept(config, os.environ, write=yes)
+    comparison = accept(config, os.environ, write=yes)
     if output == "json":
-        document = {"missing": found.missing, "revoked": found.revoked, "mark": str(found.mark)}
-        print_json(document | {"accepted": yes and bool(found.missing)})
+        document = {"missing": comparison.missing, "revoked": comparison.revoked, "mark": str(comparison.mark)}
+        print_json(document | {"accepted": yes and bool(comparison.missing)})
         return
-    if not found.missing:
-        print(f"{found.mark}: the store knows everything that was served here: nothing to accept")
+    if not comparison.missing:
+        print(f"{comparison.mark}: the store lacks nothing that was served here: nothing to accept")
         return
-    for line in found.missing:
+    for line in comparison.missing:
         print(f"the store is older: {line}")
-    for key_id in found.revoked:
-        print(f"{'put back' if yes else 'to be put back'} as revoked: key {key_id}")
+    for key_id in comparison.revoked:
+        print(f"{'revoked' if yes else 'to be revoked'} again: key {key_id}")
     if yes:
         print(
-            f"accepted: wrote {found.mark}. Replicas that run serve again within seconds; start those that do not. "
-            "Then repeat what was lost: docs/runbooks/old-store.md says what to look for"
+            f"accepted: wrote {comparison.mark}. Running replicas serve again within seconds; start the others. "
+            "Then repeat the lost changes, as docs/runbooks/old-store.md describes"
         )
     else:
-        print("nothing was changed. Restore a newer copy of the store, or say --yes to go on with this one.")
+        print("nothing was changed. Restore a newer copy of the store, or accept this one with --yes.")
         raise typer.Exit(1)
 
 
@@ -183,7 +183,7 @@ def get_key(service: Connection, key_id: str, output: Output = "json") -> None:
 @app.command()
 @as_operator
 def prepare(service: Connection, algorithm: Algorithm = None, output: Output = "text") -> None:
-    """Publish a prepared key, where the algorithm has none."""
+    """Publish a prepared key, if the algorithm has none."""
     with service.stub(KeyAdminServiceStub) as stub:
         answer = stub.PrepareSigningKey(pb.PrepareSigningKeyRequest(algorithm=algorithm or ""), **service.call)
     _show([answer.signing_key], output, as_dict(answer))
@@ -204,7 +204,7 @@ def activate(service: Connection, key_id: str, force: Force = False, output: Out
 def rotate(service: Connection, algorithm: Algorithm = None, force: Force = False, output: Output = "text") -> None:
     """Let the prepared key sign and prepare the next one.
 
-    Refused while verifiers may not have seen the prepared key yet; the refusal says from when it is allowed.
+    Refused while verifiers may lack the prepared key; the refusal names the time from which it is allowed.
 
     Example: tokenmint keys rotate --algorithm ES256
     """
@@ -224,21 +224,21 @@ def rotate(service: Connection, algorithm: Algorithm = None, force: Force = Fals
 def revoke(
     service: Connection,
     key_id: str,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    reason: Annotated[str, typer.Option(help="The reason, for the record.")],
     with_prepared: Annotated[
         bool,
-        typer.Option("--with-prepared", help="Revoke the prepared key of the algorithm too: where the store leaked."),
+        typer.Option("--with-prepared", help="Also revoke the algorithm's prepared key, in case the store leaked."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     output: Output = "text",
 ) -> None:
-    """Take a key out of use and out of the key set at once. Its tokens stop verifying; it never comes back.
+    """Remove a key from use and from the key set at once. Its tokens stop verifying; this can't be undone.
 
     Example: tokenmint keys revoke KEY_ID --reason "copied from a stolen backup"
     """
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("revoking can't be undone: say --yes", param_hint="--yes")
+            raise typer.BadParameter("a revocation can't be undone: confirm it with --yes", param_hint="--yes")
         typer.confirm(f"Revoke {key_id}? Tokens that it signed stop verifying.", abort=True, err=True)
     with service.stub(KeyAdminServiceStub) as stub:
         request = pb.RevokeSigningKeyRequest(key_id=key_id, reason=reason, with_prepared=with_prepared)
@@ -247,13 +247,12 @@ def revoke(
         [answer.signing_key, *([answer.active_key] if answer.HasField("active_key") else [])], output, as_dict(answer)
     )
     typer.echo(
-        f"verifiers that cache may accept the revoked key's tokens for another {answer.verifiers_may_accept.seconds} s",
+        "verifiers with a cached key set may accept the revoked key's tokens for another "
+        f"{answer.verifiers_may_accept.seconds} s",
         err=True,
     )
     if answer.replicas_may_sign.seconds:
-        typer.echo(
-            f"a replica was not heard of: it stops signing within {answer.replicas_may_sign.seconds} s", err=True
-        )
+        typer.echo(f"a replica did not answer: it stops signing within {answer.replicas_may_sign.seconds} s", err=True)
     _warn_missing(answer.verifiers_may_miss.seconds)
 
 

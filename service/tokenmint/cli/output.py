@@ -1,4 +1,4 @@
-"""Tables for people, JSON for scripts. What the service or a token says can't steer the terminal."""
+"""Tables for people, JSON for scripts. Text of the service or of a token can't control the terminal."""
 
 import json
 import re
@@ -23,19 +23,19 @@ _STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 
 
 def plain(text: str) -> str:
-    """Return ``text`` with the characters that steer a terminal as escapes."""
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Return ``text`` with escapes in place of characters that control a terminal."""
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """Return a message as JSON with the field names of the proto, the fields that hold their default included."""
+    """Return a message as JSON with the field names of the proto, including fields with default values."""
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def as_json(value: object) -> str:
     """Return one JSON document, indented."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return "\n".join(plain(line) for line in text.split("\n"))  # inside strings, where the escapes are JSON's own
+    return "\n".join(plain(line) for line in text.split("\n"))  # only strings can hold them
 
 
 def print_json(value: object) -> None:
@@ -44,7 +44,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """Print a table, or ``empty`` where it has no rows. Long cells are folded, and nothing is left out."""
+    """Print a table, or ``empty`` if it has no rows. Long cells are folded, never cut."""
     cells = [[plain(cell) for cell in row] for row in rows]
     if not cells:
         print(empty)
@@ -53,9 +53,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))  # as text: a value may look like markup
+        table.add_row(*(Text(cell) for cell in row))  # as text, because a value may look like markup
     console = Console()
-    if not console.is_terminal:  # a pipe has no width, and a folded key id can't be searched for
+    if not console.is_terminal:  # a pipe has no width, and scripts can't search for a folded key id
         widths = (max(cell_len(cell) for cell in column) for column in zip(columns, *cells, strict=True))
         console.width = sum(width + GAP for width in widths)
     console.print(table)
@@ -81,7 +81,7 @@ def print_message(message: Message, output: str) -> None:
 
 
 def when(message: Message, field: str) -> str:
-    """Return a time field in UTC with how far it is from now; "-" where it is not set."""
+    """Return a time field in UTC with its distance from now; "-" if it is not set."""
     if not message.HasField(field):
         return "-"
     stamp: Timestamp = getattr(message, field)
@@ -89,11 +89,11 @@ def when(message: Message, field: str) -> str:
 
 
 def at(seconds: float) -> str:
-    """Return a time, in seconds since 1970, in UTC with how far it is from now."""
+    """Return a time, in seconds since 1970, in UTC with its distance from now."""
     try:
         instant = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
-        return f"{seconds} (no time that a calendar knows)"
+        return f"{seconds} (outside the calendar)"
     return f"{instant:%Y-%m-%d %H:%M:%S}Z ({_relative((instant - datetime.now(UTC)).total_seconds())})"
 
 

@@ -24,14 +24,14 @@ from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 
 IMPORT_TIMEOUT: Final = 600.0  # seconds
-SHOWN_PROBLEMS: Final = 20  # of a file to import
-SPOOL: Final = 16 << 20  # bytes of a file to import that are kept in memory
+SHOWN_PROBLEMS: Final = 20  # listed for a file to import
+SPOOL: Final = 16 << 20  # bytes of a file to import kept in memory
 PROGRESS: Final = 1000  # profiles between two lines of progress
 
-app = App(add_completion=False, no_args_is_help=True, help="Keep the profiles that minted tokens are enriched from.")
+app = App(add_completion=False, no_args_is_help=True, help="Manage the profiles that enrich minted tokens.")
 
 ProfileFile = Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")]
-ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Let a deleted principal come back.")]
+ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Allow a deleted principal again.")]
 Provider = Annotated[str, typer.Argument(help="The configured name of the provider, e.g. google.")]
 Subject = Annotated[str, typer.Argument(help="The provider's name for the principal, e.g. its sub.")]
 
@@ -91,7 +91,7 @@ def get_profile(service: Connection, principal: str, output: Output = "json") ->
 def create_profile(
     service: Connection, file: ProfileFile, replace_deleted: ReplaceDeleted = False, output: Output = "json"
 ) -> None:
-    """Create a profile. Fails where there is one: `put` replaces it."""
+    """Create a profile. Fails if it exists; `put` replaces it."""
     request = pb.CreateProfileRequest(profile=_read(file), replace_deleted=replace_deleted)
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.CreateProfile(request, **service.call)
@@ -103,9 +103,9 @@ def create_profile(
 def put_profile(
     service: Connection, file: ProfileFile, replace_deleted: ReplaceDeleted = False, output: Output = "json"
 ) -> None:
-    """Create a profile, or replace the claims, roles and state of the one there is.
+    """Create a profile, or replace claims, roles and state of the existing one.
 
-    Identities that the one there is lacks are linked; none is unlinked. An etag in the file is compared.
+    Identities that the existing one lacks are linked; none is unlinked. An etag in the file is compared.
 
     Example: {"principal": "ada", "identities": [{"provider": "google", "subject": "1842"}], "roles": ["clerk"]}
     """
@@ -121,9 +121,9 @@ def put_profile(
             stored = stub.UpdateProfile(
                 pb.UpdateProfileRequest(profile=profile, update_mask=mask), **service.call
             ).profile
-            known = {(item.provider, item.subject) for item in stored.identities}
+            linked = {(item.provider, item.subject) for item in stored.identities}
             for item in profile.identities:
-                if (item.provider, item.subject) not in known:
+                if (item.provider, item.subject) not in linked:
                     link = pb.LinkIdentityRequest(principal=profile.principal, identity=item)
                     stored = stub.LinkIdentity(link, **service.call).profile
     print_message(stored, output)
@@ -147,8 +147,8 @@ def list_profiles(service: Connection, output: Output = "text") -> None:
     """List the profiles."""
     with service.stub(ProfileAdminServiceStub) as stub:
         listed = pages(stub.ListProfiles, pb.ListProfilesRequest(page_size=500), "profiles", service.call)
-    found = {profile.principal: profile for profile in listed}  # one may be listed twice
-    profiles = [found[principal] for principal in sorted(found)]
+    by_name = {profile.principal: profile for profile in listed}  # a profile may be listed twice
+    profiles = [by_name[principal] for principal in sorted(by_name)]
     if output == "json":
         print_json([as_dict(profile) for profile in profiles])
     else:
@@ -188,7 +188,7 @@ def revoke_tokens(service: Connection, principal: str, output: Output = "text") 
     if output == "json":
         print_json({"principal": principal, **as_dict(answer)})
         return
-    print(f"nothing issued in or before {when(answer, 'tokens_valid_after_time')} is accepted for {principal}")
+    print(f"tokens of {principal} issued in or before {when(answer, 'tokens_valid_after_time')} are refused")
 
 
 @app.command("import")
@@ -198,9 +198,9 @@ def import_profiles(
     file: Annotated[Path, typer.Argument(help="One JSON profile on each line; - for standard input.")],
     output: Output = "text",
 ) -> None:
-    """Create or replace many profiles. Running it again is safe. Exit status 1 where the service refused any.
+    """Create or replace many profiles. Running it again is safe. Exit status 1 if the service refused any.
 
-    The whole input is read before the first profile is sent: one broken line, and nothing is imported.
+    The whole input is checked before the first profile is sent: with one broken line, nothing is imported.
 
     Example: tokenmint profiles import people.jsonl
     """
@@ -215,7 +215,7 @@ def import_profiles(
                 yield pb.ImportProfilesRequest(profile=_parse(line, f"{file}:{places[index]}"))
 
         with service.stub(ProfileAdminServiceStub) as stub:
-            arguments = service.call | {"timeout": max(IMPORT_TIMEOUT, service.timeout)}
+            arguments = service.call | {"timeout": max(IMPORT_TIMEOUT, service.options.timeout)}
             answer = stub.ImportProfiles(requests(), **arguments)
     if output == "json":
         print_json(as_dict(answer))
@@ -231,7 +231,7 @@ def import_profiles(
             for item in answer.failures
         ]
         if rows:
-            print_table(("line", "principal", "reason", "what was wrong"), rows, "")
+            print_table(("line", "principal", "reason", "problem"), rows, "")
         if answer.failed_count > len(rows):
             print(f"and {answer.failed_count - len(rows)} more")
     if answer.failed_count:

@@ -9,14 +9,14 @@ from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStu
 app = App(
     add_completion=False,
     no_args_is_help=True,
-    help="Look at the providers whose tokens are accepted, and at their keys.",
+    help="List the providers whose tokens are accepted, and their keys.",
 )
 
 
 @app.command("list")
 @as_operator
 def list_providers(service: Connection, output: Output = "text") -> None:
-    """List the providers and how fresh their keys are."""
+    """List the providers with the age of their keys."""
     with service.stub(ProviderAdminServiceStub) as stub:
         providers = pages(stub.ListProviders, pb.ListProvidersRequest(page_size=1000), "providers", service.call)
     if output == "json":
@@ -41,7 +41,7 @@ def get_provider(service: Connection, provider: str, output: Output = "json") ->
 @app.command("refresh")
 @as_operator
 def refresh_provider(service: Connection, provider: str, output: Output = "json") -> None:
-    """Fetch a provider's keys now, on the replica that answers."""
+    """Fetch a provider's keys now, on the replica that handles the call."""
     with service.stub(ProviderAdminServiceStub) as stub:
         answer = stub.RefreshProviderKeys(pb.RefreshProviderKeysRequest(provider=provider), **service.call)
     print_message(answer.provider, output)

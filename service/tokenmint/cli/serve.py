@@ -20,8 +20,8 @@ from tokenmint.storage.embedded import EmbeddedServer
 MAX_WORKERS: Final = 64
 
 
-def tell_ready(ready: Ready) -> None:
-    """Print where the service listens, for people."""
+def print_ready_text(ready: Ready) -> None:
+    """Print the service's addresses, for people."""
     listen = ready.listen
     show(
         f"tokenmint is ready (process {ready.pid}; SIGTERM stops it)\n"
@@ -37,14 +37,14 @@ def command(
         Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where the service keeps its own store and keys. Default: ./.tokenmint")
+        Path | None, typer.Option(help="Directory of the private store and its keys. Default: ./.tokenmint")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes that share the ports.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Number of processes that share the ports.")] = 1,
     dev: Annotated[
         bool,
         typer.Option(
             "--dev",
-            help="Let callers in without credentials. On loopback, with a private store, without an https issuer, "
+            help="Accept callers without credentials. Only on loopback, with a private store, without an https issuer, "
             "in a data directory of its own (./.tokenmint-dev).",
         ),
     ] = False,
@@ -53,18 +53,18 @@ def command(
     """Run the service.
 
     Without a configuration it keeps a private Valkey and sealed keys in ./.tokenmint, listens on loopback only, and
-    makes a first operator (./.tokenmint/operator.json). `tokenmint init` writes a first configuration.
+    makes a first operator (./.tokenmint/operator.json). `tokenmint init` writes a configuration.
 
     SIGTERM drains and stops. SIGHUP reloads providers, audiences, clients and operators.
     """
     if dev and data_dir is None:
         data_dir = Path(".tokenmint-dev")
     if data_dir is not None:
-        os.environ["TOKENMINT_DATA_DIR"] = str(data_dir.resolve())  # where the workers read it too
+        os.environ["TOKENMINT_DATA_DIR"] = str(data_dir.resolve())  # the workers read it there too
     path = locate(config, os.environ)
     ports = Reservations(load(path, os.environ, development=dev, starting=True).listen.addresses())
     try:
-        # Once more, now that every port is known: the HTTP listener's address is the issuer where none is configured.
+        # Again, now that every port is known: without a configured issuer, the HTTP listener's address is the issuer.
         settings = load(path, os.environ, development=dev, listen=ports.listen, starting=True)
         status = _serve(settings, path, ports.listen, workers, output=output, dev=dev)
     finally:
@@ -75,27 +75,27 @@ def command(
 def _serve(
     settings: Settings, path: Path | None, listen: dict[str, str], workers: int, *, output: str, dev: bool
 ) -> int:
-    """Make what is missing and serve on ``listen`` until the end; return the exit status."""
-    announce = print_ready if output == "json" else tell_ready
-    _tell(output, f"configuration {path}" if path else "no configuration: providers and clients are none")
+    """Make missing files and serve on ``listen`` until the end; return the exit status."""
+    announce = print_ready if output == "json" else print_ready_text
+    _print(output, f"configuration {path}" if path else "no configuration: there are no providers and no clients")
     for warning in settings.warnings:
         say(f"tokenmint: warning: {warning}\n")
-    store = None if settings.redis_url else EmbeddedServer(settings.data_dir)  # which looks for its program
+    store = None if settings.redis_url else EmbeddedServer(settings.data_dir)  # looks for its program
     bootstrap.mark_directory(settings.data_dir, development=dev)
     for file in bootstrap.prepare(settings, os.urandom):
-        _tell(output, f"made {file} (readable by you alone: keep it)")
+        _print(output, f"made {file} (readable only by you: keep it)")
     died = threading.Event()
 
     def stop_without_store(pid: int) -> None:
         died.set()
-        say(f"tokenmint: the private store (process {pid}) died: {settings.data_dir}/server.log says why\n")
-        os.kill(os.getpid(), signal.SIGTERM)  # whatever started the service starts it again, store included
+        say(f"tokenmint: the private store (process {pid}) died: see {settings.data_dir}/server.log\n")
+        os.kill(os.getpid(), signal.SIGTERM)  # the parent process restarts the service with its store
 
     try:
         url = store.start() if store is not None else None
         if store is not None:
             store.on_death(stop_without_store)
-            _tell(output, f"keeps its data in {settings.data_dir}, with a private store (process {store.pid})")
+            _print(output, f"data is kept in {settings.data_dir}, with a private store (process {store.pid})")
         job = Job(str(path) if path else None, url, listen, development=dev)
         status = _work(job, workers, announce, settings)
     finally:
@@ -104,7 +104,7 @@ def _serve(
     return status or int(died.is_set())
 
 
-def _tell(output: str, text: str) -> None:
+def _print(output: str, text: str) -> None:
     if output == "text":
         show(f"tokenmint: {text}\n")
 
@@ -113,7 +113,7 @@ def _work(job: Job, workers: int, announce: Callable[[Ready], None], settings: S
     from tokenmint.process import worker  # loads the whole service
 
     if not settings.audiences:
-        say("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` shows how\n")
+        say("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` writes an example\n")
     if workers == 1:
         return worker.run(job, announce)
     limits = settings.limits

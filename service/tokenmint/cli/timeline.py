@@ -1,4 +1,4 @@
-"""The life of the signing keys as a picture: one bar for each key, its states in colours, and now as a line."""
+"""The life of the signing keys as a picture: one bar for each key with its states in colours, and a line for now."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,11 +16,11 @@ _COLOURS: Final = {"prepared": "#9ec5fe", "active": "#2f9e44", "retiring": "#f59
 _TICKS: Final = 6
 
 Span = tuple[str, float, float]
-"""A state, and from when to when a key is in it (Unix seconds)."""
+"""A state, its begin and its end (Unix seconds)."""
 
 
 def spans(key: SigningKey, now: float, end: float) -> list[Span]:
-    """Return the states that ``key`` went and will go through, in order, until ``end`` at the latest."""
+    """Return the past and planned states of ``key``, in order, until ``end`` at the latest."""
 
     published = _seconds(key.publish_time) or _seconds(key.create_time) or now
     activated, retired = _seconds(key.activate_time), _seconds(key.retire_time)
@@ -29,19 +29,19 @@ def spans(key: SigningKey, now: float, end: float) -> list[Span]:
         activated = _seconds(key.planned_time)
     over = revoked or deleted or end
     steps = [("prepared", published), ("active", activated), ("retiring", retired)]
-    known = [(state, start) for state, start in steps if start is not None and start <= over]
-    ends = [start for _, start in known[1:]] + [over]
-    found = [(state, start, stop) for (state, start), stop in zip(known, ends, strict=True) if stop > start]
+    starts = [(state, start) for state, start in steps if start is not None and start <= over]
+    ends = [start for _, start in starts[1:]] + [over]
+    states = [(state, start, stop) for (state, start), stop in zip(starts, ends, strict=True) if stop > start]
     if revoked is not None:
-        found.append(("revoked", revoked, max(revoked, min(now, end))))
-    return found
+        states.append(("revoked", revoked, max(revoked, min(now, end))))
+    return states
 
 
 def svg(keys: Sequence[SigningKey], now: float) -> str:
     """Return the timeline as an SVG document."""
-    known = [span for key in keys for span in spans(key, now, now)]
-    first = min([start for _, start, _ in known], default=now)
-    last = max([stop for _, _, stop in known] + [_seconds(key.planned_time) or 0.0 for key in keys], default=now)
+    past = [span for key in keys for span in spans(key, now, now)]
+    first = min([start for _, start, _ in past], default=now)
+    last = max([stop for _, _, stop in past] + [_seconds(key.planned_time) or 0.0 for key in keys], default=now)
     room = max(last - first, 60.0) * 0.05
     begin, end = min(first, now) - room, max(last, now) + 4 * room
 
@@ -72,7 +72,7 @@ def svg(keys: Sequence[SigningKey], now: float) -> str:
         lines.append(f'<text x="{_LEFT - 10}" y="{top + 13}" text-anchor="end" fill="#495057">{state}</text>')
         for name_of_state, start, stop in spans(key, now, end):
             title = escape(f"{name_of_state}: {_instant(start)} to {_instant(stop)}")
-            opacity = ' opacity="0.45"' if start >= now else ""  # what is planned
+            opacity = ' opacity="0.45"' if start >= now else ""  # planned states
             lines.append(
                 f'<rect x="{x(start)}" y="{top}" width="{max(1.5, round(x(stop) - x(start), 1))}" height="{_BAR}" '
                 f'fill="{_COLOURS[name_of_state]}"{opacity}><title>{title}</title></rect>'
@@ -87,7 +87,7 @@ def svg(keys: Sequence[SigningKey], now: float) -> str:
 
 
 def _seconds(stamp: Timestamp) -> float | None:
-    """Return a time field as Unix seconds, None where it is not set: no key is from 1970."""
+    """Return a time field as Unix seconds; None if it is not set, because no key is from 1970."""
     return stamp.seconds + stamp.nanos / 1e9 if stamp.seconds else None
 
 

@@ -1,6 +1,7 @@
 """`tokenmint token`."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -9,7 +10,8 @@ import typer
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.cli.commands import App
-from tokenmint.cli.connection import Connection, Timeout, as_client, as_operator, refusal_of
+from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
+from tokenmint.cli.options import Group, Timeout
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
 from tokenmint.model.secret import shown
 
@@ -39,16 +41,39 @@ Audiences = Annotated[
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
 Lifetime = Annotated[int | None, typer.Option(min=1, help="Seconds that the token shall live.")]
 _Kind = Literal["id_token", "access_token", "jwt"]
-Kind = Annotated[_Kind, typer.Option(help="What the token is. One of tokenmint's own is an access_token.")]
-ActorTokenFile = Annotated[
-    Path | None, typer.Option("--actor-token-file", help="File that holds the token of who acts for the subject.")
-]
-ActorKind = Annotated[_Kind, typer.Option(help="What the actor token is.")]
-Nonce = Annotated[str | None, typer.Option(help="The nonce that the token has to carry.")]
-DpopJkt = Annotated[
-    str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
-]
 HANDLE: Final = "tmr_"
+
+
+@dataclass(frozen=True, slots=True)
+class Presented(Group):
+    """The tokens that one exchange and a batch bring, and the proofs that go with them."""
+
+    token_file: TokenFile = Path("-")
+    kind: Annotated[_Kind, typer.Option(help="What the token is. One of tokenmint's own is an access_token.")] = (
+        "id_token"
+    )
+    actor_token_file: Annotated[
+        Path | None, typer.Option("--actor-token-file", help="File that holds the token of who acts for the subject.")
+    ] = None
+    actor_kind: Annotated[_Kind, typer.Option(help="What the actor token is.")] = "id_token"
+    nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to carry.")] = None
+    dpop_jkt: Annotated[
+        str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a request. Raises ``ConfigurationError``: a file holds no token."""
+        found = {
+            "subject_token": _token(self.token_file),
+            "subject_token_type": _urn(self.kind),
+            "nonce": self.nonce,
+            "dpop_jkt": self.dpop_jkt,
+        }
+        if self.actor_token_file is not None:
+            if str(self.actor_token_file) == str(self.token_file) == "-":
+                raise ConfigurationError("--token-file, --actor-token-file: one of them from standard input, not both")
+            found |= {"actor_token": _token(self.actor_token_file), "actor_token_type": _urn(self.actor_kind)}
+        return found
 
 
 def _token(file: Path) -> str:
@@ -66,16 +91,6 @@ def _urn(kind: str) -> str:
     return f"urn:ietf:params:oauth:token-type:{kind}"
 
 
-def _subject(file: Path, kind: str, actor: Path | None, actor_kind: str, nonce: str | None) -> dict[str, Any]:
-    """Return the fields about who is meant, which one exchange and a batch have in common."""
-    fields = {"subject_token": _token(file), "subject_token_type": _urn(kind), "nonce": nonce}
-    if actor is not None:
-        if str(actor) == str(file) == "-":
-            raise ConfigurationError("--token-file, --actor-token-file: one of them from standard input, not both")
-        fields |= {"actor_token": _token(actor), "actor_token_type": _urn(actor_kind)}
-    return fields
-
-
 def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
     from google.protobuf.duration_pb2 import Duration
 
@@ -91,14 +106,9 @@ def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dic
 def exchange(
     service: Connection,
     audience: Audiences,
-    token_file: TokenFile = Path("-"),
+    presented: Presented,
     scope: Scope = None,
     lifetime: Lifetime = None,
-    kind: Kind = "id_token",
-    actor_token_file: ActorTokenFile = None,
-    actor_kind: ActorKind = "id_token",
-    nonce: Nonce = None,
-    dpop_jkt: DpopJkt = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print the token alone, each on a line of its own.")] = False,
     output: Output = "json",
 ) -> None:
@@ -111,7 +121,7 @@ def exchange(
     from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-    fields = _subject(token_file, kind, actor_token_file, actor_kind, nonce) | {"dpop_jkt": dpop_jkt}
+    fields = presented.fields()
     targets = [_target(name, scope, lifetime) for name in audience]
     with service.stub(TokenExchangeServiceStub) as stub:
         if len(targets) == 1:
@@ -193,14 +203,9 @@ def explain(
     service: Connection,
     client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
     audience: Audience,
-    token_file: TokenFile = Path("-"),
+    presented: Presented,
     scope: Scope = None,
     lifetime: Lifetime = None,
-    kind: Kind = "id_token",
-    actor_token_file: ActorTokenFile = None,
-    actor_kind: ActorKind = "id_token",
-    nonce: Nonce = None,
-    dpop_jkt: DpopJkt = None,
     output: Output = "text",
 ) -> None:
     """Say step by step how an exchange would end, without making it. For operators with the security role.
@@ -212,7 +217,7 @@ def explain(
     from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-    fields = _subject(token_file, kind, actor_token_file, actor_kind, nonce) | {"dpop_jkt": dpop_jkt}
+    fields = presented.fields()
     request = pb.ExplainExchangeRequest(
         exchange=pb.ExchangeTokenRequest(**fields, **_target(audience, scope, lifetime)), client_id=client
     )

@@ -26,7 +26,9 @@ from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
+from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
+from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
@@ -34,13 +36,7 @@ _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-km
 
 
 def check(
-    file: File,
-    base: Path,
-    environ: Mapping[str, str],
-    formats: Formats,
-    *,
-    development: bool,
-    http: str | None = None,
+    file: File, base: Path, environ: Mapping[str, str], formats: Formats, *, development: bool, http: str | None = None
 ) -> tuple[Settings, list[str]]:
     """Return the settings and all their problems. Settings with a problem are not used.
 
@@ -51,20 +47,14 @@ def check(
         http: the address of the HTTP listener where its port is known; it is the issuer where none is configured.
     """
     issuer = issuer_of(file.issuer, http or file.listen.http)
-    problems = [
-        *_problems_of_issuer(file),
-        *problems_of_listeners(file, base),
-        *_problems_of_development(file, environ, development=development),
-    ]
+    problems = list(_problems_of_tables(file, base, environ, development=development))
     proxy = shared_proxy(file.proxy, base, environ, problems)
     judged = _judge_providers(file, base, issuer, proxy)
-    providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
     problems += _problems_of_providers(judged)
     callers = CallerRules(file, base, problems, issuer, proxy)
     clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
-    problems += [*wrong, *problems_of_envoy(file, audiences)]
-    problems += _problems_of_policy(audiences, issuer, judged)
+    problems += [*wrong, *problems_of_envoy(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     keys = KeyRules(file, base, problems)
     keys.check()
     problems += _problems_of_signers(file, base)
@@ -94,7 +84,7 @@ def check(
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,
-        providers=MappingProxyType(providers),
+        providers=MappingProxyType({name: done.provider for name, done in judged.items() if done.provider is not None}),
         audiences=MappingProxyType(audiences),
         formats=formats,
         clients=MappingProxyType(clients),
@@ -103,6 +93,12 @@ def check(
         warnings=tuple(_warnings(file, base)),
     )
     return settings, problems
+
+
+def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, development: bool) -> Iterator[str]:
+    yield from _problems_of_issuer(file)
+    yield from problems_of_listeners(file, base)
+    yield from _problems_of_development(file, environ, development=development)
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:
@@ -158,16 +154,19 @@ def _at(base: Path, key: str, value: object) -> object:
 
 
 def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    before: list[Provider] = []
     for name, outcome in judged.items():
         yield from outcome.problems
-        for issuer in outcome.provider.issuers if outcome.provider is not None else ():
-            if issuer in owners:
+        if outcome.provider is None:
+            continue
+        for other in before:
+            if not disjoint(outcome.provider, other):
                 yield (
-                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', owners[issuer])}: one "
-                    "provider for each issuer, with all the audiences"
+                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', other.name)}, and "
+                    "nothing tells their tokens apart: one provider with all the audiences, or audiences of which none "
+                    "is in both, or where = { CLAIM = VALUE } with one claim and different values in both"
                 )
-            owners[issuer] = name
+        before.append(outcome.provider)
 
 
 def _problems_of_policy(

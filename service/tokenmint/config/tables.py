@@ -46,7 +46,11 @@ class RedisTable(Table):
     username: str | None = None
     password: str | None = None
     password_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password_file: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
     read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
     write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
@@ -284,7 +288,9 @@ class EnvoyTable(Table):
     """For hosts that have none of their own."""
     hosts: dict[str, str] = Field(default_factory=dict)
     cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie that holds a browser's token, where a request has no `Authorization`."""
+    """The cookie that holds a browser's token, where no header has one."""
+    headers: TextList = ()
+    """Headers that may hold the token beside `Authorization`."""
 
 
 class LogTable(Table):

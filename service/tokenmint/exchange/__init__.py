@@ -1,1 +1,1 @@
-"""Exchange, its dry run, introspection and revocation: one function for each, in the order of the steps."""
+"""Exchange, dry run, introspection and revocation: one function for each, in the order of the steps."""

@@ -1,4 +1,4 @@
-"""One attempt at an exchange: what is asked for, by which client, when, and the trace that it leaves."""
+"""One attempt at an exchange: the request, the client, the time, and the trace of its steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from tokenmint.model.policy import Client, ExchangeRequest, TokenGrant
 
 
 class Trace:
-    """The steps of an attempt and what they found, in order, also where it ends with a refusal.
+    """The steps of an attempt and their results, in order, even if it is refused.
 
-    Explain reads the steps, audit reads the facts, and the metrics read the minted tokens. A batch has one trace.
+    Explain reads the steps, audit the facts, and the metrics the minted tokens. A batch has one trace.
     """
 
     __slots__ = ("actor", "minted", "principal", "provider", "step", "steps", "token_sha256")
 
     def __init__(self) -> None:
         self.steps: list[str] = []
-        """The names of the steps that were begun. The last one is the one that failed, where one did."""
+        """The names of the steps that were started. After a failure, the last one is the one that failed."""
         self.step: Callable[[str], None] = self.steps.append
-        """Takes the name of a step as it begins."""
+        """Records the name of a step at its start."""
         self.token_sha256 = ""
         self.provider = ""
         self.principal = ""
@@ -29,11 +29,11 @@ class Trace:
         """Each token with its audience."""
 
     def actor_step(self, name: str) -> None:
-        """Take the name of a step that is about the actor token."""
+        """Record the name of a step for the actor token."""
         self.step(f"actor.{name}")
 
     def granted(self, grant: TokenGrant) -> None:
-        """Note for whom a token is minted."""
+        """Record the principal and the actor of a grant."""
         self.principal = grant.principal
         self.actor = grant.actor or str((grant.act or {}).get("sub", ""))
 
@@ -53,7 +53,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One exchange that a client asks for, or (``dry``) the explanation of how it would end."""
+    """One requested exchange, or, if ``dry``, the explanation of its outcome."""
 
     request: ExchangeRequest
     client: Client
@@ -61,4 +61,4 @@ class Attempt:
     """The time, read once."""
     trace: Trace
     dry: bool = False
-    """Nothing changes: no keys are fetched, no profile is created, no use of a handle is noted, no token is claimed."""
+    """Without effect: fetches no keys, creates no profile, records no use of a reference token, consumes no token."""

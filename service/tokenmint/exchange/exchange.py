@@ -1,6 +1,6 @@
-"""The use case: a token that somebody else signed becomes a token that we signed.
+"""The exchange of a token from another issuer for an issued token.
 
-Reads like the way of one token. No transport, no store, no wall clock: what it needs is handed to it.
+The code follows the way of one token. Transport, store and clock are passed in.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
@@ -29,32 +30,32 @@ from tokenmint.verification.verifier import Verifier
 
 
 class Evidence(NamedTuple):
-    """A token that came with a request, to prove its subject or its actor."""
+    """A token of a request that identifies its subject or its actor."""
 
     token: Secret
     token_type: str
     nonce: str | None
     step: Callable[[str], None]
-    """Takes the name of each step of its verification."""
+    """Records the name of each step of its verification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A party that a token proved: the subject, or the actor."""
+    """An authenticated party (subject or actor) and the evidence."""
 
     verified: VerifiedToken
     issued: IssuedToken | None
-    """The token, where it is one of ours."""
+    """The token, if it is an issued one."""
     lookup: ProfileLookup
 
 
 def _always_serving() -> None:
-    """Raise nothing: there is neither a clock nor a store that could be wrong."""
+    """Never raise: there is no clock or store that could be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenExchange:
-    """Proves, enriches, decides, mints. Does not change: a call is judged by one configuration from end to end."""
+    """Verifies, enriches, decides, mints. Immutable: a call uses one configuration from end to end."""
 
     verifier: Verifier
     issued_tokens: IssuedTokenVerifier
@@ -64,18 +65,18 @@ class TokenExchange:
     replay: ReplayGuard
     clock: Clock
     serving: Callable[[], None] = _always_serving
-    """Raises where nothing can be believed or minted now: by this clock, or by this store."""
+    """Raises if no token can be verified or minted now, because of the clock or the store."""
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
-        """Return the same exchange by another configuration (reload)."""
+        """Return the same exchange with another configuration (reload)."""
         return replace(self, verifier=verifier, policy=policy)
 
     async def exchange(self, request: ExchangeRequest, client: Client, trace: Trace | None = None) -> MintedToken:
-        """Exchange one subject token for one token.
+        """Exchange a subject token for one token.
 
         Raises:
-            TokenRejected: the subject or actor token was not proved, or was used before.
-            AccessDenied: this client may not have this.
+            TokenRejected: the subject or actor token was refused, or used before.
+            AccessDenied: the client is not authorized for this.
             DependencyUnavailable: keys, store or signer are out of reach, or the clock is wrong.
             StoreWentBack: the store lost changes.
         """
@@ -92,10 +93,10 @@ class TokenExchange:
     async def exchange_batch(
         self, requests: Sequence[ExchangeRequest], client: Client, trace: Trace | None = None
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
-        """Exchange one subject token, the same in all ``requests``, for several tokens: proved once, one profile read.
+        """Exchange one subject token, the same in all ``requests``, for several tokens. It is verified once.
 
-        Returns a token or the refusal for each request, in order. What concerns the subject and actor tokens fails the
-        whole.
+        Returns a token or the refusal for each request, in order. A fault of the subject or actor token fails the whole
+        batch.
 
         Raises: as :meth:`exchange`.
         """
@@ -118,15 +119,15 @@ class TokenExchange:
             await self._consume(first, verified, requests)
         return results
 
-    # --- steps, which a dry run takes too ------------------------------------------------------------------------
+    # --- steps, also of a dry run ------------------------------------------------------------------------
 
     def admit(self, attempt: Attempt) -> Audience:
-        """Return the audience, where this client may ask for it at all."""
+        """Return the audience, if the client may request it at all."""
         attempt.trace.step("policy.client")
         return self.policy.admit(attempt.client, attempt.request)
 
     async def verify_subject(self, attempt: Attempt) -> Authenticated:
-        """Prove the subject token and look its principal up."""
+        """Verify the subject token and look up its principal."""
         self.serving()
         request, trace = attempt.request, attempt.trace
         trace.token_sha256 = request.subject_token.fingerprint()
@@ -136,7 +137,7 @@ class TokenExchange:
         return subject
 
     async def verify_actor(self, attempt: Attempt) -> Authenticated | None:
-        """Prove the actor token, where there is one."""
+        """Verify the actor token, if there is one."""
         request = attempt.request
         if request.actor_token is None:
             return None
@@ -146,7 +147,7 @@ class TokenExchange:
     async def decide(
         self, attempt: Attempt, audience: Audience, subject: Authenticated, actor: Authenticated | None
     ) -> TokenGrant:
-        """Decide what is minted."""
+        """Decide the content of the minted token."""
         request, client, step = attempt.request, attempt.client, attempt.trace.step
         step("policy.provider")
         verified = self.policy.derive(subject.verified, client, request)
@@ -155,7 +156,7 @@ class TokenExchange:
         if actor is not None:
             step("policy.actor")
             self.policy.admit_actor(audience, verified, actor.verified, client, request, actor.issued)
-            # An actor gets no profile from this.
+            # No profile is created for an actor.
             acting = Actor((await self._profile_of(attempt, actor, audience, create=False)).principal, actor.verified)
         step("profile.missing")
         profile = await self._profile_of(attempt, subject, audience, create=not attempt.dry)
@@ -168,9 +169,14 @@ class TokenExchange:
         token, step = evidence.token, evidence.step
         if evidence.token_type == ACCESS_TOKEN and self.issued_tokens.recognises(token):
             return await self._verify_issued(attempt, token, step)
-        verified = await self.verifier.verify(
-            token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
-        )
+        try:
+            verified = await self.verifier.verify(
+                token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
+            )
+        except TokenRejected as refusal:
+            if not attempt.client.public:
+                refusal.tell()
+            raise
         bound = bound_to(verified)
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)
@@ -182,10 +188,10 @@ class TokenExchange:
         issued = await self.issued_tokens.identify(token, now=attempt.now)
         step("policy.own_token")
         request = attempt.request
-        if attempt.dry:  # as above
+        if attempt.dry:  # as in _verify
             request = replace(request, possession=issued.binding)
         self.policy.admit_issued(attempt.client, request, issued)
-        step("own.revocation")  # not before: it is nobody else's business
+        step("own.revocation")  # not earlier: only authorized clients may learn it
         await self.issued_tokens.check_revoked(issued)
         step("profile.find")
         lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
@@ -212,21 +218,21 @@ class TokenExchange:
         return minted
 
     async def _consume(self, attempt: Attempt, verified: VerifiedToken, requests: Sequence[ExchangeRequest]) -> None:
-        check_deadline()  # of a caller that is gone nothing is used up
+        check_deadline()  # nothing is used up for a caller that is gone
         attempt.trace.step("replay.claim")
         request_id, client_id = attempt.request.request_id, attempt.client.client_id
-        await self.replay.consume(verified, client_id, request_id, now=attempt.now, wanted=_wanted(requests))
+        await self.replay.consume(verified, client_id, request_id, now=attempt.now, wanted=_fingerprint_of(requests))
 
 
 def single_use(audience: Audience, subject: Authenticated, actor: Authenticated | None) -> list[VerifiedToken]:
-    """Return the tokens that may be used once: by their provider's rule, or the subject's by the audience's."""
-    proved = [subject.verified] if audience.single_use or subject.verified.single_use else []
-    return proved + ([actor.verified] if actor is not None and actor.verified.single_use else [])
+    """Return the single-use tokens: by their provider's rule, or the subject's by the audience's rule."""
+    verified = [subject.verified] if audience.single_use or subject.verified.single_use else []
+    return verified + ([actor.verified] if actor is not None and actor.verified.single_use else [])
 
 
-def _wanted(requests: Sequence[ExchangeRequest]) -> str:
-    """Name what is asked for, the same every time, so that a retry can be told from another request."""
-    asked = [
+def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
+    """Return a hash of the requests, by which a retry is told from another request."""
+    fields = [
         [
             item.audience,
             item.subject_token_type,
@@ -239,4 +245,4 @@ def _wanted(requests: Sequence[ExchangeRequest]) -> str:
         ]
         for item in requests
     ]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()

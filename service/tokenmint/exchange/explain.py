@@ -1,6 +1,6 @@
-"""A dry run of an exchange that says what was checked, in order, and which check ended it.
+"""A dry run of an exchange: it lists the checks in order, up to the one that ends the exchange.
 
-Mints nothing, claims no token, creates no profile, fetches no keys.
+It mints nothing, consumes no token, creates no profile, and fetches no keys.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tokenmint.model.policy import Client, ExchangeRequest
 
 
 class Outcome(StrEnum):
-    """How a step ended."""
+    """The outcome of a step."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -32,7 +32,7 @@ class Step:
 
 
 async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> list[Step]:
-    """Return the steps up to the one that ended the exchange, or all of them."""
+    """Return the steps up to the one that ends the exchange, or all of them."""
     trace = Trace()
     attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:

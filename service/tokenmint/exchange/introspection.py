@@ -1,6 +1,6 @@
-"""The use cases after minting: what is a token of ours worth now (RFC 7662), and let it be worth nothing (RFC 7009).
+"""Use cases for issued tokens: introspection (RFC 7662) and revocation (RFC 7009).
 
-No transport, no store, no wall clock: what it needs is handed to it.
+Transport, store and clock are passed in.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ from tokenmint.profiles.resolve import Profiles
 
 
 class Tokens:
-    """Answers questions about tokens that were minted here, and revokes them.
+    """Introspects and revokes issued tokens.
 
     Args:
-        own: proves them.
-        profiles: where principals are looked up.
+        issued_tokens: verifies them.
+        profiles: looks up principals.
         clock: the time.
-        serving: raises where neither clock nor store can be believed now.
+        serving: raises if the clock or the store may be wrong now.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class Tokens:
         self,
         token: Secret,
         client: Client,
-        hint: str | None = None,  # noqa: ARG002  # there is one kind of token to ask about, and hints may be wrong
+        hint: str | None = None,  # noqa: ARG002  # only one kind of token can be introspected, and hints may be wrong
     ) -> Mapping[str, JsonValue] | None:
-        """Return the claims of a token that is in force, or None: it is not, or ``client`` may not know.
+        """Return the claims of an active token; None if it is inactive or ``client`` may not introspect it.
 
-        The claims are those of RFC 7662 section 2.2 without `active`, with `act` and `cnf` where it has them.
-        ``hint`` is the `token_type_hint` and may be wrong (section 2.1). A client without a credential is told nothing:
-        the section asks that who introspects is authorised.
+        The claims are those of RFC 7662 section 2.2 without `active`, with `act` and `cnf` if present. ``hint`` is the
+        `token_type_hint` and may be wrong (section 2.1). A client without a credential always gets None, because the
+        section requires an authorized caller.
 
         Raises:
             DependencyUnavailable: keys or store are out of reach, or the clock is wrong.
-            StoreWentBack: the store lost changes: a token that was revoked may look as if it were in force.
+            StoreWentBack: the store lost changes, so a revoked token may look active.
         """
         self._serving()
         now = self._clock.now()
@@ -73,20 +73,20 @@ class Tokens:
         self,
         token: Secret,
         client: Client,
-        hint: str | None = None,  # noqa: ARG002  # as above
+        hint: str | None = None,  # noqa: ARG002  # as in introspect
     ) -> None:
-        """Revoke a token that was issued to ``client``, and with it every token that was exchanged for it.
+        """Revoke a token that was issued to ``client``, and every token derived from it.
 
-        A token that is none of ours, or no longer in force, is no error (RFC 7009 section 2.2).
+        A token that was not issued here, or is no longer active, is no error (RFC 7009 section 2.2).
 
         Raises:
-            TokenDenied: it was issued to another client.
+            TokenDenied: the token was issued to another client.
             DependencyUnavailable: keys or store are out of reach.
             OutcomeUnknown: the revocation was not confirmed as durable; a retry is safe.
         """
         now = self._clock.now()
         try:
-            # Also one that was revoked: whoever repeats a revocation that was not confirmed wants to have it confirmed.
+            # This includes a revoked token: a caller repeats a revocation that was not confirmed to have it confirmed.
             issued = await self._issued_tokens.identify(token, now=now)
         except TokenRejected:
             return

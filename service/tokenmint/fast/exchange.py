@@ -190,7 +190,7 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        issued_at = claims["iat"]
+        issued_at = claims.get("iat")
         if not isinstance(issued_at, int | float):
             return None
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest)
@@ -235,10 +235,12 @@ class FastExchange:
                 self._service.metrics.minted(audience)
         except Exception as error:  # noqa: BLE001  # as Gate.ended: what comes after this are the answers
             log_internal(ended[0][0], error)
+        if not events:
+            return
         try:
             self._service.audit.note_minted(events)
         except Exception as error:  # noqa: BLE001  # as above
-            log_internal(ended[0][0] if ended else "", error)
+            log_internal("", error)
 
 
 def times_of(second: int, expires_at: int) -> bytes:

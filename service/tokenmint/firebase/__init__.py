@@ -1,1 +1,1 @@
-"""Firebase's SDK, imported where it is used and nowhere else."""
+"""Firebase's SDK, imported only where it is used."""

@@ -1,6 +1,6 @@
-"""Firebase's SDK, loaded where it is used and nowhere else: importing it takes a third of a second and 30 MB.
+"""Firebase's SDK, loaded only where it is used: the import takes a third of a second and 30 MB.
 
-It blocks, for as long as Google takes: :meth:`FirebaseClients.run` calls it in threads that are nobody else's.
+It blocks while Google answers, so :meth:`FirebaseClients.run` calls it in threads of its own.
 """
 
 import json
@@ -14,18 +14,18 @@ from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.firebase import FirebaseProject
 
 T = TypeVar("T")
-MAX_CLIENTS: Final = 64  # of the SDK, that are kept
-RETRY: Final = 1.0  # seconds after which a caller may try again where too many wait for Google
+MAX_CLIENTS: Final = 64  # cached clients of the SDK
+RETRY: Final = 1.0  # seconds after which a caller may retry if too many calls wait for Google
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that makes the SDK accept unsigned tokens; refused outside the development mode."""
 
 
 class FirebaseClients:
-    """The SDK's clients, one for each project and tenant, made when first asked for.
+    """The SDK's clients, one for each project and tenant, made on first use.
 
     Args:
         signer: signs custom tokens in place of the service account: a ``google.auth.crypt.Signer``.
-        most: calls that may wait for Google at a time.
+        most: the largest number of calls that wait for Google.
     """
 
     def __init__(self, signer: Any = None, most: int = 16) -> None:
@@ -36,16 +36,16 @@ class FirebaseClients:
         self._made = 0
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call what blocks in a thread. Raises ``Busy``, and what ``function`` raises."""
+        """Call a blocking function in a thread. Raises ``Busy``, and the errors of ``function``."""
         return await self._threads.run(function, *arguments)
 
     def client(self, project: FirebaseProject, tenant: str | None = None) -> Any:
-        """Return the SDK's authentication client (``firebase_admin.auth.Client``). Raises what the SDK raises."""
+        """Return the SDK's authentication client (``firebase_admin.auth.Client``). Raises the SDK's errors."""
         secret = project.credentials.fingerprint() if project.credentials is not None else project.service_account or ""
         key = (project.project, secret, tenant or "")
         with self._lock:
             if key not in self._clients:
-                if len(self._clients) >= MAX_CLIENTS:  # a tenant is named by a token
+                if len(self._clients) >= MAX_CLIENTS:  # tokens name tenants, so their number is not bounded
                     del self._clients[next(iter(self._clients))]
                 self._clients[key] = self._make(project, tenant)
             return self._clients[key]
@@ -56,14 +56,14 @@ class FirebaseClients:
 
         options: dict[str, Any] = {"projectId": project.project, "httpTimeout": 5}
         if project.service_account is not None and self._signer is None:
-            options["serviceAccountId"] = project.service_account  # the SDK would ask IAM, whoever else could sign
+            options["serviceAccountId"] = project.service_account  # with it the SDK always asks IAM
         if self._signer is not None:
             credential: Any = _signing_credential(self._signer, project.service_account or "")
         elif project.credentials is not None:
             credential = credentials.Certificate(json.loads(project.credentials.reveal_bytes()))
         else:
             credential = credentials.ApplicationDefault()
-        # Named uniquely, since the SDK keeps its apps in a global table.
+        # A unique name, because the SDK keeps its apps in a global table.
         self._made += 1
         app = firebase_admin.App(f"tokenmint-{id(self)}-{self._made}", credential, options)
         return auth.Client(app, tenant_id=tenant)
@@ -72,7 +72,7 @@ class FirebaseClients:
 async def ask_about_user(
     clients: FirebaseClients, project: FirebaseProject, uid: str, tenant: str | None, auth_time: float
 ) -> None:
-    """Do as :func:`check_user` without blocking. Raises as that does."""
+    """Run :func:`check_user` without blocking. Raises as that does."""
     try:
         await clients.run(check_user, clients, project, uid, tenant, auth_time)
     except Busy as error:
@@ -84,19 +84,19 @@ async def ask_about_user(
 def check_user(
     clients: FirebaseClients, project: FirebaseProject, uid: str, tenant: str | None, auth_time: float
 ) -> None:
-    """Ask Firebase whether a user who signed in at ``auth_time`` is still let in. Blocks.
+    """Ask Firebase whether a user who signed in at ``auth_time`` still has access. Blocks.
 
     Raises:
-        PrincipalDisabled: the user is disabled, or there is none.
-        TokenRevoked: the user's tokens were revoked after that.
-        KeySetUnavailable: Firebase does not answer, so nobody knows.
+        PrincipalDisabled: the user is disabled or does not exist.
+        TokenRevoked: the user's tokens were revoked after ``auth_time``.
+        KeySetUnavailable: Firebase does not answer.
     """
     from firebase_admin import auth, exceptions
 
     try:
         user = clients.client(project, tenant).get_user(uid)
     except auth.UserNotFoundError:
-        raise PrincipalDisabled("Firebase knows no such user") from None
+        raise PrincipalDisabled("Firebase has no such user") from None
     except (exceptions.FirebaseError, ValueError, OSError) as error:
         raise KeySetUnavailable(
             "Firebase can't be asked about the user: retry later", detail=f"firebase-admin: {type(error).__name__}"
@@ -108,7 +108,7 @@ def check_user(
 
 
 def _signing_credential(signer: Any, email: str) -> Any:
-    """Return credentials that can sign and nothing else."""
+    """Return credentials that can only sign."""
     from firebase_admin import credentials
     from google.auth import credentials as google_credentials
 
@@ -119,11 +119,11 @@ def _signing_credential(signer: Any, email: str) -> Any:
         def sign_bytes(self, message: bytes) -> Any:
             return signer.sign(message)
 
-    known = Signing()  # type: ignore[no-untyped-call]  # untyped there
-    known.signer = signer
+    signing = Signing()  # type: ignore[no-untyped-call]  # the library is untyped
+    signing.signer = signer
 
-    class Credential(credentials.Base):  # type: ignore[misc]  # untyped there
+    class Credential(credentials.Base):  # type: ignore[misc]  # the library is untyped
         def get_credential(self) -> Any:
-            return known
+            return signing
 
     return Credential()

@@ -1,1 +1,1 @@
-"""Decides what a grant contains, from configuration, token and profile alone: pure functions."""
+"""Decides the content of a grant, only from configuration, token and profile: pure functions."""

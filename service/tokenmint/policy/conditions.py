@@ -1,8 +1,8 @@
-"""Conditions and computed claims in CEL (Common Expression Language), written by operators, compiled at load.
+"""Conditions and computed claims in CEL (Common Expression Language), written by operators and compiled at load.
 
 An expression sees `assertion` (the claims of the subject token), `provider.name`, `client.id`, `request.audience`,
-`request.scopes`, `request.lifetime` (seconds, 0 where none was asked for), and, in an audience, `profile.principal`,
-`profile.roles` and `profile.claims`. It has no functions with effects, a budget of iterations and a capped size.
+`request.scopes`, `request.lifetime` (seconds, 0 if none was requested), and, in an audience, `profile.principal`,
+`profile.roles` and `profile.claims`. Expressions have no side effects, a budget of iterations and a size limit.
 """
 
 import json
@@ -32,8 +32,8 @@ Facts = Mapping[str, object]
 
 
 def facts(verified: VerifiedToken, client: Client, request: ExchangeRequest, profile: Profile | None = None) -> Facts:
-    """Return what expressions see."""
-    known: dict[str, object] = {
+    """Return the variables of expressions."""
+    variables: dict[str, object] = {
         "assertion": dict(verified.claims),
         "provider": {"name": verified.provider},
         "client": {"id": client.client_id},
@@ -45,18 +45,18 @@ def facts(verified: VerifiedToken, client: Client, request: ExchangeRequest, pro
         "profile": {},
     }
     if profile is not None:
-        known["profile"] = {
+        variables["profile"] = {
             "principal": profile.principal,
             "roles": list(profile.roles),
             "claims": dict(profile.claims),
         }
-    return known
+    return variables
 
 
 def compile_condition(source: str) -> Expression:
-    """Compile a condition. Raises ``ValueError`` for bad syntax, an unknown name, what is no truth value."""
+    """Compile a condition. Raises ``ValueError`` for bad syntax, an unknown name, or a type other than BOOL."""
     expression = _compile(source)
-    kind = expression._program.return_type().name()  # noqa: SLF001  # of this module's own type
+    kind = expression._program.return_type().name()  # noqa: SLF001  # this module's type
     if kind != "BOOL":
         raise ValueError(f"the condition is of type {kind} and has to be BOOL: compare it, e.g. with == true")
     return expression
@@ -67,19 +67,19 @@ def compile_claim(source: str) -> Expression:
     return _compile(source)
 
 
-def holds(condition: Expression, known: Facts) -> bool:
-    """Tell whether a condition is true. An error, of which CEL makes a value of its own, is not."""
+def holds(condition: Expression, variables: Facts) -> bool:
+    """Return whether a condition is true. An error, which CEL represents as a value, counts as false."""
     try:
-        result = condition._program.eval(data=known)  # noqa: SLF001  # of this module's own type
+        result = condition._program.eval(data=variables)  # noqa: SLF001  # this module's type
         return result.type().name() == "BOOL" and result.plain_value() is True
     except (RuntimeError, TypeError, ValueError):
         return False
 
 
-def compute(expression: Expression, known: Facts) -> JsonValue:
-    """Return the value of a claim, or None: for an error, a null, what JSON has no form for, and too much of it."""
+def compute(expression: Expression, variables: Facts) -> JsonValue:
+    """Return the value of a claim; None for an error, a null, a value without JSON form, or one that is too large."""
     try:
-        result = expression._program.eval(data=known)  # noqa: SLF001  # of this module's own type
+        result = expression._program.eval(data=variables)  # noqa: SLF001  # this module's type
         if result.type().name() == "ERROR":
             return None
         value: JsonValue = result.plain_value()
@@ -107,7 +107,7 @@ def _compile(source: str) -> Expression:
 
 @cache
 def _environment() -> Any:
-    from cel_expr_python import cel  # C++; loaded where a condition is configured
+    from cel_expr_python import cel  # C++; loaded only if a condition is configured
 
     entries = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
     return cel.NewEnv(variables=dict.fromkeys(_VARIABLES, entries))

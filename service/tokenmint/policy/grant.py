@@ -8,7 +8,6 @@ from tokenmint.base.errors import (
     ActorDenied,
     AudienceDenied,
     ConditionDenied,
-    ConfigurationError,
     FormatDenied,
     LifetimeDenied,
     ProviderDenied,
@@ -16,8 +15,6 @@ from tokenmint.base.errors import (
     ScopeDenied,
 )
 from tokenmint.base.foreign_text import LONG, clipped, quoted
-from tokenmint.base.http_url import same_url
-from tokenmint.base.key_path import key_path
 from tokenmint.model.issued import MAX_DEPTH, IssuedToken
 from tokenmint.model.policy import (
     Actor,
@@ -27,10 +24,10 @@ from tokenmint.model.policy import (
     TokenGrant,
 )
 from tokenmint.model.profile import Profile
-from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping
+from tokenmint.policy.compile import compile_rules
 
 
 class Policy:
@@ -54,55 +51,13 @@ class Policy:
         provider_claims: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
     ) -> None:
         self._audiences = MappingProxyType(dict(audiences))
-        self._sources: dict[str, tuple[tuple[str, mapping.Source | conditions.Expression], ...]] = {}
-        self._uids: dict[str, mapping.Source] = {}
-        self._conditions: dict[str, conditions.Expression] = {}
-        self._computing: set[str] = set()
-        self._provider_conditions: dict[str, conditions.Expression] = {}
-        self._derived: dict[str, tuple[tuple[str, conditions.Expression], ...]] = {}
-        problems: list[str] = []
-        for name, claims in provider_claims.items():
-            derived = []
-            for claim, text in claims:
-                try:
-                    derived.append((claim, conditions.compile_claim(text.removeprefix("="))))
-                except ValueError as error:
-                    problems.append(f"{key_path('providers', name, 'claims', claim)}: {error}")
-            self._derived[name] = tuple(derived)
-        for name, text in provider_conditions.items():
-            try:
-                self._provider_conditions[name] = conditions.compile_condition(text)
-            except ValueError as error:
-                problems.append(f"{key_path('providers', name, 'condition')}: {error}")
-        for name, audience in audiences.items():
-            if same_url(name, issuer):
-                problems.append(f"{key_path('audiences', name)}: is the issuer itself")
-            if audience.condition is not None:
-                try:
-                    self._conditions[name] = conditions.compile_condition(audience.condition)
-                except ValueError as error:
-                    problems.append(f"{key_path('audiences', name, 'condition')}: {error}")
-            if audience.format.uid is not None:
-                try:
-                    self._uids[name] = mapping.parse(audience.format.uid)
-                except ValueError as error:
-                    problems.append(f"{key_path('audiences', name, audience.format.name, 'uid')}: {error}")
-            sources: list[tuple[str, mapping.Source | conditions.Expression]] = []
-            for claim, expression in audience.claims:
-                path = key_path("audiences", name, "claims", claim)
-                if is_reserved(claim):
-                    problems.append(f"{path}: is a reserved claim name: choose another")
-                try:
-                    if expression.startswith("="):
-                        sources.append((claim, conditions.compile_claim(expression[1:])))
-                        self._computing.add(name)
-                    else:
-                        sources.append((claim, mapping.parse(expression)))
-                except ValueError as error:
-                    problems.append(f"{path}: {error}")
-            self._sources[name] = tuple(sources)
-        if problems:
-            raise ConfigurationError(problems)
+        rules = compile_rules(audiences, issuer, provider_conditions, provider_claims)
+        self._sources = rules.claims
+        self._uids = rules.uids
+        self._conditions = rules.conditions
+        self._computing = rules.computing
+        self._provider_conditions = rules.provider_conditions
+        self._derived = rules.provider_claims
 
     def plain_sources(self, audience: str) -> tuple[tuple[str, mapping.Source], ...] | None:
         """Return where the claims of an audience come from, in order; None where CEL decides or computes anything."""
@@ -139,7 +94,7 @@ class Policy:
         if fixed is not None and request.lifetime not in (None, fixed):
             raise LifetimeDenied(f"{audience.format.title} live {fixed} s, no more and no less")
         if request.actor_token is not None and audience.actors is None:
-            raise ActorDenied("nobody acts for a subject at this audience: leave the actor token out")
+            raise ActorDenied("this audience does not accept actor_token")
         return audience
 
     def admit_issued(self, client: Client, request: ExchangeRequest, issued: IssuedToken) -> None:

@@ -1,14 +1,14 @@
-"""Claim mapping: where the value of a minted claim comes from.
+"""Claim mapping: the sources of minted claims.
 
     'text'                              a fixed text
     client.id                           the caller
-    provider.name                       the configured provider that the subject token came from
+    provider.name                       the configured provider of the subject token
     assertion.email                     a claim of the subject token, by its path
     assertion['https://example/roles']  the same, for a name with other characters
     profile.principal  profile.roles    parts of the profile
     profile.claims.tenant               a claim of the profile, by its path
 
-A source that has no value leaves the claim out.
+A source without a value leaves the claim out.
 """
 
 import re
@@ -30,14 +30,14 @@ _ROOT: Final = re.compile(r"(client|provider|assertion|profile)(?=[.\[])")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A parsed expression: a fixed text, or a path from one of the roots down."""
+    """A parsed expression: a fixed text, or a path that starts at one of the roots."""
 
     path: tuple[str, ...] = ()
     literal: str | None = None
 
 
 def parse(expression: str) -> Source:
-    """Read an expression. Raises ``ValueError`` that names the accepted forms."""
+    """Parse an expression. Raises ``ValueError`` with the accepted forms."""
     literal = _LITERAL.match(expression)
     if literal is not None:
         return Source(literal=literal[1])
@@ -61,7 +61,7 @@ def parse(expression: str) -> Source:
 
 
 def evaluate(source: Source, verified: VerifiedToken, profile: Profile, client: Client) -> JsonValue:
-    """Return the value of ``source``, or None where there is none."""
+    """Return the value of ``source``, or None."""
     if source.literal is not None:
         return source.literal
     root, part, *rest = source.path

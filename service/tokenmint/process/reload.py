@@ -5,7 +5,8 @@ import asyncio
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.tasks import end
 from tokenmint.config.settings import Settings
-from tokenmint.process.wiring import Parts, Rules, authenticator_of, policy_of, rate_limits
+from tokenmint.process.rules import Rules, authenticator_of, policy_of, rate_limits
+from tokenmint.process.wiring import Parts
 
 
 class Reloads:

@@ -1,1 +1,1 @@
-"""gRPC: transports, the guard before every method, one file for each service."""
+"""gRPC: transports, the guard before every method, and one file for each service."""

@@ -1,7 +1,7 @@
-"""The codec of one method, applied by the guard, so that the guard answers what it can't decode or encode.
+"""The codec of one method. The guard applies it, so that the guard answers decoding and encoding errors.
 
-At the transport handlers are registered with bytes as their messages. grpcio and pygrpc-native would answer a message
-that can't be decoded with the exception's type, and log its traceback.
+Handlers are registered with the transport as if messages were bytes. Otherwise grpcio and pygrpc-native would answer an
+undecodable message with the exception's type, and log its traceback.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -17,22 +17,22 @@ class Codec:
     """Decodes requests and encodes responses of one method.
 
     Args:
-        handler: what generated code registers for the method. Where it names no codec, messages are bytes.
+        handler: the handler that generated code registers. Without codecs, messages are bytes.
     """
 
     __slots__ = ("_deserialize", "decode", "encode")
 
     def __init__(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> None:
-        self._deserialize: Callable[[bytes], Any] = handler.request_deserializer or _as_it_is
+        self._deserialize: Callable[[bytes], Any] = handler.request_deserializer or _unchanged
         self.decode: Callable[[Any], Any] = self._decode_each if handler.request_streaming else self._decode
-        """Return the message of bytes, or, of a stream of requests, those of each. Raises ``MalformedMessage``."""
-        self.encode: Callable[[Any], bytes] = handler.response_serializer or _as_it_is
-        """Return a response's bytes. Raises what the serialiser raises, which is a fault of ours."""
+        """Decode a message or, for a stream of requests, each of its messages. Raises ``MalformedMessage``."""
+        self.encode: Callable[[Any], bytes] = handler.response_serializer or _unchanged
+        """Encode a response. Raises the serialiser's error, which is a fault of this service."""
 
     def _decode(self, raw: bytes) -> Any:
         try:
             return self._deserialize(raw)
-        except Exception:  # noqa: BLE001  # DecodeError today; its text and that of others may show what was sent
+        except Exception:  # noqa: BLE001  # DecodeError today; an error's text may show the message
             raise MalformedMessage from None
 
     async def _decode_each(self, raw_messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -40,12 +40,12 @@ class Codec:
             yield self._decode(raw)
 
     def writer(self, context: "grpc.aio.ServicerContext[Any, Any]") -> "_EncodingContext":
-        """Return ``context`` for a method that writes its responses itself."""
+        """Return a context for a method that writes its responses itself."""
         return _EncodingContext(context, self.encode)
 
 
 class _EncodingContext:
-    """A context whose ``write`` takes messages; the rest is the transport's."""
+    """A context whose ``write`` takes messages; everything else is the transport's."""
 
     def __init__(self, context: "grpc.aio.ServicerContext[Any, Any]", encode: Callable[[Any], bytes]) -> None:
         self._context = context
@@ -58,5 +58,5 @@ class _EncodingContext:
         return getattr(self._context, name)
 
 
-def _as_it_is(message: Any) -> Any:
+def _unchanged(message: Any) -> Any:
     return message

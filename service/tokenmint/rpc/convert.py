@@ -1,4 +1,4 @@
-"""Between the API's messages and the service's types. Requests are validated here, every violation at once."""
+"""Conversion between the API's messages and the service's types. It also validates requests, listing all violations."""
 
 import math
 import re
@@ -42,7 +42,7 @@ DEFAULT_PAGE: Final = 100
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
 _ONE_TYPE: Final = f"one of {', '.join(SUBJECT_TOKEN_TYPES)}"
 _NO_BINDING: Final = Binding()
-_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # 32 bytes: no stray bits at the end
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")  # 32 bytes, without surplus bits at the end
 
 _STATES: Final = {
     KeyState.PREPARED: signing_key_pb2.SigningKey.STATE_PREPARED,
@@ -66,7 +66,7 @@ _OUTCOMES: Final = {
 def exchange_request(
     message: token_exchange_service_pb2.ExchangeTokenRequest, possession: Binding = _NO_BINDING
 ) -> ExchangeRequest:
-    """Return the validated request of a caller who has proved ``possession``. Raises ``InvalidRequest``."""
+    """Return the validated request of a caller with proven ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
     _check_subject(message, violations)
     _check_target(message, "", violations)
@@ -110,7 +110,7 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
     else:
         violations.check(
             "actor_token_type",
-            "comes with actor_token alone (RFC 8693 section 2.1)",
+            "is only allowed with actor_token (RFC 8693 section 2.1)",
             holds=not message.actor_token_type,
         )
     violations.check(
@@ -161,7 +161,7 @@ def _request(
 
 
 def minted_token(minted: MintedToken) -> token_exchange_service_pb2.ExchangeTokenResponse:
-    """Return the answer that carries a minted token."""
+    """Return the response with a minted token."""
     return token_exchange_service_pb2.ExchangeTokenResponse(
         token=minted.token.reveal(),
         issued_token_type=minted.issued_token_type,
@@ -178,7 +178,7 @@ _Asked = token_exchange_service_pb2.IntrospectTokenRequest | token_exchange_serv
 
 
 def token_asked_about(message: _Asked) -> Secret:
-    """Return the token that a request asks about. Raises ``InvalidRequest``."""
+    """Return the token of a request. Raises ``InvalidRequest``."""
     violations = Violations()
     size = len(message.token.encode())
     violations.check("token", f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
@@ -198,7 +198,7 @@ def explain_step(step: Step) -> token_exchange_service_pb2.ExplainStep:
 
 
 def key_set(published: PublishedKeySet) -> key_set_service_pb2.GetKeySetResponse:
-    """Return the published set."""
+    """Return the published key set."""
     return key_set_service_pb2.GetKeySetResponse(
         keys=[json_web_key_pb2.JsonWebKey(**key) for key in published.keys],
         jwks_json=published.jwks_json.decode(),
@@ -208,7 +208,7 @@ def key_set(published: PublishedKeySet) -> key_set_service_pb2.GetKeySetResponse
 
 
 def signing_key(key: SigningKey, schedule: Schedule, ring: KeyRing) -> signing_key_pb2.SigningKey:
-    """Return a key as operators see it."""
+    """Return a key in the form for operators."""
     activates = activation_allowed(key, schedule) if key.state is KeyState.PREPARED else key.activate_time
     planned = activation_planned(ring, key, schedule) if key.state is KeyState.PREPARED else None
     public = json_web_key_pb2.JsonWebKey(kid=key.key_id, alg=key.algorithm, use="sig", **key.public_jwk)
@@ -236,7 +236,7 @@ def signing_key(key: SigningKey, schedule: Schedule, ring: KeyRing) -> signing_k
 
 
 def profile_message(profile: Profile) -> profile_pb2.Profile:
-    """Return a profile as operators see it."""
+    """Return a profile in the form for operators."""
     return profile_pb2.Profile(
         principal=profile.principal,
         identities=[profile_pb2.Identity(provider=item.provider, subject=item.subject) for item in profile.identities],
@@ -251,7 +251,7 @@ def profile_message(profile: Profile) -> profile_pb2.Profile:
 
 
 def profile(message: profile_pb2.Profile) -> Profile:
-    """Return the parts of a profile that operators set, not validated."""
+    """Return the fields of a profile that operators set, not validated."""
     return Profile(
         principal=message.principal,
         identities=tuple(identity(item) for item in message.identities),
@@ -270,7 +270,7 @@ def identity(message: profile_pb2.Identity) -> Identity:
 
 
 def provider_message(provider: Provider, status: KeySetStatus) -> provider_admin_service_pb2.Provider:
-    """Return a provider and how its keys are."""
+    """Return a provider and the state of its keys."""
     return provider_admin_service_pb2.Provider(
         name=provider.name,
         issuer=" ".join(sorted(provider.issuers)),
@@ -300,19 +300,29 @@ def timestamp(seconds: float | None) -> Timestamp | None:
 
 
 def duration(seconds: float) -> Duration:
-    """Return seconds as a duration, rounded up to whole ones: it is a promise."""
+    """Return seconds as a duration, rounded up because it is an upper bound."""
     return Duration(seconds=math.ceil(seconds))
 
 
 def struct(values: Mapping[str, JsonValue]) -> Struct:
-    """Return JSON as a struct."""
-    return ParseDict(dict(values), Struct())
+    """Return JSON as a struct. Its numbers are doubles: a whole one that is none is told as its decimal text."""
+    return ParseDict({name: _exact(value) for name, value in values.items()}, Struct())
+
+
+def _exact(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _exact(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    if isinstance(value, int) and abs(value) > 2**53 and int(float(value)) != value:
+        return str(value)
+    return value
 
 
 def plain(message: Struct) -> dict[str, JsonValue]:
-    """Return a struct as JSON; its numbers are doubles, and whole ones become integers again.
+    """Return a struct as JSON. Its numbers are doubles; whole ones become integers again.
 
-    What JSON has no number for stays what it is: the limits of a profile refuse it.
+    Numbers that JSON does not have are kept; the limits of a profile refuse them.
     """
     return {name: _plain(value) for name, value in message.fields.items()}
 
@@ -334,7 +344,7 @@ def _plain(value: Value) -> JsonValue:
 
 
 def page_size(size: int) -> int:
-    """Return how many items a page has. Raises ``InvalidRequest``."""
+    """Return the number of items of a page. Raises ``InvalidRequest``."""
     violations = Violations()
     violations.check("page_size", f"1 to {MAX_PAGE}", holds=0 <= size <= MAX_PAGE)
     violations.raise_any()
@@ -342,10 +352,10 @@ def page_size(size: int) -> int:
 
 
 def page(items: list[Item], size: int, token: str) -> tuple[list[Item], str]:
-    """Return a page of a list that is in memory and the token of the next. Raises ``InvalidRequest``."""
+    """Return a page of a list and the token of the next page. Raises ``InvalidRequest``."""
     violations = Violations()
     violations.check(
-        "page_token", "expected the next_page_token of the answer before", holds=not token or token.isdecimal()
+        "page_token", "expected the next_page_token of the previous response", holds=not token or token.isdecimal()
     )
     violations.raise_any()
     start = int(token[:9] or "0")

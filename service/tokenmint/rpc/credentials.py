@@ -1,4 +1,4 @@
-"""What a call brings to prove who makes it: metadata, and what is known of the caller's certificate."""
+"""Credentials of a gRPC call: its metadata, and the caller's certificate."""
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -18,23 +18,23 @@ _KEYS: Final = (CLIENT_ID, CLIENT_SECRET, CLIENT_ASSERTION, WORKLOAD_TOKEN)
 
 Metadata = Iterable[tuple[str, str | bytes]]
 CertificateOf = Callable[[Metadata | None, Mapping[str, Any]], PeerCertificate | None]
-"""What is known of a caller's certificate, from the call's metadata and what its transport knows of the peer."""
+"""Returns the caller's certificate from the call's metadata and the transport's data about the peer."""
 
 
 def credentials_of(metadata: Metadata | None, certificate: PeerCertificate | None) -> Credentials:
-    """Return the credentials of a call, each sent once. Raises ``CallerUnauthenticated`` where one is sent twice."""
-    found: dict[str, str] = {}
+    """Return the credentials of a call. Raises ``CallerUnauthenticated`` if one is sent twice."""
+    values: dict[str, str] = {}
     for key, value in metadata or ():
         if key in _KEYS:
-            if key in found:
+            if key in values:
                 raise CallerUnauthenticated(detail="a credential was sent twice")
-            found[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
+            values[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
 
     def secret(key: str) -> Secret | None:
-        return Secret(found[key]) if key in found else None
+        return Secret(values[key]) if key in values else None
 
     return Credentials(
-        identifier=found.get(CLIENT_ID),
+        identifier=values.get(CLIENT_ID),
         secret=secret(CLIENT_SECRET),
         assertion=secret(CLIENT_ASSERTION),
         workload=secret(WORKLOAD_TOKEN),
@@ -44,7 +44,7 @@ def credentials_of(metadata: Metadata | None, certificate: PeerCertificate | Non
 
 
 def of_connection(_: Metadata | None, auth_context: Mapping[str, Any]) -> PeerCertificate | None:
-    """Return the certificate of the connection, where its TLS proved one. What metadata say of one is nothing."""
+    """Return the certificate that the connection's TLS verified. Metadata do not count."""
     pems = tuple(auth_context.get("x509_pem_cert", ()))
     return _certificate(pems[0]) if len(pems) == 1 else None
 

@@ -1,14 +1,13 @@
-"""Envoy's external authorization: a gateway hands a request's token in and gets ours to put in its place.
+"""Envoy's external authorization: a gateway exchanges the token of a request for an issued one.
 
-Envoy is a client like any other: it proves itself with the metadata of its `grpc_service` (`initial_metadata`), or its
-certificate, and gets tokens for the audiences that name it. Which audience a request is for is said by the gateway's
-own configuration of the route (`context_extensions`), or by the host here.
+Envoy is a client like any other. It authenticates by the metadata of its `grpc_service` (`initial_metadata`), or by its
+certificate, and gets tokens for the audiences that list it. The audience of a request is set by the gateway's route
+configuration (`context_extensions`), or here by the host.
 """
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ from tokenmint.admission.gate import ClientExchanges, annotate_audit, current_cl
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.base.errors import (
     AccessDenied,
-    AudienceDenied,
     DependencyUnavailable,
     FormatDenied,
     InvalidRequest,
@@ -32,12 +30,11 @@ from tokenmint.base.errors import (
     StoreWentBack,
     TokenmintError,
 )
-from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.token_errors import TokenRejected
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.rpc.gateway_request import Gateway, NoToken, audience_of, find_token, token_type_of
 from tokenmint.rpc.interceptors import Context
 from tokenmint.rpc.status import code_of
 
@@ -50,35 +47,19 @@ _JUDGED: Final = (
     AccessDenied, TokenRejected, DependencyUnavailable, InvalidRequest, KeySetInvalid, Overloaded, RateLimited,
     StoreWentBack,
 )  # fmt: skip
-"""What is answered to the gateway's client, in HTTP; the gateway's own mistakes are answered to the gateway."""
+"""Errors that are answered to the gateway's client, in HTTP; errors of the gateway itself are answered to it."""
 _REALM: Final = 'Bearer realm="tokenmint"'
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """How requests are read."""
-
-    audience: str | None = None
-    """For hosts that have none of their own."""
-    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Audiences by host, in lower case, without port."""
-    cookie: str | None = None
-    """The cookie that holds the token of a browser, where there is no `Authorization`."""
-
-
-class _NoToken(Exception):
-    """The request has none: RFC 6750 section 3.1 asks for a challenge without an error code."""
-
-
 class ExternalAuthorization:
-    """Judges requests that have come in at a gateway."""
+    """Authorizes requests that arrive at a gateway."""
 
     def __init__(self, exchanges: ClientExchanges, gateway: Gateway) -> None:
         self._exchanges = exchanges
         self._gateway = gateway
 
     def register(self, server: Any) -> None:
-        """Serve it at a server, or at what stands before one."""
+        """Register the service at a server."""
         check = grpc.unary_unary_rpc_method_handler(
             self.Check,
             request_deserializer=pb.CheckRequest.FromString,
@@ -86,57 +67,36 @@ class ExternalAuthorization:
         )
         server.add_registered_method_handlers(SERVICE, {"Check": check})
 
-    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC's
-        """Swap the token, or say in HTTP why not."""
+    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC
+        """Exchange the token, or return the refusal as an HTTP response."""
         http = request.attributes.request.http
         try:
-            token, cookies = self._token(http.headers)
+            found = find_token(self._gateway, http.headers)
             extensions = request.attributes.context_extensions
-            minted = await self._exchanges.one(self._wanted(token, http.host, extensions), current_client())
+            minted = await self._exchanges.one(
+                self._exchange_request(found.token, http.host, extensions), current_client()
+            )
             if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
                 raise FormatDenied("tokens for this audience are not presented as Bearer")
-        except _NoToken:
+        except NoToken:
             annotate_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
-        if cookies is not None:
-            if cookies:
-                allowed.headers.append(_header("cookie", cookies))
+        allowed.headers_to_remove.extend(self._gateway.headers)
+        if found.cookies is not None:
+            if found.cookies:
+                allowed.headers.append(_header("cookie", found.cookies))
             else:
                 allowed.headers_to_remove.append("cookie")
         return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
 
-    def _token(self, given: Mapping[str, str]) -> tuple[str, str | None]:
-        """Return the token, and the cookies that are left where ours was among them; None: they may stay as they are.
-
-        Ours is left out also where the token is in the header: a session stays at the edge.
-        """
-        headers = {name.lower(): value for name, value in given.items()}
-        if len(headers) != len(given):
-            raise _NoToken  # one header in two spellings: which one counts is anybody's guess
-        name = self._gateway.cookie
-        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")] if name is not None else []
-        found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
-        left = "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if found else None
-        if "authorization" in headers:
-            scheme, _, token = headers["authorization"].partition(" ")
-            if scheme.lower() != "bearer" or not token.strip():
-                raise _NoToken
-            return token.strip(), left
-        if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain
-            raise _NoToken
-        return found[0], left
-
-    def _wanted(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
-        name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
-        audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
-        if not audience:
-            raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(name, LONG)}")
-        # A handle has no dots; it is a token of our own, and those come in as access tokens.
-        token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
-        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
+    def _exchange_request(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
+        audience = extensions.get(AUDIENCE) or audience_of(self._gateway, host)
         violations = Violations()
         violations.token("subject_token", len(token.encode()))
+        violations.raise_any()
+        token_type = extensions.get(TOKEN_TYPE) or token_type_of(token)
+        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
         violations.check(
             TOKEN_TYPE, f"one of {', '.join(SUBJECT_TOKEN_TYPES)}", holds=token_type in SUBJECT_TOKEN_TYPES
         )
@@ -146,7 +106,7 @@ class ExternalAuthorization:
 
 
 def _refusal(error: TokenmintError) -> pb.CheckResponse:
-    """Return the answer for a refusal, with the challenge of RFC 6750 section 3."""
+    """Return the response for a refusal, with the challenge of RFC 6750 section 3."""
     if isinstance(error, RateLimited | Overloaded | DependencyUnavailable):
         status = 429 if isinstance(error, RateLimited) else 503
         denied = _denied(status, "", error.reason, error.message)
@@ -177,7 +137,7 @@ def _refused(error: TokenmintError) -> bytes | None:
 
 
 REFUSALS: Final[Mapping[str, Callable[[TokenmintError], bytes | None]]] = MappingProxyType({METHOD: _refused})
-"""Answers to a gateway whose call is refused, before or after it begins: each has an answer for its own caller."""
+"""Responses to a gateway whose call is refused, before or after it starts, by method."""
 
 
 def _denied(status: int, challenge: str, reason: str, message: str) -> pb.CheckResponse:

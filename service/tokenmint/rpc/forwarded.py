@@ -1,8 +1,9 @@
-"""A client's certificate that a proxy's TLS proved and that it hands on, as Envoy does (`x-forwarded-client-cert`).
+"""A client certificate that a proxy's TLS verified and that the proxy forwards, as Envoy does
+(`x-forwarded-client-cert`).
 
-Whoever reaches the listener can write that header, so it is believed from the configured proxy alone, which shows a
-secret with every call. What is read of it is the certificate, and the names in that, as if the connection had it: Envoy
-writes `URI` and `DNS` as they stand, and a name with `;` in it would be read as several
+Any client of the listener can send that header, so it is trusted only from the configured proxy, which sends a secret
+with every call. Only the certificate and the names in it are used, as if it were the connection's own. Envoy does not
+escape `URI` and `DNS`, so a name that contains `;` would be read as several names
 (docs/adr/0013-forwarded-certificates.md).
 """
 
@@ -32,7 +33,7 @@ _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----E
 
 
 class ForwardedCertificates:
-    """Knows the certificate of a caller behind the configured proxy.
+    """Returns the certificate of a caller behind the configured proxy.
 
     Args:
         proxy_hashes: the SHA-256 in hex of each secret of the proxy that is valid now.
@@ -42,28 +43,28 @@ class ForwardedCertificates:
         self.proxy_hashes = proxy_hashes
 
     def __call__(self, metadata: Metadata | None, _: Mapping[str, Any]) -> PeerCertificate | None:
-        """Return the certificate that the proxy hands on, where there is one.
+        """Return the forwarded certificate, if there is one.
 
         Raises:
-            CallerUnauthenticated: it does not come from the proxy, or is not one certificate.
+            CallerUnauthenticated: the header does not come from the proxy, or does not hold exactly one certificate.
         """
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for key, value in metadata or ():
             if key in (PROXY_SECRET, FORWARDED):
-                if key in found:
+                if key in values:
                     raise CallerUnauthenticated(detail=f"{key} was sent twice")
-                found[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
-        if not found:
-            return None  # a client on this host, with no proxy between
-        if PROXY_SECRET not in found:
+                values[key] = value if isinstance(value, str) else value.decode("ascii", "replace")
+        if not values:
+            return None  # a client on this host, without a proxy
+        if PROXY_SECRET not in values:
             raise CallerUnauthenticated(
-                detail=f"{FORWARDED} without {PROXY_SECRET}: it is believed from the proxy of [listen.forwarded] alone"
+                detail=f"{FORWARDED} without {PROXY_SECRET}: it is trusted only from the proxy of [listen.forwarded]"
             )
-        if not matches(Secret(found[PROXY_SECRET]), self.proxy_hashes):
+        if not matches(Secret(values[PROXY_SECRET]), self.proxy_hashes):
             raise CallerUnauthenticated(
-                detail=f"{PROXY_SECRET} is none of listen.forwarded.secrets: whoever sent it is not the proxy"
+                detail=f"{PROXY_SECRET} is not one of listen.forwarded.secrets: the sender is not the proxy"
             )
-        return _certificate(found[FORWARDED]) if FORWARDED in found else None
+        return _certificate(values[FORWARDED]) if FORWARDED in values else None
 
 
 @remembered_where_short(CERTIFICATES, 2 * LONGEST_CERTIFICATE)
@@ -75,27 +76,27 @@ def _certificate(text: str) -> PeerCertificate:
 
 
 def forwarded_certificate(text: str) -> PeerCertificate:
-    """Return the certificate of an `x-forwarded-client-cert` with one element, in Envoy's format.
+    """Return the certificate of an `x-forwarded-client-cert` header with one element, in Envoy's format.
 
-    `Hash`, which Envoy always writes and writes before any name, has to be that of `Cert`: so no name can bring another
-    certificate along.
+    `Hash` has to match `Cert`. Envoy always writes `Hash`, before any name, so a name can't smuggle in another
+    certificate.
 
     Raises:
-        ValueError: says what is wrong, never with what was sent.
+        ValueError: the text gives the fault without any input.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} bytes")
     pairs = _element(text)
-    wanted = {key: [value for name, value in pairs if name == key] for key in ("Hash", "Cert")}
-    for key, values in wanted.items():
+    fields = {key: [value for name, value in pairs if name == key] for key in ("Hash", "Cert")}
+    for key, values in fields.items():
         if len(values) != 1:
             raise ValueError(f"expected {key} once: forward_client_cert_details SANITIZE_SET with cert: true")
-    pem = unquote_to_bytes(wanted["Cert"][0])
+    pem = unquote_to_bytes(fields["Cert"][0])
     if not _PEM.fullmatch(pem):
-        raise ValueError("Cert is no certificate in PEM, URL-encoded")
+        raise ValueError("Cert is not a URL-encoded certificate in PEM")
     der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
-    if hashlib.sha256(der).hexdigest() != wanted["Hash"][0]:
-        raise ValueError("Hash is not that of Cert")
+    if hashlib.sha256(der).hexdigest() != fields["Hash"][0]:
+        raise ValueError("Hash does not match Cert")
     try:
         return peer_certificate(der)
     except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
@@ -103,7 +104,7 @@ def forwarded_certificate(text: str) -> PeerCertificate:
 
 
 def _element(text: str) -> list[tuple[str, str]]:
-    """Return the pairs of the one element that a header may have. Raises ``ValueError``."""
+    """Return the pairs of the single element that the header may have. Raises ``ValueError``."""
     if not _PRINTABLE.fullmatch(text):
         raise ValueError("a character that is not printable ASCII")
     pairs, position, more = [], 0, True

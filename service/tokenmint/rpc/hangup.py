@@ -1,10 +1,9 @@
-"""Ending the connections of a gRPC listener so that no call on them ends with anything but UNAVAILABLE.
+"""Ends the connections of a gRPC listener so that every unfinished call fails with UNAVAILABLE.
 
-grpcio answers what reaches a server after its stop began with CANCELLED (`Server::CallData::KillZombie` in its core),
-and no client may take that for "not begun, so try again". So once every call in hand was answered, and right before
-the stop, this process accepts no more connections, and says on each that it sends no more (FIN). The answers before it
-arrive, and a call that is under way fails as UNAVAILABLE, as on every connection that ends. Without /proc the stop
-alone ends them.
+If a call reaches a server after its stop began, grpcio answers CANCELLED (`Server::CallData::KillZombie` in its core),
+and no client may retry that as "not started". So right before the stop, once every call in hand was answered, this
+process stops accepting connections and sends FIN on each open one. Earlier responses still arrive, and a call on its
+way fails with UNAVAILABLE, as on every connection that ends. Without /proc only the stop itself ends the connections.
 """
 
 import os
@@ -20,13 +19,13 @@ _OPEN: Final = Path("/proc/self/fd")
 
 
 def hang_up(address: Address) -> int:
-    """Listen at ``address`` no more, and send FIN on each connection that was accepted there. Returns how many.
+    """Stop listening at ``address``, and send FIN on each connection accepted there. Returns their number.
 
-    In this order: a client that was hung up connects again at once, and where the listener took it, its first call
-    would meet the stop. Where listening ends, the system resets what nobody has accepted yet.
+    The order matters: a client reconnects at once, and if the listener accepted it, its first call would meet the stop.
+    When listening ends, the system resets connections that were not accepted yet.
     """
     _each_socket(address.port, lambda one: one.shutdown(socket.SHUT_RD) if _listens(one) else None)
-    # Refused of a socket that is not connected, as the one that has listened.
+    # Fails for a socket that is not connected, such as the former listener.
     return _each_socket(address.port, lambda one: one.shutdown(socket.SHUT_WR))
 
 
@@ -35,7 +34,7 @@ def _listens(one: socket.socket) -> bool:
 
 
 def _each_socket(port: int, end: Callable[[socket.socket], None]) -> int:
-    """Call ``end`` with each TCP socket of this process that is bound to ``port``; return how often it succeeded."""
+    """Call ``end`` with each TCP socket of this process that is bound to ``port``; return the number of successes."""
     try:
         numbers = [int(entry.name) for entry in _OPEN.iterdir()]
     except OSError:

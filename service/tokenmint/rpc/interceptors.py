@@ -1,6 +1,6 @@
-"""The outermost layer of every call: proves the caller, bounds the time, and lets no exception text out.
+"""The outermost layer of every call: it authenticates the caller, limits the time, and hides the text of exceptions.
 
-grpcio sends the text of an uncaught exception to the client, so everything is caught here.
+grpcio sends the text of an uncaught exception to the client, so this layer catches everything.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ from tokenmint.rpc.status import abort, code_of
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE: Final = "content-type"
-"""Metadata that a transport adds where it is not gRPC's. No client can send it: it is a header of HTTP."""
+"""Metadata that a transport adds if it is not gRPC's. No client can send it, because it is an HTTP header."""
 LONG_CALL: Final = 600.0  # seconds for calls with a stream of requests
-MAX_FACT: Final = 1024  # bytes of what an operator writes that an event repeats, such as the reason of a revocation
+MAX_FACT: Final = 1024  # bytes of an operator's text in an event, such as the reason of a revocation
 
 NAMING: Final = {
     "key_id": "key_id",
@@ -49,29 +49,29 @@ NAMING: Final = {
     "with_prepared": "with_prepared",
     "reason": "why",
 }
-"""Fields of operators' requests that say what an action is about, and what an event calls them."""
+"""Fields of operators' requests that identify the action, and their names in events."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Receiver: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
-"""Takes in the request of a call: what the transport hands over, and the call's context."""
+"""Receives the request of a call, from the transport's argument and the call's context."""
 
 _OK: Final = grpc.StatusCode.OK.name
 _CANCELLED: Final = grpc.StatusCode.CANCELLED.name
 _OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
-"""What grpcio raises in a call that has ended: the latter where it is read from, or written to."""
+"""Errors that grpcio raises in a call that has ended: the latter on reads and writes."""
 
 
 class Guard:
-    """Stands before every method of one listener.
+    """Guards every method of one listener.
 
     Args:
         access: the listener's part of the access table.
-        gate: acts on it.
-        deadline: seconds that a unary call may take, whatever the client allows.
-        native: whether the transport does HTTP/2 in Rust. No answer there names the delay that gRPC's own retries
-            obey, and the transport reads messages. Elsewhere the guard reads them, and answers a call without one.
-        certificate: returns what is known of a caller's certificate.
+        gate: enforces it.
+        deadline: the time limit of a unary call in seconds, in addition to the client's.
+        native: whether the transport does HTTP/2 in Rust. It can't send the delay that gRPC's own retries obey, and it
+            reads messages itself. Otherwise the guard reads them, and answers a call without one.
+        certificate: returns the caller's certificate.
         capacity: the calls in hand, of all listeners.
         refusals: as of ``Refusals``.
         fast: the methods that have a fast way, each with that.
@@ -93,18 +93,19 @@ class Guard:
         self._refusals = Refusals(refusals)
 
     def wrap(self, method: str, handler: "Handler") -> "Handler":
-        """Return ``handler`` with this guard before it, and bytes as its messages. Done once for each method.
+        """Return ``handler`` behind this guard, with bytes as its messages. Called once for each method.
 
-        Where the guard reads messages itself, the transport takes every method for one with a stream of requests.
+        If the guard reads messages itself, every method is registered with the transport as one with a stream of
+        requests.
         """
         row, codec = self._access.get(method), Codec(handler)
         streams = handler.request_streaming or not self._native
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            answers = self._streaming(method, row, behaviour, codec, self._receiver(handler))
+            responses = self._streaming(method, row, behaviour, codec, self._receiver(handler))
             if streams:
-                return grpc.stream_stream_rpc_method_handler(answers)
-            return grpc.unary_stream_rpc_method_handler(answers)
+                return grpc.stream_stream_rpc_method_handler(responses)
+            return grpc.unary_stream_rpc_method_handler(responses)
         behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
         limit = LONG_CALL if handler.request_streaming else self._deadline
         answer = self._unary(method, row, behaviour, limit, codec, self._receiver(handler))
@@ -113,7 +114,7 @@ class Guard:
         return grpc.unary_unary_rpc_method_handler(answer)
 
     def before(self, front: Any) -> AdmittingFront:
-        """Return what stands before the front of the native transport, and refuses what this guard would refuse."""
+        """Return a front for the native transport that refuses the calls that this guard would refuse."""
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def fast_calls(self, front: Any, methods: Sequence[str]) -> FastCalls:
@@ -121,13 +122,13 @@ class Guard:
         return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity)
 
     def _receiver(self, handler: "Handler") -> "Receiver":
-        """Return what takes in a call's request: its one message, or, for a stream of them, what brings them."""
+        """Return the receiver of a call's request: of its single message, or of its stream of messages."""
         if handler.request_streaming:
             return _stream
         return _whole if self._native else _read
 
     async def _let_in(self, call: Call, raw: Any, codec: Codec, context: Context) -> Any:
-        """Take a call through the gate; return its request.
+        """Pass a call through the gate; return its request.
 
         Raises:
             NotGrpc, MalformedMessage
@@ -163,7 +164,7 @@ class Guard:
             if not to_the_end:
                 in_hand = self._capacity.enter()
                 left: Any = in_hand
-                context.add_done_callback(left)  # when the answer is on its way, and not when it is made
+                context.add_done_callback(left)  # when the response was sent, not when it was made
             call = self._gate.begin(method, row)
             try:
                 with TimeLimit(min(limit, remaining)):
@@ -177,13 +178,13 @@ class Guard:
                             return response
                     request = await self._let_in(call, raw, codec, context)
                     response = codec.encode(await behaviour(request, context))
-            except _OVER:  # the caller gave up, its deadline passed, or the transport could not read on
+            except _OVER:  # the caller cancelled, its deadline passed, or the transport could not read
                 self._gate.ended(call, _CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
             except Overloaded as error:
                 return await self._refusals.answer(method, context, error)
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # nothing may pass this line
-                response = self._own_answer(call, error) or await self._failed(call, context, error)
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # every error becomes a response
+                response = self._refusal_message(call, error) or await self._failed(call, context, error)
             self._gate.ended(call, _OK)
             return response
 
@@ -200,26 +201,26 @@ class Guard:
                 await self._refusals.abort(context, refusal)
             call = self._gate.begin(method, row)
             try:
-                with TimeLimit(self._deadline):  # what comes after may take as long as it wants
+                with TimeLimit(self._deadline):  # the responses have no time limit
                     raw = await receive(incoming, context)
                     request = await self._let_in(call, raw, codec, context)
-                answers = behaviour(request, codec.writer(context))
-                if inspect.isawaitable(answers):
-                    await answers  # the standard health service writes its answers itself
+                responses = behaviour(request, codec.writer(context))
+                if inspect.isawaitable(responses):
+                    await responses  # the standard health service writes its responses itself
                 else:
-                    async for response in answers:
+                    async for response in responses:
                         yield codec.encode(response)
-            except _OVER:  # as above
+            except _OVER:  # as in _unary
                 self._gate.ended(call, _CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as above
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as in _unary
                 await self._failed(call, context, error)
             self._gate.ended(call, _OK)
 
         return answer
 
-    def _own_answer(self, call: Call, error: BaseException) -> bytes | None:
-        """Return the message that refuses a call that was let in, where its method has one for this error."""
+    def _refusal_message(self, call: Call, error: BaseException) -> bytes | None:
+        """Return the method's own message for the refusal of an admitted call, if it has one for this error."""
         answer = self._answers.get(call.method)
         if answer is None or not call.admitted or not isinstance(error, TokenmintError):
             return None
@@ -246,12 +247,12 @@ class Guard:
         self._gate.ended(call, code.name, reason, detail)
         try:
             await abort(context, error, pushback=not self._native)
-        except grpc.aio.InternalError:  # the transport has ended the call, e.g. for a frame that it can't read
+        except grpc.aio.InternalError:  # the transport has ended the call, e.g. after an unreadable frame
             raise asyncio.CancelledError from None
 
 
 def _is_logged_here(call: Call, error: BaseException) -> bool:
-    """Tell whether a refusal has a line in the log of its own: of methods with callers the audit trail has one."""
+    """Return whether a refusal needs its own log line: methods with authenticated callers have the audit trail."""
     if call.row is None:
         return True
     return isinstance(error, MalformedCall) and call.row.caller is ANYBODY
@@ -266,7 +267,7 @@ async def _stream(messages: AsyncIterator[bytes], _: Context) -> AsyncIterator[b
 
 
 async def _read(_: AsyncIterator[bytes], context: Context) -> bytes:
-    """Read the one message of a call; a second one is never read. Raises ``MessageMissing``."""
+    """Read the single message of a call; a second one is never read. Raises ``MessageMissing``."""
     raw = await context.read()
     if raw is grpc.aio.EOF:
         if context.cancelled():
@@ -277,7 +278,7 @@ async def _read(_: AsyncIterator[bytes], context: Context) -> bytes:
 
 
 def _about(request: Any) -> dict[str, object]:
-    """Return what an operator's request is about; a stream of requests is about too much to say."""
+    """Return the subject of an operator's request as event fields; empty for a stream of requests."""
     fields = request.DESCRIPTOR.fields_by_name if hasattr(request, "DESCRIPTOR") else {}
     facts: dict[str, object] = {}
     for field, name in NAMING.items():

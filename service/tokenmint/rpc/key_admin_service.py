@@ -16,7 +16,7 @@ from tokenmint.v1 import signing_key_pb2
 
 
 class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
-    """Moves the signing keys through their life."""
+    """Manages the signing keys."""
 
     def __init__(self, signing_keys: SigningKeys, rotator: Rotator, verifiers: JwksFetchLog) -> None:
         self._signing_keys = signing_keys
@@ -31,8 +31,8 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: Context) -> pb.ListSigningKeysResponse:
         """List the keys, newest first within each algorithm."""
         keys = sorted(self._signing_keys.ring.keys, key=lambda key: (key.algorithm, -key.create_time, key.key_id))
-        found, following = convert.page(keys, request.page_size, request.page_token)
-        messages = [message for key in found if (message := self._message(key)) is not None]
+        listed, following = convert.page(keys, request.page_size, request.page_token)
+        messages = [message for key in listed if (message := self._message(key)) is not None]
         return pb.ListSigningKeysResponse(signing_keys=messages, next_page_token=following)
 
     async def GetSigningKey(self, request: pb.GetSigningKeyRequest, context: Context) -> pb.GetSigningKeyResponse:
@@ -45,7 +45,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     async def PrepareSigningKey(
         self, request: pb.PrepareSigningKeyRequest, context: Context
     ) -> pb.PrepareSigningKeyResponse:
-        """Publish a prepared key where there is none."""
+        """Publish a prepared key if there is none."""
         key = await self._rotator.prepare(request.algorithm or None)
         return pb.PrepareSigningKeyResponse(signing_key=self._message(key))
 
@@ -75,7 +75,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     async def RevokeSigningKey(
         self, request: pb.RevokeSigningKeyRequest, context: Context
     ) -> pb.RevokeSigningKeyResponse:
-        """Take a key out of use at once."""
+        """Remove a key from use at once."""
         violations = Violations()
         violations.check("key_id", "is required", holds=bool(request.key_id))
         violations.check("reason", "is required: 1 to 200 characters", holds=0 < len(request.reason) <= 200)
@@ -104,7 +104,7 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     async def GetKeyRingStatus(
         self, request: pb.GetKeyRingStatusRequest, context: Context
     ) -> pb.GetKeyRingStatusResponse:
-        """Return which replicas serve what, and which verifiers have fetched what."""
+        """Return the generation of each replica, and the fetches of each verifier."""
         replicas = await self._signing_keys.store.replicas()
         return pb.GetKeyRingStatusResponse(
             generation=self._signing_keys.ring.generation,
@@ -134,4 +134,4 @@ def _key_id(key_id: str) -> str:
 
 def _check_force(*, force: bool) -> None:
     if force and Role.SECURITY not in current_operator().roles:
-        raise MethodDenied("forcing makes verifiers refuse tokens for a while: it needs the role 'security'")
+        raise MethodDenied("force makes verifiers refuse tokens for a while: it needs the role 'security'")

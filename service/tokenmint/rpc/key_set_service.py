@@ -19,10 +19,10 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
     """Publishes the key set.
 
     Args:
-        signing_keys: what is published.
-        verifiers: notes who fetched it.
-        streams: how many watchers there may be in all.
-        streams_per_peer: how many from one address.
+        signing_keys: the source of the key set.
+        verifiers: records the fetches.
+        streams: the largest number of watch streams.
+        streams_per_peer: the largest number from one address.
         max_age: seconds after which a stream ends, so that watchers spread over replicas again.
     """
 
@@ -39,21 +39,21 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
 
     @property
     def watching(self) -> int:
-        """How many streams there are."""
+        """The number of open streams."""
         return self._watching.total()
 
     def close(self) -> None:
-        """End every stream, so that a stopping server has nothing to wait for."""
+        """End every stream, so that the stop does not wait for them."""
         self._closing.set()
 
     async def GetKeySet(self, request: pb.GetKeySetRequest, context: Context) -> pb.GetKeySetResponse:
         """Return the current set."""
-        return convert.key_set(self._told(context, self._signing_keys.published()))
+        return convert.key_set(self._recorded(context, self._signing_keys.published()))
 
     async def WatchKeySet(
         self, request: pb.WatchKeySetRequest, context: Context
     ) -> AsyncIterator[pb.WatchKeySetResponse]:
-        """Send the current set and each change of it."""
+        """Send the current set and each change."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._max_age
         with self._slot(_host(context.peer())):
@@ -68,14 +68,14 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
                     if not update.done():
                         update.cancel()
                         return
-                    message = convert.key_set(self._told(context, update.result()))
+                    message = convert.key_set(self._recorded(context, update.result()))
                     yield pb.WatchKeySetResponse(
                         keys=message.keys, jwks_json=message.jwks_json, etag=message.etag, max_age=message.max_age
                     )
             finally:
                 closing.cancel()
 
-    def _told(self, context: Context, published: PublishedKeySet) -> PublishedKeySet:
+    def _recorded(self, context: Context, published: PublishedKeySet) -> PublishedKeySet:
         agent = next((str(value) for key, value in context.invocation_metadata() or () if key == "user-agent"), "")
         self._verifiers.saw(_host(context.peer()), agent, published.generation)
         return published

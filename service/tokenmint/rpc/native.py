@@ -1,10 +1,10 @@
-"""pygrpc-native's server, which hands over how a call is typed: the package serves every content type as gRPC."""
+"""pygrpc-native's server, extended by the content type of calls: the package treats every content type as gRPC."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc.aio
-import pygrpc_native.aio  # by its full name: the package finds it in no other way
+import pygrpc_native.aio  # by its full name, which the package requires
 
 from tokenmint.rpc.fast_calls import Event, FastCalls
 from tokenmint.rpc.interceptors import CONTENT_TYPE, Guard
@@ -13,7 +13,7 @@ _GRPC: Final = frozenset({b"application/grpc", b"application/grpc+proto"})
 
 
 def server(options: Sequence[tuple[str, Any]], guard: Guard) -> grpc.aio.Server:
-    """Return a server, with which a call of another content type than gRPC's brings the metadata `content-type`.
+    """Return a server that adds the metadata `content-type` to calls with a content type other than gRPC's.
 
     ``guard`` stands before the transport's front: it refuses calls there, and answers calls by the fast way.
     """
@@ -22,10 +22,10 @@ def server(options: Sequence[tuple[str, Any]], guard: Guard) -> grpc.aio.Server:
 
 
 class _Server(pygrpc_native.aio.Server):
-    """Asks the front for each call's content type, by its option for the metadata that tells clients apart.
+    """Requests each call's content type from the front, by its option for the metadata that identifies clients.
 
-    The package's public server leaves this option out, so that two of its private names are set here. A third one is
-    its dispatcher of events on the event loop: the fast way answers calls there, before each becomes a task.
+    The package's public server lacks this option, so two private names are set here. A third one is its dispatcher of
+    events on the event loop: the fast way answers calls there, before each becomes a task.
     """
 
     def __init__(self, options: Sequence[tuple[str, Any]], guard: Guard) -> None:
@@ -47,7 +47,7 @@ class _Server(pygrpc_native.aio.Server):
 
 
 class _TypedFront:
-    """The front, whose events show a content type that is not gRPC's among the metadata; the rest is the package's."""
+    """The front; its events show a content type other than gRPC's among the metadata."""
 
     def __init__(self, front: Any) -> None:
         self._front = front
@@ -61,7 +61,7 @@ class _TypedFront:
 
 
 def _is_grpc(content_type: bytes | str | None) -> bool:
-    """Tell whether it is gRPC's with protobuf, parameters aside. None stands for an event that begins no call."""
+    """Return whether it is gRPC's with protobuf, with any parameters. None stands for an event that starts no call."""
     if content_type == b"application/grpc" or content_type is None:
         return True
     return isinstance(content_type, bytes) and content_type.partition(b";")[0].rstrip().lower() in _GRPC
@@ -69,6 +69,6 @@ def _is_grpc(content_type: bytes | str | None) -> bool:
 
 def _marked(event: tuple[Any, ...]) -> tuple[Any, ...]:
     kind, call, method, payload, content_type, (metadata, peer, remaining) = event
-    # Without the header the front names the peer instead, as text.
-    shown = content_type.decode("latin-1")[:64] if isinstance(content_type, bytes) else ""
-    return kind, call, method, payload, None, ((*metadata, (CONTENT_TYPE, shown)), peer, remaining)
+    # Without the header, the front passes the peer in its place, as text.
+    content = content_type.decode("latin-1")[:64] if isinstance(content_type, bytes) else ""
+    return kind, call, method, payload, None, ((*metadata, (CONTENT_TYPE, content)), peer, remaining)

@@ -1,7 +1,6 @@
-"""Refusing calls on the native transport where they come in: on its dispatching thread, before the event loop has them.
+"""Early refusal of calls on the native transport: on its dispatching thread, before the event loop gets them.
 
-What waits for the event loop waits behind everything that was there before. A call that is refused here costs the loop
-nothing, however many of them there are.
+An event for the loop waits behind all earlier ones. A call that is refused here costs the loop nothing, in any number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,12 @@ from tokenmint.rpc.status import code_of, trailers
 
 
 class AdmittingFront:
-    """A front that hands on no more bounded calls than may be in hand at a time; the rest is the transport's.
+    """A front that passes on only as many bounded calls as may be in hand; everything else is the transport's.
 
     Args:
-        front: the transport's.
-        access: the listener's part of the access table, which says which methods are bounded.
-        capacity: how many calls may be in hand; counts those that are refused.
+        front: the transport's front.
+        access: the listener's part of the access table, which marks bounded methods.
+        capacity: the limit of calls in hand; counts refusals.
         answers: as of ``Refusals``.
     """
 
@@ -30,7 +29,7 @@ class AdmittingFront:
         self._capacity = capacity
         self._bounded: list[bool] = []
         self._messages: list[bytes | None] = []
-        self._open: set[int] = set()  # changed by single operations alone: two threads do
+        self._open: set[int] = set()  # only changed by atomic operations, because two threads do so
         error = Overloaded()
         self._answers = {method: answer(error) for method, answer in answers.items()}
         self._status = code_of(error).value[0], error.message
@@ -40,14 +39,14 @@ class AdmittingFront:
         return getattr(self._front, name)
 
     def add_methods(self, methods: Sequence[tuple[str, bool]]) -> None:
-        """Serve methods, each a path and whether it streams; calls name them by their place."""
+        """Register methods, each a path and whether it streams; calls name a method by its index."""
         rows = [self._access.get(path) for path, _ in methods]
         self._bounded += [row is not None and row.bounded for row in rows]
         self._messages += [self._answers.get(path) for path, _ in methods]
         self._front.add_methods(methods)
 
     def recv_batch_details(self, most: int) -> list[tuple[Any, ...]] | None:
-        """Return what has come in, without the calls that are refused; None at the end."""
+        """Return the arrived events without refused calls; None at the end."""
         while True:
             events = self._front.recv_batch_details(most)
             if events is None:
@@ -58,7 +57,7 @@ class AdmittingFront:
 
     def _admits(self, event: tuple[Any, ...]) -> bool:
         call, method, details = event[1], event[2], event[5]
-        if details is None:  # it begins no call
+        if details is None:  # it starts no call
             self._open.discard(call)
             return True
         if not self._bounded[method]:

@@ -27,11 +27,11 @@ from tokenmint.v1 import profile_pb2
 log = structlog.get_logger(__name__)
 
 UPDATABLE: Final = ("disabled", "claims", "roles")
-MAX_FAILURES: Final = 100  # that an import's answer lists
+MAX_FAILURES: Final = 100  # in the response of an import
 
 
 class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
-    """Keeps the profiles."""
+    """Manages the profiles."""
 
     def __init__(self, profiles: ProfileStore) -> None:
         self._profiles = profiles
@@ -43,44 +43,44 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
         violations.check("selector", "exactly one of principal and identity is required", holds=selector is not None)
         violations.raise_any()
         if selector == "principal":
-            found = await self._profiles.get(request.principal)
+            profile = await self._profiles.get(request.principal)
         else:
-            found = await self._profiles.get_by_identity(convert.identity(request.identity))
-        return pb.GetProfileResponse(profile=convert.profile_message(found))
+            profile = await self._profiles.get_by_identity(convert.identity(request.identity))
+        return pb.GetProfileResponse(profile=convert.profile_message(profile))
 
     async def CreateProfile(self, request: pb.CreateProfileRequest, context: Context) -> pb.CreateProfileResponse:
         """Create a profile."""
-        wanted = _checked(request.profile)
-        created = await self._profiles.create(wanted, replace_deleted=request.replace_deleted)
-        _record("profile created", wanted.principal)
+        profile = _checked(request.profile)
+        created = await self._profiles.create(profile, replace_deleted=request.replace_deleted)
+        _record("profile created", profile.principal)
         return pb.CreateProfileResponse(profile=convert.profile_message(created))
 
     async def UpdateProfile(self, request: pb.UpdateProfileRequest, context: Context) -> pb.UpdateProfileResponse:
         """Change the fields that the mask names."""
-        wanted = convert.profile(request.profile)
+        fields = convert.profile(request.profile)
         mask = list(request.update_mask.paths)
         violations = Violations()
-        violations.add(principal_violations(wanted.principal, "profile.principal"))
+        violations.add(principal_violations(fields.principal, "profile.principal"))
         violations.check("update_mask", f"is required: some of {', '.join(UPDATABLE)}", holds=bool(mask))
         for path in mask:
             violations.check("update_mask", f"{quoted(path)} can't be changed here", holds=path in UPDATABLE)
         if "claims" in mask:
-            violations.add(claims_violations(wanted.claims, "profile.claims"))
+            violations.add(claims_violations(fields.claims, "profile.claims"))
         if "roles" in mask:
-            violations.add(roles_violations(wanted.roles, "profile.roles"))
+            violations.add(roles_violations(fields.roles, "profile.roles"))
         violations.raise_any()
         changed = await self._profiles.update(
-            wanted.principal,
+            fields.principal,
             etag=request.profile.etag,
-            disabled=wanted.disabled if "disabled" in mask else None,
-            claims=dict(wanted.claims) if "claims" in mask else None,
-            roles=wanted.roles if "roles" in mask else None,
+            disabled=fields.disabled if "disabled" in mask else None,
+            claims=dict(fields.claims) if "claims" in mask else None,
+            roles=fields.roles if "roles" in mask else None,
         )
-        _record("profile updated", wanted.principal, fields=mask)
+        _record("profile updated", fields.principal, fields=mask)
         return pb.UpdateProfileResponse(profile=convert.profile_message(changed))
 
     async def DeleteProfile(self, request: pb.DeleteProfileRequest, context: Context) -> pb.DeleteProfileResponse:
-        """Leave a tombstone in the profile's place."""
+        """Replace the profile by a tombstone."""
         await self._profiles.delete(_principal(request.principal), etag=request.etag)
         _record("profile deleted", request.principal)
         return pb.DeleteProfileResponse()
@@ -88,11 +88,11 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
     async def ListProfiles(self, request: pb.ListProfilesRequest, context: Context) -> pb.ListProfilesResponse:
         """List profiles in the store's order."""
         violations = Violations()
-        known = all(part.isdecimal() for part in request.page_token.split(":")) if request.page_token else True
-        violations.check("page_token", "expected the next_page_token of the answer before", holds=known)
+        is_cursor = all(part.isdecimal() for part in request.page_token.split(":")) if request.page_token else True
+        violations.check("page_token", "expected the next_page_token of the previous response", holds=is_cursor)
         violations.raise_any()
-        found, following = await self._profiles.list(convert.page_size(request.page_size), request.page_token)
-        messages = [convert.profile_message(profile) for profile in found]
+        profiles, following = await self._profiles.list(convert.page_size(request.page_size), request.page_token)
+        messages = [convert.profile_message(profile) for profile in profiles]
         return pb.ListProfilesResponse(profiles=messages, next_page_token=following)
 
     async def LinkIdentity(self, request: pb.LinkIdentityRequest, context: Context) -> pb.LinkIdentityResponse:
@@ -121,28 +121,28 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
         self, request_iterator: AsyncIterator[pb.ImportProfilesRequest], context: Context
     ) -> pb.ImportProfilesResponse:
         """Create or replace profiles as they arrive."""
-        answer = pb.ImportProfilesResponse()
+        response = pb.ImportProfilesResponse()
         index = -1
         async for request in request_iterator:
             index += 1
             try:
                 if await self._profiles.put(_checked(request.profile)):
-                    answer.created_count += 1
+                    response.created_count += 1
                 else:
-                    answer.updated_count += 1
+                    response.updated_count += 1
             except DependencyUnavailable:
-                raise  # the rest would fail as well; what was imported stays, and a second import is safe
+                raise  # the rest would fail too; imported profiles stay, and a second import is safe
             except TokenmintError as refusal:
-                answer.failed_count += 1
-                if len(answer.failures) < MAX_FAILURES:
-                    answer.failures.add(
+                response.failed_count += 1
+                if len(response.failures) < MAX_FAILURES:
+                    response.failures.add(
                         index=index,
                         principal=request.profile.principal[:128],
                         reason=refusal.reason,
                         message=refusal.message,
                     )
         log.info("profiles imported", operator=current_operator().operator_id, count=index + 1)
-        return answer
+        return response
 
 
 def _checked(message: profile_pb2.Profile) -> Profile:

@@ -12,7 +12,7 @@ from tokenmint.verification.verifier import Verifier
 
 
 class ProviderAdminService(pb_grpc.ProviderAdminServiceServicer):
-    """Shows the providers.
+    """Lists the providers and refreshes their keys.
 
     Args:
         verifier: returns the verifier in use, which a reload replaces.
@@ -33,9 +33,9 @@ class ProviderAdminService(pb_grpc.ProviderAdminServiceServicer):
     async def ListProviders(self, request: pb.ListProvidersRequest, context: Context) -> pb.ListProvidersResponse:
         """List the providers by name."""
         providers = [provider for _, provider in sorted(self._verifier().providers.items())]
-        found, following = convert.page(providers, request.page_size, request.page_token)
+        listed, following = convert.page(providers, request.page_size, request.page_token)
         return pb.ListProvidersResponse(
-            providers=[self._message(provider) for provider in found], next_page_token=following
+            providers=[self._message(provider) for provider in listed], next_page_token=following
         )
 
     async def GetProvider(self, request: pb.GetProviderRequest, context: Context) -> pb.GetProviderResponse:

@@ -1,6 +1,6 @@
-"""Refusing calls over gRPC at next to no cost: before their message is read and their caller proved.
+"""Refusal of gRPC calls at low cost: before their message is read and their caller authenticated.
 
-Refusing takes the time of the calls that are served: where many are refused, it is what decides how many are answered.
+A refusal takes time from the calls that are served. Under overload its cost decides how many calls are answered.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,28 +14,29 @@ from tokenmint.rpc.status import code_of, trailers
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Answers: TypeAlias = Mapping[str, Callable[[TokenmintError], bytes | None]]
-"""Methods whose refusals are messages of their own: returns the bytes of the message, or None for a status as usual."""
+"""Methods with messages for refusals: returns the bytes of the message, or None to send a status."""
 NONE: Final[Answers] = MappingProxyType({})
 
 
 class Refusals:
-    """Answers calls that are not begun. Each answer is made once.
+    """Answers calls that are refused before they start. Each response is built once.
 
     Args:
-        answers: the methods whose refusals are messages of their own.
+        answers: the methods with messages for refusals.
     """
 
     def __init__(self, answers: Answers = NONE) -> None:
         self._answers = answers
-        # None names the delay that gRPC's own retries obey: of Stopping the retry is at once and elsewhere, and
-        # RESOURCE_EXHAUSTED is not retried by gRPC.
+        # None of them sends the delay that gRPC's own retries obey: after Stopping a retry is immediate and goes
+        # elsewhere,
+        # and gRPC does not retry RESOURCE_EXHAUSTED.
         errors: tuple[TokenmintError, ...] = (Overloaded(), Stopping(), DeadlinePassed())
         self._statuses = {
             type(error): (code_of(error), error.message, trailers(error, pushback=False)) for error in errors
         }
 
     async def answer(self, method: str, context: Context, error: TokenmintError) -> bytes:
-        """Return the message of a refusal where the method has one; else end the call with its status."""
+        """Return the method's message for a refusal, or end the call with its status."""
         answer = self._answers.get(method)
         message = answer(error) if answer is not None else None
         return message if message is not None else await self.abort(context, error)

@@ -1,4 +1,4 @@
-"""The gRPC transport: limits, TLS, health; grpcio, or one whose HTTP/2 is done in Rust (docs/adr/0009-transport.md)."""
+"""The gRPC transport: limits, TLS, health; by grpcio, or with HTTP/2 in Rust (docs/adr/0009-transport.md)."""
 
 import contextlib
 import os
@@ -26,9 +26,9 @@ SERVICES: Final = (
 )
 
 ENDED_STREAMS: Final = 1
-"""How many streams of a connection may have ended and not be freed yet, for each that it may have at a time.
+"""The number of ended streams of a connection that may await their release, for each stream that may be open.
 
-With more, one connection could fill the queue of calls that wait (``Limits.waiting``)."""
+A larger number would let one connection fill the queue of waiting calls (``Limits.waiting``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Limits:
     """The limits of connections."""
 
     connections: int = 10_000
-    """Of the listener. grpcio alone counts them."""
+    """Of the listener. Only grpcio counts them."""
 
     message: int = 64 * 1024
     """Bytes."""
@@ -45,26 +45,25 @@ class Limits:
     streams: int = 100
     """Concurrent calls."""
     waiting: int = 320
-    """Calls of one method, of all connections, that have arrived and wait to be handed to Python. grpcio alone has them
-    wait."""
+    """Calls of one method, over all connections, that have arrived and wait for Python. Only grpcio queues them."""
     connection_age: float = 3600.0
-    """Seconds after which a client is asked to connect again, which spreads clients over replicas."""
+    """Seconds after which a client is asked to reconnect, which spreads clients over replicas."""
     connection_grace: float = 30.0
-    """Seconds that its calls get to end then."""
+    """Seconds for its calls to end after that."""
     keepalive: float = 60.0
-    """Seconds without traffic after which the other side is asked whether it is there."""
+    """Seconds without traffic after which the peer is pinged."""
     keepalive_timeout: float = 20.0
-    """Seconds that it has to answer."""
+    """Seconds for the peer to answer."""
     ping_interval: float = 10.0
-    """Seconds that have to lie between a client's pings."""
+    """The least time between a client's pings in seconds."""
     handshake: float = 10.0
-    """Seconds that a new connection has until it speaks HTTP/2."""
+    """Seconds for a new connection to begin HTTP/2."""
 
 
 class _Guarded:
-    """What servicers are registered at: hands their methods on to the server, each with the guard before it.
+    """Registers servicers' methods at the server, each behind the guard.
 
-    A wrapper at registration and no interceptor, which would have to wrap anew for every call.
+    It wraps at registration because an interceptor would wrap again for every call.
     """
 
     def __init__(self, server: grpc.aio.Server, guard: Guard) -> None:
@@ -72,7 +71,7 @@ class _Guarded:
         self._guard = guard
 
     def add_generic_rpc_handlers(self, _: Any) -> None:
-        """Do nothing: generated code names the same methods in what follows."""
+        """Do nothing: generated code registers the same methods again by the next call."""
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
         guarded = {name: self._guard.wrap(f"/{service}/{name}", handler) for name, handler in handlers.items()}
@@ -95,10 +94,10 @@ def build(
     """Return a server that listens on ``address`` once it is started.
 
     Args:
-        native: whether HTTP/2 is done in Rust (the extra `native`): without TLS, without an age limit of connections.
+        native: whether to use HTTP/2 in Rust (the extra `native`), without TLS and without an age limit of connections.
 
     Raises:
-        ConfigurationError: the address can't be listened on, the certificates can't be used, or the extra is missing.
+        ConfigurationError: can't listen on the address, the certificates can't be used, or the extra is missing.
     """
     options = _options(limits, native=native)
     if native:
@@ -111,10 +110,10 @@ def build(
     health_pb2_grpc.add_HealthServicer_to_server(health, guarded)
     if reflect:
         servicer = reflection.aio.ReflectionServicer((*SERVICES, reflection.SERVICE_NAME))
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, guarded)  # type: ignore[no-untyped-call]  # untyped there
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, guarded)  # type: ignore[no-untyped-call]  # untyped
     try:
         if native:
-            with _threads_that_wait_for_their_turn():
+            with _batch_scheduled_threads():
                 bound = server.add_insecure_port(str(address))
         elif tls is None:
             bound = server.add_insecure_port(str(address))
@@ -123,26 +122,29 @@ def build(
     except RuntimeError:
         bound = 0
     if not bound:
-        raise ConfigurationError(f"listen: can't listen on {address}: stop what listens there or choose another")
+        raise ConfigurationError(
+            f"listen: can't listen on {address}: stop the process that listens there or choose another address"
+        )
     return server
 
 
 def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
-    """Return the channel arguments of a server: those that both transports know, and grpcio's own."""
+    """Return the channel arguments of a server: those of both transports, and grpcio's own."""
     options: list[tuple[str, Any]] = [
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", limits.message),
         ("grpc.max_metadata_size", limits.metadata),
         ("grpc.absolute_max_metadata_size", limits.metadata),
         ("grpc.max_concurrent_streams", limits.streams),
-        # Metadata of one call that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2),
-        # and makes the same header of other calls fail. Calls behind one proxy share a connection: there is no table.
+        # A header that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2) and makes
+        # the same
+        # header of other calls fail. Calls behind one proxy share a connection, so there is no table.
         ("grpc.http2.hpack_table_size.decoder", 0),
-        # A client that pings too often is told to go away; idle connections are checked, and none lives for ever.
+        # A client that pings too often gets GOAWAY; idle connections are checked, and all have a largest age.
         ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
         ("grpc.keepalive_time_ms", int(limits.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", int(limits.keepalive_timeout * 1000)),
-        ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # what a ping's answer really has
+        ("grpc.http2.ping_timeout_ms", int(limits.keepalive_timeout * 1000)),  # the effective limit for a ping's answer
         ("grpc.keepalive_permit_without_calls", 1),
     ]
     if native:
@@ -152,14 +154,15 @@ def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
         ("grpc.max_connection_age_ms", int(limits.connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", int(limits.connection_grace * 1000)),
         ("grpc.server_handshake_timeout_ms", int(limits.handshake * 1000)),
-        # Until a client acknowledges the settings, none of the limits that are told there holds for what it sends.
+        # Until a client acknowledges the settings, the limits in them do not bind it.
         ("grpc.http2.settings_timeout", int(limits.handshake * 1000)),
         ("grpc.max_allowed_incoming_connections", limits.connections),
-        # Beyond this many, streams that have ended and are not freed yet count as concurrent. Callers within the
-        # limit never get there; calls that are reset at once (CVE-2023-44487) do: docs/adr/0014-ended-streams.md
+        # Beyond this number, ended streams that are not released yet count as concurrent. Well-behaved callers stay
+        # below;
+        # floods of resets (CVE-2023-44487) do not: docs/adr/0014-ended-streams.md
         ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
-        # One more ends as CANCELLED, in the core: to reach Python and be refused there costs half of what it costs
-        # to be answered, and whoever waits for longer than callers do is answered for nobody.
+        # The core ends further calls with CANCELLED. A refusal in Python costs half of a served call, and a call that
+        # waits longer than its caller is served in vain.
         ("grpc.server.max_pending_requests", limits.waiting),
         ("grpc.server.max_pending_requests_hard_limit", limits.waiting),
     ]
@@ -178,14 +181,14 @@ def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None, gu
 
 
 @contextlib.contextmanager
-def _threads_that_wait_for_their_turn() -> Iterator[None]:
-    """Threads that begin meanwhile interrupt none that works: SCHED_BATCH (sched(7)), where the system has it.
+def _batch_scheduled_threads() -> Iterator[None]:
+    """Start threads with SCHED_BATCH (sched(7)), if the system has it, so that they do not interrupt the event loop.
 
-    On a busy core every call that comes in, and every answer that goes out, interrupts the event loop else. So they are
-    read and sent several at a time, which saves an eighth of what a call costs, and an idle core is not kept waiting.
+    Otherwise on a busy core every incoming call and every outgoing response interrupts the event loop. With
+    SCHED_BATCH several are read and sent together, which saves an eighth of a call's cost. An idle core is not delayed.
     """
     batch, usual = getattr(os, "SCHED_BATCH", None), getattr(os, "SCHED_OTHER", None)
-    if batch is None or usual is None or os.sched_getscheduler(0) != usual:  # whoever chose another one knows why
+    if batch is None or usual is None or os.sched_getscheduler(0) != usual:  # another policy was chosen on purpose
         yield
         return
     with contextlib.suppress(OSError):
@@ -198,14 +201,14 @@ def _threads_that_wait_for_their_turn() -> Iterator[None]:
 
 
 def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
-    """Return credentials that follow the files: each handshake asks whether there are new ones."""
+    """Return credentials that follow the files: each handshake checks for new ones."""
 
     def configuration() -> grpc.ServerCertificateConfiguration:
         pem = files.pem
         return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_authorities)
 
     def renewed() -> grpc.ServerCertificateConfiguration:
-        # None, which the stubs do not know, stands for what is in use.
+        # None, which the stubs lack, keeps the current ones.
         return configuration() if files.changed() else None  # type: ignore[return-value]
 
     mutual = files.pem.client_authorities is not None

@@ -1,4 +1,4 @@
-"""The one table from errors to gRPC answers: `google.rpc.Status` with `ErrorInfo` and at most one detail of a kind."""
+"""The table from errors to gRPC responses: `google.rpc.Status` with `ErrorInfo` and at most one detail of each kind."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from tokenmint.base import errors, token_errors
 DOMAIN: Final = "tokenmint.dev"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
-"""What gRPC's own retries obey (gRFC A6): the delay of RetryInfo, in milliseconds."""
+"""The delay that gRPC's own retries obey (gRFC A6): RetryInfo's, in milliseconds."""
 
 CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingProxyType(
     {
@@ -43,11 +43,11 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     }
 )
-"""Each class stands for its subclasses too."""
+"""Each class also stands for its subclasses."""
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
-    """Return the code for an error; INTERNAL for what is not in the table."""
+    """Return the code for an error; INTERNAL for errors outside the table."""
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]
@@ -55,15 +55,15 @@ def code_of(error: BaseException) -> grpc.StatusCode:
 
 
 def to_status(error: BaseException) -> status_pb2.Status:
-    """Return the answer for an error. What is INTERNAL says nothing about itself."""
+    """Return the status for an error. An INTERNAL error reveals nothing about itself."""
     code = code_of(error)
-    known = isinstance(error, errors.TokenmintError) and code is not grpc.StatusCode.INTERNAL
-    message = error.message if isinstance(error, errors.TokenmintError) and known else INTERNAL_MESSAGE
+    public = isinstance(error, errors.TokenmintError) and code is not grpc.StatusCode.INTERNAL
+    message = error.message if isinstance(error, errors.TokenmintError) and public else INTERNAL_MESSAGE
     status = status_pb2.Status(code=code.value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason=errors.TokenmintError.reason, domain=DOMAIN)
     if isinstance(error, errors.TokenmintError):
         info.reason = error.reason
-        info.metadata.update(error.metadata if known else {})
+        info.metadata.update(error.metadata if public else {})
     for detail in (info, _detail(error)):
         if detail is not None:
             status.details.add().Pack(detail)
@@ -98,12 +98,12 @@ def _detail(error: BaseException) -> Message | None:
 async def abort(
     context: "grpc.aio.ServicerContext[object, object]", error: BaseException, *, pushback: bool = True
 ) -> NoReturn:
-    """End the call with the answer for ``error``; with what gRPC's own retries obey only where ``pushback`` is sent."""
+    """End the call with the status for ``error``; ``pushback`` also sends the delay that gRPC's own retries obey."""
     await context.abort(code_of(error), to_status(error).message, trailing_metadata=trailers(error, pushback=pushback))
 
 
 def trailers(error: BaseException, *, pushback: bool) -> tuple[tuple[str, str | bytes], ...]:
-    """Return the metadata that an answer for ``error`` ends with; ``pushback`` as of :func:`abort`."""
+    """Return the trailing metadata of the status for ``error``; ``pushback`` as of :func:`abort`."""
     trailing: list[tuple[str, str | bytes]] = [(DETAILS_KEY, to_status(error).SerializeToString())]
     if pushback and isinstance(error, errors.DependencyUnavailable):
         trailing.append((PUSHBACK_KEY, str(max(1, round(error.retry_after * 1000)))))

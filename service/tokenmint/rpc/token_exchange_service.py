@@ -15,21 +15,21 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
     """Serves exchanges, introspection and revocation.
 
     Args:
-        exchanges: the use cases, with what records them.
+        exchanges: the use cases, with audit and metrics.
     """
 
     def __init__(self, exchanges: ClientExchanges) -> None:
         self._exchanges = exchanges
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Context) -> pb.ExchangeTokenResponse:
-        """Exchange one token for one."""
+        """Exchange a token for one token."""
         minted = await self._exchanges.one(convert.exchange_request(request, current_possession()), current_client())
         return convert.minted_token(minted)
 
     async def BatchExchangeTokens(
         self, request: pb.BatchExchangeTokensRequest, context: Context
     ) -> pb.BatchExchangeTokensResponse:
-        """Exchange one token for several."""
+        """Exchange a token for several tokens."""
         results = []
         for outcome in await self._exchanges.batch(
             convert.batch_requests(request, current_possession()), current_client()
@@ -41,7 +41,7 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         return pb.BatchExchangeTokensResponse(results=results)
 
     async def ExplainExchange(self, request: pb.ExplainExchangeRequest, context: Context) -> pb.ExplainExchangeResponse:
-        """Say step by step how an exchange would end."""
+        """Explain step by step how an exchange would end."""
         violations = Violations()
         violations.check("client_id", "is required", holds=bool(request.client_id))
         violations.raise_any()
@@ -52,7 +52,7 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         return pb.ExplainExchangeResponse(steps=[convert.explain_step(step) for step in steps])
 
     async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Context) -> pb.IntrospectTokenResponse:
-        """Say whether a token of ours is in force, to whom it is any business."""
+        """Return whether an issued token is active, to clients that may ask about it."""
         token = convert.token_asked_about(request)
         claims = await self._exchanges.introspect(token, current_client(), request.token_type_hint or None)
         if claims is None:
@@ -60,7 +60,7 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         return pb.IntrospectTokenResponse(active=True, claims=convert.struct(claims))
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
-        """Revoke a token of ours."""
+        """Revoke an issued token."""
         token = convert.token_asked_about(request)
         await self._exchanges.revoke(token, current_client(), request.token_type_hint or None)
         return pb.RevokeTokenResponse()

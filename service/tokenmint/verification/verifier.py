@@ -13,6 +13,7 @@ from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints as mistaken
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import UnverifiedAssertion, parse_compact
+from tokenmint.verification.key_choice import wanted_key
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import (
     Provider,
@@ -21,18 +22,18 @@ from tokenmint.verification.provider import (
     check_kind,
     check_nonce,
     check_times,
-    in_trust_domain,
     normalised,
-    subject,
 )
+from tokenmint.verification.selection import Selection
 from tokenmint.verification.signature_cache import Verdict, Verdicts
+from tokenmint.verification.subjects import subject
 
 
 class Verifier:
     """Verifies the tokens of the configured providers.
 
     Args:
-        providers: by name. No two have an issuer in common.
+        providers: by name. Two of one issuer are told apart (``selection.disjoint``).
         key_sets: the providers' keys.
         own_issuer: what tokenmint signs as; never a provider.
         users: asks a provider whether the user is still let in, where its configuration says so.
@@ -50,12 +51,10 @@ class Verifier:
     ) -> None:
         self.providers = MappingProxyType(dict(providers))
         self.key_sets = key_sets
-        self._own_issuer = own_issuer
         self._users = users
         self._emulated = emulated
         self._verdicts = Verdicts()
-        self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
-        self._trust_domains = [provider for provider in providers.values() if provider.trust_domain is not None]
+        self._selection = Selection(providers.values(), own_issuer)
 
     async def verify(
         self,
@@ -80,9 +79,9 @@ class Verifier:
         remembered = self._verdicts.find(fingerprint)
         unverified = remembered.token if remembered is not None else parse_compact(token)
         observe("assertion.issuer")
-        provider = self._provider(unverified)
+        provider = self._selection.provider(unverified)
         observe("assertion.kind")
-        check_kind(provider, unverified, token_type)
+        token_type = check_kind(provider, unverified, token_type)
         observe("assertion.signature")
         signed_by = await self._check_signature(provider, unverified, remembered, fetch=fetch)
         if signed_by is not None and remembered is None:
@@ -91,7 +90,7 @@ class Verifier:
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
-        check_audience(provider, claims)
+        check_audience(provider, claims, token_type)
         observe("assertion.nonce")
         check_nonce(claims, nonce)
         observe("assertion.claims")
@@ -102,7 +101,7 @@ class Verifier:
         return VerifiedToken(
             provider=provider.name,
             issuer=unverified.issuer,
-            subject=subject(provider, claims),
+            subject=subject(provider, claims, token_type),
             token_type=token_type,
             claims=claims,
             issued_at=issued_at,
@@ -113,22 +112,12 @@ class Verifier:
         )
 
     def provider_of(self, issuer: str) -> Provider | None:
-        """Return the provider with this exact issuer. Ours is no provider's."""
-        return self._by_issuer.get(issuer) if issuer != self._own_issuer else None
+        """Return the provider of all tokens with this exact issuer; None where there is none, or are several."""
+        return self._selection.alone(issuer)
 
     def is_emulated(self, provider: str) -> bool:
         """Tell whether a provider's tokens come from an emulator, which does not sign."""
         return provider in self._emulated
-
-    def _provider(self, token: UnverifiedAssertion) -> Provider:
-        provider = self.provider_of(token.issuer)
-        if provider is not None:
-            return provider
-        if "iss" not in token.claims:
-            for provider in self._trust_domains:
-                if in_trust_domain(token.claims.get("sub"), provider.trust_domain or ""):
-                    return provider
-        raise mistaken.unknown_issuer(token, own_issuer=self._own_issuer)
 
     async def _check_signature(
         self, provider: Provider, token: UnverifiedAssertion, remembered: Verdict | None, *, fetch: bool
@@ -142,7 +131,8 @@ class Verifier:
             )
         if provider.key_id_required and token.key_id is None:
             raise UnknownKey("the token's header names no key (kid), which every token of this provider does")
-        keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)
+        wanted = wanted_key(token.key_id, token.header, token.algorithm)
+        keys = await self.key_sets.find(provider.name, wanted, fetch=fetch)
         if provider.key_issuer == "match":
             keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
             if not keys:

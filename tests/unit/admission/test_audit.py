@@ -66,7 +66,7 @@ async def test_notes_that_wait_are_bounded(store: Store, clock: FakeClock, limit
         trail.note({"number": number})
     trail.note({"kind": "admin", "number": 9})  # has places of its own
     assert trail.dropped == {"exchanges": 2, "admin": 0}
-    assert trail.problem == "2 events since the start are not in their stream: look in the log"
+    assert trail.problem == "2 events since the start are not in their stream: see the log"
     await trail.flush()
     assert [event["number"] for event in await events(store)] == [0, 1, 2]
     assert [event["number"] for event in await events(store, audit.ADMIN)] == [9]

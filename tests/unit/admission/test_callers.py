@@ -136,7 +136,7 @@ async def test_certificates(proof: ClientAuthenticator) -> None:
         await refused(proof, Credentials("secret", certificates=identities))
     for identities in (("spiffe://td.example/ns/shop/sa/web2",), ("dns:WEB.internal",), ("subject:CN=web.internal",)):
         await refused(proof, Credentials(certificates=identities))
-    assert "is that of 'cert'" in await refused(proof, Credentials("secret", NEW, certificates=(SPIFFE,)))
+    assert "belongs to 'cert'" in await refused(proof, Credentials("secret", NEW, certificates=(SPIFFE,)))
     assert await proof.client(Credentials("secret", NEW, certificates=("dns:somebody.else",)))
     assert await proof.client(Credentials("spa", certificates=("dns:somebody.else",)))
     await refused(proof, Credentials("spa", certificates=(SPIFFE,)))
@@ -145,9 +145,21 @@ async def test_certificates(proof: ClientAuthenticator) -> None:
 def assertion(clock: FakeClock, key: Any = None, client: str = "keys", **changes: Any) -> Credentials:
     now = int(clock.now())
     claims = {"iss": client, "sub": client, "aud": US, "iat": now, "exp": now + 60, "jti": "j1", **changes}
-    claims = {name: value for name, value in claims.items() if value is not None}
-    token = jwt.encode(claims, key or ec_key(1), "ES256", headers={"kid": "c1"})
+    header = {"kid": "c1", **changes.pop("header", {})}
+    claims = {name: value for name, value in {**claims, **changes}.items() if value is not None and name != "header"}
+    token = jwt.encode(claims, key or ec_key(1), "ES256", headers=header)
     return Credentials(assertion=Secret(token))
+
+
+async def test_an_assertion_may_say_in_its_typ_that_it_is_one_and_nothing_else_may(
+    proof: ClientAuthenticator, clock: FakeClock
+) -> None:
+    for number, typ in enumerate(("client-authentication+jwt", "application/Client-Authentication+JWT", "JWT")):
+        assert await proof.client(assertion(clock, jti=f"t{number}", header={"typ": typ}))
+    for typ in ("at+jwt", "client-authentication", "dpop+jwt"):
+        assert "UNSUPPORTED_TOKEN_TYPE" in await refused(proof, assertion(clock, jti="t9", header={"typ": typ}))
+    workload = PLATFORM.token(clock.now(), headers={"typ": "client-authentication+jwt"})
+    assert "UNSUPPORTED_TOKEN_TYPE" in await refused(proof, Credentials(workload=Secret(workload)))
 
 
 async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(
@@ -173,7 +185,7 @@ async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(
         ({"exp": 1_800_000_000 - 30}, "EXPIRED"),
         ({"aud": [US, "https://other.example"]}, "WRONG_AUDIENCE"),
         ({"sub": None}, "CLAIM_REJECTED"),
-        ({"sub": "secret"}, "sub is not its iss"),
+        ({"sub": "secret"}, "sub differs from its iss"),
         ({"iss": "secret"}, "UNKNOWN_ISSUER"),
         ({"iss": "others-keys", "sub": "others-keys"}, "BAD_SIGNATURE"),
         ({"jti": None}, "no jti"),

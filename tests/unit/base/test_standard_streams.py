@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SAY = """
 from tokenmint.base.standard_streams import hold, say, show
 hold()
@@ -16,10 +18,10 @@ open("went-on", "w").close()
 READY = """
 from tokenmint.base.standard_streams import hold
 hold()
-from tokenmint.cli.serve import tell_ready
+from tokenmint.cli.serve import print_ready_text
 from tokenmint.process.supervisor import Ready, print_ready
-for tell in (tell_ready, print_ready):
-    tell(Ready(1, dict.fromkeys(("grpc", "admin", "http", "ops"), "127.0.0.1:1")))
+for announce in (print_ready_text, print_ready):
+    announce(Ready(1, dict.fromkeys(("grpc", "admin", "http", "ops"), "127.0.0.1:1")))
 open("went-on", "w").close()
 """
 KINDS = ["closed", "reader gone", "nobody reads", "no room"]

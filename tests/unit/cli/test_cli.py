@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import typer
 from tests.issuer import Issuer, segment, serving
-from tests.process import CLIENT, OPERATOR, Service, configure
+from tests.process import OPERATOR, Service, configure
+from tests.unit.cli.terminal import Terminal
 from typer.testing import CliRunner
 
-from tokenmint.cli import COMMANDS, app, run
+from tokenmint.cli import COMMANDS, app
 from tokenmint.model.secret import Secret
+
+pytestmark = pytest.mark.slow
 
 NEXT = """
 [audiences."https://next.example"]
@@ -24,40 +27,6 @@ providers = ["idp"]
 reexchange_from = ["https://orders.example"]
 on_missing_profile = "create"
 """
-
-
-class Terminal:
-    """Commands as somebody types them, with the environment of an operator or a client."""
-
-    def __init__(self, service: Service, issuer: Issuer, directory: Path) -> None:
-        self.service = service
-        self.issuer = issuer
-        self.directory = directory
-        for name, secret in (("root", OPERATOR), ("web", CLIENT)):
-            (directory / name).write_text(secret.reveal() + "\n")
-
-    def __call__(self, *arguments: str, stdin: str = "", who: str = "root", **environ: str) -> tuple[int, str, str]:
-        listener = "grpc" if who == "web" else "admin"
-        env: dict[str, str | None] = {
-            "TOKENMINT_TARGET": self.service.listen[listener],
-            "TOKENMINT_CLIENT_ID": who,
-            "TOKENMINT_SECRET_FILE": str(self.directory / who),
-            "COLUMNS": "200",
-            **environ,
-        }
-        result = CliRunner().invoke(_guarded(arguments), [], input=stdin, env=env)
-        return result.exit_code, result.stdout, result.stderr
-
-
-def _guarded(arguments: tuple[str, ...]) -> Any:
-    """The whole command line, with what turns mistakes into lines."""
-    wrapper = typer.Typer(add_completion=False)
-
-    @wrapper.command()
-    def invoke() -> None:
-        raise typer.Exit(run(lambda: app(list(arguments))))
-
-    return wrapper
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +67,7 @@ def test_profiles_through_their_life(terminal: Terminal, tmp_path: Path) -> None
     status, out, _ = terminal("profiles", "unlink", "life", "google", "7")
     assert len(json.loads(out)["identities"]) == 2
     status, out, _ = terminal("profiles", "revoke-tokens", "life")
-    assert "is accepted for life" in out
+    assert "tokens of life issued" in out
     assert terminal("profiles", "delete", "life")[:2] == (0, "deleted life\n")
     status, _, err = terminal("profiles", "get", "life")
     assert (status, "NOT_FOUND" in err) == (5, True)
@@ -348,7 +317,7 @@ def test_init_puts_secrets_into_files_where_asked(terminal: Terminal, tmp_path: 
     status, _, err = terminal(*asked)
     assert (status, "shop.secret: exists and is not overwritten" in err, config.exists()) == (2, True, False)
     status, _, err = terminal(*asked, "--operator", "shop")
-    assert (status, "name them apart" in err, config.exists()) == (2, True, False)
+    assert (status, "choose different names" in err, config.exists()) == (2, True, False)
 
 
 def test_config_check(terminal: Terminal, tmp_path: Path) -> None:

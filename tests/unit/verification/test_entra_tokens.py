@@ -79,7 +79,7 @@ BASE = "https://login.microsoftonline.com"
         ("the version is a number", ONE, v2(ver=2.0), ClaimRejected, "ver"),
         ("no oid", ONE, v2(oid=None), ClaimRejected, "oid is missing"),
         ("oid is no GUID", ONE, v2(oid="ada@contoso.com"), ClaimRejected, "oid"),
-        ("another application's", ONE, v2(aud=OTHER_APP), WrongAudience, "somebody else"),
+        ("another application's", ONE, v2(aud=OTHER_APP), WrongAudience, "another audience"),
         ("an application ID URI", entra(audiences=["api://app", "app"]), v1(aud="api://app"), None, ""),
     ],
 )  # fmt: skip
@@ -137,7 +137,7 @@ async def test_a_key_signs_for_the_issuer_that_it_names() -> None:
     for claims in (v2(), v2(tid=PERSONAL), v1()):
         with pytest.raises(UnknownKey):
             await prove(IDP.token(NOW, **claims), foreign)
-    with pytest.raises(UnknownKey):  # an issuer that is a template of somebody else's
+    with pytest.raises(UnknownKey):  # an issuer that is the template of another provider
         await prove(IDP.token(NOW, **v2()), entra(jwks=keys("https://evil.example/{tenantid}/v2.0")))
     assert await prove(IDP.token(NOW, **v2()), entra(jwks=keys(None)))  # sovereign clouds name none
 

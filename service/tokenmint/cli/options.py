@@ -1,0 +1,91 @@
+"""Groups of options that commands share: a group is a frozen dataclass, and each of its fields is an option.
+
+typer knows single options only. It sees the fields of the groups (:func:`expanded`), and the command gets the groups
+(:func:`collected`).
+"""
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
+
+
+class Group:
+    """Base of the groups."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions(Group):
+    """The options of every command with a connection."""
+
+    target: Annotated[
+        str | None, typer.Option(envvar="TOKENMINT_TARGET", help="host:port of the service's listener.")
+    ] = None
+    client_id: Annotated[str | None, typer.Option(envvar="TOKENMINT_CLIENT_ID", help="Who you are to the service.")] = (
+        None
+    )
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TOKENMINT_SECRET_FILE", help="File that holds the secret ($TOKENMINT_CLIENT_SECRET also works)."
+        ),
+    ] = None
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TOKENMINT_CREDENTIALS",
+            help="JSON file with id and secret. Default for operators: ./.tokenmint/operator.json where there is one.",
+        ),
+    ] = None
+    ca_file: Annotated[
+        Path | None, typer.Option(envvar="TOKENMINT_CA_FILE", help="Use TLS, trusting this PEM file.")
+    ] = None
+    cert_file: Annotated[
+        Path | None, typer.Option(envvar="TOKENMINT_CERT_FILE", help="Your own certificate (PEM), for mutual TLS.")
+    ] = None
+    key_file: Annotated[
+        Path | None, typer.Option(envvar="TOKENMINT_KEY_FILE", help="The private key of --cert-file.")
+    ] = None
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS, trusting the public authorities.")] = False
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Send secrets and tokens unencrypted beyond loopback.")
+    ] = False
+    timeout: Timeout = 10.0
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether one of them asks for TLS."""
+        return self.tls or any(file is not None for file in (self.ca_file, self.cert_file, self.key_file))
+
+
+def expanded(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Return a command's parameters as typer has to see them: in the place of each group, its fields."""
+    found: list[inspect.Parameter] = []
+    for parameter in parameters:
+        group = _group_of(parameter)
+        found += [parameter] if group is None else inspect.signature(group).parameters.values()
+    return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in found]
+
+
+def collected(parameters: Iterable[inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for ``parameters``, with the groups made of their fields, which leave ``arguments``."""
+    found: dict[str, Any] = {}
+    for parameter in parameters:
+        group = _group_of(parameter)
+        if group is None:
+            found[parameter.name] = arguments.pop(parameter.name)
+        else:
+            found[parameter.name] = group(**{name: arguments.pop(name) for name in inspect.signature(group).parameters})
+    return found
+
+
+def _group_of(parameter: inspect.Parameter) -> type[Group] | None:
+    kind = parameter.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Group) else None

@@ -1,0 +1,100 @@
+"""Compiles the conditions, claim mappings and computed claims of a configuration, once, and names every bad one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.http_url import same_url
+from tokenmint.base.key_path import key_path
+from tokenmint.model.policy import Audience
+from tokenmint.model.reserved_claims import is_reserved
+from tokenmint.policy import mapping
+from tokenmint.policy.conditions import Expression, compile_claim, compile_condition
+
+T = TypeVar("T")
+ClaimSource: TypeAlias = mapping.Source | Expression
+"""The source of a minted claim: a path into the facts, or CEL."""
+
+
+@dataclass(slots=True)
+class CompiledRules:
+    """The texts of a configuration, ready to be evaluated."""
+
+    conditions: dict[str, Expression] = field(default_factory=dict)
+    """The conditions on exchanges, by audience."""
+    uids: dict[str, mapping.Source] = field(default_factory=dict)
+    """The sources of user ids, by audience, where its format has one."""
+    claims: dict[str, tuple[tuple[str, ClaimSource], ...]] = field(default_factory=dict)
+    """The claims of minted tokens, by audience."""
+    computing: set[str] = field(default_factory=set)
+    """The audiences that have claims in CEL."""
+    provider_conditions: dict[str, Expression] = field(default_factory=dict)
+    """The conditions on tokens, by provider."""
+    provider_claims: dict[str, tuple[tuple[str, Expression], ...]] = field(default_factory=dict)
+    """The claims that are computed from those of a token, by provider."""
+
+
+def compile_rules(
+    audiences: Mapping[str, Audience],
+    issuer: str,
+    provider_conditions: Mapping[str, str],
+    provider_claims: Mapping[str, Sequence[tuple[str, str]]],
+) -> CompiledRules:
+    """Compile every text. The arguments are those of :class:`~tokenmint.policy.grant.Policy`.
+
+    Raises:
+        ConfigurationError: a text can't be compiled, or a claim has a reserved name; lists every problem.
+    """
+    rules = CompiledRules()
+    problems: list[str] = []
+    for name, claims in provider_claims.items():
+        at = [(claim, key_path("providers", name, "claims", claim), text.removeprefix("=")) for claim, text in claims]
+        compiled = [(claim, _compiled(compile_claim, text, path, problems)) for claim, path, text in at]
+        rules.provider_claims[name] = tuple((claim, source) for claim, source in compiled if source is not None)
+    for name, text in provider_conditions.items():
+        path = key_path("providers", name, "condition")
+        if (condition := _compiled(compile_condition, text, path, problems)) is not None:
+            rules.provider_conditions[name] = condition
+    for name, audience in audiences.items():
+        if same_url(name, issuer):
+            problems.append(f"{key_path('audiences', name)}: is the issuer itself")
+        _compile_audience(rules, name, audience, problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return rules
+
+
+def _compile_audience(rules: CompiledRules, name: str, audience: Audience, problems: list[str]) -> None:
+    format_ = audience.format
+    if audience.condition is not None:
+        path = key_path("audiences", name, "condition")
+        if (condition := _compiled(compile_condition, audience.condition, path, problems)) is not None:
+            rules.conditions[name] = condition
+    if format_.uid is not None:
+        path = key_path("audiences", name, format_.name, "uid")
+        if (uid := _compiled(mapping.parse, format_.uid, path, problems)) is not None:
+            rules.uids[name] = uid
+    sources: list[tuple[str, ClaimSource]] = []
+    for claim, text in audience.claims:
+        path = key_path("audiences", name, "claims", claim)
+        if is_reserved(claim):
+            problems.append(f"{path}: is a reserved claim name: choose another")
+        if (source := _compiled(_compile_source, text, path, problems)) is not None:
+            sources.append((claim, source))
+            if isinstance(source, Expression):
+                rules.computing.add(name)
+    rules.claims[name] = tuple(sources)
+
+
+def _compile_source(text: str) -> ClaimSource:
+    return compile_claim(text[1:]) if text.startswith("=") else mapping.parse(text)
+
+
+def _compiled(compile_: Callable[[str], T], text: str, path: str, problems: list[str]) -> T | None:
+    """Return the compiled text, or None after a problem that names its ``path``."""
+    try:
+        return compile_(text)
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
+        return None

@@ -1,0 +1,50 @@
+"""No file has over 400 lines and no function over 60. Arguments, branches and complexity are ruff's to count."""
+
+import ast
+import fnmatch
+import subprocess
+from typing import Final
+
+import pytest
+from tests.pages import ROOT
+
+FILE: Final = 400
+FUNCTION: Final = 60
+
+
+def sources() -> list[str]:
+    """Return the tracked Python files that people write: .gitattributes marks those that are generated."""
+    if not (ROOT / ".git").exists():
+        return []
+    tracked = subprocess.check_output(["git", "ls-files", "*.py"], cwd=ROOT, text=True).split()
+    lines = [line.split() for line in (ROOT / ".gitattributes").read_text().splitlines()]
+    generated = [words[0] for words in lines if "linguist-generated=true" in words]
+    assert generated
+    return [
+        file
+        for file in tracked
+        if (ROOT / file).exists() and not any(fnmatch.fnmatch(file, pattern) for pattern in generated)
+    ]
+
+
+def long_functions(text: str) -> list[str]:
+    """Return the functions of a module that are too long, with their lines."""
+    return [
+        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.end_lineno is not None and node.end_lineno - node.lineno >= FUNCTION
+    ]
+
+
+@pytest.mark.parametrize("file", sources())
+def test_a_file_and_its_functions_are_short(file: str) -> None:
+    text = (ROOT / file).read_text()
+    assert text.count("\n") <= FILE
+    assert long_functions(text) == []
+
+
+def test_a_long_function_is_found_wherever_it_is_nested() -> None:
+    body = "        x = 1\n" * (FUNCTION - 1)
+    assert long_functions(f"class A:\n    def fits(self):\n{body}") == []
+    assert long_functions(f"class A:\n    async def long(self):\n{body}        x = 2\n") == ["long: 61 lines"]

@@ -231,7 +231,9 @@ async def requests_that_are_refused(ways: BothWays) -> None:
         "an unknown audience": ways.request(audience="https://unknown.example"),
         "a kind of token that is not served": ways.request(requested_token_type="urn:x"),
         "a kind of subject token that there is not": ways.request(subject_token_type="urn:x"),
-        "an access token that is none": ways.request(subject_token_type="urn:ietf:params:oauth:token-type:access_token"),
+        "an access token that is none": ways.request(
+            subject_token_type="urn:ietf:params:oauth:token-type:access_token"
+        ),
         "an actor": ways.request(actor_token=ways.token(), actor_token_type="urn:ietf:params:oauth:token-type:jwt"),
         "an actor's kind alone": ways.request(actor_token_type="urn:ietf:params:oauth:token-type:jwt"),
         "no UUID": ways.request(request_id="1"),

@@ -141,7 +141,9 @@ async def ways(
             yield found
 
 
-@pytest.mark.parametrize("scenario", dict.fromkeys(mutation.found_by for mutation in MUTATIONS), ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "scenario", dict.fromkeys(mutation.found_by for mutation in MUTATIONS), ids=lambda one: one.__name__
+)
 async def test_every_mutation_is_found(ways: BothWays, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """One service for all mutations of a scenario: each ends before the next one begins."""
     survivors = []

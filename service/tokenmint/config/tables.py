@@ -288,7 +288,9 @@ class EnvoyTable(Table):
     """For hosts that have none of their own."""
     hosts: dict[str, str] = Field(default_factory=dict)
     cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie that holds a browser's token, where a request has no `Authorization`."""
+    """The cookie that holds a browser's token, where no header has one."""
+    headers: TextList = ()
+    """Headers that may hold the token beside `Authorization`."""
 
 
 class LogTable(Table):

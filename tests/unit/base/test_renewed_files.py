@@ -1,7 +1,9 @@
 """Files that are renewed: read when they changed, and the last good content while they can't be used."""
 
+import asyncio
 import os
 import ssl
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,8 +12,9 @@ import pytest
 import structlog
 from tests.tls import authority
 
+from tokenmint.base import renewed_files
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.renewed_files import FileWatch, RenewedFiles
 from tokenmint.base.tls_files import client_tls
 
 T = TypeVar("T")
@@ -140,3 +143,38 @@ def test_tls_of_a_client_verifies_and_follows_its_files(tmp_path: Path) -> None:
     paths["ca_file"].write_text("no PEM")
     with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no certificates in PEM"):
         client_tls("redis", paths)
+
+
+async def test_a_disk_that_hangs_keeps_no_other_file_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewed_files, "LOOK_LIMIT", 0.2)
+    reading, mended = threading.Event(), threading.Event()
+
+    def hanging(contents: Sequence[bytes]) -> int:
+        if contents != [b"1"]:
+            reading.set()
+            mended.wait(20)
+        return number(contents)
+
+    for name in ("hangs", "good"):
+        (tmp_path / name).write_text("1")
+    hangs = RenewedFiles([("hangs.file", tmp_path / "hangs")], hanging)
+    good = files(tmp_path / "good")
+    watch = FileWatch()
+    (tmp_path / "hangs").write_text("2")
+    (tmp_path / "good").write_text("3")
+    with structlog.testing.capture_logs() as logs:
+        await watch.look([hangs, good])
+        assert reading.is_set()
+        async with asyncio.timeout(20):
+            while good.value != 3:
+                await watch.look([hangs, good])
+        for _ in range(5):
+            await watch.look([hangs, good])
+    assert (hangs.value, good.problem) == (1, "")
+    assert "does its disk hang?" in hangs.problem
+    assert len([line for line in logs if "does their disk hang?" in line["event"]]) == 1
+    mended.set()
+    async with asyncio.timeout(20):
+        while hangs.value != 2 or hangs.problem:
+            await watch.look([hangs, good])
+            await asyncio.sleep(0)

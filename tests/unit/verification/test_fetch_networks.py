@@ -2,20 +2,25 @@
 
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fakes import FakeClock
 from tests.issuer import Issuer
 from tests.providers import Documents, Handler, discovery, ending_tls, provider, proxy
 from tests.tls import Authority, authority
 
+from tokenmint.base.errors import KeySetUnavailable
 from tokenmint.base.http_url import HttpUrl
 from tokenmint.model.secret import Secret
+from tokenmint.verification.dialling import LOOK_UPS
 from tokenmint.verification.fetch import USER_AGENT, HttpFetch
 from tokenmint.verification.key_document import discover
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.proxies import Proxy
 
 pytestmark = pytest.mark.slow
@@ -151,6 +156,29 @@ async def test_renewed_authorities_are_used_by_the_next_fetch_and_withdrawn_ones
     (tmp_path / "ca.crt").write_bytes(other.pem)
     with pytest.raises(FetchFailed, match="certificate is not accepted"):
         await get(source, fetch=fetch)
+
+
+async def test_a_disk_that_hangs_keeps_no_fetch_waiting_that_has_what_it_needs(
+    source: KeySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, mended = HttpFetch(), threading.Event()
+    assert await get(source, fetch=fetch)
+    read = fetch.files.read
+
+    def hanging(which: KeySource) -> None:
+        mended.wait(20)
+        read(which)
+
+    monkeypatch.setattr(fetch.files, "read", hanging)
+    try:
+        for _ in range(LOOK_UPS + 1):  # as many readings as may hang, and one more
+            assert await get(replace(source, timeout=4.0), fetch=fetch)
+        never_read = replace(source, ca_file="/hangs/ca.crt", timeout=0.2)
+        sets = KeySets({"idp": never_read}, fetch=fetch, clock=FakeClock())
+        with pytest.raises(KeySetUnavailable, match="no answer within"):
+            await sets.refresh("idp")
+    finally:
+        mended.set()
 
 
 def test_files_of_sources_that_are_gone_are_forgotten(tmp_path: Path, source: KeySource) -> None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
+from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
 MAX_REUSE_WINDOW: Final = 60
@@ -233,6 +234,8 @@ class LimitsTable(Table):
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    token_bytes: Annotated[int, Field(ge=4 * 1024, le=MOST_TOKEN)] = MAX_TOKEN
+    """The longest token of a provider, before anything of it is decoded."""
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

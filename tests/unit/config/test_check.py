@@ -171,6 +171,8 @@ roles = ["king"]
             "nothing tells their tokens apart: one provider with all the audiences",
         ),
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65537", "limits.token_bytes"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token fits no request"),
     ],
 )
 def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:

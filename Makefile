@@ -44,7 +44,7 @@ fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@said=$$($(BIN)/lint-imports) || { echo "$$said"; exit 1; }
-	@$(PYTEST) -m "not slow" tests/unit
+	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) -m "not slow" tests/unit
 
 test: $(READY) ## The unit tests and those of the whole service
 	@$(PYTEST) tests/unit tests/e2e
@@ -91,8 +91,8 @@ bench: $(BENCHED) ## Measure beside peers in Go and Node: ROUNDS (5) of SECONDS 
 bench-quick: $(BENCHED) ## The main rows of bench, in less than a minute
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run --quick $(call options,BESIDE OUT)
 
-profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT (native), SECONDS (10) (needs Go, two cores)
-	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT SECONDS OUT)
+profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT, SETTINGS, PRINCIPALS (many), SECONDS (10) (needs Go, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT SETTINGS PRINCIPALS SECONDS OUT)
 
 bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.overload $(call options,ROUNDS SECONDS)

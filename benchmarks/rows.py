@@ -58,7 +58,12 @@ def of(commit: str) -> dict[str, Contender]:
     """Return the contenders of a commit beside this one, by the name of this commit's contender of the same setting."""
     return {
         one.name: Contender(
-            f"{one.name}, at {commit}", transport=one.transport, settings=one.settings, tls=one.tls, beside=True
+            f"{one.name}, at {commit}",
+            transport=one.transport,
+            settings=one.settings,
+            tls=one.tls,
+            beside=True,
+            prefix=world.BESIDE_PREFIX,
         )
         for one in (NATIVE, NEAR, GRPCIO, GRPCIO_TLS)
     }
@@ -80,7 +85,7 @@ def rows(beside: str = "") -> list[Row]:
         *(Row("two connections", who, connections=2) for who in (NATIVE, GRPCIO)),
         *(Row("30 calls at a time", who, streams=30) for who in (NATIVE, GO)),
         *(Row("8 calls at a time", who, streams=8) for who in (NATIVE, GO)),
-        *(Row("few principals", who, principals=world.FEW) for who in (NATIVE, NEAR)),
+        *(Row("few principals", who, principals=world.FEW, warmup=3.0) for who in (NATIVE, NEAR)),
         *(Row("cold principals", who, principals=world.ONCE, warmup=0.5) for who in (NATIVE, NEAR, GO_FULL)),
         *(Row("eight audiences", who, mode="eight") for who in (NATIVE, GO, NODE)),
         *(Row("batch of eight", who, mode="batch") for who in (NATIVE, GO, NODE)),

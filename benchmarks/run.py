@@ -181,6 +181,13 @@ def rounds(stage: Stage, chosen: Sequence[Row], options: argparse.Namespace, out
         if not options.quick and "start".startswith(tuple(options.only.split(","))):
             results.append(start(stage.where, number))
             print(told(results[-1]), flush=True)
+        keep(outcome, options.out)
+
+
+def keep(outcome: Figures, file: Path) -> None:
+    """Write what was measured so far."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(report.dumped(outcome))
 
 
 def arguments() -> argparse.Namespace:
@@ -229,8 +236,7 @@ def main() -> int:
     if not options.quick and "memory".startswith(tuple(options.only.split(","))):
         outcome["memory"] = in_a_process("memory")
     outcome["load"].append(busy.so_far())
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(report.dumped(outcome))
+    keep(outcome, options.out)
     print("\n" + report.page(outcome))
     refused = [one for one in outcome["results"] if one["refused"]]
     for one in refused:

@@ -47,6 +47,8 @@ COLD_PRINCIPALS: Final = 30_000
 """Further principals, with a token each, of which each is exchanged once."""
 LIFETIME: Final = 24 * 3600  # seconds that a subject token lives
 PREFIX: Final = "tm:"
+BESIDE_PREFIX: Final = "tm-beside:"
+"""Of the commit beside this one, which may not read the key ring of this one."""
 PEER_PREFIX: Final = "peer:"
 
 
@@ -229,6 +231,7 @@ def valkey(core: int, principals: int) -> Iterator[tuple[str, int]]:
                 break
             time.sleep(0.05)
         fill(client, principals)
+        fill(client, PRINCIPALS, BESIDE_PREFIX)
         client.close()
         yield f"redis://127.0.0.1:{port}/0", process.pid
     finally:
@@ -236,7 +239,7 @@ def valkey(core: int, principals: int) -> Iterator[tuple[str, int]]:
         process.wait(timeout=20)
 
 
-def fill(client: redis.Redis, count: int) -> None:
+def fill(client: redis.Redis, count: int, prefix: str = PREFIX) -> None:
     """Write the profiles of ``count`` principals, as the service keeps them and as a peer would."""
     pipeline = client.pipeline(transaction=False)
     for number in range(count):
@@ -252,9 +255,9 @@ def fill(client: redis.Redis, count: int) -> None:
         )
         # The bytes that the service itself would write; ten thousand confirmed writes would take minutes.
         link = records.Link(principal)
-        pipeline.set(PREFIX + records.identity_key(identity), records.dump_link(identity, link))
+        pipeline.set(prefix + records.identity_key(identity), records.dump_link(identity, link))
         raw = records.dump_profile(profile)
-        pipeline.set(f"{PREFIX}profile:{principal}", raw)
+        pipeline.set(f"{prefix}profile:{principal}", raw)
         pipeline.set(f"{PEER_PREFIX}{identity.subject}", raw)
         if number % 1000 == 999:
             pipeline.execute()

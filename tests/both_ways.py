@@ -4,6 +4,7 @@ A fast way that accepts has to agree with the full way: the same decision, the s
 signature, the same audit event, the same counters, the same use of limits. One that does not accept leaves no trace.
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ from tests.rig import AUDIENCE, Rig, running
 
 from tokenmint.admission import access
 from tokenmint.process.fast_way import FastWayInForce
+from tokenmint.profiles.records import profile_key
 from tokenmint.rpc.fast_exchange import METHOD, FastExchangeToken
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
@@ -27,6 +29,15 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+SMALL_AUDIENCE = "https://small.example"
+SMALL = f"""
+[audiences."{SMALL_AUDIENCE}"]
+clients = ["web"]
+providers = ["idp"]
+max_token_bytes = 1500
+[audiences."{SMALL_AUDIENCE}".claims]
+email = "assertion.email"
+"""
 COUNTED = ("tokenmint_calls_total", "tokenmint_tokens_minted_total", "tokenmint_call_seconds_count")
 STOCK = 1000
 """Calls that each lot of the rate limits has for a test, whatever was used before."""
@@ -87,8 +98,14 @@ class BothWays:
             response_serializer=pb.ExchangeTokenResponse.SerializeToString,
         )
         self._full: Any = guard.wrap(METHOD, handler).unary_unary
-        self.fast = FastExchangeToken(FastWayInForce(rig.parts), 64 * 1024)
         self.recognised = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with a fast way that remembers nothing."""
+        self.fast = FastExchangeToken(FastWayInForce(self.rig.parts), 64 * 1024)
+        for entry in self.rig.parts.near._entries.values():
+            entry.memo = None
 
     def metadata(self, name: str = "web") -> Metadata:
         """The metadata of a client's call."""
@@ -103,6 +120,11 @@ class BothWays:
         """The bytes of a request."""
         subject = self.token() if token is None else token
         return pb.ExchangeTokenRequest(subject_token=subject, audience=audience, **fields).SerializeToString()
+
+    def claims(self, answer: pb.ExchangeTokenResponse) -> dict[str, Any]:
+        """The claims of a minted token."""
+        claims: dict[str, Any] = decoded(answer.token)[1]
+        return claims
 
     async def by_full(self, request: bytes, metadata: Metadata) -> Outcome:
         """Take the full way."""
@@ -131,6 +153,8 @@ class BothWays:
         """
         request = self.request() if request is None else request
         metadata = self.metadata() if metadata is None else metadata
+        if not self.knows_ada:  # the store's connection broke
+            await self.warm()
         self.stock()
         fast = self.by_fast(request, metadata)
         full = await self.by_full(request, metadata)
@@ -147,10 +171,21 @@ class BothWays:
             assert (fast.answer is not None) is recognised
         return full
 
+    @property
+    def knows_ada(self) -> bool:
+        """Whether the near cache has the principal that most requests are about."""
+        return self.rig.parts.near.peek(profile_key("ada"), self.rig.clock.monotonic()) is not None
+
     async def warm(self) -> None:
         """Let the near cache and the lots know what a first call brings."""
-        await self.by_full(self.request(), self.metadata())
-        assert self.rig.parts.near.live
+        near, now = self.rig.parts.near, self.rig.clock.monotonic()
+        async with asyncio.timeout(60):
+            known = False
+            while not known:
+                known = self.knows_ada
+                await self.by_full(self.request(), self.metadata())  # its identity too, where that was forgotten
+                if near._complete_until > float("-inf"):  # the store tells of changes
+                    near._complete_until = now  # how long ago it did is not what these tests are about
 
     def stock(self) -> None:
         """Fill the lots of the rate limits, which the store would fill by and by."""
@@ -211,7 +246,8 @@ async def both_ways(
     extra: str = "",
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
-    async with running(directory, redis_url, prefix, issuer, clock, entropy, extra) as rig:
+    cached = f"\n[caches]\nprofiles = 100\n{SMALL}{extra}"
+    async with running(directory, redis_url, prefix, issuer, clock, entropy, cached) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))

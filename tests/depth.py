@@ -1,11 +1,14 @@
-"""How much the tests of random and long histories play: the usual amount, or that of `make test-deep`."""
+"""How much is played of random and long histories: the usual amount, that of `make test-deep`, or of `make fast`."""
 
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-DEEP = os.environ.get("TOKENMINT_TEST_DEPTH") == "deep"
+DEPTH = os.environ.get("TOKENMINT_TEST_DEPTH", "usual")
+DEEP = DEPTH == "deep"
+EXAMPLES = {"quick": 10, "usual": 100, "deep": 1000}
+"""Of each property."""
 
 
 def depth(usual: int, deep: int) -> int:
@@ -16,7 +19,7 @@ def depth(usual: int, deep: int) -> int:
 def set_up_hypothesis() -> None:
     """Give tests of properties their number of examples. No deadline: it would judge what else the machine does."""
     settings.register_profile(
-        "tokenmint", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=depth(100, 1000)
+        "tokenmint", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=EXAMPLES[DEPTH]
     )
     settings.load_profile("tokenmint")
 

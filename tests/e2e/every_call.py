@@ -20,8 +20,6 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-
-
 ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"
 
 

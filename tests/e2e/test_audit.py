@@ -184,18 +184,23 @@ class BrokenWriter(LineWriter):
         return "" if self.mended else super().problem
 
 
-@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
-async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
-    serve: Serve, transport: str, listener: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
+@pytest.fixture
+async def required(serve: Serve, transport: str) -> AsyncIterator[tuple[Rig, BrokenWriter]]:
+    """A service with ``audit.required`` and every listener, and its log, which is broken."""
     extra = "[audit]\nrequired = true\n[oauth]\nenabled = true\n[envoy]\nenabled = true\n"
     extra += f'audience = "{OPEN_AUDIENCE}"\n'
     writer = BrokenWriter()
-    async with (
-        serve(extra, transport=transport, log_writer=writer) as rig,
-        httpx2.AsyncClient(timeout=20) as http,
-    ):
+    async with serve(extra, transport=transport, log_writer=writer) as rig:
+        yield rig, writer
+
+
+@pytest.mark.parametrize("listener", ["gRPC", "a batch", "Envoy", "HTTP"])
+async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
+    required: tuple[Rig, BrokenWriter], listener: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
+    rig, writer = required
+    async with httpx2.AsyncClient(timeout=20) as http:
         trail = rig.parts.audit
         request = ask(rig, OPEN_AUDIENCE, jti="once")
         own = await rig.exchange.ExchangeToken(ask(rig, OPEN_AUDIENCE, jti="other"), **rig.auth("web"))

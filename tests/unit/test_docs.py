@@ -20,9 +20,9 @@ def test_every_attack_names_a_test_and_every_test_that_is_named_exists() -> None
 ATTACKS = """
 `alg` none|HMAC with the public key|does not fit the key|`jwk`|`jku`|`x5u`|`x5c`|path, SQL|control characters
 more than 128|r = s = 0
-out of range|DER where raw|`crit`|`b64`|padding|another alphabet|stray bits|trailing bytes|number of dots
+out of range|DER instead of raw|`crit`|`b64`|padding|another alphabet|stray bits|trailing bytes|number of dots
 dot floods|16 KiB|JWE (five parts)
-JSON serialisation|duplicate names|depth|NaN|Infinity|1e400|negative|lone surrogates|are no text
+JSON serialisation|duplicate names|depth|NaN|Infinity|1e400|negative|lone surrogates|are not text
 issuer with a prefix|become a URL|tenant template|audience missing|access, logout|our own token|boundary second
 nonce|replay, on another replica
 store was killed

@@ -116,19 +116,23 @@ async def track(
                 async with asyncio.timeout(heartbeat):
                     answer = await connection.read_response(True, timeout=inf, push_request=True)
                 told, changed = changed, []
-                keys: list[str] | None = []
-                for names in told:
-                    if names is None or keys is None:
-                        keys = None  # FLUSHALL
-                    else:
-                        keys += [name.decode(errors="replace").removeprefix(own) for name in names]
                 complete_since = loop.time() - asked.popleft() if answer == b"PONG" else None
-            yield Changes(keys, complete_since)
+            yield Changes(_names(told, own), complete_since)
     finally:
         if pinging is not None:
             pinging.cancel()
             await asyncio.gather(pinging, return_exceptions=True)
         await connection.disconnect(nowait=True)
+
+
+def _names(told: Sequence[Sequence[bytes] | None], own: str) -> list[str] | None:
+    """Return the keys of invalidation messages, without the prefix ``own``; None if any key may have changed."""
+    found: list[str] = []
+    for names in told:
+        if names is None:  # FLUSHALL
+            return None
+        found += [name.decode(errors="replace").removeprefix(own) for name in names]
+    return found
 
 
 def _out_of_date(connection: Any) -> bool:

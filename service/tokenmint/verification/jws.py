@@ -111,7 +111,8 @@ def read_header(segment: bytes) -> JwsHeader:
             raise MalformedToken(f"the header has {name!r}, which is not supported")
     key_id = header.get("kid")
     if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or CONTROL.search(key_id)):
-        raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
+        reason = f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters"
+        raise MalformedToken(reason, detail=reason)
     if "typ" in header and not isinstance(header["typ"], str):
         raise MalformedToken(detail="the header's typ is not a string")
     return JwsHeader(MappingProxyType(header), algorithm, key_id)

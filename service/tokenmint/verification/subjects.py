@@ -50,14 +50,14 @@ def _text(provider: Provider, name: str, value: JsonValue) -> str:
     if isinstance(value, str) and 0 < len(value) <= provider.max_subject:
         return value
     if value is None or value == "":
-        reason = "is missing"
+        reason = "it is missing"
     elif isinstance(value, str):
-        reason = f"is longer than {provider.max_subject} characters (max_subject)"
+        reason = "it is longer (max_subject)"
     elif isinstance(value, int) and not isinstance(value, bool):
-        reason = 'is a number: numeric_subjects = "accept" takes whole ones'
+        reason = 'it is a number (numeric_subjects = "accept" takes whole ones)'
     else:
-        reason = "is neither a text nor a whole number"
-    raise ClaimRejected(f"{about} {reason}: it has to be a string of 1 to {provider.max_subject} characters")
+        reason = "it is neither a text nor a whole number"
+    raise ClaimRejected(f"{about} is not a string of 1 to {provider.max_subject} characters: {reason}")
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -136,7 +136,7 @@ async def test_certificates(proof: ClientAuthenticator) -> None:
         await refused(proof, Credentials("secret", certificates=identities))
     for identities in (("spiffe://td.example/ns/shop/sa/web2",), ("dns:WEB.internal",), ("subject:CN=web.internal",)):
         await refused(proof, Credentials(certificates=identities))
-    assert "is that of 'cert'" in await refused(proof, Credentials("secret", NEW, certificates=(SPIFFE,)))
+    assert "belongs to 'cert'" in await refused(proof, Credentials("secret", NEW, certificates=(SPIFFE,)))
     assert await proof.client(Credentials("secret", NEW, certificates=("dns:somebody.else",)))
     assert await proof.client(Credentials("spa", certificates=("dns:somebody.else",)))
     await refused(proof, Credentials("spa", certificates=(SPIFFE,)))

@@ -23,6 +23,8 @@ from typer.testing import CliRunner
 
 from tokenmint.cli import COMMANDS, app, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def service() -> Iterator[Served]:

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from tokenmint.cli import COMMANDS, app
 from tokenmint.model.secret import Secret
 
+pytestmark = pytest.mark.slow
+
 NEXT = """
 [audiences."https://next.example"]
 clients = ["web"]

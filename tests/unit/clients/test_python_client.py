@@ -44,6 +44,8 @@ from tokenmint_client.v1.key_set_service_pb2_grpc import (
     add_KeySetServiceServicer_to_server,
 )
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_800_000_000.0
 
 

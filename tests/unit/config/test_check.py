@@ -167,8 +167,8 @@ roles = ["king"]
         (MINIMAL + '\n[audiences."https://api".claims]\nx = "email"', 'audiences."https://api".claims.x: expected'),
         (MINIMAL.replace('"read"]', '"read"]\nsurprise = 1'), 'audiences."https://api".surprise: there is no such key'),
         (
-            MINIMAL + '[providers.two]\nissuer = "https://idp.example"\naudiences = ["b"]',
-            "one provider for each issuer",
+            MINIMAL + '[providers.two]\nissuer = "https://idp.example"\naudiences = ["app"]',
+            "nothing tells their tokens apart: one provider with all the audiences",
         ),
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
     ],

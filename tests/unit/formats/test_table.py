@@ -52,12 +52,16 @@ async def test_a_format_that_is_not_there_mints_nothing() -> None:
 
 
 def test_formats_that_contradict_each_other_or_themselves_are_refused() -> None:
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="the same name"):
         by_name(jwt.FORMAT, Undeclared(), Undeclared())
-    for formats in ((), (Undeclared(),), (jwt.FORMAT, JwtFormat())):
-        with pytest.raises(ValueError, match="one"):
+    for formats, words in (
+        ((), "exactly one"),
+        ((Undeclared(),), "exactly one"),
+        ((jwt.FORMAT, JwtFormat()), "same name"),
+    ):
+        with pytest.raises(ValueError, match=words):
             by_name(*formats)
-    with pytest.raises(ValueError, match="signed by the key ring"):
+    with pytest.raises(ValueError, match="the key ring has to sign"):
         by_name(jwt.FORMAT, Unsigned())
 
 

@@ -7,10 +7,7 @@ from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
 NOW = 1_800_000_000.0
-
-
 SCHEDULE = Schedule()
-
 
 EVERYBODY = 1 << 40  # a generation that every replica serves
 

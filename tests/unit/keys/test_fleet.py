@@ -13,6 +13,8 @@ from tests.unit.keys.world import ALGORITHM, STEP, TIMING
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyState
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 50
 """Histories of a shard."""
 SHARDS = depth(2, 8)  # `make soak` plays hundreds

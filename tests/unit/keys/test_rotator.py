@@ -13,6 +13,8 @@ from tokenmint.base.errors import Conflict, InvalidRequest, NotFound, SignerUnav
 from tokenmint.keys.types import KeyState
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 PATIENT = 864_000.0
 """An R that passes on no machine before the test has, though the machine be suspended and its clock set on."""
 

@@ -21,6 +21,8 @@ from tokenmint.storage.listening import Changes
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 WATCHER = "canary-of-the-sentinels"
 
 

@@ -23,6 +23,8 @@ from tokenmint.storage.files import StoreFiles
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "canary-of-a-password"
 VALUE = b"canary-of-a-value"
 LOG = (

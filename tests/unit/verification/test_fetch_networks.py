@@ -23,6 +23,8 @@ from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySo
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.proxies import Proxy
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "canary-of-a-token"
 NAME = "login.partner.example"
 

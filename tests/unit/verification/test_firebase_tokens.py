@@ -132,8 +132,8 @@ async def test_what_was_sent_in_an_id_tokens_place_is_named() -> None:
         (FIREBASE, legacy, WrongAudience, "legacy Firebase custom token"),
         (FIREBASE, token(COOKIE), UnknownIssuer, "Firebase session cookie"),
         (COOKIES, token(ID_TOKEN), UnknownIssuer, "Firebase ID token"),
-        (FIREBASE, "ya29.a0AfH6SMBx", MalformedToken, "well-formed"),  # an OAuth access token of Google's
-        (FIREBASE, "AMf-vBw0Zl1k", MalformedToken, "well-formed"),  # a refresh token
+        (FIREBASE, "ya29.a0AfH6SMBx", MalformedToken, "opaque"),  # an OAuth access token of Google's
+        (FIREBASE, "AMf-vBw0Zl1k", MalformedToken, "opaque"),  # a refresh token
     ]
     for entry, given, refusal, words in cases:
         with pytest.raises(refusal) as refused:

@@ -292,6 +292,7 @@ def test_rfc_9111_freshness_within_our_bounds(headers: dict[str, Any], seconds: 
     assert freshness(headers) == seconds
 
 
+@pytest.mark.slow
 @pytest.mark.deep
 async def test_a_flood_of_tokens_with_unknown_kids_costs_two_fetches_a_minute(clock: FakeClock) -> None:
     """And good tokens are served meanwhile, with the good keys still in place."""

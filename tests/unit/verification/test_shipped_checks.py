@@ -19,16 +19,9 @@ from tokenmint.base.token_errors import (
 )
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-
-
 OTHER_TENANT = "aaaaaaaa-86f1-41af-91ab-2d7cd011db47"
-
-
 OID = "11111111-2222-3333-4444-555555555555"
-
-
 ENTRA: dict[str, Any] = {"tenants": [TENANT], "audiences": ["app"]}
-
 
 V2: dict[str, Any] = {
     "iss": f"https://login.microsoftonline.com/{TENANT}/v2.0",
@@ -37,9 +30,7 @@ V2: dict[str, Any] = {
     "oid": OID,
 }
 
-
 V1: dict[str, Any] = {"iss": f"https://sts.windows.net/{TENANT}/", "tid": TENANT, "ver": "1.0", "oid": OID}
-
 
 GITHUB: dict[str, Any] = {
     "iss": "https://token.actions.githubusercontent.com",
@@ -47,9 +38,7 @@ GITHUB: dict[str, Any] = {
     "jti": "j",
 }
 
-
 FIREBASE: dict[str, Any] = {"iss": "https://securetoken.google.com/proj", "aud": "proj", "auth_time": int(NOW)}
-
 
 KUBE: dict[str, Any] = {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "n", "uid": OID}}}
 

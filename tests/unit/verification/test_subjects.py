@@ -33,9 +33,9 @@ async def test_sub_is_needed_only_where_it_names_the_principal() -> None:
     for sub in (None, "", 7):
         assert await named(by_client, sub=sub, client_id="billing") == "billing"
     for changes in ({"sub": None}, {"sub": ""}):
-        with pytest.raises(ClaimRejected, match="sub is missing"):
+        with pytest.raises(ClaimRejected, match="sub is not a string of 1 to 255 characters: it is missing"):
             await named(of(), **changes)
-    with pytest.raises(ClaimRejected, match=r"client_id, which names the principal, is missing"):
+    with pytest.raises(ClaimRejected, match=r"client_id, which names the principal, is not a string .*: it is missing"):
         await named(by_client)
 
 
@@ -56,7 +56,7 @@ async def test_whole_numbers_are_subjects_where_the_configuration_says_so() -> N
         await named(accept, sub="4")
     assert await named(accept, sub="04") == "04"
     assert await named(of(), sub="4") == "4"
-    with pytest.raises(ClaimRejected, match="longer than 3"):
+    with pytest.raises(ClaimRejected, match="it is longer"):
         await named(of(numeric_subjects="accept", max_subject=3), sub=1842)
 
 

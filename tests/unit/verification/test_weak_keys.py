@@ -49,7 +49,7 @@ def weak_moduli() -> dict[str, tuple[int, str]]:
         "words of 64 bits": (0xC8E1A7F35B9D2467 * ((2**2048 - 1) // (2**64 - 1)), "factor|repeat"),
         "words of 32 bits, the last one another": ((0xC8E1A7F3 * ((2**2048 - 1) // (2**32 - 1))) ^ 0x55AA12, "fac|rep"),
         "words of 24 bits": (int.from_bytes(b"\xc8\xe1\xa7" * 86, "big") | 1, "factor|repeat"),
-        "sixteen equal bytes": (honest >> 1024 << 1024 | 0x77 * (2**128 - 1) // 255 << 512 | honest % 2**512, "rep"),
+        "sixteen equal bytes": (honest >> 1024 << 1024 | 0x77 * (2**128 - 1) // 255 << 512 | honest % 2**512, "f|rep"),
     }  # fmt: skip
 
 

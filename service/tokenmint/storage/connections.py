@@ -167,10 +167,23 @@ class _PrimaryTlsConnection(_PrimaryConnection, _TlsConnection):
 
 
 class _SentinelClient(driver.Redis):
+    refused = False
+    """Whether the sentinel refused the credentials when it was asked last."""
+
     async def sentinel_masters(self, *args: Any, **kwargs: Any) -> Any:
         """Ask as the driver does. A sentinel that answers nonsense is passed over as one that is away."""
         try:
-            return await super().sentinel_masters(*args, **kwargs)
+            answer = await super().sentinel_masters(*args, **kwargs)
+            self.refused = False
+            return answer
+        except AuthenticationError:  # the driver takes it for one that is away, and tells nobody
+            if not self.refused:
+                log.warning(
+                    "a sentinel refuses the credentials",
+                    check=["redis.sentinel_username", "redis.sentinel_password_file"],
+                )
+            self.refused = True
+            raise
         except (driver.ConnectionError, driver.TimeoutError):
             raise
         except Exception as error:

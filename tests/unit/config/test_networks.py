@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 from tests.issuer import Issuer, segment
+from tests.providers import Handler, ending_tls
+from tests.providers import provider as api_server
 from tests.tls import authority
 from tests.unit.config.test_check import HASH, MINIMAL, problems, read
 
+from tokenmint.base.clock import SystemClock
 from tokenmint.base.http_url import HttpUrl
 from tokenmint.config.entries import Entry, InCluster, catalogue
 from tokenmint.config.providers import Judged, judge_provider
 from tokenmint.config.settings import Settings
+from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.key_source import KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.proxies import Proxy
 
 PROXY = '[proxy]\nurl = "http://proxy.example:3128"\n'
@@ -248,3 +253,28 @@ def test_the_shipped_entry_looks_where_every_pod_has_it() -> None:
 
     assert place.directory == "/var/run/secrets/kubernetes.io/serviceaccount"
     assert place.jwks_url == "https://kubernetes.default.svc/openid/v1/jwks"
+
+
+async def test_the_keys_of_the_cluster_are_fetched_as_its_server_asks_for_it(tmp_path: Path) -> None:
+    """An API server answers authenticated callers alone (403), and 406 to who takes other types than its own."""
+    pod, signer = tmp_path / "pod", Issuer(url="https://kubernetes.default.svc.cluster.local")
+    mounted(pod)
+    ca = authority("Cluster")
+    (pod / "ca.crt").write_bytes(ca.pem)
+    with api_server(ending_tls(tmp_path, ca), keys=signer.jwks()) as server:
+        place = InCluster(directory=str(pod), jwks_url=server.url("/keys"))
+        entries = {"kubernetes": catalogue()["kubernetes"].model_copy(update={"in_cluster": place})}
+
+        def judge(request: Handler) -> int:
+            if "application/jwk-set+json" not in request.headers.get("accept", ""):
+                return 406
+            return 200 if request.headers["authorization"] == f"Bearer {(pod / 'token').read_text()}" else 403
+
+        server.judge = judge
+        outcome = judged(entries)
+        assert outcome.provider is not None
+        sets = KeySets({"cluster": outcome.provider.key_source}, fetch=HttpFetch(), clock=SystemClock())
+        assert (await sets.refresh("cluster")).key_ids == ("k1",)
+        (pod / "token").write_text("the-kubelet-renewed-it")
+        assert (await sets.refresh("cluster")).key_ids == ("k1",)
+        assert server.sent("authorization")[-1] == "Bearer the-kubelet-renewed-it"

@@ -1,6 +1,7 @@
 """The tables of the configuration file, as they are written: names, types, ranges and defaults."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
@@ -94,9 +95,16 @@ class ListenTable(Table):
     """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
-    transport: Literal["grpcio", "native"] = "grpcio"
-    """What serves exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
+    transport: Literal["auto", "grpcio", "native"] = "auto"
+    """The server of exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
     forwarded: ForwardedTable | None = None
+
+    @property
+    def native(self) -> bool:
+        """Whether exchanges are served by the native transport; `auto`: without TLS, where the extra is installed."""
+        if self.transport == "auto":
+            return self.cert_file is None and find_spec("pygrpc_native") is not None
+        return self.transport == "native"
 
     def addresses(self) -> dict[str, Address]:
         """Return the addresses by the name of the listener."""

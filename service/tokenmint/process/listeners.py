@@ -106,7 +106,7 @@ def build(parts: Parts) -> Listeners:
 def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: Register) -> grpc.aio.Server:
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
-    native = name == "grpc" and listen.transport == "native"
+    native = name == "grpc" and listen.native
     # Callers with certificates take the full way: a certificate says more than the secret that came with it.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
     fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)

@@ -116,7 +116,10 @@ roles = ["king"]
         ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required where listen.http is not on loopback"),
         ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
         ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
-        (f'[listen]\nforwarded = {{ secrets = ["{HASH}"] }}', 'is for listen.transport = "native"'),
+        (
+            f'[listen]\ntransport = "grpcio"\nforwarded = {{ secrets = ["{HASH}"] }}',
+            'is for listen.transport = "native"',
+        ),
         ('[listen]\ntransport = "native"\nforwarded = {}', "listen.forwarded.secrets: is required"),
         ('[listen]\ntransport = "native"\nforwarded = { secrets = [] }', "listen.forwarded.secrets: is empty"),
         (

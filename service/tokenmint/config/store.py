@@ -37,7 +37,7 @@ def store_options(redis: RedisTable, base: Path, problems: list[str]) -> StoreOp
 
 
 def _check_url(url: str | None, ca_file: Path | None) -> None:
-    """Raise ``ConfigurationError`` where the URL is none, or the authorities are not for it or are none."""
+    """Raise ``ConfigurationError`` if the URL or the authorities are not valid, or do not fit each other."""
     tls = url is not None and urls.parse(url).tls
     if ca_file is None:
         return

@@ -1,14 +1,15 @@
-"""The providers' key sets: fetched off the request path, cached as their headers say, trusted for a bounded time.
+"""The providers' key sets: fetched outside calls, cached as their headers say, trusted for a bounded time.
 
-Each provider's keys are its own, so the same `kid` at two providers is two keys. A fetch that fails, or that brings
-no usable key, leaves the last good set in place until its hard age; a fetch that succeeds replaces the set, so that a
-key that the provider took back is gone with the next refresh.
+Each provider's keys are separate, so the same `kid` at two providers is two keys. After a failed fetch, or one without
+usable keys, the last good set stays until its hard age. A successful fetch replaces the set, so a key that the provider
+withdrew is gone after the next refresh.
 
-Keys in a file are read again when it changes, and stay as they were while it can't be used.
+Keys in a file are read again when the file changes. While it can't be used, the earlier keys stay.
 
-Whatever a fetch raises is that provider's failure: it is kept as the provider's last error, logged when it begins,
-changes and ends, and tried again after a pause that grows and differs from replica to replica. Callers are told to
-retry where a retry can help, and where the provider's own documents are at fault, that it can't.
+Every error of a fetch counts as that provider's failure. It is kept as the provider's last error, logged when it
+begins,
+changes and ends, and retried after a pause that grows and differs between replicas. Callers learn whether a retry can
+help, or can't because the provider's own documents are wrong.
 """
 
 import asyncio
@@ -36,19 +37,19 @@ from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed
 log = structlog.get_logger(__name__)
 
 HARD_AGE: Final = 24 * 3600.0  # seconds after the last good answer that its keys are trusted
-UNKNOWN_KEY_INTERVAL: Final = 30.0  # seconds between fetches that unknown kids may cause, for each provider
+UNKNOWN_KEY_INTERVAL: Final = 30.0  # seconds between fetches for unknown kids, for each provider
 RETRY_FIRST: Final = 1.0  # seconds to the first retry after a failed fetch; doubles up to ...
 RETRY_MOST: Final = 300.0
-RETRY_WANTED: Final = 30.0  # seconds after a failed fetch in which a caller that needs the keys causes the next one
-SPREAD: Final = 0.5  # the part of a pause that chance may take away, so that replicas do not ask all at once
-SKIPPED_SHOWN: Final = 5  # reasons in the log line about keys that are not used
-FILE_INTERVAL: Final = 1.0  # seconds between looks at a file with keys
+RETRY_WANTED: Final = 30.0  # seconds after a failed fetch after which a caller that needs the keys causes the next one
+SPREAD: Final = 0.5  # the part of a pause that is random, so that replicas do not ask all at once
+SKIPPED_SHOWN: Final = 5  # reasons in the log line about unused keys
+FILE_INTERVAL: Final = 1.0  # seconds between checks of a file with keys
 EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
 
 
 @dataclass(frozen=True, slots=True)
 class KeySetStatus:
-    """What is known of one provider's keys. Times are Unix seconds."""
+    """The state of one provider's keys. Times are Unix seconds."""
 
     source: str
     key_ids: tuple[str, ...] = ()
@@ -72,35 +73,36 @@ class _State:
     trusted_until: float = 0.0
     failures: int = 0
     invalid: bool = False
-    """Whether the last failure is one that only the provider, or the configuration, can mend."""
+    """Whether only the provider, or the configuration, can fix the last failure."""
     retry_at: float = 0.0
     unknown_key_fetch_at: float = float("-inf")
     looking: bool = False
-    """Whether the next good answer counts as a look for a key that is not known."""
+    """Whether the next good answer counts as a search for an unknown key."""
     last_error: str = ""
     last_error_at: float | None = None
     skipped: tuple[str, ...] = ()
-    """Why some of its keys are not used, as it was logged."""
+    """The logged reasons for its unused keys."""
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
-    """Is told how each fetch ended."""
+    """Receives the result of each fetch."""
     judging: Threads = field(default_factory=lambda: Threads("large keys", 1))
-    """Judges large keys. What it found stays known also where the fetch had ended before."""
+    """Checks large keys. Its results stay, even if the fetch ended before."""
     file: RenewedFiles[ParsedKeySet] | None = None
-    """The file that the keys are in, for that kind of source."""
+    """The file with the keys, for sources of that kind."""
 
 
 class KeySets:
     """The keys of every provider.
 
     Args:
-        sources: where each provider's keys come from, by the provider's name.
+        sources: the source of each provider's keys, by the provider's name.
         fetch: makes the HTTP requests.
         clock: for freshness and for waiting.
-        inherit: the key sets that these replace; what has the same source keeps its keys.
-        chance: returns a number from 0 to 1, drawn anew each time: how much of ``SPREAD`` a pause is shortened by.
-        waiters: callers that may wait for fetches at a time, of all providers together. Others are told to retry: while
-            a provider hangs, its callers must not take every place for calls in hand.
+        inherit: the earlier key sets; a provider with the same source keeps its keys.
+        chance: returns a random number from 0 to 1: the part of ``SPREAD`` by which a pause is shortened.
+        waiters: callers that may wait for fetches at a time, of all providers together. Further callers are told to
+            retry:
+            while a provider hangs, its callers must not occupy every place for calls.
     """
 
     def __init__(
@@ -131,13 +133,13 @@ class KeySets:
     async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
         """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused where there are several. Without ``fetch``
-        only what is at hand counts.
+        A token without `kid` gets the provider's only key, and is refused if there are several. Without ``fetch`` only
+        present keys count.
 
         Raises:
-            UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
-            KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
-            KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
+            UnknownKey: the provider does not publish such a key, by a search within the last 30 s.
+            KeySetUnavailable: no trusted key set is at hand, or the search for a new key failed: a retry can help.
+            KeySetInvalid: the same, and the provider's own documents are wrong: a retry can't help.
         """
         state = self._states[provider]
         if not self._trusted(state):
@@ -160,7 +162,7 @@ class KeySets:
         return found
 
     def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
-        """Return the keys of ``provider`` that are at hand and trusted now, () where there are none. Never waits.
+        """Return the keys of ``provider`` that are present and trusted now, () if there are none. Never waits.
 
         It is the same object until the keys are replaced.
         """
@@ -168,7 +170,7 @@ class KeySets:
         return state.keys if self._trusted(state) else ()
 
     async def refresh(self, provider: str) -> KeySetStatus:
-        """Fetch now, or read the file; where that fails the last good set is kept.
+        """Fetch now, or read the file; after a failure the last good set stays.
 
         Raises ``KeySetUnavailable``, ``KeySetInvalid``.
         """
@@ -187,7 +189,7 @@ class KeySets:
         return self.status(provider)
 
     def status(self, provider: str) -> KeySetStatus:
-        """Return what is known of a provider's keys."""
+        """Return the state of a provider's keys."""
         state = self._states[provider]
         to_wall = self._clock.now() - self._clock.monotonic()
         fetched = state.fetched is not None and state.source.is_fetched
@@ -206,17 +208,17 @@ class KeySets:
         )
 
     def ready(self, provider: str) -> bool:
-        """Tell whether tokens of ``provider`` can be proved now."""
+        """Return whether tokens of ``provider`` can be verified now."""
         return self._trusted(self._states[provider])
 
     async def prefetch(self) -> None:
-        """Fetch every set that is not at hand; failures are logged and retried by :meth:`follow`."""
+        """Fetch every missing set. Failures are logged, and :meth:`follow` retries them."""
         await asyncio.gather(
             *(self._fetch_once(name, state) for name, state in self._states.items() if not self._trusted(state))
         )
 
     def follow(self, background: Background, of: str = "keys of") -> "list[asyncio.Task[None]]":
-        """Keep every set fresh, for ever: a unit for each provider, called ``of`` and its name. Returns their tasks."""
+        """Keep every set fresh, forever: a unit for each provider, called ``of`` and its name. Returns their tasks."""
         return [
             background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
             for name, state in self._states.items()
@@ -236,9 +238,9 @@ class KeySets:
         return not state.source.is_fetched or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
 
     async def _look_for_unknown(self, name: str, state: _State) -> None:
-        """Fetch for the sake of a key that is not known, unless that was done a moment ago.
+        """Fetch to find an unknown key, unless the last such search is recent.
 
-        A look that fails does not count as one. While looks fail, the pause between failed fetches bounds their number.
+        A failed search does not count. While searches fail, the pause between failed fetches bounds their number.
         Raises as :meth:`find`.
         """
         looked = self._clock.monotonic() - state.unknown_key_fetch_at < UNKNOWN_KEY_INTERVAL
@@ -250,17 +252,17 @@ class KeySets:
             raise self._unavailable(name, state)
 
     def _wanted_at(self, state: _State) -> float:
-        """Return from when on a caller that needs the keys may cause a fetch."""
+        """Return the time from which a caller that needs the keys may cause a fetch."""
         return min(state.retry_at, (state.last_error_at or 0.0) + RETRY_WANTED) if state.failures else float("-inf")
 
     async def _fetch_unless_waiting(self, name: str, state: _State) -> None:
         if state.fetching is None and self._clock.monotonic() < self._wanted_at(state):
             return
         if self._waiting >= self._waiters:
-            # Nor may a provider that hangs keep out the keys of another: a retry finds what this brings.
+            # A provider that hangs must not block the others: a retry finds the result of this fetch.
             self._begin(name, state)
             raise KeySetUnavailable(
-                retry_after=RETRY_FIRST, detail=f"{name}: {self._waiting} calls wait for providers' keys already"
+                retry_after=RETRY_FIRST, detail=f"{name}: {self._waiting} calls already wait for providers' keys"
             )
         self._waiting += 1
         try:
@@ -297,14 +299,14 @@ class KeySets:
                 await self._fetch_once(name, state)
 
     async def _fetch_once(self, name: str, state: _State) -> None:
-        """Fetch, together with everybody who wants the same at the same time. How it ended is in ``state``.
+        """Fetch once for all callers that need it at the same time. The result is in ``state``.
 
-        A caller that gives up does not take the others' answer away, and what becomes of the fetch raises nothing here.
+        A caller that gives up leaves the result to the others, and no failure of the fetch is raised here.
         """
         await asyncio.wait((self._begin(name, state),))
 
     def _begin(self, name: str, state: _State) -> "asyncio.Task[None]":
-        """Begin to fetch, unless that has begun."""
+        """Begin a fetch, unless one is running."""
         if state.fetching is None:
             state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
             state.fetching.add_done_callback(partial(_fetched, state))
@@ -319,11 +321,11 @@ class KeySets:
         except Exception as error:  # noqa: BLE001  # a provider chooses what its answers bring about
             self._failed(name, state, error)
         except BaseException as error:
-            self._failed(name, state, error)  # so that the next attempt has a pause before it, too
+            self._failed(name, state, error)  # so that the next attempt also waits
             raise
         else:
             if state.failures:
-                log.info("a provider's keys are fetched again", provider=name, failures=state.failures)
+                log.info("a provider's keys can be fetched again", provider=name, failures=state.failures)
             state.failures, state.invalid = 0, False
             if state.looking:
                 state.unknown_key_fetch_at, state.looking = self._clock.monotonic(), False
@@ -338,18 +340,18 @@ class KeySets:
         state.last_error_at = self._clock.monotonic()
         pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(16, state.failures - 1))
         state.retry_at = state.last_error_at + pause * (1 - SPREAD * self._chance())
-        state.jwks_url = ""  # what discovery said may be what is wrong
+        state.jwks_url = ""  # the URL from discovery may be the error
         if state.last_error == before:
             return
         where = [] if is_ours(error) else places(error)[-6:]
         log.warning("a provider's keys could not be fetched", provider=name, error=state.last_error, where=where)
 
     def _take(self, name: str, state: _State, parsed: ParsedKeySet) -> None:
-        """Take over the keys of a document. Raises ``BadKey`` where none can be used."""
+        """Take over the keys of a document. Raises ``BadKey`` if none can be used."""
         if parsed.skipped != state.skipped:
             state.skipped = parsed.skipped
             log.warning(
-                "a provider's keys that are not used are others than before",
+                "a provider's unused keys changed",
                 provider=name, count=len(parsed.skipped), reasons=parsed.skipped[:SKIPPED_SHOWN],
             )  # fmt: skip
         if not parsed.keys:
@@ -357,7 +359,7 @@ class KeySets:
         state.keys = parsed.keys
 
     def _read_file(self, name: str, state: _State, path: Path, *, unconditionally: bool = False) -> None:
-        """Take over the keys of a file that changed. Raises ``ConfigurationError`` where it was never of use."""
+        """Take over the keys of a file that changed. Raises ``ConfigurationError`` if it was never usable."""
         renewed = True
         if state.file is None:
             state.file = key_file(path)
@@ -391,7 +393,7 @@ class KeySets:
 
 def _fetched(state: _State, task: "asyncio.Task[None]") -> None:
     state.fetching = None
-    if not task.cancelled() and task.exception() is None:  # or it is raised where it was awaited
+    if not task.cancelled() and task.exception() is None:  # otherwise the awaiting caller raises it
         _tell(state)
 
 
@@ -405,7 +407,7 @@ def _tell(state: _State) -> None:
 
 
 def select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
-    """Return those of ``keys`` that a token with this `kid` may be signed with; without one the only key, if any."""
+    """Return the ``keys`` that may have signed a token with this `kid`; without a `kid`, the only key, if any."""
     if key_id is None:
         return keys if len(keys) == 1 else ()
     return tuple(key for key in keys if key.key_id == key_id)

@@ -12,20 +12,20 @@ from tokenmint.base.tls_files import CA_FILE, client_tls
 from tokenmint.model.secret import Secret
 from tokenmint.verification.key_source import FetchFailed, KeySource
 
-MAX_SECRET: Final = 16 * 1024  # bytes of one that goes into a header
+MAX_SECRET: Final = 16 * 1024  # bytes of a secret in a header
 _FIELD_VALUE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-"""RFC 9110 section 5.5, without bytes that are no ASCII."""
+"""RFC 9110 section 5.5, ASCII only."""
 
 
 class SourceFiles:
-    """The files of key sources, each read when it is first needed, and again when it changed."""
+    """The files of key sources. Each is read when it is first needed, and again when it changed."""
 
     def __init__(self) -> None:
         self._contexts: dict[str | None, RenewedFiles[ssl.SSLContext]] = {}
         self._secrets: dict[tuple[str, Path], RenewedFiles[Secret]] = {}
 
     def context(self, ca_file: str | None) -> ssl.SSLContext:
-        """Return what verifies a server: by ``ca_file`` alone, or by the public authorities. Raises ``FetchFailed``."""
+        """Return a context that trusts ``ca_file`` alone, or the public authorities. Raises ``FetchFailed``."""
         try:
             if ca_file not in self._contexts:
                 self._contexts[ca_file] = client_tls("providers", {CA_FILE: Path(ca_file)} if ca_file else {})
@@ -34,7 +34,7 @@ class SourceFiles:
             raise FetchFailed(error.message) from None
 
     def secret(self, setting: str, path: Path) -> Secret:
-        """Return what a file holds for a header. Raises ``FetchFailed``."""
+        """Return the header value in a file. Raises ``FetchFailed``."""
         key = (setting, path)
         try:
             if key not in self._secrets:
@@ -44,7 +44,7 @@ class SourceFiles:
             raise FetchFailed(error.message) from None
 
     def look(self, sources: Iterable[KeySource]) -> str:
-        """Look at the files of ``sources``, forget all others, and return what is wrong with them, or ""."""
+        """Read the files of ``sources``, forget all others, and return the problem with them, or ""."""
         sources = list(sources)
         contexts = {source.ca_file for source in sources}
         secrets = {file for source in sources for file in source.secret_files()}
@@ -59,7 +59,7 @@ class SourceFiles:
 
 
 def secret_file(setting: str, path: Path) -> RenewedFiles[Secret]:
-    """Return a secret that goes into a header, as it is renewed. Raises ``ConfigurationError``, without the secret."""
+    """Return a secret for a header, which follows its file. Raises ``ConfigurationError``, without the secret."""
 
     def made(contents: Sequence[bytes]) -> Secret:
         value = contents[0].strip()

@@ -7,6 +7,7 @@ READY  := $(VENV)/.ready
 PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v3/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 WORKERS ?= 4
+PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist worksteal
 MINUTES ?= 10
 CALLS ?= 20000
 BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
@@ -16,6 +17,8 @@ TOPOLOGY ?= all
 EXAMPLES ?= 20000
 SOAK_MINUTES ?= 60
 FIRST ?= 0
+# Images for containers set it. The tests start the service a hundred times: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -37,8 +40,20 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## Exchange a token for real: issuer, gRPC, JWKS, verification
 	@$(BIN)/tokenmint demo
 
-test: $(READY) ## Run the tests in parallel, with coverage
-	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term --cov-fail-under=90 -q -rs tests
+fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@said=$$($(BIN)/lint-imports) || { echo "$$said"; exit 1; }
+	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) -m "not slow" tests/unit
+
+test: $(READY) ## The unit tests and those of the whole service
+	@$(PYTEST) tests/unit tests/e2e
+
+test-coverage: $(READY) ## The same with coverage, of 90 % at least
+	@$(PYTEST) --cov --cov-report=term --cov-fail-under=90 tests/unit tests/e2e
+
+test-deep: $(READY) ## Longer random histories, more examples, more load
+	@TOKENMINT_TEST_DEPTH=deep $(PYTEST) -m deep tests/unit tests/e2e
 
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance
@@ -76,8 +91,8 @@ bench: $(BENCHED) ## Measure beside peers in Go and Node: ROUNDS (5) of SECONDS 
 bench-quick: $(BENCHED) ## The main rows of bench, in less than a minute
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run --quick $(call options,BESIDE OUT)
 
-profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT (native), SECONDS (10) (needs Go, two cores)
-	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT SECONDS OUT)
+profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT, CACHES, PRINCIPALS (many), SECONDS (10) (needs Go, two cores)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT CACHES PRINCIPALS SECONDS OUT)
 
 bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.overload $(call options,ROUNDS SECONDS)
@@ -131,7 +146,7 @@ soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the te
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service/tokenmint tests clients/python/src/tokenmint_client clients/python/examples
+	$(BIN)/mypy service/tokenmint tests benchmarks clients/python/src/tokenmint_client clients/python/examples
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-protos
 	$(MAKE) --no-print-directory check-generated
@@ -158,7 +173,7 @@ check-protos: build/protos.binpb ## Lint the protos and compare them with the la
 	$(BIN)/buf breaking build/protos.binpb --against protos/released.binpb --path tokenmint
 
 check-generated: $(READY) ## Fail where generated code or documentation is not as it would be generated
-	@PYTHONPATH=service $(BIN)/python docs/generate.py --check
+	@PYTHONPATH=service:. $(BIN)/python docs/generate.py --check
 	@rm -rf build/generated && mkdir -p build/generated
 	@$(MAKE) --no-print-directory generate-python PYTHON_OUT=build/generated
 	@for part in v1 envoy; do diff -r -x __pycache__ -x __init__.py build/generated/tokenmint/$$part service/tokenmint/$$part || exit 1; done
@@ -166,7 +181,7 @@ check-generated: $(READY) ## Fail where generated code or documentation is not a
 	diff -r -x __pycache__ -x __init__.py build/generated/tokenmint_client/v1 clients/python/src/tokenmint_client/v1
 
 generate: generate-python build/protos.binpb ## Generate the code for the protos, and the documentation's lists
-	@PYTHONPATH=service $(BIN)/python docs/generate.py
+	@PYTHONPATH=service:. $(BIN)/python docs/generate.py
 	@clients/python/generate
 	@$(call each_client,node,generate)
 	@$(call each_client,go,generate build/protos.binpb)
@@ -191,4 +206,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo test test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-coverage test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean

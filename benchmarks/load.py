@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from benchmarks import world
 from benchmarks.contenders import Running
+from benchmarks.rows import STREAMS
 
 SERVER_CORE: Final = 0
 OTHER_CORE: Final = 1
 GENERATOR: Final = world.BUILD / "generator"
-STREAMS: Final = 60
-"""Calls at a time: fewer than `limits.calls_in_flight`, so that none is refused."""
 URLS: Final = {"http": "/.well-known/jwks.json", "oauth": "/oauth2/token"}
 """The paths of the modes that speak HTTP."""
 

@@ -64,7 +64,7 @@ async def weigh(where: world.World) -> dict[str, float]:
 def main() -> None:
     """Fill a store, and weigh."""
     with world.valkey(1, COUNT) as (url, process), world.provider() as jwks_url:
-        where = world.World(jwks_url, url, process, Path(), Path())
+        where = world.World(jwks_url, url, process, Path())
         print(json.dumps(asyncio.run(weigh(where))))
 
 

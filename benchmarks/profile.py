@@ -27,12 +27,12 @@ MAIN: Final = "MainThread"
 Figures = dict[str, Any]
 
 
-def measure(who: Contender, where: world.World, seconds: float) -> Figures:
-    """Sample ``who`` under load; return the samples, and the generator's figures."""
+def measure(who: Contender, where: world.World, seconds: float, tokens: Path) -> Figures:
+    """Sample ``who`` under load with these subject tokens; return the samples, and the generator's figures."""
     out = world.BUILD / "samples.json"
     out.unlink(missing_ok=True)
     with contenders.running(who, where, str(load.SERVER_CORE), module=("benchmarks.sampler", str(out))) as target:
-        load.load(target, where, seconds=WARM_UP, warmup=0.0)
+        load.load(target, where, tokens=tokens, seconds=WARM_UP, warmup=0.0)
 
         def switch() -> None:
             os.kill(target.pid, signal.SIGUSR2)
@@ -40,7 +40,7 @@ def measure(who: Contender, where: world.World, seconds: float) -> Figures:
         begin = threading.Timer(0.5, switch)
         begin.start()
         # The clock of the generator runs while samples are taken, and a little longer.
-        answer = load.load(target, where, seconds=seconds, warmup=0.5)
+        answer = load.load(target, where, tokens=tokens, seconds=seconds, warmup=0.5)
         begin.join()
         switch()
         while not out.exists():
@@ -73,18 +73,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transport", default="native", choices=("native", "grpcio"))
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--settings", default="", help="further tables of the configuration")
+    parser.add_argument("--caches", type=int, default=0, help="`caches.profiles`")
+    parser.add_argument("--principals", default=world.MANY, choices=(world.MANY, world.FEW))
     parser.add_argument("--out", type=Path, default=world.BUILD / "profile.json")
     options = parser.parse_args()
     busy = machine.Load()
     world.pin(load.OTHER_CORE)
-    who = Contender("profile", transport=options.transport, settings=options.settings)
+    settings = f"[caches]\nprofiles = {options.caches}" if options.caches else ""
+    who = Contender("profile", transport=options.transport, settings=settings)
     with contextlib.ExitStack() as stack:
         where = stack.enter_context(world.world(load.OTHER_CORE, cold=False))
-        measured = measure(who, where, options.seconds)
+        measured = measure(who, where, options.seconds, world.tokens_of(options.principals))
     outcome = {
         "date": datetime.now(UTC).date().isoformat(),
         "transport": options.transport,
+        "settings": f"caches.profiles = {options.caches}",
+        "principals": options.principals,
         "machine": machine.describe(),
         "load": [busy.so_far()],
         "samples": sum(measured["samples"]["steps"].values()),

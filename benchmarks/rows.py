@@ -8,6 +8,8 @@ from benchmarks.contenders import Contender
 
 NEAR_CACHE: Final = "[caches]\nprofiles = 100000"
 WATCHERS: Final = 1000
+STREAMS: Final = 60
+"""Calls at a time: fewer than `limits.calls_in_flight`, so that none is refused."""
 
 NATIVE: Final = Contender("native", transport="native")
 NEAR: Final = Contender("native, near cache", transport="native", settings=NEAR_CACHE)
@@ -37,10 +39,12 @@ class Row:
     mode: str = "exchange"
     audience: str = world.AUDIENCE
     connections: int = 4
+    streams: int = STREAMS
+    """Calls at a time."""
     half_of: str = ""
     """The scenario whose throughput, in this round, is offered by half; "": as many calls as are answered."""
-    cold: bool = False
-    """Whether each principal comes once."""
+    principals: str = world.MANY
+    """Those that come: `MANY` in turn, `FEW` in turn, or each `ONCE`."""
     warmup: float = 1.0
     """Seconds before the clock starts."""
 
@@ -54,7 +58,12 @@ def of(commit: str) -> dict[str, Contender]:
     """Return the contenders of a commit beside this one, by the name of this commit's contender of the same setting."""
     return {
         one.name: Contender(
-            f"{one.name}, at {commit}", transport=one.transport, settings=one.settings, tls=one.tls, beside=True
+            f"{one.name}, at {commit}",
+            transport=one.transport,
+            settings=one.settings,
+            tls=one.tls,
+            beside=True,
+            prefix=world.BESIDE_PREFIX,
         )
         for one in (NATIVE, NEAR, GRPCIO, GRPCIO_TLS)
     }
@@ -74,7 +83,10 @@ def rows(beside: str = "") -> list[Row]:
         *(Row("half load", who, half_of="exchange") for who in (NATIVE, GRPCIO, GO, NODE)),
         *(Row("one connection", who, connections=1) for who in (NATIVE, GRPCIO)),
         *(Row("two connections", who, connections=2) for who in (NATIVE, GRPCIO)),
-        *(Row("cold principals", who, cold=True, warmup=0.5) for who in (NATIVE, NEAR, GO_FULL)),
+        *(Row("30 calls at a time", who, streams=30) for who in (NATIVE, GO)),
+        *(Row("8 calls at a time", who, streams=8) for who in (NATIVE, GO)),
+        *(Row("few principals", who, principals=world.FEW, warmup=3.0) for who in (NATIVE, NEAR)),
+        *(Row("cold principals", who, principals=world.ONCE, warmup=0.5) for who in (NATIVE, NEAR, GO_FULL)),
         *(Row("eight audiences", who, mode="eight") for who in (NATIVE, GO, NODE)),
         *(Row("batch of eight", who, mode="batch") for who in (NATIVE, GO, NODE)),
         *(Row("RS256", who, audience=world.RSA_AUDIENCE) for who in (NATIVE, GO, NODE)),

@@ -71,13 +71,15 @@ def measure(stage: Stage, row: Row, seconds: float, results: Sequence[Figures], 
         return figures | _watchers(stage, row)
     options: dict[str, object] = {
         "mode": row.mode, "audience": row.audience, "connections": row.connections,
-        "seconds": seconds, "warmup": row.warmup,
+        "streams": row.streams, "seconds": seconds, "warmup": row.warmup,
     }  # fmt: skip
     if row.half_of:
         full = [one for one in results if (one["round"], one["scenario"]) == (number, row.half_of)]
         options["rate"] = next(one["calls_per_second"] for one in full if one["contender"] == row.who.name) / 2
-    if row.cold:
-        options |= {"tokens": stage.where.cold, "from": 0, "once": True}
+    if row.principals != world.MANY:
+        options["tokens"] = world.tokens_of(row.principals)
+    if row.principals == world.ONCE:
+        options |= {"from": 0, "once": True}
     answer = stage.offer(row.who, **options)
     calls = max(1, answer["calls"])
     shares = sorted(answer["cpu_each"].values(), reverse=True)
@@ -87,6 +89,8 @@ def measure(stage: Stage, row: Row, seconds: float, results: Sequence[Figures], 
         "tokens_per_second": round(answer["tokens"] / answer["seconds"], 1),
         "cpu_us": round(answer["cpu"] / calls * 1e6, 1),
         "store_us": round(answer["store_cpu"] / calls * 1e6, 1),
+        "waits": round(answer["waits"] / calls, 2),
+        "interruptions": round(answer["interruptions"] / calls, 3),
         "p50_ms": round(answer["p50_ms"], 2),
         "p99_ms": round(answer["p99_ms"], 2),
         "refused": answer["refused"] + answer["late"] + answer["errors"],
@@ -158,7 +162,7 @@ def told(figures: Figures) -> str:
         return f"{name} ready after {figures['ready_seconds']:.2f} s, {figures['idle_rss_mb']:.0f} MB"
     line = f"{name} {figures['cpu_us']:7.0f} µs CPU  p50 {figures['p50_ms']:6.1f} ms"
     if "calls_per_second" in figures:
-        line += f"  p99 {figures['p99_ms']:6.1f} ms  {figures['calls_per_second']:8.0f}/s  store {figures['store_us']:4.0f} µs"
+        line += f"  p99 {figures['p99_ms']:6.1f} ms  {figures['calls_per_second']:8.0f}/s  store {figures['store_us']:4.0f} µs  waits {figures['waits']:5.2f}"
     if figures["refused"]:
         line += f"  REFUSED {figures['refused']}: {figures['first_refusal']}"
     return line
@@ -177,6 +181,13 @@ def rounds(stage: Stage, chosen: Sequence[Row], options: argparse.Namespace, out
         if not options.quick and "start".startswith(tuple(options.only.split(","))):
             results.append(start(stage.where, number))
             print(told(results[-1]), flush=True)
+        keep(outcome, options.out)
+
+
+def keep(outcome: Figures, file: Path) -> None:
+    """Write what was measured so far."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(report.dumped(outcome))
 
 
 def arguments() -> argparse.Namespace:
@@ -212,17 +223,20 @@ def main() -> int:
         "seconds": options.seconds,
         "beside": commit or outcome.get("beside", ""),
     }
+    for principals in {row.principals for row in chosen}:
+        world.tokens_of(principals)  # signed before anything is measured
     outcome["date"] = datetime.now(UTC).date().isoformat()
     busy = machine.Load()
     world.pin(load.OTHER_CORE)
     with contextlib.ExitStack() as stack:
-        where = stack.enter_context(world.world(load.OTHER_CORE, cold=any(row.cold for row in chosen)))
+        where = stack.enter_context(
+            world.world(load.OTHER_CORE, cold=any(row.principals == world.ONCE for row in chosen))
+        )
         rounds(Stage(where, python, stack), chosen, options, outcome)
     if not options.quick and "memory".startswith(tuple(options.only.split(","))):
         outcome["memory"] = in_a_process("memory")
     outcome["load"].append(busy.so_far())
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(report.dumped(outcome))
+    keep(outcome, options.out)
     print("\n" + report.page(outcome))
     refused = [one for one in outcome["results"] if one["refused"]]
     for one in refused:

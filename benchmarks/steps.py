@@ -26,6 +26,22 @@ class Step:
 
 _PARSED: Final = "the JOSE header, by its text; a token's claims with its good signature"
 STEPS: Final = (
+    Step("fast way: batch of calls", "rpc.fast_calls.FastCalls.answer"),
+    Step("fast way: request cut, answer", "rpc.fast_exchange.FastExchangeToken.answer"),
+    Step("fast way: request cut, answer", "rpc.fast_exchange._answer"),
+    Step("fast way: caller", "rpc.fast_exchange._client"),
+    Step("fast way: plan", "fast.plans.Plans.of"),
+    Step("fast way: limits", "admission.rate_limit.RateLimiter.at_hand", "lots, for 0.1 s", "admission/rate_limit.py"),
+    Step("fast way: limits", "admission.rate_limit.RateLimiter.spend"),
+    Step("fast way: token", "fast.exchange.FastExchange._verify"),
+    Step("fast way: provider's rules", "fast.tokens.Tokens.rules"),
+    Step("fast way: times, audience, claims", "fast.tokens.subject_of"),
+    Step("fast way: principal", "fast.people.People.find", "readings, on entries of the near cache", "profiles/near_cache.py"),
+    Step("fast way: minting", "fast.exchange.FastExchange._mint"),
+    Step("fast way: signature", "keys.signers.local.LocalSigner.sign_now"),
+    Step("fast way: record", "fast.exchange.FastExchange.write"),
+    Step("fast way: record", "admission.audit.AuditTrail.note_minted"),
+    Step("fast way: the rest", "fast.exchange.FastExchange.exchange"),
     Step("call: begun, bounded in time, ended", "rpc.interceptors.Guard._unary.answer"),
     Step("call: native transport's part", "rpc.native_admission.AdmittingFront.respond"),
     Step("call: the message read (grpcio)", "rpc.interceptors._read"),

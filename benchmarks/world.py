@@ -42,10 +42,13 @@ CLIENT_SECRET: Final = "tms_benchmark-client"
 PRINCIPALS: Final = 10_000
 TOKENS_EACH: Final = 2
 """Together more tokens than any cache of verified ones holds, so that each counts as a token that was never seen."""
+FEW_PRINCIPALS: Final = 300
 COLD_PRINCIPALS: Final = 30_000
 """Further principals, with a token each, of which each is exchanged once."""
 LIFETIME: Final = 24 * 3600  # seconds that a subject token lives
 PREFIX: Final = "tm:"
+BESIDE_PREFIX: Final = "tm-beside:"
+"""Of the commit beside this one, which may not read the key ring of this one."""
 PEER_PREFIX: Final = "peer:"
 
 
@@ -58,8 +61,11 @@ class World:
     store: int
     """The store's process."""
     tokens: Path
-    cold: Path
-    """The file of tokens of principals that come once."""
+    """The file of subject tokens of usual rows."""
+
+
+MANY, FEW, ONCE = "many", "few", "once"
+"""The principals of a row: `PRINCIPALS` in turn, `FEW_PRINCIPALS` in turn, or `COLD_PRINCIPALS` of which each comes once."""
 
 
 def provider_key() -> rsa.RSAPrivateKey:
@@ -98,9 +104,19 @@ def _sign(principals: Sequence[int]) -> list[str]:
     return tokens
 
 
+def tokens_of(principals: str) -> Path:
+    """Return the file of subject tokens of `MANY`, `FEW` or `ONCE`. No two tokens are equal."""
+    return {MANY: warm_tokens, FEW: few_tokens, ONCE: cold_tokens}[principals]()
+
+
 def warm_tokens() -> Path:
-    """Return the file of subject tokens of principals that come again. No two are equal."""
+    """Return the file of subject tokens of principals that come again."""
     return _signed(BUILD / "tokens.txt", [number % PRINCIPALS for number in range(PRINCIPALS * TOKENS_EACH)])
+
+
+def few_tokens() -> Path:
+    """Return the file of subject tokens of few principals, who come several times a second."""
+    return _signed(BUILD / "tokens-few.txt", [number % FEW_PRINCIPALS for number in range(PRINCIPALS)])
 
 
 def cold_tokens() -> Path:
@@ -185,10 +201,10 @@ def provider() -> Iterator[str]:
 @contextlib.contextmanager
 def world(core: int, *, cold: bool = True) -> Iterator[World]:
     """Make the world, its store on ``core``; without ``cold`` it has no principals that come once."""
-    warm, once = warm_tokens(), cold_tokens() if cold else Path()
+    tokens = warm_tokens()
     principals = PRINCIPALS + COLD_PRINCIPALS if cold else PRINCIPALS
     with provider() as jwks_url, valkey(core, principals) as (redis_url, store):
-        yield World(jwks_url, redis_url, store, warm, once)
+        yield World(jwks_url, redis_url, store, tokens)
 
 
 @contextlib.contextmanager
@@ -215,6 +231,7 @@ def valkey(core: int, principals: int) -> Iterator[tuple[str, int]]:
                 break
             time.sleep(0.05)
         fill(client, principals)
+        fill(client, PRINCIPALS, BESIDE_PREFIX)
         client.close()
         yield f"redis://127.0.0.1:{port}/0", process.pid
     finally:
@@ -222,7 +239,7 @@ def valkey(core: int, principals: int) -> Iterator[tuple[str, int]]:
         process.wait(timeout=20)
 
 
-def fill(client: redis.Redis, count: int) -> None:
+def fill(client: redis.Redis, count: int, prefix: str = PREFIX) -> None:
     """Write the profiles of ``count`` principals, as the service keeps them and as a peer would."""
     pipeline = client.pipeline(transaction=False)
     for number in range(count):
@@ -238,9 +255,9 @@ def fill(client: redis.Redis, count: int) -> None:
         )
         # The bytes that the service itself would write; ten thousand confirmed writes would take minutes.
         link = records.Link(principal)
-        pipeline.set(PREFIX + records.identity_key(identity), records.dump_link(identity, link))
+        pipeline.set(prefix + records.identity_key(identity), records.dump_link(identity, link))
         raw = records.dump_profile(profile)
-        pipeline.set(f"{PREFIX}profile:{principal}", raw)
+        pipeline.set(f"{prefix}profile:{principal}", raw)
         pipeline.set(f"{PEER_PREFIX}{identity.subject}", raw)
         if number % 1000 == 999:
             pipeline.execute()

@@ -3,15 +3,21 @@
 Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from benchmarks import report
 
 from tokenmint.config.entries import Entry, catalogue
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+RUN: Final = "two-shared-cores"
+"""The run of the benchmarks whose figures are shown: `benchmarks/runs/RUN.json`, its steps in `RUN-steps.json`, and
+those of the fast way in `RUN-fast-steps.json`."""
 PART: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -58,9 +64,25 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def of_run(table: Callable[[Mapping[str, Any]], str], file: str = RUN) -> Callable[[Mapping[str, Entry]], str]:
+    """Return the part of a page that is a table of a run's figures."""
+
+    def part(_: Mapping[str, Entry]) -> str:
+        return table(json.loads((ROOT / "benchmarks" / "runs" / f"{file}.json").read_text()))
+
+    return part
+
+
 PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] = {
     "docs/configuration.md": {"shipped-providers": providers_table},
     "README.md": {"shipped-providers": providers_list},
+    "docs/performance.md": {
+        "measured": of_run(report.about),
+        "bars": of_run(report.bar_table),
+        "rows": of_run(report.row_tables),
+        "steps": of_run(report.step_table, f"{RUN}-steps"),
+        "steps-of-the-fast-way": of_run(report.step_table, f"{RUN}-fast-steps"),
+    },
 }
 """The generated parts of each page, by name."""
 

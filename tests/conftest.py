@@ -6,21 +6,26 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from tests.depth import mark_properties, set_up_hypothesis
 from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer, serving
+from tests.rig import Rig, Serve
 
 from tokenmint.base.background import Background
 from tokenmint.base.telemetry import Metrics
-from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.embedded import EmbeddedServer
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
-# How long an example takes, or its data to make, says what else runs on the machine.
-settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared machine")
+set_up_hypothesis()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `make test-deep` play more examples of each property."""
+    mark_properties(items)
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +71,28 @@ def transport(request: pytest.FixtureRequest) -> str:
 def clock() -> FakeClock:
     """A clock that the test moves."""
     return FakeClock()
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """A provider of this test alone, over real HTTP."""
+    with serving(Issuer()) as running_issuer:
+        yield running_issuer
+
+
+@pytest.fixture
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
+    """The service as `tests/rig.py` configures it; a module that needs another one has its own `rig`."""
+    async with serve() as service:
+        yield service
+
+
+@pytest.fixture
+def serve(
+    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy, rsa: bool
+) -> Serve:
+    """Runs the service, with what the test adds to its configuration."""
+    return Serve(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, rsa)
 
 
 @pytest.fixture

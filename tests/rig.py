@@ -1,7 +1,7 @@
 """The whole service in the test's own event loop: real ports, a real store, a real provider over HTTP."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
+from tests.tls import Authority
 
 from tokenmint.base.addresses import Reservations
 from tokenmint.base.clock import Clock
@@ -26,8 +27,11 @@ from tokenmint.process.supervisor import Job
 from tokenmint.process.wiring import Parts
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
+from tokenmint.v1.profile_admin_service_pb2 import CreateProfileRequest
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
+from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
+from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ AUDIENCE = "https://orders.example"
 LEGACY_AUDIENCE = "https://legacy.example"
 OPEN_AUDIENCE = "https://open.example"
 DEADLINE = 20.0
+GRPC_TLS = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
+HTTP_TLS = 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_ca_file = "ca.crt"\n'
 PATIENCE = 'read_timeout = "10s"\nwrite_timeout = "20s"\n'
 """A busy machine is not what most tests are about."""
 
@@ -157,11 +163,21 @@ class Rig:
     def providers(self) -> "ProviderAdminServiceAsyncStub":
         return ProviderAdminServiceStub(self.admin)
 
+    async def create(self, *profiles: Profile) -> None:
+        """Create profiles, as an operator."""
+        for profile in profiles:
+            await self.profiles.CreateProfile(CreateProfileRequest(profile=profile), **self.auth("root"))
+
+    def request(self, token: str | None = None, audience: str = AUDIENCE, **fields: Any) -> ExchangeTokenRequest:
+        """Return a request for the exchange of a token; of one of Ada's by default."""
+        subject_token = self.issuer.token(self.clock.now(), email="ada@example.com") if token is None else token
+        return ExchangeTokenRequest(subject_token=subject_token, audience=audience, **fields)
+
     async def set_time(self, now: float) -> None:
         """Set the wall clocks of service and store, without a loop that wakes up for it."""
         assert isinstance(self.clock, FakeClock)
         self.clock.set(now)
-        await self.app.look_at_clock()
+        await self.app.parts.signing.clocks.look()
 
     def settings(self) -> Settings:
         """The configuration, read again."""
@@ -170,7 +186,7 @@ class Rig:
     @property
     def native(self) -> bool:
         """Whether exchanges are served by the transport whose HTTP/2 is done in Rust."""
-        return self.base.settings.listen.transport == "native"
+        return self.base.settings.listen.native
 
     def url(self, listener: str, path: str) -> str:
         """The URL of a path on one of the HTTP listeners."""
@@ -224,6 +240,39 @@ async def running(  # noqa: PLR0913  # each is one thing that a test may need ot
     finally:
         await app.stop()
         ports.close()
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Runs services of one test, each with the arguments of :func:`running` that follow the parts that a test has."""
+
+    directory: Path
+    redis_url: str
+    prefix: str
+    issuer: Issuer
+    clock: FakeClock
+    entropy: FakeEntropy
+    rsa: bool
+
+    def __call__(self, extra: str = "", **options: Any) -> AbstractAsyncContextManager[Rig]:
+        rest: dict[str, Any] = {"clock": self.clock, "redis_url": self.redis_url, "rsa": self.rsa} | options
+        return running(
+            self.directory, prefix=self.prefix, issuer=self.issuer, entropy=self.entropy, extra=extra, **rest
+        )
+
+
+def person(principal: str = "ada", subject: str = "1842", *roles: str, **claims: Any) -> Profile:
+    """Return a profile of a user of the provider `idp`."""
+    made = Profile(principal=principal, identities=[Identity(provider="idp", subject=subject)], roles=roles)
+    made.claims.update(claims)
+    return made
+
+
+def write_tls(directory: Path, ca: Authority) -> None:
+    """Write the service's certificate and the authority of its clients, for `GRPC_TLS` and `HTTP_TLS`."""
+    for name, pem in zip(("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1"), strict=True):
+        (directory / name).write_bytes(pem)
+    (directory / "ca.crt").write_bytes(ca.pem)
 
 
 @dataclass(frozen=True)

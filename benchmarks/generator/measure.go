@@ -25,6 +25,8 @@ type result struct {
 	Used      int64              `json:"tokens_used"`
 	CPU       float64            `json:"cpu"`
 	Store     float64            `json:"store_cpu"`
+	Waits     int64              `json:"waits"`
+	Interrupt int64              `json:"interruptions"`
 	Each      map[string]float64 `json:"cpu_each"`
 	Slowest   []slow             `json:"slowest"`
 }
@@ -62,13 +64,16 @@ func (c *counts) ended(tokens int64, err error) {
 
 // reading is what was read at one moment, all of it together.
 type reading struct {
-	at            time.Time
-	calls, tokens int64
-	server, store tree
+	at                   time.Time
+	calls, tokens        int64
+	server, store        tree
+	waits, interruptions int64
 }
 
 func (c *counts) read(o options) reading {
-	return reading{time.Now(), c.calls.Load(), c.tokens.Load(), cpu(o.server), cpu(o.store)}
+	at, calls, tokens, server := time.Now(), c.calls.Load(), c.tokens.Load(), cpu(o.server)
+	waits, interruptions := switches(server)
+	return reading{at, calls, tokens, server, cpu(o.store), waits, interruptions}
 }
 
 // measure calls from many goroutines until the time is over, or, with -once, until every token was used.
@@ -141,7 +146,8 @@ func summary(c *counts, first, last reading, all []slow) *result {
 	spent := last.server.since(first.server)
 	answer := &result{Calls: last.calls - first.calls, Tokens: last.tokens - first.tokens, Errors: c.failed.Load(),
 		Refused: c.refused.Load(), Late: c.late.Load(), Seconds: last.at.Sub(first.at).Seconds(), Used: c.next.Load(),
-		CPU: sum(spent), Each: spent, Store: sum(last.store.since(first.store))}
+		CPU: sum(spent), Each: spent, Store: sum(last.store.since(first.store)),
+		Waits: last.waits - first.waits, Interrupt: last.interruptions - first.interruptions}
 	if text, ok := c.first.Load().(string); ok {
 		answer.FirstFail = text
 	}

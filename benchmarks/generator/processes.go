@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -39,6 +40,28 @@ func cpu(root int) tree {
 		}
 	}
 	return found
+}
+
+// switches counts how often the threads of a process and its descendants waited for something, and how often they were
+// interrupted, which other work on the machine does.
+func switches(processes tree) (waits, interruptions int64) {
+	for pid := range processes {
+		threads, _ := filepath.Glob("/proc/" + pid + "/task/*/status")
+		for _, thread := range threads {
+			text, _ := os.ReadFile(thread)
+			for _, line := range strings.Split(string(text), "\n") {
+				name, value, _ := strings.Cut(line, ":")
+				count, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+				switch name {
+				case "voluntary_ctxt_switches":
+					waits += count
+				case "nonvoluntary_ctxt_switches":
+					interruptions += count
+				}
+			}
+		}
+	}
+	return waits, interruptions
 }
 
 // since returns what was used after an earlier reading.

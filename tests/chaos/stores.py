@@ -16,7 +16,7 @@ from tests.chaos.listeners import lasting_port
 from tests.chaos.plan import PREFIX
 
 from tokenmint.base.errors import TokenmintError
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 PATIENT = StoreOptions(read_timeout=1.0, write_timeout=3.0)

@@ -6,14 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from tests.issuer import Issuer, serving
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    """A provider of this test alone, over real HTTP."""
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
 
 
 @pytest.fixture

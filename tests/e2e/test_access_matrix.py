@@ -14,9 +14,9 @@ import grpc.aio
 import httpx2
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, ec_key, jwk
-from tests.rig import AUDIENCE, Rig, running
+from tests.fakes import FakeClock
+from tests.issuer import ec_key, jwk
+from tests.rig import AUDIENCE, Rig, Serve
 from tests.tls import FORWARDED, Authority, authority, forwarded
 
 import tokenmint.v1
@@ -62,27 +62,20 @@ def ca() -> Authority:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    ca: Authority,
-) -> AsyncIterator[Rig]:  # fmt: skip
+async def rig(serve: Serve, tmp_path: Path, ca: Authority) -> AsyncIterator[Rig]:
     renew(tmp_path, ca, 100)
     (tmp_path / "ca.crt").write_bytes(ca.pem)
     extra = tables() + BY_CERTIFICATE
     tls = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
     tls += 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\n'
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, listen=tls) as service:
+    async with serve(extra, listen=tls) as service:
         service.secrets["mover"] = MOVER
         yield service
 
 
 @pytest.fixture
-async def behind_a_proxy(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(), listen=FORWARDED, transport="native"
-    ) as service:
+async def behind_a_proxy(serve: Serve) -> AsyncIterator[Rig]:
+    async with serve(tables(), listen=FORWARDED, transport="native") as service:
         service.secrets["mover"] = MOVER
         yield service
 

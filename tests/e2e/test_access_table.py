@@ -4,16 +4,13 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1.health import aio as health_aio
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import Rig, refusal, running
+from tests.rig import Rig, Serve, refusal
 
 from tokenmint.admission import audit
 from tokenmint.admission.access import CALLS, CHANGES, CLIENT, REFUSALS, Row
@@ -36,11 +33,8 @@ LIMITS = "\n[limits]\neach_client = { per_second = 0.001, burst = 2 }\n"
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    logged: io.StringIO,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, LIMITS) as service:
+async def rig(serve: Serve, logged: io.StringIO) -> AsyncIterator[Rig]:
+    async with serve(LIMITS) as service:
         yield service
 
 
@@ -165,13 +159,10 @@ async def test_an_operators_method_is_proved_limited_and_audited_by_its_row(rig:
     )
 
 
-async def test_calls_of_clients_leave_operators_their_own(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str,
-) -> None:  # fmt: skip
+async def test_calls_of_clients_leave_operators_their_own(serve: Serve, transport: str) -> None:
     limits = "\n[limits]\nall_clients = { per_second = 0.001, burst = 1 }\n"
     async with (
-        running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as rig,
+        serve(limits) as rig,
         probing(rig, transport) as (_, channel),
     ):
         call: Any = channel.unary_unary(ASK)

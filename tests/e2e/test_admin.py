@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
-from tests.rig import AUDIENCE, Rig, refusal, running
+from tests.fakes import FakeClock
+from tests.rig import AUDIENCE, Rig, Serve, refusal
 
 from tokenmint.admission import access
 from tokenmint.admission.callers import Role
@@ -26,13 +24,9 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy, rsa: bool
-) -> AsyncIterator[Rig]:
-    with serving(Issuer()) as issuer:
-        extra = "\n[limits]\nwatch_streams_per_peer = 2\n"
-        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, rsa=rsa) as service:
-            yield service
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
+    async with serve("\n[limits]\nwatch_streams_per_peer = 2\n") as service:
+        yield service
 
 
 @pytest.fixture
@@ -284,44 +278,39 @@ async def test_an_internal_error_tells_the_caller_nothing(rig: Rig, monkeypatch:
 
 
 async def test_a_call_that_takes_too_long_is_ended_by_the_service(
-    tmp_path: Path, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def slow(*_: object, **__: object) -> None:
         await asyncio.get_running_loop().create_future()
 
     limits = '\n[limits]\ncall_deadline = "50ms"\n'
-    with serving(Issuer()) as issuer:
-        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, limits) as rig:
-            monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
-            request = exchange_pb.ExchangeTokenRequest(subject_token="x", audience=AUDIENCE)
-            told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
+    async with serve(limits) as rig:
+        monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
+        request = exchange_pb.ExchangeTokenRequest(subject_token="x", audience=AUDIENCE)
+        told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
     assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert told.message == "the call took longer than the service allows"
 
 
 @pytest.mark.parametrize("asked", [False, True])
-async def test_reflection_and_channelz_where_the_configuration_asks_for_them(
-    tmp_path: Path, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy, asked: bool
-) -> None:
+async def test_reflection_and_channelz_where_the_configuration_asks_for_them(serve: Serve, asked: bool) -> None:
     from grpc_channelz.v1.channelz_pb2 import GetServersResponse
     from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
     head = "reflection = true\nchannelz = true\n" if asked else ""
-    with serving(Issuer()) as issuer:
-        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, head=head) as rig:
-            servers: Any = rig.admin.unary_unary("/grpc.channelz.v1.Channelz/GetServers")
-            reflect: Any = rig.data.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
-            question = ServerReflectionRequest(list_services="").SerializeToString()
-            stream = reflect(iter([question]), timeout=10)
-            if not asked:
-                assert (await refusal(servers(b"", **rig.auth("root")))).code is grpc.StatusCode.UNIMPLEMENTED
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await anext(aiter(stream))
-                assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-                return
-            assert GetServersResponse.FromString(await servers(b"", **rig.auth("guest"))).server
-            assert (await refusal(servers(b"", timeout=10))).code is grpc.StatusCode.UNAUTHENTICATED
-            answer = ServerReflectionResponse.FromString(await anext(aiter(stream)))
-            names = {service.name for service in answer.list_services_response.service}
-            assert "tokenmint.v1.TokenExchangeService" in names
+    async with serve(head=head) as rig:
+        servers: Any = rig.admin.unary_unary("/grpc.channelz.v1.Channelz/GetServers")
+        reflect: Any = rig.data.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        question = ServerReflectionRequest(list_services="").SerializeToString()
+        stream = reflect(iter([question]), timeout=10)
+        if not asked:
+            assert (await refusal(servers(b"", **rig.auth("root")))).code is grpc.StatusCode.UNIMPLEMENTED
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await anext(aiter(stream))
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            return
+        assert GetServersResponse.FromString(await servers(b"", **rig.auth("guest"))).server
+        assert (await refusal(servers(b"", timeout=10))).code is grpc.StatusCode.UNAUTHENTICATED
+        answer = ServerReflectionResponse.FromString(await anext(aiter(stream)))
+        names = {service.name for service in answer.list_services_response.service}
+        assert "tokenmint.v1.TokenExchangeService" in names

@@ -17,15 +17,11 @@ import httpx2
 import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
-from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ZUMO = "urn:tokenmint:token-type:app-service"
@@ -58,21 +54,9 @@ def tables(directory: Path) -> str:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-    rsa: bool,
-) -> AsyncIterator[Rig]:
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, tables(tmp_path), transport=transport, rsa=rsa
-    ) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+async def rig(serve: Serve, tmp_path: Path, transport: str) -> AsyncIterator[Rig]:
+    async with serve(tables(tmp_path), transport=transport) as service:
+        await service.create(person("ada", "1842", "clerk"))
         yield service
 
 

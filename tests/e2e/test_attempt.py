@@ -2,14 +2,11 @@
 
 import ast
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
 from tests.pages import ROOT
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve
 
 from tokenmint.base.errors import TokenmintError
 from tokenmint.exchange.attempt import Trace
@@ -39,10 +36,8 @@ without_may_act = true
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA) as service:
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
+    async with serve(EXTRA) as service:
         yield service
 
 

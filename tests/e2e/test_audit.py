@@ -11,10 +11,8 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import connected
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.admission import audit
 from tokenmint.base.errors import StoreUnavailable
@@ -22,23 +20,19 @@ from tokenmint.base.log_writer import CLOSED, LineWriter
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.model.secret import Secret
 from tokenmint.process.wiring import log_takes_events
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Identity
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, logged: io.StringIO,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, transport=transport) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+async def rig(serve: Serve, transport: str, logged: io.StringIO) -> AsyncIterator[Rig]:
+    async with serve(transport=transport) as service:
+        await service.create(person("ada", "1842", "clerk"))
         yield service
 
 
@@ -191,17 +185,12 @@ class BrokenWriter(LineWriter):
 
 
 @pytest.fixture
-async def required(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[tuple[Rig, BrokenWriter]]:  # fmt: skip
+async def required(serve: Serve, transport: str) -> AsyncIterator[tuple[Rig, BrokenWriter]]:
     """A service with ``audit.required`` and every listener, and its log, which is broken."""
     extra = "[audit]\nrequired = true\n[oauth]\nenabled = true\n[envoy]\nenabled = true\n"
     extra += f'audience = "{OPEN_AUDIENCE}"\n'
     writer = BrokenWriter()
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport, log_writer=writer
-    ) as rig:
+    async with serve(extra, transport=transport, log_writer=writer) as rig:
         yield rig, writer
 
 

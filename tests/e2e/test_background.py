@@ -3,21 +3,19 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, running
+from tests.fakes import FakeClock
+from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, Serve
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 UNITS = {
     "audit stream": ("parts.store", "append"),
-    "certificates": ("listeners.public", "_tls"),
+    "files": ("listeners.public", "_tls"),
     "high-water mark": ("parts.signing_keys", "note"),
     "key ring notices": ("parts.signing_keys.store", "read"),
     "key ring poll": ("parts.signing_keys.store", "read"),
@@ -51,10 +49,8 @@ class Broken:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra=CACHED) as service:
+async def rig(serve: Serve, clock: FakeClock) -> AsyncIterator[Rig]:
+    async with serve(extra=CACHED) as service:
         await until(service, clock, lambda: service.parts.near.live)
         yield service
 

@@ -18,9 +18,8 @@ import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key
-from tests.rig import Rig, refusal, running
+from tests.issuer import b64, ec_key, jwk, rsa_key
+from tests.rig import GRPC_TLS, HTTP_TLS, Rig, Serve, refusal, write_tls
 from tests.tls import FORWARDED, Authority, authority, forwarded
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
@@ -72,19 +71,10 @@ def ca() -> Authority:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    ca: Authority, transport: str,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    for name, pem in zip(("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1"), strict=True):
-        (tmp_path / name).write_bytes(pem)
-    (tmp_path / "ca.crt").write_bytes(ca.pem)
-    tls = 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_ca_file = "ca.crt"\n'
-    own = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
-    tls += own if transport == "grpcio" else FORWARDED
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, listen=tls, transport=transport
-    ) as service:
+async def rig(serve: Serve, tmp_path: Path, ca: Authority, transport: str) -> AsyncIterator[Rig]:
+    write_tls(tmp_path, ca)
+    tls = GRPC_TLS if transport == "grpcio" else FORWARDED
+    async with serve(EXTRA, listen=HTTP_TLS + tls, transport=transport) as service:
         yield service
 
 

@@ -1,13 +1,10 @@
 """A workload's token that its platform bound to a key (RFC 7800) proves a client only with that key."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import Rig, refusal, running
+from tests.rig import Rig, Serve, refusal
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -24,13 +21,8 @@ on_missing_profile = "without"
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
-    ) as service:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
+    async with serve(EXTRA, transport=transport) as service:
         yield service
 
 

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from tests.depth import depth
 from tests.issuer import Issuer
 from tests.process import Service, ServiceWithLog, configure
 
@@ -29,7 +30,7 @@ from tokenmint.v1.signing_key_pb2 import SigningKey
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 AUDIENCE = "https://orders.example"
-CALLS = 2000
+CALLS = depth(500, 2000)  # each logs a line, and the pipe holds a dozen
 FEW = 200
 AT_ONCE = 20
 END = b"the end of the log\n"
@@ -150,6 +151,7 @@ def children(pid: int) -> list[int]:
     return [child for child in found if b"tokenmint.process.worker" in (Path(f"/proc/{child}/cmdline").read_bytes())]
 
 
+@pytest.mark.deep
 async def test_a_log_that_nobody_reads_stops_no_call_and_no_stop(
     tmp_path: Path, issuer: Issuer, transport: str
 ) -> None:  # fmt: skip

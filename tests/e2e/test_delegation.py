@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,9 +9,8 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
-from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, rsa_key
-from tests.rig import Rig, refusal, running
+from tests.rig import Rig, Serve, person, refusal
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -62,23 +60,11 @@ on_missing_profile = "without"
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
-    ) as service:
-        for principal, subject in (("ada", "1842"), ("bot", "b"), ("crew", "c"), ("dev", "d"), ("eve", "e")):
-            profile = Profile(principal=principal, identities=[Identity(provider="idp", subject=subject)])
-            await service.profiles.CreateProfile(
-                profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root")
-            )
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
+    async with serve(EXTRA, transport=transport) as service:
+        await service.create(
+            *(person(*names) for names in (("ada", "1842"), ("bot", "b"), ("crew", "c"), ("dev", "d"), ("eve", "e")))
+        )
         yield service
 
 

@@ -9,23 +9,28 @@ from typing import Any
 import grpc
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
+from tests.fakes import FakeClock
 from tests.issuer import Issuer
-from tests.rig import Rig, refusal, running
+from tests.rig import Rig, Serve, refusal
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
 ORDERS, SESSION, BOUND, ONCE = (f"https://{name}.example" for name in ("orders-behind", "session", "bound", "once"))
 COOKIE = "__Host-session"
+IAP, FORWARDED = "x-goog-iap-jwt-assertion", "x-forwarded-authorization"
 EXTRA = """
 [envoy]
 enabled = true
 audience = "https://orders-behind.example"
 cookie = "__Host-session"
+headers = ["x-goog-iap-jwt-assertion", "x-forwarded-authorization"]
 [envoy.hosts]
 "bound.example" = "https://bound.example"
+"192.0.2.7" = "https://bound.example"
+"2001:db8::7" = "https://bound.example"
 
 [audiences."https://session.example"]
 clients = ["web"]
@@ -36,9 +41,15 @@ lifetime = "1h"
 [audiences."https://session.example".reference]
 idle = "10m"
 
+[providers.access]
+issuer = "https://access.example"
+audiences = ["app"]
+token_types = ["access_token"]
+jwks_file = "access.jwks"
+
 [audiences."https://orders-behind.example"]
 clients = ["gateway"]
-providers = ["idp"]
+providers = ["idp", "access"]
 reexchange_from = ["https://session.example", "https://bound.example"]
 scopes = ["read", "write"]
 on_missing_profile = "without"
@@ -62,21 +73,12 @@ serves = ["https://session.example", "https://bound.example"]
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str, tmp_path: Path, issuer: Issuer) -> AsyncIterator[Rig]:
     from tokenmint.model.secret import Secret
 
+    (tmp_path / "access.jwks").write_bytes(issuer.jwks())
     extra = EXTRA.format(gateway=Secret("tms_gateway").fingerprint())
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
-    ) as service:
+    async with serve(extra, transport=transport) as service:
         service.secrets["gateway"] = Secret("tms_gateway")
         yield service
 
@@ -185,12 +187,12 @@ async def test_what_the_caller_sent_does_not_reach_the_service_behind(rig: Rig) 
     assert ours(upstream)["sub"].startswith("p_")
     assert upstream["cookie"] == "a=1; b=2"  # the session's handle stays at the edge, also where it was not needed
     alone = await check(rig, {"authorization": f"Bearer {token}", "cookie": f"{COOKIE}={handle}"})
-    assert list(alone.allowed.headers_to_remove) == ["cookie"]
+    assert list(alone.allowed.headers_to_remove) == [IAP, FORWARDED, "cookie"]
     twice = await check(rig, {"authorization": f"Bearer {token}", "cookie": f"{COOKIE}={handle}; a=1; {COOKIE}=x"})
     assert set_upstream(twice)["cookie"] == "a=1"
     untouched = await check(rig, {"authorization": f"Bearer {token}", "cookie": "a=1; b=2"})
     assert "cookie" not in set_upstream(untouched)
-    assert not untouched.allowed.headers_to_remove
+    assert "cookie" not in untouched.allowed.headers_to_remove
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,15 @@ async def test_what_the_caller_sent_does_not_reach_the_service_behind(rig: Rig) 
         ("an empty cookie", {"cookie": f"{COOKIE}="}, "NO_TOKEN"),
         ("a cookie of nearly the name", {"cookie": f"x{COOKIE}={{theirs}}; {COOKIE}x={{theirs}}"}, "NO_TOKEN"),
         ("a cookie in another case", {"cookie": f"{COOKIE.upper()}={{theirs}}"}, "NO_TOKEN"),
+        ("two tokens, of two senders", {"authorization": "Bearer {theirs}", IAP: "{theirs}"}, "NO_TOKEN"),
+        ("the same, in other case", {"AUTHORIZATION": "Bearer {theirs}", IAP.upper(): "{theirs}"}, "NO_TOKEN"),
+        ("... and a credential of another scheme", {"authorization": "Basic dTpw", IAP: "{theirs}"}, "NO_TOKEN"),
+        ("two of the named headers", {IAP: "{theirs}", FORWARDED: "Bearer {theirs}"}, "NO_TOKEN"),
+        ("one named header in two spellings", {IAP: "{theirs}", IAP.upper(): "{theirs}"}, "NO_TOKEN"),
+        ("a named header that is empty", {IAP: ""}, "NO_TOKEN"),
+        ("a named header with another scheme", {FORWARDED: "Basic dTpw"}, "NO_TOKEN"),
+        ("two in one named header, as Envoy joins them", {IAP: "{theirs},{theirs}"}, "MALFORMED"),
+        ("a header that nobody named", {"x-amzn-oidc-data": "{theirs}"}, "NO_TOKEN"),
         ("cookies joined with a comma", {"cookie": f"a=1,{COOKIE}={{theirs}}"}, "NO_TOKEN"),
     ],
 )
@@ -231,6 +242,90 @@ async def test_what_is_no_token_or_none_that_is_certain(
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_names_of_headers_and_schemes_have_no_case(rig: Rig, name: str, scheme: str) -> None:
     assert ours(set_upstream(await check(rig, {name: f"{scheme} {theirs(rig)}"})))["aud"] == ORDERS
+
+
+@pytest.mark.parametrize("name", [IAP, IAP.upper(), FORWARDED])
+@pytest.mark.parametrize("scheme", ["", "Bearer ", "bearer "])
+async def test_a_header_of_a_gateway_in_front_holds_the_token_and_stays_at_the_edge(
+    rig: Rig, name: str, scheme: str
+) -> None:
+    handle = await mint(rig, SESSION)
+    answer = await check(rig, {name: f"{scheme}{theirs(rig)}", "cookie": f"{COOKIE}={handle}"})
+    assert ours(set_upstream(answer))["aud"] == ORDERS
+    assert set(answer.allowed.headers_to_remove) == {IAP, FORWARDED, "cookie"}
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT"])
+async def test_rfc_9068_the_kind_of_a_token_is_taken_from_its_typ(rig: Rig, typ: str) -> None:
+    token = jwt.encode(
+        rig.issuer.claims(rig.clock.now(), iss="https://access.example"),
+        rig.issuer.key,
+        algorithm="RS256",
+        headers={"kid": rig.issuer.key_id, "typ": typ},
+    )
+    assert ours(set_upstream(await check(rig, {"authorization": f"Bearer {token}"})))["aud"] == ORDERS
+    said = await check(rig, {"authorization": f"Bearer {token}"}, subject_token_type=ID_TOKEN)
+    assert told(said) == (401, "UNSUPPORTED_TOKEN_TYPE")  # the route's word counts first
+
+
+@pytest.mark.parametrize(
+    "host", ["bound.example", "BOUND.example", "bound.example:8443", "192.0.2.7", "[2001:DB8::7]:1"]
+)
+async def test_a_host_that_is_configured_has_its_audience(rig: Rig, host: str) -> None:
+    answer = await check(rig, {"authorization": f"Bearer {theirs(rig)}"}, host=host)
+    assert told(answer) == (403, "CONFIRMATION_DENIED")  # tokens of that audience are bound
+
+
+@pytest.mark.parametrize("host", ["shop.example", "shop.example:8443", "shop.example.", "x.bound.example", "[::1]"])
+async def test_a_host_that_is_not_configured_has_the_audience_of_the_rest(rig: Rig, host: str) -> None:
+    answer = await check(rig, {"authorization": f"Bearer {theirs(rig)}"}, host=host)
+    assert ours(set_upstream(answer))["aud"] == ORDERS
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("bound.example.", "AUDIENCE_DENIED"),
+        ("bound.example.:443", "AUDIENCE_DENIED"),
+        ("BOUND.EXAMPLE.", "AUDIENCE_DENIED"),
+        ("bound.example@shop.example", "INVALID_REQUEST"),
+        ("bound.example:443@shop.example", "INVALID_REQUEST"),
+        ("shop.example@bound.example", "INVALID_REQUEST"),
+        ("bound.example,shop.example", "INVALID_REQUEST"),
+        ("shop.example,bound.example", "INVALID_REQUEST"),
+        ("bound.example, shop.example", "INVALID_REQUEST"),
+        ("bound.example:443,shop.example", "INVALID_REQUEST"),
+        ("bound.example shop.example", "INVALID_REQUEST"),
+        (" bound.example", "INVALID_REQUEST"),
+        ("bound.example:", "AUDIENCE"),
+        ("bound.example:x", "INVALID_REQUEST"),
+        ("bound.example:0", "INVALID_REQUEST"),
+        ("bound.example..", "INVALID_REQUEST"),
+        (".bound.example", "INVALID_REQUEST"),
+        ("bound.example/", "INVALID_REQUEST"),
+        ("bound.example#", "INVALID_REQUEST"),
+        ("bound%2eexample", "INVALID_REQUEST"),
+        ("bound\u3002example", "INVALID_REQUEST"),
+        ("b\u00f6und.example", "INVALID_REQUEST"),
+        ("http://bound.example", "INVALID_REQUEST"),
+        ("192.0.2.7.", "INVALID_REQUEST"),
+        ("192.0.2.007", "INVALID_REQUEST"),
+        ("3221225991", "INVALID_REQUEST"),
+        ("0xc0.0.2.0x7", "INVALID_REQUEST"),
+        ("192.0.519", "INVALID_REQUEST"),
+        ("[2001:db8:0:0::7]", "AUDIENCE"),
+        ("2001:db8::7", "INVALID_REQUEST"),
+        ("[2001:db8::7%25eth0]", "INVALID_REQUEST"),
+        ("[2001:db8::7", "INVALID_REQUEST"),
+        ("", "INVALID_REQUEST"),
+    ],
+)
+async def test_no_spelling_of_a_host_leads_to_the_audience_of_another(rig: Rig, host: str, reason: str) -> None:
+    """`AUDIENCE`: it is the same host, and has its audience."""
+    answer = await check(rig, {"authorization": f"Bearer {theirs(rig)}"}, host=host)
+    assert told(answer)[1] == ("CONFIRMATION_DENIED" if reason == "AUDIENCE" else reason)
+    by_route = await check(rig, {"authorization": f"Bearer {theirs(rig)}"}, host=host, audience=ORDERS)
+    assert ours(set_upstream(by_route))["aud"] == ORDERS  # the route's word needs no host
 
 
 # --- what is told -------------------------------------------------------------------------------------------------

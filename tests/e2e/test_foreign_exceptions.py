@@ -9,22 +9,17 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
-import grpc.aio
 import httpx2
 import pytest
 import structlog
-from google.rpc import error_details_pb2, status_pb2
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, DEADLINE, OPEN_AUDIENCE, Rig, running
+from tests.e2e.every_call import Calls
+from tests.rig import DEADLINE, Rig, Serve, person
 
-from tokenmint.admission import access, audit
+from tokenmint.admission import audit
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.gate import INTERNAL_MESSAGE
@@ -34,7 +29,6 @@ from tokenmint.base import logs
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.readiness import Readiness
 from tokenmint.base.telemetry import Metrics
-from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.keys.jwks_clients import JwksFetchLog
@@ -42,17 +36,11 @@ from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.policy.grant import Policy
 from tokenmint.rpc import convert, interceptors
 from tokenmint.storage.redis import Store
-from tokenmint.v1 import key_admin_service_pb2 as keys_pb
-from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
-from tokenmint.v1 import provider_admin_service_pb2 as providers_pb
-from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Profile
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
 CANARY: Final = "canary-of-a-foreign-text"
-GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"
 EXTRA: Final = """
 [oauth]
 enabled = true
@@ -112,16 +100,6 @@ BESIDE: Final[Mapping[str, tuple[Any, str]]] = {
 """What records a call: it is answered rightly, whatever fails here."""
 
 
-@dataclass
-class Answer:
-    """Everything that a caller sees of an answer."""
-
-    code: str
-    message: str
-    reason: str
-    text: str
-
-
 @pytest.fixture
 def lines(tmp_path: Path) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """The log as a process writes it; called, it returns what is in it so far."""
@@ -143,178 +121,11 @@ def lines(tmp_path: Path) -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, lines: object,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy,
-        EXTRA, transport=transport,
-    ) as service:  # fmt: skip
+async def rig(serve: Serve, transport: str, lines: object) -> AsyncIterator[Rig]:
+    async with serve(EXTRA, transport=transport,) as service:  # fmt: skip
         assert lines
-        ada = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        for profile in (ada, Profile(principal="bob")):
-            create = profiles_pb.CreateProfileRequest(profile=profile)
-            await service.profiles.CreateProfile(create, **service.auth("root"))
+        await service.create(person("ada", "1842", "clerk"), Profile(principal="bob"))
         yield service
-
-
-async def over_grpc(call: Any) -> Answer:
-    """Await a call, or the first answer of a stream."""
-    try:
-        if isinstance(call, Awaitable):
-            response = await call
-        else:
-            response = await anext(aiter(call))
-            call.cancel()
-    except grpc.aio.AioRpcError as error:
-        trailing = dict(error.trailing_metadata() or ())
-        raw = trailing.get("grpc-status-details-bin", b"")
-        status = status_pb2.Status.FromString(raw if isinstance(raw, bytes) else raw.encode())
-        info = error_details_pb2.ErrorInfo()
-        for detail in status.details:
-            detail.Unpack(info)
-        shown = f"{error!r} {error.initial_metadata()} {trailing} {status} {error.debug_error_string()}"
-        return Answer(error.code().name, error.details() or "", info.reason, shown)
-    return Answer("OK", "", "", str(response))
-
-
-async def over_http(response: Awaitable[httpx2.Response]) -> Answer:
-    """Await a request."""
-    answered = await response
-    try:
-        body = answered.json()
-    except ValueError:
-        body = answered.text
-    about = body if isinstance(body, dict) else {}
-    code = "INTERNAL" if answered.status_code == 500 else "OK" if answered.status_code < 400 else "REFUSED"
-    message = str(about.get("error_description", body if code == "INTERNAL" else ""))
-    return Answer(code, message, str(about.get("reason", "")), f"{answered.headers} {answered.text}")
-
-
-class Calls:
-    """Every method of every listener, each with a request that is in order."""
-
-    def __init__(self, rig: Rig, http: httpx2.AsyncClient) -> None:
-        self.rig = rig
-        self.http = http
-        self._numbers = itertools.count()
-
-    def token(self) -> str:
-        """A subject token that was not seen before."""
-        return self.rig.issuer.token(self.rig.clock.now(), jti=f"j{next(self._numbers)}")
-
-    def rpcs(self) -> dict[str, Callable[[], Any]]:
-        """Calls by method."""
-        exchange = "/tokenmint.v1.TokenExchangeService"
-        profile = Profile(principal=f"p{next(self._numbers)}")
-        ada = Identity(provider="idp", subject=f"s{next(self._numbers)}")
-        requests: dict[str, Callable[[], Any]] = {
-            f"{exchange}/ExchangeToken": lambda: pb.ExchangeTokenRequest(subject_token=self.token(), audience=AUDIENCE),
-            f"{exchange}/BatchExchangeTokens": lambda: pb.BatchExchangeTokensRequest(
-                subject_token=self.token(), targets=[pb.BatchExchangeTarget(audience=AUDIENCE)]
-            ),
-            f"{exchange}/IntrospectToken": lambda: pb.IntrospectTokenRequest(token=self.token()),
-            f"{exchange}/RevokeToken": lambda: pb.RevokeTokenRequest(token=self.token()),
-            "/envoy.service.auth.v3.Authorization/Check": self._check,
-            f"{exchange}/ExplainExchange": lambda: pb.ExplainExchangeRequest(
-                exchange=pb.ExchangeTokenRequest(subject_token=self.token(), audience=AUDIENCE), client_id="web"
-            ),
-            "/tokenmint.v1.KeyAdminService/GetSigningKey": lambda: keys_pb.GetSigningKeyRequest(key_id="x"),
-            "/tokenmint.v1.KeyAdminService/PrepareSigningKey": lambda: keys_pb.PrepareSigningKeyRequest(
-                algorithm="ES256"
-            ),
-            "/tokenmint.v1.KeyAdminService/ActivateSigningKey": lambda: keys_pb.ActivateSigningKeyRequest(key_id="x"),
-            "/tokenmint.v1.KeyAdminService/RotateSigningKey": lambda: keys_pb.RotateSigningKeyRequest(
-                algorithm="ES256", force=True
-            ),
-            "/tokenmint.v1.KeyAdminService/RevokeSigningKey": lambda: keys_pb.RevokeSigningKeyRequest(
-                key_id="x", reason="drill"
-            ),
-            "/tokenmint.v1.ProfileAdminService/GetProfile": lambda: profiles_pb.GetProfileRequest(principal="ada"),
-            "/tokenmint.v1.ProfileAdminService/CreateProfile": lambda: profiles_pb.CreateProfileRequest(
-                profile=profile
-            ),
-            "/tokenmint.v1.ProfileAdminService/DeleteProfile": lambda: profiles_pb.DeleteProfileRequest(
-                principal="bob"
-            ),
-            "/tokenmint.v1.ProfileAdminService/LinkIdentity": lambda: profiles_pb.LinkIdentityRequest(
-                identity=ada, principal="ada"
-            ),
-            "/tokenmint.v1.ProviderAdminService/GetProvider": lambda: providers_pb.GetProviderRequest(provider="idp"),
-            "/tokenmint.v1.ProviderAdminService/RefreshProviderKeys": lambda: providers_pb.RefreshProviderKeysRequest(
-                provider="idp"
-            ),
-        }
-        empty = bytes
-        found: dict[str, Callable[[], Any]] = {}
-        tables = (self.rig.data, access.DATA, "web"), (self.rig.admin, access.ADMIN, "root")
-        for channel, table, caller in tables:
-            for method in table:
-                if "channelz" in method or "reflection" in method:
-                    continue  # not registered here
-                found.setdefault(method, self._caller(channel, method, caller, requests.get(method, empty)))
-        return found
-
-    def _caller(self, channel: grpc.aio.Channel, method: str, caller: str, request: Callable[[], Any]) -> Any:
-        streams = method.endswith(("/Watch", "/WatchKeySet"))
-        sends = method.endswith("/ImportProfiles")
-
-        def encode(message: Any) -> bytes:
-            return message if isinstance(message, bytes) else message.SerializeToString()
-
-        def call() -> Any:
-            if sends:
-                return channel.stream_unary(method, encode)(iter([request()]), **self.rig.auth(caller))
-            make = channel.unary_stream if streams else channel.unary_unary
-            return make(method, encode)(request(), **self.rig.auth(caller))
-
-        return call
-
-    def refused(self) -> Any:
-        """Ask for what the client may not have."""
-        request = pb.ExchangeTokenRequest(subject_token=self.token(), audience="https://other.example")
-        return self.rig.exchange.ExchangeToken(request, **self.rig.auth("web"))
-
-    def _check(self) -> envoy.CheckRequest:
-        request = envoy.CheckRequest()
-        request.attributes.request.http.host = "any.example"
-        request.attributes.request.http.headers["authorization"] = f"Bearer {self.token()}"
-        return request
-
-    def pages(self) -> dict[str, Callable[[], Awaitable[httpx2.Response]]]:
-        """Requests by endpoint."""
-        secret = self.rig.secrets["web"].reveal()
-        forms = {
-            "/oauth2/token": lambda: {
-                "grant_type": GRANT, "subject_token": self.token(), "subject_token_type": ID_TOKEN,
-                "audience": OPEN_AUDIENCE,
-            },
-            "/oauth2/introspect": lambda: {"token": self.token()},
-            "/oauth2/revoke": lambda: {"token": self.token()},
-        }  # fmt: skip
-        found: dict[str, Callable[[], Awaitable[httpx2.Response]]] = {}
-        for path, form in forms.items():
-            url = self.rig.url("http", path)
-            found[f"POST {path}"] = lambda url=url, form=form: self.http.post(url, data=form(), auth=("web", secret))  # type: ignore[misc]  # defaults
-        for listener, path in (
-            ("http", "/.well-known/jwks.json"),
-            ("http", "/.well-known/openid-configuration"),
-            ("ops", "/readyz"),
-            ("ops", "/healthz"),
-            ("ops", "/metrics"),
-        ):
-            url = self.rig.url(listener, path)
-            found[f"GET {path}"] = lambda url=url: self.http.get(url)  # type: ignore[misc]  # defaults
-        return found
-
-    async def all(self) -> AsyncIterator[tuple[str, Callable[[], Awaitable[Answer]]]]:
-        """Yield a name and a call for each."""
-        for name, rpc in self.rpcs().items():
-            yield name, lambda rpc=rpc: over_grpc(rpc())  # type: ignore[misc]  # defaults
-        yield "a refused ExchangeToken", lambda: over_grpc(self.refused())
-        for name, page in self.pages().items():
-            yield name, lambda page=page: over_http(page())  # type: ignore[misc]  # defaults
 
 
 class Fault:

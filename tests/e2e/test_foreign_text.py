@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,9 +13,8 @@ import jwt
 import pytest
 import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, ec_key, jwk
-from tests.rig import AUDIENCE, Rig, running
+from tests.rig import AUDIENCE, Rig, Serve
 from tests.unit.verification.test_dpop import proof
 
 from tokenmint.base.logs import _json_line
@@ -73,13 +71,9 @@ def lines() -> Iterator[io.StringIO]:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, lines: io.StringIO,
-) -> AsyncIterator[Rig]:  # fmt: skip
+async def rig(serve: Serve, transport: str, lines: io.StringIO) -> AsyncIterator[Rig]:
     extra = EXTRA.format(jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]})).replace("{{", "{").replace("}}", "}")
-    where = (tmp_path, redis_url, redis_prefix, issuer, clock, entropy)
-    async with running(*where, extra, transport=transport) as service:
+    async with serve(extra, transport=transport) as service:
         lines.truncate(0)
         lines.seek(0)
         yield service

@@ -11,9 +11,7 @@ import grpc
 import grpc.aio
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import DEADLINE, Rig, refusal, running
+from tests.rig import DEADLINE, GRPC_TLS, Rig, Serve, refusal, write_tls
 from tests.tls import FORWARDED, PROXY, Authority, authority, element, forwarded
 
 from tokenmint.admission.certificates import peer_certificate
@@ -57,23 +55,18 @@ def mesh(ca: Authority) -> bytes:
 
 
 @pytest.fixture
-def serve(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> Any:
+def on(serve: Serve) -> Any:
     def configured(
         listen: str = "", extra: str = AUDIENCES, transport: str = "native"
     ) -> AbstractAsyncContextManager[Rig]:
-        return running(
-            tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra,
-            listen=listen, transport=transport,
-        )  # fmt: skip
+        return serve(extra, listen=listen, transport=transport)
 
     return configured
 
 
 @pytest.fixture
-async def rig(serve: Any, logged: io.StringIO) -> AsyncIterator[Rig]:
-    async with serve(FORWARDED, AUDIENCES + MESH) as service:
+async def rig(on: Any, logged: io.StringIO) -> AsyncIterator[Rig]:
+    async with on(FORWARDED, AUDIENCES + MESH) as service:
         yield service
 
 
@@ -207,9 +200,9 @@ async def test_a_reload_changes_the_proxys_secrets_and_takes_them_away(rig: Rig,
 
 
 async def test_without_a_configured_proxy_the_header_is_nothing(
-    serve: Any, mesh: bytes, transport: str, logged: io.StringIO
+    on: Any, mesh: bytes, transport: str, logged: io.StringIO
 ) -> None:
-    async with serve("", AUDIENCES.replace('"mesh", ', ""), transport) as rig:
+    async with on("", AUDIENCES.replace('"mesh", ', ""), transport) as rig:
         told = await refusal(exchange(rig, forwarded(mesh)))
         assert told.reason == "CALLER_UNAUTHENTICATED"
         assert "no credentials" in logged.getvalue()
@@ -218,13 +211,10 @@ async def test_without_a_configured_proxy_the_header_is_nothing(
 
 
 async def test_over_tls_of_our_own_the_certificate_is_that_of_the_connection_whatever_a_header_says(
-    serve: Any, ca: Authority, mesh: bytes, tmp_path: Path
+    on: Any, ca: Authority, mesh: bytes, tmp_path: Path
 ) -> None:
-    for name, pem in zip(("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1"), strict=True):
-        (tmp_path / name).write_bytes(pem)
-    (tmp_path / "ca.crt").write_bytes(ca.pem)
-    tls = 'cert_file = "tls.crt"\nkey_file = "tls.key"\nclient_ca_file = "ca.crt"\n'
-    async with serve(tls, AUDIENCES + MESH, "grpcio") as rig:
+    write_tls(tmp_path, ca)
+    async with on(GRPC_TLS, AUDIENCES + MESH, "grpcio") as rig:
         certificate, key = ca.issue("x", "nobody.internal")
         credentials = grpc.ssl_channel_credentials(ca.pem, key, certificate)
         async with grpc.aio.secure_channel(rig.app.listen["grpc"], credentials) as channel:

@@ -2,12 +2,10 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import grpc
-from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
-from tests.rig import LEGACY_AUDIENCE, Refusal, Rig, refusal, running
+from tests.rig import LEGACY_AUDIENCE, Refusal, Rig, Serve, refusal
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -27,15 +25,12 @@ def ask(rig: Rig, issuer: Issuer, **header: str) -> pb.ExchangeTokenRequest:
 
 
 async def test_callers_of_a_provider_that_hangs_do_not_take_all_places_for_calls_in_hand(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str,
-) -> None:  # fmt: skip
+    serve: Serve, issuer: Issuer, transport: str
+) -> None:
     """Eight places, of which two are for calls that wait for keys."""
     with serving(Issuer()) as slow:
         extra = SLOW.format(issuer=slow.url)
-        async with running(
-            tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
-        ) as rig:
+        async with serve(extra, transport=transport) as rig:
             slow.gate = threading.Event()
             try:
                 new = ask(rig, slow, kid="a key that is new")

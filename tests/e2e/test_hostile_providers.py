@@ -3,14 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import grpc
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
+from tests.fakes import FakeClock
 from tests.issuer import Issuer, serving
-from tests.rig import LEGACY_AUDIENCE, Rig, refusal, running
+from tests.rig import LEGACY_AUDIENCE, Rig, Serve, refusal
 
 from tokenmint.model.tokens import ID_TOKEN
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -33,12 +32,9 @@ allow_private = true
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    other: Issuer,
-) -> AsyncIterator[Rig]:  # fmt: skip
+async def rig(serve: Serve, clock: FakeClock, other: Issuer) -> AsyncIterator[Rig]:
     extra = EXTRA.format(url=other.url)
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
+    async with serve(extra) as service:
         assert isinstance(clock, FakeClock)
         key_sets = service.parts.exchange.verifier.key_sets
         async with asyncio.timeout(60):

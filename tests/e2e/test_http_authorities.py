@@ -9,9 +9,7 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import Rig, running
+from tests.rig import Rig, Serve
 from tests.tls import Authority, authority
 
 from tokenmint.admission.certificates import CertificateFiles
@@ -51,16 +49,13 @@ def write(directory: Path, name: str, content: bytes) -> None:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    ca: Authority,
-) -> AsyncIterator[Rig]:  # fmt: skip
+async def rig(serve: Serve, tmp_path: Path, ca: Authority) -> AsyncIterator[Rig]:
     for name, pem in zip(("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1"), strict=True):
         (tmp_path / name).write_bytes(pem)
     (tmp_path / "server-ca.crt").write_bytes(ca.pem)
     (tmp_path / "clients.crt").write_bytes(ca.pem)
     tls = 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_ca_file = "clients.crt"\n'
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, listen=tls) as service:
+    async with serve(EXTRA, listen=tls) as service:
         yield service
 
 

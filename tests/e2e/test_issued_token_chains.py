@@ -12,13 +12,11 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, rsa_key
-from tests.rig import AUDIENCE, Rig, refusal, running
+from tests.issuer import rsa_key
+from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID = "urn:ietf:params:oauth:token-type:id_token"
@@ -73,15 +71,7 @@ serves = ["https://orders.example", "https://session.example"]
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, tmp_path: Path, transport: str) -> AsyncIterator[Rig]:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     from tokenmint.model.secret import Secret
@@ -92,13 +82,9 @@ async def rig(
     (tmp_path / "account.json").write_text(json.dumps(account))
     (tmp_path / "zumo").write_text("ab" * 32 + "\n")
     extra = EXTRA.format(api=Secret("tms_api").fingerprint())
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
-    ) as service:
+    async with serve(extra, transport=transport) as service:
         service.secrets["api"] = Secret("tms_api")
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
-        profile.claims.update({"tenant": "engines"})
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+        await service.create(person(tenant="engines"))
         yield service
 
 

@@ -7,7 +7,6 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,14 +14,13 @@ import httpx2
 import jwt
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, segment
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
+from tests.fakes import FakeClock
+from tests.issuer import segment
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID = "urn:ietf:params:oauth:token-type:id_token"
@@ -43,13 +41,13 @@ clients = ["web"]
 providers = ["idp"]
 reexchange_from = ["https://orders.example"]
 scopes = ["read", "write"]
-claims = {{ email = "assertion.email", roles = "profile.roles" }}
+claims = {{ email = "assertion.email", roles = "profile.roles", number = "assertion.number" }}
 [audiences."https://session.example".reference]
 
 [audiences."https://acted.example"]
 clients = ["web"]
 providers = ["idp"]
-claims = {{ nested = "profile.claims.nested" }}
+claims = {{ nested = "profile.claims.nested", number = "assertion.number" }}
 [audiences."https://acted.example".actors]
 providers = ["idp"]
 without_may_act = true
@@ -64,22 +62,13 @@ public = true
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy, transport: str
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
     extra = EXTRA.format(api=Secret("tms_api").fingerprint())
     clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport
-    ) as service:
+    async with serve(extra, transport=transport, clock=clock) as service:
         service.secrets["api"] = Secret("tms_api")
-        for principal, subject in (("ada", "1842"), ("bot", "b")):
-            profile = Profile(principal=principal, identities=[Identity(provider="idp", subject=subject)])
-            profile.roles.append("clerk")
-            profile.claims.update({"nested": {"a": [1, 2.5, True, None, "ü"]}})
-            await service.profiles.CreateProfile(
-                profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root")
-            )
+        for names in (("ada", "1842"), ("bot", "b")):
+            await service.create(person(*names, "clerk", nested={"a": [1, 2.5, True, None, "ü"]}))
         yield service
 
 
@@ -148,6 +137,22 @@ async def test_a_jwt_and_its_introspection_agree_in_every_field(
     assert told == claims | {"active": True, "token_type": kind}
     for name in ("exp", "iat", "nbf"):
         assert isinstance(told[name], int)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**64 + 1, 2**53, 2**60])
+async def test_rfc_7493_section_2_2_a_whole_number_beyond_doubles_is_told_exactly(
+    rig: Rig, http: httpx2.AsyncClient, number: int
+) -> None:
+    now, exact = rig.clock.now(), int(float(number)) == number
+    for audience in (SESSION, ACTED):
+        request = pb.ExchangeTokenRequest(subject_token=rig.issuer.token(now, number=number), audience=audience)
+        token = (await rig.exchange.ExchangeToken(request, **rig.auth("web"))).token
+        if audience == ACTED:
+            assert jwt.decode(token, options={"verify_signature": False})["number"] == number
+        answer = await http.post("/oauth2/introspect", data={"token": token}, headers=basic(rig))
+        assert answer.json()["number"] == number
+        told = await rig.exchange.IntrospectToken(pb.IntrospectTokenRequest(token=token), **rig.auth("web"))
+        assert MessageToDict(told.claims)["number"] == (number if exact else str(number))
 
 
 async def test_a_handle_and_a_jwt_of_the_same_rules_say_the_same(rig: Rig, http: httpx2.AsyncClient) -> None:

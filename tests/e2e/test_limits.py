@@ -16,10 +16,8 @@ import h2.errors
 import h2.events
 import h2.settings
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import METHOD, Peer, connected
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, refusal
 from tests.sockets import PATIENCE, hang_up
 
 from tokenmint.config.load import load
@@ -28,24 +26,22 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 
 @pytest.fixture
-def on(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> Any:
+def on(serve: Serve) -> Any:
     def with_limits(transport: str, **limits: str) -> AbstractAsyncContextManager[Rig]:
         table = "\n[limits]\n" + "".join(f"{name} = {value}\n" for name, value in limits.items())
-        return running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, table, transport=transport)
+        return serve(table, transport=transport)
 
     return with_limits
 
 
 @pytest.fixture
-def serve(on: Any) -> Any:
+def limited(on: Any) -> Any:
     """With grpcio: what the native transport leaves to the proxy in front of it (docs/architecture.md)."""
     return functools.partial(on, "grpcio")
 
 
 @pytest.fixture
-def serve_either(on: Any, transport: str) -> Any:
+def limited_either(on: Any, transport: str) -> Any:
     """With each transport in turn."""
     return functools.partial(on, transport)
 
@@ -70,8 +66,8 @@ def test_the_defaults_are_safe(tmp_path: Path) -> None:
     assert limits.each_client is not None
 
 
-async def test_streams_and_metadata_are_what_is_configured(serve_either: Any) -> None:
-    async with serve_either(streams_per_connection="7", metadata_bytes="4096") as rig, peer(rig) as client:
+async def test_streams_and_metadata_are_what_is_configured(limited_either: Any) -> None:
+    async with limited_either(streams_per_connection="7", metadata_bytes="4096") as rig, peer(rig) as client:
         settings = (await client.until(h2.events.RemoteSettingsChanged)).changed_settings
         assert settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS].new_value == 7
         assert settings[h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE].new_value <= 4096
@@ -81,22 +77,22 @@ async def test_streams_and_metadata_are_what_is_configured(serve_either: Any) ->
         assert told.code is (grpc.StatusCode.UNKNOWN if rig.native else grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
-async def test_messages_are_as_long_as_is_configured(serve_either: Any) -> None:
-    async with serve_either(message_bytes="32768") as rig:
+async def test_messages_are_as_long_as_is_configured(limited_either: Any) -> None:
+    async with limited_either(message_bytes="32768") as rig:
         for length, code in ((32_000, grpc.StatusCode.INVALID_ARGUMENT), (33_000, grpc.StatusCode.RESOURCE_EXHAUSTED)):
             request = pb.ExchangeTokenRequest(subject_token="A" * length, audience=AUDIENCE)
             assert (await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))).code is code
 
 
-async def test_a_connection_that_does_not_answer_pings_is_closed(serve_either: Any) -> None:
-    async with serve_either(keepalive='"1s"', keepalive_timeout='"1s"') as rig, peer(rig) as client:
+async def test_a_connection_that_does_not_answer_pings_is_closed(limited_either: Any) -> None:
+    async with limited_either(keepalive='"1s"', keepalive_timeout='"1s"') as rig, peer(rig) as client:
         await client.until(h2.events.PingReceived)
         await client.until(None)
 
 
-async def test_a_connection_whose_settings_are_never_acknowledged_is_closed(serve: Any) -> None:
+async def test_a_connection_whose_settings_are_never_acknowledged_is_closed(limited: Any) -> None:
     """Until then a client is held to none of them: it may send a list of headers without end (CVE-2024-27316)."""
-    async with serve(request_time='"300ms"') as rig, peer(rig) as client:
+    async with limited(request_time='"300ms"') as rig, peer(rig) as client:
         await client.until(None)
         async with peer(rig) as good:
             await good.settle()
@@ -104,8 +100,8 @@ async def test_a_connection_whose_settings_are_never_acknowledged_is_closed(serv
             assert (await good.answer(stream)).status == 0
 
 
-async def test_connections_are_as_many_as_is_configured_and_one_that_ends_makes_room(serve: Any) -> None:
-    async with serve(grpc_connections="3") as rig, contextlib.AsyncExitStack() as held:
+async def test_connections_are_as_many_as_is_configured_and_one_that_ends_makes_room(limited: Any) -> None:
+    async with limited(grpc_connections="3") as rig, contextlib.AsyncExitStack() as held:
         for _ in range(2):
             await (await held.enter_async_context(peer(rig))).settle()
         async with peer(rig) as third:
@@ -122,17 +118,17 @@ async def test_connections_are_as_many_as_is_configured_and_one_that_ends_makes_
                         break
 
 
-async def test_a_connection_has_an_age_and_a_slow_call_does_not_outlive_it(serve: Any) -> None:
+async def test_a_connection_has_an_age_and_a_slow_call_does_not_outlive_it(limited: Any) -> None:
     """Slow clients: one that begins a call and never sends its message has what its connection has."""
-    async with serve(connection_age='"1s"', connection_grace='"1s"') as rig, peer(rig) as client:
+    async with limited(connection_age='"1s"', connection_grace='"1s"') as rig, peer(rig) as client:
         client.open_stream()
         await client.until(h2.events.ConnectionTerminated)
         await client.until(None)
         assert (await rig.key_set.GetKeySet(_empty(), timeout=20)).etag  # which comes over a new one
 
 
-async def test_whoever_pings_without_end_is_told_to_go_away(serve: Any) -> None:
-    async with serve() as rig, peer(rig) as client:
+async def test_whoever_pings_without_end_is_told_to_go_away(limited: Any) -> None:
+    async with limited() as rig, peer(rig) as client:
         await client.until(h2.events.RemoteSettingsChanged)
         for _ in range(10):
             client.h2.ping(b"tooquick")
@@ -143,8 +139,8 @@ async def test_whoever_pings_without_end_is_told_to_go_away(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("listener", ["grpc", "admin", "http", "ops"])
-async def test_slow_clients_that_say_nothing_are_let_go(serve: Any, listener: str) -> None:
-    async with serve(request_time='"300ms"') as rig:
+async def test_slow_clients_that_say_nothing_are_let_go(limited: Any, listener: str) -> None:
+    async with limited(request_time='"300ms"') as rig:
         host, _, port = rig.app.listen[listener].partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         async with asyncio.timeout(PATIENCE):
@@ -153,9 +149,9 @@ async def test_slow_clients_that_say_nothing_are_let_go(serve: Any, listener: st
 
 
 @pytest.mark.parametrize("listener", ["http", "ops"])
-async def test_slow_clients_that_drip_their_request_are_let_go(serve: Any, listener: str) -> None:
+async def test_slow_clients_that_drip_their_request_are_let_go(limited: Any, listener: str) -> None:
     """Slowloris: a line of the header now and then keeps no connection."""
-    async with serve(request_time='"300ms"') as rig:
+    async with limited(request_time='"300ms"') as rig:
         host, _, port = rig.app.listen[listener].partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         path = b"/healthz" if listener == "ops" else b"/.well-known/jwks.json"
@@ -183,14 +179,14 @@ async def _more(reader: asyncio.StreamReader) -> bool:
         return False
 
 
-async def test_a_drain_has_an_end(serve_either: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_drain_has_an_end(limited_either: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = asyncio.Event()
 
     async def slow(*_: object, **__: object) -> None:
         begun.set()
         await asyncio.get_running_loop().create_future()
 
-    async with serve_either(drain='"200ms"', call_deadline='"60s"') as rig:
+    async with limited_either(drain='"200ms"', call_deadline='"60s"') as rig:
         monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
         request = pb.ExchangeTokenRequest(subject_token="x", audience=LEGACY_AUDIENCE)
         call = rig.exchange.ExchangeToken(request, **rig.auth("web"))
@@ -208,9 +204,9 @@ def _empty() -> Any:
     return GetKeySetRequest()
 
 
-async def test_calls_that_wait_for_the_process_are_bounded_and_the_rest_end_at_once(serve: Any) -> None:
+async def test_calls_that_wait_for_the_process_are_bounded_and_the_rest_end_at_once(limited: Any) -> None:
     """The event loop is held, so that nobody is handed to it: what has arrived before stays, what comes later ends."""
-    async with serve(calls_waiting="5") as rig:
+    async with limited(calls_waiting="5") as rig:
         with grpc.insecure_channel(rig.app.listen["grpc"]) as channel:
             method: Any = channel.unary_unary(METHOD)
             calls = [method.future(b"", timeout=PATIENCE) for _ in range(30)]

@@ -2,38 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Profile
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
     cached = "\n[caches]\nprofiles = 100\n"
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, cached, transport=transport
-    ) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+    async with serve(cached, transport=transport) as service:
+        await service.create(person("ada", "1842", "clerk"))
         yield service
 
 

@@ -11,17 +11,15 @@ from urllib.parse import quote_plus, urlencode
 import httpx2
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, ec_key, jwk
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, running
+from tests.fakes import FakeClock
+from tests.issuer import ec_key, jwk
+from tests.rig import AUDIENCE, HTTP_TLS, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, write_tls
 from tests.tls import Authority, authority
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
-from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -54,18 +52,11 @@ def ca() -> Authority:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    ca: Authority,
-) -> AsyncIterator[Rig]:  # fmt: skip
-    for name, pem in zip(("tls.crt", "tls.key"), ca.issue("service", "localhost", "127.0.0.1"), strict=True):
-        (tmp_path / name).write_bytes(pem)
-    (tmp_path / "ca.crt").write_bytes(ca.pem)
-    tls = 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_ca_file = "ca.crt"\n'
+async def rig(serve: Serve, tmp_path: Path, ca: Authority) -> AsyncIterator[Rig]:
+    write_tls(tmp_path, ca)
     extra = EXTRA.format(jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}))
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, listen=tls) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+    async with serve(extra, listen=HTTP_TLS) as service:
+        await service.create(person("ada", "1842", "clerk"))
         yield service
 
 
@@ -172,6 +163,15 @@ async def test_rfc_8693_2_2_2_each_way_of_a_refused_subject_token(rig: Rig, http
         answer = await http.post("/oauth2/token", data=form(rig, subject_token=token), headers=basic(rig))
         assert (answer.status_code, answer.json()["error"], answer.json()["reason"]) == (400, "invalid_request", reason)
         assert token not in answer.text
+
+
+async def test_a_client_that_proves_nothing_is_not_told_what_was_expected(rig: Rig, http: httpx2.AsyncClient) -> None:
+    token, audience = rig.issuer.token(rig.clock.now(), aud="other"), "https://keys.example"
+    public = await http.post("/oauth2/token", data=form(rig, subject_token=token, audience=audience, client_id="spa"))
+    assert public.json()["reason"] == "WRONG_AUDIENCE"
+    assert "accepted" not in public.text
+    proved = await http.post("/oauth2/token", data=form(rig, subject_token=token), headers=basic(rig))
+    assert "aud ['other'], accepted" in proved.json()["error_description"]
 
 
 async def test_a_single_use_token_is_used_once_whichever_way_it_comes(rig: Rig, http: httpx2.AsyncClient) -> None:
@@ -384,11 +384,9 @@ def test_the_endpoints_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None
         load(config, {})
 
 
-async def test_switched_off_there_is_nothing(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> None:
+async def test_switched_off_there_is_nothing(serve: Serve) -> None:
     async with (
-        running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy) as service,
+        serve() as service,
         httpx2.AsyncClient(timeout=20) as http,
     ):
         for path in ("token", "introspect", "revoke"):

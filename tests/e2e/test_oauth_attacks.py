@@ -4,16 +4,14 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import httpx2
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, ec_key, jwk
-from tests.rig import OPEN_AUDIENCE, Rig, running
+from tests.issuer import ec_key, jwk
+from tests.rig import OPEN_AUDIENCE, Rig, Serve
 from tests.sockets import hang_up
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -49,11 +47,9 @@ on_missing_profile = "without"
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
     extra = EXTRA.format(jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}))
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as service:
+    async with serve(extra) as service:
         yield service
 
 

@@ -2,15 +2,12 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, Rig, Serve, refusal
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ConfigurationError
@@ -61,18 +58,8 @@ ink = "red"
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport, formats=FORMATS
-    ) as service:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
+    async with serve(EXTRA, transport=transport, formats=FORMATS) as service:
         yield service
 
 

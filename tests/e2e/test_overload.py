@@ -4,7 +4,6 @@ import asyncio
 import collections
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,10 +11,10 @@ import grpc.aio
 import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.fakes import FakeClock, FakeEntropy
+from tests.fakes import FakeClock
 from tests.http2 import connected
 from tests.issuer import Issuer
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, refusal
 from tests.sockets import hang_up
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
@@ -37,18 +36,8 @@ calls_in_flight = 2
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path,
-    redis_url: str,
-    redis_prefix: str,
-    issuer: Issuer,
-    clock: FakeClock,
-    entropy: FakeEntropy,
-    transport: str,
-) -> AsyncIterator[Rig]:
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
-    ) as running_rig:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
+    async with serve(EXTRA, transport=transport) as running_rig:
         yield running_rig
 
 
@@ -175,13 +164,12 @@ async def test_over_http_a_full_house_is_503_with_retry_after(rig: Rig, house: H
 
 
 async def test_over_http_a_request_beyond_the_listeners_limit_is_503_and_nothing_else(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    serve: Serve, issuer: Issuer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its form was read, so that it came to the endpoint: neither audited nor counted as a form without an end."""
     extra = "[oauth]\nenabled = true\n[limits]\nhttp_requests = 1\n"
     async with (
-        running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as rig,
+        serve(extra) as rig,
         httpx2.AsyncClient(auth=("web", rig.secrets["web"].reveal()), timeout=PATIENCE) as http,
     ):
         verifier, waits, goes_on = rig.parts.exchange.verifier, asyncio.Event(), asyncio.Event()

@@ -9,14 +9,13 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx2
-import jwt
 import pytest
+from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify, wait_until
 from tests.issuer import Issuer, ec_key
-from tests.process import OPERATOR, START_LIMIT, Service, configure, run, write_kek
+from tests.process import OPERATOR, Service, configure, run, write_kek
 from tests.sockets import place
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -26,49 +25,6 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
-
-AUDIENCE = "https://orders.example"
-
-
-def exchange(service: Service, issuer: Issuer, subject: str = "1842") -> pb.ExchangeTokenResponse:
-    with grpc.insecure_channel(service.listen["grpc"]) as channel:
-        request = pb.ExchangeTokenRequest(subject_token=issuer.token(time.time(), sub=subject), audience=AUDIENCE)
-        return TokenExchangeServiceStub(channel).ExchangeToken(request, **service.auth())
-
-
-def jwks(service: Service) -> list[dict[str, Any]]:
-    keys: list[dict[str, Any]] = httpx2.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
-    return keys
-
-
-def verify(service: Service, token: str) -> dict[str, Any]:
-    key = jwt.PyJWKClient(f"http://{service.listen['http']}/.well-known/jwks.json").get_signing_key_from_jwt(token)
-    claims: dict[str, Any] = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE)
-    return claims
-
-
-def processes_of(directory: Path) -> list[int]:
-    """The processes whose command line names the directory."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes()
-                cwd = (entry / "cwd").resolve()
-            except OSError:
-                continue
-            if b"valkey" in command + os.fsencode(command) and str(cwd).startswith(str(directory)):
-                found.append(int(entry.name))
-    return found
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    """Poll for what another process does; bounded."""
-    ends = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        pause.wait(0.02)
 
 
 def test_what_was_answered_survives_kill_9(tmp_path: Path, issuer: Issuer) -> None:
@@ -133,104 +89,6 @@ def test_rotation_during_a_loop_of_exchanges_fails_none(tmp_path: Path, issuer: 
         assert len(published) == 5  # next, current, and three that retire
         for token in [old.token, *tokens]:
             verify(service, token)
-
-
-def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:
-    configure(tmp_path, issuer.url)
-    with Service(tmp_path, "--workers", "2") as service:
-        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
-        assert exchange(service, issuer).token
-        pids = _children(service.process.pid)
-        assert len(pids) == 2
-        os.kill(pids[0], signal.SIGKILL)
-        wait_until(lambda: len([pid for pid in _children(service.process.pid) if pid != pids[0]]) == 2)
-        wait_until(lambda: httpx2.get(f"http://{service.listen['ops']}/readyz").status_code == 200)
-        for _ in range(4):
-            assert exchange(service, issuer).token
-        assert "tokenmint_tokens_minted_total" in httpx2.get(f"http://{service.listen['ops']}/metrics").text
-        assert service.stop() == 0
-    assert not processes_of(tmp_path)
-
-
-def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pauses(tmp_path: Path) -> None:
-    configure(tmp_path)
-    with Service(tmp_path, "--workers", "2") as service:
-        other, victim = _children(service.process.pid)
-        for _ in range(3):  # in one place: the other worker serves
-            os.kill(victim, signal.SIGKILL)
-            wait_until(lambda old=victim: set(_children(service.process.pid)) - {other, old})
-            (victim,) = set(_children(service.process.pid)) - {other}
-        assert service.stop() == 0
-        lines = service.errors.read_text().splitlines()
-        pauses = [line.rpartition("another")[2] for line in lines if "starting another" in line]
-        # The first may have served for a while before it was killed; the others had no time to.
-        assert pauses in ([" in 0.5 s", " in 1 s", " in 2 s"], ["", " in 0.5 s", " in 1 s"])
-
-
-IMPATIENT = (
-    "import functools, tokenmint.process.supervisor as s; s.Watch = functools.partial(s.Watch, silence=6.0); "
-    "from tokenmint.cli import main; main()"
-)
-
-
-class Impatient(Service):
-    """A service that takes a worker for hung after 6 s of silence, and not after 24."""
-
-    program = ("-c", IMPATIENT)
-
-
-def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Issuer) -> None:
-    configure(tmp_path, issuer.url)
-    with Impatient(tmp_path, "--workers", "2") as service:
-        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
-        victim, other = _children(service.process.pid)
-        os.kill(victim, signal.SIGSTOP)
-        wait_until(lambda: service.errors.read_text().count(" is ready") == 3, START_LIMIT)
-        assert victim not in _children(service.process.pid)
-        assert other in _children(service.process.pid)
-        counted = 'tokenmint_workers_replaced_total{why="hung"} 1.0'
-        assert counted in httpx2.get(f"http://{service.listen['ops']}/metrics", timeout=20).text
-        for _ in range(4):
-            assert exchange(service, issuer).token
-        assert f"worker {victim} hangs" in service.errors.read_text()
-        assert service.stop() == 0
-    assert not processes_of(tmp_path)
-
-
-def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:
-    configure(tmp_path, extra='[limits]\ndrain = "1s"\n')
-    with Service(tmp_path, "--workers", "2") as service:
-        wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
-        victim = _children(service.process.pid)[0]
-        os.kill(victim, signal.SIGSTOP)
-        started = time.monotonic()
-        service.stop()
-        assert time.monotonic() - started < 20  # 1 s, 5 s, and what a busy machine adds; it was 40
-    assert not processes_of(tmp_path)
-
-
-def test_workers_none_of_which_comes_to_serve_end_the_service_at_once(tmp_path: Path) -> None:
-    write_kek(tmp_path)
-    configure(tmp_path, extra='[redis]\nurl = "redis://127.0.0.1:1"\n[keys]\nencryption_key_file = "kek"\n')
-    outcome = run("serve", "--workers", "2", directory=tmp_path)
-    assert outcome.returncode == 1
-    assert "starting another" not in outcome.stderr
-    assert "the store can't be reached" in outcome.stderr
-    assert not processes_of(tmp_path)
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                status = (entry / "stat").read_text()
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(status.rpartition(")")[2].split()[1]) == pid and b"tokenmint.process.worker" in command:
-                found.append(int(entry.name))
-    return found
 
 
 def test_sigterm_answers_what_was_asked_and_then_ends(tmp_path: Path, issuer: Issuer) -> None:

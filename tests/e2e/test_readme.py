@@ -139,5 +139,5 @@ def test_the_deployment_that_is_shown(tmp_path: Path) -> None:
     assert all("still has CHANGE-ME" in problem for problem in unfilled.value.problems)
     config.write_text(text.replace("CHANGE-ME", "1234"))
     settings = load(config, {})
-    assert settings.redis_options.password is not None
+    assert settings.redis_options.password_file is not None
     assert settings.key_encryption_key is not None

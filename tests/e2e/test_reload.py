@@ -2,12 +2,11 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
+from tests.fakes import FakeClock
 from tests.issuer import Issuer, serving
-from tests.rig import Rig, refusal, running
+from tests.rig import Rig, Serve, refusal
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -34,11 +33,11 @@ async def until_asked(other: Issuer, times: int) -> None:
 
 @pytest.mark.parametrize("gone", ["provider", "audience"])
 async def test_a_provider_or_an_audience_that_goes_meanwhile_takes_no_check_along(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy, gone: str
+    serve: Serve, clock: FakeClock, gone: str
 ) -> None:
     with serving(Issuer(key_id="k2")) as other:
         extra = EXTRA.format(url=other.url)
-        async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra) as rig:
+        async with serve(extra) as rig:
 
             def ask(jti: str) -> pb.ExchangeTokenRequest:
                 token = other.token(clock.now(), email_verified=False, jti=jti)

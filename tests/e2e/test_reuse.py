@@ -3,20 +3,18 @@
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import jwt
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, Rig, running
+from tests.fakes import FakeClock
+from tests.rig import AUDIENCE, Rig, Serve, person
 
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Profile
 
 REUSED = "https://reused.example"
 WINDOW = 30
@@ -31,20 +29,10 @@ reuse_window = "{WINDOW}s"
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, entropy: FakeEntropy, transport: str
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
     clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
-    async with running(
-        tmp_path, redis_url, redis_prefix, issuer, clock, entropy, EXTRA, transport=transport
-    ) as service:
-        for principal, subject in (("ada", "1842"), ("bob", "b")):
-            profile = Profile(
-                principal=principal, identities=[Identity(provider="idp", subject=subject)], roles=["clerk"]
-            )
-            await service.profiles.CreateProfile(
-                profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root")
-            )
+    async with serve(EXTRA, transport=transport, clock=clock) as service:
+        await service.create(person("ada", "1842", "clerk"), person("bob", "b", "clerk"))
         yield service
 
 

@@ -15,11 +15,9 @@ import grpc
 import grpc.aio
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
 from tests.http2 import METHOD, Peer, connected, framed
-from tests.issuer import Issuer
 from tests.process import Service, configure
-from tests.rig import Rig, refusal, running
+from tests.rig import Rig, Serve, refusal
 
 from tokenmint.v1 import key_set_service_pb2 as key_set_pb
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
@@ -45,19 +43,16 @@ BAD_AND_GOOD = {
 
 
 @pytest.fixture
-def serve(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str,
-) -> Any:  # fmt: skip
+def on(serve: Serve, transport: str) -> Any:
     def serving(extra: str = "") -> AbstractAsyncContextManager[Rig]:
-        return running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, extra, transport=transport)
+        return serve(extra, transport=transport)
 
     return serving
 
 
 @pytest.fixture
-async def rig(serve: Any) -> AsyncIterator[Rig]:
-    async with serve() as running_rig:
+async def rig(on: Any) -> AsyncIterator[Rig]:
+    async with on() as running_rig:
         yield running_rig
 
 
@@ -155,10 +150,10 @@ async def test_a_call_that_ends_without_a_message_is_answered_at_once(
     assert (await shared.answer(shared.call())).status == OK
 
 
-async def test_a_message_that_never_comes_does_not_outlive_the_calls_time(serve: Any, transport: str) -> None:
+async def test_a_message_that_never_comes_does_not_outlive_the_calls_time(on: Any, transport: str) -> None:
     if transport == "native":
         pytest.skip("its calls begin with their message: one that never comes is the proxy's (docs/architecture.md)")
-    async with serve('[limits]\ncall_deadline = "300ms"\n') as rig, connected(rig.app.listen["grpc"]) as peer:
+    async with on('[limits]\ncall_deadline = "300ms"\n') as rig, connected(rig.app.listen["grpc"]) as peer:
         for path in (EXCHANGE, "/tokenmint.v1.KeySetService/WatchKeySet"):
             answer = await peer.answer(peer.open_stream(path=path))
             assert answer.status == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]

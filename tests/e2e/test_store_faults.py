@@ -13,20 +13,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx2
 import pytest
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.fakes import FakeClock
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.base.tasks import end
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
-from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.profile_pb2 import Profile
 
 QUICK = 'read_timeout = "200ms"\n'  # the subject is that a fault is answered when this has passed, and not much later
 BOUND = 0.3  # seconds within which a fault is answered
@@ -134,13 +132,9 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, proxy: Proxy, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
-    url = f"redis://127.0.0.1:{proxy.port}"
-    async with running(tmp_path, url, redis_prefix, issuer, clock, entropy, patience=QUICK) as service:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
-        await service.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **service.auth("root"))
+async def rig(serve: Serve, proxy: Proxy) -> AsyncIterator[Rig]:
+    async with serve(redis_url=f"redis://127.0.0.1:{proxy.port}", patience=QUICK) as service:
+        await service.create(person())
         yield service
 
 

@@ -2,16 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
 from tests.process import run
-from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, refusal, running
+from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.process.app import watch_state
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -26,11 +23,9 @@ PATIENCE = 30.0
 
 
 @pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
+async def rig(serve: Serve) -> AsyncIterator[Rig]:
     listen = "plaintext = true\n"
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, OAUTH, listen=listen) as running_rig:
+    async with serve(OAUTH, listen=listen) as running_rig:
         yield running_rig
 
 
@@ -85,8 +80,7 @@ async def look_over_http(rig: Rig) -> None:
 
 
 async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accepts_it(rig: Rig, redis_url: str) -> None:
-    ada = profile_pb2.Profile(principal="ada", identities=[profile_pb2.Identity(provider="idp", subject="1842")])
-    await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=ada), **rig.auth("root"))
+    await rig.create(person())
     minted = await exchange(rig)
     before, beat = await copy(rig), await rig.parts.signing_keys.store.last_beat()
     disabled = profiles_pb.UpdateProfileRequest(

@@ -93,7 +93,9 @@ def verification(data: bytes) -> None:
 
 def claims(data: bytes) -> None:
     """What comes after the signature, on claims that are well-formed and otherwise anything."""
+    from tokenmint.model.tokens import ID_TOKEN
     from tokenmint.verification import provider as checks
+    from tokenmint.verification.subjects import subject
 
     provider = VERIFIER.providers["idp"]
     with contextlib.suppress(TokenRejected):
@@ -102,7 +104,7 @@ def claims(data: bytes) -> None:
         checks.check_audience(provider, payload)
         checks.check_nonce(payload, "n")
         checks.check_claims(provider, "https://idp.example", payload, NOW)
-        checks.subject(provider, payload)
+        subject(provider, payload, ID_TOKEN)
 
 
 def policy(data: bytes) -> None:

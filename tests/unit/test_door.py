@@ -1,7 +1,9 @@
 """CONTRIBUTING.md and the rules for files agree with the repository."""
 
+import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,15 +36,23 @@ def test_every_lane_is_in_the_table_with_what_it_proves() -> None:
     parts_of_check = {"check-protos", "check-generated"}
     rows = [line for line in CONTRIBUTING.splitlines() if line.startswith("| `make ")]
     assert {lane for row in rows for lane in re.findall(r"`make ([a-z-]+)`", row)} == lanes - parts_of_check
-    run_by_ci = set(
-        re.findall(r"^ *(?:TOKENMINT\S+ )?make ([a-z-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
-    )
-    assert run_by_ci <= lanes | {"demo"}
+    jobs = subprocess.check_output([ROOT / ".ci" / "run", "--list"], text=True).split()
+    by_hand = {"soak", "test-restart", *(lane for lane in lanes if lane.startswith("bench"))}
+    assert set(jobs) == lanes - parts_of_check - by_hand | {"demo"}
 
 
 def test_every_path_that_is_named_exists() -> None:
     for path in re.findall(r"`((?:service|tests|protos|docs|\.ci)/[\w./-]+)`", CONTRIBUTING):
         assert (ROOT / path.replace("NAME", "google")).exists(), path
+
+
+def test_the_clients_have_the_version_of_the_service() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    python = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]["version"]
+    node = json.loads((ROOT / "clients" / "node" / "package.json").read_text())["version"]
+    java = re.search(r"<version>([^<]+)</version>", (ROOT / "clients" / "java" / "pom.xml").read_text())
+    assert java is not None
+    assert {python, node, java[1].removesuffix("-SNAPSHOT")} == {version}
 
 
 def test_every_shipped_provider_has_its_row() -> None:

@@ -901,7 +901,9 @@ type IntrospectTokenResponse struct {
 	Active bool `protobuf:"varint,1,opt,name=active,proto3" json:"active,omitempty"`
 	// The claims of an active token (RFC 7662 section 2.2), every one of a JWT's,
 	// with `act` and `cnf` where it has them, and `token_type`. `exp` of a handle
-	// that slides is when it ends without another use. Empty for an inactive one.
+	// that slides is when it ends without another use. A whole number that a
+	// double does not hold, 2^53 + 1, say, is its decimal text: Struct has doubles
+	// alone. Empty for an inactive token.
 	Claims        *structpb.Struct `protobuf:"bytes,2,opt,name=claims,proto3" json:"claims,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -43,26 +43,21 @@ class CertificateFiles:
 
     def __init__(self, certificate: str, key: str, client_authorities: str | None = None) -> None:
         self._paths = [Path(name) for name in (certificate, key, client_authorities) if name]
-        self._files = RenewedFiles([("listen", path) for path in self._paths], self._made)
+        self.files: Final = RenewedFiles([("listen", path) for path in self._paths], self._made)
 
     @property
     def pem(self) -> Pem:
         """The PEM texts for a server, for a library that reads PEM by itself."""
-        return self._files.value[0]
+        return self.files.value[0]
 
     @property
     def context(self) -> ssl.SSLContext:
         """The TLS context for a server."""
-        return self._files.value[1]
-
-    @property
-    def problem(self) -> str:
-        """Why the files as they are now are not served with, for operators; "" while they are."""
-        return self._files.problem
+        return self.files.value[1]
 
     def changed(self) -> bool:
         """Read the files again where they changed; tell whether there is something new to serve with."""
-        return self._files.look()
+        return self.files.look()
 
     def _made(self, contents: Sequence[bytes]) -> tuple[Pem, ssl.SSLContext]:
         """Return what the files hold, and a context for a server with it."""

@@ -28,6 +28,8 @@ class TokenmintError(Exception):
 
     reason: ClassVar[str] = "INTERNAL"
     summary: ClassVar[str] = "internal error"
+    tells: ClassVar[bool] = False
+    """Whether a client that proved itself is told the ``detail``, too."""
 
     def __init__(
         self,
@@ -40,6 +42,11 @@ class TokenmintError(Exception):
         self.detail = detail
         self.metadata = dict(metadata)
         super().__init__(self.message)
+
+    def tell(self) -> None:
+        """Have the message say the detail, too, for a client that proved itself, where the class lets it."""
+        if self.tells and self.detail and self.detail not in self.message:
+            self.message = f"{self.message}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,15 @@ class HttpUrl:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
+def host_of(authority: str) -> str:
+    """Return the host of `host` or `host:port`, in lower case; of IPv6 the address without brackets.
+
+    Raises :class:`BadUrl`.
+    """
+    _check_characters(authority)
+    return _authority(authority)[0]
+
+
 def same_url(one: str, other: str) -> bool:
     """Return whether two texts are equivalent URLs (RFC 3986 section 6.2.3); other texts are compared exactly.
 
@@ -115,12 +124,12 @@ def _check_characters(text: str) -> None:
 def _authority(text: str) -> tuple[str, int | None]:
     """Return host and port. Raises :class:`BadUrl`."""
     if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
+        address, closed, rest = text[1:].partition("]")
         try:
             host = str(ipaddress.IPv6Address(address))
         except ValueError:
             raise BadUrl("its host has brackets without an IPv6 address") from None
-        if "%" in address or rest[:1] not in ("", ":"):
+        if not closed or "%" in address or rest[:1] not in ("", ":"):
             raise BadUrl("its host is an IPv6 address followed by other text")
         port = rest.removeprefix(":")
     else:

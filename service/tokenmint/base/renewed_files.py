@@ -1,20 +1,25 @@
 """Files that are read again when they change. Every renewed file comes into force in this way.
 
 Certificates and their keys, authorities, passwords, tokens and key sets are read like this: a renewal needs no restart,
-and a failed renewal leaves the old value in force.
+no restart, and a renewal that went wrong ends nothing. The disk of a file may hang, so the event loop reads none.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
 from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.threads import Busy, Threads
 
 log = structlog.get_logger(__name__)
+
+LOOK_LIMIT: Final = 2.0  # seconds that a look at files may take
+HUNG: Final = 16  # looks that may not have ended at a time
 
 T = TypeVar("T")
 
@@ -22,9 +27,9 @@ T = TypeVar("T")
 class RenewedFiles(Generic[T]):
     """A value that is made from one file or from several.
 
-    If a change can't be used (for example because a file is half written), the last good value stays in force. The
-    problem
-    is logged once, stands in :attr:`problem` until it is fixed, and each look tries the files again.
+    A change that can't be used, as while a file is half written, leaves the last good value in force. It is logged
+    once, is in :attr:`problem` until it is mended, and is tried again with each look. Only making one and :meth:`look`
+    touch the disk.
 
     Args:
         files: the name of each file in messages (`redis.ca_file`), and its path.
@@ -42,17 +47,31 @@ class RenewedFiles(Generic[T]):
         """Why the current files are not in force, for operators and without secrets; "" if they are in force."""
         self.generation = 0
         """The number of earlier values. A part that was made from an earlier value is out of date."""
+        self._looking = False
         self._seen = self._stamps()
         self._contents, self.value = self._read()
 
     def look(self, *, unconditionally: bool = False) -> bool:
         """Read the files again if they changed, and return whether there is a new value.
 
+        While one look hangs, others end at once.
+
         Args:
             unconditionally: read them even if they look unchanged.
         """
+        if self._looking:
+            self.problem = f"{self._files[0][0]}: the file can't be looked at: does its disk hang?"
+            return False
+        self._looking = True
+        try:
+            return self._look(unconditionally=unconditionally)
+        finally:
+            self._looking = False
+
+    def _look(self, *, unconditionally: bool) -> bool:
         stamps = self._stamps()
-        if stamps == self._seen and not unconditionally:
+        if stamps is not None and stamps == self._seen and not unconditionally:
+            self.problem = ""
             return False
         try:
             contents, value = self._read()
@@ -73,11 +92,6 @@ class RenewedFiles(Generic[T]):
         log.info("a file was renewed", setting=setting, file=clipped(str(path), LONG))
         return True
 
-    def current(self) -> T:
-        """Return the value, from the current files if they can be used."""
-        self.look()
-        return self.value
-
     def _stamps(self) -> list[tuple[int, int, int]] | None:
         """Return the files' stamps, which differ after a change; None if a file can't be examined."""
         try:
@@ -94,3 +108,29 @@ class RenewedFiles(Generic[T]):
                 name = clipped(str(path), LONG)
                 raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None
         return contents, self._make(contents)
+
+
+class FileWatch:
+    """Looks at files in threads. A disk that hangs keeps one thread for each of its files, and no other file waits."""
+
+    def __init__(self) -> None:
+        self._threads = Threads("files", HUNG)
+        self._hangs = False
+
+    async def look(self, files: Iterable[RenewedFiles[Any]], *, unconditionally: bool = False) -> None:
+        """Look at ``files``, for :data:`LOOK_LIMIT` seconds at most: those that hang then stay as they are."""
+        watched = list(files)
+
+        def look() -> None:
+            for one in watched:
+                one.look(unconditionally=unconditionally)
+
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                await self._threads.run(look)
+        except (TimeoutError, Busy):
+            if not self._hangs:
+                log.warning("files can't be looked at: does their disk hang?", hung=self._threads.running)
+            self._hangs = True
+        else:
+            self._hangs = False

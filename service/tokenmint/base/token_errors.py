@@ -15,7 +15,13 @@ class MalformedToken(TokenRejected):
     summary = "the token is not a well-formed compact JWS (RFC 7515 section 3.1)"
 
 
-class UnknownIssuer(TokenRejected):
+class _Told(TokenRejected):
+    """A refusal whose detail names what was expected and what came, and helps the client that sent the token."""
+
+    tells = True
+
+
+class UnknownIssuer(_Told):
     reason = "UNKNOWN_ISSUER"
     summary = "the token's issuer is not a configured provider"
 
@@ -55,7 +61,7 @@ class TokenTooOld(TokenRejected):
     summary = "the token was issued too long ago: get a fresh one from the provider"
 
 
-class WrongAudience(TokenRejected):
+class WrongAudience(_Told):
     reason = "WRONG_AUDIENCE"
     summary = "the token was issued for another audience"
 

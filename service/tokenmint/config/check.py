@@ -26,9 +26,12 @@ from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
+from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
+from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
+BESIDE_TOKEN: Final = 8 * 1024  # bytes of a request beside its subject token
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
 """By the table of a signer: its required package, and the extra that installs it."""
 
@@ -97,6 +100,7 @@ def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, d
     yield from _problems_of_issuer(file)
     yield from problems_of_listeners(file, base)
     yield from _problems_of_development(file, environ, development=development)
+    yield from _problems_of_limits(file)
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:
@@ -135,6 +139,15 @@ def _problems_of_development(file: File, environ: Mapping[str, str], *, developm
         yield "issuer: --dev signs for every caller, so never as an https issuer: leave it out"
 
 
+def _problems_of_limits(file: File) -> Iterator[str]:
+    limits = file.limits
+    if limits.token_bytes + BESIDE_TOKEN > limits.message_bytes:
+        yield (
+            f"limits.token_bytes: such a token fits no request of limits.message_bytes, {limits.message_bytes}: set "
+            f"that to {limits.token_bytes + BESIDE_TOKEN} at least"
+        )
+
+
 def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -> dict[str, Judged]:
     return {
         name: judge_provider(
@@ -152,16 +165,19 @@ def _at(base: Path, key: str, value: object) -> object:
 
 
 def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    before: list[Provider] = []
     for name, outcome in judged.items():
         yield from outcome.problems
-        for issuer in outcome.provider.issuers if outcome.provider is not None else ():
-            if issuer in owners:
+        if outcome.provider is None:
+            continue
+        for other in before:
+            if not disjoint(outcome.provider, other):
                 yield (
-                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', owners[issuer])}: one "
-                    "provider for each issuer, with all the audiences"
+                    f"{key_path('providers', name)}: has the issuer of {key_path('providers', other.name)}, and "
+                    "nothing tells their tokens apart: one provider with all the audiences, or audiences of which none "
+                    "is in both, or where = { CLAIM = VALUE } with one claim and different values in both"
                 )
-            owners[issuer] = name
+        before.append(outcome.provider)
 
 
 def _problems_of_policy(

@@ -27,6 +27,7 @@ def _as_paths(value: Any) -> Any:
 
 
 ClaimPath = Annotated[tuple[str, ...], BeforeValidator(_as_path), Field(min_length=1)]
+SubjectClaims = Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths), Field(min_length=1)]
 
 
 class IssuerTable(Table):
@@ -88,7 +89,13 @@ class CommonTable(Table):
     untyped_access_tokens: bool | None = None
     check_authorized_party: bool | None = None
     checks: Annotated[tuple[CheckTable, ...], BeforeValidator(_as_path)] = ()
-    subject_claims: Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)] | None = None
+    audience_claims: TextList | None = None
+    subject_claims: SubjectClaims | None = None
+    subject_claims_by_type: dict[str, SubjectClaims] | None = None
+    subject_claims_instead: dict[str, SubjectClaims] | None = None
+    numeric_subjects: Literal["refuse", "accept", "as_text"] | None = None
+    iat_required: bool | None = None
+    token_lifetime: Annotated[Seconds, Field(gt=0)] | None = None
     max_subject: Annotated[int, Field(ge=1, le=2048)] | None = None
     boolean_claims: TextSet | None = None
     single_use: bool | None = None
@@ -96,6 +103,7 @@ class CommonTable(Table):
     claims: dict[str, str] | None = None
     jwks_url: str | None = None
     x509_url: str | None = None
+    max_keys: Annotated[int, Field(ge=1, le=1000)] | None = None
     key_issuer: Literal["ignore", "match"] | None = None
     key_id_required: bool | None = None
     google_email: bool | None = None
@@ -122,6 +130,9 @@ class Entry(CommonTable):
     require_one_of: TextList = ()
     default_audiences: str | None = None
     """A pattern of default audiences, which any tenant's tokens may have: none of them is an audience of ours."""
+    default_audiences_of_host: str | None = None
+    """The same where the issuer is another host's: `{host}` is that host, without ``issuer_prefix``."""
+    issuer_prefix: str = ""
     subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
         default_factory=dict
     )
@@ -136,7 +147,8 @@ class ProviderTable(CommonTable):
     """The table `[providers.NAME]`, without the parameters of its entry."""
 
     use: str | None = None
-    issuer: str | None = None
+    issuer: str | TextList | None = None
+    where: dict[str, str] = Field(default_factory=dict)
     audiences: TextSet = frozenset()
     authorized_parties: TextSet = frozenset()
     discovery_url: str | None = None

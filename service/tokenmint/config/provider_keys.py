@@ -11,7 +11,8 @@ from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
-from tokenmint.verification.key_file import usable_keys
+from tokenmint.verification.jwk import MAX_KEYS
+from tokenmint.verification.key_file import key_file, usable_keys
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.proxies import Proxy
 
@@ -46,20 +47,17 @@ def key_source(
     own = [key for key in OWN_KEYS if getattr(table, key)]
     if len(own) > 1:
         return None, [*problems, (own[1], f"only one of {', '.join(own)} is used: remove the others")]
-    if table.jwks_file:
-        path = Path(table.jwks_file)
-        return KeySource("file", path=path), [*problems, *_unusable_keys("jwks_file", path)]
-    if table.jwks:
-        body = table.jwks.encode()
-        return KeySource("pinned", pinned=body), [*problems, *_unusable_keys("jwks", body)]
+    if table.jwks_file or table.jwks:
+        source, wrong = _not_fetched(table)
+        return source, [*problems, *wrong]
     kind, url = _kind(table, entry, replaced=table.issuer is not None or bool(own))
-    expected = ""
+    expected, others = "", list[str]()
     if kind == "discovery":
         if not issuers and entry.trust_domain_from is not None:
             return None, [*problems, ("jwks_url", "is required, or jwks or jwks_file: the trust bundle's keys")]
-        if len(issuers) != 1:
+        if not issuers or (len(issuers) != 1 and not isinstance(table.issuer, tuple)):
             return None, problems
-        expected = next(iter(issuers))
+        expected, *others = issuers
         url = url or expected.rstrip("/") + "/.well-known/openid-configuration"
     url = fill(url, values)
     if (
@@ -74,6 +72,8 @@ def key_source(
         kind,
         url=url,
         issuer=expected,
+        more_issuers=frozenset(others),
+        max_keys=table.max_keys or entry.max_keys or MAX_KEYS,
         ca_file=table.ca_file,
         allow_private=table.allow_private,
         timeout=table.timeout,
@@ -116,11 +116,16 @@ def _authorities(ca_file: str | None) -> list[Problem]:
     return []
 
 
-def _unusable_keys(key: str, keys: Path | bytes) -> list[Problem]:
+def _not_fetched(table: ProviderTable) -> tuple[KeySource, list[Problem]]:
+    body = (table.jwks or "").encode()
+    source = KeySource("pinned", pinned=body)
+    key = "jwks_file" if table.jwks_file else "jwks"
     try:
-        usable_keys(key, [keys if isinstance(keys, bytes) else read_bytes(keys)])
-    except OSError as error:
-        return [(key, f"can't be read ({error.strerror})")]
+        if table.jwks_file:
+            path = Path(table.jwks_file)
+            source = KeySource("file", path=path, file=key_file(path))
+        else:
+            usable_keys(key, body)
     except ConfigurationError as error:
-        return [(key, error.message.removeprefix(f"{key}: "))]
-    return []
+        return source, [(key, error.message.removeprefix(f"{key}: "))]
+    return source, []

@@ -1,11 +1,12 @@
 """Providers from configuration tables: the shipped entries and operators' additions."""
 
+import contextlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
@@ -15,14 +16,17 @@ from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
 from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
+from tokenmint.config.shared_issuers import customers_unnamed
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.secret import Secret
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
-from tokenmint.verification.provider import ClaimCheck, Provider
+from tokenmint.verification.provider import ClaimCheck, ClaimPaths, Provider
 from tokenmint.verification.proxies import Proxy
 
+_ONE_SIGNATURE: Final = frozenset({"EdDSA", "Ed25519"})
+"""Two names of one algorithm, as long as no other curve is verified (RFC 9864 section 2.2)."""
 _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
 
@@ -80,6 +84,9 @@ class _Parts:
     kinds: frozenset[str]
     checks: tuple[ClaimCheck, ...]
     users: FirebaseProject | None
+    subject_claims: ClaimPaths
+    subject_claims_by_type: Mapping[str, ClaimPaths]
+    subject_claims_instead: Mapping[str, ClaimPaths]
 
 
 class _Builder:
@@ -162,7 +169,13 @@ class _Builder:
             kinds=self._some_of("token_types", {"id_token", "jwt"}, TOKEN_TYPES),
             checks=self._checks(),
             users=self._users(),
+            subject_claims=(first := self._subject_claims()),
+            subject_claims_by_type=self._by_kind("subject_claims_by_type", first),
+            subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
+        unnamed = customers_unnamed(issuers, (*self.entry.checks, *self.table.checks), self._condition())
+        if unnamed and not self.entry.require_one_of:
+            self._problem("issuer", unnamed)
         if source is None and not self.problems:
             self._problem("jwks_url", "is required: the URL of the keys")
         told = tuple(line for line in self.problems if not self._follows(line))
@@ -183,10 +196,17 @@ class _Builder:
             algorithms=parts.algorithms,
             token_types=frozenset(TOKEN_TYPES[kind] for kind in parts.kinds),
             untyped_access_tokens=self._setting("untyped_access_tokens", default=False),
+            where=MappingProxyType(table.where),
+            audience_claims=self._setting("audience_claims", ()),
             check_authorized_party=self._setting("check_authorized_party", default=True),
             authorized_parties=table.authorized_parties,
             checks=parts.checks,
-            subject_claims=self._subject_claims(),
+            subject_claims=parts.subject_claims,
+            subject_claims_by_type=parts.subject_claims_by_type,
+            subject_claims_instead=parts.subject_claims_instead,
+            numeric_subjects=self._setting("numeric_subjects", "refuse"),
+            iat_required=self._setting("iat_required", default=True),
+            token_lifetime=self._setting("token_lifetime", None),
             max_subject=self._setting("max_subject", 255),
             boolean_claims=self._setting("boolean_claims", frozenset()),
             google_email=self._setting("google_email", default=False),
@@ -221,18 +241,30 @@ class _Builder:
             self._problem(
                 "audiences", "is required: the client ids, or other audiences, that its tokens are issued for"
             )
+        patterns = self._default_audiences()
         for audience in sorted(audiences):
-            if entry.default_audiences is not None and re.fullmatch(entry.default_audiences, audience):
+            if any(re.fullmatch(pattern, audience) for pattern in patterns):
                 self._problem(
                     "audiences", f"{audience!r} is the default audience of its tokens: have them issued for your own"
                 )
         return audiences
 
+    def _default_audiences(self) -> list[str]:
+        """Return patterns of the audiences that everybody's tokens have unless they ask for others."""
+        entry, given = self.entry, self.table.issuer or ()
+        patterns = [entry.default_audiences] if entry.default_audiences is not None else []
+        for issuer in (given,) if isinstance(given, str) else given:
+            with contextlib.suppress(BadUrl):
+                host = HttpUrl.parse(issuer).authority.removeprefix(entry.issuer_prefix)
+                if entry.default_audiences_of_host is not None:
+                    patterns.append(fill(entry.default_audiences_of_host, {"host": re.escape(host)}))
+        return patterns
+
     def _some_of(self, key: str, default: set[str], names: Collection[str], reason: str = "") -> frozenset[str]:
         chosen: frozenset[str] = self._setting(key, frozenset(default))
         if not chosen or not chosen <= set(names):
             self._problem(key, f"expected some of {', '.join(sorted(names))}{reason}")
-        return chosen
+        return chosen | _ONE_SIGNATURE if chosen & _ONE_SIGNATURE else chosen
 
     def _users(self) -> FirebaseProject | None:
         table, project = self.table, self._singles().get("project")
@@ -262,8 +294,23 @@ class _Builder:
                 chosen = paths if parameter in self.values else chosen
         return chosen
 
+    def _by_kind(self, key: str, first: ClaimPaths) -> Mapping[str, ClaimPaths]:
+        chosen: Mapping[str, ClaimPaths] = self._setting(key, {})
+        for kind, paths in chosen.items():
+            if kind not in TOKEN_TYPES:
+                self._problem(
+                    f"{key}.{kind}", f"expected one of {', '.join(TOKEN_TYPES)}{did_you_mean(kind, TOKEN_TYPES)}"
+                )
+            elif len(paths) != len(first):
+                self._problem(
+                    f"{key}.{kind}",
+                    f"expected as many claims as in subject_claims ({len(first)}), or two principals may get one name",
+                )
+        return MappingProxyType({TOKEN_TYPES.get(kind, kind): paths for kind, paths in chosen.items()})
+
     def _issuers(self) -> dict[str, Mapping[str, str]]:
-        issuer = self.table.issuer
+        given = self.table.issuer
+        issuer = (given,) if isinstance(given, str) else given
         if self.entry.issuers and issuer is None:
             expand = self.entry.expand
             rounds = (
@@ -278,9 +325,10 @@ class _Builder:
             if issuer is not None:
                 self._problem("issuer", "is not set for this provider: its tokens have none")
             return {}
-        elif issuer:
-            issuers = {issuer: {}}
-            self._check_issuer(issuer)
+        elif issuer and all(issuer):
+            issuers = {one: {} for one in issuer}
+            for one in issuer:
+                self._check_issuer(one)
         else:
             if not self.unknown_entry:
                 self._problem("issuer", self._missing_issuer)

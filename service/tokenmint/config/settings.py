@@ -1,7 +1,7 @@
 """A checked configuration, in the types that the service works with: no later code checks it again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tokenmint.admission.callers import Operator
@@ -21,7 +21,7 @@ from tokenmint.formats.table import Formats
 from tokenmint.keys.schedule import Schedule
 from tokenmint.model.policy import Audience, Client
 from tokenmint.model.secret import Secret
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
@@ -104,7 +104,8 @@ def client_provider(client_id: str, keys: Mapping[str, object], issuer: str, pro
         "algorithms": sorted(ALGORITHMS),
         "single_use": True,
     }
-    return provider_from_table(client_id, table | dict(keys), own_issuer=issuer, proxy=proxy)
+    provider = provider_from_table(client_id, table | dict(keys), own_issuer=issuer, proxy=proxy)
+    return replace(provider, header_types=frozenset({"client-authentication+jwt"}))
 
 
 def provider_conditions(providers: Mapping[str, Provider]) -> dict[str, str]:

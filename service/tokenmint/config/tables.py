@@ -1,6 +1,7 @@
 """The tables of the configuration file, as operators write them: names, types, ranges and defaults."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
+from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
 MAX_REUSE_WINDOW: Final = 60
@@ -46,7 +48,11 @@ class RedisTable(Table):
     username: str | None = None
     password: str | None = None
     password_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password_file: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,32}$")] = "tm:"
     read_timeout: Annotated[Seconds, Field(gt=0, le=10)] = 1.0
     write_timeout: Annotated[Seconds, Field(gt=0, le=30)] = 3.0
@@ -89,9 +95,16 @@ class ListenTable(Table):
     """The authorities of clients' certificates on the HTTP listener; callers without one still get the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
-    transport: Literal["grpcio", "native"] = "grpcio"
-    """The server for exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
+    transport: Literal["auto", "grpcio", "native"] = "auto"
+    """The server of exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
     forwarded: ForwardedTable | None = None
+
+    @property
+    def native(self) -> bool:
+        """Whether exchanges are served by the native transport; `auto`: without TLS, where the extra is installed."""
+        if self.transport == "auto":
+            return self.cert_file is None and find_spec("pygrpc_native") is not None
+        return self.transport == "native"
 
     def addresses(self) -> dict[str, Address]:
         """Return the addresses by the name of the listener."""
@@ -229,6 +242,8 @@ class LimitsTable(Table):
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    token_bytes: Annotated[int, Field(ge=4 * 1024, le=MOST_TOKEN)] = MAX_TOKEN
+    """The longest token of a provider, before anything of it is decoded."""
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -286,7 +301,9 @@ class EnvoyTable(Table):
     """The default for hosts without an entry."""
     hosts: dict[str, str] = Field(default_factory=dict)
     cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie with a browser's token, for requests without `Authorization`."""
+    """The cookie that holds a browser's token, where no header has one."""
+    headers: TextList = ()
+    """Headers that may hold the token beside `Authorization`."""
 
 
 class LogTable(Table):

@@ -34,7 +34,7 @@ from tokenmint.model.policy import Client
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, at_path
 from tokenmint.profiles.near_cache import NearCache
-from tokenmint.verification.jws import ALPHABET, MAX_TOKEN, decode_segment, parse_object
+from tokenmint.verification.jws import ALPHABET, decode_segment, parse_object
 
 SIGNATURES: Final = 4096  # cached good signatures, by the SHA-256 of their token
 
@@ -160,7 +160,12 @@ class FastExchange:
         """Verify a token (``Verifier.verify``)."""
         # parse_compact, split_compact
         parts = token.split(b".")
-        if len(token) > MAX_TOKEN or len(parts) != 3 or not parts[0] or token.translate(None, ALPHABET) != b"..":
+        if (
+            len(token) > self._tokens.max_token
+            or len(parts) != 3
+            or not parts[0]
+            or token.translate(None, ALPHABET) != b".."
+        ):
             return None
         header, payload, signature = parts
         try:
@@ -191,7 +196,7 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        issued_at = claims["iat"]
+        issued_at = claims.get("iat")
         if not isinstance(issued_at, int | float):
             return None
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest)
@@ -236,10 +241,12 @@ class FastExchange:
                 self._service.metrics.minted(audience)
         except Exception as error:  # noqa: BLE001  # as Gate.ended: what comes after this are the answers
             log_internal(ended[0][0], error)
+        if not events:
+            return
         try:
             self._service.audit.note_minted(events)
         except Exception as error:  # noqa: BLE001  # as above
-            log_internal(ended[0][0] if ended else "", error)
+            log_internal("", error)
 
 
 def times_of(second: int, expires_at: int) -> bytes:

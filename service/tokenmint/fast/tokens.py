@@ -11,7 +11,7 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import LONGEST_HEADER, JwsHeader, UnverifiedAssertion, read_header
-from tokenmint.verification.keyset import select
+from tokenmint.verification.key_choice import choose, wanted_key
 from tokenmint.verification.provider import (
     LATEST,
     Provider,
@@ -20,8 +20,8 @@ from tokenmint.verification.provider import (
     check_kind,
     check_times,
     normalised,
-    subject,
 )
+from tokenmint.verification.subjects import subject
 from tokenmint.verification.verifier import Verifier
 
 Claims = dict[str, JsonValue]
@@ -53,6 +53,8 @@ class TokenRules:
     """Whether claims are used unchanged (``normalised``)."""
     conditions: bool
     """Whether the issuer or the provider requires claims (``check_claims``)."""
+    by_sub: bool
+    """Whether `sub` alone names the principal, as it is (``subject``)."""
 
 
 class Tokens:
@@ -74,6 +76,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._rules)
 
+    @property
+    def max_token(self) -> int:
+        """The longest token, in bytes."""
+        return self._verifier.max_token
+
     def rules(self, header: bytes, issuer: str, token_type: str) -> TokenRules | None:
         """Return the rules for tokens with this first segment and issuer; None if the full way has to decide."""
         key = header, issuer, token_type
@@ -91,13 +98,17 @@ class Tokens:
             return None
         try:
             header = read_header(segment)
-            check_kind(provider, _unverified(header, issuer), token_type)
+            token_type = check_kind(provider, _unverified(header, issuer), token_type)
         except TokenmintError:
             return None
         if header.algorithm not in provider.algorithms or (provider.key_id_required and header.key_id is None):
             return None
         keys = self._trusted(provider.name)
-        fitting = [key for key in select(keys, header.key_id) if header.algorithm in key.algorithms]
+        fitting = [
+            key
+            for key in choose(keys, wanted_key(header.key_id, header.members, header.algorithm))
+            if header.algorithm in key.algorithms
+        ]
         if len(fitting) != 1:
             return None
         [key] = fitting
@@ -111,6 +122,11 @@ class Tokens:
             signed=(provider.name, key.thumbprint),
             even=not provider.boolean_claims and not provider.google_email,
             conditions=bool(provider.checks or provider.issuers.get(issuer)),
+            by_sub=(
+                provider.subject_claims_by_type.get(token_type, provider.subject_claims) == _SUBJECT
+                and token_type not in provider.subject_claims_instead
+                and provider.numeric_subjects == "refuse"
+            ),
         )
 
     def _is_plain(self, provider: Provider) -> bool:
@@ -151,13 +167,13 @@ def subject_of(rules: TokenRules, claims: Claims, now: float) -> str | None:
             if not audience or audience not in provider.audiences:
                 return None
         else:
-            check_audience(provider, claims)
+            check_audience(provider, claims, rules.token_type)
         if rules.conditions:
             check_claims(provider, rules.issuer, claims, now, rules.token_type)
         # subject: `sub` itself here, other claims in the full way.
         named = get("sub")
-        if provider.subject_claims != _SUBJECT:
-            named = subject(provider, claims)
+        if not rules.by_sub:
+            named = subject(provider, claims, rules.token_type)
         elif type(named) is not str or not 0 < len(named) <= provider.max_subject:
             return None
     except TokenmintError:

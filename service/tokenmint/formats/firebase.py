@@ -82,10 +82,12 @@ class FirebaseFormat(Format):
                 "firebase.service_account_file", "is required, or service_account (an e-mail address; IAM signs for it)"
             )
         if audience.on_missing_profile is not OnMissingProfile.DENY and table.uid == PRINCIPAL:
+            created = audience.on_missing_profile is OnMissingProfile.CREATE
+            reason = "that is created just in time (p_...)" if created else "without a profile"
             problem(
-                "firebase.uid", 'a principal without a profile is not a user of Firebase: set on_missing_profile to '
-                '"deny", or another uid'
-            )  # fmt: skip
+                "firebase.uid",
+                f'a principal {reason} is not a user of Firebase: set on_missing_profile to "deny", or another uid',
+            )
         if table.uid.startswith("assertion") and len(audience.providers) + len(audience.reexchange_from) != 1:
             problem("firebase.uid", "is only unique within one provider: allow one, and no reexchange_from")
         credentials = None

@@ -373,8 +373,10 @@ class SigningKeys:
     async def await_acknowledged(self, generation: int, limit: float) -> bool:
         """Wait up to ``limit`` seconds until every live replica serves ``generation``. Returns whether they do."""
         try:
-            async with asyncio.timeout(limit):  # of real time: other processes are awaited
-                while await self.acknowledged() < generation:  # noqa: ASYNC110  # the awaited state is in the store
+            async with asyncio.timeout(limit) as timeout:  # of real time: other processes are awaited
+                while await self.acknowledged() < generation:
+                    if timeout.expired():
+                        return False  # the driver lost the cancellation
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             return False

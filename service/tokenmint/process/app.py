@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from tokenmint.base.addresses import Address
 from tokenmint.base.clock import Clock
 from tokenmint.base.log_writer import LineWriter
+from tokenmint.base.renewed_files import FileWatch, RenewedFiles
 from tokenmint.config.settings import Settings
 from tokenmint.process import listeners
 from tokenmint.process.foundation import foundation
@@ -22,6 +23,7 @@ from tokenmint.process.supervisor import Job
 from tokenmint.process.wiring import Parts, assemble
 from tokenmint.rpc import server
 from tokenmint.rpc.hangup import hang_up
+from tokenmint.verification.key_source import KeySource
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +123,8 @@ class App:
         base.background.every(
             "readiness", READINESS_INTERVAL, partial(_watch_readiness, parts), longest=READINESS_INTERVAL
         )
-        base.background.every("certificates", READINESS_INTERVAL, partial(_renew_certificates, servers))
+        base.readiness.tell("files", partial(_problems_of_files, parts, servers))
+        base.background.every("files", READINESS_INTERVAL, partial(_look_at_files, FileWatch(), parts, servers))
         return _Started(parts, servers, reloads)
 
     async def _serve(self, servers: Listeners) -> None:
@@ -138,10 +141,6 @@ class App:
     async def reload(self, settings: Settings) -> None:
         """Apply a new configuration. Raises as ``Reloads.take_over``."""
         await self.reloads.take_over(settings)
-
-    async def look_at_clock(self) -> None:
-        """Compare the clocks now, as each look at the key ring does. Raises ``StoreUnavailable``."""
-        await self.parts.signing.clocks.look()
 
     async def retire(self, hurry: asyncio.Event) -> None:
         """Report not ready, and serve on until load balancers have noticed, or until ``hurry`` is set.
@@ -176,7 +175,7 @@ class App:
         if not await capacity.idle(settings.limits.drain):
             self._given_up = capacity.in_flight
         for name in ("admin", "grpc"):
-            if name != "grpc" or settings.listen.transport != "native":  # native ends its connections itself
+            if name != "grpc" or not settings.listen.native:  # native ends its connections itself
                 hang_up(Address.parse(self.listen[name]))
 
 
@@ -217,8 +216,25 @@ def watch_state(parts: Parts) -> None:
     )
 
 
-async def _renew_certificates(servers: Listeners) -> None:
-    servers.public.renew()
+def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
+    """Return the files that are looked at in the background; listeners of gRPC look at theirs in each handshake."""
+    sources = _sources(parts)
+    keys = [source.file for source in sources if source.file is not None]
+    return [*servers.public.files, *parts.store.server.files, *parts.verifiers.fetch.files.of(sources), *keys]
+
+
+def _sources(parts: Parts) -> list[KeySource]:
+    rules = parts.rules
+    return [*rules.exchange.verifier.key_sets.sources(), *rules.authenticator.assertions.key_sets.sources()]
+
+
+async def _look_at_files(watch: FileWatch, parts: Parts, servers: Listeners) -> None:
+    parts.verifiers.fetch.files.keep(_sources(parts))
+    await watch.look(_files(parts, servers))
+
+
+def _problems_of_files(parts: Parts, servers: Listeners) -> str:
+    return "; ".join(dict.fromkeys(files.problem for files in _files(parts, servers) if files.problem))
 
 
 async def _end_background(parts: Parts) -> None:

@@ -18,9 +18,10 @@ from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
 from tokenmint.rpc.credentials import of_connection
-from tokenmint.rpc.external_authorization import ExternalAuthorization, Gateway
+from tokenmint.rpc.external_authorization import ExternalAuthorization
 from tokenmint.rpc.fast_exchange import METHOD as FAST_METHOD
 from tokenmint.rpc.fast_exchange import FastExchangeToken
+from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -73,7 +74,7 @@ def build(parts: Parts) -> Listeners:
     )
     exchanges = TokenExchangeService(parts.exchanges)
     table = base.settings.envoy
-    gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie))
+    gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
     data = _grpc(
         parts,
         "grpc",
@@ -105,7 +106,7 @@ def build(parts: Parts) -> Listeners:
 def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: Register) -> grpc.aio.Server:
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
-    native = name == "grpc" and listen.transport == "native"
+    native = name == "grpc" and listen.native
     # Callers with certificates take the full way: a certificate says more than the secret that came with it.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
     fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)

@@ -8,7 +8,6 @@ configuration (`context_extensions`), or here by the host.
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ from tokenmint.admission.gate import ClientExchanges, annotate_audit, current_cl
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
 from tokenmint.base.errors import (
     AccessDenied,
-    AudienceDenied,
     DependencyUnavailable,
     FormatDenied,
     InvalidRequest,
@@ -32,12 +30,11 @@ from tokenmint.base.errors import (
     StoreWentBack,
     TokenmintError,
 )
-from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.token_errors import TokenRejected
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.rpc.gateway_request import Gateway, NoToken, audience_of, find_token, token_type_of
 from tokenmint.rpc.interceptors import Context
 from tokenmint.rpc.status import code_of
 
@@ -52,22 +49,6 @@ _JUDGED: Final = (
 )  # fmt: skip
 """Errors that are answered to the gateway's client, in HTTP; errors of the gateway itself are answered to it."""
 _REALM: Final = 'Bearer realm="tokenmint"'
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """The gateway's configuration."""
-
-    audience: str | None = None
-    """The audience for hosts that are not listed."""
-    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Audiences by host, in lower case, without port."""
-    cookie: str | None = None
-    """The cookie with a browser's token, used if there is no `Authorization` header."""
-
-
-class _NoToken(Exception):
-    """The request has no token: RFC 6750 section 3.1 requires a challenge without an error code."""
 
 
 class ExternalAuthorization:
@@ -90,54 +71,32 @@ class ExternalAuthorization:
         """Exchange the token, or return the refusal as an HTTP response."""
         http = request.attributes.request.http
         try:
-            token, cookies = self._token(http.headers)
+            found = find_token(self._gateway, http.headers)
             extensions = request.attributes.context_extensions
-            minted = await self._exchanges.one(self._exchange_request(token, http.host, extensions), current_client())
+            minted = await self._exchanges.one(
+                self._exchange_request(found.token, http.host, extensions), current_client()
+            )
             if minted.token_type != "Bearer":  # noqa: S105  # RFC 6750
                 raise FormatDenied("tokens for this audience are not presented as Bearer")
-        except _NoToken:
+        except NoToken:
             annotate_audit(outcome="refused", reason="NO_TOKEN")
             return _denied(401, _REALM, "NO_TOKEN", "the request has no bearer token")
         allowed = pb.Allowed(headers=[_header("authorization", f"Bearer {minted.token.reveal()}")])
-        if cookies is not None:
-            if cookies:
-                allowed.headers.append(_header("cookie", cookies))
+        allowed.headers_to_remove.extend(self._gateway.headers)
+        if found.cookies is not None:
+            if found.cookies:
+                allowed.headers.append(_header("cookie", found.cookies))
             else:
                 allowed.headers_to_remove.append("cookie")
         return pb.CheckResponse(status=status_pb2.Status(), allowed=allowed)
 
-    def _token(self, sent: Mapping[str, str]) -> tuple[str, str | None]:
-        """Return the token, and the other cookies if the configured cookie is present; otherwise None, to change
-        nothing.
-
-        The cookie is also removed if the token is in the header, so that a session stays at the edge.
-        """
-        headers = {name.lower(): value for name, value in sent.items()}
-        if len(headers) != len(sent):
-            raise _NoToken  # the same header in two spellings is ambiguous
-        name = self._gateway.cookie
-        pairs = [pair.strip() for pair in headers.get("cookie", "").split(";")] if name is not None else []
-        sessions = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
-        left = "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if sessions else None
-        if "authorization" in headers:
-            scheme, _, token = headers["authorization"].partition(" ")
-            if scheme.lower() != "bearer" or not token.strip():
-                raise _NoToken
-            return token.strip(), left
-        if len(sessions) != 1 or not sessions[0]:  # with two of one name, one may come from a sibling domain
-            raise _NoToken
-        return sessions[0], left
-
     def _exchange_request(self, token: str, host: str, extensions: Mapping[str, str]) -> ExchangeRequest:
-        name = host.lower() if host.endswith("]") else host.lower().partition(":")[0]
-        audience = extensions.get(AUDIENCE) or self._gateway.hosts.get(name) or self._gateway.audience
-        if not audience:
-            raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(name, LONG)}")
-        # A token without dots is a reference token, which is exchanged as an access token.
-        token_type = extensions.get(TOKEN_TYPE) or (ID_TOKEN if "." in token else ACCESS_TOKEN)
-        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
+        audience = extensions.get(AUDIENCE) or audience_of(self._gateway, host)
         violations = Violations()
         violations.token("subject_token", len(token.encode()))
+        violations.raise_any()
+        token_type = extensions.get(TOKEN_TYPE) or token_type_of(token)
+        scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
         violations.check(
             TOKEN_TYPE, f"one of {', '.join(SUBJECT_TOKEN_TYPES)}", holds=token_type in SUBJECT_TOKEN_TYPES
         )

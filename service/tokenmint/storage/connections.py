@@ -4,9 +4,6 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import redis.asyncio as driver
@@ -32,31 +29,17 @@ from redis.exceptions import (
 )
 
 from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.telemetry import places
-from tokenmint.model.secret import Secret, shown
 from tokenmint.storage import urls
+from tokenmint.storage.files import StoreFiles
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.refusals import code_of, named
 
 log = structlog.get_logger(__name__)
 
 _FAULTS: Final = 100  # kinds of faults that were logged, and are not logged again
 _logged: set[tuple[str, str]] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """How to reach the store. Times are in seconds."""
-
-    username: str | None = None
-    password: Secret | None = None
-    ca_file: Path | None = None
-    read_timeout: float = 1.0
-    """For a whole read, with the connection: an exchange waits no longer."""
-    write_timeout: float = 3.0
-    """For a whole confirmed write; with `appendfsync everysec` a confirmation takes up to a second."""
-    max_connections: int = 64
-    min_replicas: int = 0
-    """The number of replicas that need a write before it counts as durable."""
 
 
 class _Dependable(AbstractConnection):
@@ -91,11 +74,15 @@ class _Dependable(AbstractConnection):
         with _AsConnectionError():
             return await super().read_response(*args, **kwargs)
 
+    def out_of_date(self) -> bool:
+        """Tell whether what it was made with has been replaced."""
+        return False
+
     def _lost(self) -> bool:
         reader, writer = self._reader, self._writer
         if reader is None or writer is None:
             return False
-        return writer.is_closing() or reader.exception() is not None or reader.at_eof()
+        return self.out_of_date() or writer.is_closing() or reader.exception() is not None or reader.at_eof()
 
 
 class _AsConnectionError:
@@ -119,12 +106,25 @@ class _SocketConnection(_Dependable, UnixDomainSocketConnection):
 
 
 class _TlsConnection(_Dependable, SSLConnection):
-    """TLS 1.2 or later, with a certificate that names the dialled host."""
+    """TLS 1.2 at least, with a certificate that names the host that is dialled.
+
+    When its files are renewed it is made anew before it is used again: what was withdrawn is of no use from then on.
+    """
+
+    def __init__(self, *, tls: RenewedFiles[ssl.SSLContext], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._tls = tls
+        self._generation = tls.generation
+
+    def out_of_date(self) -> bool:
+        """Tell whether the authorities, or the certificate that was shown, have been renewed."""
+        return self._generation != self._tls.generation
 
     def _connection_arguments(self) -> dict[str, Any]:
         # All connections share a context: the driver makes one for each, and loads every public authority each time.
         plain: dict[str, Any] = dict(Connection._connection_arguments(self))  # noqa: SLF001  # of its base class
-        return plain | {"ssl": _tls_context(self.ca_certs)}
+        self._generation = self._tls.generation
+        return plain | {"ssl": self._tls.value}
 
 
 class _OfNode(_Dependable):
@@ -167,17 +167,32 @@ class _PrimaryTlsConnection(_PrimaryConnection, _TlsConnection):
 
 
 class _SentinelClient(driver.Redis):
+    refused = False
+    """Whether the sentinel refused the credentials when it was asked last."""
+
     async def sentinel_masters(self, *args: Any, **kwargs: Any) -> Any:
         """Ask, as the driver does. A sentinel with an unusable answer is skipped, like one that is unreachable."""
         try:
-            return await super().sentinel_masters(*args, **kwargs)
+            answer = await super().sentinel_masters(*args, **kwargs)
+            self.refused = False
+            return answer
+        except AuthenticationError:  # the driver takes it for one that is away, and tells nobody
+            if not self.refused:
+                log.warning(
+                    "a sentinel refuses the credentials",
+                    check=["redis.sentinel_username", "redis.sentinel_password_file"],
+                )
+            self.refused = True
+            raise
         except (driver.ConnectionError, driver.TimeoutError):
             raise
         except Exception as error:
             raise driver.ConnectionError(type(error).__name__) from error
 
 
-def sentinel_pool(url: urls.StoreUrl, options: StoreOptions) -> tuple[Sentinel, SentinelConnectionPool]:
+def sentinel_pool(
+    url: urls.StoreUrl, options: StoreOptions, files: StoreFiles
+) -> tuple[Sentinel, SentinelConnectionPool]:
     """Return the sentinels, and a pool of connections to the primary. TLS is used for both, or for neither."""
     sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
     for host, port in url.hosts:
@@ -188,10 +203,11 @@ def sentinel_pool(url: urls.StoreUrl, options: StoreOptions) -> tuple[Sentinel, 
             socket_connect_timeout=options.read_timeout,
             retry=Retry(NoBackoff(), 1, supported_errors=(driver.ConnectionError,)),
             protocol=2,
-            **_transport(url, options),
+            credential_provider=files.sentinels,
+            **_transport(files),
         )
         sentinel.sentinels.append(_SentinelClient.from_pool(pool_of_one))
-    kwargs = _connection(url, options) | _transport(url, options)
+    kwargs = _connection(url, options, files) | _transport(files)
     kwargs["connection_class"] = _PrimaryTlsConnection if url.tls else _PrimaryConnection
     pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
         url.service, sentinel, max_connections=options.max_connections, **kwargs
@@ -199,11 +215,9 @@ def sentinel_pool(url: urls.StoreUrl, options: StoreOptions) -> tuple[Sentinel, 
     return sentinel, pool
 
 
-def _connection(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
-    password = options.password.reveal() if options.password else url.password
+def _connection(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> dict[str, Any]:
     kwargs: dict[str, Any] = {
-        "username": options.username or url.username,
-        "password": password,
+        "credential_provider": files.store,
         "socket_timeout": options.write_timeout,
         "socket_connect_timeout": options.read_timeout,
         # A pooled connection may be dead, so one retry gets a fresh one. Time-outs are not retried, because they add
@@ -216,28 +230,28 @@ def _connection(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
     return kwargs
 
 
-def server_pool(url: urls.StoreUrl, options: StoreOptions) -> BlockingConnectionPool:
+def server_pool(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> BlockingConnectionPool:
     """Return a pool of connections to the single server of ``url``."""
-    kwargs = _connection(url, options)
+    kwargs = _connection(url, options, files)
     if url.socket_path is not None:
         kwargs |= {"connection_class": _SocketConnection, "path": url.socket_path}
     else:
         host, port = url.hosts[0]
-        kwargs |= {"host": host, "port": port} | _transport(url, options)
+        kwargs |= {"host": host, "port": port} | _transport(files)
     return BlockingConnectionPool(max_connections=options.max_connections, timeout=options.read_timeout, **kwargs)
 
 
-def cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
+def cluster_client(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> RedisCluster:
     """Return a client of the cluster of ``url``."""
     client = RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
         max_connections=options.max_connections,
         # The configured names stay: if all nodes return with other addresses, only these names lead to them.
         dynamic_startup_nodes=False,
-        **_connection(url, options),
+        **_connection(url, options, files),
     )
     # It takes no connection class, and passes these arguments to every node that it discovers later.
-    transport = _transport(url, options)
+    transport = _transport(files)
     transport["connection_class"] = _NodeTlsConnection if url.tls else _NodeConnection
     client.connection_kwargs.update(transport)
     if client.nodes_manager.connection_kwargs is not client.connection_kwargs:
@@ -249,40 +263,11 @@ def cluster_client(url: urls.StoreUrl, options: StoreOptions) -> RedisCluster:
     return client
 
 
-def _transport(url: urls.StoreUrl, options: StoreOptions) -> dict[str, Any]:
-    """Return how to make a connection over TCP. Only this function decides whether it uses TLS."""
-    if not url.tls:
+def _transport(files: StoreFiles) -> dict[str, Any]:
+    """Return how a connection over TCP is made. With the URL's scheme, the one place that decides whether it is TLS."""
+    if files.tls is None:
         return {"connection_class": _ServerConnection}
-    ca_file = str(options.ca_file) if options.ca_file else None
-    _tls_context(ca_file)  # reports an unusable file now
-    return {"connection_class": _TlsConnection, "ssl_ca_certs": ca_file}
-
-
-def check_ca_file(ca_file: Path) -> None:
-    """Raise ``ConfigurationError`` if the file can't verify the store's certificates."""
-    _tls_context(str(ca_file))
-
-
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that verifies the store's certificates: against ``ca_file`` alone, or the public authorities.
-
-    Raises:
-        ConfigurationError: the file can't be read as certificates.
-    """
-    try:
-        changed = Path(ca_file).stat().st_mtime_ns if ca_file else 0
-        return _made_tls_context(ca_file, changed)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(
-            f"redis.ca_file: {shown(Path(ca_file or ''))} can't be read as certificates in PEM ({type(error).__name__})"
-        ) from None
-
-
-@lru_cache(maxsize=8)
-def _made_tls_context(ca_file: str | None, _changed: int) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)  # requires a certificate that names the host
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return {"connection_class": _TlsConnection, "tls": files.tls}
 
 
 @contextlib.contextmanager

@@ -47,20 +47,21 @@ async def listen(
     client, own_pool = await connect()
     try:
         with translated(url, writes=False):  # also errors while it is closed
-            async with client.pubsub() as subscription:
-                await subscription.subscribe(channel)
-                while True:
-                    try:
-                        async with asyncio.timeout(LISTEN_LIMIT):
-                            message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
-                    finally:
-                        _heed_cancellation()
-                    if message is None:
-                        await subscription.ping()  # detects a dead connection, which would stay silent forever
-                    elif message["type"] == "subscribe":
-                        yield Notice(None)
-                    elif message["type"] == "message":
-                        yield Notice(message["data"])
+            while True:
+                async with client.pubsub() as subscription:
+                    await subscription.subscribe(channel)
+                    while not _out_of_date(subscription.connection):
+                        try:
+                            async with asyncio.timeout(LISTEN_LIMIT):
+                                message = await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                        finally:
+                            _heed_cancellation()
+                        if message is None:
+                            await subscription.ping()  # detects a dead connection, which would stay silent forever
+                        elif message["type"] == "subscribe":
+                            yield Notice(None)
+                        elif message["type"] == "message":
+                            yield Notice(message["data"])
     finally:
         if own_pool is not None:
             await own_pool.disconnect()
@@ -110,22 +111,33 @@ async def track(
         pinging = loop.create_task(ping())
         while True:
             with translated(url, writes=False):
+                if _out_of_date(connection):
+                    raise driver.ConnectionError("its certificates were renewed")
                 async with asyncio.timeout(heartbeat):
                     answer = await connection.read_response(True, timeout=inf, push_request=True)
                 told, changed = changed, []
-                keys: list[str] | None = []
-                for names in told:
-                    if names is None or keys is None:
-                        keys = None  # FLUSHALL
-                    else:
-                        keys += [name.decode(errors="replace").removeprefix(own) for name in names]
                 complete_since = loop.time() - asked.popleft() if answer == b"PONG" else None
-            yield Changes(keys, complete_since)
+            yield Changes(_names(told, own), complete_since)
     finally:
         if pinging is not None:
             pinging.cancel()
             await asyncio.gather(pinging, return_exceptions=True)
         await connection.disconnect(nowait=True)
+
+
+def _names(told: Sequence[Sequence[bytes] | None], own: str) -> list[str] | None:
+    """Return the keys of invalidation messages, without the prefix ``own``; None if any key may have changed."""
+    found: list[str] = []
+    for names in told:
+        if names is None:  # FLUSHALL
+            return None
+        found += [name.decode(errors="replace").removeprefix(own) for name in names]
+    return found
+
+
+def _out_of_date(connection: Any) -> bool:
+    """Tell whether a connection was made with files that have been renewed since."""
+    return connection is not None and bool(connection.out_of_date())
 
 
 def _heed_cancellation() -> None:

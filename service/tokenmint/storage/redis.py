@@ -16,8 +16,8 @@ from redis.exceptions import InvalidResponse, MovedError
 
 from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import listening, scripts, urls
-from tokenmint.storage.connections import StoreOptions
 from tokenmint.storage.listening import Changes, Notice
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.server import Server, packed, seconds
 
 log = structlog.get_logger(__name__)

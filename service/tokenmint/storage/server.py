@@ -17,8 +17,11 @@ from redis.exceptions import ResponseError
 
 from tokenmint.base.errors import ConfigurationError, StoreUnavailable
 from tokenmint.base.foreign_text import clipped, quoted
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.storage import urls
-from tokenmint.storage.connections import StoreOptions, cluster_client, sentinel_pool, server_pool, translated
+from tokenmint.storage.connections import cluster_client, sentinel_pool, server_pool, translated
+from tokenmint.storage.files import StoreFiles
+from tokenmint.storage.options import StoreOptions
 
 
 class Server:
@@ -28,17 +31,23 @@ class Server:
         self.url = url
         self.options = options
         self.version = ""
+        self._files = StoreFiles(url, options)
         self.pool: driver.ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
         self._sentinel: Sentinel | None = None
         if url.kind == "cluster":
-            self._cluster = cluster_client(url, options)
+            self._cluster = cluster_client(url, options, self._files)
         elif url.kind == "sentinel":
-            self._sentinel, self.pool = sentinel_pool(url, options)
+            self._sentinel, self.pool = sentinel_pool(url, options, self._files)
         else:
-            self.pool = server_pool(url, options)
+            self.pool = server_pool(url, options, self._files)
         # All calls share one: to make one takes longer than a read.
         self.client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self.pool)
+
+    @property
+    def files(self) -> list[RenewedFiles[Any]]:
+        """The files that connections are made with. What they hold is used after somebody has looked at them."""
+        return self._files.every()
 
     @property
     def clustered(self) -> bool:
@@ -145,7 +154,7 @@ class Server:
             await self._cluster.initialize()
             node = self._cluster.get_random_node()
         host_url = replace(self.url, kind="server", hosts=((str(node.host), int(node.port)),))
-        pool: driver.ConnectionPool = server_pool(host_url, self.options)
+        pool: driver.ConnectionPool = server_pool(host_url, self.options, self._files)
         return driver.Redis(connection_pool=pool), pool
 
     async def check(self) -> bool:

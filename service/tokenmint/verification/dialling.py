@@ -7,16 +7,17 @@ its own threads for look-ups: the event loop has few, and they also look up the 
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from tokenmint.base.http_url import HttpUrl
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 
-LOOK_UPS: Final = 4  # unfinished look-ups of one source at a time
+LOOK_UPS: Final = 4  # of names and files, for one source, that may not have ended at a time
 MAX_ADDRESSES: Final = 16  # tried in turn for one name
+T = TypeVar("T")
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
@@ -28,32 +29,38 @@ _NEVER: Final = (
 )
 
 
-class LookUps:
-    """Looks up names, in threads of each source's own."""
+class SourceThreads:
+    """Calls in threads of each source's own: name servers and disks may hang."""
 
     def __init__(self) -> None:
         self._threads: dict[KeySource, Threads] = {}
 
-    async def addresses(self, url: HttpUrl, source: KeySource) -> list[IpAddress]:
-        """Return the addresses of a URL's host, in the order of the attempts, if all of them may be dialled.
-
-        Raises:
-            FetchFailed: there are none, or too many look-ups of this source are unfinished.
-            AnswerUnusable: one of them must not be dialled.
-        """
-        threads = self._threads.setdefault(source, Threads("names", LOOK_UPS))
+    async def run(self, source: KeySource, function: Callable[[], T]) -> T:
+        """Call ``function``. Raises ``Busy`` where too many calls for ``source`` have not ended."""
+        threads = self._threads.setdefault(source, Threads("provider", LOOK_UPS))
         try:
-            infos = await threads.run(partial(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM))
-        except Busy:
-            raise FetchFailed(f"look-ups of names like {url.host!r} do not finish") from None
-        except (OSError, UnicodeError):
-            infos = []
+            return await threads.run(function)
         finally:
             if not threads.running:
                 self._threads.pop(source, None)
-        found = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
-        _check(url, source, found)
-        return list(dict.fromkeys(found))[:MAX_ADDRESSES]
+
+
+async def look_up(aside: SourceThreads, url: HttpUrl, source: KeySource) -> list[IpAddress]:
+    """Return the addresses of a URL's host, in the order of the attempts, if all of them may be dialled.
+
+    Raises:
+        FetchFailed: there are none, or too many look-ups of this source are unfinished.
+        AnswerUnusable: one of them must not be dialled.
+    """
+    try:
+        infos = await aside.run(source, partial(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM))
+    except Busy:
+        raise FetchFailed(f"look-ups of names like {url.host!r} do not finish") from None
+    except (OSError, UnicodeError):
+        infos = []
+    found = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
+    _check(url, source, found)
+    return list(dict.fromkeys(found))[:MAX_ADDRESSES]
 
 
 def _check(url: HttpUrl, source: KeySource, addresses: Sequence[IpAddress]) -> None:

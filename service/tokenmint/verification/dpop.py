@@ -7,6 +7,7 @@ Pure: only the proof's single use is left to check, by the caller, with ``replay
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import ALGORITHMS, BadKey, VerificationKey, read_jwk, weakness
-from tokenmint.verification.jws import CompactJws, parse_object, split_compact
+from tokenmint.verification.jws import CompactJws, media_type, parse_object, split_compact
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
 DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "RS256")
@@ -27,6 +28,8 @@ DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256"
 MAX_AGE: Final = 60.0  # seconds after its iat in which a proof is accepted
 MAX_AHEAD: Final = 10.0  # seconds by which a client's clock may be fast
 MAX_PROOF_ID: Final = 255
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _VERDICTS: Final = Verdicts()
 """The judged keys of clients, apart from providers' keys: a flood of clients' keys must not evict those."""
 
@@ -86,7 +89,7 @@ def check_proof(proof: Secret, *, method: str, url: str, now: float, access_toke
 
 
 def _key(token: CompactJws) -> VerificationKey:
-    if token.header.get("typ") != "dpop+jwt":
+    if media_type(str(token.header.get("typ"))) != "dpop+jwt":
         raise ProofRejected("the DPoP proof's typ is not dpop+jwt")
     if token.algorithm not in DPOP_ALGORITHMS or token.algorithm not in ALGORITHMS:
         raise ProofRejected(f"the DPoP proof's alg is none of {', '.join(DPOP_ALGORITHMS)}")
@@ -122,9 +125,28 @@ def _check_hash(claims: Mapping[str, JsonValue], access_token: Secret) -> None:
 
 
 def _normal(url: str) -> tuple[str, str, int, str] | None:
-    """Return the parts of a URL that are compared (RFC 3986 section 6.2.2), or None if it is not a URL."""
+    """Return what of a URL is compared (RFC 3986 sections 6.2.2 and 6.2.3), or None where it is none."""
     try:
         parsed = HttpUrl.parse(url)
     except BadUrl:
         return None
-    return *parsed.origin, parsed.target.partition("?")[0]
+    path = _ESCAPE.sub(_unescaped, parsed.target.partition("?")[0])
+    return *parsed.origin, _without_dots(path)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if character in _UNRESERVED else match[0].upper()
+
+
+def _without_dots(path: str) -> str:
+    """Remove the segments "." and ".." (RFC 3986 section 5.2.4)."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            kept = kept[:-1]
+        elif segment != ".":
+            kept.append(segment)
+    ends = "/" if segments[-1] in (".", "..") and kept else ""
+    return "/" + "/".join(kept) + ends

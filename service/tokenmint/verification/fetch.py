@@ -11,15 +11,19 @@ import asyncio
 import re
 import ssl
 from collections.abc import Iterable
+from functools import partial
 from importlib import metadata
 from typing import Final
 
-import httpx2
+import httpcore2
 
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.threads import Busy
+from tokenmint.model.secret import Secret
 from tokenmint.verification.content_coding import BadCoding, decoder
-from tokenmint.verification.dialling import LookUps, check_proxied
+from tokenmint.verification.dialling import SourceThreads, check_proxied, look_up
+from tokenmint.verification.heads import BoundedHeads
 from tokenmint.verification.key_source import (
     BEARER_TOKEN_FILE,
     HEADER_FILES,
@@ -47,6 +51,10 @@ _ENTITY_TAG: Final = re.compile(r"[\x21-\x7e\x80-\xff]+")
 _ACCEPT: Final = b"application/jwk-set+json, application/json, */*;q=0.1"
 """A Kubernetes API server answers 406 to a request for its keys that accepts only `application/json`."""
 USER_AGENT: Final = f"tokenmint/{metadata.version('tokenmint')}"
+_FAILURES: Final = (
+    httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError, httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol, ssl.SSLError, OSError,
+)  # fmt: skip
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -55,7 +63,8 @@ class HttpFetch:
 
     def __init__(self) -> None:
         self.files = SourceFiles()
-        self._look_ups = LookUps()
+        self._look_ups = SourceThreads()
+        self._readings = SourceThreads()
 
     async def __call__(self, source: KeySource, url: str, *, etag: str | None) -> FetchResult:
         """GET ``url``. Raises ``FetchFailed``; the caller bounds the time."""
@@ -64,6 +73,7 @@ class HttpFetch:
         except BadUrl as error:
             raise AnswerUnusable(f"{clipped(url, LONG)} can't be fetched: {error}") from None
         ends = asyncio.get_running_loop().time() + source.timeout
+        await self._read_files(source)
         for _ in range(MAX_REDIRECTS + 1):
             result = await self._get(source, target, etag, ends)
             if result.status not in (301, 302, 303, 307, 308):
@@ -71,31 +81,40 @@ class HttpFetch:
             target = _redirected(target, result.headers.get("location"))
         raise FetchFailed(f"{shown(target)}: more than {MAX_REDIRECTS} redirects")
 
+    async def _read_files(self, source: KeySource) -> None:
+        """Read what was renewed. What was read once has to do while its disk hangs."""
+        complete = self.files.complete(source)
+        if complete and not self.files.named(source):
+            return
+        try:
+            async with asyncio.timeout(source.timeout / 4 if complete else None):
+                await self._readings.run(source, partial(self.files.read, source))
+        except (TimeoutError, Busy):
+            if not complete:
+                raise FetchFailed("the files of this provider can't be read: does their disk hang?") from None
+
     async def _get(self, source: KeySource, url: HttpUrl, etag: str | None, ends: float) -> FetchResult:
         headers = self._headers(source, url, etag)
         context = self.files.context(source.ca_file)
         if source.proxy is not None and source.proxy.serves(url):
             check_proxied(url, source)
-            proxy = self._proxy(source.proxy)
+            request = _Request(url, url.host, headers, _seconds(ends))
             try:
-                async with _client(context, source.timeout, proxy) as client:
-                    return await _ask(client, url, str(url), headers)
+                return await _ask(request, self._through(source.proxy, request, context))
             except _FAILURES as error:
+                place = source.proxy.url.authority
                 raise FetchFailed(
-                    f"{shown(url)} could not be fetched through the proxy {source.proxy.url.authority} "
-                    f"({_reason(error)})"
+                    f"{shown(url)} could not be fetched through the proxy {place} ({_reason(error)})"
                 ) from None
-        addresses = await self._look_ups.addresses(url, source)
+        addresses = await look_up(self._look_ups, url, source)
         failure = ""
         for number, address in enumerate(addresses):
-            literal = f"[{address}]" if address.version == 6 else str(address)
             # An address that never answers leaves the others their share of the time.
-            share = (ends - asyncio.get_running_loop().time()) / (len(addresses) - number)
-            timeout = httpx2.Timeout(source.timeout, connect=max(0.001, share))
+            share = _seconds(ends) / (len(addresses) - number)
+            request = _Request(url, str(address), headers, _seconds(ends), share)
             try:
-                async with _client(context, timeout) as client:
-                    return await _ask(client, url, f"{url.scheme}://{literal}:{url.port}{url.target}", headers)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                return await _ask(request, httpcore2.AsyncConnectionPool(context, network_backend=request.heads))
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = _reason(error)
             except _FAILURES as error:
                 raise FetchFailed(f"{shown(url)} could not be fetched ({_reason(error)})") from None
@@ -109,6 +128,7 @@ class HttpFetch:
             (b"Accept", own.pop("accept", _ACCEPT)),
             (b"Accept-Encoding", b"identity"),  # other codings are still decoded
             (b"User-Agent", own.pop("user-agent", USER_AGENT.encode("ascii"))),
+            (b"Connection", b"close"),
         ]
         if etag and _sendable(etag):
             headers.append((b"If-None-Match", etag.encode("latin-1")))
@@ -122,30 +142,52 @@ class HttpFetch:
                 headers.append((b"Authorization", b"Bearer " + token.reveal_bytes()))
         return headers
 
-    def _proxy(self, proxy: Proxy) -> httpx2.Proxy:
-        password = proxy.password.reveal() if proxy.password is not None else ""
+    def _through(self, proxy: Proxy, request: "_Request", context: ssl.SSLContext) -> httpcore2.AsyncConnectionPool:
+        password = proxy.password or Secret("")
         if proxy.password_file is not None:
-            password = self.files.secret(PROXY_PASSWORD_FILE, proxy.password_file).reveal()
-        tls = self.files.context(proxy.ca_file) if proxy.url.scheme == "https" else None
-        auth = (proxy.username, password) if proxy.username or password else None
-        return httpx2.Proxy(str(proxy.url), auth=auth, ssl_context=tls)
+            password = self.files.secret(PROXY_PASSWORD_FILE, proxy.password_file)
+        return httpcore2.AsyncHTTPProxy(
+            proxy_url=str(proxy.url),
+            proxy_auth=(proxy.username.encode(), password.reveal_bytes()) if proxy.username or password else None,
+            proxy_headers=[(b"User-Agent", USER_AGENT.encode("ascii"))],
+            proxy_ssl_context=self.files.context(proxy.ca_file) if proxy.url.scheme == "https" else None,
+            ssl_context=context,
+            network_backend=request.heads,
+        )
 
 
-_FAILURES: Final = (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError)
+class _Request:
+    """One request to one place.
+
+    Args:
+        url: what is asked for.
+        host: where the connection goes, or where the proxy connects to.
+        headers: what is sent.
+        seconds: the time for each step of it ...
+        connecting: ... and for the connection.
+    """
+
+    def __init__(self, url: HttpUrl, host: str, headers: Headers, seconds: float, connecting: float = 0) -> None:
+        self.url = url
+        self.dialled = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
+        self.headers = headers
+        self.heads = BoundedHeads(shown(url))
+        times = dict.fromkeys(("read", "write", "pool"), seconds) | {"connect": connecting or seconds}
+        self.extensions = {"sni_hostname": url.host, "timeout": times}
 
 
-def _client(
-    context: ssl.SSLContext, timeout: httpx2.Timeout | float, proxy: httpx2.Proxy | None = None
-) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
-        verify=context, trust_env=False, follow_redirects=False, timeout=timeout, proxy=proxy, headers={}
-    )
+async def _ask(request: _Request, connections: httpcore2.AsyncConnectionPool) -> FetchResult:
+    async with (
+        connections,
+        connections.stream("GET", request.dialled, headers=request.headers, extensions=request.extensions) as response,
+    ):
+        request.heads.complete = True
+        body = await _body(response, shown(request.url))
+        return FetchResult(response.status, _headers(response.headers), body)
 
 
-async def _ask(client: httpx2.AsyncClient, url: HttpUrl, dialled: str, headers: Headers) -> FetchResult:
-    extensions = {"sni_hostname": url.host}
-    async with client.stream("GET", dialled, headers=headers, extensions=extensions) as response:
-        return FetchResult(response.status_code, _headers(response.headers.raw), await _body(response, shown(url)))
+def _seconds(ends: float) -> float:
+    return max(0.001, ends - asyncio.get_running_loop().time())
 
 
 def shown(url: HttpUrl) -> str:
@@ -184,12 +226,13 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return kept
 
 
-async def _body(response: httpx2.Response, url: str) -> bytes:
+async def _body(response: httpcore2.Response, url: str) -> bytes:
     """Return a decoded body. The limit holds for the bytes as sent and for the decoded bytes."""
+    names = [value for name, value in response.headers if name.lower() == b"content-encoding"]
     try:
-        coding = decoder(response.headers.get("content-encoding", "identity")[:MAX_HEADER])
+        coding = decoder(b", ".join(names).decode("latin-1"))
         body, sent, parts = bytearray(), 0, 0
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_stream():
             sent += len(chunk)
             parts += 1
             if parts > MAX_PARTS:
@@ -211,7 +254,7 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not accepted: {cause.verify_message}"
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx2.ProxyError):
+    if isinstance(error, httpcore2.ProxyError):
         status = re.match(r"\d{3}\b", str(error))
         return f"the proxy answered {status[0]}" if status else "the proxy's answer can't be used"
     return type(error).__name__

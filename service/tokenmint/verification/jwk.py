@@ -5,17 +5,20 @@ other keys.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import MalformedToken
@@ -23,7 +26,8 @@ from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
-MAX_KEYS: Final = 100
+MAX_KEYS: Final = 100  # of a set that are used, unless the configuration says otherwise
+MAX_MEMBERS: Final = 2000  # of a document that are looked at
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is stored with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -48,6 +52,11 @@ VERDICTS: Final = Verdicts()
 """The judged keys of providers, and ours: each key is checked once."""
 
 
+CERTIFICATE_NAMES: Final[Mapping[str, Callable[[bytes], Any]]] = {"x5t": hashlib.sha1, "x5t#S256": hashlib.sha256}
+"""Parameters that name a key by its certificate, with the hash (RFC 7517 sections 4.8 and 4.9)."""
+MAX_CERTIFICATE: Final = 8192  # bytes of base64
+
+
 class BadKey(ValueError):
     """A key that is not used; the text gives the reason."""
 
@@ -64,6 +73,8 @@ class VerificationKey:
     """RFC 7638 SHA-256, base64url."""
     issuer: str | None = None
     """The non-standard `issuer` member of Entra ID: the issuer whose tokens the key signs."""
+    certificates: frozenset[tuple[str, str]] = frozenset()
+    """Thumbprints of its certificate, as (parameter, value): those that it names, and those of the first of `x5c`."""
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """Return whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
@@ -96,11 +107,13 @@ class ParsedKeySet:
 
     keys: tuple[VerificationKey, ...]
     skipped: tuple[str, ...] = ()
+    refresh_hint: float | None = None
+    """Seconds after which a SPIFFE bundle asks to be fetched again."""
 
 
-def parse_jwks(body: bytes) -> ParsedKeySet:
+def parse_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JWK set, and check its keys. Raises as :func:`read_jwks`."""
-    return judged(read_jwks(body))
+    return judged(read_jwks(body, most))
 
 
 def parse_x509_map(body: bytes) -> ParsedKeySet:
@@ -112,7 +125,8 @@ def judged(parsed: ParsedKeySet) -> ParsedKeySet:
     """Leave out weak keys, for which any party could make signatures."""
     reasons = [(key, weakness(key)) for key in parsed.keys]
     weak = [f"key {quoted(key.key_id or key.thumbprint)}: {reason}" for key, reason in reasons if reason]
-    return ParsedKeySet(tuple(key for key, reason in reasons if not reason), (*parsed.skipped, *weak))
+    usable = tuple(key for key, reason in reasons if not reason)
+    return ParsedKeySet(usable, (*parsed.skipped, *weak), parsed.refresh_hint)
 
 
 def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
@@ -133,50 +147,78 @@ def is_judged_slowly(key: VerificationKey) -> bool:
     )
 
 
-def read_jwks(body: bytes) -> ParsedKeySet:
-    """Read a JWK set. Raises :class:`BadKey` if the document is not one, or has too many keys."""
+def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
+    """Read a JWK set. Raises :class:`BadKey` where the document is none."""
     document = _document(body)
     members = document.get("keys")
     if not isinstance(members, list):
         raise BadKey('the document has no list "keys"')
-    if len(members) > MAX_KEYS:
-        raise BadKey(f"the document has {len(members)} keys; at most {MAX_KEYS} are read")
+    hint = document.get("spiffe_refresh_hint")
+    return _readable(
+        [(f"key {index}", partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
+        len(members),
+        most,
+        float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
+    )
+
+
+def _readable(
+    members: Sequence[tuple[str, Callable[[], VerificationKey]]],
+    count: int,
+    most: int,
+    refresh_hint: float | None = None,
+) -> ParsedKeySet:
+    """Read keys, at most ``most`` that can be; the others are left out, and told."""
     keys: list[VerificationKey] = []
     skipped: list[str] = []
-    for index, member in enumerate(members):
+    looked_at = 0
+    for name, read in members:
+        if len(keys) == most:
+            break
+        looked_at += 1
         try:
-            keys.append(read_jwk(member))
+            keys.append(read())
         except BadKey as reason:
-            skipped.append(f"key {index}: {reason}")
-    return ParsedKeySet(tuple(keys), tuple(skipped))
+            skipped.append(f"{name}: {reason}")
+    if looked_at < count:
+        beyond = f"{count - looked_at} more of its {count} keys: the first {most} that can be used are (max_keys)"
+        skipped.insert(0, beyond)
+    return ParsedKeySet(tuple(keys), tuple(skipped), refresh_hint)
 
 
-def read_x509_map(body: bytes) -> ParsedKeySet:
+def read_x509_map(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
     document = _document(body)
-    if len(document) > MAX_KEYS:
-        raise BadKey(f"the document has {len(document)} keys; at most {MAX_KEYS} are read")
-    keys: list[VerificationKey] = []
-    skipped: list[str] = []
-    for index, (key_id, pem) in enumerate(document.items()):
-        try:
-            if not isinstance(pem, str):
-                raise BadKey("not a PEM certificate")
-            try:
-                public_key = x509.load_pem_x509_certificate(pem.encode()).public_key()
-            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-                raise BadKey("not a PEM certificate with a key that is supported") from None
-            keys.append(_from_public_key(_key_id(key_id), public_key))
-        except BadKey as reason:
-            skipped.append(f"certificate {index}: {reason}")
-    return ParsedKeySet(tuple(keys), tuple(skipped))
+    members = list(document.items())[:MAX_MEMBERS]
+    return _readable(
+        [(f"certificate {index}", partial(_read_certificate, *member)) for index, member in enumerate(members)],
+        len(document),
+        most,
+    )
+
+
+def _read_certificate(key_id: str, pem: JsonValue) -> VerificationKey:
+    if not isinstance(pem, str):
+        raise BadKey("not a PEM certificate")
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        public_key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise BadKey("not a PEM certificate with a key that is supported") from None
+    key = _from_public_key(_key_id(key_id), public_key)
+    return replace(key, certificates=_thumbprints(certificate.public_bytes(Encoding.DER)))
 
 
 def _document(body: bytes) -> dict[str, JsonValue]:
     try:
-        return parse_object(body, "document")
+        return parse_object(without_mark(body), "document")
     except MalformedToken as error:
         raise BadKey(error.detail) from None
+
+
+def without_mark(body: bytes) -> bytes:
+    """Return a document without the byte order mark that parsers may ignore (RFC 8259 section 8.1)."""
+    return body.removeprefix(b"\xef\xbb\xbf")
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:
@@ -211,7 +253,26 @@ def read_jwk(member: JsonValue) -> VerificationKey:
     key_issuer = member.get("issuer")
     if key_issuer is not None and (not isinstance(key_issuer, str) or len(key_issuer) > MAX_ISSUER):
         raise BadKey(f"its issuer is not a string of at most {MAX_ISSUER} characters")
-    return _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+    key = _from_public_key(_key_id(member.get("kid")), public_key, member.get("alg"), key_issuer)
+    return replace(key, certificates=_certificates(member, public_key))
+
+
+def _certificates(member: Mapping[str, JsonValue], public_key: PublicKey) -> frozenset[tuple[str, str]]:
+    """Return the names that a key has by its certificate. They say nothing of trust: the signature does."""
+    named = {(name, member.get(name)) for name in CERTIFICATE_NAMES if isinstance(member.get(name), str)}
+    found = {(name, value) for name, value in named if isinstance(value, str) and 0 < len(value) <= MAX_KEY_ID}
+    chain = member.get("x5c")
+    first = chain[0] if isinstance(chain, list) and chain else None
+    if isinstance(first, str) and len(first) <= MAX_CERTIFICATE:
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+            der = base64.b64decode(first, validate=True)
+            if x509.load_der_x509_certificate(der).public_key() == public_key:  # RFC 7517 section 4.7
+                found |= _thumbprints(der)
+    return frozenset(found)
+
+
+def _thumbprints(der: bytes) -> frozenset[tuple[str, str]]:
+    return frozenset((name, _base64url(hashed(der).digest())) for name, hashed in CERTIFICATE_NAMES.items())
 
 
 def _key_id(value: JsonValue) -> str | None:
@@ -246,7 +307,8 @@ def _from_public_key(
     if algorithm is not None:
         if not isinstance(algorithm, str) or algorithm not in fitting:
             raise BadKey("its alg does not fit the key, or is not supported")
-        fitting = frozenset({algorithm})
+        # EdDSA by an Ed25519 key and Ed25519 (RFC 9864) are one algorithm.
+        fitting = fitting if algorithm in ("EdDSA", "Ed25519") else frozenset({algorithm})
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     thumbprint = _base64url(hashlib.sha256(canonical).digest())
     return VerificationKey(key_id, public_key, fitting, thumbprint, issuer)

@@ -19,8 +19,10 @@ from tokenmint.base.bounded_cache import remembered_where_short, size_of_json
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
+from tokenmint.verification.not_compact import why_not_compact
 
-MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
+MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded, unless the configuration says otherwise
+MOST_TOKEN: Final = 64 * 1024  # bytes, the ceiling of the setting, and of our own tokens
 MAX_DEPTH: Final = 16
 MAX_KEY_ID: Final = 128
 HEADERS: Final = 256  # parsed headers in the cache: a provider has one for each of its keys
@@ -74,17 +76,18 @@ class CompactJws:
     key_id: str | None
 
 
-def split_compact(raw: bytes) -> CompactJws:
-    """Split a compact JWS and check its header.
+def split_compact(raw: bytes, most: int = MAX_TOKEN) -> CompactJws:
+    """Take a compact JWS of at most ``most`` bytes apart and check its header.
 
     Raises:
         MalformedToken: it is not one, or its header has members that this service refuses to interpret (`crit`, `b64`).
     """
-    if len(raw) > MAX_TOKEN:
-        raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
+    if len(raw) > most:
+        raise MalformedToken(f"the token is longer than {most} bytes")
     parts = raw.split(b".")
     if len(parts) != 3 or not parts[0] or raw.translate(None, ALPHABET) != b"..":
-        raise MalformedToken(detail=_why_not_compact(raw))
+        message, detail = why_not_compact(raw)
+        raise MalformedToken(message, detail=detail)
     header_part, payload_part, signature_part = parts
     header = read_header(header_part)
     return CompactJws(
@@ -109,15 +112,25 @@ def read_header(segment: bytes) -> JwsHeader:
             raise MalformedToken(f"the header has {name!r}, which is not supported")
     key_id = header.get("kid")
     if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MAX_KEY_ID or CONTROL.search(key_id)):
-        raise MalformedToken(detail=f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters")
+        reason = f"the header's kid is not a string of at most {MAX_KEY_ID} printable characters"
+        raise MalformedToken(reason, detail=reason)
     if "typ" in header and not isinstance(header["typ"], str):
         raise MalformedToken(detail="the header's typ is not a string")
     return JwsHeader(MappingProxyType(header), algorithm, key_id)
 
 
-def parse_compact(token: Secret) -> UnverifiedAssertion:
+def media_type(typ: str) -> str:
+    """Return a `typ` as it is compared: in lower case, without the "application/" that may be left out.
+
+    It may be left out where no other "/" follows (RFC 7515 section 4.1.9).
+    """
+    short = typ.lower().removeprefix("application/")
+    return short if "/" not in short else typ.lower()
+
+
+def parse_compact(token: Secret, most: int = MAX_TOKEN) -> UnverifiedAssertion:
     """Parse a compact JWS whose payload is a JSON object. Raises ``MalformedToken``."""
-    parts = split_compact(token.reveal_bytes())
+    parts = split_compact(token.reveal_bytes(), most)
     claims = parse_object(parts.payload, "payload")
     issuer = claims.get("iss", "")
     if not isinstance(issuer, str):
@@ -145,17 +158,6 @@ def size_of(token: UnverifiedAssertion, most: int) -> int:
     return texts + size_of_json(token.header, most) + size_of_json(token.claims, most)
 
 
-def _why_not_compact(raw: bytes) -> str:
-    dots = raw.count(b".")
-    if dots == 4:
-        return "five parts: this is an encrypted token (JWE), which is not supported"
-    if raw[:1] == b"{":
-        return "this is the JSON serialisation; send the compact serialisation"
-    if dots != 2:
-        return f"{dots + 1} parts instead of three"
-    return "the header is empty, or characters are outside base64url (RFC 4648 section 5, no padding)"
-
-
 def decode_segment(segment: bytes, name: str) -> bytes:
     """Decode canonical base64url without padding. Raises ``MalformedToken`` that names the part."""
     if not segment:
@@ -170,7 +172,7 @@ def decode_segment(segment: bytes, name: str) -> bytes:
 
 
 def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
-    """Parse a JSON object without duplicate names, non-finite numbers, deep nesting or lone surrogates (RFC 7493).
+    """Parse a JSON object without duplicate names, deep nesting, lone surrogates or numbers beyond doubles (RFC 7493).
 
     Raises:
         MalformedToken: it is not one; ``detail`` gives the reason.
@@ -202,7 +204,11 @@ def _parse_canonical(text: bytes) -> JsonValue:
 def _parse_any(text: bytes, name: str) -> JsonValue:
     try:
         value: JsonValue = json.loads(
-            text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_within_a_double,
         )
         if b"\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
@@ -231,6 +237,15 @@ def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise _Refused("a number is not finite")
+    return number
+
+
+def _within_a_double(text: str) -> int:
+    number = int(text)
+    try:
+        float(number)
+    except OverflowError:
+        raise _Refused("a number is larger than any double (RFC 7493 section 2.2)") from None
     return number
 
 

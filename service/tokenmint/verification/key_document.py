@@ -17,6 +17,7 @@ from tokenmint.verification.jwk import (
     read_jwks,
     read_x509_map,
     weakness,
+    without_mark,
 )
 from tokenmint.verification.jws import parse_object
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
@@ -33,8 +34,8 @@ async def discover(fetch: Fetch, source: KeySource) -> str:
     result = await fetch(source, source.url, etag=None)
     if result.status != 200:
         raise FetchFailed(f"{source.url} answered {result.status}")
-    document = parse_object(result.body, "discovery document")
-    if document.get("issuer") != source.issuer:
+    document = parse_object(without_mark(result.body), "discovery document")
+    if document.get("issuer") not in (source.issuer, *source.more_issuers):
         raise AnswerUnusable(
             f"{source.url} has another issuer (OpenID Connect Discovery 1.0 section 4.3): "
             f"expected exactly {source.issuer!r}"
@@ -53,14 +54,19 @@ async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> Parse
 
     Raises ``BadKey`` if it is not a key set, and ``Busy`` while large keys of the previous set are still being checked.
     """
-    read = read_x509_map(body) if source.kind == "x509" else read_jwks(body)
+    read = (read_x509_map if source.kind == "x509" else read_jwks)(body, source.max_keys)
     for key in filter(is_judged_slowly, read.keys):
         await threads.run(weakness, key)
     return judged(read)
 
 
-def freshness(headers: Mapping[str, str]) -> float:
-    """Return the seconds in which an answer may be used without a new request (RFC 9111), within our bounds."""
+def freshness(headers: Mapping[str, str], hint: float | None = None) -> float:
+    """Return for how many seconds an answer may be used without asking again (RFC 9111), within our bounds.
+
+    ``hint`` is what the document itself asks for (SPIFFE Trust Domain and Bundle section 4.1.1), where it does.
+    """
+    if hint is not None:
+        return max(MIN_FRESH, min(MAX_FRESH, hint))
     control = headers.get("cache-control", "").lower()
     if _NO_CACHE.search(control):
         return MIN_FRESH

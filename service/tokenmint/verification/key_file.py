@@ -1,13 +1,18 @@
-"""A provider's keys in a file that another program renews."""
+"""Key sets that are not fetched: in the configuration, or in a file that somebody else renews."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+import structlog
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, parse_jwks
 
-SETTING = "jwks_file"
+log = structlog.get_logger(__name__)
+
+SETTING: Final = "jwks_file"
 
 
 def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
@@ -16,13 +21,20 @@ def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
     Raises:
         ConfigurationError: the file can't be read, is not a JWK set, or has no usable key.
     """
-    return RenewedFiles([(SETTING, path)], lambda contents: usable_keys(SETTING, contents))
+
+    def made(contents: Sequence[bytes]) -> ParsedKeySet:
+        parsed = usable_keys(SETTING, contents[0])
+        if parsed.skipped:
+            log.warning("keys of a file are not used", file=str(path), reasons=parsed.skipped[:5])
+        return parsed
+
+    return RenewedFiles([(SETTING, path)], made)
 
 
-def usable_keys(setting: str, contents: Sequence[bytes]) -> ParsedKeySet:
+def usable_keys(setting: str, body: bytes) -> ParsedKeySet:
     """Read a JWK set that an operator wrote. Raises ``ConfigurationError`` that begins with ``setting``."""
     try:
-        read = parse_jwks(contents[0])
+        read = parse_jwks(body)
     except BadKey as reason:
         raise ConfigurationError(f"{setting}: is not a JWK set: {reason}") from None
     except RecursionError:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.verification.jwk import ParsedKeySet
 from tokenmint.verification.proxies import Proxy
 
 BEARER_TOKEN_FILE: Final = "bearer_token_file"  # noqa: S105  # the name of a setting
@@ -20,15 +22,21 @@ class KeySource:
     url: str = ""
     """The URL of the key document, or of the discovery document for `discovery`."""
     issuer: str = ""
-    """The issuer that the discovery document has to name."""
+    """The issuer that the discovery document has to name, for `discovery`."""
+    more_issuers: frozenset[str] = frozenset()
+    """Others that it may name: of one provider with several."""
     pinned: bytes = field(default=b"", repr=False)
     """The JWK set itself, for `pinned`."""
     path: Path | None = None
-    """The file with the JWK set, for `file`."""
+    """The file with the JWK set, for `file` ..."""
+    file: RenewedFiles[ParsedKeySet] | None = field(default=None, compare=False, repr=False)
+    """... and what is in it."""
     ca_file: str | None = None
     """PEM file of the certificate authorities to trust instead of the public ones."""
     allow_private: bool = False
     """Whether private addresses, and http on loopback, may be dialled."""
+    max_keys: int = 100
+    """The largest number of keys that are used."""
     timeout: float = 5.0
     """Seconds for one whole fetch."""
     bearer_token_file: Path | None = None
@@ -39,6 +47,12 @@ class KeySource:
     """The same, with secret values from files."""
     proxy: Proxy | None = None
     """The proxy to fetch through; None: without a proxy."""
+
+    def ca_files(self) -> tuple[str | None, ...]:
+        """Return the files of authorities that verify the servers; None stands for the public ones."""
+        if self.proxy is None or self.proxy.url.scheme != "https":
+            return (self.ca_file,)
+        return self.ca_file, self.proxy.ca_file
 
     def secret_files(self) -> list[tuple[str, Path]]:
         """Return the files with the secrets of requests, each with its name in messages."""

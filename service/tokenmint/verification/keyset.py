@@ -14,9 +14,8 @@ help, or can't because the provider's own documents are wrong.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -24,14 +23,14 @@ import structlog
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
-from tokenmint.base.foreign_text import LONG, clipped, quoted
-from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.telemetry import places
-from tokenmint.base.threads import Threads
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.key_choice import WantedKey, choose
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
-from tokenmint.verification.key_file import key_file
+from tokenmint.verification.key_set_state import KeySetState
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
 log = structlog.get_logger(__name__)
@@ -43,7 +42,6 @@ RETRY_MOST: Final = 300.0
 RETRY_WANTED: Final = 30.0  # seconds after a failed fetch after which a caller that needs the keys causes the next one
 SPREAD: Final = 0.5  # the part of a pause that is random, so that replicas do not ask all at once
 SKIPPED_SHOWN: Final = 5  # reasons in the log line about unused keys
-FILE_INTERVAL: Final = 1.0  # seconds between checks of a file with keys
 EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
 
 
@@ -58,37 +56,6 @@ class KeySetStatus:
     trusted_until: float | None = None
     last_error: str = ""
     last_error_time: float | None = None
-
-
-@dataclass(slots=True)
-class _State:
-    """One provider's keys. Instants are of the monotonic clock."""
-
-    source: KeySource
-    keys: tuple[VerificationKey, ...] = ()
-    etag: str | None = None
-    jwks_url: str = ""
-    fetched: float | None = None
-    fresh_until: float = 0.0
-    trusted_until: float = 0.0
-    failures: int = 0
-    invalid: bool = False
-    """Whether only the provider, or the configuration, can fix the last failure."""
-    retry_at: float = 0.0
-    unknown_key_fetch_at: float = float("-inf")
-    looking: bool = False
-    """Whether the next good answer counts as a search for an unknown key."""
-    last_error: str = ""
-    last_error_at: float | None = None
-    skipped: tuple[str, ...] = ()
-    """The logged reasons for its unused keys."""
-    fetching: "asyncio.Task[None] | None" = None
-    unit: Unit | None = None
-    """Receives the result of each fetch."""
-    judging: Threads = field(default_factory=lambda: Threads("large keys", 1))
-    """Checks large keys. Its results stay, even if the fetch ended before."""
-    file: RenewedFiles[ParsedKeySet] | None = None
-    """The file with the keys, for sources of that kind."""
 
 
 class KeySets:
@@ -120,27 +87,31 @@ class KeySets:
         self._chance = chance
         self._waiters = waiters
         self._waiting = 0
-        self._states: dict[str, _State] = {}
+        self._files = FileWatch()
+        self._states: dict[str, KeySetState] = {}
         for name, source in sources.items():
             before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
-            state = before if before is not None and before.source == source else _State(source)
+            state = before if before is not None and before.source == source else KeySetState(source)
             if source.kind == "pinned" and not state.keys:
                 self._take(name, state, parse_jwks(source.pinned))
-            elif source.path is not None:
-                self._read_file(name, state, source.path)
             self._states[name] = state
 
-    async def find(self, provider: str, key_id: str | None, *, fetch: bool = True) -> tuple[VerificationKey, ...]:
-        """Return the keys that a token of ``provider`` with this `kid` may be signed with: usually one.
+    async def find(
+        self, provider: str, wanted: WantedKey | str | None, *, fetch: bool = True
+    ) -> tuple[VerificationKey, ...]:
+        """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        A token without `kid` gets the provider's only key, and is refused if there are several. Without ``fetch`` only
-        present keys count.
+        Without ``fetch`` only what is at hand counts.
+
+        Args:
+            wanted: what the token says of its key, or its `kid`.
 
         Raises:
             UnknownKey: the provider does not publish such a key, by a search within the last 30 s.
             KeySetUnavailable: no trusted key set is at hand, or the search for a new key failed: a retry can help.
             KeySetInvalid: the same, and the provider's own documents are wrong: a retry can't help.
         """
+        wanted = wanted if isinstance(wanted, WantedKey) else WantedKey(wanted)
         state = self._states[provider]
         if not self._trusted(state):
             if not fetch:
@@ -148,17 +119,12 @@ class KeySets:
             await self._fetch_unless_waiting(provider, state)
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
-        found = select(state.keys, key_id)
-        if not found and key_id is not None and fetch:
-            if state.source.is_fetched:
-                await self._look_for_unknown(provider, state)
-            elif state.source.path is not None:
-                self._read_file(provider, state, state.source.path)
-            found = select(state.keys, key_id)
+        found = choose(state.known(), wanted)
+        if not found and wanted.named and fetch and state.source.is_fetched:
+            await self._look_for_unknown(provider, state)
+            found = choose(state.known(), wanted)
         if not found:
-            raise UnknownKey(
-                detail=f"kid {quoted(key_id)} of {provider}" if key_id else f"no kid, several keys of {provider}"
-            )
+            raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
 
     def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
@@ -167,7 +133,7 @@ class KeySets:
         It is the same object until the keys are replaced.
         """
         state = self._states[provider]
-        return state.keys if self._trusted(state) else ()
+        return state.known() if self._trusted(state) else ()
 
     async def refresh(self, provider: str) -> KeySetStatus:
         """Fetch now, or read the file; after a failure the last good set stays.
@@ -175,10 +141,13 @@ class KeySets:
         Raises ``KeySetUnavailable``, ``KeySetInvalid``.
         """
         state = self._states[provider]
-        if state.source.path is not None:
-            self._read_file(provider, state, state.source.path, unconditionally=True)
-            if state.failures:
-                raise KeySetInvalid(f"the provider's keys: {state.last_error}; the last good ones are kept")
+        file = state.source.file
+        if file is not None:
+            await self._files.look([file], unconditionally=True)
+            if file.problem:
+                raise KeySetInvalid(
+                    f"the provider's keys could not be read: {file.problem}; the last good ones are kept"
+                )
         elif state.source.is_fetched:
             await self._fetch_once(provider, state)
             if state.failures:
@@ -192,18 +161,17 @@ class KeySets:
         """Return the state of a provider's keys."""
         state = self._states[provider]
         to_wall = self._clock.now() - self._clock.monotonic()
-        fetched = state.fetched is not None and state.source.is_fetched
 
         def wall(instant: float | None) -> float | None:
             return None if instant is None else to_wall + instant
 
         return KeySetStatus(
             source=state.source.url or (str(state.source.path) if state.source.path else state.source.kind),
-            key_ids=tuple(key.key_id or key.thumbprint for key in state.keys),
+            key_ids=tuple(key.key_id or key.thumbprint for key in state.known()),
             fetch_time=wall(state.fetched),
-            fresh_until=wall(state.fresh_until) if fetched else None,
-            trusted_until=wall(state.trusted_until) if fetched else None,
-            last_error=state.last_error,
+            fresh_until=wall(state.fresh_until) if state.fetched is not None else None,
+            trusted_until=wall(state.trusted_until) if state.fetched is not None else None,
+            last_error=state.source.file.problem if state.source.file else state.last_error,
             last_error_time=wall(state.last_error_at),
         )
 
@@ -222,8 +190,12 @@ class KeySets:
         return [
             background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
             for name, state in self._states.items()
-            if state.source.kind != "pinned"  # which does not change
+            if state.source.is_fetched
         ]
+
+    def sources(self) -> list[KeySource]:
+        """Return the sources of all providers."""
+        return [state.source for state in self._states.values()]
 
     async def close(self) -> None:
         """Stop fetching."""
@@ -234,10 +206,10 @@ class KeySets:
 
     # --- when to fetch -------------------------------------------------------------------------------------------
 
-    def _trusted(self, state: _State) -> bool:
+    def _trusted(self, state: KeySetState) -> bool:
         return not state.source.is_fetched or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
 
-    async def _look_for_unknown(self, name: str, state: _State) -> None:
+    async def _look_for_unknown(self, name: str, state: KeySetState) -> None:
         """Fetch to find an unknown key, unless the last such search is recent.
 
         A failed search does not count. While searches fail, the pause between failed fetches bounds their number.
@@ -251,11 +223,11 @@ class KeySets:
         if state.failures:
             raise self._unavailable(name, state)
 
-    def _wanted_at(self, state: _State) -> float:
+    def _wanted_at(self, state: KeySetState) -> float:
         """Return the time from which a caller that needs the keys may cause a fetch."""
         return min(state.retry_at, (state.last_error_at or 0.0) + RETRY_WANTED) if state.failures else float("-inf")
 
-    async def _fetch_unless_waiting(self, name: str, state: _State) -> None:
+    async def _fetch_unless_waiting(self, name: str, state: KeySetState) -> None:
         if state.fetching is None and self._clock.monotonic() < self._wanted_at(state):
             return
         if self._waiting >= self._waiters:
@@ -270,7 +242,7 @@ class KeySets:
         finally:
             self._waiting -= 1
 
-    def _unavailable(self, name: str, state: _State) -> KeySetUnavailable | KeySetInvalid:
+    def _unavailable(self, name: str, state: KeySetState) -> KeySetUnavailable | KeySetInvalid:
         detail = f"{name}: {state.last_error}"
         if state.invalid:
             return KeySetInvalid(detail=detail)
@@ -278,13 +250,10 @@ class KeySets:
             retry_after=max(RETRY_FIRST, self._wanted_at(state) - self._clock.monotonic()), detail=detail
         )
 
-    async def _keep_fresh(self, name: str, state: _State, unit: Unit) -> None:
+    async def _keep_fresh(self, name: str, state: KeySetState, unit: Unit) -> None:
         state.unit = unit
         if state.failures:  # of the key sets that these replaced
             _tell(state)
-        while state.source.path is not None:
-            self._read_file(name, state, state.source.path)
-            await self._clock.sleep(FILE_INTERVAL)
         while True:
             now = self._clock.monotonic()
             if state.failures:
@@ -298,14 +267,14 @@ class KeySets:
             else:
                 await self._fetch_once(name, state)
 
-    async def _fetch_once(self, name: str, state: _State) -> None:
+    async def _fetch_once(self, name: str, state: KeySetState) -> None:
         """Fetch once for all callers that need it at the same time. The result is in ``state``.
 
         A caller that gives up leaves the result to the others, and no failure of the fetch is raised here.
         """
         await asyncio.wait((self._begin(name, state),))
 
-    def _begin(self, name: str, state: _State) -> "asyncio.Task[None]":
+    def _begin(self, name: str, state: KeySetState) -> "asyncio.Task[None]":
         """Begin a fetch, unless one is running."""
         if state.fetching is None:
             state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
@@ -314,7 +283,7 @@ class KeySets:
 
     # --- fetching ------------------------------------------------------------------------------------------------
 
-    async def _update(self, name: str, state: _State) -> None:
+    async def _update(self, name: str, state: KeySetState) -> None:
         try:
             async with asyncio.timeout(state.source.timeout):
                 await self._load(name, state)
@@ -332,13 +301,14 @@ class KeySets:
             state.last_error = ""
             state.last_error_at = None
 
-    def _failed(self, name: str, state: _State, error: BaseException) -> None:
+    def _failed(self, name: str, state: KeySetState, error: BaseException) -> None:
         before = state.last_error
         state.failures += 1
         state.invalid = isinstance(error, AnswerUnusable | BadKey | MalformedToken)
         state.last_error = describe(error, state.source)
         state.last_error_at = self._clock.monotonic()
-        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(16, state.failures - 1))
+        most = RETRY_MOST if self._trusted(state) else RETRY_WANTED  # nobody is served without keys
+        pause = min(most, RETRY_FIRST * 2 ** min(16, state.failures - 1))
         state.retry_at = state.last_error_at + pause * (1 - SPREAD * self._chance())
         state.jwks_url = ""  # the URL from discovery may be the error
         if state.last_error == before:
@@ -346,7 +316,7 @@ class KeySets:
         where = [] if is_ours(error) else places(error)[-6:]
         log.warning("a provider's keys could not be fetched", provider=name, error=state.last_error, where=where)
 
-    def _take(self, name: str, state: _State, parsed: ParsedKeySet) -> None:
+    def _take(self, name: str, state: KeySetState, parsed: ParsedKeySet) -> None:
         """Take over the keys of a document. Raises ``BadKey`` if none can be used."""
         if parsed.skipped != state.skipped:
             state.skipped = parsed.skipped
@@ -356,26 +326,9 @@ class KeySets:
             )  # fmt: skip
         if not parsed.keys:
             raise BadKey("the key set has no usable key" + (f" ({parsed.skipped[0]})" if parsed.skipped else ""))
-        state.keys = parsed.keys
+        state.keys, state.refresh_hint = parsed.keys, parsed.refresh_hint
 
-    def _read_file(self, name: str, state: _State, path: Path, *, unconditionally: bool = False) -> None:
-        """Take over the keys of a file that changed. Raises ``ConfigurationError`` if it was never usable."""
-        renewed = True
-        if state.file is None:
-            state.file = key_file(path)
-        else:
-            renewed = state.file.look(unconditionally=unconditionally)
-        if renewed:
-            self._take(name, state, state.file.value)
-        problem = state.file.problem
-        if renewed or (unconditionally and not problem):
-            state.fetched = self._clock.monotonic()
-        if problem != state.last_error:
-            state.last_error, state.failures, state.invalid = problem, int(bool(problem)), bool(problem)
-            state.last_error_at = self._clock.monotonic() if problem else None
-            _tell(state)
-
-    async def _load(self, name: str, state: _State) -> None:
+    async def _load(self, name: str, state: KeySetState) -> None:
         source = state.source
         if source.kind == "discovery":
             state.jwks_url = await discover(self._fetch, source)
@@ -387,27 +340,20 @@ class KeySets:
         elif result.status != 304 or not state.keys:
             raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
         state.fetched = self._clock.monotonic()
-        state.fresh_until = state.fetched + freshness(result.headers)
+        state.fresh_until = state.fetched + freshness(result.headers, state.refresh_hint)
         state.trusted_until = state.fetched + HARD_AGE
 
 
-def _fetched(state: _State, task: "asyncio.Task[None]") -> None:
+def _fetched(state: KeySetState, task: "asyncio.Task[None]") -> None:
     state.fetching = None
     if not task.cancelled() and task.exception() is None:  # otherwise the awaiting caller raises it
         _tell(state)
 
 
-def _tell(state: _State) -> None:
+def _tell(state: KeySetState) -> None:
     if state.unit is None:
         return
     if state.failures:
         state.unit.fails(KeySetUnavailable(detail=state.last_error), logged=True)
     else:
         state.unit.works()
-
-
-def select(keys: tuple[VerificationKey, ...], key_id: str | None) -> tuple[VerificationKey, ...]:
-    """Return the ``keys`` that may have signed a token with this `kid`; without a `kid`, the only key, if any."""
-    if key_id is None:
-        return keys if len(keys) == 1 else ()
-    return tuple(key for key in keys if key.key_id == key_id)

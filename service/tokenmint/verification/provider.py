@@ -5,9 +5,9 @@ providers are in ``config/catalogue/*.toml``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.token_errors import (
@@ -21,12 +21,19 @@ from tokenmint.base.token_errors import (
 )
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
-from tokenmint.verification.jws import UnverifiedAssertion
+from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other programs' types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
-CheckKind = Literal["present", "absent", "one_of", "none_of", "prefix", "true", "past", "uuid"]
+ClaimPaths = tuple[tuple[str, ...], ...]
+CheckKind = Literal[
+    "present", "absent", "one_of", "none_of", "prefix", "true", "past", "uuid", "no_suffix", "no_digits"
+]
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,8 @@ class ClaimCheck:
     kind: CheckKind
     values: frozenset[str] = frozenset()
     """For `one_of`: the accepted values, as strings; numbers compare as their decimal text. For `none_of`: the refused
-    values. For `prefix`: the accepted beginnings of the value."""
+    are not accepted. For `prefix`: what the value may begin with. For `no_suffix`: what it may not end with, in lower
+    case."""
     message: str = ""
     """The remedy, for the message; default: a description of the check."""
     token_types: frozenset[str] = frozenset()
@@ -57,6 +65,8 @@ class Provider:
     key_source: KeySource
     algorithms: frozenset[str] = frozenset({"RS256", "ES256"})
     token_types: frozenset[str] = frozenset({ID_TOKEN, JWT})
+    header_types: frozenset[str] = frozenset()
+    """Values of `typ` that its JWTs may have beside "JWT" and none, as ``media_type`` returns them."""
     untyped_access_tokens: bool = False
     """Whether its access tokens lack the `typ` of RFC 9068."""
     check_authorized_party: bool = True
@@ -64,8 +74,19 @@ class Provider:
     authorized_parties: frozenset[str] = frozenset()
     """The accepted `azp`; empty: the audiences."""
     checks: tuple[ClaimCheck, ...] = ()
-    subject_claims: tuple[tuple[str, ...], ...] = (("sub",),)
-    """The paths of the claims that together name the principal, joined with `/`."""
+    audience_claims: tuple[str, ...] = ()
+    """The claims that stand for `aud` in tokens without one; the first that a token has counts."""
+    where: Mapping[str, str] = field(default_factory=_nothing)
+    """Exact claims that tell its tokens from those of other providers with the same issuer."""
+    subject_claims: ClaimPaths = (("sub",),)
+    """The paths of the claims that together name the principal (``subjects.joined``)."""
+    subject_claims_by_type: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
+    """Others, by the kind of token (URN)."""
+    subject_claims_instead: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
+    """By the kind of token: those that name the principal in tokens that have none of the first ones."""
+    numeric_subjects: Literal["refuse", "accept", "as_text"] = "refuse"
+    """The meaning of a whole number in a claim that names the principal. `accept`: its decimal text, and a text that reads as
+    a number is refused. `as_text`: the same identity as that text."""
     max_subject: int = 255
     boolean_claims: frozenset[str] = frozenset()
     """Claims that the provider may send as the text "true" or "false"."""
@@ -73,11 +94,15 @@ class Provider:
     """Whether `email_authoritative` is derived from Google's rule."""
     skew: float = 30.0
     """Seconds that clocks may differ, at most 60."""
+    iat_required: bool = True
+    """Whether a token needs `iat`. Without, `nbf` takes its place, or else `exp` less ``token_lifetime``."""
+    token_lifetime: float | None = None
+    """Seconds that its tokens live, where they say neither `iat` nor `nbf`."""
     max_age: float | None = None
     """Seconds after `iat` in which a token is accepted, even if its `exp` is later."""
     single_use: bool = False
     trust_domain: str | None = None
-    """For SPIFFE JWT-SVIDs, which have no `iss`: the trust domain of `sub`. Then `iat` is optional."""
+    """For SPIFFE JWT-SVIDs, which need no `iss`: the trust domain that `sub` has to be in. Then `iat` is optional."""
     condition: str | None = None
     """A CEL condition on the verified claims; the policy evaluates it."""
     claims: tuple[tuple[str, str], ...] = ()
@@ -91,25 +116,38 @@ class Provider:
 
 
 _ID_TOKEN_TYPES: Final[frozenset[str]] = frozenset({"", "jwt"})
-_ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
+_ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt"})
 
 
-def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) -> None:
-    """Refuse one kind of token in the place of another (RFC 8725 section 3.11). Raises ``UnsupportedTokenType``."""
+def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) -> str:
+    """Refuse one kind of token in the place of another (RFC 8725 section 3.11); return the kind that it is.
+
+    An access token that says so (`typ`) is one also where it is sent as a JWT, which it is, too (RFC 8693 section 3).
+
+    Raises ``UnsupportedTokenType``.
+    """
+    typ = media_type(str(token.header.get("typ", "")))
+    if typ == "at+jwt" and token_type == JWT and ACCESS_TOKEN in provider.token_types:
+        token_type = ACCESS_TOKEN
     if token_type not in provider.token_types:
         raise UnsupportedTokenType(detail=f"{provider.name} is not configured for {token_type}")
-    typ = str(token.header.get("typ", "")).lower()
     accepted = _ID_TOKEN_TYPES | ({"jose"} if provider.trust_domain is not None else frozenset())
     if token_type == ACCESS_TOKEN:
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
+    elif token_type == JWT:
+        accepted |= provider.header_types
     if typ not in accepted:
-        raise UnsupportedTokenType(detail=f"typ {quoted(typ)} is not the one of {token_type}")
+        message = None
+        if typ == "at+jwt":
+            message = f"the header says that this is an access token (typ at+jwt): send it as {ACCESS_TOKEN}"
+        raise UnsupportedTokenType(message, detail=f"typ {quoted(typ)} is not that of {token_type}")
     if "events" in token.claims:  # OpenID Connect Back-Channel Logout section 2.4
         raise UnsupportedTokenType(detail="this is a logout token or another security event (RFC 8417)")
+    return token_type
 
 
 def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float) -> tuple[float, float | None]:
-    """Check `exp`, `iat`, `nbf` and the age. Return (exp, iat).
+    """Check `exp`, `iat`, `nbf` and the age; return (exp, iat, or what takes its place).
 
     A token is valid while now < exp + skew, from nbf - skew and iat - skew on, and until iat + max_age + skew.
 
@@ -119,13 +157,17 @@ def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float)
     expires_at = _time(claims, "exp")
     issued_at = _time(claims, "iat")
     not_before = _time(claims, "nbf")
-    if expires_at is None or (issued_at is None and provider.trust_domain is None):
-        raise ClaimRejected("exp and iat are required")
+    if expires_at is None or (issued_at is None and provider.iat_required and provider.trust_domain is None):
+        raise ClaimRejected("exp and iat are required: iat_required = false lets a provider leave iat out")
     if now >= expires_at + provider.skew:
         raise TokenExpired(detail=f"exp {expires_at:.0f}, now {now:.0f}, skew {provider.skew:g}")
     for name, instant in (("nbf", not_before), ("iat", issued_at)):
         if instant is not None and instant > now + provider.skew:
             raise TokenNotYetValid(detail=f"{name} {instant:.0f}, now {now:.0f}, skew {provider.skew:g}")
+    if issued_at is None:
+        issued_at = not_before
+    if issued_at is None and provider.token_lifetime is not None:
+        issued_at = max(0.0, expires_at - provider.token_lifetime)
     if provider.max_age is not None and now > (issued_at or 0.0) + provider.max_age + provider.skew:
         raise TokenTooOld(detail=f"iat {issued_at}, now {now:.0f}, at most {provider.max_age:g} s")
     return expires_at, issued_at
@@ -140,19 +182,41 @@ def _time(claims: Mapping[str, JsonValue], name: str) -> float | None:
     return float(value)
 
 
-def check_audience(provider: Provider, claims: Mapping[str, JsonValue]) -> None:
-    """Check `aud`, and `azp` if there are several audiences. Raises ``WrongAudience``."""
+def audiences_of(provider: Provider, claims: Mapping[str, JsonValue]) -> list[str]:
+    """Return the audiences of a token, none where `aud` is malformed.
+
+    A token without `aud`, or with an empty list, is for the client that the first of ``audience_claims`` names.
+    """
     value = claims.get("aud")
+    if "aud" not in claims or value == []:
+        value = next((claims[name] for name in provider.audience_claims if name in claims), None)
+        return [value] if isinstance(value, str) and value else []
     audiences = value if isinstance(value, list) else [value]
-    if not audiences or not all(isinstance(audience, str) and audience for audience in audiences):
-        raise WrongAudience("aud is not a string or a list of strings")
-    if provider.audiences.isdisjoint(str(audience) for audience in audiences):
-        raise WrongAudience(detail=f"aud {quoted(audiences, LONG)}, accepted {sorted(provider.audiences)}")
-    if len(audiences) > 1 and provider.check_authorized_party:
+    return [one for one in audiences if isinstance(one, str) and one] if all(audiences) else []
+
+
+def check_audience(provider: Provider, claims: Mapping[str, JsonValue], token_type: str = ID_TOKEN) -> None:
+    """Check `aud`, and in an ID token for several audiences `azp`. Raises ``WrongAudience``.
+
+    OpenID Connect Core asked for `azp` in section 3.1.3.7, until errata set 2 left that to extensions: it is asked for
+    here all the same, unless the provider's configuration says otherwise. It never was a rule for access tokens.
+    """
+    value, audiences = claims.get("aud"), audiences_of(provider, claims)
+    if not audiences or (isinstance(value, list) and value and len(audiences) != len(value)):
+        missing = "aud" not in claims and not provider.audience_claims
+        hint = ": audience_claims names the claims that stand for a missing one" if missing else ""
+        raise WrongAudience(f"aud is not a string or a list of strings{hint}")
+    if provider.audiences.isdisjoint(audiences):
+        raise WrongAudience(
+            detail=f"aud {quoted(audiences, LONG)}, accepted {quoted(sorted(provider.audiences), LONG)}"
+        )
+    asked = provider.check_authorized_party and (token_type != ACCESS_TOKEN or provider.authorized_parties)
+    if len(audiences) > 1 and asked:
         party = claims.get("azp")
         if not isinstance(party, str) or party not in (provider.authorized_parties or provider.audiences):
             raise WrongAudience(
-                "the token is for several audiences and its azp is not ours (OpenID Connect Core section 3.1.3.7)"
+                "the token is for several audiences and its azp is not ours: name the accepted ones in "
+                "authorized_parties, or set check_authorized_party = false"
             )
 
 
@@ -192,6 +256,10 @@ def _holds(check: ClaimCheck, claims: Mapping[str, JsonValue], now: float) -> bo
             return value is None or (isinstance(value, str) and value not in check.values)
         case "prefix":
             return isinstance(value, str) and value.startswith(tuple(check.values))
+        case "no_suffix":
+            return value is None or (isinstance(value, str) and not value.lower().endswith(tuple(check.values)))
+        case "no_digits":
+            return value is None or (isinstance(value, str) and not (value.isascii() and value.isdigit()))
         case "past":
             return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= now + 60
         case "uuid":
@@ -207,6 +275,8 @@ def _describe(check: ClaimCheck) -> str:
         "one_of": f"{name} is none of the configured values",
         "none_of": f"{name} has a value that is not accepted",
         "prefix": f"{name} does not begin with {' or '.join(sorted(check.values))}",
+        "no_suffix": f"{name} ends with {' or '.join(sorted(check.values))}",
+        "no_digits": f"{name} is a number",
         "past": f"{name} is not a time in the past",
         "uuid": f"{name} is not a GUID",
     }[check.kind]
@@ -231,22 +301,6 @@ def is_uuid(text: str) -> bool:
     return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(
         char in "0123456789abcdefABCDEF" for part in parts for char in part
     )
-
-
-def subject(provider: Provider, claims: Mapping[str, JsonValue]) -> str:
-    """Return the provider's name for the principal. Raises ``ClaimRejected`` if the token lacks it."""
-    standard = claims.get("sub")
-    if not isinstance(standard, str) or not 0 < len(standard) <= provider.max_subject:
-        raise ClaimRejected(f"sub is not a string of 1 to {provider.max_subject} characters")
-    parts: list[str] = []
-    for path in provider.subject_claims:
-        value = at_path(claims, path)
-        if not isinstance(value, str) or not 0 < len(value) <= provider.max_subject:
-            raise ClaimRejected(f"{'.'.join(path)}, which names the principal, is missing or too long")
-        if "/" in value and len(provider.subject_claims) > 1:
-            raise ClaimRejected(f"{'.'.join(path)} has a '/', which separates the parts of the subject")
-        parts.append(value)
-    return "/".join(parts)
 
 
 def normalised(provider: Provider, claims: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

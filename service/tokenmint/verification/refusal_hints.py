@@ -4,6 +4,7 @@ Nothing is accepted here: the token was refused already, and this module only ch
 the token.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from tokenmint.base.foreign_text import LONG, quoted
@@ -29,8 +30,8 @@ _ISSUERS: Final = (
 )
 
 
-def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> TokenRejected:
-    """Return the refusal of a token with an unknown issuer."""
+def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str, known: Collection[str] = ()) -> TokenRejected:
+    """Return the refusal of a token whose issuer is no provider's. ``known`` are those of the providers."""
     claims = token.claims
     if claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
         return WrongAudience(
@@ -43,7 +44,7 @@ def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str) -> TokenRejec
         return UnknownIssuer(
             "tokenmint itself minted this token: exchange it as an access_token, if policy allows that"
         )
-    detail = f"iss {quoted(token.issuer, LONG)}"
+    detail = f"iss {quoted(token.issuer, LONG)}, accepted {quoted(sorted(known), LONG)}"
     for prefix, words in _ISSUERS:
         if token.issuer.startswith(prefix):
             return UnknownIssuer(words, detail=detail)

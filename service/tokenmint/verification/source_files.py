@@ -4,7 +4,7 @@ import re
 import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
@@ -15,47 +15,70 @@ from tokenmint.verification.key_source import FetchFailed, KeySource
 MAX_SECRET: Final = 16 * 1024  # bytes of a secret in a header
 _FIELD_VALUE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 """RFC 9110 section 5.5, ASCII only."""
+_REPLACED: Final = "the configuration has changed meanwhile"
 
 
 class SourceFiles:
-    """The files of key sources. Each is read when it is first needed, and again when it changed."""
+    """The files of key sources, as they are renewed."""
 
     def __init__(self) -> None:
         self._contexts: dict[str | None, RenewedFiles[ssl.SSLContext]] = {}
         self._secrets: dict[tuple[str, Path], RenewedFiles[Secret]] = {}
 
-    def context(self, ca_file: str | None) -> ssl.SSLContext:
-        """Return a context that trusts ``ca_file`` alone, or the public authorities. Raises ``FetchFailed``."""
+    def read(self, source: KeySource) -> None:
+        """Read the files of ``source`` where they were not, or have changed. In a thread: their disk may hang.
+
+        Raises ``FetchFailed`` where one was never of use.
+        """
         try:
-            if ca_file not in self._contexts:
-                self._contexts[ca_file] = client_tls("providers", {CA_FILE: Path(ca_file)} if ca_file else {})
-            return self._contexts[ca_file].current()
+            for ca_file in source.ca_files():
+                if ca_file not in self._contexts:
+                    self._contexts[ca_file] = client_tls("providers", {CA_FILE: Path(ca_file)} if ca_file else {})
+            for setting, path in source.secret_files():
+                if (setting, path) not in self._secrets:
+                    self._secrets[setting, path] = secret_file(setting, path)
         except ConfigurationError as error:
             raise FetchFailed(error.message) from None
+        for files in self.of([source]):
+            files.look()
+
+    def complete(self, source: KeySource) -> bool:
+        """Tell whether each file of ``source`` was read once."""
+        return self._contexts.keys() >= set(source.ca_files()) and self._secrets.keys() >= set(source.secret_files())
+
+    def named(self, source: KeySource) -> bool:
+        """Tell whether ``source`` names files: the public authorities are not its own, and not read again."""
+        return any(source.ca_files()) or bool(source.secret_files())
+
+    def context(self, ca_file: str | None) -> ssl.SSLContext:
+        """Return what verifies a server: by ``ca_file`` alone, or by the public authorities."""
+        try:
+            return self._contexts[ca_file].value
+        except KeyError:
+            raise FetchFailed(_REPLACED) from None
 
     def secret(self, setting: str, path: Path) -> Secret:
-        """Return the header value in a file. Raises ``FetchFailed``."""
-        key = (setting, path)
+        """Return what a file holds for a header."""
         try:
-            if key not in self._secrets:
-                self._secrets[key] = secret_file(setting, path)
-            return self._secrets[key].current()
-        except ConfigurationError as error:
-            raise FetchFailed(error.message) from None
+            return self._secrets[setting, path].value
+        except KeyError:
+            raise FetchFailed(_REPLACED) from None
 
-    def look(self, sources: Iterable[KeySource]) -> str:
-        """Read the files of ``sources``, forget all others, and return the problem with them, or ""."""
+    def of(self, sources: Iterable[KeySource]) -> list[RenewedFiles[Any]]:
+        """Return the files of ``sources`` that were read once."""
+        found: list[RenewedFiles[Any]] = []
+        for source in sources:
+            found += [self._contexts[name] for name in source.ca_files() if name in self._contexts]
+            found += [self._secrets[name] for name in source.secret_files() if name in self._secrets]
+        return found
+
+    def keep(self, sources: Iterable[KeySource]) -> None:
+        """Forget the files of all other sources."""
         sources = list(sources)
-        contexts = {source.ca_file for source in sources}
-        secrets = {file for source in sources for file in source.secret_files()}
-        self._contexts = {key: files for key, files in self._contexts.items() if key in contexts}
-        self._secrets = {key: files for key, files in self._secrets.items() if key in secrets}
-        every: list[RenewedFiles[ssl.SSLContext] | RenewedFiles[Secret]] = []
-        every += self._contexts.values()
-        every += self._secrets.values()
-        for files in every:
-            files.look()
-        return "; ".join(files.problem for files in every if files.problem)
+        contexts = {name for source in sources for name in source.ca_files()}
+        secrets = {name for source in sources for name in source.secret_files()}
+        self._contexts = {name: files for name, files in self._contexts.items() if name in contexts}
+        self._secrets = {name: files for name, files in self._secrets.items() if name in secrets}
 
 
 def secret_file(setting: str, path: Path) -> RenewedFiles[Secret]:

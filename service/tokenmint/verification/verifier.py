@@ -12,7 +12,8 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints
 from tokenmint.verification.jwk import VerificationKey
-from tokenmint.verification.jws import UnverifiedAssertion, parse_compact
+from tokenmint.verification.jws import MAX_TOKEN, UnverifiedAssertion, parse_compact
+from tokenmint.verification.key_choice import wanted_key
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import (
     Provider,
@@ -21,21 +22,22 @@ from tokenmint.verification.provider import (
     check_kind,
     check_nonce,
     check_times,
-    in_trust_domain,
     normalised,
-    subject,
 )
+from tokenmint.verification.selection import Selection
 from tokenmint.verification.signature_cache import CachedSignature, SignatureCache
+from tokenmint.verification.subjects import subject
 
 
 class Verifier:
     """Verifies the tokens of the configured providers.
 
     Args:
-        providers: by name. No two have an issuer in common.
+        providers: by name. Two of one issuer are told apart (``selection.disjoint``).
         key_sets: the providers' keys.
         own_issuer: tokenmint's own issuer; never a provider.
         users: asks a provider whether the user still has access, if its configuration says so.
+        max_token: the longest token, in bytes.
         emulated: the providers whose tokens come from an emulator, which does not sign (development mode only).
     """
 
@@ -47,15 +49,15 @@ class Verifier:
         own_issuer: str,
         users: Callable[[Provider, Mapping[str, JsonValue]], Awaitable[None]] | None = None,
         emulated: frozenset[str] = frozenset(),
+        max_token: int = MAX_TOKEN,
     ) -> None:
         self.providers = MappingProxyType(dict(providers))
         self.key_sets = key_sets
-        self._own_issuer = own_issuer
+        self.max_token = max_token
         self._users = users
         self._emulated = emulated
         self._signatures = SignatureCache()
-        self._by_issuer = {issuer: provider for provider in providers.values() for issuer in provider.issuers}
-        self._trust_domains = [provider for provider in providers.values() if provider.trust_domain is not None]
+        self._selection = Selection(providers.values(), own_issuer)
 
     async def verify(
         self,
@@ -78,11 +80,11 @@ class Verifier:
         observe("assertion.form")
         fingerprint = token.fingerprint()
         remembered = self._signatures.find(fingerprint)
-        unverified = remembered.token if remembered is not None else parse_compact(token)
+        unverified = remembered.token if remembered is not None else parse_compact(token, self.max_token)
         observe("assertion.issuer")
-        provider = self._provider(unverified)
+        provider = self._selection.provider(unverified)
         observe("assertion.kind")
-        check_kind(provider, unverified, token_type)
+        token_type = check_kind(provider, unverified, token_type)
         observe("assertion.signature")
         signed_by = await self._check_signature(provider, unverified, remembered, fetch=fetch)
         if signed_by is not None and remembered is None:
@@ -91,7 +93,7 @@ class Verifier:
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
-        check_audience(provider, claims)
+        check_audience(provider, claims, token_type)
         observe("assertion.nonce")
         check_nonce(claims, nonce)
         observe("assertion.claims")
@@ -102,7 +104,7 @@ class Verifier:
         return VerifiedToken(
             provider=provider.name,
             issuer=unverified.issuer,
-            subject=subject(provider, claims),
+            subject=subject(provider, claims, token_type),
             token_type=token_type,
             claims=claims,
             issued_at=issued_at,
@@ -113,22 +115,12 @@ class Verifier:
         )
 
     def provider_of(self, issuer: str) -> Provider | None:
-        """Return the provider with this exact issuer; our own issuer has none."""
-        return self._by_issuer.get(issuer) if issuer != self._own_issuer else None
+        """Return the provider of all tokens with this exact issuer; None where there is none, or are several."""
+        return self._selection.alone(issuer)
 
     def is_emulated(self, provider: str) -> bool:
         """Return whether a provider's tokens come from an emulator, which does not sign."""
         return provider in self._emulated
-
-    def _provider(self, token: UnverifiedAssertion) -> Provider:
-        provider = self.provider_of(token.issuer)
-        if provider is not None:
-            return provider
-        if "iss" not in token.claims:
-            for provider in self._trust_domains:
-                if in_trust_domain(token.claims.get("sub"), provider.trust_domain or ""):
-                    return provider
-        raise refusal_hints.unknown_issuer(token, own_issuer=self._own_issuer)
 
     async def _check_signature(
         self, provider: Provider, token: UnverifiedAssertion, remembered: CachedSignature | None, *, fetch: bool
@@ -142,7 +134,8 @@ class Verifier:
             )
         if provider.key_id_required and token.key_id is None:
             raise UnknownKey("the token's header has no kid, which every token of this provider has")
-        keys = await self.key_sets.find(provider.name, token.key_id, fetch=fetch)
+        wanted = wanted_key(token.key_id, token.header, token.algorithm)
+        keys = await self.key_sets.find(provider.name, wanted, fetch=fetch)
         if provider.key_issuer == "match":
             keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
             if not keys:

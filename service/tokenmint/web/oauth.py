@@ -29,7 +29,7 @@ from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
-from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.jws import MOST_TOKEN
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.web import credentials
 from tokenmint.web.forms import Form, read_form, single
@@ -179,7 +179,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
     violations.check("subject_token_type", f"is required: {expected}", holds=subject_type in SUBJECT_TOKEN_TYPES)
-    violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=len(actor_token.encode()) <= MAX_TOKEN)
+    violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
         violations.check(

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tasks import end
 from tokenmint.web.boundary import Boundary
 from tokenmint.web.connections import Connections, Place
@@ -83,10 +85,10 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def renew(self) -> None:
-        """Use renewed certificates and client CAs for future handshakes."""
-        if self._tls is not None:
-            self._tls.changed()
+    @property
+    def files(self) -> list[RenewedFiles[Any]]:
+        """The files of its TLS. What they hold is used by the handshakes that come after somebody looked at them."""
+        return [self._tls.files] if self._tls is not None else []
 
     def start(self, background: Background, name: str) -> None:
         """Start serving; the socket listens already. ``name`` is the name of the background task."""

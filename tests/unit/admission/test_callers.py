@@ -145,9 +145,21 @@ async def test_certificates(proof: ClientAuthenticator) -> None:
 def assertion(clock: FakeClock, key: Any = None, client: str = "keys", **changes: Any) -> Credentials:
     now = int(clock.now())
     claims = {"iss": client, "sub": client, "aud": US, "iat": now, "exp": now + 60, "jti": "j1", **changes}
-    claims = {name: value for name, value in claims.items() if value is not None}
-    token = jwt.encode(claims, key or ec_key(1), "ES256", headers={"kid": "c1"})
+    header = {"kid": "c1", **changes.pop("header", {})}
+    claims = {name: value for name, value in {**claims, **changes}.items() if value is not None and name != "header"}
+    token = jwt.encode(claims, key or ec_key(1), "ES256", headers=header)
     return Credentials(assertion=Secret(token))
+
+
+async def test_an_assertion_may_say_in_its_typ_that_it_is_one_and_nothing_else_may(
+    proof: ClientAuthenticator, clock: FakeClock
+) -> None:
+    for number, typ in enumerate(("client-authentication+jwt", "application/Client-Authentication+JWT", "JWT")):
+        assert await proof.client(assertion(clock, jti=f"t{number}", header={"typ": typ}))
+    for typ in ("at+jwt", "client-authentication", "dpop+jwt"):
+        assert "UNSUPPORTED_TOKEN_TYPE" in await refused(proof, assertion(clock, jti="t9", header={"typ": typ}))
+    workload = PLATFORM.token(clock.now(), headers={"typ": "client-authentication+jwt"})
+    assert "UNSUPPORTED_TOKEN_TYPE" in await refused(proof, Credentials(workload=Secret(workload)))
 
 
 async def test_rfc_7523_an_assertion_of_its_own_proves_a_client_once(

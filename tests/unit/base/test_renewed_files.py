@@ -1,17 +1,23 @@
 """Files that are renewed: read when they changed, and the last good content while they can't be used."""
 
+import asyncio
 import os
 import ssl
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import structlog
 from tests.tls import authority
 
+from tokenmint.base import renewed_files
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.renewed_files import FileWatch, RenewedFiles
 from tokenmint.base.tls_files import client_tls
+
+T = TypeVar("T")
 
 
 def number(contents: Sequence[bytes]) -> int:
@@ -19,6 +25,11 @@ def number(contents: Sequence[bytes]) -> int:
         return sum(map(int, contents))
     except ValueError:
         raise ConfigurationError("x.file: is no number") from None
+
+
+def current(read: RenewedFiles[T]) -> T:
+    read.look()
+    return read.value
 
 
 def files(*paths: Path) -> RenewedFiles[int]:
@@ -32,7 +43,7 @@ def test_a_change_of_one_of_them_is_read(tmp_path: Path) -> None:
     read = files(one, two)
     assert (read.value, read.look(), read.generation) == (3, False, 0)
     two.write_text("40")
-    assert read.current() == 41
+    assert current(read) == 41
     assert (read.look(), read.generation) == (False, 1)
 
 
@@ -47,7 +58,7 @@ def test_a_volume_that_swaps_a_symbolic_link_is_a_change(tmp_path: Path) -> None
     read = files(data / "token")
     (tmp_path / "new").symlink_to("second")
     (tmp_path / "new").rename(data)
-    assert read.current() == 2
+    assert current(read) == 2
 
 
 @pytest.mark.parametrize("fault", ["other content", "no file", "a folder", "a pipe", "too large"])
@@ -65,7 +76,7 @@ def test_what_can_not_be_used_leaves_the_last_good_content_and_is_told_once(tmp_
     elif fault == "too large":
         path.write_bytes(b"1" * (2**20 + 1))
     with structlog.testing.capture_logs() as logs:
-        assert (read.current(), read.current(), read.current()) == (1, 1, 1)
+        assert (current(read), current(read), current(read)) == (1, 1, 1)
     assert read.problem.startswith("x.file: ")
     assert [(line["event"], line["error"]) for line in logs] == [
         ("a file that changed is not used: the last good one stays", read.problem)
@@ -77,7 +88,7 @@ def test_what_can_not_be_used_leaves_the_last_good_content_and_is_told_once(tmp_
         path.unlink(missing_ok=True)
     path.write_text("2")
     with structlog.testing.capture_logs() as logs:
-        assert (read.current(), read.problem) == (2, "")
+        assert (current(read), read.problem) == (2, "")
     assert [line["event"] for line in logs] == ["a file can be used again", "a file was renewed"]
 
 
@@ -123,12 +134,47 @@ def test_tls_of_a_client_verifies_and_follows_its_files(tmp_path: Path) -> None:
     assert context.check_hostname
     certificate, other = ca.issue("client", serial=101)
     paths["cert_file"].write_bytes(certificate)
-    assert (tls.current(), tls.problem) == (
+    assert (current(tls), tls.problem) == (
         context,
         f"redis.cert_file: {paths['cert_file']} and {paths['key_file']} are not a certificate and its key in PEM",
     )
     paths["key_file"].write_bytes(other)
-    assert tls.current() is not context
+    assert current(tls) is not context
     paths["ca_file"].write_text("no PEM")
     with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no certificates in PEM"):
         client_tls("redis", paths)
+
+
+async def test_a_disk_that_hangs_keeps_no_other_file_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewed_files, "LOOK_LIMIT", 0.2)
+    reading, mended = threading.Event(), threading.Event()
+
+    def hanging(contents: Sequence[bytes]) -> int:
+        if contents != [b"1"]:
+            reading.set()
+            mended.wait(20)
+        return number(contents)
+
+    for name in ("hangs", "good"):
+        (tmp_path / name).write_text("1")
+    hangs = RenewedFiles([("hangs.file", tmp_path / "hangs")], hanging)
+    good = files(tmp_path / "good")
+    watch = FileWatch()
+    (tmp_path / "hangs").write_text("2")
+    (tmp_path / "good").write_text("3")
+    with structlog.testing.capture_logs() as logs:
+        await watch.look([hangs, good])
+        assert reading.is_set()
+        async with asyncio.timeout(20):
+            while good.value != 3:
+                await watch.look([hangs, good])
+        for _ in range(5):
+            await watch.look([hangs, good])
+    assert (hangs.value, good.problem) == (1, "")
+    assert "does its disk hang?" in hangs.problem
+    assert len([line for line in logs if "does their disk hang?" in line["event"]]) == 1
+    mended.set()
+    async with asyncio.timeout(20):
+        while hangs.value != 2 or hangs.problem:
+            await watch.look([hangs, good])
+            await asyncio.sleep(0)

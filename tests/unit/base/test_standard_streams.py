@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SAY = """
 from tokenmint.base.standard_streams import hold, say, show
 hold()

@@ -15,6 +15,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.depth import depth
 
 from tokenmint.base import logs
 from tokenmint.base.log_writer import LineWriter
@@ -162,7 +163,7 @@ def test_a_line_has_a_length_at_most_and_stays_json(told: Callable[[], str]) -> 
     assert json.loads(line)["level"] == "error"
 
 
-@settings(max_examples=60)
+@settings(max_examples=depth(20, 300))
 @given(
     st.dictionaries(
         st.text(max_size=100),

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,101 +16,14 @@ import pytest
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 from tests.issuer import Issuer, segment, serving
 from tests.tls import certificate
+from tests.unit.cli.serving import Served, served
 from typer.testing import CliRunner
 
 from tokenmint.cli import COMMANDS, app, run
-from tokenmint.v1 import (
-    key_admin_service_pb2,
-    key_admin_service_pb2_grpc,
-    profile_admin_service_pb2,
-    profile_admin_service_pb2_grpc,
-    profile_pb2,
-    signing_key_pb2,
-)
 
-
-class Keys(key_admin_service_pb2_grpc.KeyAdminServiceServicer):
-    """Lists one key on each page, or refuses."""
-
-    def __init__(self) -> None:
-        self.callers: list[dict[str, Any]] = []
-        self.refusal: status_pb2.Status | None = None
-        self.cancels = False
-
-    def ListSigningKeys(self, request: Any, context: Any) -> Any:
-        self.callers.append(dict(context.invocation_metadata()))
-        if self.cancels:  # as gRPC's core does at overload
-            context.abort(grpc.StatusCode.CANCELLED, "")
-        if self.refusal is not None:
-            context.abort_with_status(rpc_status.to_status(self.refusal))
-        page = int(request.page_token or "0")
-        key = signing_key_pb2.SigningKey(key_id=f"{page}-" + "k" * 120, algorithm="ES256\x1b[31m", revoke_reason="\x9b")
-        following = str(page + 1) if page < 2 else ""
-        return key_admin_service_pb2.ListSigningKeysResponse(signing_keys=[key], next_page_token=following)
-
-    def GetKeyRingStatus(self, request: Any, context: Any) -> Any:
-        seen = key_admin_service_pb2.KeySetVerifier(address="ipv4:10.0.0.7", agent="late\x1b/1", missing_key_ids=["k2"])
-        other = key_admin_service_pb2.KeySetVerifier(address="ipv4:10.0.0.8", agent="jose/6")
-        replica = key_admin_service_pb2.KeyRingReplica(replica="replica-a", generation=7)
-        return key_admin_service_pb2.GetKeyRingStatusResponse(generation=7, replicas=[replica], verifiers=[seen, other])
-
-    def ResealSigningKeys(self, request: Any, context: Any) -> Any:
-        return key_admin_service_pb2.ResealSigningKeysResponse(encryption_key_id="0123456789abcdef")
-
-
-class Profiles(profile_admin_service_pb2_grpc.ProfileAdminServiceServicer):
-    """Counts what is imported; refuses the third."""
-
-    def __init__(self) -> None:
-        self.principals: list[str] = []
-
-    def CreateProfile(self, request: Any, context: Any) -> Any:
-        if request.profile.principal == "there":
-            context.abort(grpc.StatusCode.ALREADY_EXISTS, "profile 'there': it exists already")
-        return profile_admin_service_pb2.CreateProfileResponse(profile=request.profile)
-
-    def GetProfile(self, request: Any, context: Any) -> Any:
-        profile = profile_pb2.Profile(principal=request.principal, roles=["clerk"])
-        return profile_admin_service_pb2.GetProfileResponse(profile=profile)
-
-    def DeleteProfile(self, request: Any, context: Any) -> Any:
-        return profile_admin_service_pb2.DeleteProfileResponse()
-
-    def ImportProfiles(self, request_iterator: Any, context: Any) -> Any:
-        self.principals += [request.profile.principal for request in request_iterator]
-        failure = profile_admin_service_pb2.ImportFailure(
-            index=2, principal=self.principals[2], reason="X", message="no"
-        )
-        return profile_admin_service_pb2.ImportProfilesResponse(
-            created_count=len(self.principals) - 1, failed_count=1, failures=[failure]
-        )
-
-
-class Served:
-    """A server on a free loopback port with the two services."""
-
-    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
-        self.keys = Keys()  # type: ignore[abstract]  # what is not called answers UNIMPLEMENTED
-        self.profiles = Profiles()  # type: ignore[abstract]  # as above
-        self.server = grpc.server(futures.ThreadPoolExecutor(2))
-        key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(self.keys, self.server)
-        profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(self.profiles, self.server)
-        place = "127.0.0.1:0"
-        port = self.server.add_secure_port(place, credentials) if credentials else self.server.add_insecure_port(place)
-        self.target = f"127.0.0.1:{port}"
-        self.server.start()
-
-
-@contextmanager
-def served(credentials: grpc.ServerCredentials | None = None) -> Iterator[Served]:
-    running = Served(credentials)
-    try:
-        yield running
-    finally:
-        running.server.stop(None).wait(timeout=10)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 from tokenmint import cli
 from tokenmint.cli import DEBUG, app, run
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary-4711-abcdefghijklmnopqrstuvwxyz-0123456789"
 TOKEN = f"eyJhbGciOiJub25lIn0.{CANARY}.{CANARY}"
 

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import typer
 from tests.issuer import Issuer, segment, serving
-from tests.process import CLIENT, OPERATOR, Service, configure
+from tests.process import OPERATOR, Service, configure
+from tests.unit.cli.terminal import Terminal
 from typer.testing import CliRunner
 
-from tokenmint.cli import COMMANDS, app, run
+from tokenmint.cli import COMMANDS, app
 from tokenmint.model.secret import Secret
+
+pytestmark = pytest.mark.slow
 
 NEXT = """
 [audiences."https://next.example"]
@@ -24,40 +27,6 @@ providers = ["idp"]
 reexchange_from = ["https://orders.example"]
 on_missing_profile = "create"
 """
-
-
-class Terminal:
-    """Commands as somebody types them, with the environment of an operator or a client."""
-
-    def __init__(self, service: Service, issuer: Issuer, directory: Path) -> None:
-        self.service = service
-        self.issuer = issuer
-        self.directory = directory
-        for name, secret in (("root", OPERATOR), ("web", CLIENT)):
-            (directory / name).write_text(secret.reveal() + "\n")
-
-    def __call__(self, *arguments: str, stdin: str = "", who: str = "root", **environ: str) -> tuple[int, str, str]:
-        listener = "grpc" if who == "web" else "admin"
-        env: dict[str, str | None] = {
-            "TOKENMINT_TARGET": self.service.listen[listener],
-            "TOKENMINT_CLIENT_ID": who,
-            "TOKENMINT_SECRET_FILE": str(self.directory / who),
-            "COLUMNS": "200",
-            **environ,
-        }
-        result = CliRunner().invoke(_guarded(arguments), [], input=stdin, env=env)
-        return result.exit_code, result.stdout, result.stderr
-
-
-def _guarded(arguments: tuple[str, ...]) -> Any:
-    """The whole command line, with what turns mistakes into lines."""
-    wrapper = typer.Typer(add_completion=False)
-
-    @wrapper.command()
-    def invoke() -> None:
-        raise typer.Exit(run(lambda: app(list(arguments))))
-
-    return wrapper
 
 
 @pytest.fixture(scope="module")

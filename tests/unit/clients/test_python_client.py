@@ -5,16 +5,14 @@ What all languages have in common is in tests/clients/scenarios.json.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import grpc
 import grpc.aio
 import httpx
 import pytest
 import requests
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer, serving
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, running
+from tests.issuer import Issuer
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig
 
 from tokenmint.rpc.status import PUSHBACK_KEY
 from tokenmint.v1 import key_set_service_pb2 as service_pb
@@ -46,21 +44,9 @@ from tokenmint_client.v1.key_set_service_pb2_grpc import (
     add_KeySetServiceServicer_to_server,
 )
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running_issuer:
-        yield running_issuer
-
-
-@pytest.fixture
-async def rig(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy
-) -> AsyncIterator[Rig]:
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy) as service:
-        yield service
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.depth import depth
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config import load as loading
@@ -43,6 +44,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "oauth": {"enabled": True},
     "envoy": {"audience": "a", "hosts": {"h": "a"}},
     "log": {"level": "info"},
+    "proxy": {"url": "http://proxy.example:3128", "username": "u", "password_file": "pw", "no_proxy": ["h"]},
     "providers": {
         "idp": {
             "issuer": "https://idp.example",
@@ -53,6 +55,10 @@ DOCUMENT: Final[dict[str, Any]] = {
             "claims": {"c": "assertion.x"},
             "skew": "1s",
             "ca_file": "ca",
+            "bearer_token_file": "token",
+            "headers": {"X-Tenant": "7"},
+            "header_files": {"X-Key": "key"},
+            "proxy": "none",
         },
         "entra": {"use": "entra", "tenants": ["72f988bf-86f1-41af-91ab-2d7cd011db47"], "audiences": ["b"]},
         "fire": {"use": "firebase", "project": "my-project", "check_revoked": True, "service_account_file": "sa"},
@@ -128,7 +134,7 @@ def judge(document: dict[str, Any], directory: Path) -> Settings | tuple[str, ..
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth(100, 1000))
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD, st.booleans()), min_size=1, max_size=4))
 def test_a_changed_document_is_judged(changes: list[tuple[tuple[Any, ...], Any, bool]]) -> None:
     document = copy.deepcopy(DOCUMENT)

@@ -116,7 +116,10 @@ roles = ["king"]
         ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required if listen.http is not on loopback"),
         ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
         ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
-        (f'[listen]\nforwarded = {{ secrets = ["{HASH}"] }}', 'is for listen.transport = "native"'),
+        (
+            f'[listen]\ntransport = "grpcio"\nforwarded = {{ secrets = ["{HASH}"] }}',
+            'is for listen.transport = "native"',
+        ),
         ('[listen]\ntransport = "native"\nforwarded = {}', "listen.forwarded.secrets: is required"),
         ('[listen]\ntransport = "native"\nforwarded = { secrets = [] }', "listen.forwarded.secrets: is empty"),
         (
@@ -167,10 +170,12 @@ roles = ["king"]
         (MINIMAL + '\n[audiences."https://api".claims]\nx = "email"', 'audiences."https://api".claims.x: expected'),
         (MINIMAL.replace('"read"]', '"read"]\nsurprise = 1'), 'audiences."https://api".surprise: there is no such key'),
         (
-            MINIMAL + '[providers.two]\nissuer = "https://idp.example"\naudiences = ["b"]',
-            "one provider for each issuer",
+            MINIMAL + '[providers.two]\nissuer = "https://idp.example"\naudiences = ["app"]',
+            "nothing tells their tokens apart: one provider with all the audiences",
         ),
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65537", "limits.token_bytes"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token fits no request"),
     ],
 )
 def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:
@@ -233,8 +238,7 @@ def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
         '[keys]\nencryption_key_file = "kek"\n[redis]\nurl = "rediss://h"\npassword_file = "pw"\nca_file = "tls.crt"\n'
     )
     settings = read(tmp_path, text)
-    assert settings.redis_options.password is not None
-    assert settings.redis_options.password.reveal() == "secret"
+    assert settings.redis_options.password_file == tmp_path / "pw"
     assert settings.redis_options.ca_file == tmp_path / "tls.crt"
     assert settings.providers["idp"].key_source.kind == "file"
 
@@ -303,6 +307,14 @@ def test_what_is_no_duration(value: object) -> None:
             "Firebase custom tokens live 1 h",
         ),
         ('[audiences."https://api".firebase]\nproject = "demo-app"', "service_account_file: is required"),
+        (
+            'on_missing_profile = "create"\n[audiences."https://api".firebase]\nproject = "demo-app"',
+            "a principal that is created just in time (p_...) is not a user of Firebase",
+        ),
+        (
+            'on_missing_profile = "without"\n[audiences."https://api".firebase]\nproject = "demo-app"',
+            "a principal without a profile is not a user of Firebase",
+        ),
         ('[audiences."https://api".app_service]\nkey_file = "k"\nkey_encoding = "hex"', "has 2 bytes as hex"),
         ('[audiences."https://api".app_service]\nkey_file = "p"\nkey_encoding = "utf-8"', "is a PEM file"),
         ('[audiences."https://api".app_service]\nkey_file = "none"\nkey_encoding = "hex"', "can't be read"),

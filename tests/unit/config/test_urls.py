@@ -77,6 +77,7 @@ def test_an_endpoint_of_a_key_management_service(tmp_path: Path) -> None:
     assert any(line.startswith("keys.aws_kms.endpoint_url: its port") for line in found), found
 
 
+@pytest.mark.slow
 def test_config_check_ends_with_the_line(tmp_path: Path) -> None:
     config = configure(tmp_path, extra='\n[clients.other]\njwks_url = "https://x.example:99999/"\n')
     checked = run("config", "check", "--config", str(config), directory=tmp_path)

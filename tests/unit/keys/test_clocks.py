@@ -16,6 +16,8 @@ from tokenmint.model.profile import Profile
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400.0
 
 

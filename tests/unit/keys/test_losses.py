@@ -20,6 +20,8 @@ from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyRing, KeyState
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 PATIENT = 864_000.0
 """An R that passes on no machine before the test has."""
 

@@ -1,56 +1,30 @@
 """The rotator against a real store: what happens by itself, what operators do, and what the answers promise."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes import FakeClock
 from tests.unit.keys.replicas import Machine
 from tests.unit.keys.test_signing_keys import following, put
 
 from tokenmint.base.background import Background
-from tokenmint.base.errors import Conflict, InvalidRequest, NotFound, OutcomeUnknown, SignerUnavailable, WrongState
-from tokenmint.keys.signers import local
-from tokenmint.keys.signers.types import NewKey, Signer
-from tokenmint.keys.types import KeyRing, KeyState, SigningKey
+from tokenmint.base.errors import Conflict, InvalidRequest, NotFound, SignerUnavailable, WrongState
+from tokenmint.keys import rotator
+from tokenmint.keys.types import KeyState
 from tokenmint.storage.redis import Store
+
+pytestmark = pytest.mark.slow
 
 PATIENT = 864_000.0
 """An R that passes on no machine before the test has, though the machine be suspended and its clock set on."""
 
 
-class Elsewhere:
-    """A signer that never hands out a private half, as a security module: here it lies in a dictionary."""
-
-    name = "elsewhere"
-
-    def __init__(self) -> None:
-        self.keys: dict[str, Any] = {}
-        self.made = 0
-        self.away = False
-        self.takes: Callable[[], None] = lambda: None
-        """Lets the time pass that the making of a key takes."""
-
-    async def generate(self, algorithm: str) -> NewKey:
-        if self.away:
-            raise SignerUnavailable(detail="away")
-        self.takes()
-        private = local.generate(algorithm)
-        self.made += 1
-        key_ref = f"key/{self.made}"
-        self.keys[key_ref] = private
-        return NewKey(local.public_jwk(private), key_ref=key_ref)
-
-    async def open(self, key: SigningKey) -> Signer:
-        if key.key_ref not in self.keys:
-            raise SignerUnavailable(detail="no such key")
-        return local.LocalSigner(key.key_id, key.algorithm, self.keys[key.key_ref])
-
-    async def destroy(self, key_ref: str) -> None:
-        self.keys.pop(key_ref, None)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait for a replica that is behind ends soon: in these tests it stays behind."""
+    monkeypatch.setattr(rotator, "REPLICAS_LIMIT", 0.1)
+    monkeypatch.setattr(rotator, "NOTICE_LIMIT", 0.1)
 
 
 async def test_a_rotation_is_served_here_at_once_and_elsewhere_with_the_next_look(machine: Machine) -> None:
@@ -70,6 +44,7 @@ async def test_a_rotation_is_served_here_at_once_and_elsewhere_with_the_next_loo
     assert published == {old, done.active.key_id, done.prepared.key_id}
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_key_that_a_replica_does_not_publish_yet_can_not_be_forced(machine: Machine) -> None:
     here, there = machine.replica(replica_lag=PATIENT), machine.replica(replica_lag=PATIENT)
     await here.start()
@@ -93,6 +68,7 @@ async def test_an_algorithm_that_is_not_configured_is_refused(machine: Machine) 
         await two.rotator.rotate(None, force=True)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_an_algorithm_that_is_added_is_published_first_and_can_be_forced(machine: Machine) -> None:
     first = machine.replica()
     await first.start()
@@ -176,6 +152,7 @@ async def test_a_store_that_leaked_burns_the_prepared_key_too(machine: Machine) 
     assert there.signing_keys.ring.only("ES256", KeyState.PREPARED)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_a_revocation_left_undone_the_schedule_finishes(machine: Machine) -> None:
     here, there = machine.replica(replica_lag=PATIENT), machine.replica(replica_lag=PATIENT)
     await here.start()
@@ -283,131 +260,6 @@ async def test_a_holder_that_was_overtaken_changes_nothing(machine: Machine, clo
     replica.signing_keys.store.lease = slow  # type: ignore[method-assign]  # a pause between two steps
     await replica.rotator.tick()
     assert replica.signs_with() == old
-
-
-async def test_private_halves_elsewhere_are_destroyed_once_nobody_signs(machine: Machine, clock: FakeClock) -> None:
-    elsewhere = Elsewhere()
-    replica = machine.replica(source=elsewhere)
-    await replica.start()
-    assert len(elsewhere.keys) == 2
-    old = replica.signing_keys.ring.only("ES256", KeyState.ACTIVE)
-    assert old is not None
-    assert old.key_ref in elsewhere.keys
-    assert old.sealed is None
-    await replica.rotator.rotate(None, force=True)
-    await replica.rotator.tick()
-    assert old.key_ref in elsewhere.keys  # a replica that lags may still sign with it
-    clock.advance(replica.signing_keys.schedule.replica_lag)
-    await replica.signing_keys.refresh()
-    await replica.rotator.tick()
-    assert old.key_ref not in elsewhere.keys
-    gone = replica.signing_keys.ring.find(old.key_id)
-    assert gone is not None
-    assert gone.key_ref is None
-    revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
-    await replica.rotator.tick()
-    assert revoked.revoked.key_ref not in elsewhere.keys
-
-
-async def test_keys_that_were_made_in_vain_are_destroyed(machine: Machine) -> None:
-    elsewhere = Elsewhere()
-    replica = machine.replica(source=elsewhere)
-    await replica.start()
-    before = set(elsewhere.keys)
-    with pytest.raises(WrongState):
-        await replica.rotator.rotate(None, force=False)
-    assert set(elsewhere.keys) == before
-    with pytest.raises(Conflict):
-        await replica.rotator.revoke(replica.signs_with(), "x", etag="another")
-    assert set(elsewhere.keys) == before
-
-
-async def test_no_key_is_made_for_a_rotation_that_is_not_allowed(machine: Machine) -> None:
-    elsewhere = Elsewhere()
-    replica = machine.replica(source=elsewhere)
-    await replica.start()
-    made = elsewhere.made
-    with pytest.raises(WrongState):
-        await replica.rotator.rotate(None, force=False)
-    with pytest.raises(Conflict):
-        await replica.rotator.rotate(None, force=True, etag="another")
-    assert elsewhere.made == made
-    await replica.rotator.rotate(None, force=True, etag=replica.signing_keys.ring.etag)
-    assert elsewhere.made == made + 1
-
-
-async def test_a_revocation_does_not_wait_for_the_signer_that_makes_the_next_key(machine: Machine) -> None:
-    elsewhere = Elsewhere()
-    replica = machine.replica(source=elsewhere)
-    await replica.start()
-    leaked = replica.signs_with()
-    elsewhere.away = True
-    done = await replica.rotator.revoke(leaked, "leaked")
-    assert done.active is not None
-    assert done.active.key_id == replica.signs_with() != leaked
-    assert replica.signing_keys.ring.only("ES256", KeyState.PREPARED) is None
-    with pytest.raises(SignerUnavailable):
-        await replica.rotator.tick()
-    elsewhere.away = False
-    await replica.rotator.tick()
-    assert replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
-
-
-async def test_a_key_counts_as_published_from_its_publication_however_long_it_was_in_the_making(
-    machine: Machine, clock: FakeClock
-) -> None:
-    elsewhere = Elsewhere()
-    replica = machine.replica(source=elsewhere)
-    await replica.start()
-    began, elsewhere.takes = clock.now(), lambda: clock.advance(5.0)
-    done = await replica.rotator.rotate(None, force=True)
-    assert (done.prepared.create_time, done.prepared.publish_time) == (began + 5.0, began + 5.0)
-    revoked = await replica.rotator.revoke(replica.signs_with(), "leaked")
-    assert revoked.revoked.revoke_time == began + 5.0
-    prepared = replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
-    assert prepared is not None
-    assert prepared.publish_time == began + 10.0
-
-
-async def test_keys_of_a_change_whose_outcome_is_unknown_are_kept(machine: Machine, clock: FakeClock) -> None:
-    elsewhere = Elsewhere()
-    replica = machine.replica(source=elsewhere)
-    await replica.start()
-    swap = replica.signing_keys.store.swap
-
-    async def unconfirmed(expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
-        assert await swap(expected, ring, until=until)
-        raise OutcomeUnknown
-
-    clock.advance(replica.signing_keys.schedule.rotation_interval)
-    await replica.signing_keys.refresh()
-    replica.signing_keys.store.swap = unconfirmed  # type: ignore[method-assign]  # a connection that breaks
-    with pytest.raises(OutcomeUnknown):
-        await replica.rotator.tick()
-    replica.signing_keys.store.swap = swap  # type: ignore[method-assign]
-    await replica.signing_keys.refresh()
-    prepared = replica.signing_keys.ring.only("ES256", KeyState.PREPARED)
-    assert prepared is not None
-    assert prepared.key_ref in elsewhere.keys
-    assert replica.signs_with()
-
-
-async def test_moving_to_another_signer_lets_old_keys_go_on_where_they_are(machine: Machine) -> None:
-    before = machine.replica()
-    await before.start()
-    old = before.signs_with()
-    elsewhere = Elsewhere()
-    after = machine.replica(source=elsewhere)
-    await after.start()
-    assert after.signs_with() == old
-    assert elsewhere.made == 0
-    await before.signing_keys.refresh()
-    await after.rotator.rotate(None, force=True)
-    assert elsewhere.made == 1
-    await after.signing_keys.store.acknowledge(before.signing_keys.replica, after.signing_keys.ring.generation, 10.0)
-    done = await after.rotator.rotate(None, force=True)
-    assert done.active.signer == "elsewhere"
-    assert isinstance(elsewhere.keys[done.active.key_ref or ""], ec.EllipticCurvePrivateKey)
 
 
 async def test_a_longer_lifetime_is_noted_before_it_is_given(machine: Machine) -> None:

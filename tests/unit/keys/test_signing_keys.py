@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import jwt
@@ -291,6 +291,28 @@ async def test_a_replica_is_live_from_before_it_reads_the_ring(machine: Machine)
         rings.fresh_keys_needed(ring, ["ES256"], Schedule(), here.signing_keys.schedule.rotation_interval + 2e9, 0)
         == {}
     )
+
+
+async def test_a_wait_for_other_replicas_ends_though_the_driver_loses_the_cancellation(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`asyncio.wait_for` of Python 3.11 loses one that arrives together with the result; redis-py sends with it."""
+    replica = machine.replica()
+    await replica.start()
+    asked = 0
+
+    async def behind() -> dict[str, int]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return {"another": 0}
+
+    monkeypatch.setattr(replica.signing_keys.store, "replicas", behind)
+    async with asyncio.timeout(20):
+        assert not await replica.signing_keys.await_acknowledged(1, limit=0.05)
+    assert asked == 1
 
 
 async def test_the_key_encryption_key_before_still_opens(machine: Machine) -> None:

@@ -2,9 +2,12 @@
 
 import signal
 
+import pytest
 from tests.fakes import FakeClock
 
 from tokenmint.process.worker import SAME_SIGNAL, StopSignals
+
+pytestmark = pytest.mark.slow
 
 
 async def test_sigterm_stops_after_the_pause_and_a_second_one_ends_the_pause(clock: FakeClock) -> None:

@@ -101,3 +101,9 @@ def test_timestamps_keep_the_microsecond(seconds: float) -> None:
     stamp = convert.timestamp(seconds)
     assert stamp is not None
     assert abs(stamp.seconds + stamp.nanos / 1e9 - seconds) < 2e-6
+
+
+def test_a_whole_number_that_no_double_is_goes_as_its_text_wherever_it_is() -> None:
+    big = 2**53 + 1
+    found = convert.plain(convert.struct({"a": big, "b": [{"c": -big, "d": 2**53}], "e": True, "f": 10**30}))
+    assert found == {"a": str(big), "b": [{"c": str(-big), "d": float(2**53)}], "e": True, "f": str(10**30)}

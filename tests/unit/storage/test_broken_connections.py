@@ -20,6 +20,8 @@ from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import connections
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 LOG = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 RAISED: list[BaseException] = [
     RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),

@@ -17,6 +17,8 @@ from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
 from tokenmint.storage.redis import Store
 from tokenmint.verification.replay import ReplayGuard
 
+pytestmark = pytest.mark.slow
+
 
 async def put(url: str, key: str, value: bytes) -> None:
     store = await Store.open(url, options=PATIENT)

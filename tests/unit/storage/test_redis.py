@@ -13,7 +13,7 @@ from tests.conftest import PATIENT
 from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
 from tokenmint.model.secret import Secret
 from tokenmint.storage import urls
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 FAST = StoreOptions(read_timeout=0.3, write_timeout=0.3)

@@ -18,9 +18,12 @@ from tests.wire import HANDSHAKE, Engine, Wire, free_port
 
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.model.secret import Secret
-from tokenmint.storage import connections
-from tokenmint.storage.connections import StoreOptions
+from tokenmint.storage import urls
+from tokenmint.storage.files import StoreFiles
+from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
+
+pytestmark = pytest.mark.slow
 
 PASSWORD = "canary-of-a-password"
 VALUE = b"canary-of-a-value"
@@ -202,6 +205,8 @@ async def test_what_is_not_proved_to_be_the_store_gets_nothing(
             (tmp_path / "ca.crt").write_bytes(authority().pem)
         elif fault == "no authority":
             options = replace(options, ca_file=None)
+        elif fault == "a server without TLS":
+            options = replace(options, read_timeout=1.0)  # it waits for the rest of a command, and answers nothing
         elif fault == "another name":
             tls = ending_tls(tmp_path, ca, "redis.example")
         with Wire(engine.port, tls=None if fault == "a server without TLS" else tls) as wire:
@@ -213,7 +218,9 @@ async def test_what_is_not_proved_to_be_the_store_gets_nothing(
 
 def test_tls_is_version_1_2_at_least_with_a_certificate_that_is_checked() -> None:
     """RFC 9325 section 3.1.1."""
-    context = connections._tls_context(None)
+    tls = StoreFiles(urls.parse("rediss://redis.example"), StoreOptions()).tls
+    assert tls is not None
+    context = tls.value
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname

@@ -21,6 +21,8 @@ from tokenmint.base.errors import StoreUnavailable
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 APPENDING = ("--appendonly", "yes", "--save", "")
 
 

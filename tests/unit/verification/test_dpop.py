@@ -81,6 +81,9 @@ def private() -> dict[str, Any]:
         ("4.3 check 3: iat", proof(iat=None), "iat"),
         ("4.3 check 3: iat is a number", proof(iat="now"), "iat"),
         ("4.3 check 3: iat is no boolean", proof(iat=True), "iat"),
+        ("4.3 check 3: iat is no number beyond doubles", proof(iat=-(10**400)), "well-formed"),
+        ("4.3 check 3: iat is none far away", proof(iat=-(10**300)), "older"),
+        ("4.3 check 3: nor far ahead", proof(iat=10**300), "future"),
         ("4.3 check 4: typ", proof({"typ": "JWT"}), "typ"),
         ("4.3 check 4: typ missing", proof({"typ": None}), "typ"),
         ("4.3 check 5: none", unsigned(), "alg"),
@@ -103,8 +106,10 @@ def private() -> dict[str, Any]:
         ("4.3 check 9: a backslash", proof(htu="https://tokens.example\\oauth2/token"), "htu"),
         ("4.3 check 9: another port", proof(htu="https://tokens.example:8443/oauth2/token"), "htu"),
         ("4.3 check 9: port 0", proof(htu="https://tokens.example:0/oauth2/token"), "htu"),
-        ("4.3 check 9: dots in the path", proof(htu="https://tokens.example/x/../oauth2/token"), "htu"),
-        ("4.3 check 9: an escaped letter", proof(htu="https://tokens.example/oauth2/%74oken"), "htu"),
+        ("4.3 check 9: dots that lead elsewhere", proof(htu="https://tokens.example/oauth2/x/../../token"), "htu"),
+        ("4.3 check 9: an escaped slash", proof(htu="https://tokens.example/oauth2%2Ftoken"), "htu"),
+        ("4.3 check 9: an escape that is none", proof(htu="https://tokens.example/oauth2/%7token"), "htu"),
+        ("4.3 check 9: an escape of an escape", proof(htu="https://tokens.example/oauth2/%2574oken"), "htu"),
         ("4.3 check 9: a host's dot", proof(htu="https://tokens.example./oauth2/token"), "htu"),
         ("4.3 check 9: a look-alike", proof(htu="https://tokens.ex\u0430mple/oauth2/token"), "htu"),
         ("4.3 check 9: a list", proof(htu=[URL]), "htu"),
@@ -119,8 +124,12 @@ def test_section_4_3_what_is_refused(section: str, refused: Secret, why: str) ->
 
 
 @pytest.mark.parametrize(
-    "htu", [URL + "?a=b", URL + "#part", "HTTPS://Tokens.Example/oauth2/token", URL.replace("/oauth2", ":443/oauth2")]
-)
+    "htu",
+    [
+        "https://tokens.example/x/../oauth2/token", "https://tokens.example/./oauth2/a/../%74oken",
+        "https://tokens.example/../oauth2/%74%6f%6Ben",
+        URL + "?a=b", URL + "#part", "HTTPS://Tokens.Example/oauth2/token", URL.replace("/oauth2", ":443/oauth2")],
+)  # fmt: skip
 def test_section_4_3_check_9_query_fragment_and_spelling_do_not_count(htu: str) -> None:
     assert check(proof(htu=htu))
 
@@ -161,3 +170,11 @@ async def test_section_11_1_a_proof_is_used_once(store: Store, clock: FakeClock)
 def test_whatever_is_sent_is_refused_in_words(raw: bytes) -> None:
     with pytest.raises(ProofRejected):
         check(Secret(raw))
+
+
+@pytest.mark.parametrize("typ", ["dpop+jwt", "DPoP+JWT", "application/dpop+jwt", "Application/DPOP+jwt"])
+def test_rfc_7515_section_4_1_9_the_typ_is_a_media_type(typ: str) -> None:
+    assert check(proof({"typ": typ}))
+    for other in (f"x{typ}", f"text/{typ}", f"application/application/{typ}", ""):
+        with pytest.raises(ProofRejected, match="typ"):
+            check(proof({"typ": other}))

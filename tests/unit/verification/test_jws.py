@@ -12,6 +12,7 @@ from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.secret import Secret
 from tokenmint.verification import jws
 from tokenmint.verification.jws import MAX_DEPTH, MAX_TOKEN, decode_segment, parse_compact, parse_object
+from tokenmint.verification.not_compact import ENCRYPTED, LOAD_BALANCER, NOT_ONE, OPAQUE, why_not_compact
 
 HEADER = segment({"alg": "RS256", "kid": "k1"})
 PAYLOAD = segment({"iss": "i", "sub": "s"})
@@ -80,6 +81,10 @@ def test_a_token_is_taken_apart() -> None:
         ("Infinity", raw('{"exp":Infinity}')),
         ("minus Infinity", raw('{"exp":-Infinity}')),
         ("1e400", raw('{"exp":1e400}')),
+        ("1e400, written out", raw('{"exp":1' + "0" * 400 + "}")),
+        ("the same below zero, deep inside", raw('{"a":[{"b":-1' + "0" * 400 + "}]}")),
+        ("the same in the header", header('{"alg":"RS256","x":1' + "0" * 400 + "}")),
+        ("the first beyond doubles", raw('{"exp":' + str(2**1024 - 2**970) + "}")),
         ("5000 digits", raw('{"exp":' + "9" * 5000 + "}")),
         ("lone surrogate", raw('{"sub":"\\ud800"}')),
         ("not UTF-8", f"{HEADER}.{b64(bytes([123, 34, 255, 34, 58, 49, 125]))}.AA"),
@@ -217,3 +222,29 @@ def test_rfc_7493_what_can_be_read_in_two_ways_is_not_read_the_fast_one(text: by
 def test_a_token_as_providers_write_it_is_read_the_fast_way() -> None:
     text = json.dumps(Issuer().claims(1_800_000_000), separators=(",", ":")).encode()
     assert jws._parse_canonical(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("ya29.a0ARrdaM-abcdefghijk", "opaque"),
+        ("Kb1Xv7sEJd2nTq0aPz3mWc5yRf8uLg6h", "opaque"),
+        (f"{HEADER}..AA.AA.AA", "encrypted"),
+        (
+            f"{segment({'alg': 'ES256', 'signer': 'arn:aws:elasticloadbalancing:eu-west-1:1:x'})}==.e30=.AA==",
+            "amzn-oidc",
+        ),
+    ],
+)
+def test_what_is_no_jws_is_named_without_repeating_it(token: str, words: str) -> None:
+    with pytest.raises(MalformedToken) as refused:
+        parse_compact(Secret(token))
+    assert words in refused.value.message
+    assert not any(part in refused.value.message for part in token.split(".") if len(part) > 3)
+
+
+@given(st.binary(max_size=300))
+def test_any_text_that_is_no_jws_gets_one_of_the_known_explanations(raw: bytes) -> None:
+    message, detail = why_not_compact(raw)
+    assert message in {NOT_ONE, OPAQUE, ENCRYPTED, LOAD_BALANCER}
+    assert detail.isascii()

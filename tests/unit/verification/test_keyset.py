@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.depth import depth
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, segment
 from tests.unit.verification.fetching import SOURCE, URL, FakeFetch, jwks, sets, settle
@@ -199,7 +200,7 @@ async def test_failures_are_retried_with_growing_pauses(clock: FakeClock, backgr
             await settle()
         pauses.append(waited)
     assert pauses[:5] == [1, 2, 4, 8, 16]
-    assert pauses[-1] == keyset.RETRY_MOST
+    assert pauses[-1] == keyset.RETRY_WANTED  # nobody is served meanwhile
     with pytest.raises(KeySetUnavailable):
         await keys.find("idp", "a")
     assert len(fetch.asked) == 13  # callers wait for the next attempt rather than cause one each
@@ -291,7 +292,9 @@ def test_rfc_9111_freshness_within_our_bounds(headers: dict[str, Any], seconds: 
     assert freshness(headers) == seconds
 
 
-async def test_100_000_tokens_with_unknown_kids_cost_two_fetches_a_minute(clock: FakeClock) -> None:
+@pytest.mark.slow
+@pytest.mark.deep
+async def test_a_flood_of_tokens_with_unknown_kids_costs_two_fetches_a_minute(clock: FakeClock) -> None:
     """And good tokens are served meanwhile, with the good keys still in place."""
     issuer = Issuer()
     fetch = FakeFetch(issuer.jwks())
@@ -302,15 +305,48 @@ async def test_100_000_tokens_with_unknown_kids_cost_two_fetches_a_minute(clock:
     await verifier.verify(good, ID_TOKEN, nonce=None, now=clock.now())
     first = len(fetch.asked)
     payload, signature = good.reveal().split(".")[1:]
-    refused = 0
-    for number in range(100_000):
+    refused, flood = 0, depth(10_000, 100_000)
+    for number in range(flood):
         token = Secret(f"{segment({'alg': 'RS256', 'kid': f'flood-{number}'})}.{payload}.{signature}")
         try:
             await verifier.verify(token, ID_TOKEN, nonce=None, now=clock.now())
         except UnknownKey:
             refused += 1
-        clock.advance(60 / 100_000)
+        clock.advance(60 / flood)
         if number % 1000 == 0:
             assert await verifier.verify(good, ID_TOKEN, nonce=None, now=clock.now())
-    assert refused == 100_000
+    assert refused == flood
     assert len(fetch.asked) - first <= 2
+
+
+async def test_a_provider_that_goes_away_while_its_keys_are_trusted_is_asked_less_and_less(
+    clock: FakeClock, background: Background
+) -> None:
+    fetch = FakeFetch(jwks("a"))
+    keys = sets(fetch, clock)
+    await keys.refresh("idp")
+    fetch.serve(b"", 500)
+    keys.follow(background)
+    clock.advance(3600)
+    last, longest = clock.monotonic(), 0.0
+    for _ in range(700):
+        asked = len(fetch.asked)
+        clock.advance(2)
+        await settle()
+        if len(fetch.asked) > asked:
+            longest, last = max(longest, clock.monotonic() - last), clock.monotonic()
+    assert longest >= keyset.RETRY_MOST
+    await keys.close()
+
+
+@pytest.mark.parametrize(
+    ("hint", "fresh"), [(300, 300), (5, 60), (10**9, 6 * 3600), (0, 3600), (-5, 3600), ("9", 3600)]
+)
+async def test_a_spiffe_bundles_refresh_hint_is_obeyed_within_our_bounds(
+    clock: FakeClock, hint: object, fresh: float
+) -> None:
+    bundle = {**json.loads(jwks("a")), "spiffe_refresh_hint": hint, "spiffe_sequence": 3}
+    fetch = FakeFetch(json.dumps(bundle).encode())
+    status = await sets(fetch, clock).refresh("idp")
+    assert status.fresh_until is not None
+    assert status.fresh_until - clock.now() == fresh

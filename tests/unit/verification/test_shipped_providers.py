@@ -22,6 +22,7 @@ from tokenmint.base.token_errors import (
     WrongNonce,
 )
 from tokenmint.config.providers import provider_from_table
+from tokenmint.config.shared_issuers import SHARED
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -51,6 +52,13 @@ WORKSPACE = {"hosted_domains": ["corp.example", "sub.corp.example"]}
         ("the second client id", {}, {"aud": "android.apps.example"}, None),
         ("for the web, from an Android app", {}, {"azp": "android.apps.example"}, None),
         ("somebody else's client id", {}, {"aud": "evil.apps.example"}, WrongAudience),
+        ("a service account, by its id", {}, {"azp": "100000000000000000001"}, ClaimRejected),
+        ("a service account, by its address", {}, {"azp": None, "email": "x@P.iam.GServiceAccount.com"}, ClaimRejected),
+        ("of the default kind", {}, {"azp": None, "email": "1-compute@developer.gserviceaccount.com"}, ClaimRejected),
+        ("an address that is none", {}, {"azp": None, "email": 7}, ClaimRejected),
+        ("an address that only contains it", {}, {"email": "x@iam.gserviceaccount.com.example"}, None),
+        ("where they are asked for", {"service_accounts": "accept"}, {"azp": "1", "email": "x@p.gserviceaccount.com"},
+         None),
         ("ours among others, without azp", {}, {"aud": ["web.apps.example", "x"], "azp": None}, WrongAudience),
         ("any account, where no domain is asked for", {}, {"email": "a@gmail.com"}, None),
         ("a Workspace account", WORKSPACE, {"hd": "corp.example"}, None),
@@ -93,7 +101,7 @@ async def test_auth0_an_access_token_is_for_two_audiences_and_names_the_client_t
     await judged(entry, AUTH0 | {"aud": API, "azp": "spa"}, None, kind=ACCESS_TOKEN)
     for party in ("other", None, "https://api.example", ["spa"]):
         await judged(entry, AUTH0 | {"aud": API, "azp": party}, WrongAudience, kind=ACCESS_TOKEN)
-    await judged(shipped("auth0", **table), AUTH0 | {"aud": API, "azp": "spa"}, WrongAudience, kind=ACCESS_TOKEN)
+    await judged(shipped("auth0", **table), AUTH0 | {"aud": API, "azp": "spa"}, None, kind=ACCESS_TOKEN)
     machine = AUTH0 | {"sub": "spa@clients", "gty": "client-credentials", "aud": "https://api.example"}
     assert (await judged(entry, machine, None, kind=ACCESS_TOKEN)).subject == "spa@clients"
 
@@ -159,6 +167,47 @@ def test_github_actions_the_audience_that_everybody_gets_is_none_of_ours() -> No
     for audience in ("https://github.com/octo", "https://github.com/octo/web"):
         with pytest.raises(ConfigurationError, match="have them issued for your own"):
             shipped("github-actions", audiences=["app", audience], repository_ids=["74"])
+
+
+@pytest.mark.parametrize(
+    ("issuer", "audience", "own"),
+    [
+        ("https://git.acme.example/_services/token", "https://git.acme.example/acme", False),
+        ("https://git.acme.example:8443/_services/token", "https://git.acme.example:8443/acme", False),
+        ("https://token.actions.acme.ghe.com", "https://acme.ghe.com/acme", False),
+        ("https://token.actions.githubusercontent.com/acme", "https://github.com/acme", False),
+        ("https://git.acme.example/_services/token", "https://gitXacme.example/acme", True),
+        ("https://git.acme.example/_services/token", "https://tokens.acme.example", True),
+    ],
+)
+def test_github_enterprise_the_audience_that_everybody_there_gets_is_none_of_ours(
+    issuer: str, audience: str, own: bool
+) -> None:
+    if own:
+        assert shipped("github-actions", issuer=issuer, audiences=[audience], repository_ids=["74"])
+        return
+    with pytest.raises(ConfigurationError, match="have them issued for your own"):
+        shipped("github-actions", issuer=issuer, audiences=[audience], repository_ids=["74"])
+
+
+@pytest.mark.parametrize("issuer", sorted(SHARED))
+async def test_an_issuer_that_signs_for_all_customers_needs_to_know_which_ones_are_ours(issuer: str) -> None:
+    table = {"issuer": issuer, "audiences": ["app"], "jwks": IDP.jwks().decode()}
+    for checks in ([], [{"claim": "sub", "kind": "present"}], [{"claim": SHARED[issuer][0], "kind": "present"}]):
+        with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+            provider_from_table("p", {**table, "checks": checks}, own_issuer="https://me.example")
+    ours = {"claim": SHARED[issuer][0], "kind": "one_of", "values": ["ours"]}
+    entry = provider_from_table("p", {**table, "checks": [ours]}, own_issuer="https://me.example")
+    await judged(entry, {"iss": issuer, SHARED[issuer][0]: "ours"}, None)
+    for other in ("theirs", None, ["ours"]):
+        await judged(entry, {"iss": issuer, SHARED[issuer][0]: other}, ClaimRejected)
+    assert provider_from_table("p", {**table, "condition": "assertion.sub == 'x'"}, own_issuer="https://me.example")
+
+
+async def test_gitlab_writes_lists_of_audiences_and_no_azp() -> None:
+    entry = shipped("gitlab", audiences=["app"], project_ids=["22"])
+    await judged(entry, GITLAB | {"aud": ["app", "https://vault.example"]}, None)
+    await judged(entry, GITLAB | {"aud": ["other", "https://vault.example"]}, WrongAudience)
 
 
 GITLAB = {"iss": "https://gitlab.com", "sub": "project_path:g/p:ref_type:branch:ref:main", "project_id": "22",
@@ -272,7 +321,7 @@ async def test_spiffe_a_bundles_keys_for_certificates_sign_no_tokens() -> None:
         ("aud is a list", {}, {"aud": ["app", "other"]}, None),
         ("not for us", {}, {"aud": ["other"]}, WrongAudience),
         ("another trust domain", {}, {"sub": "spiffe://other.example/web"}, UnknownIssuer),
-        ("with an issuer it is not one", {}, {"iss": "https://td.example"}, UnknownIssuer),
+        ("with an issuer, as SPIRE's jwt_issuer makes them", {}, {"iss": "https://td.example"}, None),
         ("2048 characters", {}, {"sub": "spiffe://td.example/" + "x" * 2028}, None),
         ("2049", {}, {"sub": "spiffe://td.example/" + "x" * 2029}, ClaimRejected),
     ],

@@ -20,6 +20,8 @@ from tokenmint.web import ops, wellknown
 from tokenmint.web.connections import SPARE, peer_of
 from tokenmint.web.server import HttpServer
 
+pytestmark = pytest.mark.slow
+
 # --- room ---------------------------------------------------------------------------------------------------------
 
 

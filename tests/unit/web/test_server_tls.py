@@ -19,6 +19,8 @@ from tests.tls import certificate
 
 from tokenmint.admission.certificates import TLS_1_2_SUITES, CertificateFiles
 
+pytestmark = pytest.mark.slow
+
 
 def hello() -> bytes:
     """Return a ClientHello."""

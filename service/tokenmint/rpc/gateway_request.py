@@ -1,0 +1,136 @@
+"""A request that has come in at a gateway, as Envoy describes it: where its token is, and which audience it is for.
+
+Nothing here is guessed. A request with two tokens has none that is certain, and a host in an odd spelling is not taken
+for one that the configuration names, nor for one that it does not.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from tokenmint.admission.validation import Violations
+from tokenmint.base.errors import AudienceDenied
+from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.http_url import host_of
+from tokenmint.base.token_errors import MalformedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.verification.jws import decode_segment, parse_object
+
+AUTHORIZATION: Final = "authorization"
+_AT_JWT: Final = "at+jwt"
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """How requests are read."""
+
+    audience: str | None = None
+    """For hosts that have none of their own."""
+    hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Audiences by host, in lower case, without port."""
+    cookie: str | None = None
+    """The cookie that holds the token of a browser, where no header has one."""
+    headers: tuple[str, ...] = ()
+    """Headers that may hold the token beside `Authorization`, in lower case. They are removed from the request."""
+
+
+class NoToken(Exception):
+    """The request has none: RFC 6750 section 3.1 asks for a challenge without an error code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A request's token, and what is not to go on."""
+
+    token: str
+    cookies: str | None = None
+    """The cookies that are left where ours was among them; None: they may stay as they are."""
+
+
+def find_token(gateway: Gateway, given: Mapping[str, str]) -> Found:
+    """Return the token of a request with these headers. Raises :class:`NoToken`.
+
+    Our cookie is left out also where the token is in a header: a session stays at the edge.
+    """
+    headers = {name.lower(): value for name, value in given.items()}
+    if len(headers) != len(given):
+        raise NoToken  # one header in two spellings: which one counts is anybody's guess
+    found, left = _cookies(gateway.cookie, headers.get("cookie", ""))
+    places = [name for name in (AUTHORIZATION, *gateway.headers) if name in headers]
+    if len(places) > 1:
+        raise NoToken  # the gateway's own, and the caller's: which one counts?
+    if places:
+        return Found(_header(places[0], headers[places[0]]), left)
+    if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain
+        raise NoToken
+    return Found(found[0], left)
+
+
+def _cookies(name: str | None, header: str) -> tuple[list[str], str | None]:
+    """Return the values of our cookie, and the others where there is ours."""
+    pairs = [pair.strip() for pair in header.split(";")] if name is not None else []
+    found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
+    return found, "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if found else None
+
+
+def _header(name: str, value: str) -> str:
+    """Return a header's token: behind `Bearer`, which is left out in headers that are for a token alone."""
+    scheme, separator, token = value.strip().partition(" ")
+    if name != AUTHORIZATION and not separator:
+        token = scheme
+    elif scheme.lower() != "bearer":
+        raise NoToken
+    if not token.strip():
+        raise NoToken
+    return token.strip()
+
+
+def audience_of(gateway: Gateway, host: str) -> str:
+    """Return the audience of a host, which may come with its port.
+
+    Raises:
+        InvalidRequest: it is no host.
+        AudienceDenied: it has no audience, or is the other spelling of one that has.
+    """
+    audience = gateway.audience
+    if gateway.hosts:
+        name = _host(host)
+        other = name.removesuffix(".") if name.endswith(".") else f"{name}."
+        audience = gateway.hosts.get(name) or (None if other in gateway.hosts else gateway.audience)
+    if not audience:
+        raise AudienceDenied("no audience is configured for this host", detail=f"host {quoted(host, LONG)}")
+    return audience
+
+
+def _host(text: str) -> str:
+    violations = Violations()
+    name = ""
+    try:
+        name = host_of(text)
+        if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]):  # an IPv4 address, in its one spelling
+            ipaddress.IPv4Address(name)
+    except ValueError:  # BadUrl is one
+        violations.check("host", "a name or an IP address, and perhaps a port", holds=False)
+    violations.raise_any()
+    return name
+
+
+def token_type_of(token: str) -> str:
+    """Return the kind that a token says it is, which is still to be proved: `typ` of RFC 9068 stands for access tokens.
+
+    A reference token has no dots; it is a token of our own, and those come in as access tokens.
+    """
+    segment, dot, _ = token.partition(".")
+    if not dot:
+        return ACCESS_TOKEN
+    try:
+        kind = parse_object(decode_segment(segment.encode(), "header"), "header").get("typ")
+    except (MalformedToken, UnicodeEncodeError):
+        return ID_TOKEN  # which it will be refused as
+    if isinstance(kind, str) and kind.lower().removeprefix("application/") == _AT_JWT:
+        return ACCESS_TOKEN
+    return ID_TOKEN

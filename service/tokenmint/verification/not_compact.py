@@ -1,0 +1,50 @@
+"""Texts that are sent as tokens and are no compact JWS, named, so that callers learn what to send.
+
+Nothing of the text is repeated. It is bounded before it comes here.
+"""
+
+import binascii
+import re
+from typing import Final
+
+_BASE64: Final = re.compile(rb"[A-Za-z0-9_-]+={0,2}")
+_OPAQUE: Final = re.compile(rb"[\x21-\x7e]+")
+_BALANCER: Final = b'"arn:aws:elasticloadbalancing:'
+NOT_ONE: Final = "the token is not a well-formed compact JWS (RFC 7515 section 3.1)"
+OPAQUE: Final = (
+    "this is an opaque token, which only its provider can read: send the ID token, or have the provider issue access "
+    "tokens that are JWTs"
+)
+ENCRYPTED: Final = (
+    "five parts: this is an encrypted token (JWE), which is not supported: have the provider sign it without encryption"
+)
+LOAD_BALANCER: Final = (
+    "this is the x-amzn-oidc-data of an AWS load balancer, which is padded and signed by a key of the balancer: send "
+    "the token in x-amzn-oidc-accesstoken"
+)
+
+
+def why_not_compact(raw: bytes) -> tuple[str, str]:
+    """Return what callers are told of a text that is no compact JWS, and what operators are told."""
+    dots = raw.count(b".")
+    if dots == 4:
+        return ENCRYPTED, ENCRYPTED
+    if raw[:1] == b"{":
+        return NOT_ONE, "this is the JSON serialisation; send the compact one"
+    if dots != 2:
+        words = OPAQUE if _OPAQUE.fullmatch(raw) else NOT_ONE
+        return words, f"{dots + 1} parts where three are due"
+    if _is_of_a_load_balancer(raw):
+        return LOAD_BALANCER, LOAD_BALANCER
+    return NOT_ONE, "the header is empty, or there are characters outside base64url (RFC 4648 section 5, no padding)"
+
+
+def _is_of_a_load_balancer(raw: bytes) -> bool:
+    header = raw.partition(b".")[0]
+    if b"=" not in raw or _BASE64.fullmatch(header) is None:
+        return False
+    try:
+        text = binascii.a2b_base64(header.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/")) + b"==")
+    except binascii.Error:
+        return False
+    return _BALANCER in text

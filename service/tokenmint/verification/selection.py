@@ -1,0 +1,84 @@
+"""The choice of the provider whose rules a token is judged by: by its exact issuer.
+
+Several providers may share an issuer where the configuration keeps them apart: by exact claims (`where`), or by their
+audiences. Nothing of the token is believed yet: the provider that it leads to proves all of it, the claims that led
+there included.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import ClaimRejected, WrongAudience
+from tokenmint.model.tokens import JsonValue
+from tokenmint.verification.jws import UnverifiedAssertion
+from tokenmint.verification.provider import Provider, audiences_of, in_trust_domain
+from tokenmint.verification.refusal_hints import unknown_issuer
+
+
+class Selection:
+    """Finds the provider of a token.
+
+    Args:
+        providers: those of one issuer differ in a claim of `where`, or have no audience in common.
+        own_issuer: what tokenmint signs as; never a provider.
+    """
+
+    def __init__(self, providers: Iterable[Provider], own_issuer: str) -> None:
+        self._own_issuer = own_issuer
+        self._by_issuer: dict[str, list[Provider]] = {}
+        self._by_trust_domain: list[Provider] = []
+        for provider in providers:
+            for issuer in provider.issuers:
+                self._by_issuer.setdefault(issuer, []).append(provider)
+            if provider.trust_domain is not None:
+                self._by_trust_domain.append(provider)
+
+    def provider(self, token: UnverifiedAssertion) -> Provider:
+        """Return the provider whose token this says that it is. Raises ``TokenRejected`` where it is none."""
+        if token.issuer != self._own_issuer:
+            found = self._by_issuer.get(token.issuer)
+            if found is not None:
+                return _one_of(found, token.claims)
+            # SPIFFE's tokens need no issuer, and where they have one it says nothing of the trust domain.
+            subject = token.claims.get("sub")
+            found = [one for one in self._by_trust_domain if in_trust_domain(subject, one.trust_domain or "")]
+            if found:
+                return _one_of(found, token.claims)
+        raise unknown_issuer(token, own_issuer=self._own_issuer, known=self._by_issuer)
+
+    def alone(self, issuer: str) -> Provider | None:
+        """Return the provider that every token with this exact issuer is judged by; None where there is no such one."""
+        found = self._by_issuer.get(issuer, []) if issuer != self._own_issuer else []
+        return found[0] if len(found) == 1 and not found[0].where else None
+
+
+def _one_of(providers: list[Provider], claims: Mapping[str, JsonValue]) -> Provider:
+    fitting = [one for one in providers if all(claims.get(name) == value for name, value in one.where.items())]
+    if not fitting:
+        names = sorted({name for one in providers for name in one.where})
+        raise ClaimRejected(
+            f"the claims that tell the providers of this issuer apart are none's: {', '.join(names)}",
+            detail=f"{', '.join(one.name for one in providers)}: {[dict(one.where) for one in providers]}",
+        )
+    if len(fitting) == 1:
+        return fitting[0]
+    meant = [one for one in fitting if not one.audiences.isdisjoint(audiences_of(one, claims))]
+    if len(meant) == 1:
+        return meant[0]
+    named = ", ".join(one.name for one in (meant or fitting))
+    came = quoted(claims.get("aud"), LONG)
+    if meant:
+        raise WrongAudience(
+            "the token is for audiences of several providers of this issuer: have it issued for one of them",
+            detail=f"aud {came}, providers {named}",
+        )
+    accepted = sorted(audience for one in fitting for audience in one.audiences)
+    raise WrongAudience(detail=f"aud {came}, accepted {quoted(accepted, LONG)} by {named}")
+
+
+def disjoint(one: Provider, other: Provider) -> bool:
+    """Tell whether no token can be meant for both of two providers."""
+    same_issuer = bool(one.issuers.keys() & other.issuers.keys())
+    same_domain = one.trust_domain is not None and one.trust_domain == other.trust_domain
+    differ = any(other.where.get(name, value) != value for name, value in one.where.items())
+    return differ or one.audiences.isdisjoint(other.audiences) or not (same_issuer or same_domain)

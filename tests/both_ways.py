@@ -1,0 +1,256 @@
+"""Both ways of an exchange, driven by the same request in the same service: the fast way first, then the full way.
+
+A fast way that accepts has to agree with the full way: the same decision, the same token but for its `jti` and
+signature, the same audit event, the same counters, the same use of limits. One that does not accept leaves no trace.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tests.fakes import FakeClock, FakeEntropy
+from tests.issuer import Issuer
+from tests.rig import AUDIENCE, Rig, running
+
+from tokenmint.admission import access
+from tokenmint.process.fast_way import FastWayInForce
+from tokenmint.profiles.records import profile_key
+from tokenmint.rpc.fast_exchange import METHOD, FastExchangeToken
+from tokenmint.rpc.interceptors import Guard
+from tokenmint.rpc.token_exchange_service import TokenExchangeService
+from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.profile_pb2 import Identity, Profile
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+SMALL_AUDIENCE = "https://small.example"
+SMALL = f"""
+[audiences."{SMALL_AUDIENCE}"]
+clients = ["web"]
+providers = ["idp"]
+max_token_bytes = 1500
+[audiences."{SMALL_AUDIENCE}".claims]
+email = "assertion.email"
+"""
+COUNTED = ("tokenmint_calls_total", "tokenmint_tokens_minted_total", "tokenmint_call_seconds_count")
+STOCK = 1000
+"""Calls that each lot of the rate limits has for a test, whatever was used before."""
+
+
+class Refused(Exception):
+    """The full way's refusal."""
+
+
+@dataclass
+class Context:
+    """A call's context without a transport."""
+
+    metadata: Metadata
+    done: list[Any] = field(default_factory=list)
+
+    def invocation_metadata(self) -> Metadata:
+        return self.metadata
+
+    def auth_context(self) -> Mapping[str, Any]:
+        return {}
+
+    def time_remaining(self) -> None:
+        return None
+
+    def add_done_callback(self, callback: Any) -> None:
+        self.done.append(callback)
+
+    async def abort(self, code: grpc.StatusCode, message: str, **_: object) -> None:
+        raise Refused(f"{code.name}: {message}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer, if any, and what changed with it."""
+
+    answer: pb.ExchangeTokenResponse | None
+    events: list[dict[str, Any]]
+    counted: dict[str, float]
+    spent: dict[str, int]
+    """Calls that were taken from each lot."""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is neither an answer nor a trace."""
+        return self.answer is None and not self.events and not self.counted and not any(self.spent.values())
+
+
+class BothWays:
+    """The ways into one running service."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        guard = Guard(access.DATA, rig.parts.gate, deadline=20.0, native=True, capacity=rig.base.capacity)
+        handler = grpc.unary_unary_rpc_method_handler(
+            TokenExchangeService(rig.parts.exchanges).ExchangeToken,
+            request_deserializer=pb.ExchangeTokenRequest.FromString,
+            response_serializer=pb.ExchangeTokenResponse.SerializeToString,
+        )
+        self._full: Any = guard.wrap(METHOD, handler).unary_unary
+        self.recognised = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with a fast way that remembers nothing."""
+        self.fast = FastExchangeToken(FastWayInForce(self.rig.parts), 64 * 1024)
+        for entry in self.rig.parts.near._entries.values():
+            entry.memo = None
+
+    def metadata(self, name: str = "web") -> Metadata:
+        """The metadata of a client's call."""
+        found: Metadata = self.rig.auth(name)["metadata"]
+        return found
+
+    def token(self, **changes: Any) -> str:
+        """A token of the provider."""
+        return self.rig.issuer.token(self.rig.clock.now(), email="ada@example.com", **changes)
+
+    def request(self, token: str | None = None, audience: str = AUDIENCE, **fields: Any) -> bytes:
+        """The bytes of a request."""
+        subject = self.token() if token is None else token
+        return pb.ExchangeTokenRequest(subject_token=subject, audience=audience, **fields).SerializeToString()
+
+    def claims(self, answer: pb.ExchangeTokenResponse) -> dict[str, Any]:
+        """The claims of a minted token."""
+        claims: dict[str, Any] = decoded(answer.token)[1]
+        return claims
+
+    async def by_full(self, request: bytes, metadata: Metadata) -> Outcome:
+        """Take the full way."""
+        before = self._state()
+        context = Context(metadata)
+        answer = None
+        with suppress(Refused):
+            answer = pb.ExchangeTokenResponse.FromString(await self._full(request, context))
+        for callback in context.done:
+            callback(context)
+        return self._since(before, answer)
+
+    def by_fast(self, request: bytes, metadata: Metadata) -> Outcome:
+        """Try the fast way."""
+        before = self._state()
+        raw = self.fast.answer(request, metadata)
+        self.fast.write()
+        return self._since(before, pb.ExchangeTokenResponse.FromString(raw) if raw is not None else None)
+
+    async def check(
+        self, request: bytes | None = None, metadata: Metadata | None = None, *, recognised: bool | None = None
+    ) -> Outcome:
+        """Drive both ways and compare them; return the full way's outcome.
+
+        ``recognised``: whether the fast way has to have accepted; None: whether it does is not judged.
+        """
+        request = self.request() if request is None else request
+        metadata = self.metadata() if metadata is None else metadata
+        if not self.knows_ada:  # the store's connection broke
+            await self.warm()
+        self.stock()
+        fast = self.by_fast(request, metadata)
+        full = await self.by_full(request, metadata)
+        if fast.answer is None:
+            assert fast.nothing, fast
+        else:
+            self.recognised += 1
+            assert full.answer is not None, "the fast way accepted what the full way refuses"
+            assert told(fast.answer) == told(full.answer)
+            assert [without_ids(event) for event in fast.events] == [without_ids(event) for event in full.events]
+            assert fast.events[0]["minted"][0]["jti"] == fast.answer.token_id
+            assert (fast.counted, fast.spent) == (full.counted, full.spent)
+        if recognised is not None:
+            assert (fast.answer is not None) is recognised
+        return full
+
+    @property
+    def knows_ada(self) -> bool:
+        """Whether the near cache has the principal that most requests are about."""
+        return self.rig.parts.near.peek(profile_key("ada"), self.rig.clock.monotonic()) is not None
+
+    async def warm(self) -> None:
+        """Let the near cache and the lots know what a first call brings."""
+        near, now = self.rig.parts.near, self.rig.clock.monotonic()
+        async with asyncio.timeout(60):
+            known = False
+            while not known:
+                known = self.knows_ada
+                await self.by_full(self.request(), self.metadata())  # its identity too, where that was forgotten
+                if near._complete_until > float("-inf"):  # the store tells of changes
+                    near._complete_until = now  # how long ago it did is not what these tests are about
+
+    def stock(self) -> None:
+        """Fill the lots of the rate limits, which the store would fill by and by."""
+        for lot in self.rig.parts.limiter._lots.values():
+            lot.left, lot.until, lot.renew_at = STOCK, float("inf"), float("inf")
+
+    def _state(self) -> tuple[int, dict[str, float], dict[str, int]]:
+        lots = {key: lot.left for key, lot in self.rig.parts.limiter._lots.items()}
+        return len(self.rig.parts.audit._exchanges), self._counted(), lots
+
+    def _counted(self) -> dict[str, float]:
+        return {
+            f"{sample.name}{sorted(sample.labels.items())}": sample.value
+            for metric in self.rig.base.metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name in COUNTED
+        }
+
+    def _since(
+        self, before: tuple[int, dict[str, float], dict[str, int]], answer: pb.ExchangeTokenResponse | None
+    ) -> Outcome:
+        events, counted, lots = before
+        waiting = list(self.rig.parts.audit._exchanges._waiting)[events:]
+        now = {name: value - counted.get(name, 0) for name, value in self._counted().items()}
+        spent = {key: left - self.rig.parts.limiter._lots[key].left for key, left in lots.items()}
+        return Outcome(answer, [json.loads(line) for line in waiting], {k: v for k, v in now.items() if v}, spent)
+
+
+def decoded(token: str) -> list[Any]:
+    """The header and the claims of a JWT."""
+    return [json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2]]
+
+
+def told(answer: pb.ExchangeTokenResponse) -> dict[str, Any]:
+    """What an answer says, but for what is drawn anew for each token."""
+    header, claims = decoded(answer.token)
+    assert claims.pop("jti") == answer.token_id
+    copy = pb.ExchangeTokenResponse()
+    copy.CopyFrom(answer)
+    copy.token = copy.token_id = ""
+    return {"header": header, "claims": claims, "answer": copy.SerializeToString(deterministic=True)}
+
+
+def without_ids(event: dict[str, Any]) -> dict[str, Any]:
+    """An audit event without what is drawn anew for each token."""
+    minted = [{name: value for name, value in one.items() if name != "jti"} for one in event.get("minted", [])]
+    return event | {"minted": minted}
+
+
+@asynccontextmanager
+async def both_ways(
+    directory: Path,
+    redis_url: str,
+    prefix: str,
+    issuer: Issuer,
+    clock: FakeClock,
+    entropy: FakeEntropy,
+    extra: str = "",
+) -> AsyncIterator[BothWays]:
+    """Run a service with one principal, Ada, whom both ways know."""
+    cached = f"\n[caches]\nprofiles = 100\n{SMALL}{extra}"
+    async with running(directory, redis_url, prefix, issuer, clock, entropy, cached) as rig:
+        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
+        profile.claims.update({"tenant": "engines"})
+        await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
+        ways = BothWays(rig)
+        await ways.warm()
+        yield ways

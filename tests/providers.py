@@ -1,0 +1,171 @@
+"""A provider over HTTPS, and an HTTP proxy in front of it, on loopback. Both record what comes."""
+
+import base64
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.tls import Authority
+
+PATIENCE = 20.0  # seconds
+Judge = Callable[["Handler"], int]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    timeout = 5
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
+        """Nothing."""
+
+
+@dataclass
+class Documents:
+    """What a provider serves, and what it was asked."""
+
+    port: int = 0
+    served: dict[str, bytes] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    judge: Judge = lambda _: 200
+    asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    """Path and headers of each request; names in lower case."""
+
+    def url(self, path: str = "", host: str = "localhost", scheme: str = "https") -> str:
+        return f"{scheme}://{host}:{self.port}{path}"
+
+    def sent(self, name: str) -> list[str | None]:
+        """Return a header of each request."""
+        return [headers.get(name.lower()) for _, headers in self.asked]
+
+
+@contextmanager
+def provider(
+    tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0, **served: bytes
+) -> Iterator[Documents]:
+    """Serve documents by their names; with ``tls`` over HTTPS."""
+    documents = Documents(served={f"/{name}": body for name, body in served.items()})
+
+    class Answering(Handler):
+        def do_GET(self) -> None:
+            documents.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            body = documents.served.get(self.path, b"")
+            self.send_response(documents.judge(self) if self.path in documents.served else 404)
+            for name, value in documents.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with _running(_Server((host, port), Answering), tls) as at:
+        documents.port = at
+        yield documents
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: clients that do not trust a certificate hang up."""
+
+
+@contextmanager
+def _running(server: ThreadingHTTPServer, tls: ssl.SSLContext | None) -> Iterator[int]:
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+def ending_tls(directory: Path, authority: Authority, *names: str, serial: int = 100) -> ssl.SSLContext:
+    """Return what ends TLS with a certificate for some names."""
+    certificate, key = authority.issue("provider", *(names or ("localhost", "127.0.0.1")), serial=serial)
+    (directory / "provider.pem").write_bytes(certificate + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "provider.pem")
+    return context
+
+
+@dataclass
+class ProxySeen:
+    """What an HTTP proxy was asked, and what went through it."""
+
+    port: int = 0
+    asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    """The request line, and the headers, of each request."""
+    passed: bytearray = field(default_factory=bytearray)
+    """All bytes that went through its tunnels, in both directions."""
+
+
+@contextmanager
+def proxy(
+    to: Mapping[str, int], *, login: str | None = None, tls: ssl.SSLContext | None = None, status: int = 200
+) -> Iterator[ProxySeen]:
+    """Run an HTTP proxy (RFC 9110 section 9.3.6).
+
+    Args:
+        to: ports of loopback by the `host:port` that is asked for.
+        login: `user:password` that it wants.
+        tls: ends TLS to the proxy itself.
+        status: what it answers to those who are let in.
+    """
+    seen = ProxySeen()
+
+    class Tunnel(Handler):
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline(65537)
+            if not self.raw_requestline or not self.parse_request():
+                self.close_connection = True
+                return
+            self.close_connection = True
+            given = {name.lower(): value for name, value in self.headers.items()}
+            seen.asked.append((self.requestline, given))
+            if (
+                login is not None
+                and given.get("proxy-authorization") != "Basic " + base64.b64encode(login.encode()).decode()
+            ):
+                self.send_error(407)
+            elif status != 200 or self.command != "CONNECT" or self.path not in to:
+                self.send_error(status if status != 200 else 502)
+            else:
+                self._tunnel(to[self.path])
+
+        def _tunnel(self, port: int) -> None:
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as there:
+                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=_hand_on, args=(there, self.connection, seen.passed), daemon=True)
+                back.start()
+                _hand_on(self.connection, there, seen.passed)
+                back.join(PATIENCE)
+
+    with _running(_Server(("127.0.0.1", 0), Tunnel), tls) as at:
+        seen.port = at
+        yield seen
+
+
+def _hand_on(one: socket.socket, other: socket.socket, passed: bytearray) -> None:
+    with contextlib.suppress(OSError):
+        while data := one.recv(65536):
+            passed += data
+            other.sendall(data)
+    with contextlib.suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
+
+
+def discovery(issuer: str, jwks_uri: str) -> bytes:
+    """Return a discovery document."""
+    return json.dumps({"issuer": issuer, "jwks_uri": jwks_uri}).encode()

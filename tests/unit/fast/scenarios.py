@@ -1,0 +1,313 @@
+"""What both ways have to agree about, each scenario by itself. A mutation of the fast way has to make one of them fail.
+
+A scenario leaves the service as it found it. It asserts that refusals are refused by the full way too, so that none of
+its cases is one by mistake.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from tests.both_ways import SMALL_AUDIENCE, BothWays
+from tests.issuer import rsa_key
+from tests.rig import LEGACY_AUDIENCE
+from tests.unit.fast import calls, tokens
+from tests.unit.fast.once import once
+
+from tokenmint.admission.rate_limit import Rate, RateLimits
+from tokenmint.base.errors import ClockWrong, SignerUnavailable, StoreWentBack
+from tokenmint.model import profile as profile_model
+from tokenmint.profiles import records
+from tokenmint.v1 import key_admin_service_pb2 as keys_pb
+from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.provider_admin_service_pb2 import RefreshProviderKeysRequest
+
+Scenario = Callable[[BothWays], Awaitable[None]]
+
+
+async def plain_exchanges(ways: BothWays) -> None:
+    """What most calls are is recognised."""
+    for request in (
+        ways.request(),
+        ways.request(scopes=["read"]),
+        ways.request(scopes=["write", "read"], lifetime=Duration(seconds=60)),
+        ways.request(requested_token_type="urn:ietf:params:oauth:token-type:jwt"),
+        ways.request(subject_token_type="urn:ietf:params:oauth:token-type:id_token"),
+        ways.request(audience=LEGACY_AUDIENCE),
+    ):
+        outcome = await ways.check(request, recognised=True)
+        assert outcome.spent["rate:client:web"] == 1
+    await ways.check(metadata=ways.metadata("old"), recognised=True)
+    await ways.check(metadata=(("user-agent", "x"), *ways.metadata(), ("x-bin", b"\x00")), recognised=True)
+
+
+# --- limits, audit, clock --------------------------------------------------------------------------------------------
+
+
+async def calls_beyond_the_limits(ways: BothWays) -> None:
+    """A call without a place in a lot is not recognised, and takes none."""
+    limiter = ways.rig.parts.limiter
+    request = ways.request()
+    for left, until in ((0, float("inf")), (5, ways.rig.clock.monotonic())):
+        ways.stock()
+        for lot in limiter._lots.values():
+            lot.left, lot.until = left, until
+        assert ways.by_fast(request, ways.metadata()).nothing
+    with replaced(limiter, "limits", RateLimits(each=Rate(1.0, 7))):
+        ways.stock()
+        assert ways.by_fast(request, ways.metadata()).nothing, "a lot of another rate"
+
+
+@contextmanager
+def replaced(target: object, name: str, value: object) -> Iterator[None]:
+    """Replace a member of an object, frozen or not, for a while."""
+    before = getattr(target, name)
+    object.__setattr__(target, name, value)
+    try:
+        yield
+    finally:
+        object.__setattr__(target, name, before)
+
+
+async def times_when_nothing_is_served(ways: BothWays) -> None:
+    """While the clock, the store, the signer or the trail fails, nothing is recognised."""
+    parts = ways.rig.parts
+
+    def raising(error: Exception) -> Callable[..., None]:
+        def fail(*_: object) -> None:
+            raise error
+
+        return fail
+
+    request = ways.request()
+    await ways.check(request, recognised=True)
+    for error in (ClockWrong(), StoreWentBack()):
+        with replaced(parts.exchange, "serving", raising(error)):
+            outcome = await ways.check(request, recognised=False)
+            assert outcome.answer is None, error
+    with replaced(parts.exchange.minter._kit, "ring", raising(SignerUnavailable())):
+        outcome = await ways.check(request, recognised=False)
+        assert outcome.answer is None
+    audit = parts.audit
+    required = type(audit._limits)(required=True)
+    with replaced(audit, "_limits", required), replaced(audit, "_failure", "gone"):
+        outcome = await ways.check(request, recognised=False)
+        assert outcome.answer is None
+
+
+# --- what changes between two calls of one plan ----------------------------------------------------------------------
+
+
+async def profiles_that_change(ways: BothWays) -> None:
+    """Each call sees the profile as it is: changed, revoked, unlinked, disabled, deleted."""
+    rig = ways.rig
+    subject, principal = "s-changing", f"p{once()}"
+    identity = Identity(provider="idp", subject=subject + principal)
+    profile = Profile(principal=principal, identities=[identity], roles=["clerk"])
+    await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
+    request = ways.request(ways.token(sub=identity.subject))
+
+    async def now(*, roles: list[str] | None, recognised: bool = True) -> None:
+        await ways.by_full(request, ways.metadata())  # the near cache knows it from here on
+        outcome = await ways.check(request, recognised=recognised)
+        assert (outcome.answer is not None) is (roles is not None)
+        if outcome.answer is not None:
+            assert ways.claims(outcome.answer).get("roles", []) == roles
+
+    async def update(path: str, **fields: Any) -> None:
+        changed = Profile(principal=principal, **fields)
+        await rig.profiles.UpdateProfile(
+            profiles_pb.UpdateProfileRequest(profile=changed, update_mask=FieldMask(paths=[path])), **rig.auth("root")
+        )
+
+    await now(roles=["clerk"])
+    await update("roles", roles=["admin", "clerk"])
+    await now(roles=["admin", "clerk"])
+    await update("roles", roles=[])
+    await now(roles=[])
+    await update("disabled", disabled=True)
+    await now(roles=None, recognised=False)
+    await update("disabled", disabled=False)
+    await now(roles=[])
+    unlink = profiles_pb.UnlinkIdentityRequest(principal=principal, identity=identity)
+    await rig.profiles.UnlinkIdentity(unlink, **rig.auth("root"))
+    await now(roles=None, recognised=False)
+    await rig.profiles.LinkIdentity(
+        profiles_pb.LinkIdentityRequest(principal=principal, identity=identity), **rig.auth("root")
+    )
+    await now(roles=[])
+    revoke = profiles_pb.RevokePrincipalTokensRequest(principal=principal)
+    await rig.profiles.RevokePrincipalTokens(revoke, **rig.auth("root"))
+    await now(roles=None, recognised=False)
+    await rig.profiles.DeleteProfile(profiles_pb.DeleteProfileRequest(principal=principal), **rig.auth("root"))
+    await now(roles=None, recognised=False)
+
+
+async def a_near_cache_that_may_not_be_used(ways: BothWays) -> None:
+    """A value is not used once its fences are passed: too old, or the store says nothing of changes."""
+    near, clock = ways.rig.parts.near, ways.rig.clock
+    request = ways.request()
+    await ways.check(request, recognised=True)
+    with replaced(near, "_complete_until", clock.monotonic() - 1.5):
+        assert ways.by_fast(request, ways.metadata()).nothing
+    for key in (records.profile_key("ada"), records.identity_key(profile_model.Identity("idp", "1842"))):
+        with replaced(near._entries[key], "asked", clock.monotonic() - 5.5):
+            assert ways.by_fast(request, ways.metadata()).nothing
+    await ways.check(request, recognised=True)
+
+
+async def the_providers_keys_change(ways: BothWays) -> None:
+    """A key that the provider took back proves nothing from the refresh on, remembered or not; a new one does."""
+    rig, issuer = ways.rig, ways.rig.issuer
+    refresh = RefreshProviderKeysRequest(provider="idp")
+    token = ways.token(jti="taken back")
+    await ways.check(ways.request(token), recognised=True)
+    before = issuer.key
+    try:
+        issuer.key = rsa_key(1)  # under the same kid
+        await rig.providers.RefreshProviderKeys(refresh, **rig.auth("root"))
+        outcome = await ways.check(ways.request(token), recognised=False)
+        assert outcome.answer is None
+        await ways.check(ways.request(ways.token()), recognised=True)
+    finally:
+        issuer.key = before
+        await rig.providers.RefreshProviderKeys(refresh, **rig.auth("root"))
+    await ways.check(ways.request(token), recognised=True)
+    state = rig.parts.exchange.verifier.key_sets._states["idp"]
+    with replaced(state, "trusted_until", ways.rig.clock.monotonic()):
+        assert ways.by_fast(ways.request(token), ways.metadata()).nothing, "keys that are not trusted any more"
+
+
+async def our_keys_change(ways: BothWays) -> None:
+    """The token is signed by the key that signs now: after a rotation by the new one, whose id its header has."""
+    rig = ways.rig
+    request = ways.request()
+    first = await ways.check(request, recognised=True)
+    rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
+    await rig.keys.RotateSigningKey(rotate, **rig.auth("root"))
+    second = await ways.check(request, recognised=True)
+    assert first.answer is not None
+    assert second.answer is not None
+    assert first.answer.key_id != second.answer.key_id
+    rig_revoke = keys_pb.RevokeSigningKeyRequest(key_id=second.answer.key_id, reason="a test")
+    await rig.keys.RevokeSigningKey(rig_revoke, **rig.auth("root"))
+    third = await ways.check(request)
+    assert third.answer is None or third.answer.key_id != second.answer.key_id
+
+
+async def configurations_that_change(ways: BothWays) -> None:
+    """From a reload on each plan is made anew: secrets, audiences, providers, mappings, scopes."""
+    await ways.check(recognised=True)
+    secret = ways.rig.secrets["web"].fingerprint()
+    for old, new, accepted in (
+        (f'"sha256:{secret}"', f'"sha256:{"0" * 64}"', False),
+        ('clients = ["web"]', 'clients = ["batch"]', False),
+        ('email = "assertion.email"', 'email = "assertion.iss"', True),
+        ('tenant = "profile.claims.tenant"', "tenant = \"'fixed'\"", True),
+        ('roles = "profile.roles"', 'of = "provider.name"\nby = "client.id"', True),
+        ('scopes = ["read", "write"]', 'scopes = ["read"]', True),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nlifetime = "5m"', True),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nsingle_use = true', None),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nreuse_window = "5s"', True),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nmax_token_bytes = 600', None),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nbound = "dpop"', False),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\ncondition = "assertion.sub == \'x\'"', False),
+        ('audiences = ["app"]', 'audiences = ["elsewhere"]', False),
+        ('audiences = ["app"]', 'audiences = ["app"]\ncondition = "false"', False),
+        ('audiences = ["app"]', 'audiences = ["app"]\nskew = "1s"', True),
+        ('audiences = ["app"]', 'audiences = ["app"]\nmax_age = "1s"', True),
+        ('audiences = ["app"]', 'audiences = ["app"]\nsubject_claims = ["email"]', False),
+        ('audiences = ["app"]', 'audiences = ["app"]\ntoken_types = ["jwt"]', None),
+        ('audiences = ["app"]', 'audiences = ["app"]\nalgorithms = ["ES256"]', False),
+    ):
+        await with_configuration(ways, (old, new), accepted=accepted)
+    await ways.check(recognised=True)
+
+
+async def with_configuration(ways: BothWays, change: tuple[str, str], *, accepted: bool | None) -> None:
+    """Reload with a text of the configuration replaced, compare both ways, and take the change back."""
+    rig, before = ways.rig, ways.rig.config.read_text()
+    assert change[0] in before, change
+    try:
+        rig.config.write_text(before.replace(*change))
+        await rig.app.reload(rig.settings())
+        for _ in range(2):
+            outcome = await ways.check(ways.request())
+            assert accepted is None or (outcome.answer is not None) is accepted, change
+    finally:
+        rig.config.write_text(before)
+        await rig.app.reload(rig.settings())
+        await ways.warm()
+
+
+async def providers_that_an_audience_does_not_take(ways: BothWays) -> None:
+    """A provider that proves tokens for one audience proves none for another."""
+    await with_configuration(
+        ways,
+        ('providers = ["idp"]\nscopes = ["read", "write"]', 'reexchange_from = ["https://legacy.example"]'),
+        accepted=False,
+    )
+
+
+async def tokens_that_are_too_large(ways: BothWays) -> None:
+    """A token that is longer than its audience allows is not minted, by a byte either."""
+    now = ways.rig.clock.now()
+    for size in range(560, 860, 8):  # the signature of ES256 takes 86 characters, of which some of these have no room
+        token = ways.rig.issuer.token(now, email="e" * size)
+        await ways.check(ways.request(token, audience=SMALL_AUDIENCE))
+    assert ways.recognised
+
+
+async def times_that_pass(ways: BothWays) -> None:
+    """Each token has the times of its own second."""
+    for second in (0.0, 0.9, 1.0, 2.5):
+        await ways.rig.set_time(ways.rig.clock.now() + second)
+        await ways.check(ways.request(), recognised=True)
+
+
+async def identities_that_a_profile_does_not_list(ways: BothWays) -> None:
+    """The index alone says nothing: a link that was begun and not finished is no profile's."""
+    store, identity = ways.rig.parts.store, profile_model.Identity("idp", f"s{once()}")
+    raw = records.dump_link(identity, records.Link("ada"))
+    await store.add(records.identity_key(identity), raw, ttl=600.0)
+    await refused_when_cached(ways, identity.subject)
+
+
+async def identities_that_were_unlinked(ways: BothWays) -> None:
+    """The marker of an unlinked identity counts, whatever the profile lists."""
+    store, near = ways.rig.parts.store, ways.rig.parts.near
+    identity = profile_model.Identity("idp", "1842")
+    key = records.identity_key(identity)
+    linked, unlinked = (records.dump_link(identity, records.Link("ada", unlinked=found)) for found in (False, True))
+    await ways.check(recognised=True)
+    assert await store.swap(key, linked, unlinked, durable=False)
+    near.forget(key)
+    try:
+        await refused_when_cached(ways, "1842")
+    finally:
+        assert await store.swap(key, unlinked, linked, durable=False)
+        near.forget(key)
+        await ways.warm()
+
+
+async def refused_when_cached(ways: BothWays, subject: str) -> None:
+    """Both ways refuse a subject whose values, and those of its profile, are in the near cache."""
+    request = ways.request(ways.token(sub=subject))
+    for _ in range(2):
+        await ways.by_full(ways.request(ways.token(sub="1842")), ways.metadata())
+        await ways.by_full(request, ways.metadata())
+    outcome = await ways.check(request, recognised=False)
+    assert outcome.answer is None
+
+
+ALL: Final[tuple[Scenario, ...]] = (
+    plain_exchanges, tokens.tokens_that_are_refused, tokens.tokens_that_are_taken,
+    tokens.a_signature_that_was_good_for_another_token, calls.callers_that_are_refused, calls.requests_that_are_refused,
+    calls.requests_in_other_spellings, calls_beyond_the_limits, times_when_nothing_is_served, profiles_that_change,
+    a_near_cache_that_may_not_be_used, the_providers_keys_change, our_keys_change, configurations_that_change,
+    providers_that_an_audience_does_not_take, tokens_that_are_too_large, times_that_pass,
+    identities_that_a_profile_does_not_list, identities_that_were_unlinked,
+)  # fmt: skip

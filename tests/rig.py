@@ -186,7 +186,7 @@ class Rig:
     @property
     def native(self) -> bool:
         """Whether exchanges are served by the transport whose HTTP/2 is done in Rust."""
-        return self.base.settings.listen.transport == "native"
+        return self.base.settings.listen.native
 
     def url(self, listener: str, path: str) -> str:
         """The URL of a path on one of the HTTP listeners."""

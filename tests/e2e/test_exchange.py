@@ -152,6 +152,13 @@ async def test_a_client_that_proved_itself_is_told_what_was_expected_and_what_ca
         assert len(told.message) < 700
 
 
+async def test_a_token_that_is_too_long_is_told_its_limit(rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now(), roles=["orders"] * 3000)
+    told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert f"has {len(token)} bytes, and at most 16384 are accepted (limits.token_bytes)" in told.message
+
+
 async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> None:
     for name, (token, reason) in _bad_tokens(rig).items():
         told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))

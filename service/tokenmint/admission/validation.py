@@ -6,7 +6,7 @@ from typing import Final
 
 from tokenmint.base.errors import FieldViolation, InvalidRequest
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
-from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.jws import MOST_TOKEN
 
 MAX_SCOPES: Final = 64
 MAX_AUDIENCE: Final = 255
@@ -37,7 +37,8 @@ class Violations:
 
     def token(self, field: str, size: int) -> None:
         """Check the size of a token, in bytes."""
-        self.check(field, f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+        self.check(field, "is required", holds=size > 0)
+        self.check(field, f"is longer than {MOST_TOKEN} bytes", holds=size <= MOST_TOKEN)
 
     def scopes(self, path: str, scopes: Sequence[str]) -> None:
         """Check scopes."""

@@ -150,7 +150,7 @@ class CallerRules:
         path = key_path(section, name, "certificates")
         if not identities or any(authorities):
             return identities
-        if self._file.listen.transport != "native":
+        if self._file.listen.transport != "native" and self._file.listen.forwarded is None:
             self._problems.append(f"{path}: need listen.client_ca_file")
         elif section == "operators":
             self._problems.append(

@@ -31,6 +31,7 @@ from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
+BESIDE_TOKEN: Final = 8 * 1024  # bytes of a request beside its subject token
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
 """By the table of a signer: the package that it needs, and the extra that brings it."""
 
@@ -99,6 +100,7 @@ def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, d
     yield from _problems_of_issuer(file)
     yield from problems_of_listeners(file, base)
     yield from _problems_of_development(file, environ, development=development)
+    yield from _problems_of_limits(file)
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:
@@ -135,6 +137,15 @@ def _problems_of_development(file: File, environ: Mapping[str, str], *, developm
         yield "redis.url: --dev is for a private store only: leave it out"
     if (file.issuer or "").startswith("https://"):
         yield "issuer: --dev signs for anybody, so never as an https issuer: leave it out"
+
+
+def _problems_of_limits(file: File) -> Iterator[str]:
+    limits = file.limits
+    if limits.token_bytes + BESIDE_TOKEN > limits.message_bytes:
+        yield (
+            f"limits.token_bytes: such a token fits no request of limits.message_bytes, {limits.message_bytes}: set "
+            f"that to {limits.token_bytes + BESIDE_TOKEN} at least"
+        )
 
 
 def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -> dict[str, Judged]:

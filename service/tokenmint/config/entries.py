@@ -103,6 +103,7 @@ class CommonTable(Table):
     claims: dict[str, str] | None = None
     jwks_url: str | None = None
     x509_url: str | None = None
+    max_keys: Annotated[int, Field(ge=1, le=1000)] | None = None
     key_issuer: Literal["ignore", "match"] | None = None
     key_id_required: bool | None = None
     google_email: bool | None = None

@@ -78,7 +78,9 @@ def _needs(listen: ListenTable) -> Iterator[str]:
         )
     if listen.transport == "native" and find_spec("pygrpc_native") is None:
         yield "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
-    if listen.forwarded is not None and listen.transport != "native":
+    if listen.forwarded is not None and listen.transport == "auto" and listen.cert_file is None and not listen.native:
+        yield "listen.forwarded: is for the native transport, an extra: pip install 'tokenmint[native]'"
+    elif listen.forwarded is not None and not listen.native:
         yield (
             'listen.forwarded: is for listen.transport = "native": grpcio takes certificates from its own TLS '
             "(listen.client_ca_file) and from nobody else"

@@ -11,6 +11,7 @@ from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
+from tokenmint.verification.jwk import MAX_KEYS
 from tokenmint.verification.key_file import key_file, usable_keys
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.proxies import Proxy
@@ -70,6 +71,7 @@ def key_source(
         url=url,
         issuer=expected,
         more_issuers=frozenset(others),
+        max_keys=table.max_keys or entry.max_keys or MAX_KEYS,
         ca_file=table.ca_file,
         allow_private=table.allow_private,
         timeout=table.timeout,

@@ -1,6 +1,7 @@
 """The tables of the configuration file, as they are written: names, types, ranges and defaults."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
+from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
 MAX_REUSE_WINDOW: Final = 60
@@ -93,9 +95,16 @@ class ListenTable(Table):
     """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
-    transport: Literal["grpcio", "native"] = "grpcio"
-    """What serves exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
+    transport: Literal["auto", "grpcio", "native"] = "auto"
+    """The server of exchanges: `native` (an extra) costs less CPU and has no TLS. Operators: always grpcio."""
     forwarded: ForwardedTable | None = None
+
+    @property
+    def native(self) -> bool:
+        """Whether exchanges are served by the native transport; `auto`: without TLS, where the extra is installed."""
+        if self.transport == "auto":
+            return self.cert_file is None and find_spec("pygrpc_native") is not None
+        return self.transport == "native"
 
     def addresses(self) -> dict[str, Address]:
         """Return the addresses by the name of the listener."""
@@ -233,6 +242,8 @@ class LimitsTable(Table):
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    token_bytes: Annotated[int, Field(ge=4 * 1024, le=MOST_TOKEN)] = MAX_TOKEN
+    """The longest token of a provider, before anything of it is decoded."""
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

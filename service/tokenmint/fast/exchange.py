@@ -33,7 +33,7 @@ from tokenmint.model.policy import Client
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, at_path
 from tokenmint.profiles.near_cache import NearCache
-from tokenmint.verification.jws import ALPHABET, MAX_TOKEN, decode_segment, parse_object
+from tokenmint.verification.jws import ALPHABET, decode_segment, parse_object
 
 SIGNATURES: Final = 4096  # good ones that are remembered, by the SHA-256 of their token
 
@@ -159,7 +159,12 @@ class FastExchange:
         """Prove a token (``Verifier.verify``)."""
         # parse_compact, split_compact
         parts = token.split(b".")
-        if len(token) > MAX_TOKEN or len(parts) != 3 or not parts[0] or token.translate(None, ALPHABET) != b"..":
+        if (
+            len(token) > self._tokens.max_token
+            or len(parts) != 3
+            or not parts[0]
+            or token.translate(None, ALPHABET) != b".."
+        ):
             return None
         header, payload, signature = parts
         try:

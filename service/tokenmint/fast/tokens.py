@@ -76,6 +76,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._rules)
 
+    @property
+    def max_token(self) -> int:
+        """The longest token, in bytes."""
+        return self._verifier.max_token
+
     def rules(self, header: bytes, issuer: str, token_type: str) -> TokenRules | None:
         """Return the rules for tokens with this first segment and issuer; None where the full way has to look."""
         key = header, issuer, token_type

@@ -175,7 +175,7 @@ class App:
         if not await capacity.idle(settings.limits.drain):
             self._given_up = capacity.in_flight
         for name in ("admin", "grpc"):
-            if name != "grpc" or settings.listen.transport != "native":  # native ends its connections itself
+            if name != "grpc" or not settings.listen.native:  # native ends its connections itself
                 hang_up(Address.parse(self.listen[name]))
 
 

@@ -37,7 +37,7 @@ from tokenmint.v1 import (
 )
 from tokenmint.web import ops, wellknown
 from tokenmint.web.closing import ClosingConnections
-from tokenmint.web.oauth import OAuthEndpoints
+from tokenmint.web.oauth import REVOKE_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
 
 Register = Callable[[grpc.aio.Server], None]
@@ -106,7 +106,7 @@ def build(parts: Parts) -> Listeners:
 def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: Register) -> grpc.aio.Server:
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
-    native = name == "grpc" and listen.transport == "native"
+    native = name == "grpc" and listen.native
     # Callers with certificates take the full way: a certificate says more than the secret that came with it.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
     fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)
@@ -165,6 +165,7 @@ def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
             request_time=table.request_time,
         ),
         always=ops.HEALTH if name == "ops" else frozenset(),
+        urgent=frozenset() if name == "ops" else frozenset({REVOKE_PATH}),
         count=partial(base.metrics.http_limit, name),
     )
 

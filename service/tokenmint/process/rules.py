@@ -84,6 +84,7 @@ class Verifiers:
             own_issuer=base.issuer,
             users=self.users,
             emulated=emulated if allowed else frozenset(),
+            max_token=base.settings.limits.token_bytes,
         )
 
     def _chance(self) -> float:

@@ -26,8 +26,8 @@ from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
-MAX_KEYS: Final = 100
-MAX_MEMBERS: Final = 1000  # of a document that are looked at
+MAX_KEYS: Final = 100  # of a set that are used, unless the configuration says otherwise
+MAX_MEMBERS: Final = 2000  # of a document that are looked at
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -111,9 +111,9 @@ class ParsedKeySet:
     """Seconds after which a SPIFFE bundle asks to be fetched again."""
 
 
-def parse_jwks(body: bytes) -> ParsedKeySet:
+def parse_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JWK set, and judge its keys. Raises as :func:`read_jwks`."""
-    return judged(read_jwks(body))
+    return judged(read_jwks(body, most))
 
 
 def parse_x509_map(body: bytes) -> ParsedKeySet:
@@ -147,7 +147,7 @@ def is_judged_slowly(key: VerificationKey) -> bool:
     )
 
 
-def read_jwks(body: bytes) -> ParsedKeySet:
+def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JWK set. Raises :class:`BadKey` where the document is none."""
     document = _document(body)
     members = document.get("keys")
@@ -157,19 +157,23 @@ def read_jwks(body: bytes) -> ParsedKeySet:
     return _readable(
         [(f"key {index}", partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
         len(members),
+        most,
         float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
     )
 
 
 def _readable(
-    members: Sequence[tuple[str, Callable[[], VerificationKey]]], count: int, refresh_hint: float | None = None
+    members: Sequence[tuple[str, Callable[[], VerificationKey]]],
+    count: int,
+    most: int,
+    refresh_hint: float | None = None,
 ) -> ParsedKeySet:
-    """Read keys, at most ``MAX_KEYS`` that can be; the others are left out, and told."""
+    """Read keys, at most ``most`` that can be; the others are left out, and told."""
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     looked_at = 0
     for name, read in members:
-        if len(keys) == MAX_KEYS:
+        if len(keys) == most:
             break
         looked_at += 1
         try:
@@ -177,18 +181,19 @@ def _readable(
         except BadKey as reason:
             skipped.append(f"{name}: {reason}")
     if looked_at < count:
-        beyond = f"{count - looked_at} more of its {count} keys: the first {MAX_KEYS} that can be used are"
+        beyond = f"{count - looked_at} more of its {count} keys: the first {most} that can be used are (max_keys)"
         skipped.insert(0, beyond)
     return ParsedKeySet(tuple(keys), tuple(skipped), refresh_hint)
 
 
-def read_x509_map(body: bytes) -> ParsedKeySet:
+def read_x509_map(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
     document = _document(body)
     members = list(document.items())[:MAX_MEMBERS]
     return _readable(
         [(f"certificate {index}", partial(_read_certificate, *member)) for index, member in enumerate(members)],
         len(document),
+        most,
     )
 
 

@@ -21,7 +21,8 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.not_compact import why_not_compact
 
-MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
+MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded, unless the configuration says otherwise
+MOST_TOKEN: Final = 64 * 1024  # bytes, whatever the configuration says; of our own tokens
 MAX_DEPTH: Final = 16
 MAX_KEY_ID: Final = 128
 HEADERS: Final = 256  # that are remembered, parsed: a provider has one for each of its keys
@@ -75,14 +76,14 @@ class CompactJws:
     key_id: str | None
 
 
-def split_compact(raw: bytes) -> CompactJws:
-    """Take a compact JWS apart and check its header.
+def split_compact(raw: bytes, most: int = MAX_TOKEN) -> CompactJws:
+    """Take a compact JWS of at most ``most`` bytes apart and check its header.
 
     Raises:
         MalformedToken: it is not one, or its header says things that this service refuses to interpret (`crit`, `b64`).
     """
-    if len(raw) > MAX_TOKEN:
-        raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
+    if len(raw) > most:
+        raise MalformedToken(f"the token is longer than {most} bytes")
     parts = raw.split(b".")
     if len(parts) != 3 or not parts[0] or raw.translate(None, ALPHABET) != b"..":
         message, detail = why_not_compact(raw)
@@ -127,9 +128,9 @@ def media_type(typ: str) -> str:
     return short if "/" not in short else typ.lower()
 
 
-def parse_compact(token: Secret) -> UnverifiedAssertion:
+def parse_compact(token: Secret, most: int = MAX_TOKEN) -> UnverifiedAssertion:
     """Parse a compact JWS whose payload is a JSON object. Raises ``MalformedToken``."""
-    parts = split_compact(token.reveal_bytes())
+    parts = split_compact(token.reveal_bytes(), most)
     claims = parse_object(parts.payload, "payload")
     issuer = claims.get("iss", "")
     if not isinstance(issuer, str):

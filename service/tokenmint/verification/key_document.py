@@ -54,7 +54,7 @@ async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> Parse
 
     Raises ``BadKey`` where it is no key set, and ``Busy`` where large keys of the last one are still being judged.
     """
-    read = read_x509_map(body) if source.kind == "x509" else read_jwks(body)
+    read = (read_x509_map if source.kind == "x509" else read_jwks)(body, source.max_keys)
     for key in filter(is_judged_slowly, read.keys):
         await threads.run(weakness, key)
     return judged(read)

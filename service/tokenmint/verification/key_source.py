@@ -35,6 +35,8 @@ class KeySource:
     """PEM file of the certificate authorities to trust instead of the public ones."""
     allow_private: bool = False
     """Whether private addresses, and http on loopback, may be dialled."""
+    max_keys: int = 100
+    """The largest number of keys that are used."""
     timeout: float = 5.0
     """Seconds for one fetch in all."""
     bearer_token_file: Path | None = None

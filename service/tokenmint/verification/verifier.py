@@ -12,7 +12,7 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints as mistaken
 from tokenmint.verification.jwk import VerificationKey
-from tokenmint.verification.jws import UnverifiedAssertion, parse_compact
+from tokenmint.verification.jws import MAX_TOKEN, UnverifiedAssertion, parse_compact
 from tokenmint.verification.key_choice import wanted_key
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import (
@@ -37,6 +37,7 @@ class Verifier:
         key_sets: the providers' keys.
         own_issuer: what tokenmint signs as; never a provider.
         users: asks a provider whether the user is still let in, where its configuration says so.
+        max_token: the longest token, in bytes.
         emulated: the providers whose tokens come from an emulator, which does not sign (development mode only).
     """
 
@@ -48,9 +49,11 @@ class Verifier:
         own_issuer: str,
         users: Callable[[Provider, Mapping[str, JsonValue]], Awaitable[None]] | None = None,
         emulated: frozenset[str] = frozenset(),
+        max_token: int = MAX_TOKEN,
     ) -> None:
         self.providers = MappingProxyType(dict(providers))
         self.key_sets = key_sets
+        self.max_token = max_token
         self._users = users
         self._emulated = emulated
         self._verdicts = Verdicts()
@@ -77,7 +80,7 @@ class Verifier:
         observe("assertion.form")
         fingerprint = token.fingerprint()
         remembered = self._verdicts.find(fingerprint)
-        unverified = remembered.token if remembered is not None else parse_compact(token)
+        unverified = remembered.token if remembered is not None else parse_compact(token, self.max_token)
         observe("assertion.issuer")
         provider = self._selection.provider(unverified)
         observe("assertion.kind")

@@ -116,7 +116,10 @@ roles = ["king"]
         ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required where listen.http is not on loopback"),
         ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
         ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
-        (f'[listen]\nforwarded = {{ secrets = ["{HASH}"] }}', 'is for listen.transport = "native"'),
+        (
+            f'[listen]\ntransport = "grpcio"\nforwarded = {{ secrets = ["{HASH}"] }}',
+            'is for listen.transport = "native"',
+        ),
         ('[listen]\ntransport = "native"\nforwarded = {}', "listen.forwarded.secrets: is required"),
         ('[listen]\ntransport = "native"\nforwarded = { secrets = [] }', "listen.forwarded.secrets: is empty"),
         (
@@ -171,6 +174,8 @@ roles = ["king"]
             "nothing tells their tokens apart: one provider with all the audiences",
         ),
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65537", "limits.token_bytes"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token fits no request"),
     ],
 )
 def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:

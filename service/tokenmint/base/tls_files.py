@@ -45,7 +45,7 @@ def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None)
             context = ssl.create_default_context(cadata=authorities.decode("ascii"))
         except (ssl.SSLError, ValueError):
             raise ConfigurationError(
-                f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no certificates in PEM"
+                f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no CA certificates in PEM"
             ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -56,7 +56,7 @@ def load_certificate(context: ssl.SSLContext, setting: str, certificate: Path, k
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
     except (ssl.SSLError, ValueError):
-        raise ConfigurationError(f"{setting}: {certificate} and {key} are no certificate and its key in PEM") from None
+        raise ConfigurationError(f"{setting}: {certificate} and {key} are not a certificate and its key in PEM") from None
     except OSError as error:
         name = error.filename or certificate
         raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None

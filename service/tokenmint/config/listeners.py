@@ -106,5 +106,5 @@ def _certificates(listen: ListenTable, base: Path, prefix: str) -> Iterator[str]
     try:
         CertificateFiles(str(paths[names[0]]), str(paths[names[1]]), str(authorities) if authorities else None)
     except ConfigurationError as error:
-        key = names[2] if "authorities" in error.message else names[0]
+        key = names[2] if "CA certificates" in error.message else names[0]
         yield f"listen.{key}: {error.message.removeprefix('listen: ')}"

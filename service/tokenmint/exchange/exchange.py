@@ -229,7 +229,9 @@ class TokenExchange:
         check_deadline()  # nothing is used up for a caller that is gone
         attempt.trace.step("replay.claim")
         request_id, client_id = attempt.request.request_id, attempt.client.client_id
-        await self.replay.consume(verified, client_id, request_id, now=attempt.now, wanted=_fingerprint_of(requests))
+        await self.replay.consume(
+            verified, client_id, request_id, now=attempt.now, request_fingerprint=_fingerprint_of(requests)
+        )
 
 
 def single_use(audience: Audience, subject: Authenticated, actor: Authenticated | None) -> list[VerifiedToken]:

@@ -109,7 +109,7 @@ def test_a_call_that_overload_ended_is_worth_another_try(service: Served) -> Non
     service.keys.cancels = True
     status, _, err = call("keys", "list", **as_root(service))
     assert status == 3
-    assert "has as many calls waiting as it takes" in err
+    assert "has no place for another waiting call" in err
 
 
 def test_a_message_that_is_too_long_is_not_worth_another_try(service: Served) -> None:
@@ -154,7 +154,7 @@ def test_a_refusal_is_told_with_its_details(service: Served, code: int, expected
 
 def test_the_wrong_listener_and_none_are_told_apart(service: Served) -> None:
     status, _, err = call("providers", "list", **as_root(service))
-    assert (status, "this listener does not serve the method" in err) == (1, True)
+    assert (status, "this listener lacks the method" in err) == (1, True)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         target = {"TOKENMINT_TARGET": f"127.0.0.1:{port}"}

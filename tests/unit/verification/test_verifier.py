@@ -139,12 +139,12 @@ async def test_the_issuer_is_compared_byte_by_byte(issuer: str | None) -> None:
 
 async def test_our_own_issuer_is_no_provider_whatever_the_configuration_says() -> None:
     own = replace(provider(), issuers={"https://me.example": {}})
-    with pytest.raises(UnknownIssuer, match="minted by tokenmint itself"):
+    with pytest.raises(UnknownIssuer, match="tokenmint itself minted this token"):
         await prove(IDP.token(NOW, iss="https://me.example"), own)
 
 
 async def test_our_own_tokens_and_firebase_custom_tokens_are_named() -> None:
-    with pytest.raises(UnknownIssuer, match="minted by tokenmint itself"):
+    with pytest.raises(UnknownIssuer, match="tokenmint itself minted this token"):
         await prove(IDP.token(NOW, iss="https://me.example"))
     with pytest.raises(WrongAudience, match="custom token"):
         await prove(IDP.token(NOW, iss="sa@p.iam.gserviceaccount.com", aud=FIREBASE_CUSTOM_TOKEN))

@@ -31,6 +31,7 @@ _TARGET: Final = re.compile(r"(unix|unix-abstract):\S+|(dns:(//[^/\s]*/)?)?(\[[0
 _EXIT: Final = {
     grpc.StatusCode.UNAVAILABLE: 3,
     grpc.StatusCode.DEADLINE_EXCEEDED: 3,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 3,
     grpc.StatusCode.UNAUTHENTICATED: 4,
     grpc.StatusCode.PERMISSION_DENIED: 4,
     grpc.StatusCode.NOT_FOUND: 5,
@@ -264,6 +265,8 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
                 "  clients call the listener of exchanges, operators their own (--target, --client-id), "
                 "and an operator needs the role (operators.ID.roles)"
             )
+    if status is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # of a message or of metadata: no retry helps
+        return "\n".join([head, *lines]), 1
     return "\n".join([head, *lines]), _EXIT.get(code, 1)
 
 

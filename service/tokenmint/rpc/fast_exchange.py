@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from tokenmint.admission.gate import log_internal
 from tokenmint.base.errors import TokenmintError
+from tokenmint.base.tasks import ENDING
 from tokenmint.fast.exchange import FastExchange, Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.policy import Client, ExchangeRequest
@@ -69,7 +70,9 @@ class FastExchangeToken:
                 return None
             answer = _answer(plan, minted)
             fast.ended(METHOD, plan.audience, time.perf_counter() - started)
-        except Exception as error:  # noqa: BLE001  # the full way answers, and its errors count
+        except ENDING:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
             log_internal(METHOD, error)
             return None
         return answer

@@ -93,10 +93,11 @@ class Store:
         self._check_fence(fence, beat)
         return value
 
-    def _check_fence(self, fence: "_Fence", beat: object) -> None:
+    def _check_fence(self, fence: "_Fence", beat: object, *, wrote: bool = False) -> None:
         if not isinstance(beat, bytes) or not beat.isdigit() or int(beat) not in fence.numbers:
             fence.noticed()
-            raise StoreUnavailable(detail=f"{self.url.describe()} lost changes: its data is older than before")
+            failure = OutcomeUnknown if wrote else StoreUnavailable
+            raise failure(detail=f"{self.url.describe()} lost changes: its data is older than before")
 
     async def get_many(self, keys: Sequence[str]) -> list[Answer]:
         """Return the values under ``keys`` (without prefix), in one round trip if one server has them all.
@@ -198,7 +199,8 @@ class Store:
     async def add(self, key: str, value: bytes, *, ttl: float) -> bytes | None:
         """Set ``key`` for ``ttl`` seconds unless it has a value, and confirm it. Returns the value it had, or None.
 
-        Raises: as :meth:`swap`, and ``StoreUnavailable`` if :meth:`expect` finds that the store lost changes.
+        Raises: as :meth:`swap`. Of a store that lost changes, as :meth:`expect` tells, ``StoreUnavailable`` where the
+        key has a value, and ``OutcomeUnknown`` where it was set: it is there, and may be gone once the loss is mended.
         """
         fence = self._fence
         command = ("SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000))))
@@ -207,7 +209,7 @@ class Store:
             return reply
         # The number comes first: otherwise another process that repairs a loss meanwhile could hide it.
         beat, reply = await self._write_all(key, ("GET", fence.key), command)
-        self._check_fence(fence, beat)
+        self._check_fence(fence, beat, wrote=reply is None)
         return reply
 
     async def count(self, key: str, by: int) -> int:

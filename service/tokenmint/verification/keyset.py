@@ -25,6 +25,7 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.renewed_files import FileWatch
+from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
@@ -287,11 +288,11 @@ class KeySets:
         try:
             async with asyncio.timeout(state.source.timeout):
                 await self._load(name, state)
-        except Exception as error:  # noqa: BLE001  # a provider chooses what its answers bring about
-            self._failed(name, state, error)
-        except BaseException as error:
+        except ENDING as error:
             self._failed(name, state, error)  # so that the next attempt also waits
             raise
+        except BaseException as error:  # noqa: BLE001  # a provider chooses what its answers bring about
+            self._failed(name, state, error)
         else:
             if state.failures:
                 log.info("a provider's keys can be fetched again", provider=name, failures=state.failures)

@@ -85,8 +85,10 @@ class Provider:
     subject_claims_instead: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
     """By the kind of token: those that name the principal in tokens that have none of the first ones."""
     numeric_subjects: Literal["refuse", "accept", "as_text"] = "refuse"
-    """The meaning of a whole number in a claim that names the principal. `accept`: its decimal text, and a text that
-    reads as a number is refused. `as_text`: the same identity as that text."""
+    """The meaning of a whole number in a claim that names the principal.
+
+    `accept`: its decimal text, and a text that reads as a number is refused. `as_text`: the same identity as that text.
+    """
     max_subject: int = 255
     boolean_claims: frozenset[str] = frozenset()
     """Claims that the provider may send as the text "true" or "false"."""

@@ -18,13 +18,14 @@ from tokenmint.admission.validation import MAX_AUDIENCE, MAX_TYPE, SUBJECT_TOKEN
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
-    DependencyUnavailable,
     FieldViolation,
     Overloaded,
     ProofRejected,
     TokenmintError,
+    TookTooLong,
     UnsupportedGrantType,
 )
+from tokenmint.base.tasks import ENDING
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
@@ -104,19 +105,18 @@ class OAuthEndpoints:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
-                    if bounded:
-                        in_hand.begin()
+                    in_hand.arrived(bounded=bounded)
                     await gate.admit(call, lambda: credentials.credentials_of(request, form))
                     await gate.enter(call, form)
                     response = await respond(request, form)
             except Overloaded as error:
                 return answer(error)
             except TimeoutError as error:
-                failure = (
-                    error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took too long")
-                )
+                failure = error if isinstance(error, TokenmintError) else TookTooLong()
                 return _failed(gate, call, failure)
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # every error becomes an answer
+            except ENDING:
+                raise
+            except BaseException as error:  # noqa: BLE001  # every error becomes an answer
                 return _failed(gate, call, error)
             gate.ended(call, str(response.status_code))
             return response

@@ -112,6 +112,11 @@ def test_a_call_that_overload_ended_is_worth_another_try(service: Served) -> Non
     assert "has no place for another waiting call" in err
 
 
+def test_a_message_that_is_too_long_is_not_worth_another_try(service: Served) -> None:
+    status, _, err = call("keys", "list", **as_root(service, TOKENMINT_CLIENT_ID="r" * 200_000))
+    assert (status, "RESOURCE_EXHAUSTED" in err) == (1, True)
+
+
 def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:
     status = status_pb2.Status(code=code, message=message)
     for detail in details:
@@ -122,6 +127,7 @@ def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [(code_pb2.INVALID_ARGUMENT, 2), (code_pb2.UNAVAILABLE, 3), (code_pb2.DEADLINE_EXCEEDED, 3),
+     (code_pb2.RESOURCE_EXHAUSTED, 3),
      (code_pb2.UNAUTHENTICATED, 4), (code_pb2.PERMISSION_DENIED, 4), (code_pb2.NOT_FOUND, 5),
      (code_pb2.FAILED_PRECONDITION, 1), (code_pb2.ABORTED, 1), (code_pb2.INTERNAL, 1)],
 )  # fmt: skip

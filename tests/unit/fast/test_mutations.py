@@ -131,9 +131,11 @@ MUTATIONS = [
     Mutation(*SUBJECT, "check_times(provider, claims, now)", "pass", token_scenarios.tokens_that_are_refused),
     Mutation(*SUBJECT, " and provider.max_age is None", "", scenarios.configurations_that_change),
     Mutation(*SUBJECT, "audience not in provider.audiences", "False", token_scenarios.tokens_that_are_refused),
-    Mutation(*SUBJECT, "check_audience(provider, claims)", "pass", token_scenarios.tokens_that_are_refused),
+    Mutation(
+        *SUBJECT, "check_audience(provider, claims, rules.token_type)", "pass", token_scenarios.tokens_that_are_refused
+    ),
     Mutation(*SUBJECT, "if type(token_id) is str and token_id else None", "", token_scenarios.tokens_that_are_refused),
-    Mutation(*SUBJECT, "if provider.subject_claims != _SUBJECT:", "if False:", scenarios.configurations_that_change),
+    Mutation(*SUBJECT, "if not rules.by_sub:", "if False:", scenarios.configurations_that_change),
     Mutation(
         tokens,
         Tokens,

@@ -73,20 +73,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transport", default="native", choices=("native", "grpcio"))
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--settings", default="", help="further tables of the configuration")
+    parser.add_argument("--caches", type=int, default=0, help="`caches.profiles`")
     parser.add_argument("--principals", default=world.MANY, choices=(world.MANY, world.FEW))
     parser.add_argument("--out", type=Path, default=world.BUILD / "profile.json")
     options = parser.parse_args()
     busy = machine.Load()
     world.pin(load.OTHER_CORE)
-    who = Contender("profile", transport=options.transport, settings=options.settings)
+    settings = f"[caches]\nprofiles = {options.caches}" if options.caches else ""
+    who = Contender("profile", transport=options.transport, settings=settings)
     with contextlib.ExitStack() as stack:
         where = stack.enter_context(world.world(load.OTHER_CORE, cold=False))
         measured = measure(who, where, options.seconds, world.tokens_of(options.principals))
     outcome = {
         "date": datetime.now(UTC).date().isoformat(),
         "transport": options.transport,
-        "settings": options.settings,
+        "settings": f"caches.profiles = {options.caches}",
         "principals": options.principals,
         "machine": machine.describe(),
         "load": [busy.so_far()],

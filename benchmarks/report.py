@@ -87,7 +87,7 @@ COLUMNS: Final = {
 
 
 def _table(contenders: Mapping[str, list[Figures]]) -> str:
-    names = sorted(contenders, key=lambda name: not name.startswith("native"))
+    names = sorted(contenders, key=lambda name: (name != "native", not name.startswith("native")))
     some = [rounds[0] for rounds in contenders.values()]
     columns = {title: what for title, what in COLUMNS.items() if any(what[0] in one for one in some)}
     ratios = len(names) > 1 and any("cpu_us" in one for one in some)
@@ -116,13 +116,15 @@ def step_table(outcome: Figures) -> str:
     known = {step.function: step for step in steps.STEPS}
     lines = ["| step | function | µs | remembered | where |", "|---|---|--:|---|---|"]
     for one in outcome["steps"]:
+        if not one["us"]:
+            continue
         step = known.get(one["function"])
         function = f"`{one['function']}`" if one["function"] else ""
         where = f"`{step.where}`" if step and step.where else ""
         lines.append(f"| {one['step']} | {function} | {one['us']:.1f} | {step.cached if step else ''} | {where} |")
     facts = "; ".join(f"{name}: {value}" for name, value in outcome["machine"].items())
     return (
-        f"{outcome['samples']:,} samples on {outcome['date']}, {outcome['transport']}; {facts}.\n\n"
+        f"{outcome['samples']:,} samples on {outcome['date']}: {outcome['transport']}, {outcome['settings']}, {outcome['principals']} principals. {facts}.\n\n"
         + "\n".join(lines)
         + "\n"
     )

@@ -16,7 +16,8 @@ from tokenmint.config.entries import Entry, catalogue
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RUN: Final = "two-shared-cores"
-"""The run of the benchmarks whose figures are shown: `benchmarks/runs/RUN.json`, and its steps in `RUN-steps.json`."""
+"""The run of the benchmarks whose figures are shown: `benchmarks/runs/RUN.json`, its steps in `RUN-steps.json`, and
+those of the fast way in `RUN-fast-steps.json`."""
 PART: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -80,6 +81,7 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
         "bars": of_run(report.bar_table),
         "rows": of_run(report.row_tables),
         "steps": of_run(report.step_table, f"{RUN}-steps"),
+        "steps-of-the-fast-way": of_run(report.step_table, f"{RUN}-fast-steps"),
     },
 }
 """The generated parts of each page, by name."""

@@ -55,7 +55,8 @@ class Application:
         return Starlette(
             routes=[
                 Route("/healthz", quick), Route("/quick", quick), Route("/gated", gated), Route("/large", large),
-                *(Route(path, form, methods=["POST"]) for path in ("/form", "/oauth2/token")), Route("/broken", broken),
+                *(Route(path, form, methods=["POST"]) for path in ("/form", "/oauth2/token", "/oauth2/revoke")),
+                Route("/broken", broken),
             ]
         )  # fmt: skip
 
@@ -92,6 +93,7 @@ async def serving(tls: CertificateFiles | None = None, **limits: Any) -> AsyncIt
         tls,
         limits=HttpLimits(**limits),
         always=frozenset({"/healthz"}),
+        urgent=frozenset({"/oauth2/revoke"}),
         count=counted.append,
     )
     background = Background(SystemClock(), lambda: 0.5, Metrics())

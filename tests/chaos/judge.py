@@ -88,8 +88,9 @@ def judge(ledger: Ledger) -> Verdict:
     _signatures(ledger, verdict)
     _activations(ledger, verdict)
     _refusals(ledger, verdict)
-    _revocations(ledger, verdict)
-    _answers(ledger, verdict)
+    if ledger.final is not None or not ledger.problems:  # or nobody could look, and the run says so
+        _revocations(ledger, verdict)
+        _answers(ledger, verdict)
     _failures(ledger, verdict)
     if ledger.revocation is None or ledger.revocation > NOTICE_BOUND:
         verdict.add(REVOCATION, f"{ledger.revocation} s")

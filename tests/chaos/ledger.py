@@ -220,6 +220,10 @@ class Ledger:
     """When that was."""
     revocation: float | None = None
     """Seconds from RevokeSigningKey to the answer to the last token that was signed with the key."""
+    revocation_parts: str = ""
+    """Where that time went."""
+    stalls: list[tuple[float, float]] = field(default_factory=list)
+    """From when until when the lane's own event loop stood still: for so long it may have read an answer late."""
     notices: list[float] = field(default_factory=list)
     """Seconds from a change to each watcher's news of it."""
 
@@ -254,6 +258,10 @@ class Ledger:
             if ORDER[key.state] > ORDER[known.state]:
                 known.state = key.state
         self.looked = now
+
+    def stalled(self, start: float, end: float) -> float:
+        """Return for how many seconds of a span the lane itself stood still."""
+        return sum(max(0.0, min(end, until) - max(start, since)) for since, until in self.stalls)
 
     def was_lost(self, asked: float, answered: float) -> bool:
         """Whether a change may be lost, since the store was made to forget it."""

@@ -1,7 +1,9 @@
-"""Reads the ring from the store over and over: what the store says is what the run is judged by."""
+"""Reads the ring from the store over and over, since a run is judged by that; and notes when the lane stands still."""
 
 import asyncio
 import contextlib
+import time
+from typing import Final
 
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import PREFIX
@@ -10,6 +12,18 @@ from tests.chaos.stores import PATIENT
 from tokenmint.base.errors import TokenmintError
 from tokenmint.keys.store import RingStore
 from tokenmint.storage.redis import Store
+
+TICK: Final = 0.05  # seconds
+STALL: Final = 0.2  # seconds that a tick may be late before the lane counts as having stood still
+
+
+async def note_stalls(ledger: Ledger, over: asyncio.Event) -> None:
+    """Note when the lane's event loop stands still: on a busy machine, what it measures is late by as much."""
+    while not over.is_set():
+        began = time.time()
+        await asyncio.sleep(TICK)
+        if (now := time.time()) - began > TICK + STALL:
+            ledger.stalls.append((began + TICK, now))
 
 
 async def record(url: str, ledger: Ledger, unused: asyncio.Event, prefix: str = PREFIX) -> None:

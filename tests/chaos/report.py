@@ -43,8 +43,11 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
         f"{SCHEDULE.replica_lag * 1000:.0f} ms)\n"
         f"revocation     {_milliseconds(ledger.revocation)} until the last replica refused to sign; verifiers may "
         f"accept for another max(A, C) = {bound:.0f} s\n"
+        f"               {ledger.revocation_parts}\n"
         f"WatchKeySet    {len(ledger.notices)} notices, the last after "
         f"{_milliseconds(max(ledger.notices, default=None))}\n"
+        f"the lane       stood still {len(ledger.stalls)} times, "
+        f"{_milliseconds(max((end - start for start, end in ledger.stalls), default=0.0))} at most\n"
         f"wrong tokens   {len(verdict.wrong)}\n"
         f"ended          {len(ledger.ends)}"
     )

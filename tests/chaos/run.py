@@ -19,7 +19,7 @@ from tests.chaos.measure import measure
 from tests.chaos.plan import SCHEDULE, Plan, configure
 from tests.chaos.proxy import Proxies
 from tests.chaos.quiet import Quiet
-from tests.chaos.recorder import record
+from tests.chaos.recorder import note_stalls, record
 from tests.chaos.verifiers import Verifiers
 from tests.issuer import Issuer, ec_key
 from tests.issuer import serving as issuing
@@ -77,6 +77,7 @@ async def _under_load(plan: Plan, scene: Scene, faults: Faults, load: Load, veri
     async with asyncio.TaskGroup() as group:
         recorder = group.create_task(record(scene.topology.url, ledger, unused))
         using = [
+            group.create_task(note_stalls(ledger, over)),
             group.create_task(verifiers.run(over)),
             *(
                 group.create_task(load.exchanges(replica, turn, over))
@@ -117,17 +118,22 @@ async def _until_done(plan: Plan, scene: Scene, faults: Faults) -> None:
 
 
 async def _conclude(scene: Scene, load: Load) -> None:
-    """Measure in calm, and look at what is there in the end."""
+    """Measure in calm, and look at what is there in the end, whether or not it could be measured."""
     ledger = scene.ledger
+    there: list[replicas.Replica] = []
     try:
         await scene.usable()
         await asyncio.sleep(SETTLE)
         there = serving(scene.fleet)
         if there:
-            async with asyncio.timeout(MEASURE_LIMIT):
-                await measure(there, load, ledger)
+            with contextlib.suppress(TimeoutError):  # told as a revocation that was not measured
+                async with asyncio.timeout(MEASURE_LIMIT):
+                    await measure(there, load, ledger)
+    except (grpc.aio.AioRpcError, TokenmintError, TimeoutError, ValueError, IndexError) as error:
+        ledger.problems.append(f"it could not be measured in the end: {type(error).__name__}")
+    try:
         await asyncio.sleep(SCHEDULE.replica_lag)
         ledger.final = await load.final_ring(scene.topology.url)
         ledger.lost_profiles = await load.lost_profiles() if there else []
-    except (grpc.aio.AioRpcError, TokenmintError, TimeoutError, ValueError, IndexError) as error:
-        ledger.problems.append(f"it could not be measured in the end: {type(error).__name__}")
+    except (grpc.aio.AioRpcError, TokenmintError) as error:
+        ledger.problems.append(f"it could not be looked at in the end: {type(error).__name__}")

@@ -68,6 +68,8 @@ class PyJwtVerifier:
             self._refuse(token, now, type(error).__name__)
 
     def _refuse(self, token: Minted, now: float, reason: str, *, unknown_kid: bool = False) -> None:
+        if unknown_kid and over(token, now, self.received):
+            return
         self.ledger.refusals.append(
             Refusal(self.name, token.key_id, now, reason, unknown_kid, self.asked, self.received)
         )
@@ -87,6 +89,11 @@ class PyJwtVerifier:
         self.received = time.time()
         self.asked, self.until = asked, asked + (SCHEDULE.verifier_cache if self.fixed else float(found[1]))
         self.ledger.fetched.append((asked, frozenset(self.keys)))
+
+
+def over(token: Minted, asked: float, received: float) -> bool:
+    """Whether a token had expired when it was verified, or when the set came: then its key may be gone."""
+    return max(asked, received) >= token.expires
 
 
 class JoseVerifier:
@@ -143,6 +150,8 @@ class JoseVerifier:
 
     def _refuse(self, token: Minted, asked: float, reason: str, answer: dict[str, Any]) -> None:
         fetched, received = answer["fetched"] / 1000, answer["received"] / 1000
+        if reason == UNKNOWN_KID and over(token, asked, received):
+            return
         self._ledger.refusals.append(
             Refusal(self.name, token.key_id, asked, reason, reason == UNKNOWN_KID, fetched, received)
         )

@@ -96,7 +96,7 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
     ),
     "keys that are nested without end": (
         more(PROVIDER + 'jwks_file = "deep"'),
-        "providers.bad.jwks_file: is no JWK set",
+        "providers.bad.jwks_file: is not a JWK set",
     ),
     "a file that is nested without end": (
         top("deep = " + "[" * 5000 + "]" * 5000),
@@ -125,11 +125,11 @@ BAD: Final[dict[str, tuple[Change, str]]] = {
         more(
             '[providers.bad]\nissuer = "https://{cluster}.example"\naudiences = ["a"]\njwks_url = "https://x.example/"'
         ),
-        "providers.bad.issuer: is compared as it is",
+        "providers.bad.issuer: is compared exactly",
     ),
     "a * in an issuer": (
         more('[providers.bad]\nissuer = "https://login.example/*"\naudiences = ["a"]'),
-        "providers.bad.issuer: is compared as it is",
+        "providers.bad.issuer: is compared exactly",
     ),
     "what init left to fill in": (
         more('[providers.g]\nuse = "google"\naudiences = ["CHANGE-ME.apps.googleusercontent.com"]'),

@@ -152,6 +152,13 @@ async def test_a_client_that_proved_itself_is_told_what_was_expected_and_what_ca
         assert len(told.message) < 700
 
 
+async def test_a_token_that_is_too_long_is_told_its_limit(rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now(), roles=["orders"] * 3000)
+    told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert f"has {len(token)} bytes, and at most 16384 are accepted (limits.token_bytes)" in told.message
+
+
 async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> None:
     for name, (token, reason) in _bad_tokens(rig).items():
         told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
@@ -163,7 +170,7 @@ async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> N
     ours = (await rig.exchange.ExchangeToken(rig.request(), **rig.auth("web"))).token
     told = await refusal(rig.exchange.ExchangeToken(rig.request(ours), **rig.auth("web")))
     assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNKNOWN_ISSUER")
-    assert "minted by tokenmint itself" in told.message
+    assert "tokenmint itself minted this token" in told.message
     # The twelfth: no kid while the provider has two keys, and none of them is of the token's algorithm.
     keys = [jwk(rig.issuer.key, kid="k1", alg="PS256"), jwk(rsa_key(1), kid="k2", alg="PS256")]
     rig.issuer.documents["/jwks.json"] = json.dumps({"keys": keys}).encode()

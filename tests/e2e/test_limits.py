@@ -198,6 +198,15 @@ async def test_a_drain_has_an_end(limited_either: Any, monkeypatch: pytest.Monke
         assert told.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
+async def test_a_call_of_which_the_head_alone_comes_does_not_lengthen_a_stop(limited: Any) -> None:
+    async with limited(drain='"30s"', call_deadline='"60s"') as rig, peer(rig) as client:
+        client.open_stream()
+        async with asyncio.timeout(PATIENCE):
+            while not rig.app.base.capacity.in_flight:  # noqa: ASYNC110  # what is awaited comes over the network
+                await asyncio.sleep(0.005)
+            await rig.app.stop()
+
+
 def _empty() -> Any:
     from tokenmint.v1.key_set_service_pb2 import GetKeySetRequest
 

@@ -1,6 +1,7 @@
 """Signing keys in AWS KMS: moto stands for the service, behind the SDK and HTTP that are used for real."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ from tokenmint.storage.redis import Store
 
 REGION = "eu-central-1"
 ALGORITHMS = ("ES256", "RS256")
+MOST_CALLS = 64
+PATIENCE = 20.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +136,24 @@ async def test_many_signatures_at_once(source: KeySource) -> None:
     public = jwt.PyJWK(dict(made.public_jwk) | {"alg": "ES256"}).key
     signatures = await asyncio.gather(*(signer.sign(b"message") for _ in range(20)))
     assert all(jwt.get_algorithm_by_name("ES256").verify(b"message", public, one) for one in signatures)
+
+
+async def test_a_service_that_hangs_takes_no_threads_of_others(sealer: Sealer) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * MOST_CALLS) as silent:
+        source = kms(sealer, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        calls = [asyncio.ensure_future(source.destroy(f"key/{number}")) for number in range(MOST_CALLS + 3)]
+        refused, _ = await asyncio.wait(calls[-3:], timeout=PATIENCE)
+        assert len(refused) == 3
+        for call in refused:
+            with pytest.raises(SignerUnavailable) as told:
+                await call
+            assert "have not returned" in told.value.detail
+        async with asyncio.timeout(PATIENCE):
+            assert await asyncio.to_thread(divmod, 7, 2) == (3, 1)
+        assert not any(call.done() for call in calls[:-3])
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_a_destroyed_key_waits_for_its_deletion_and_signs_nothing(source: KeySource, service: Any) -> None:

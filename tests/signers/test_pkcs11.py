@@ -1,12 +1,15 @@
 """Signing keys in a hardware security module: SoftHSM2 stands for one, by the same PKCS #11 calls."""
 
+import asyncio
 import importlib.util
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -65,7 +68,6 @@ def sources(module: Path, sealer: Sealer) -> Iterator[Mapping[str, KeySource]]:
     assert isinstance(source, Pkcs11Source)
     if source._session is not None:
         source._session.close()
-    source._thread.shutdown()
 
 
 @pytest.fixture
@@ -172,7 +174,6 @@ async def test_a_process_that_is_logged_in_already_opens_another_session(
     assert verifies(made, "ES256", b"message", await signer.sign(b"message"))
     assert isinstance(other, Pkcs11Source)
     other._session.close()
-    other._thread.shutdown()
 
 
 @pytest.fixture
@@ -193,3 +194,32 @@ async def test_a_key_whose_signer_is_not_configured_any_more_is_named(fleet: Fle
     fleet = replace(fleet, sources={"local": fleet.sources["local"]})
     with pytest.raises(ConfigurationError, match="'pkcs11', which is not configured"):
         await fleet.start("local")
+
+
+async def test_a_module_that_hangs_is_waited_for_by_nobody_who_has_given_up(
+    source: KeySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module has one call at a time, so that others wait for their turn; and the process can end."""
+    from tokenmint.keys.signers import pkcs11
+
+    made = await source.generate("ES256")
+    signer = await source.open(as_key(made, "ES256"))
+    mended, hangs, sign = threading.Event(), threading.Event(), pkcs11._sign
+
+    def hanging(*arguments: Any) -> bytes:
+        hangs.set()
+        assert threading.current_thread().daemon  # an interpreter waits for all others before it ends
+        assert mended.wait(20)
+        return sign(*arguments)
+
+    monkeypatch.setattr(pkcs11, "_sign", hanging)
+    first, second = (asyncio.ensure_future(signer.sign(b"message")) for _ in range(2))
+    await asyncio.to_thread(hangs.wait, 20)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    monkeypatch.setattr(pkcs11, "_sign", sign)
+    assert not second.done()
+    mended.set()
+    async with asyncio.timeout(20):
+        assert verifies(made, "ES256", b"message", await second)

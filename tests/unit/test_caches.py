@@ -36,7 +36,7 @@ from tokenmint.rpc import credentials, forwarded
 from tokenmint.verification import jws
 from tokenmint.verification import signature_cache as verdicts
 from tokenmint.verification.jws import parse_compact, size_of
-from tokenmint.verification.signature_cache import Verdict, Verdicts
+from tokenmint.verification.signature_cache import CachedSignature, SignatureCache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,9 +109,9 @@ def test_usual_tokens_are_remembered() -> None:
     usual = parse_compact(Secret(issuer.token(0, name="Ada Lovelace", email="ada@example.com", jti="j" * 22)))
     groups = [f"3f2504e0-4f89-11d3-9a0c-0305e82c3{number:03}" for number in range(200)]  # as many as Entra ID sends
     with_groups = parse_compact(Secret(issuer.token(0, groups=groups, name="Ada Lovelace", tid="t" * 36)))
-    known = Verdicts()
+    known = SignatureCache()
     for number, token in enumerate((usual, with_groups)):
-        known.remember(str(number), Verdict(token, "idp", "t"))
+        known.remember(str(number), CachedSignature(token, "idp", "t"))
         assert known.find(str(number)) is not None
     assert size_of(usual, 10**9) < 16_000
 
@@ -120,11 +120,11 @@ def test_usual_tokens_are_remembered() -> None:
 def test_remembered_signatures_take_no_more_than_their_bound(name: str) -> None:
     payload = ('{"iss":"https://idp.example","x":' + HOSTILE[name] + "}").encode()
     token = parse_compact(Secret(f"{segment({'alg': 'ES256'})}.{b64(payload)}.{b64(bytes(64))}"))
-    known = Verdicts()
+    known = SignatureCache()
     over = 0
     for number in range(verdicts.ENTRIES + 10):
         before = len(known)
-        known.remember(f"{number:064}", Verdict(token, "idp", "t"))
+        known.remember(f"{number:064}", CachedSignature(token, "idp", "t"))
         over += len(known) == before
         if over == 10:
             break  # it is full, or keeps no token so large

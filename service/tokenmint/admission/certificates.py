@@ -47,12 +47,12 @@ class CertificateFiles:
 
     @property
     def pem(self) -> Pem:
-        """What to serve with, for a library that reads PEM by itself."""
+        """The PEM texts for a server, for a library that reads PEM by itself."""
         return self.files.value[0]
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What to serve with."""
+        """The TLS context for a server."""
         return self.files.value[1]
 
     def changed(self) -> bool:

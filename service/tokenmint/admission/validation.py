@@ -6,7 +6,7 @@ from typing import Final
 
 from tokenmint.base.errors import FieldViolation, InvalidRequest
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
-from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.jws import MOST_TOKEN
 
 MAX_SCOPES: Final = 64
 MAX_AUDIENCE: Final = 255
@@ -35,9 +35,10 @@ class Violations:
         if self._items:
             raise InvalidRequest(self._items)
 
-    def token(self, field: str, size: int) -> None:
+    def token(self, field: str, size: int, most: int = MOST_TOKEN) -> None:
         """Check the size of a token, in bytes."""
-        self.check(field, f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+        self.check(field, "is required", holds=size > 0)
+        self.check(field, f"is longer than {most} bytes", holds=size <= most)
 
     def scopes(self, path: str, scopes: Sequence[str]) -> None:
         """Check scopes."""

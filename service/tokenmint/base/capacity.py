@@ -6,12 +6,14 @@ While the process stops, it finishes the calls in hand and starts no others.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
 from tokenmint.base.errors import DeadlinePassed, Overloaded, Stopping, TokenmintError
 
+UNFINISHED: Final = 1.0  # seconds that a stop waits for calls of which a part is still on its way
 _waits_until: ContextVar[float] = ContextVar("waits_until")
 _LONG: Final = 366 * 24 * 3600.0  # seconds; transports report more than this for a call without a deadline
 
@@ -35,8 +37,10 @@ class Capacity:
         """Calls that the stop refused."""
         self._bounded = 0
         self.count = count
-        self._idle = asyncio.Event()
+        self._whole = 0
+        self._idle, self._none_whole = asyncio.Event(), asyncio.Event()
         self._idle.set()
+        self._none_whole.set()
 
     def refusal(self, *, bounded: bool) -> TokenmintError | None:
         """Return the error for a call that arrives now, and count it; None if the call may enter.
@@ -72,23 +76,37 @@ class Capacity:
             raise Overloaded
         in_hand.has_place = True
         self._bounded += 1
+        self.note_whole(in_hand)
+
+    def note_whole(self, in_hand: "InHand") -> None:
+        """Note that all of a call is here."""
+        in_hand.is_whole = True
+        self._whole += 1
+        self._none_whole.clear()
 
     def leave(self, in_hand: "InHand") -> None:
         """Record the end of a call."""
         self._bounded -= in_hand.has_place
+        self._whole -= in_hand.is_whole
+        if not self._whole:
+            self._none_whole.set()
         self.in_flight -= 1
         self.answered += self.stopping
         if not self.in_flight:
             self._idle.set()
 
     async def idle(self, patience: float) -> bool:
-        """Wait up to ``patience`` seconds until no call is in hand. Returns whether none is."""
-        try:
+        """Wait up to ``patience`` seconds until no call is in hand. Returns whether none is.
+
+        A call whose caller never sends the rest of it gets less time: no part of it has begun.
+        """
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(UNFINISHED):
+                        await self._idle.wait()
+                await self._none_whole.wait()
+        return not self.in_flight
 
 
 class InHand:
@@ -97,11 +115,18 @@ class InHand:
     The call takes a place only when its request is complete: a caller that never sends the rest blocks no other.
     """
 
-    __slots__ = ("_capacity", "has_place")
+    __slots__ = ("_capacity", "has_place", "is_whole")
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
-        self.has_place = False
+        self.has_place = self.is_whole = False
+
+    def arrived(self, *, bounded: bool) -> None:
+        """Note that all of it is here; a bounded call takes its place. Raises ``Overloaded``."""
+        if bounded:
+            self.begin()
+        else:
+            self._capacity.note_whole(self)
 
     def begin(self) -> None:
         """Take a place among the bounded calls. Raises ``Overloaded``."""

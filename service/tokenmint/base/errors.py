@@ -276,6 +276,12 @@ class DeadlinePassed(_Retryable):
     summary = "the call's deadline has passed"
 
 
+class TookTooLong(DeadlinePassed):
+    """The service has stopped working on the call: it may have been done in part."""
+
+    summary = "the call took longer than the service allows"
+
+
 class DependencyUnavailable(_Retryable):
     reason = "DEPENDENCY_UNAVAILABLE"
     summary = "a dependency can't be reached: retry later"

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 MAX_LINE: Final = 16 * 1024  # bytes of a line; the fields of a longer one are cut
 _MESSAGE: Final = 500  # characters of a library's message
+SILENCE: Final = 60.0  # seconds in which the same message of a library is logged once
+_KINDS: Final = 100  # messages of libraries that are remembered as logged
 _PLACES: Final = 6  # innermost places of an error that are logged
 
 
@@ -103,7 +105,7 @@ def configure(level: str, output: str, writer: LineWriter | None = None) -> Line
     if not console:
         target.notice = _json_notice
     logging.getLogger("grpc._cython.cygrpc").addFilter(_without_metadata)
-    logging.basicConfig(level=logging.WARNING, handlers=[_OfLibraries()], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[OfLibraries()], force=True)
     return target
 
 
@@ -134,20 +136,48 @@ def _without_metadata(record: logging.LogRecord) -> bool:
     return True
 
 
-class _OfLibraries(logging.Handler):
-    """Turns records of the standard logging into events."""
+class OfLibraries(logging.Handler):
+    """Turns records of the standard library's logging into events.
+
+    One message is one line in :data:`SILENCE` seconds, and the next one tells how many there were: a library may log
+    several for each call that somebody breaks.
+
+    Args:
+        monotonic: a clock that never goes back, seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+        """By logger and message: when it was logged, and how often it came since."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record. Never raises: the caller is a library at work."""
         try:
             error = record.exc_info[1] if record.exc_info else None
-            facts: dict[str, object] = {"logger": record.name}
+            message, facts = _message(record, error), dict[str, object](logger=record.name)
+            more = self._more(record.name, message)
+            if more is None:
+                return
+            if more:
+                facts["more_since_the_last_line"] = more
             if error is not None:
                 facts |= about(error)
             level = logging.getLevelName(min(record.levelno, logging.CRITICAL) // 10 * 10).lower()
-            getattr(log, level, log.error)(_message(record, error), **facts)
+            getattr(log, level, log.error)(message, **facts)
         except Exception:  # noqa: BLE001  # must not raise
             log.error("a library's message can't be shown", logger=record.name)  # noqa: TRY400  # its text stays out
+
+    def _more(self, logger: str, message: str) -> int | None:
+        """Return how often a message came since it was logged; None: that was just now, so that it is counted alone."""
+        key, now = (logger, message), self._monotonic()
+        at, more = self._told.pop(key, (float("-inf"), 0))
+        silent = now - at < SILENCE
+        self._told[key] = (at, more + 1) if silent else (now, 0)
+        if len(self._told) > _KINDS:
+            del self._told[next(iter(self._told))]
+        return None if silent else more
 
 
 def _message(record: logging.LogRecord, error: BaseException | None) -> str:

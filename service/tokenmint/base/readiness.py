@@ -7,6 +7,8 @@ gRPC health service NOT_SERVING; other failed checks appear among the details.
 from collections.abc import Callable
 from typing import TypeAlias
 
+from tokenmint.base.tasks import ENDING
+
 Look: TypeAlias = Callable[[], str]
 """Returns the fault, for operators and without secrets, or ""."""
 
@@ -43,5 +45,7 @@ def _result(look: Look) -> str:
     """Return the result of a check. A check that fails counts as a fault."""
     try:
         return look()
-    except Exception as error:  # noqa: BLE001  # a fault of one check must not hide the others
+    except ENDING:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a fault of one check must not hide the others
         return f"the check failed: {type(error).__name__}"

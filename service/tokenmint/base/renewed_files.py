@@ -1,6 +1,6 @@
-"""Files that are read again when they change: the one way in which something renewed comes into force.
+"""Files that are read again when they change. Every renewed file comes into force in this way.
 
-Certificates and their keys, authorities, passwords, tokens and key sets all come this way, so that renewing one needs
+Certificates and their keys, authorities, passwords, tokens and key sets are read like this: a renewal needs no restart,
 no restart, and a renewal that went wrong ends nothing. The disk of a file may hang, so the event loop reads none.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.files import read_bytes
+from tokenmint.base.files import read_bytes, shown
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.threads import Busy, Threads
 
@@ -25,39 +25,39 @@ T = TypeVar("T")
 
 
 class RenewedFiles(Generic[T]):
-    """The value that some files have together.
+    """A value that is made from one file or from several.
 
     A change that can't be used, as while a file is half written, leaves the last good value in force. It is logged
     once, is in :attr:`problem` until it is mended, and is tried again with each look. Only making one and :meth:`look`
     touch the disk.
 
     Args:
-        files: what each file is called in messages (`redis.ca_file`), and its path.
-        make: returns the value of their contents, which come in the order of ``files``. Raises
-            ``ConfigurationError`` where they can't be used.
+        files: the name of each file in messages (`redis.ca_file`), and its path.
+        make: makes the value from the files' contents, in the order of ``files``. Raises ``ConfigurationError`` if they
+            can't be used.
 
     Raises:
-        ConfigurationError: the files can't be read, or not be used, in the first place.
+        ConfigurationError: the files can't be read or used at the start.
     """
 
     def __init__(self, files: Sequence[tuple[str, Path]], make: Callable[[Sequence[bytes]], T]) -> None:
         self._files = tuple(files)
         self._make = make
         self.problem = ""
-        """Why the files as they are now are not in force, for operators and without secrets; "" while they are."""
+        """Why the current files are not in force, for operators and without secrets; "" if they are in force."""
         self.generation = 0
-        """How many values there were before: a part that was made of another one is out of date."""
+        """The number of earlier values. A part that was made from an earlier value is out of date."""
         self._looking = False
         self._seen = self._stamps()
         self._contents, self.value = self._read()
 
     def look(self, *, unconditionally: bool = False) -> bool:
-        """Read the files again where they changed; tell whether there is a new value.
+        """Read the files again if they changed, and return whether there is a new value.
 
         While one look hangs, others end at once.
 
         Args:
-            unconditionally: read them also where they seem to be as they were.
+            unconditionally: read them even if they look unchanged.
         """
         if self._looking:
             self.problem = f"{self._files[0][0]}: the file can't be looked at: does its disk hang?"
@@ -79,7 +79,7 @@ class RenewedFiles(Generic[T]):
             if error.message != self.problem:
                 log.warning("a file that changed is not used: the last good one stays", error=error.message)
             self.problem = error.message
-            self._seen = None  # to be read again, also where the old stamps come back
+            self._seen = None  # read again, even if the old stamps come back
             return False
         if self.problem:
             log.info("a file can be used again", setting=self._files[0][0])
@@ -93,7 +93,7 @@ class RenewedFiles(Generic[T]):
         return True
 
     def _stamps(self) -> list[tuple[int, int, int]] | None:
-        """Return what tells a changed file from an unchanged one; None where one can't be looked at."""
+        """Return the files' stamps, which differ after a change; None if a file can't be examined."""
         try:
             return [(stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in (path.stat() for _, path in self._files)]
         except (OSError, ValueError):
@@ -105,8 +105,7 @@ class RenewedFiles(Generic[T]):
             try:
                 contents.append(read_bytes(path))
             except OSError as error:
-                name = clipped(str(path), LONG)
-                raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None
+                raise ConfigurationError(f"{setting}: {shown(path)} can't be read ({error.strerror})") from None
         return contents, self._make(contents)
 
 

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
+ENDING: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""Raised where a task or the process is to end. All else is a failure of the work that raises it, also a panic in Rust:
+`pyo3_runtime.PanicException` is none of Exception's."""
 _PATIENCE: Final = 0.5  # seconds
 
 

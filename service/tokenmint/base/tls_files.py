@@ -1,4 +1,4 @@
-"""TLS from files in PEM: certificates with their keys, authorities, and what a client verifies a server with."""
+"""TLS from PEM files: certificates with their keys, authorities, and a client's context for servers."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,16 @@ KEY_FILE: Final = "key_file"
 
 
 def client_tls(table: str, files: Mapping[str, Path]) -> RenewedFiles[ssl.SSLContext]:
-    """Return what verifies a server, TLS 1.2 at least, and follows its files when they are renewed.
+    """Return a context that verifies a server with TLS 1.2 or later, and follows its files when they are renewed.
 
     Args:
         table: the table of the configuration, for messages: `redis`.
-        files: by the keys of the table: `ca_file`, the only authorities that are trusted (without it the public ones),
-            and `cert_file` with `key_file`, the client's own certificate.
+        files: by key of the table: `ca_file` (the only trusted authorities; without it, the public ones), and
+            `cert_file`
+            with `key_file` (the client's own certificate).
 
     Raises:
-        ConfigurationError: a file can't be read, or holds something else.
+        ConfigurationError: a file can't be read, or has other content.
     """
     names = tuple(files)
 
@@ -39,7 +40,7 @@ def client_tls(table: str, files: Mapping[str, Path]) -> RenewedFiles[ssl.SSLCon
 
 def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None) -> ssl.SSLContext:
     if authorities is None:
-        context = ssl.create_default_context()  # a certificate is required, and has to name the host
+        context = ssl.create_default_context()  # requires a certificate that names the host
     else:
         try:
             context = ssl.create_default_context(cadata=authorities.decode("ascii"))
@@ -52,16 +53,18 @@ def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None)
 
 
 def load_certificate(context: ssl.SSLContext, setting: str, certificate: Path, key: Path) -> None:
-    """Show a certificate with a context. Raises ``ConfigurationError`` where it and its key can't be used."""
+    """Load a certificate and its key into a context. Raises ``ConfigurationError`` if they can't be used."""
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
     except (ssl.SSLError, ValueError):
-        raise ConfigurationError(f"{setting}: {certificate} and {key} are no certificate and its key in PEM") from None
+        raise ConfigurationError(
+            f"{setting}: {certificate} and {key} are not a certificate and its key in PEM"
+        ) from None
     except OSError as error:
         name = error.filename or certificate
         raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None
 
 
 def _no_password() -> str:
-    """Stand for the question at the terminal that OpenSSL asks for an encrypted key: nobody is there."""
+    """Answer OpenSSL's question for the password of an encrypted key: without this, it would ask at the terminal."""
     return ""

@@ -1,4 +1,4 @@
-"""How the commands reach a service: where, as whom, and what its refusals mean."""
+"""The commands' connection to a service: its address, the caller's credentials, and the meaning of refusals."""
 
 import functools
 import inspect
@@ -31,6 +31,7 @@ _TARGET: Final = re.compile(r"(unix|unix-abstract):\S+|(dns:(//[^/\s]*/)?)?(\[[0
 _EXIT: Final = {
     grpc.StatusCode.UNAVAILABLE: 3,
     grpc.StatusCode.DEADLINE_EXCEEDED: 3,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 3,
     grpc.StatusCode.UNAUTHENTICATED: 4,
     grpc.StatusCode.PERMISSION_DENIED: 4,
     grpc.StatusCode.NOT_FOUND: 5,
@@ -42,7 +43,7 @@ Stub = TypeVar("Stub")
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A service, and how to be known to it."""
+    """A service, and the caller's credentials for it."""
 
     target: str
     identifier: str | None
@@ -51,7 +52,7 @@ class Connection:
 
     @contextmanager
     def stub(self, make: Callable[[grpc.Channel], Stub]) -> Iterator[Stub]:
-        """Yield a stub; what a call in the block fails with ends the command with a clear line."""
+        """Yield a stub; a failed call in the block ends the command with a clear line."""
         with self._channel() as channel:
             try:
                 yield make(channel)
@@ -62,7 +63,7 @@ class Connection:
 
     @property
     def call(self) -> dict[str, Any]:
-        """Arguments of every call: who calls, and how long it may take."""
+        """Arguments of every call: the credentials, and the time limit."""
         metadata: list[tuple[str, str]] = []
         if self.identifier:
             metadata.append(("tokenmint-client-id", self.identifier))
@@ -71,9 +72,9 @@ class Connection:
         return {"metadata": metadata, "timeout": self.options.timeout}
 
     def _channel(self) -> grpc.Channel:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told by `describe`, once
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # `describe` reports each error, once
         loopback = _on_loopback(self.target)
-        # A proxy would be sent what is meant for this machine, and can't reach it anyway.
+        # A proxy would receive data for this machine, and can't reach this machine anyway.
         options = (("grpc.enable_http_proxy", 0),) if loopback else ()
         if self.options.uses_tls:
             return grpc.secure_channel(self.target, self._tls_credentials(), options)
@@ -111,10 +112,11 @@ class Connection:
 
 
 def connect(options: ConnectionOptions, *, operator: bool, typed: Callable[[str], bool]) -> Connection:
-    """Return the connection that the options describe; ``typed`` tells whether one is from the command line.
+    """Return the connection of the options; ``typed`` returns whether an option is from the command line.
 
     Raises:
-        ConfigurationError: they contradict one another, or name what can't be read or can't be meant.
+        ConfigurationError: they contradict each other, or name a file that can't be read or a value that can't be
+            right.
     """
     identifier, secret = _credentials_among(options, operator=operator, typed=typed)
     if operator and (identifier is None or secret is None):
@@ -125,7 +127,7 @@ def connect(options: ConnectionOptions, *, operator: bool, typed: Callable[[str]
     if (identifier is None) is not (secret is None):
         missing = "an id: --client-id" if identifier is None else "a secret: --secret-file"
         raise ConfigurationError(
-            f"clients have an id and a secret, and this one lacks {missing}, or --credentials FILE"
+            f"clients have an id and a secret, but this one lacks {missing}, or --credentials FILE"
         )
     for name, value in (("id", identifier), ("secret", secret.reveal() if secret else None)):
         if value is not None and not (value.isascii() and value.isprintable() and value):
@@ -133,7 +135,7 @@ def connect(options: ConnectionOptions, *, operator: bool, typed: Callable[[str]
     place = options.target or (ADMIN_TARGET if operator else DATA_TARGET)
     if not _TARGET.fullmatch(place):
         raise ConfigurationError(
-            f"{plain(place)}: expected host:port, e.g. {ADMIN_TARGET if operator else DATA_TARGET}"
+            f"{plain(place)}: expected host:port, for example {ADMIN_TARGET if operator else DATA_TARGET}"
         )
     return Connection(place, identifier, secret, options)
 
@@ -141,7 +143,7 @@ def connect(options: ConnectionOptions, *, operator: bool, typed: Callable[[str]
 def _credentials_among(
     options: ConnectionOptions, *, operator: bool, typed: Callable[[str], bool]
 ) -> tuple[str | None, Secret | None]:
-    """Return the id and the secret that the options and the environment name. Raises as :func:`connect`."""
+    """Return the id and the secret of the options and the environment. Raises as :func:`connect`."""
     secret_file, credentials = options.secret_file, options.credentials
     if typed("credentials") and typed("secret_file"):
         raise ConfigurationError("--credentials and --secret-file both name a secret: give one of them")
@@ -166,7 +168,7 @@ def _credentials_among(
 
 
 def pages(call: Callable[..., Any], request: Any, field: str, arguments: Mapping[str, Any]) -> list[Any]:
-    """Return what a method that lists by pages has in ``field``, of all pages."""
+    """Return all elements of ``field`` from a method that lists by pages."""
     found: list[Any] = []
     while True:
         answer = call(request, **arguments)
@@ -177,7 +179,7 @@ def pages(call: Callable[..., Any], request: Any, field: str, arguments: Mapping
 
 
 def as_operator(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a connection, and the connection in the place of its argument `service`."""
+    """Give a command the options of a connection, and pass the connection as its argument `service`."""
     return _connected(function, operator=True)
 
 
@@ -237,7 +239,7 @@ def _on_loopback(target: str) -> bool:
 
 
 def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
-    """Return what to tell about a failed call, and the exit status."""
+    """Return the message about a failed call, and the exit status."""
     code, details = error.code(), plain(error.details() or "")
     status = rpc_status.from_call(cast(grpc.Call, error))
     reason, lines = _details(status)
@@ -245,13 +247,15 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
         head = f"{target}: the service can't be reached: is it running, and is this the right listener?"
         lines.append(f"  {details.rpartition('last error: ')[2]}")
         if "Socket closed" in details:
-            lines.append("  it hung up: does it speak TLS (--tls, --ca-file), or ask for a certificate (--cert-file)?")
+            lines.append(
+                "  it closed the connection: does it use TLS (--tls, --ca-file), or need a certificate (--cert-file)?"
+            )
     elif status is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         head = f"{target}: no answer in time; --timeout allows more"
-    elif status is None and code is grpc.StatusCode.CANCELLED:  # nothing of the call was begun
-        return f"{target}: the service has as many calls waiting as it takes, or is stopping: try again later", 3
+    elif status is None and code is grpc.StatusCode.CANCELLED:  # the call did not begin
+        return f"{target}: the service has no place for another waiting call, or is stopping: try again later", 3
     elif status is None and code is grpc.StatusCode.UNIMPLEMENTED:
-        head = f"{target}: this listener does not serve the method: operators' is another than exchanges' (--target)"
+        head = f"{target}: this listener lacks the method: operators and clients have different ones (--target)"
     elif code is grpc.StatusCode.INVALID_ARGUMENT and lines:
         head = "the request is not valid"
     else:
@@ -261,17 +265,19 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
                 "  clients call the listener of exchanges, operators their own (--target, --client-id), "
                 "and an operator needs the role (operators.ID.roles)"
             )
+    if status is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # of a message or of metadata: no retry helps
+        return "\n".join([head, *lines]), 1
     return "\n".join([head, *lines]), _EXIT.get(code, 1)
 
 
 def refusal_of(status: Status) -> str:
-    """Return what to tell about one refusal among several results."""
+    """Return the message about one refusal among several results."""
     reason, lines = _details(status)
     return "\n".join([f"{plain(status.message)} ({plain(reason)})", *lines])
 
 
 def _details(status: Status | None) -> tuple[str, list[str]]:
-    """Return the reason of a status, and a line for each further thing that it says."""
+    """Return the reason of a status, and a line for each further detail."""
     reason, lines = "", []
     for detail in status.details if status is not None else ():
         info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

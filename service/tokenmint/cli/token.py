@@ -18,8 +18,8 @@ from tokenmint.model.secret import shown
 app = App(
     add_completion=False,
     no_args_is_help=True,
-    help="Exchange a token, ask about one, revoke one, look into one, verify one. "
-    "Tokens come by file or stdin: arguments show in process lists.",
+    help="Exchange, introspect, revoke, explain, inspect or verify a token. "
+    "Tokens come from a file or stdin, because arguments are visible in process lists.",
 )
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
@@ -29,7 +29,7 @@ TIMES: Final = {
     "nbf": ("valid from then on", "valid since then"),
     "exp": ("expires", "EXPIRED"),
 }
-"""What each time claim says while it is ahead, and once it has passed."""
+"""The words for each time claim before and after its time."""
 
 TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds the token; - for standard input.")]
 
@@ -39,24 +39,24 @@ Audiences = Annotated[
     list[str], typer.Option("--audience", help="The service that the token is for. Repeated: one token for each.")
 ]
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
-Lifetime = Annotated[int | None, typer.Option(min=1, help="Seconds that the token shall live.")]
+Lifetime = Annotated[int | None, typer.Option(min=1, help="The token's lifetime in seconds.")]
 _Kind = Literal["id_token", "access_token", "jwt"]
 HANDLE: Final = "tmr_"
 
 
 @dataclass(frozen=True, slots=True)
 class Presented(Group):
-    """The tokens that one exchange and a batch bring, and the proofs that go with them."""
+    """The tokens of an exchange or a batch, and the proofs that go with them."""
 
     token_file: TokenFile = Path("-")
-    kind: Annotated[_Kind, typer.Option(help="What the token is. One of tokenmint's own is an access_token.")] = (
-        "id_token"
-    )
+    kind: Annotated[
+        _Kind, typer.Option(help="The kind of token. A token that tokenmint issued is an access_token.")
+    ] = "id_token"
     actor_token_file: Annotated[
-        Path | None, typer.Option("--actor-token-file", help="File that holds the token of who acts for the subject.")
+        Path | None, typer.Option("--actor-token-file", help="File that holds the token of the actor for the subject.")
     ] = None
-    actor_kind: Annotated[_Kind, typer.Option(help="What the actor token is.")] = "id_token"
-    nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to carry.")] = None
+    actor_kind: Annotated[_Kind, typer.Option(help="The kind of the actor token.")] = "id_token"
+    nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None
     dpop_jkt: Annotated[
         str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
     ] = None
@@ -109,12 +109,12 @@ def exchange(
     presented: Presented,
     scope: Scope = None,
     lifetime: Lifetime = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Print the token alone, each on a line of its own.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the tokens, one on each line.")] = False,
     output: Output = "json",
 ) -> None:
-    """Exchange a provider's token, or one of ours, for ours. Several audiences are one call: all from one proof.
+    """Exchange a provider's token, or an issued token, for new tokens. Several audiences are one call, with one proof.
 
-    Exit status 1 where an audience of several is refused; the tokens for the others are printed.
+    Exit status 1 if one of several audiences is refused; the tokens for the others are printed.
 
     Example: tokenmint token exchange --audience https://api.example.com --scope read --raw < id_token
     """
@@ -128,8 +128,10 @@ def exchange(
             answer: Any = stub.ExchangeToken(pb.ExchangeTokenRequest(**fields, **targets[0]), **service.call)
             tokens, refusals = [answer], []
         else:
-            wanted = [pb.BatchExchangeTarget(**target) for target in targets]
-            answer = stub.BatchExchangeTokens(pb.BatchExchangeTokensRequest(**fields, targets=wanted), **service.call)
+            requested = [pb.BatchExchangeTarget(**target) for target in targets]
+            answer = stub.BatchExchangeTokens(
+                pb.BatchExchangeTokensRequest(**fields, targets=requested), **service.call
+            )
             tokens = [result.token for result in answer.results if result.HasField("token")]
             refusals = [
                 f"{name}: {refusal_of(result.error)}"
@@ -152,9 +154,9 @@ def exchange(
 @app.command()
 @as_client
 def introspect(service: Connection, token_file: TokenFile = Path("-"), output: Output = "json") -> None:
-    """Ask the service what one of its tokens says and whether it is active (RFC 7662).
+    """Ask the service for the claims of an issued token and whether it is active (RFC 7662).
 
-    The exit status is 0 whether it is active or not: the answer says it.
+    The exit status is 0 in both cases: the answer shows which.
 
     Example: tokenmint token introspect < token
     """
@@ -175,7 +177,7 @@ def introspect(service: Connection, token_file: TokenFile = Path("-"), output: O
 @app.command()
 @as_client
 def revoke(service: Connection, token_file: TokenFile = Path("-")) -> None:
-    """Revoke one of the service's tokens, and every token that was exchanged for it (RFC 7009).
+    """Revoke an issued token, and every token that was exchanged for it (RFC 7009).
 
     Example: tokenmint token revoke < token
     """
@@ -185,11 +187,11 @@ def revoke(service: Connection, token_file: TokenFile = Path("-")) -> None:
     request = pb.RevokeTokenRequest(token=_token(token_file))
     with service.stub(TokenExchangeServiceStub) as stub:
         stub.RevokeToken(request, **service.call)
-    print("no such token is active any more; who verifies a JWT offline, without asking, accepts it until it expires")
+    print("revoked; offline verifiers accept the JWT until it expires")
 
 
 def _whole_numbers(value: Any) -> Any:
-    """Return JSON that came as a protobuf Struct, which knows no whole numbers, with those that are whole as such."""
+    """Return JSON from a protobuf Struct, which has no integers, with whole numbers as integers."""
     if isinstance(value, dict):
         return {name: _whole_numbers(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -208,9 +210,9 @@ def explain(
     lifetime: Lifetime = None,
     output: Output = "text",
 ) -> None:
-    """Say step by step how an exchange would end, without making it. For operators with the security role.
+    """Show step by step how an exchange would end, without making it. For operators with the security role.
 
-    Exit status 1 where the exchange would be refused.
+    Exit status 1 if the exchange would be refused.
 
     Example: tokenmint token explain --client web --audience https://api.example.com < id_token
     """
@@ -235,7 +237,7 @@ def explain(
 
 @app.command()
 def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
-    """Show what a token says. Nothing is verified: anybody can write such a token."""
+    """Show the claims of a token, without verifying them: any sender can write such a token."""
     import time
 
     import jwt
@@ -243,18 +245,17 @@ def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
     token = _token(token_file)
     if token.startswith(HANDLE):
         raise ConfigurationError(
-            "this is a handle (reference token): what it stands for the service alone knows: "
-            "`tokenmint token introspect` asks it"
+            "this is a reference token, whose claims only the service knows: `tokenmint token introspect` shows them"
         )
     try:
         header = jwt.get_unverified_header(token)
         claims = jwt.decode(token, options={"verify_signature": False})
     except (jwt.InvalidTokenError, RecursionError):
-        raise ConfigurationError("this is no JWT: expected three parts of base64url, separated by dots") from None
+        raise ConfigurationError("this is not a JWT: expected three parts of base64url, separated by dots") from None
     if output == "json":
         print_json({"verified": False, "header": header, "claims": claims})
         return
-    typer.echo("NOT VERIFIED: `tokenmint token verify` does that", err=True)
+    typer.echo("NOT VERIFIED: `tokenmint token verify` verifies it", err=True)
     print(as_json(header))
     print(as_json(claims))
     now = time.time()
@@ -266,13 +267,15 @@ def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
 
 @app.command()
 def verify(
-    audience: Annotated[str, typer.Option(help="For whom it has to be: the exact aud.")],
-    issuer: Annotated[str, typer.Option(help="Who has to have signed it: the exact iss.")],
+    audience: Annotated[str, typer.Option(help="The required audience: the exact aud.")],
+    issuer: Annotated[str, typer.Option(help="The required issuer: the exact iss.")],
     token_file: TokenFile = Path("-"),
-    jwks_url: Annotated[str | None, typer.Option(help="The key set. Default: as the issuer's discovery says.")] = None,
+    jwks_url: Annotated[
+        str | None, typer.Option(help="The key set. Default: from the issuer's discovery document.")
+    ] = None,
     timeout: Timeout = 10.0,
 ) -> None:
-    """Verify a token as a service does: signature, issuer, audience, times. Exit status 1 where it does not hold.
+    """Verify a token as a service does: signature, issuer, audience, times. Exit status 1 if it is not valid.
 
     Example: tokenmint token verify --issuer https://tokens.example.com --audience https://api.example.com < token
     """
@@ -290,7 +293,7 @@ def verify(
             options={"require": ["exp", "iat", "iss", "aud", "sub"]},
         )
     except jwt.PyJWKClientConnectionError as error:
-        why = clipped(str(error), LONG)  # it may quote what was answered
+        why = clipped(str(error), LONG)  # it may quote the answer
         typer.echo(f"tokenmint: the key set of {plain(jwks_url or issuer)} can't be fetched: {why}", err=True)
         raise typer.Exit(3) from None
     except (jwt.PyJWTError, RecursionError) as error:
@@ -300,10 +303,10 @@ def verify(
 
 
 def _key(token: str, url: str, timeout: float) -> Any:
-    """Return the key of the set at ``url`` that the token names."""
+    """Return the token's key from the set at ``url``."""
     import jwt
 
-    jwt.get_unverified_header(token)  # what is no token is refused before anything is fetched
+    jwt.get_unverified_header(token)  # refuses a malformed token before any fetch
     try:
         return jwt.PyJWKClient(url, timeout=timeout).get_signing_key_from_jwt(token)
     except jwt.PyJWKClientConnectionError as error:
@@ -313,7 +316,7 @@ def _key(token: str, url: str, timeout: float) -> Any:
 
 
 def _discovered(issuer: str, timeout: float) -> str:
-    """Return where the issuer's discovery document says that its key set is."""
+    """Return the key set's URL from the issuer's discovery document."""
     import httpx2
     import jwt
 
@@ -327,5 +330,5 @@ def _discovered(issuer: str, timeout: float) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise jwt.PyJWKClientConnectionError(f"{plain(url)}: is not a discovery document") from None
     if document.get("issuer") != issuer:
-        raise jwt.InvalidIssuerError("the discovery document speaks for another issuer")
+        raise jwt.InvalidIssuerError("the discovery document has another issuer")
     return found

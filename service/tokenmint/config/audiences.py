@@ -102,9 +102,9 @@ def _problems(name: str, table: AudienceTable, file: File, *, development: bool)
     if not 0 < len(name) <= 255:
         problems.append(f"{path}: expected a name of 1 to 255 characters")
     if not table.clients and not development:
-        problems.append(f"{path}.clients: is required: the ids of the clients that may have tokens for it")
+        problems.append(f"{path}.clients: is required: the ids of the clients that may get tokens for it")
     if not table.providers and not table.reexchange_from:
-        problems.append(f"{path}.providers: is required: whose tokens are exchanged for it (or reexchange_from)")
+        problems.append(f"{path}.providers: is required: the providers of its subject tokens (or reexchange_from)")
     problems += [
         f"{path}.{section}: {no_such_table(section, missing, tables)}"
         for section, names, tables in (
@@ -114,12 +114,12 @@ def _problems(name: str, table: AudienceTable, file: File, *, development: bool)
         for missing in sorted(names - tables.keys())
     ]
     problems += [
-        f"{path}.scopes: {scope!r} is no scope (RFC 6749 section 3.3)"
+        f"{path}.scopes: {scope!r} is not a scope (RFC 6749 section 3.3)"
         for scope in sorted(table.scopes)
         if not _is_scope(scope)
     ]
     if _algorithm(table, file) not in file.keys.algorithms:
-        problems.append(f"{path}.algorithm: is not in keys.algorithms: add it there, so that there is a key")
+        problems.append(f"{path}.algorithm: is not in keys.algorithms: add it there, so that it gets a key")
     return problems
 
 

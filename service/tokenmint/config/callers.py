@@ -1,4 +1,4 @@
-"""Who calls: clients, operators and the proxy before them, from their tables, and how each is proved."""
+"""Callers: clients, operators and the proxy before them, from their tables, with their ways of authentication."""
 
 from pathlib import Path
 from types import MappingProxyType
@@ -18,10 +18,10 @@ class CallerRules:
 
     Args:
         file: the whole file.
-        base: what relative paths start at.
-        problems: where what is wrong is collected.
+        base: the directory of relative paths.
+        problems: receives the problems.
         issuer: the issuer of our tokens.
-        proxy: the one that clients' keys are fetched through.
+        proxy: the proxy for fetches of clients' keys.
     """
 
     def __init__(self, file: File, base: Path, problems: list[str], issuer: str, proxy: Proxy | None) -> None:
@@ -32,7 +32,7 @@ class CallerRules:
         self._problems = problems
 
     def clients(self) -> dict[str, Client]:
-        """Return the clients, as policy knows them."""
+        """Return the clients, in the form of the policy."""
         clients: dict[str, Client] = {}
         for client_id, table in self._file.clients.items():
             hashes = self._hashes("clients", client_id, table.secrets)
@@ -73,7 +73,7 @@ class CallerRules:
     def _serves(self, client_id: str, table: ClientTable) -> frozenset[str]:
         path = key_path("clients", client_id, "serves")
         if table.public and table.serves:
-            self._problems.append(f"{path}: a public client proves nothing but its name, so it can be no audience")
+            self._problems.append(f"{path}: a public client proves only its name, so it can't be an audience")
         self._problems += [
             f"{path}: {no_such_table('audiences', unknown, self._file.audiences)}"
             for unknown in sorted(table.serves - self._file.audiences.keys())
@@ -100,13 +100,13 @@ class CallerRules:
         hashes = self._hashes("listen", "forwarded", table.secrets)
         if not hashes:
             self._problems.append(
-                "listen.forwarded.secrets: is empty: nobody would be believed: `tokenmint clients new-secret` makes one"
+                "listen.forwarded.secrets: is empty, so no proxy is trusted: `tokenmint clients new-secret` makes one"
             )
         others = {line for client in self._file.clients.values() for line in client.secrets}
         others |= {line for operator in self._file.operators.values() for line in operator.secrets}
         if others & set(table.secrets):
             self._problems.append(
-                "listen.forwarded.secrets: one is a client's or an operator's too: who has it could be any client"
+                "listen.forwarded.secrets: one is also a client's or an operator's: its holder could act as any client"
             )
         return hashes
 
@@ -127,7 +127,7 @@ class CallerRules:
                 self._problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
 
     def keys(self) -> dict[str, dict[str, object]]:
-        """Return where the keys are of clients that sign assertions of their own, by client id."""
+        """Return the sources of the keys of clients that sign their own assertions, by client id."""
         keys = {client_id: self._keys_of(table) for client_id, table in self._file.clients.items()}
         return {client_id: known for client_id, known in keys.items() if len(known) > 1}
 
@@ -158,7 +158,7 @@ class CallerRules:
             )
         elif self._file.listen.forwarded is None:
             self._problems.append(
-                f'{path}: need [listen.forwarded], the proxy that hands certificates on to listen.transport = "native"'
+                f'{path}: need [listen.forwarded], the proxy that forwards certificates to listen.transport = "native"'
             )
         return identities
 

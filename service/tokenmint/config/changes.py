@@ -1,4 +1,4 @@
-"""The changes of a reload: keys that it takes over, and keys that wait for a restart. Never a value."""
+"""The changes of a reload: keys that it takes over, and keys that need a restart. Values are never shown."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -25,14 +25,14 @@ _KEYS: Final[Mapping[str, str]] = {
     "algorithms": "keys.algorithms",
     "schedule": "keys",
 }
-"""Fields of the settings whose key is another."""
+"""Fields of the settings whose configuration key has another name."""
 _DERIVED: Final = frozenset({"warnings", "client_keys", "proxy_hashes", "proxy", "firebase_emulator"})
-"""Fields that follow from others, as the proxy is in the sources of keys."""
+"""Fields that follow from others, such as the proxy in the sources of keys."""
 _TAKEN_OVER: Final = frozenset({"listen.forwarded", *(f"limits.{name}" for name in _RATES)})
 
 
 def between(before: Settings, after: Settings, *, started_with: Settings) -> dict[str, list[str]]:
-    """Return which keys a reload took over, and which of those that the service was started with need a restart."""
+    """Return the keys that a reload took over, and the keys that differ from the start and need a restart."""
     taken = [*_named(before, after), *(key for key in _keys(before, after) if key in _TAKEN_OVER)]
     waiting = [key for key in _keys(started_with, after) if key not in _TAKEN_OVER]
     return {"taken_over": _bounded(taken), "needs_restart": _bounded(waiting)}

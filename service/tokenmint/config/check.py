@@ -1,4 +1,4 @@
-"""From tables as they are written to settings: the rules across tables, with every problem collected."""
+"""From written tables to settings: the rules across tables, with all problems collected."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
@@ -31,8 +31,9 @@ from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
+BESIDE_TOKEN: Final = 8 * 1024  # bytes of a request beside its subject token
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
-"""By the table of a signer: the package that it needs, and the extra that brings it."""
+"""By the table of a signer: its required package, and the extra that installs it."""
 
 
 def check(
@@ -43,8 +44,8 @@ def check(
     Args:
         base: the directory at which relative paths begin.
         formats: the formats that audiences may have, by name.
-        development: whether `serve --dev` is meant.
-        http: the address of the HTTP listener where its port is known; it is the issuer where none is configured.
+        development: whether this is for `serve --dev`.
+        http: the address of the HTTP listener if its port is known; it is the default issuer.
     """
     issuer = issuer_of(file.issuer, http or file.listen.http)
     problems = list(_problems_of_tables(file, base, environ, development=development))
@@ -99,6 +100,7 @@ def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, d
     yield from _problems_of_issuer(file)
     yield from problems_of_listeners(file, base)
     yield from _problems_of_development(file, environ, development=development)
+    yield from _problems_of_limits(file)
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:
@@ -106,7 +108,7 @@ def _problems_of_issuer(file: File) -> Iterator[str]:
     if issuer is None:
         if not file.listen.http.is_loopback:
             yield (
-                "issuer: is required where listen.http is not on loopback: the https URL under which verifiers "
+                "issuer: is required if listen.http is not on loopback: the https URL under which verifiers "
                 "reach /.well-known/jwks.json"
             )
     elif not issuer.startswith(("https://", "http://")) or issuer.endswith("/") or set("?#*") & set(issuer):
@@ -118,7 +120,7 @@ def _problems_of_issuer(file: File) -> Iterator[str]:
             yield f"issuer: {error}"
             return
         if url.scheme == "http" and not url.is_loopback:
-            yield "issuer: expected https (http on loopback only): verifiers would fetch keys that anybody can change"
+            yield "issuer: expected https (http on loopback only): an attacker could change the keys on the way"
 
 
 def _problems_of_development(file: File, environ: Mapping[str, str], *, development: bool) -> Iterator[str]:
@@ -127,14 +129,23 @@ def _problems_of_development(file: File, environ: Mapping[str, str], *, developm
             yield f"{EMULATOR}: makes Firebase's SDK accept unsigned tokens: unset it (allowed with --dev only)"
         return
     if environ.get(EMULATOR) and not _on_loopback(environ[EMULATOR]):
-        yield f"{EMULATOR}: expected an emulator on loopback, e.g. 127.0.0.1:9099"
+        yield f"{EMULATOR}: expected an emulator on loopback, for example 127.0.0.1:9099"
     for name, address in file.listen.addresses().items():
         if not address.is_loopback:
-            yield f"listen.{name}: --dev lets callers in without credentials: on loopback only"
+            yield f"listen.{name}: --dev admits callers without credentials: on loopback only"
     if file.redis.url:
         yield "redis.url: --dev is for a private store only: leave it out"
     if (file.issuer or "").startswith("https://"):
-        yield "issuer: --dev signs for anybody, so never as an https issuer: leave it out"
+        yield "issuer: --dev signs for every caller, so never as an https issuer: leave it out"
+
+
+def _problems_of_limits(file: File) -> Iterator[str]:
+    limits = file.limits
+    if limits.token_bytes + BESIDE_TOKEN > limits.message_bytes:
+        yield (
+            f"limits.token_bytes: such a token fits no request of limits.message_bytes, {limits.message_bytes}: set "
+            f"that to {limits.token_bytes + BESIDE_TOKEN} at least"
+        )
 
 
 def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -> dict[str, Judged]:
@@ -147,7 +158,7 @@ def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -
 
 
 def _at(base: Path, key: str, value: object) -> object:
-    """Return a value of a provider's table, where it names files with paths that begin at ``base``."""
+    """Return a value of a provider's table; if it names files, relative paths begin at ``base``."""
     if key == "header_files" and isinstance(value, dict):
         return {name: str(base / path) if isinstance(path, str) and path else path for name, path in value.items()}
     return str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
@@ -195,7 +206,7 @@ def _problems_of_signers(file: File, base: Path) -> Iterator[str]:
         try:
             url = HttpUrl.parse(kms.endpoint_url)
         except BadUrl:
-            return  # which config/keys.py tells
+            return  # config/keys.py reports it
         if url.scheme == "http" and not url.is_loopback:
             yield "keys.aws_kms.endpoint_url: expected https (http on loopback only)"
 
@@ -207,12 +218,12 @@ def _warnings(file: File, base: Path) -> Iterator[str]:
         try:
             mode = path.stat().st_mode
         except (OSError, ValueError):
-            continue  # a problem, and told as one
+            continue  # reported as a problem
         if mode & 0o077:
             key = "encryption_key_file" if name == file.keys.encryption_key_file else "other_encryption_key_files"
             yield (
-                f"keys.{key}: {shown(path)} is open to others than its owner (mode {mode & 0o777:o}), and opens every "
-                f"signing key: chmod 600 {path.name}"
+                f"keys.{key}: {shown(path)} is open to other users than its owner (mode {mode & 0o777:o}), and opens "
+                f"every signing key: chmod 600 {path.name}"
             )
 
 

@@ -1,4 +1,4 @@
-"""The data directory as a start finds it: its kind, whether it can be used, and files that an earlier start made."""
+"""The data directory at a start: its kind, whether it is usable, and the files of earlier starts."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ DEVELOPMENT_FILE: Final = "DEVELOPMENT"
 
 
 def problems_of_start(settings: Settings, *, development: bool) -> list[str]:
-    """Return why a start on this machine would refuse, apart from the configuration itself. Makes nothing."""
+    """Return the reasons against a start on this machine, apart from the configuration itself. Creates nothing."""
     directory = settings.data_dir
     unusable = _unusable(directory)
     if unusable:
@@ -51,17 +51,17 @@ def check_kind(directory: Path, *, development: bool) -> None:
     used = directory.exists() and any(directory.iterdir())
     if development and not marked and used:
         raise ConfigurationError(
-            f"data_dir: {directory} holds the data of a normal service: give --dev a directory of its own (--data-dir)"
+            f"data_dir: {directory} holds the data of a normal service: give --dev another directory (--data-dir)"
         )
     if not development and marked:
         raise ConfigurationError(
-            f"data_dir: {directory} was used with --dev, which lets callers in without credentials: "
-            "choose another directory, or remove this one to start afresh"
+            f"data_dir: {directory} was used with --dev, which admits callers without credentials: "
+            "choose another directory, or remove this one to start again"
         )
 
 
 def made_encryption_key(directory: Path) -> Secret:
-    """Return the key-encryption key that an earlier start made. Raises ``ConfigurationError``."""
+    """Return the key-encryption key of an earlier start. Raises ``ConfigurationError``."""
     path = directory / ENCRYPTION_KEY_FILE
     try:
         key = base64.urlsafe_b64decode(read_text(path).strip())
@@ -69,13 +69,13 @@ def made_encryption_key(directory: Path) -> Secret:
         key = b""
     if len(key) != 32:
         raise ConfigurationError(
-            f"{path}: is not a key-encryption key: restore it; the signing keys open with no other"
+            f"{path}: is not a key-encryption key: restore it, because only that key opens the signing keys"
         )
     return Secret(key)
 
 
 def made_operators(settings: Settings) -> Mapping[str, Operator]:
-    """Return the operator that an earlier start made where none is configured. Raises ``ConfigurationError``."""
+    """Return the operator of an earlier start, if none is configured. Raises ``ConfigurationError``."""
     path = settings.data_dir / OPERATOR_FILE
     if settings.operators or settings.redis_url is not None or not path.exists():
         return {}
@@ -83,12 +83,12 @@ def made_operators(settings: Settings) -> Mapping[str, Operator]:
         document = json.loads(read_text(path))
         operator_id, secret = str(document["id"]), Secret(str(document["secret"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise ConfigurationError(f"{path}: can't be read: remove it, and the next start makes a new one") from None
+        raise ConfigurationError(f"{path}: can't be read: remove it, so that the next start makes a new one") from None
     return {operator_id: Operator(operator_id, (secret.fingerprint(),), frozenset(Role))}
 
 
 def _unusable(directory: Path) -> str:
-    """Return why nothing can be kept in a directory, or ""."""
+    """Return the reason why a directory can't hold data, or ""."""
     nearest = directory
     try:
         while not nearest.exists():

@@ -1,4 +1,4 @@
-"""Reading a document as far as it is usable: bad keys are reported and left out, so that the rest is judged too."""
+"""Reading a partly usable document: bad keys are reported and left out, so that the rest is checked too."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +14,9 @@ from tokenmint.base.key_path import key_path
 from tokenmint.config.suggestions import did_you_mean
 
 MAX_DEPTH: Final = 32
-"""Tables and lists within one another. The deepest that there is a use for has 7."""
+"""The deepest nesting of tables and lists. The deepest useful document has 7."""
 PLACEHOLDER: Final = "CHANGE-ME"
-"""Written by `tokenmint init` for a value that only the operator knows."""
+"""Written by `tokenmint init` for a value that only the operator can supply."""
 T = TypeVar("T", bound=Table)
 
 
@@ -33,11 +33,11 @@ class Outcome(Generic[T]):
 def parsed(
     model: type[T], document: Mapping[str, Any], prefix: tuple[str, ...] = (), more_keys: Iterable[str] = ()
 ) -> Outcome[T]:
-    """Read a document as far as it can be used.
+    """Read the usable part of a document.
 
     Args:
-        prefix: what the paths of its keys begin with.
-        more_keys: further keys that are meant by a misspelt one.
+        prefix: the beginning of the paths of its keys.
+        more_keys: further keys to suggest for a misspelt one.
     """
     rest: dict[str, Any] = deepcopy(dict(document))
     problems: dict[str, None] = {}
@@ -63,16 +63,16 @@ def parsed(
 
 
 def follows(problem: str, dropped: Iterable[str]) -> bool:
-    """Tell whether a problem is about a key that was left out, and so follows from another one."""
+    """Return whether a problem is about a key that was left out, so that it only follows from another problem."""
     for path in dropped:
-        before = r"(?<![\w.])" if "." in path else r"(?:\A|\[)"  # a word alone is in many sentences
+        before = r"(?<![\w.])" if "." in path else r"(?:\A|\[)"  # a single word occurs in many sentences
         if re.search(rf"{before}{re.escape(path)}(?![\w-])", problem):
             return True
     return False
 
 
 def too_deep(document: Mapping[str, Any]) -> bool:
-    """Tell whether a document has more tables and lists within one another than any that is meant."""
+    """Return whether a document is nested deeper than any valid one."""
     level: list[Any] = [document]
     for _ in range(MAX_DEPTH):
         level = [
@@ -87,7 +87,7 @@ def too_deep(document: Mapping[str, Any]) -> bool:
 
 
 def placeholders(document: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each value that still has to be filled in."""
+    """Return a problem for each value that is still a placeholder."""
     return [
         f"{key_path(*path)}: still has {PLACEHOLDER}: put your own value there"
         for path, text in _texts(document, ())
@@ -107,10 +107,11 @@ def _texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 
 def _drop(document: dict[str, Any], loc: tuple[int | str, ...], *, missing: bool) -> tuple[str, ...]:
-    """Remove the key of a problem and return its path, () where it is gone already.
+    """Remove the key of a problem and return its path, or () if it is already gone.
 
-    The key is the deepest one that exists on the way; inside a list it is the list's key, and for a missing key it is
-    the table that lacks it.
+    The key is the deepest existing one on the path. For a list's element it is the list's key, and for a missing key,
+    the
+    table that lacks it.
     """
     path: list[str] = []
     owner: Any = document
@@ -132,7 +133,7 @@ def _drop(document: dict[str, Any], loc: tuple[int | str, ...], *, missing: bool
 
 
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> frozenset[str]:
-    """Return the keys of the table at a place of ``model``, none where it is no table."""
+    """Return the keys of the table at a place of ``model``, or none if it is not a table."""
     annotation: Any = model
     for part in loc:
         table = _table(annotation)

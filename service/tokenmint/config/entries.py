@@ -1,4 +1,4 @@
-"""The shipped providers (``catalogue/*.toml``): their tables, and the table that an operator writes."""
+"""The shipped providers (``catalogue/*.toml``): their tables, and the table that operators write."""
 
 import re
 import tomllib
@@ -38,14 +38,14 @@ class IssuerTable(Table):
 
 
 class When(Table):
-    """A check that is made only where a parameter has a value; without `is`, only where it has none."""
+    """The condition of a check: a parameter has a value; without `is`, it has none."""
 
     parameter: str
     value: str | None = Field(alias="is", default=None)
 
 
 class CheckTable(Table):
-    """A condition on a claim. ``values`` are the accepted ones, or the name of the parameter that lists them."""
+    """A condition on a claim. ``values`` are the accepted values, or the name of the parameter that lists them."""
 
     claim: ClaimPath
     or_claim: ClaimPath | None = None
@@ -55,11 +55,11 @@ class CheckTable(Table):
     message: str = ""
     when: When | None = None
     token_types: TextSet = frozenset()
-    """The kinds of tokens that it is made on: `id_token`, `access_token`, `jwt`; empty: all."""
+    """The kinds of tokens for the check: `id_token`, `access_token`, `jwt`; empty: all."""
 
 
 class Parameter(Table):
-    """A key that an operator sets, or may set, to use a shipped entry."""
+    """A key that operators set, or may set, to use a shipped entry."""
 
     help: str
     pattern: str
@@ -67,7 +67,7 @@ class Parameter(Table):
     list: bool = False
     default: str | None = None
     example: str | None = None
-    """A value of it, for the documentation and for messages, where there is no default."""
+    """An example for the documentation and messages, if there is no default."""
 
     @model_validator(mode="after")
     def _has_an_example(self) -> "Parameter":
@@ -82,7 +82,7 @@ class Parameter(Table):
 
 
 class CommonTable(Table):
-    """The keys that shipped entries and operators have in common."""
+    """The common keys of shipped entries and operators' tables."""
 
     algorithms: TextSet | None = None
     token_types: TextSet | None = None
@@ -103,16 +103,17 @@ class CommonTable(Table):
     claims: dict[str, str] | None = None
     jwks_url: str | None = None
     x509_url: str | None = None
+    max_keys: Annotated[int, Field(ge=1, le=1000)] | None = None
     key_issuer: Literal["ignore", "match"] | None = None
     key_id_required: bool | None = None
     google_email: bool | None = None
 
 
 class InCluster(Table):
-    """What a provider that runs around this process has for it, under a directory that the platform mounts."""
+    """The issuer and keys of the platform around this process, under a directory that the platform mounts."""
 
     directory: str
-    """Has the files `token`, whose `iss` is the issuer and which authenticates, and `ca.crt`."""
+    """The directory with `ca.crt` and `token`; the token authenticates fetches, and its `iss` is the issuer."""
     jwks_url: str
 
 
@@ -123,23 +124,23 @@ class Entry(CommonTable):
     issuers: Annotated[tuple[IssuerTable, ...], BeforeValidator(_as_path)] = ()
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     expand: str | None = None
-    """The list parameter whose every value makes issuers of its own."""
+    """The list parameter whose every value makes its own issuers."""
     audiences_from: str | None = None
     """The parameter that is the only audience."""
     require_one_of: TextList = ()
     default_audiences: str | None = None
-    """A pattern of the audiences that everybody's tokens have unless they ask for another: none of them is ours."""
+    """A pattern of default audiences, which any tenant's tokens may have: none of them is an audience of ours."""
     default_audiences_of_host: str | None = None
     """The same where the issuer is another host's: `{host}` is that host, without ``issuer_prefix``."""
     issuer_prefix: str = ""
     subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
         default_factory=dict
     )
-    """The claims that name the principal where a parameter has a value."""
+    """The claims that name the principal if a parameter has a value."""
     trust_domain_from: str | None = None
     """The parameter that is the SPIFFE trust domain."""
     in_cluster: InCluster | None = None
-    """Where issuer and keys come from while the operator names neither."""
+    """The source of issuer and keys if the operator names neither."""
 
 
 class ProviderTable(CommonTable):
@@ -159,7 +160,7 @@ class ProviderTable(CommonTable):
     headers: dict[str, str] = Field(default_factory=dict)
     """Further headers of these fetches."""
     header_files: dict[str, str] = Field(default_factory=dict)
-    """The same, for values that are secrets: the files that hold them."""
+    """The same, for secret values: the files that hold them."""
     proxy: str | None = None
     """The proxy of these fetches, or `none`."""
     allow_private: bool = False

@@ -1,4 +1,4 @@
-"""What an audience mints, who may act, and what its tokens are bound to: from its table to the policy's types."""
+"""The formats, actors and bindings of audiences: from their tables to the policy's types."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +12,14 @@ from tokenmint.model.policy import ActorRules, Audience
 
 
 class AudienceRules:
-    """Reads the parts of an audience's table that belong together, collecting what is wrong on the way.
+    """Reads the parts of an audience's table that depend on each other, and collects their problems.
 
     Args:
         name: the audience.
         table: its table.
         file: the whole file.
-        base: what relative paths start at.
-        formats: those that there are, by name.
+        base: the directory of relative paths.
+        formats: the existing formats, by name.
         development: whether this is for `serve --dev`.
     """
 
@@ -39,14 +39,14 @@ class AudienceRules:
         for source in sorted(table.reexchange_from & file.audiences.keys()):
             other = file.audiences[source]
             if any(_table(other, form) is not None and not form.comes_back for form in formats.values()):
-                self._problem("reexchange_from", f"the tokens of {source} never come back to tokenmint")
+                self._problem("reexchange_from", f"the tokens of {source} never return to tokenmint")
         asked = (
             file.listen.client_ca_file
             or file.listen.forwarded
             or (file.listen.http_client_ca_file and file.oauth.enabled)
         )
         if table.bound in ("mtls", "any") and not asked:
-            self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to show certificates "
+            self._problem("bound", f"{table.bound!r} needs listen.client_ca_file: callers have to present certificates "
                           "(or http_client_ca_file with [oauth], or [listen.forwarded])")  # fmt: skip
 
     def _problem(self, key: str, text: str) -> None:
@@ -58,25 +58,25 @@ class AudienceRules:
         if fixed is not None:
             for key in ("lifetime", "max_lifetime"):
                 if key in table.model_fields_set and getattr(table, key) != fixed:
-                    text = f"{self.form.traits.title} live {_in_words(fixed)}, no more and no less: leave it out"
+                    text = f"{self.form.traits.title} live {_in_words(fixed)}, exactly: leave it out"
                     self._problem(key, text)
             return fixed, fixed
         return int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
 
     def reuse_window(self) -> int:
-        """Return for how many seconds a token is given out again."""
+        """Return the seconds in which a token is issued again to the same request."""
         table = self._table
         if table.reuse_window and not self.form.traits.reusable:
             name = self.form.traits.name
-            self._problem("reuse_window", f"only JWTs are given out again, and [{name}] mints others: leave it out")
+            self._problem("reuse_window", f"only JWTs are reused, and [{name}] mints others: leave it out")
         if table.reuse_window and table.single_use:
-            self._problem("reuse_window", "contradicts single_use, where each exchange is to be one of its own")
+            self._problem("reuse_window", "contradicts single_use, which gives each exchange its own token")
         if table.reuse_window % 1:
             self._problem("reuse_window", "is counted in whole seconds")
         return int(table.reuse_window)
 
     def actors(self) -> ActorRules | None:
-        """Return who may act."""
+        """Return the rules for actors."""
         table = self._table.actors
         if table is None:
             return None
@@ -85,11 +85,11 @@ class AudienceRules:
         for audience in sorted(table.audiences - self._file.audiences.keys()):
             self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
         if not table.providers and not table.audiences:
-            self._problem("actors.providers", "is required, or audiences: whose tokens prove an actor")
+            self._problem("actors.providers", "is required, or audiences: their tokens prove an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)
 
     def formatted(self, audience: Audience) -> Audience:
-        """Return ``audience`` with its format as its table says."""
+        """Return ``audience`` with the format of its table."""
         for key in self._no_place():
             if key in self._table.model_fields_set:
                 self._problem(key, f"tokens of the kind {self.form.traits.name} have none: leave it out")
@@ -101,11 +101,11 @@ class AudienceRules:
         named = [form for form in self._formats.values() if _table(self._table, form) is not None]
         if len(named) > 1:
             names = [form.traits.name for form in named]
-            self._problem(names[1], f"one kind of token for an audience: remove one of {', '.join(names)}")
+            self._problem(names[1], f"an audience has one kind of token: remove one of {', '.join(names)}")
         return named[0] if named else without_table(self._formats)
 
     def _no_place(self) -> list[str]:
-        """Return the keys that say what the format's tokens have no place for."""
+        """Return the keys with content that the format's tokens have no place for."""
         traits = self.form.traits
         places = {
             "algorithm": traits.signed_by_ring,

@@ -1,4 +1,4 @@
-"""A provider that runs around this process: issuer and keys by what the platform mounts into every pod."""
+"""A provider that runs around this process: issuer and keys from files that the platform mounts into every pod."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from tokenmint.verification.jws import parse_compact
 
 
 def in_cluster(place: InCluster) -> dict[str, object]:
-    """Return the keys of a provider's table that the platform has for it.
+    """Return the platform's values for keys of a provider's table.
 
-    The issuer is the one that the pod's own token names: the kubelet has mounted it, so nobody outside chose it.
+    The issuer is the `iss` of the pod's own token: the kubelet has mounted it, so it is trustworthy.
 
     Raises:
         ConfigurationError: there is no such token.

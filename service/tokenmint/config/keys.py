@@ -1,4 +1,4 @@
-"""Signing keys, from their table: when they change, what they are sealed with, what signs."""
+"""The table of signing keys: their schedule, their encryption, and their signer."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ from tokenmint.model.policy import Audience
 from tokenmint.model.secret import Secret, shown
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
-EXTERNAL_ALGORITHMS: Final = ("ES256", "RS256")  # what security modules and key management services have
+EXTERNAL_ALGORITHMS: Final = ("ES256", "RS256")  # the algorithms of security modules and key management services
 
 
 class KeyRules:
@@ -23,8 +23,8 @@ class KeyRules:
 
     Args:
         file: the whole file.
-        base: what relative paths start at.
-        problems: where what is wrong is collected.
+        base: the directory of relative paths.
+        problems: receives the problems.
     """
 
     def __init__(self, file: File, base: Path, problems: list[str]) -> None:
@@ -33,7 +33,7 @@ class KeyRules:
         self._problems = problems
 
     def schedule(self, audiences: Mapping[str, Audience]) -> Schedule:
-        """Return when keys change, for tokens of these ``audiences``."""
+        """Return the schedule of keys for tokens of these ``audiences``."""
         keys = self._file.keys
         schedule = Schedule(
             replica_lag=keys.replica_lag,
@@ -53,7 +53,7 @@ class KeyRules:
         return schedule
 
     def encryption_key(self) -> Secret | None:
-        """Return what signing keys are sealed with."""
+        """Return the key that encrypts signing keys."""
         keys = self._file.keys
         if keys.encryption_key is not None:
             return self._decoded("TOKENMINT_KEYS__ENCRYPTION_KEY", keys.encryption_key)
@@ -67,13 +67,13 @@ class KeyRules:
                 return None
         if self._file.redis.url:
             self._problems.append(
-                "keys.encryption_key_file: is required with redis.url: the signing keys are sealed with it, and it "
+                "keys.encryption_key_file: is required with redis.url: it encrypts the signing keys, and "
                 "must not lie in the store; `tokenmint init` makes one"
             )
         return None
 
     def other_encryption_keys(self) -> tuple[Secret, ...]:
-        """Return what they may be sealed with still."""
+        """Return the other keys that may have encrypted signing keys."""
         keys = []
         for name in self._file.keys.other_encryption_key_files:
             try:
@@ -98,7 +98,7 @@ class KeyRules:
         return Pkcs11(self._base / table.module, table.token, Secret(pin))
 
     def check(self) -> None:
-        """Check the algorithms, and that the signer has them."""
+        """Check the algorithms, and that the signer supports them."""
         keys = self._file.keys
         for algorithm in keys.algorithms:
             if algorithm not in ALGORITHMS:

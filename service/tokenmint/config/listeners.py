@@ -1,4 +1,4 @@
-"""The rules of `[listen]`: addresses, TLS files, and settings that need one another."""
+"""The rules of `[listen]`: addresses, TLS files, and settings that depend on each other."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -73,7 +73,7 @@ def _needs(listen: ListenTable) -> Iterator[str]:
         yield "listen.client_ca_file: needs listen.cert_file and listen.key_file"
     if listen.transport == "native" and listen.cert_file is not None:
         yield (
-            "listen.transport: native has no TLS: leave listen.cert_file and listen.key_file out and let Envoy or "
+            "listen.transport: native has no TLS: leave out listen.cert_file and listen.key_file and let Envoy or "
             "a mesh add TLS, or use grpcio"
         )
     if listen.transport == "native" and find_spec("pygrpc_native") is None:
@@ -83,14 +83,14 @@ def _needs(listen: ListenTable) -> Iterator[str]:
     elif listen.forwarded is not None and not listen.native:
         yield (
             'listen.forwarded: is for listen.transport = "native": grpcio takes certificates from its own TLS '
-            "(listen.client_ca_file) and from nobody else"
+            "(listen.client_ca_file) only"
         )
     if listen.http_client_ca_file is not None and listen.http_cert_file is None:
         yield "listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file"
 
 
 def _certificates(listen: ListenTable, base: Path, prefix: str) -> Iterator[str]:
-    """Yield the problems of one listener's TLS files, read as the listener reads them."""
+    """Yield the problems of one listener's TLS files, read in the listener's way."""
     names = [f"{prefix}{key}" for key in ("cert_file", "key_file", "client_ca_file")]
     paths = {name: base / value for name in names if (value := getattr(listen, name))}
     unread = False
@@ -106,5 +106,5 @@ def _certificates(listen: ListenTable, base: Path, prefix: str) -> Iterator[str]
     try:
         CertificateFiles(str(paths[names[0]]), str(paths[names[1]]), str(authorities) if authorities else None)
     except ConfigurationError as error:
-        key = names[2] if "authorities" in error.message else names[0]
+        key = names[2] if "holds no CA certificates" in error.message else names[0]
         yield f"listen.{key}: {error.message.removeprefix('listen: ')}"

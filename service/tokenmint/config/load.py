@@ -1,6 +1,6 @@
-"""The configuration: one TOML file, the environment on top, every problem reported at once.
+"""The configuration: one TOML file, then the environment. All problems are reported at once.
 
-Secrets come by file path or environment only; a literal one in the file is refused.
+Secrets come only from files or the environment; a literal secret in the file is refused.
 """
 
 import tomllib
@@ -26,7 +26,7 @@ _AT_THE_TOP: Final = ("issuer", "data_dir", "reflection", "channelz")
 
 
 def locate(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file to load: the one that is named, `TOKENMINT_CONFIG`, or `./tokenmint.toml` where there is one."""
+    """Return the file to load: the given one, `TOKENMINT_CONFIG`, or `./tokenmint.toml` if it exists."""
     if path is not None:
         return path
     if environ.get("TOKENMINT_CONFIG"):
@@ -43,18 +43,18 @@ def load(
     starting: bool = False,
     formats: Formats | None = None,
 ) -> Settings:
-    """Read and judge the configuration from ``path`` (None: no file) and the environment. Makes nothing.
+    """Read and check the configuration from ``path`` (None: no file) and the environment. Creates nothing.
 
-    `config check`, a start and a reload all judge by this.
+    `config check`, a start and a reload all use this check.
 
     Args:
-        development: whether `serve --dev` is meant.
-        listen: the addresses of the listeners where their ports are known, by name.
-        starting: judge the data directory too, as a start finds it.
+        development: whether this is for `serve --dev`.
+        listen: the addresses of the listeners if their ports are known, by name.
+        starting: check the data directory too, for a start.
         formats: the formats that audiences may have; None: the shipped ones.
 
     Raises:
-        ConfigurationError: lists every problem with the key's path, its line or variable, and what to do.
+        ConfigurationError: lists every problem with the key's path, its line or variable, and the remedy.
     """
     document, text = _read(path) if path is not None else ({}, "")
     places = {key: f"line {line}" for key, line in lines_of(text).items()}
@@ -75,11 +75,11 @@ def judged(
     starting: bool = False,
     formats: Formats | None = None,
 ) -> Settings:
-    """Return the settings of a document, or raise as :func:`load`, which has the other arguments.
+    """Return the settings of a document, or raise as :func:`load`, which describes the other arguments.
 
     Args:
         base: the directory at which relative paths begin.
-        places: where each key was set.
+        places: the place of each key.
     """
     problems = _literal_secrets(document)
     problems += _apply_environment(document, environ, places)
@@ -126,19 +126,19 @@ def _literal_secrets(document: Mapping[str, Any]) -> list[str]:
     for section, key in (("redis", "password"), ("keys", "encryption_key")):
         table = document.get(section)
         if isinstance(table, dict) and key in table:
-            problems.append(f"{section}.{key}: a secret has no place in the file: use {section}.{key}_file or "
+            problems.append(f"{section}.{key}: a secret is not allowed in the file: use {section}.{key}_file or "
                             f"{ENVIRONMENT_PREFIX}{section.upper()}__{key.upper()}")  # fmt: skip
     redis = document.get("redis")
     url = redis.get("url") if isinstance(redis, dict) else None
     if isinstance(url, str) and "@" in url and ":" in url.partition("://")[2].rpartition("@")[0]:
-        problems.append("redis.url: a password has no place in the file: use redis.password_file")
+        problems.append("redis.url: a password is not allowed in the file: use redis.password_file")
     return problems
 
 
 def _apply_environment(document: dict[str, Any], environ: Mapping[str, str], places: dict[str, str]) -> list[str]:
     """Put `TOKENMINT_SECTION__KEY` and `TOKENMINT_KEY` into the document, and note the variable as the key's place.
 
-    Other `TOKENMINT_` names are left alone: an orchestrator makes some of its own for a service of this name.
+    Other `TOKENMINT_` names are ignored: an orchestrator makes such names for a service with this name.
     """
     problems = []
     for variable in sorted(environ):
@@ -166,7 +166,7 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str], pla
 
 
 def _variables() -> list[str]:
-    """Return the names of all variables that are read."""
+    """Return the names of all variables that the service reads."""
     tables = {
         name: field.annotation
         for name, field in File.model_fields.items()

@@ -1,6 +1,6 @@
 """The place of a key: its line in the TOML file, or its environment variable.
 
-``tomllib`` keeps no lines, so the text is read once more, statement by statement. It has been accepted as TOML before.
+``tomllib`` keeps no lines, so the text is read again, statement by statement, after ``tomllib`` has accepted it.
 """
 
 import re
@@ -14,7 +14,7 @@ _SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _STRING: Final = re.compile(
     r"""
     "{3} (?: [^"\\] | \\. | "(?!"") )* "{3,5}    # several lines, with escapes
-    | '{3} (?: [^'] | '(?!'') )* '{3,5}          # several lines, as they are
+    | '{3} (?: [^'] | '(?!'') )* '{3,5}          # several lines, literal
     | " (?: [^"\\\n] | \\. )* "
     | ' [^'\n]* '
     """,
@@ -55,7 +55,7 @@ def lines_of(text: str) -> dict[str, int]:
 
 
 def place_of(problem: str, places: Mapping[str, str]) -> str:
-    """Return the place of the key that a problem begins with, or of the table that it is missing in; "" for neither."""
+    """Return the place of the key at the start of a problem, or of the table that lacks it; "" if it has neither."""
     head = problem[:_LONGEST]
     ends = [match.start() for match in _ENDS.finditer(head)]
     return next((places[head[:end]] for end in reversed(ends) if head[:end] in places), "")
@@ -81,7 +81,7 @@ def _unquoted(text: str) -> str:
 
 
 def _in_arrays(parts: Sequence[str], arrays: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
-    """Put in the index of the last element, where a part is an array of tables."""
+    """Add the index of the last element after each part that is an array of tables."""
     path: tuple[str, ...] = ()
     for part in parts:
         path = (*path, part)

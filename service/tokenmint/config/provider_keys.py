@@ -11,6 +11,7 @@ from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
+from tokenmint.verification.jwk import MAX_KEYS
 from tokenmint.verification.key_file import key_file, usable_keys
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.proxies import Proxy
@@ -18,14 +19,14 @@ from tokenmint.verification.proxies import Proxy
 OWN_KEYS: Final = ("jwks", "jwks_file", "jwks_url", "x509_url", "discovery_url")
 """Keys of the table that name a source."""
 _NO_TLS: Final = (
-    "expected https (http only on loopback, with allow_private = true): anybody on the way could change the keys. Name "
-    "a private authority in ca_file, or let a sidecar on loopback add TLS, or keep the keys in jwks_file"
+    "expected https (http only on loopback, with allow_private = true): an attacker could change the keys on the way. "
+    "Name a private authority in ca_file, or let a sidecar on loopback add TLS, or keep the keys in jwks_file"
 )
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put configured values into a template; what has none stays visible and fails to match anything."""
+    """Put configured values into a template; a placeholder without a value stays, and matches nothing."""
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
 
 
@@ -36,11 +37,11 @@ def key_source(
     values: Mapping[str, str],
     proxy: Proxy | None,
 ) -> tuple[KeySource | None, list[Problem]]:
-    """Return the source of the keys, None where there is none, and the problems of the table.
+    """Return the source of the keys, None if there is none, and the problems of the table.
 
     Args:
         values: replacements for placeholders in the URLs of the shipped entry.
-        proxy: the one of every provider that has none of its own.
+        proxy: the proxy of providers without their own.
     """
     problems = [*_authorities(table.ca_file), *problems_of_requests(table)]
     own = [key for key in OWN_KEYS if getattr(table, key)]
@@ -59,7 +60,9 @@ def key_source(
         expected, *others = issuers
         url = url or expected.rstrip("/") + "/.well-known/openid-configuration"
     url = fill(url, values)
-    if not _PLACEHOLDER.search(url) or own or table.issuer is not None:  # else a parameter is missing, as was said
+    if (
+        not _PLACEHOLDER.search(url) or own or table.issuer is not None
+    ):  # otherwise a parameter is missing, which was reported
         problems += [(own[0] if own else "issuer", text) for text in _unusable(url, allow_private=table.allow_private)]
     try:
         proxy = proxy_of(table, proxy)
@@ -70,6 +73,7 @@ def key_source(
         url=url,
         issuer=expected,
         more_issuers=frozenset(others),
+        max_keys=table.max_keys or entry.max_keys or MAX_KEYS,
         ca_file=table.ca_file,
         allow_private=table.allow_private,
         timeout=table.timeout,
@@ -82,7 +86,7 @@ def key_source(
 
 
 def _kind(table: ProviderTable, entry: Entry, *, replaced: bool) -> tuple[Literal["jwks", "x509", "discovery"], str]:
-    """Return the kind of document and its URL. Where the issuer was ``replaced``, the shipped URL is another's."""
+    """Return the kind of document and its URL. If the issuer was ``replaced``, the shipped URL is another issuer's."""
     if table.jwks_url or (entry.jwks_url and not replaced):
         return "jwks", table.jwks_url or entry.jwks_url or ""
     if table.x509_url or (entry.x509_url and not replaced):
@@ -119,9 +123,12 @@ def _not_fetched(table: ProviderTable) -> tuple[KeySource, list[Problem]]:
     try:
         if table.jwks_file:
             path = Path(table.jwks_file)
+            read_bytes(path)
             source = KeySource("file", path=path, file=key_file(path))
         else:
             usable_keys(key, body)
+    except OSError as error:
+        return source, [(key, f"can't be read ({error.strerror})")]
     except ConfigurationError as error:
         return source, [(key, error.message.removeprefix(f"{key}: "))]
     return source, []

@@ -1,4 +1,4 @@
-"""How the keys of a provider are asked for: headers, a token, a proxy."""
+"""The requests for the keys of a provider: headers, a token, a proxy."""
 
 import re
 from collections.abc import Iterator
@@ -23,20 +23,20 @@ _OURS: Final = frozenset(
         "range", "if-none-match", "accept-encoding", "proxy-authorization", "proxy-connection",
     }
 )  # fmt: skip
-"""Headers that the request has by itself, or that would change what it is."""
+"""Headers that the request has anyway, or that would change its meaning."""
 _SECRET: Final = re.compile(r"auth|cookie|key|token|secret|password|credential", re.IGNORECASE)
-"""What a header is called that holds a secret."""
+"""Names of headers that hold secrets."""
 
 
 def proxy_of(table: ProviderTable, shared: Proxy | None) -> Proxy | None:
-    """Return a provider's proxy: its own, none, or the one of all. Raises ``BadUrl``."""
+    """Return a provider's proxy: its own, none, or the shared one. Raises ``BadUrl``."""
     if table.proxy is None:
         return shared
     return None if table.proxy == NONE else Proxy(proxy_url(table.proxy))
 
 
 def problems_of_requests(table: ProviderTable) -> Iterator[Problem]:
-    """Yield what is wrong with the headers of a provider's table, and with the files that they come from."""
+    """Yield the problems of the headers of a provider's table, and of their files."""
     names = [name.lower() for name in (*table.headers, *table.header_files)]
     if table.bearer_token_file:
         names.append("authorization")
@@ -46,14 +46,14 @@ def problems_of_requests(table: ProviderTable) -> Iterator[Problem]:
     for key, headers in (("headers", table.headers), ("header_files", table.header_files)):
         for name in headers:
             if not _NAME.fullmatch(name):
-                yield key, "a name of a header has letters, digits and !#$%&'*+.^_`|~- only (RFC 9110 section 5.1)"
+                yield key, "the name of a header has letters, digits and !#$%&'*+.^_`|~- only (RFC 9110 section 5.1)"
             elif name.lower() in _OURS:
-                yield key, f"{name} is not for the configuration to set"
+                yield key, f"{name} can't be set in the configuration"
             elif names.count(name.lower()) > 1:
                 yield key, f"{name} is set twice"
     for name, value in table.headers.items():
         if _SECRET.search(name):
-            yield "headers", f"{name}: a secret has no place in the file: use header_files, or bearer_token_file"
+            yield "headers", f"{name}: a secret is not allowed in the file: use header_files, or bearer_token_file"
         elif not _VALUE.fullmatch(value):
             yield "headers", f"{name}: expected one line of printable ASCII, 1 to 1024 bytes"
     files = [(HEADER_FILES.format(name), path) for name, path in table.header_files.items()]

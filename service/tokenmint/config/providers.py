@@ -1,4 +1,4 @@
-"""Providers from configuration tables: the shipped entries and what operators add to them."""
+"""Providers from configuration tables: the shipped entries and operators' additions."""
 
 import contextlib
 import re
@@ -32,14 +32,14 @@ _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The outcome of judging a provider's table."""
+    """The result of checking a provider's table."""
 
     problems: tuple[str, ...]
     provider: Provider | None
-    """None where the table has problems."""
+    """None if the table has problems."""
     condition: str | None
     claims: tuple[tuple[str, str], ...]
-    """The provider's CEL expressions, which are there also where the rest has problems."""
+    """The provider's CEL expressions, which exist even if the rest has problems."""
 
 
 def provider_from_table(
@@ -48,7 +48,7 @@ def provider_from_table(
     """Make a provider from its table of the configuration.
 
     Args:
-        proxy: the one that its keys are fetched through unless it has one of its own.
+        proxy: the proxy for fetches of its keys, unless it has its own.
 
     Raises:
         ConfigurationError: lists every problem, each beginning with `providers.NAME.KEY`.
@@ -71,7 +71,7 @@ def judge_provider(
 
     Args:
         entries: the shipped entries by name. Default: the catalogue.
-        proxy: the one that its keys are fetched through unless it has one of its own.
+        proxy: the proxy for fetches of its keys, unless it has its own.
     """
     return _Builder(name, table, own_issuer, catalogue() if entries is None else entries, proxy).judge()
 
@@ -90,7 +90,7 @@ class _Parts:
 
 
 class _Builder:
-    """Collects problems while it goes, so that an operator sees them all at once."""
+    """Collects problems on the way, so that an operator sees them all at once."""
 
     def __init__(
         self,
@@ -113,8 +113,8 @@ class _Builder:
             try:
                 given = in_cluster(self.entry.in_cluster) | given
             except ConfigurationError as error:
-                self._missing_issuer += f". In a cluster the token that is mounted has it, but {error.message}"
-        if entry is None:  # its parameters are not known
+                self._missing_issuer += f". In a cluster the mounted token has it, but {error.message}"
+        if entry is None:  # its parameters are unknown
             given = {key: value for key, value in given.items() if key in ProviderTable.model_fields and key != "use"}
         outcome = parsed(ProviderTable, given, ("providers", name), more_keys=self.entry.parameters)
         self.unknown_entry = entry is None
@@ -132,7 +132,7 @@ class _Builder:
         entry = entries.get(use) if isinstance(use, str) else None
         if entry is None:
             meant = did_you_mean(use, entries) if isinstance(use, str) else ""
-            self._problem("use", f"no such entry; there are {', '.join(entries)}{meant}")
+            self._problem("use", f"no such entry; the entries are {', '.join(entries)}{meant}")
         return entry
 
     def _parameters(self, given: dict[str, object]) -> dict[str, tuple[str, ...]]:
@@ -141,7 +141,7 @@ class _Builder:
             value = given.pop(key, parameter.default)
             if value is None:
                 if parameter.required:
-                    self._problem(key, f"is required: {parameter.help}, e.g. {parameter.sample}")
+                    self._problem(key, f"is required: {parameter.help}, for example {parameter.sample}")
                 continue
             items = value if parameter.list and isinstance(value, list) else [value]
             if parameter.list and not isinstance(value, list):
@@ -151,8 +151,8 @@ class _Builder:
             else:
                 values[key] = tuple(map(str, items))
         if self.entry.require_one_of and not any(key in values for key in self.entry.require_one_of):
-            self._problem("", f"one of {', '.join(self.entry.require_one_of)} is required: without it anybody's tokens "
-                          "would do")  # fmt: skip
+            self._problem("", f"one of {', '.join(self.entry.require_one_of)} is required: without it "
+                          "tokens of any tenant are accepted")  # fmt: skip
         return values
 
     def judge(self) -> Judged:
@@ -177,13 +177,13 @@ class _Builder:
         if unnamed and not self.entry.require_one_of:
             self._problem("issuer", unnamed)
         if source is None and not self.problems:
-            self._problem("jwks_url", "is required: where the keys are")
+            self._problem("jwks_url", "is required: the URL of the keys")
         told = tuple(line for line in self.problems if not self._follows(line))
         provider = self._provider(parts, source) if not told and source is not None else None
         return Judged(told, provider, self._condition(), self._claims())
 
     def _follows(self, problem: str) -> bool:
-        """Whether a problem only follows from a key that was reported and left out before."""
+        """Whether a problem only follows from a key that was already reported and left out."""
         return follows(problem, self.dropped) and problem not in self.reported
 
     def _provider(self, parts: "_Parts", source: KeySource) -> Provider:
@@ -245,7 +245,7 @@ class _Builder:
         for audience in sorted(audiences):
             if any(re.fullmatch(pattern, audience) for pattern in patterns):
                 self._problem(
-                    "audiences", f"{audience!r} is what its tokens are for by default: have them issued for your own"
+                    "audiences", f"{audience!r} is the default audience of its tokens: have them issued for your own"
                 )
         return audiences
 
@@ -270,7 +270,7 @@ class _Builder:
         table, project = self.table, self._singles().get("project")
         if not table.check_revoked:
             if table.service_account_file is not None:
-                self._problem("service_account_file", "is read for check_revoked only")
+                self._problem("service_account_file", "is used only with check_revoked")
             return None
         if project is None:
             self._problem("check_revoked", "is for Firebase's providers")
@@ -339,8 +339,8 @@ class _Builder:
 
     def _check_issuer(self, issuer: str) -> None:
         if _TEMPLATE.search(issuer):
-            self._problem("issuer", "is compared as it is, so it has no placeholder, no * and no space: write it out")
-        elif "://" in issuer:  # some providers' issuers are no URLs
+            self._problem("issuer", "is compared exactly, so it has no placeholder, no * and no space: write it out")
+        elif "://" in issuer:  # some providers' issuers are not URLs
             try:
                 HttpUrl.parse(issuer)
             except BadUrl as error:
@@ -364,7 +364,7 @@ class _Builder:
             values = check.values
             if isinstance(values, str):
                 if values not in self.values:
-                    continue  # the operator did not ask for it
+                    continue  # the operator did not enable it
                 values = self.values[values]
             name = ".".join(check.claim)
             if check.kind in ("one_of", "none_of", "prefix") and not values:

@@ -15,17 +15,17 @@ from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.source_files import secret_file
 
 NONE: Final = "none"
-"""What a provider's `proxy` is where it is reached directly."""
+"""The value of a provider's `proxy` for direct connections."""
 FROM_ENVIRONMENT: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY: Final = ("no_proxy", "NO_PROXY")
 
 
 def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], problems: list[str]) -> Proxy | None:
-    """Return the proxy of every provider that has none of its own; add the problems of the table to ``problems``.
+    """Return the proxy of every provider without its own, and add the problems of the table to ``problems``.
 
     Args:
         base: the directory at which relative paths begin.
-        environ: is read only where the table asks for it.
+        environ: is read only if the table asks for it.
     """
     found = len(problems)
     text, no_proxy = table.url, table.no_proxy
@@ -37,7 +37,7 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
         no_proxy += tuple(entry for part in listed.split(",") if (entry := part.strip()))
     if text is None:
         problems += [
-            f"proxy.{name}: is for a proxy, and there is none: set proxy.url"
+            f"proxy.{name}: needs a proxy: set proxy.url"
             for name in ("username", "password_file", "ca_file")
             if getattr(table, name) is not None
         ]
@@ -81,7 +81,7 @@ def proxy_url(text: str) -> HttpUrl:
 
 
 def _credentials(text: str) -> tuple[str, Secret | None, str]:
-    """Return user, password and the URL without them: programs put them into the environment's variable."""
+    """Return user, password and the URL without them: programs put both into the environment's variable."""
     scheme, separator, rest = text.rpartition("://")
     userinfo, at, place = rest.rpartition("@")
     if not at:

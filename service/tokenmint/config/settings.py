@@ -1,4 +1,4 @@
-"""A configuration that was checked, in the types that the service works with: nothing after it checks again."""
+"""A checked configuration, in the types that the service works with: no later code checks it again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from tokenmint.verification.proxies import Proxy
 
 @dataclass(frozen=True, slots=True)
 class Pkcs11:
-    """How a hardware security module is reached."""
+    """The access to a hardware security module."""
 
     module: Path
     token: str
@@ -38,26 +38,26 @@ class Pkcs11:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A configuration that was checked, in the types that the service works with."""
+    """A checked configuration, in the types that the service works with."""
 
     issuer: str | None
-    """What tokens are signed as; None: the address of the HTTP listener."""
+    """The issuer of minted tokens; None: the address of the HTTP listener."""
     data_dir: Path
-    redis_url: str | None = field(repr=False)  # from the environment it may have a password
+    redis_url: str | None = field(repr=False)  # from the environment, it may contain a password
     redis_prefix: str
     redis_options: StoreOptions
     proxy: Proxy | None
-    """The proxy that keys are fetched through, except for providers with one of their own."""
+    """The proxy for fetches of keys, except for providers with their own."""
     listen: ListenTable
     proxy_hashes: tuple[str, ...]
-    """SHA-256 in hex of each secret of the proxy whose word on clients' certificates is taken; none: nobody's is."""
+    """SHA-256 in hex of each secret of the proxy that may forward clients' certificates; none: no proxy may."""
     key_encryption_key: Secret | None
     """32 bytes; None: generated in the data directory."""
     other_encryption_keys: tuple[Secret, ...]
-    """Further keys that open what was sealed under them."""
+    """Further keys that open keys encrypted with them."""
     high_water_mark_file: Path
     signer: str
-    """Which signer new keys are made by."""
+    """The signer that makes new keys."""
     pkcs11: Pkcs11 | None
     aws_kms: AwsKmsTable | None
     algorithms: tuple[str, ...]
@@ -72,17 +72,17 @@ class Settings:
     """Whether Firebase is an emulator that does not sign: with `--dev` only."""
     reflection: bool
     channelz: bool
-    """Whether operators may look at connections (gRPC channelz), on their listener."""
+    """Whether operators may inspect connections (gRPC channelz), on their listener."""
     providers: Mapping[str, Provider]
     audiences: Mapping[str, Audience]
     formats: Formats
-    """The formats that audiences may choose, by name."""
+    """The formats for audiences, by name."""
     clients: Mapping[str, Client]
     operators: Mapping[str, Operator]
     client_keys: Mapping[str, Mapping[str, object]]
-    """Where the keys are of clients that sign assertions of their own, by client id."""
+    """The sources of the keys of clients that sign their own assertions, by client id."""
     warnings: tuple[str, ...] = ()
-    """Notes on settings that are usable and should be changed."""
+    """Notes on settings that work and should be changed."""
 
 
 def issuer_of(configured: str | None, http: Address | str) -> str:
@@ -91,9 +91,9 @@ def issuer_of(configured: str | None, http: Address | str) -> str:
 
 
 def client_provider(client_id: str, keys: Mapping[str, object], issuer: str, proxy: Proxy | None) -> Provider:
-    """Return what is accepted as an assertion of a client (RFC 7523 section 3): by itself, for us, used once.
+    """Return the conditions for a client's assertion (RFC 7523 section 3): by itself, for us, used once.
 
-    It names us by the issuer, or by the URL of the token endpoint.
+    Its audience is our issuer, or the URL of the token endpoint.
 
     Raises:
         ConfigurationError: its keys can't be used.

@@ -12,7 +12,7 @@ MAX_NAMES: Final = 500
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the one of ``names`` that is most like ``name``, None where none is like it."""
+    """Return the name in ``names`` that is most like ``name``, None if none is like it."""
     if len(name) > MAX_NAME:
         return None
     usual = (one for one in names if len(one) <= MAX_NAME and one.isprintable())
@@ -22,7 +22,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return the end of a message about an unknown ``name``; "" where no other is like it."""
+    """Return the end of a message about an unknown ``name``; "" if no other is like it."""
     meant = nearest(name, names)
     return f": did you mean {meant}?" if meant is not None else ""
 

@@ -1,4 +1,4 @@
-"""The tables of the configuration file, as they are written: names, types, ranges and defaults."""
+"""The tables of the configuration file, as operators write them: names, types, ranges and defaults."""
 
 from functools import lru_cache
 from importlib.util import find_spec
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
+from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
 MAX_REUSE_WINDOW: Final = 60
@@ -36,7 +37,7 @@ def _path(value: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(_path)]
-"""A path that is used otherwise than to read a file."""
+"""A path that is not only for reading a file."""
 ListenAddress = Annotated[Address, BeforeValidator(_address)]
 
 
@@ -60,7 +61,7 @@ class RedisTable(Table):
 
 
 class ProxyTable(Table):
-    """`[proxy]`: how providers' and clients' keys are fetched where the network has a proxy."""
+    """`[proxy]`: the proxy for fetches of providers' and clients' keys."""
 
     url: str | None = None
     username: str | None = None
@@ -68,14 +69,14 @@ class ProxyTable(Table):
     ca_file: str | None = None
     no_proxy: TextList = ()
     environment: bool = False
-    """Takes what is missing here from HTTPS_PROXY and NO_PROXY."""
+    """Takes missing values from HTTPS_PROXY and NO_PROXY."""
 
 
 class ForwardedTable(Table):
-    """`[listen.forwarded]`: the proxy in front of the native transport that hands clients' certificates on."""
+    """`[listen.forwarded]`: the proxy in front of the native transport that forwards clients' certificates."""
 
     secrets: TextList
-    """`sha256:` and the hash of what the proxy shows with every call (`tokenmint-proxy-secret`)."""
+    """`sha256:` and the hash of the secret in every call of the proxy (`tokenmint-proxy-secret`)."""
 
 
 class ListenTable(Table):
@@ -91,7 +92,7 @@ class ListenTable(Table):
     http_cert_file: str | None = None
     http_key_file: str | None = None
     http_client_ca_file: str | None = None
-    """Whose certificates prove clients on the HTTP listener; who brings none still gets the key set."""
+    """The authorities of clients' certificates on the HTTP listener; callers without one still get the key set."""
     plaintext: bool = False
     """Lets gRPC listen without TLS beyond loopback: behind a mesh or a proxy that adds it."""
     transport: Literal["auto", "grpcio", "native"] = "auto"
@@ -111,7 +112,7 @@ class ListenTable(Table):
 
 
 class Pkcs11Table(Table):
-    """`[keys.pkcs11]`: a hardware security module that keys are kept in."""
+    """`[keys.pkcs11]`: a hardware security module for keys."""
 
     module: PathText
     token: str
@@ -133,11 +134,11 @@ class KeysTable(Table):
     encryption_key: str | None = None
     encryption_key_file: str | None = None
     other_encryption_key_files: TextList = ()
-    """Key-encryption keys that open and do not seal: the one before, or the one to come."""
+    """Key-encryption keys that only decrypt: the previous one, or the next one."""
     high_water_mark_file: PathText | None = None
-    """What is known of the keys outside the store. Default: in the data directory."""
+    """The record of the keys outside the store. Default: in the data directory."""
     signer: Literal["local", "pkcs11", "aws-kms"] = "local"
-    """What makes and keeps new keys. Keys from before go on where they are."""
+    """The signer that makes and keeps new keys. Earlier keys stay with theirs."""
     pkcs11: Pkcs11Table | None = None
     aws_kms: AwsKmsTable | None = None
     replica_lag: Annotated[Seconds, Field(ge=1, le=300)] = 10.0
@@ -149,7 +150,7 @@ class KeysTable(Table):
 
 
 class ActorsTable(Table):
-    """`[audiences.NAME.actors]`: who may act for a subject."""
+    """`[audiences.NAME.actors]`: the actors that may act for a subject."""
 
     providers: TextSet = frozenset()
     audiences: TextSet = frozenset()
@@ -158,7 +159,7 @@ class ActorsTable(Table):
 
 
 class AudienceTable(Table):
-    """`[audiences."NAME"]`: a service that tokens are minted for.
+    """`[audiences."NAME"]`: a service for which tokens are minted.
 
     :func:`audience_table` adds the tables of formats.
     """
@@ -190,10 +191,10 @@ class AudienceTable(Table):
 
 
 class CachesTable(Table):
-    """`[caches]`: what one process remembers, in numbers of things; 0: nothing."""
+    """`[caches]`: the caches of one process, as numbers of entries; 0: none."""
 
     profiles: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Profiles, kept up to date by the store (server-assisted invalidation). Off with Cluster and Sentinel."""
+    """Profiles, kept current by the store (server-assisted invalidation). Off with Cluster and Sentinel."""
 
 
 class RateTable(Table):
@@ -227,7 +228,7 @@ class ClientTable(Table):
 
 
 class OperatorTable(Table):
-    """`[operators.ID]`: somebody who runs the service."""
+    """`[operators.ID]`: a person or program that runs the service."""
 
     secrets: TextList = ()
     certificates: TextSet = frozenset()
@@ -235,40 +236,42 @@ class OperatorTable(Table):
 
 
 class LimitsTable(Table):
-    """`[limits]`: what one process gives at most."""
+    """`[limits]`: the limits of one process."""
 
     watch_streams: Annotated[int, Field(ge=1)] = 1000
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    token_bytes: Annotated[int, Field(ge=4 * 1024, le=MOST_TOKEN)] = MAX_TOKEN
+    """The longest token of a provider, before anything of it is decoded."""
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Of each gRPC listener, and no more than a quarter of the files that the process may have open."""
     connection_age: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 3600.0
     connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
-    """What calls on a connection that has reached its age get to end."""
+    """The time in which calls on a connection that has reached its age may end."""
     keepalive: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 60.0
-    """After so long without traffic the other side is asked whether it is there ..."""
+    """After so long without traffic, the service pings the peer ..."""
     keepalive_timeout: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 20.0
-    """... and has so long to answer."""
+    """... which has so long to answer."""
     ping_interval: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 10.0
-    """Who asks the service more often than this is told to go away."""
+    """A peer that pings more often than this is disconnected."""
     calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
-    """Calls of clients that one process has in hand at a time; one more is refused at once."""
+    """Calls of clients that one process handles at a time; a further call is refused at once."""
     calls_waiting: Annotated[int, Field(ge=1, le=100_000)] = 320
-    """Calls of one method that wait in grpcio for the process to take them in hand; one more ends as CANCELLED."""
+    """Calls of one method that wait in grpcio until the process can begin them; a further call ends as CANCELLED."""
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
     """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
     http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Of each HTTP listener. An idle one makes room for a new one."""
     http_connections_per_peer: Annotated[int, Field(ge=1, le=100_000)] = 250
-    """... and of one peer of it."""
+    """... and of one of its peers."""
     http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200
-    """HTTP requests that a listener answers at a time; health is asked beside them."""
+    """HTTP requests that a listener answers at a time; health checks do not count."""
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
     lame_duck: Annotated[Seconds, Field(ge=0, le=60)] = 5.0
-    """Between SIGTERM, when the process says that it is not ready, and its refusing of calls."""
+    """Between SIGTERM, when the process reports that it is not ready, and its refusal of calls."""
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
     each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)
     all_clients: RateTable | None = None
@@ -277,8 +280,9 @@ class LimitsTable(Table):
 class OAuthTable(Table):
     """`[oauth]`: the OAuth 2.0 endpoints on the public HTTP listener.
 
-    Off unless asked for: that listener is for the key set, which everybody may read, and is often in the open and
-    without TLS of its own. Client secrets and users' tokens cross it only where somebody decided that they shall.
+    Off by default: that listener is for the public key set, and is often reachable from outside and without its own
+    TLS.
+    Client secrets and users' tokens pass it only if an operator enables this.
     """
 
     enabled: bool = False
@@ -287,13 +291,14 @@ class OAuthTable(Table):
 class EnvoyTable(Table):
     """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
 
-    Off unless asked for. The gateway is one of `[clients]`; its routes say the audience (`context_extensions`), or
-    else their hosts do here.
+    Off by default. The gateway is one of `[clients]`; the audience comes from its routes (`context_extensions`), or
+    from
+    this table by host.
     """
 
     enabled: bool = False
     audience: str | None = None
-    """For hosts that have none of their own."""
+    """The default for hosts without an entry."""
     hosts: dict[str, str] = Field(default_factory=dict)
     cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
     """The cookie that holds a browser's token, where no header has one."""
@@ -302,17 +307,17 @@ class EnvoyTable(Table):
 
 
 class LogTable(Table):
-    """`[log]`: how much, and for whom."""
+    """`[log]`: the level and the form of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
 
 
 class AuditTable(Table):
-    """`[audit]`: how much of the audit trail is kept in the store, and whether exchanges need a record."""
+    """`[audit]`: the size of the audit stream in the store, and whether exchanges need a record."""
 
     required: bool = False
-    """Refuses exchanges (not revocations) that neither the log nor the stream would take."""
+    """Refuses exchanges (not revocations) that neither the log nor the stream would record."""
     exchange_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
     exchange_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 64 * 1024 * 1024
     admin_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
@@ -321,7 +326,7 @@ class AuditTable(Table):
     waiting_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
     waiting_bytes: Annotated[int, Field(ge=64 * 1024, le=1024**3)] = 8 * 1024 * 1024
     refusals_per_client: RateTable = RateTable(per_second=10.0, burst=500)
-    """Told one by one in the stream; the rest are counted."""
+    """Recorded one by one in the stream; the rest are counted."""
 
 
 class File(Table):
@@ -349,10 +354,10 @@ class File(Table):
 
 @lru_cache(maxsize=8)
 def audience_table(formats: tuple[tuple[str, type[Table]], ...]) -> type[AudienceTable]:
-    """Return the table of an audience with these tables of ``formats``, by name.
+    """Return the table of an audience with the tables of these ``formats``, by name.
 
     Raises:
-        ValueError: a format has the name of a key that audiences have anyway.
+        ValueError: a format has the name of a key of audiences.
     """
     taken = [name for name, _ in formats if name in AudienceTable.model_fields]
     if taken:
@@ -363,6 +368,6 @@ def audience_table(formats: tuple[tuple[str, type[Table]], ...]) -> type[Audienc
 
 @lru_cache(maxsize=8)
 def file_table(formats: tuple[tuple[str, type[Table]], ...]) -> type[File]:
-    """Return the whole file, whose audiences have these tables of ``formats``, by name."""
+    """Return the whole file, whose audiences have the tables of these ``formats``, by name."""
     audiences: Any = (dict[str, audience_table(formats)], Field(default_factory=dict))  # type: ignore[misc]  # made here
     return create_model("File", __base__=File, __module__=__name__, audiences=audiences)

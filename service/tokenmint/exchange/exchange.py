@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AccessDenied, DependencyUnavailable
+from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest
 from tokenmint.base.token_errors import TokenRejected
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
@@ -169,6 +169,7 @@ class TokenExchange:
         token, step = evidence.token, evidence.step
         if evidence.token_type == ACCESS_TOKEN and self.issued_tokens.recognises(token):
             return await self._verify_issued(attempt, token, step)
+        self._check_length(token)
         try:
             verified = await self.verifier.verify(
                 token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
@@ -182,6 +183,13 @@ class TokenExchange:
             check_possession(attempt.request.possession, bound)
         step("profile.find")
         return Authenticated(verified, None, await self.profiles.find(verified))
+
+    def _check_length(self, token: Secret) -> None:
+        """Refuse a token that is too long, as a mistake of the request. Raises ``InvalidRequest``."""
+        size, most = len(token.reveal_bytes()), self.verifier.max_token
+        if size > most:
+            reason = f"the token has {size} bytes, and at most {most} are accepted (limits.token_bytes)"
+            raise InvalidRequest([FieldViolation("subject_token", reason)])
 
     async def _verify_issued(self, attempt: Attempt, token: Secret, step: Callable[[str], None]) -> Authenticated:
         step("own.signature")
@@ -221,7 +229,9 @@ class TokenExchange:
         check_deadline()  # nothing is used up for a caller that is gone
         attempt.trace.step("replay.claim")
         request_id, client_id = attempt.request.request_id, attempt.client.client_id
-        await self.replay.consume(verified, client_id, request_id, now=attempt.now, wanted=_fingerprint_of(requests))
+        await self.replay.consume(
+            verified, client_id, request_id, now=attempt.now, request_fingerprint=_fingerprint_of(requests)
+        )
 
 
 def single_use(audience: Audience, subject: Authenticated, actor: Authenticated | None) -> list[VerifiedToken]:

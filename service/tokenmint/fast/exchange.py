@@ -1,10 +1,11 @@
-"""The fast way of one exchange, in the order of the full way (`exchange/exchange.py`), without a wait.
+"""The fast way of one exchange, in the order of the full way (`exchange/exchange.py`), without waiting.
 
-It recognises acceptances alone. Whatever is refused, odd, or has to wait returns None and takes the full way, which is
-the specification, and words refusals. Until a token is signed nothing is changed: so what falls back was not counted.
+It recognises only acceptances. A refusal, an odd request or a wait makes it return None; the call then takes the full
+way, which is the specification and words refusals. The fast way changes nothing until a token is signed, so such a call
+was not counted.
 
-Order may differ from the full way's where nothing can be seen of it: every check but the signature's is of the token
-and the configuration, and comes before it. What the store says of the subject is looked at after it, as there.
+The order may differ from the full way's if no caller can notice: every check except the signature's depends only on the
+token and the configuration, and comes before it. The store's data about the subject is checked after it, as there.
 """
 
 import hashlib
@@ -33,9 +34,9 @@ from tokenmint.model.policy import Client
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, at_path
 from tokenmint.profiles.near_cache import NearCache
-from tokenmint.verification.jws import ALPHABET, MAX_TOKEN, decode_segment, parse_object
+from tokenmint.verification.jws import ALPHABET, decode_segment, parse_object
 
-SIGNATURES: Final = 4096  # good ones that are remembered, by the SHA-256 of their token
+SIGNATURES: Final = 4096  # cached good signatures, by the SHA-256 of their token
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Service:
 
 
 class Proved(NamedTuple):
-    """A subject token that was proved."""
+    """A verified subject token."""
 
     provider: str
     subject: str
@@ -71,12 +72,12 @@ class Minted(NamedTuple):
 
 
 class FastExchange:
-    """The fast way under one configuration. A reload makes another one, with nothing of what this one remembers.
+    """The fast way under one configuration. A reload makes a new one with empty caches.
 
     Args:
         exchange: the full way.
         clients: the clients of this configuration, by id.
-        service: the parts that both share.
+        service: the parts that both ways share.
     """
 
     def __init__(self, exchange: TokenExchange, clients: Mapping[str, Client], service: Service) -> None:
@@ -99,26 +100,26 @@ class FastExchange:
         return known
 
     def client(self, identifier: str, secret: str) -> Client | None:
-        """Prove a client by its secret (``ClientAuthenticator._by_secret``)."""
+        """Authenticate a client by its secret (``ClientAuthenticator._by_secret``)."""
         client = self._clients.get(identifier)
         return client if client is not None and matches(Secret(secret), client.secret_hashes) else None
 
     def exchange(self, plan: Plan, token: bytes) -> Minted | None:
-        """Exchange one subject token for one token, or return None: then nothing has happened.
+        """Exchange one subject token for one token, or return None without any effect.
 
-        Each step names the function of the full way that it stands for.
+        The comments name the function of the full way that each step repeats.
         """
         service = self._service
         now, instant = service.clock.now(), service.clock.monotonic()
-        # Gate.admit: an exchange that can't be recorded is not begun.
+        # Gate.admit: an exchange that can't be recorded does not begin.
         if not service.audit.takes_exchanges:
             return None
-        # Gate.enter: the lots have a place for this call, which it takes when it has succeeded.
+        # Gate.enter: the rate limits have a place for this call, which takes it when it has succeeded.
         lots = service.limiter.at_hand(plan.client, instant)
         if lots is None:
             return None
         # TokenExchange.admit: in the plan.
-        # TokenExchange.verify_subject: the clock and the store are believed.
+        # TokenExchange.verify_subject: the clock and the store are trusted.
         try:
             self._exchange.serving()
             signer = plan.kit.signer(plan.grant)
@@ -156,10 +157,15 @@ class FastExchange:
         return minted
 
     def _verify(self, plan: Plan, token: bytes, now: float) -> Proved | None:
-        """Prove a token (``Verifier.verify``)."""
+        """Verify a token (``Verifier.verify``)."""
         # parse_compact, split_compact
         parts = token.split(b".")
-        if len(token) > MAX_TOKEN or len(parts) != 3 or not parts[0] or token.translate(None, ALPHABET) != b"..":
+        if (
+            len(token) > self._tokens.max_token
+            or len(parts) != 3
+            or not parts[0]
+            or token.translate(None, ALPHABET) != b".."
+        ):
             return None
         header, payload, signature = parts
         try:
@@ -178,7 +184,7 @@ class FastExchange:
         subject = subject_of(rules, claims, now)
         if subject is None:
             return None
-        # Verifier._check_signature: remembered where it was good, for this provider and key.
+        # Verifier._check_signature: cached if it was good, for this provider and key.
         digest = hashlib.sha256(token).hexdigest()
         if self._signatures.get(digest) != rules.signed:
             try:
@@ -222,11 +228,11 @@ class FastExchange:
         return Minted(token, token_id, signer.key_id, second + plan.grant.expires_at, person.principal)
 
     def ended(self, method: str, audience: str, seconds: float) -> None:
-        """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` tells."""
+        """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` records it."""
         self._ended.append((method, audience, seconds))
 
     def write(self) -> None:
-        """Record the exchanges since the last time: before any of their answers goes out. Never raises."""
+        """Record the exchanges since the last call, before any of their answers is sent. Never raises."""
         events, self._events = self._events, []
         ended, self._ended = self._ended, []
         try:

@@ -1,7 +1,7 @@
-"""Profiles of the fast way: what the near cache holds of an identity, and what a plan takes of it.
+"""Profiles of the fast way: an identity's entry in the near cache, and a plan's claims from it.
 
-Read once for each value of the near cache, by the full way's functions, and remembered on its entry: the near cache
-drops it with the value. A value is used within the near cache's own fences.
+The full way's functions read each value of the near cache once. The result is kept in its entry, so the near cache
+drops both together. The near cache's own conditions bound the use of a value.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ _NOBODY = Client("")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An identity's principal and what one template takes of its profile, as long as the profile is these bytes."""
+    """An identity's principal and one template's claims from its profile, while the profile has these bytes."""
 
     key: str
     """The profile's key."""
     raw: bytes
-    """The profile, as it was read; it is one that may be served, and lists the identity."""
+    """The profile, parsed; it may be served, and lists the identity."""
     principal: str
     valid_after: int
-    """The second up to which issued tokens are refused; -1: none are."""
+    """The second up to which issued tokens are refused; -1: none."""
     template: Template
     claims: bytes
-    """The template's claims as JSON, each with its comma before it."""
+    """The template's claims as JSON, each after a comma."""
 
 
 class People:
@@ -50,9 +50,9 @@ class People:
         self._begun = {name: hashlib.sha256(len(name.encode()).to_bytes(4) + name.encode()) for name in providers}
 
     def find(self, provider: str, subject: str, template: Template, now: float) -> Person | None:
-        """Return the principal of an identity that may be served now; None where the full way has to look.
+        """Return the principal of an identity that may be served now; None if the full way has to decide.
 
-        Stands for ``ProfileStore.resolve`` and ``Profiles.find``, but for the time of revocation (``valid_after``).
+        Repeats ``ProfileStore.resolve`` and ``Profiles.find``, except the check of ``valid_after``.
         """
         # records.identity_key
         encoded, digest = subject.encode(), self._begun[provider].copy()

@@ -1,4 +1,4 @@
-"""Plans: everything of an exchange but its token, decided once by the full way's own functions."""
+"""Plans: all parts of an exchange except its token, decided once by the full way's own functions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import VerifiedToken
 from tokenmint.policy.mapping import Source
 
-LONGEST: Final = 1024  # bytes of a request without its token that a plan is made for
+LONGEST: Final = 1024  # bytes of a request without its token, for which a plan is made
 ENTRIES: Final = 1024  # plans
 SIZE: Final = 8 * 1024 * 1024  # bytes of all plans
 LARGEST: Final = 64 * 1024  # bytes of one
-PLAN: Final = 4096  # bytes of a plan beyond the texts that it is made from
+PLAN: Final = 4096  # bytes of a plan beyond its texts
 _FIXED: Final = frozenset({"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"})
 _EACH_TIME: Final = frozenset({"sub", "exp", "iat", "nbf", "jti"})
 
@@ -32,28 +32,28 @@ Template = tuple[tuple[bytes, Source], ...]
 
 @dataclass(slots=True)
 class Plan:
-    """An exchange that one client asks for, without its token."""
+    """An exchange that one client requests, without its token."""
 
     client: Client
     grant: TokenGrant
-    """The decision for nobody in particular at second 0: scopes, lifetime, kind and format of the token."""
+    """The decision without a subject, at second 0: scopes, lifetime, kind and format of the token."""
     subject_token_type: str
     providers: frozenset[str]
     kit: Kit
     claims: bytes
-    """The minted claims that are always the same, as JSON up to the value of `sub`."""
+    """The minted claims that never change, as JSON up to the value of `sub`."""
     of_provider: tuple[bytes, ...]
-    """Claims that are the provider's name: each the bytes before the value."""
+    """Claims with the provider's name as their value: the bytes before each value."""
     of_token: tuple[tuple[bytes, tuple[str, ...]], ...]
-    """Claims of the subject token: the bytes before the value, and its path."""
+    """Claims from the subject token: the bytes before each value, and its path."""
     of_profile: Template
-    """Claims of the profile."""
+    """Claims from the profile."""
     audit: bytes
     """The audit event, as JSON up to the value of `token_sha256`."""
     audience: str
-    """The audience, as the metrics name it."""
+    """The audience, as the metrics' label."""
     second: int = -1
-    """The second that ``times`` is of."""
+    """The second of ``times``."""
     times: bytes = b""
     """The minted claims `exp`, `iat`, `nbf`, and `jti` up to its value."""
     header: bytes = b""
@@ -64,11 +64,11 @@ class Plan:
 
 
 Read = Callable[[bytes], ExchangeRequest | None]
-"""Reads a request whose token was taken out; returns it with a token in its place, or None where it is not plain."""
+"""Reads a request without its token; returns it with a token in its place, or None if it is not plain."""
 
 
 class Plans:
-    """Makes plans for one configuration and one method, and remembers them.
+    """Makes plans for one configuration and one method, and caches them.
 
     Args:
         exchange: the full way, whose functions decide.
@@ -89,14 +89,14 @@ class Plans:
         return len(self._plans)
 
     def of(self, client: Client, rest: bytes) -> Plan | None:
-        """Return the plan for what ``client`` asks for; None where there is none, which is remembered, too."""
+        """Return the plan for a request of ``client``; None if it has none, which is cached, too."""
         key = client.client_id, rest
         if (plan := self._plans.find(key)) is not None:
             return plan
         if key in self._plans or len(rest) > LONGEST:
             return None
         request = self._read(rest)
-        if request is None:  # it has members that differ from call to call
+        if request is None:  # it has members that differ between calls
             return None
         plan = self._made(client, request)
         size = PLAN + 2 * len(rest) + (4 * (len(plan.claims) + len(plan.audit)) if plan is not None else 0)
@@ -104,7 +104,7 @@ class Plans:
         return plan
 
     def _made(self, client: Client, request: ExchangeRequest) -> Plan | None:
-        """Decide by the full way's functions: ``Policy.admit``, ``Policy.decide``, ``claims_of``."""
+        """Decide with the full way's functions: ``Policy.admit``, ``Policy.decide``, ``claims_of``."""
         if client.anonymous or not _is_plain(request):
             return None
         policy = self._exchange.policy
@@ -145,7 +145,7 @@ class Plans:
 
 
 class _Claims(NamedTuple):
-    """The minted claims of a plan, by where their values come from."""
+    """The minted claims of a plan, by the source of their values."""
 
     always: bytes
     of_provider: tuple[bytes, ...]
@@ -154,7 +154,7 @@ class _Claims(NamedTuple):
 
 
 def _claims(client: Client, grant: TokenGrant, kit: Kit, sources: Sequence[tuple[str, Source]]) -> _Claims | None:
-    """Take ``claims_of`` and ``mapping.evaluate`` apart; None where a token says more than is known here."""
+    """Split ``claims_of`` and ``mapping.evaluate`` into parts; None if a claim depends on more than these parts."""
     fixed = claims_of(replace(grant, claims={}), issuer=kit.issuer, token_id="")
     if fixed.keys() - {"scope"} != _FIXED or len({name for name, _ in sources}) < len(sources):
         return None
@@ -180,13 +180,13 @@ def _claims(client: Client, grant: TokenGrant, kit: Kit, sources: Sequence[tuple
 
 
 ANY_TOKEN: Final = VerifiedToken("", "", "", "", {}, None, 0.0, "", "", single_use=False)
-"""A token that says nothing, where a function is asked for what does not depend on one."""
+"""A token without content, for functions whose result does not depend on the token."""
 ANY_PROFILE: Final = Profile("")
-"""A profile that says nothing."""
+"""A profile without content."""
 
 
 def _is_plain(request: ExchangeRequest) -> bool:
-    """Tell whether a request has nothing that is proved, claimed or bound each time."""
+    """Return whether nothing in a request has to be proved, consumed or bound at each call."""
     return (
         request.nonce is None
         and request.request_id is None
@@ -197,6 +197,6 @@ def _is_plain(request: ExchangeRequest) -> bool:
 
 
 def header_of(plan: Plan, key_id: str) -> bytes:
-    """Return the first segment of a token that ``key_id`` signs, with its dot (``formats.jwt.signing_input``)."""
+    """Return the first segment of a token for the key ``key_id``, with its dot (``formats.jwt.signing_input``)."""
     unsigned = signing_input(plan.grant, issuer=plan.kit.issuer, key_id=key_id, token_id="")
     return unsigned.partition(b".")[0] + b"."

@@ -1,6 +1,6 @@
-"""Subject tokens of the fast way: the rules for one header at one issuer, decided once, and the checks of each token.
+"""Subject tokens of the fast way: the rules for one header of one issuer, decided once, and the checks of each token.
 
-A check has its plain case here. Everything else goes to the full way's own function, or refuses to recognise the token.
+Each check handles its plain case here. Other cases go to the full way's own function, or are not recognised.
 """
 
 from dataclasses import dataclass
@@ -26,43 +26,43 @@ from tokenmint.verification.verifier import Verifier
 
 Claims = dict[str, JsonValue]
 
-ENTRIES: Final = 256  # headers at issuers: a provider has one for each of its keys
+ENTRIES: Final = 256  # headers of issuers: a provider has one for each of its keys
 RULES: Final = 1024  # bytes of one beyond its texts
 SIZE: Final = 1024 * 1024  # bytes of all
 LARGEST: Final = 8 * 1024  # bytes of one
 _SUBJECT: Final = (("sub",),)
 _ELSEWHERE: Final = ("events", "cnf", "act")
-"""Claims that the full way alone interprets: security events, bound tokens, delegation."""
+"""Claims that only the full way interprets: security events, bound tokens, delegation."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What holds for tokens with one header from one issuer, as long as the provider's keys are these."""
+    """The rules for tokens with one header from one issuer, while the provider has these keys."""
 
     provider: Provider
     issuer: str
     token_type: str
     keys: tuple[VerificationKey, ...]
-    """The provider's, as they were: others are another tuple."""
+    """The provider's keys at that time: a change makes another tuple."""
     key: VerificationKey
-    """The one key that may have signed such a token."""
+    """The one key that may sign such tokens."""
     algorithm: str
     signed: tuple[str, str]
-    """Names provider and key in the memory of good signatures."""
+    """Names provider and key in the cache of good signatures."""
     even: bool
-    """Whether claims are taken as they stand (``normalised``)."""
+    """Whether claims are used unchanged (``normalised``)."""
     conditions: bool
-    """Whether the issuer or the provider asks for claims (``check_claims``)."""
+    """Whether the issuer or the provider requires claims (``check_claims``)."""
     by_sub: bool
     """Whether `sub` alone names the principal, as it is (``subject``)."""
 
 
 class Tokens:
-    """Knows the rules for tokens of one configuration's providers.
+    """Makes and caches the rules for tokens of one configuration's providers.
 
     Args:
         verifier: the full way's.
-        plain: tells by a provider's name whether policy leaves its tokens as they are.
+        plain: returns, for a provider's name, whether policy leaves its tokens unchanged.
     """
 
     def __init__(self, verifier: Verifier, plain: "frozenset[str]") -> None:
@@ -76,8 +76,13 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._rules)
 
+    @property
+    def max_token(self) -> int:
+        """The longest token, in bytes."""
+        return self._verifier.max_token
+
     def rules(self, header: bytes, issuer: str, token_type: str) -> TokenRules | None:
-        """Return the rules for tokens with this first segment and issuer; None where the full way has to look."""
+        """Return the rules for tokens with this first segment and issuer; None if the full way has to decide."""
         key = header, issuer, token_type
         rules = self._rules.find(key)
         if rules is None or rules.keys is not self._trusted(rules.provider.name):
@@ -87,7 +92,7 @@ class Tokens:
         return rules
 
     def _made(self, segment: bytes, issuer: str, token_type: str) -> TokenRules | None:
-        """Decide as ``Verifier._provider``, ``check_kind`` and ``Verifier._check_signature`` do."""
+        """Decide, as ``Verifier._provider``, ``check_kind`` and ``Verifier._check_signature`` do."""
         provider = self._verifier.provider_of(issuer)
         if provider is None or len(segment) > LONGEST_HEADER or not self._is_plain(provider):
             return None
@@ -136,9 +141,9 @@ class Tokens:
 
 
 def subject_of(rules: TokenRules, claims: Claims, now: float) -> str | None:
-    """Return the subject of a token whose claims pass every check but that of its signature; None where one may not.
+    """Return the subject of a token whose claims pass every check except its signature's; None if one may fail.
 
-    Stands for ``check_kind``, ``normalised``, ``check_times``, ``check_audience``, ``check_claims``, ``subject``,
+    Repeats ``check_kind``, ``normalised``, ``check_times``, ``check_audience``, ``check_claims``, ``subject``,
     the `jti` of ``_replay_id``, and ``bound_to``, in this order.
     """
     provider, get = rules.provider, claims.get
@@ -146,7 +151,7 @@ def subject_of(rules: TokenRules, claims: Claims, now: float) -> str | None:
         if name in claims:
             return None
     try:
-        # check_times: whole seconds here, fractions there.
+        # check_times: whole seconds here, fractions in the full way.
         expires, issued, begins = get("exp"), get("iat"), get("nbf", 0)
         if type(expires) is int and type(issued) is int and type(begins) is int and provider.max_age is None:
             latest = now + provider.skew
@@ -156,7 +161,7 @@ def subject_of(rules: TokenRules, claims: Claims, now: float) -> str | None:
                 return None
         else:
             check_times(provider, claims, now)
-        # check_audience: one text here, lists there.
+        # check_audience: one text here, lists in the full way.
         audience = get("aud")
         if type(audience) is str:
             if not audience or audience not in provider.audiences:
@@ -165,7 +170,7 @@ def subject_of(rules: TokenRules, claims: Claims, now: float) -> str | None:
             check_audience(provider, claims, rules.token_type)
         if rules.conditions:
             check_claims(provider, rules.issuer, claims, now, rules.token_type)
-        # subject: `sub` itself here, other claims there.
+        # subject: `sub` itself here, other claims in the full way.
         named = get("sub")
         if not rules.by_sub:
             named = subject(provider, claims, rules.token_type)
@@ -178,10 +183,10 @@ def subject_of(rules: TokenRules, claims: Claims, now: float) -> str | None:
 
 
 def evened(rules: TokenRules, claims: Claims) -> Claims:
-    """Return the claims with the provider's peculiarities evened out (``normalised``)."""
+    """Return the claims in a uniform form, without the provider's peculiarities (``normalised``)."""
     return claims if rules.even else dict(normalised(rules.provider, claims))
 
 
 def _unverified(header: JwsHeader, issuer: str) -> UnverifiedAssertion:
-    """Return a token with nothing but its header, for checks of that alone."""
+    """Return a token with only its header, for checks of the header."""
     return UnverifiedAssertion(header.members, {}, b"", b"", header.algorithm, header.key_id, issuer)

@@ -227,9 +227,11 @@ def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> Key
             # A replica that follows the store may have signed with it until now.
             further = _retiring(further, schedule, longest, now)
         keys.append(further)
-    for key in held_keys.values():
-        if key.state is KeyState.RETIRED:  # else a still older store, where it signs, would revive it
-            keys.append(key)
+    for missing in held_keys.values():
+        key = _retire(missing, now)
+        if key.state is KeyState.RETIRED:
+            if not _was_pruned(stored.keys, key):  # else a still older store, where it signs, would revive it
+                keys.append(key)
             continue
         prepared = key.state is KeyState.PREPARED
         keys.append(replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time))
@@ -377,9 +379,21 @@ def _retire(key: SigningKey, now: float) -> SigningKey:
     return key
 
 
+def _was_pruned(keys: tuple[SigningKey, ...], key: SigningKey) -> bool:
+    """Tell whether a retired key is missing among ``keys`` because as many went after it as records are kept.
+
+    Some of these may have been revoked since: then fewer retired ones are left than were there when it was pruned.
+    """
+    gone = (KeyState.RETIRED, KeyState.REVOKED)
+    return sum(other.state in gone and _age(other) > _age(key) for other in keys) >= MAX_RECORDS
+
+
+def _age(key: SigningKey) -> tuple[float, str]:
+    return key.delete_time or 0.0, key.key_id
+
+
 def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
     # A key whose private half an external signer still has to destroy must stay in the ring until then.
-    retired = [key for key in keys if key.state is KeyState.RETIRED and key.key_ref is None]
-    retired.sort(key=lambda key: (key.delete_time or 0.0, key.key_id))  # the same ones on every replica
+    retired = sorted((key for key in keys if key.state is KeyState.RETIRED and key.key_ref is None), key=_age)
     forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}
     return tuple(key for key in keys if key.key_id not in forgotten)

@@ -220,7 +220,7 @@ class Rotator:
                 acknowledged=acknowledged,
             )
 
-        ring = await self._signing_keys.change(change, etag)
+        ring = await self._signing_keys.change(change, etag, timely=False)
         key, generation = _expect(ring.find(key_id)), ring.generation
         try:
             await self._follow(key.algorithm)

@@ -270,6 +270,7 @@ class SigningKeys:
         if ring == self._ring and not self._failures:
             return
         opened, failures = dict(self._opened), {}
+        self._sign_with_opened(ring)
         for key in ring.keys:
             if key.state in (KeyState.PREPARED, KeyState.ACTIVE) and key.key_id not in opened:
                 try:
@@ -294,6 +295,15 @@ class SigningKeys:
             self._published = published
             self._changed.set()
             self._changed = asyncio.Event()
+
+    def _sign_with_opened(self, ring: KeyRing) -> None:
+        """Sign no more with keys that ``ring`` has revoked: opening others may take a signer seconds."""
+        if ring.generation < self._ring.generation:
+            return
+        revoked = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
+        active = [key for key in ring.keys if key.state is KeyState.ACTIVE and key.key_id in self._opened]
+        kept = {algorithm: signer for algorithm, signer in self._signers.items() if signer.key_id not in revoked}
+        self._signers = kept | {key.algorithm: self._opened[key.key_id] for key in active}
 
     async def _open(self, key: SigningKey) -> Signer:
         source = self._sources.get(key.signer)
@@ -327,8 +337,10 @@ class SigningKeys:
             raise Conflict()
         return self._ring
 
-    async def change(self, change: Callable[[KeyRing], KeyRing], etag: str = "") -> KeyRing:
+    async def change(self, change: Callable[[KeyRing], KeyRing], etag: str = "", *, timely: bool = True) -> KeyRing:
         """Change the ring in the store and serve it. ``change`` runs again after each concurrent change.
+
+        ``timely``: it is decided anew, too, where it comes to the store late. A revocation is true at any time.
 
         Raises:
             Conflict: ``etag`` is not the current one, or there were too many concurrent changes.
@@ -336,7 +348,7 @@ class SigningKeys:
         """
         for _ in range(ATTEMPTS):
             held, asked = self._ring, self._clock.monotonic()
-            until = await self._until()
+            until = await self._until() if timely else None
             raw, ring = await self.store.read()
             if ring is None or rings.merge(ring, held, self.schedule, self.clocks.now()) is not ring:
                 await self.refresh()  # restores what the store lost, or raises

@@ -1,4 +1,4 @@
-"""The decision: from caller, provider, audience and profile to what is to be minted. Pure, and deny by default."""
+"""The decision: from caller, provider, audience and profile to a grant. Pure, and denies by default."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,12 +35,12 @@ class Policy:
 
     Args:
         audiences: by name.
-        issuer: what tokens are signed as; it can't be an audience.
+        issuer: the issuer of minted tokens; it can't be an audience.
         provider_conditions: CEL conditions on tokens, by the provider's name.
-        provider_claims: claims that are computed from those of a provider's tokens, by the provider's name.
+        provider_claims: claims that are computed from a provider's tokens, by the provider's name.
 
     Raises:
-        ConfigurationError: a claim mapping or a condition is not one, or sets a reserved name; lists every problem.
+        ConfigurationError: a claim mapping or a condition is not valid, or sets a reserved name; lists every problem.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Policy:
         self._derived = rules.provider_claims
 
     def plain_sources(self, audience: str) -> tuple[tuple[str, mapping.Source], ...] | None:
-        """Return where the claims of an audience come from, in order; None where CEL decides or computes anything."""
+        """Return the sources of an audience's claims, in order; None if CEL decides or computes anything."""
         if audience in self._conditions or audience in self._computing or audience in self._uids:
             return None
         return tuple((name, item) for name, item in self._sources[audience] if isinstance(item, mapping.Source))
@@ -70,7 +70,7 @@ class Policy:
         return provider not in self._provider_conditions and not self._derived.get(provider)
 
     def admit(self, client: Client, request: ExchangeRequest) -> Audience:
-        """Say whether ``client`` may ask for this at all, before any token is looked at; return the audience.
+        """Check whether ``client`` may make this request at all, before any token is parsed. Return the audience.
 
         Raises:
             AudienceDenied, FormatDenied, ScopeDenied, LifetimeDenied, ActorDenied
@@ -87,22 +87,25 @@ class Policy:
             raise FormatDenied(f"the audience is served with {kinds[0]}")
         refused = set(request.scopes) - _grantable(client, audience)
         if refused:
-            raise ScopeDenied(f"the caller may not have for this audience: {clipped(' '.join(sorted(refused)), LONG)}")
+            raise ScopeDenied(
+                f"the caller may not request for this audience: {clipped(' '.join(sorted(refused)), LONG)}"
+            )
         if request.lifetime is not None and request.lifetime > audience.max_lifetime:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
         fixed = audience.format.fixed_lifetime
         if fixed is not None and request.lifetime not in (None, fixed):
-            raise LifetimeDenied(f"{audience.format.title} live {fixed} s, no more and no less")
+            raise LifetimeDenied(f"{audience.format.title} live {fixed} s, exactly")
         if request.actor_token is not None and audience.actors is None:
             raise ActorDenied("this audience does not accept actor_token")
         return audience
 
     def admit_issued(self, client: Client, request: ExchangeRequest, issued: IssuedToken) -> None:
-        """Say whether ``client`` may use a token of our own as subject or actor token: it is its, and its key's.
+        """Check whether ``client`` may use an issued token as subject or actor token, and holds the key that it is
+        bound to.
 
         Raises:
-            ReexchangeDenied: it was issued to another client, for an audience that ``client`` is not.
-            PossessionNotProved: it is bound to a key that the caller has not shown.
+            ReexchangeDenied: it was issued to another client, for an audience that ``client`` does not serve.
+            PossessionNotProved: it is bound to a key that the caller has not proved.
         """
         if not knows(client, issued):
             raise ReexchangeDenied(
@@ -121,7 +124,7 @@ class Policy:
         request: ExchangeRequest,
         issued: IssuedToken | None,
     ) -> None:
-        """Say whether ``actor`` may act for ``subject``. ``issued`` is the actor's token where it is one of ours.
+        """Check whether ``actor`` may act for ``subject``. ``issued`` is the actor's token, if tokenmint issued it.
 
         Raises:
             ActorDenied: it may not.
@@ -138,18 +141,18 @@ class Policy:
         request: ExchangeRequest,
         issued: IssuedToken | None = None,
     ) -> None:
-        """Say whether this token of this provider, or of ours (``issued``), is exchanged for ``audience``.
+        """Check whether a token of this provider, or an issued token (``issued``), may be exchanged for ``audience``.
 
         Raises:
             ProviderDenied, ConditionDenied, ReexchangeDenied
         """
         if (issued is None) == (verified.provider == SELF_ISSUED):
-            raise ValueError("a token of ours comes with what was proved of it, and no other does")
+            raise ValueError("an issued token, and no other, comes with its record")
         if issued is not None:
             if issued.audience not in audience.reexchange_from:
                 raise ReexchangeDenied(detail=f"from {quoted(issued.audience, LONG)} for {audience.name!r}")
             if len(issued.ancestors) >= MAX_DEPTH:
-                raise ReexchangeDenied(f"the token is {MAX_DEPTH} exchanges away from the first one, which is the most")
+                raise ReexchangeDenied(f"the token comes from {MAX_DEPTH} exchanges in a row, which is the maximum")
             return
         if verified.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {verified.provider!r}, audience {audience.name!r}")
@@ -161,7 +164,7 @@ class Policy:
             raise ConditionDenied(detail=f"providers.{verified.provider}.condition: {condition.source}")
 
     def admits_workload(self, verified: VerifiedToken, client: Client) -> bool:
-        """Tell whether the condition of the token's provider holds where the token proves ``client`` itself."""
+        """Return whether the provider's condition holds for a token that authenticates ``client`` itself."""
         condition = self._provider_conditions.get(verified.provider)
         if condition is None:
             return True
@@ -170,7 +173,7 @@ class Policy:
         return conditions.holds(condition, conditions.facts(verified, client, nothing))
 
     def derive(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> VerifiedToken:
-        """Return the assertion with its provider's computed claims, none of which replaces a proved one."""
+        """Return the token with its provider's computed claims, none of which replaces a proved claim."""
         derived = self._derived.get(verified.provider)
         if not derived:
             return verified
@@ -191,7 +194,7 @@ class Policy:
         issued: IssuedToken | None = None,
         actor: Actor | None = None,
     ) -> TokenGrant:
-        """Return what is to be minted for a request that was admitted.
+        """Return the grant for an admitted request.
 
         Raises:
             ConditionDenied, ScopeDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
@@ -258,9 +261,10 @@ def _grantable(client: Client, audience: Audience) -> frozenset[str]:
 
 
 def knows(client: Client, issued: IssuedToken) -> bool:
-    """Tell whether a token is ``client``'s business: issued to it, or for an audience that it is.
+    """Return whether ``client`` may see a token: it was issued to the client, or for an audience that the client
+    serves.
 
-    A public client proves nothing but its name, so being an audience is nothing that it can claim.
+    A public client proves only its name, so it can't claim to be an audience.
     """
     return client.client_id == issued.client_id or (not client.public and issued.audience in client.serves)
 
@@ -268,9 +272,9 @@ def knows(client: Client, issued: IssuedToken) -> bool:
 def _within(
     request: ExchangeRequest, client: Client, audience: Audience, issued: IssuedToken | None, issued_at: int
 ) -> tuple[tuple[str, ...], int]:
-    """Return scopes and end of the new token: within what audience and client may have, and within the parent's.
+    """Return scopes and end of the new token, within the limits of audience, client and parent token.
 
-    What is asked for and can't be had is refused; what follows from a default is cut to what the parent has.
+    A request beyond these limits is refused; a default is reduced to the parent's limits.
     """
     granted = request.scopes or tuple(_grantable(client, audience))
     expires_at = issued_at + (request.lifetime or audience.lifetime)
@@ -281,6 +285,6 @@ def _within(
         raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
     if expires_at > issued.expires_at:
         if request.lifetime is not None or audience.format.fixed_lifetime is not None:
-            raise LifetimeDenied("the subject token expires earlier, and none that is exchanged for it outlives it")
+            raise LifetimeDenied("the subject token expires earlier, and the new token can't outlive it")
         expires_at = issued.expires_at
     return tuple(sorted(set(granted) & set(issued.scopes))), expires_at

@@ -1,11 +1,11 @@
-"""The fast way of the configuration in force: one object for each, made when a call first needs it."""
+"""The fast way of the configuration in force: one object for each configuration, made at its first call."""
 
 from tokenmint.fast.exchange import FastExchange, Service
 from tokenmint.process.wiring import Parts
 
 
 class FastWayInForce:
-    """Returns the fast way of the rules in force. After a reload it is a new one, which remembers nothing.
+    """Returns the fast way of the rules in force. After a reload it is a new one with empty caches.
 
     Args:
         parts: the parts of the service.
@@ -17,7 +17,7 @@ class FastWayInForce:
         self._made = self._make()
 
     def __call__(self) -> FastExchange:
-        """Return the fast way that calls which begin now take."""
+        """Return the fast way for calls that begin now."""
         if self._exchange is not self._rules.exchange or self._authenticator is not self._rules.authenticator:
             self._made = self._make()
         return self._made

@@ -1,4 +1,4 @@
-"""The parts of a service that need no store: its configuration, clock and entropy, and what watches over it."""
+"""The parts of a service that need no store: its configuration, clock and entropy, and its watchdogs."""
 
 import asyncio
 import random

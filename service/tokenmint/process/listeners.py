@@ -37,7 +37,7 @@ from tokenmint.v1 import (
 )
 from tokenmint.web import ops, wellknown
 from tokenmint.web.closing import ClosingConnections
-from tokenmint.web.oauth import OAuthEndpoints
+from tokenmint.web.oauth import REVOKE_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
 
 Register = Callable[[grpc.aio.Server], None]
@@ -165,6 +165,7 @@ def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
             request_time=table.request_time,
         ),
         always=ops.HEALTH if name == "ops" else frozenset(),
+        urgent=frozenset() if name == "ops" else frozenset({REVOKE_PATH}),
         count=partial(base.metrics.http_limit, name),
     )
 

@@ -1,12 +1,98 @@
 """The reload: replaces providers, audiences, clients and operators while calls continue."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.tasks import end
+import structlog
+
+from tokenmint.base.background import Unit
+from tokenmint.base.errors import ConfigurationError, TokenmintError
+from tokenmint.base.tasks import ENDING, end
+from tokenmint.base.threads import Busy, Threads
+from tokenmint.config import changes
 from tokenmint.config.settings import Settings
 from tokenmint.process.rules import Rules, authenticator_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
+
+log = structlog.get_logger(__name__)
+
+READ_LIMIT: Final = 10.0  # seconds for a new configuration to be read and judged
+HUNG: Final = 4  # readings that may not have ended at a time
+
+
+class ReloadRequests:
+    """Reads and judges the configuration whenever it is asked for, and has it taken over while calls go on.
+
+    Files may be on a disk that hangs. So they are read in threads of their own: a reading that takes too long is given
+    up, and does not keep a later one from being made.
+
+    Args:
+        load: reads and judges. Raises ``ConfigurationError``.
+        take_over: takes a configuration over. Raises ``ConfigurationError``.
+        running: the configuration that the service started with.
+        unit: is told of failures.
+        limit: seconds for one reading.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        take_over: Callable[[Settings], Awaitable[None]],
+        running: Settings,
+        unit: Unit,
+        *,
+        limit: float = READ_LIMIT,
+    ) -> None:
+        self._load = load
+        self._take_over = take_over
+        self._started_with = self._running = running
+        self._unit = unit
+        self._limit = limit
+        self._threads = Threads("reload", HUNG)
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting = False
+
+    def request(self) -> None:
+        """Begin a reload; one that waits for its turn already reads what is there then."""
+        if not self._waiting:
+            self._waiting = True
+            task = asyncio.get_running_loop().create_task(self._reload())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        async with self._one_at_a_time:
+            self._waiting = False
+            try:
+                changed = await self._read()
+                await self._take_over(changed)
+                log.info(
+                    "configuration reloaded", **changes.between(self._running, changed, started_with=self._started_with)
+                )
+                self._running = changed
+                self._unit.works()
+            except ENDING:
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever it is, the running one stays
+                problems = error.message if isinstance(error, TokenmintError) else type(error).__name__
+                log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
+                self._unit.fails(error)
+
+    async def _read(self) -> Settings:
+        try:
+            async with asyncio.timeout(self._limit):
+                return await self._threads.run(self._load)
+        except TimeoutError:
+            raise ConfigurationError(
+                f"the configuration was not read within {self._limit:g} s: does the disk of one of its files hang? "
+                "Then reload once more"
+            ) from None
+        except Busy:
+            raise ConfigurationError(
+                f"{HUNG} readings of the configuration have not ended: the disk of one of its files hangs"
+            ) from None
 
 
 class Reloads:

@@ -18,7 +18,7 @@ from tokenmint.verification.users import UserCheck
 from tokenmint.verification.verifier import Verifier
 
 WAITING_SHARE: Final = 4
-"""One in this many calls may wait for providers' keys, as many for clients' keys, and as many for Firebase."""
+"""One in this many calls may wait for providers' keys, another for clients' keys, and another for Firebase."""
 EMULATED: Final = "https://securetoken.google.com/demo-"
 """Issuers of project ids that Firebase reserves for its emulators; no real project has such an id."""
 
@@ -84,6 +84,7 @@ class Verifiers:
             own_issuer=base.issuer,
             users=self.users,
             emulated=emulated if allowed else frozenset(),
+            max_token=base.settings.limits.token_bytes,
         )
 
     def _chance(self) -> float:

@@ -20,10 +20,10 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.base.logs import catch_the_rest, configure, log_loop_error
 from tokenmint.base.standard_streams import ERROR, FAREWELL, hold, say
 from tokenmint.base.telemetry import places
-from tokenmint.config import changes
 from tokenmint.config.load import load
 from tokenmint.process.app import App
 from tokenmint.process.heartbeat import Pulse
+from tokenmint.process.reload import ReloadRequests
 from tokenmint.process.supervisor import Job, Ready
 
 log = structlog.get_logger(__name__)
@@ -74,35 +74,20 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
     stop = StopSignals()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log_loop_error)
-    reloads: set[asyncio.Task[None]] = set()
-
-    reloading = app.base.background.unit("reload")
-
-    running = settings
-
-    async def reload() -> None:
-        nonlocal running
-        try:
-            changed = load(config, os.environ, development=job.development, listen=job.listen)
-            await app.reload(changed)
-            log.info("configuration reloaded", **changes.between(running, changed, started_with=settings))
-            running = changed
-            reloading.works()
-        except Exception as error:  # noqa: BLE001  # after any error the current configuration stays
-            problems = error.message if isinstance(error, TokenmintError) else type(error).__name__
-            log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
-            reloading.fails(error)
-
+    environment = dict(os.environ)  # a reload reads in a thread
+    reloads = ReloadRequests(
+        lambda: load(config, environment, development=job.development, listen=job.listen),
+        app.reload,
+        settings,
+        app.base.background.unit("reload"),
+    )
     started, early = False, False  # a reload needs parts that exist
 
     def on_hangup() -> None:
         nonlocal early
         early = not started
-        if early:
-            return
-        task = loop.create_task(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
+        if started:
+            reloads.request()
 
     loop.add_signal_handler(signal.SIGTERM, stop.came, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGINT, stop.came, signal.SIGINT)

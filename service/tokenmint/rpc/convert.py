@@ -29,7 +29,7 @@ from tokenmint.v1 import (
     signing_key_pb2,
     token_exchange_service_pb2,
 )
-from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 from tokenmint.verification.keyset import KeySetStatus
 from tokenmint.verification.provider import Provider
 
@@ -100,7 +100,7 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
         holds=not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
     )
     actor_size = len(message.actor_token.encode())
-    violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=actor_size <= MAX_TOKEN)
+    violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=actor_size <= MOST_TOKEN)
     if message.actor_token:
         violations.check(
             "actor_token_type",

@@ -1,7 +1,7 @@
-"""Answering calls of the native transport by the fast way, in the batches in which they come in.
+"""Answers calls of the native transport by the fast way, in the batches in which they arrive.
 
-A call that is answered here never becomes a task. What was exchanged is recorded before any of a batch's answers goes
-out. All other events are handed on.
+A call that is answered here never becomes a task. The exchanges of a batch are recorded before any of its answers is
+sent. All other events are passed on.
 """
 
 import time
@@ -24,11 +24,11 @@ class FastMethod(Protocol):
     """The fast way of one method."""
 
     def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | None:
-        """Return the answer's bytes, or None where the call takes the full way."""
+        """Return the answer's bytes, or None if the call takes the full way."""
         ...
 
     def write(self) -> None:
-        """Record what was answered since the last time. Never raises."""
+        """Record the answers since the last call. Never raises."""
         ...
 
 
@@ -36,12 +36,12 @@ NO_FAST_WAY: Final[Mapping[str, FastMethod]] = MappingProxyType({})
 
 
 class FastCalls:
-    """Answers calls as they come in.
+    """Answers calls as they arrive.
 
     Args:
         front: the transport's.
-        methods: the fast way of each method, in the order of the transport's table; None: it has none.
-        capacity: the calls in hand; one that it would refuse takes the full way.
+        methods: the fast way of each method, in the order of the transport's table; None: the method has none.
+        capacity: the bound on calls in progress; a call beyond it takes the full way.
     """
 
     def __init__(self, front: Any, methods: Sequence[FastMethod | None], capacity: Capacity) -> None:
@@ -50,7 +50,7 @@ class FastCalls:
         self._capacity = capacity
 
     def answer(self, events: list[Event]) -> list[Event]:
-        """Answer the calls that are recognised; return the other events, in their order."""
+        """Answer the recognised calls; return the other events, in their order."""
         ended = {event[1] for event in events if event[5] is None}
         began, others = time.monotonic(), list[Event]()
         answered: list[tuple[int, FastMethod, bytes]] = []
@@ -71,7 +71,7 @@ class FastCalls:
         if details is None or (fast := self._methods[method]) is None or not self._capacity.takes_bounded:
             return None
         metadata, _, remaining = details
-        # note_deadline: a caller that waits no more gets no token. The time of the calls before this one counts.
+        # note_deadline: a caller that no longer waits gets no token. The time of earlier calls of the batch counts.
         if remaining is not None and remaining <= time.monotonic() - began:
             return None
         answer = fast.answer(message, metadata)

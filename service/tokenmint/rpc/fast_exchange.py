@@ -1,7 +1,7 @@
 """ExchangeToken over the fast way: bytes in, bytes out, without a message, a context or a coroutine.
 
-The token is cut out of the request (protobuf's wire format); the rest of the bytes is what a client asks for each time,
-and looks the plan up. The answer is put together from parts of which most are in the plan.
+The token is cut out of the request (protobuf's wire format). A client repeats the other bytes in each request, so they
+are the key of the plan. Most parts of the answer are in the plan.
 """
 
 import time
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from tokenmint.admission.gate import log_internal
 from tokenmint.base.errors import TokenmintError
+from tokenmint.base.tasks import ENDING
 from tokenmint.fast.exchange import FastExchange, Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.policy import Client, ExchangeRequest
@@ -23,21 +24,21 @@ METHOD: Final = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
 _TOKEN: Final = pb.ExchangeTokenRequest.SUBJECT_TOKEN_FIELD_NUMBER << 3 | 2
 _PROBE: Final = "p"
 _ELSEWHERE: Final = frozenset({CLIENT_ASSERTION, WORKLOAD_TOKEN, "content-type"})
-"""Metadata that the full way alone interprets."""
+"""Metadata that only the full way interprets."""
 _THREE: Final = 3  # bytes of a length that are read: 2 MiB, more than any request has
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class _Fixed(NamedTuple):
-    """The parts of an answer that are the same for each token of a plan."""
+    """The parts of an answer that all tokens of a plan share."""
 
     kind: bytes
     scopes: bytes
 
 
 class FastExchangeToken:
-    """Answers calls of ExchangeToken that the fast way recognises.
+    """Answers the calls of ExchangeToken that the fast way recognises.
 
     Args:
         in_force: returns the fast way of the configuration in force.
@@ -50,9 +51,9 @@ class FastExchangeToken:
         self._unwritten: FastExchange | None = None
 
     def answer(self, request: bytes, metadata: Metadata) -> bytes | None:
-        """Return the answer to a call, or None: then nothing has happened, and the call takes the full way.
+        """Return the answer to a call, or None without any effect; the call then takes the full way.
 
-        The caller calls :meth:`write` before the answer goes out.
+        The caller calls :meth:`write` before the answer is sent.
         """
         started = time.perf_counter()
         try:
@@ -69,19 +70,21 @@ class FastExchangeToken:
                 return None
             answer = _answer(plan, minted)
             fast.ended(METHOD, plan.audience, time.perf_counter() - started)
-        except Exception as error:  # noqa: BLE001  # the full way answers, and its errors count
+        except ENDING:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
             log_internal(METHOD, error)
             return None
         return answer
 
     def write(self) -> None:
-        """Record what was answered since the last time. Never raises."""
+        """Record the answers since the last call. Never raises."""
         if self._unwritten is not None:
             self._unwritten.write()
 
 
 def _client(fast: FastExchange, metadata: Metadata) -> Client | None:
-    """Prove the client (``credentials_of``, ``ClientAuthenticator.client``): by an id and a secret, each sent once."""
+    """Authenticate the client (``credentials_of``, ``ClientAuthenticator.client``) by one id and one secret."""
     identifier = secret = None
     for key, value in metadata:
         if key == CLIENT_SECRET:
@@ -98,7 +101,7 @@ def _client(fast: FastExchange, metadata: Metadata) -> Client | None:
 
 
 def _cut(request: bytes) -> tuple[bytes, bytes] | None:
-    """Return the subject token, where a request begins with it, and the other bytes; None for another form."""
+    """Return the subject token at the start of a request, and the other bytes; None for another form."""
     if request[:1] != bytes((_TOKEN,)):
         return None
     size = 0
@@ -112,9 +115,9 @@ def _cut(request: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _read(rest: bytes) -> ExchangeRequest | None:
-    """Read a request whose token was cut out (``Codec.decode``, ``convert.exchange_request``).
+    """Read a request without its token (``Codec.decode``, ``convert.exchange_request``).
 
-    The rest must not name a token of its own, empty or not: with one before it, it would be that which counts.
+    The rest must not contain a token, empty or not: after the first one, it would be the one that counts.
     """
     try:
         alone = pb.ExchangeTokenRequest.FromString(rest)

@@ -62,7 +62,7 @@ def find_token(gateway: Gateway, given: Mapping[str, str]) -> Found:
     found, left = _cookies(gateway.cookie, headers.get("cookie", ""))
     places = [name for name in (AUTHORIZATION, *gateway.headers) if name in headers]
     if len(places) > 1:
-        raise NoToken  # the gateway's own, and one of whoever sent the request: which one counts?
+        raise NoToken  # the gateway's own, and the caller's: which one counts?
     if places:
         return Found(_header(places[0], headers[places[0]]), left)
     if len(found) != 1 or not found[0]:  # two of one name: somebody set one from a sibling domain

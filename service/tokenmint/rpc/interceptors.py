@@ -22,9 +22,10 @@ from tokenmint.base.errors import (
     NotGrpc,
     Overloaded,
     TokenmintError,
+    TookTooLong,
 )
 from tokenmint.base.foreign_text import clipped
-from tokenmint.base.tasks import TimeLimit
+from tokenmint.base.tasks import ENDING, TimeLimit
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
 from tokenmint.rpc.fast_calls import NO_FAST_WAY, FastCalls, FastMethod
@@ -169,8 +170,8 @@ class Guard:
             try:
                 with TimeLimit(min(limit, remaining)):
                     raw = await receive(incoming, context)
-                    if in_hand is not None and bounded:
-                        in_hand.begin()
+                    if in_hand is not None:
+                        in_hand.arrived(bounded=bounded)
                     if fast is not None:
                         response = fast.answer(raw, context.invocation_metadata() or ())
                         if response is not None:
@@ -183,7 +184,9 @@ class Guard:
                 raise asyncio.CancelledError from None
             except Overloaded as error:
                 return await self._refusals.answer(method, context, error)
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # every error becomes a response
+            except ENDING:
+                raise
+            except BaseException as error:  # noqa: BLE001  # every error becomes a response
                 response = self._refusal_message(call, error) or await self._failed(call, context, error)
             self._gate.ended(call, _OK)
             return response
@@ -213,7 +216,9 @@ class Guard:
             except _OVER:  # as in _unary
                 self._gate.ended(call, _CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # as in _unary
+            except ENDING:
+                raise
+            except BaseException as error:  # noqa: BLE001  # as in _unary
                 await self._failed(call, context, error)
             self._gate.ended(call, _OK)
 
@@ -233,8 +238,7 @@ class Guard:
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if isinstance(error, TimeoutError) and not isinstance(error, TokenmintError):
-            self._gate.ended(call, grpc.StatusCode.DEADLINE_EXCEEDED.name, "DEADLINE")
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took longer than the service allows")
+            error = TookTooLong()
         code = code_of(error)
         reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
         detail = ""

@@ -1,6 +1,7 @@
 """pygrpc-native's server, extended by the content type of calls: the package treats every content type as gRPC."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
@@ -44,6 +45,14 @@ class _Server(pygrpc_native.aio.Server):
         if self._fast_calls is None:  # not before the start, which says what the methods are
             self._fast_calls = self._guard.fast_calls(self._front, [path for path, _ in self._table])
         super()._on_events(self._fast_calls.answer(events))
+        for event in events:
+            # A task that is cancelled before its first step runs no part of itself: the package would keep its call.
+            call = self._calls.get(event[1]) if event[5] is None else None
+            if call is not None and call.task is not None:
+                call.task.add_done_callback(partial(self._forget, event[1]))
+
+    def _forget(self, call: int, _: object) -> None:
+        self._calls.pop(call, None)
 
 
 class _TypedFront:

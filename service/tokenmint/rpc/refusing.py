@@ -3,6 +3,7 @@
 A refusal takes time from the calls that are served. Under overload its cost decides how many calls are answered.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias
@@ -42,6 +43,9 @@ class Refusals:
         return message if message is not None else await self.abort(context, error)
 
     async def abort(self, context: Context, error: TokenmintError) -> NoReturn:
-        """End the call with the status of a refusal."""
+        """End the call with the status of a refusal. One that the transport has ended meanwhile is over."""
         code, message, trailing = self._statuses[type(error)]
-        await context.abort(code, message, trailing_metadata=trailing)
+        try:
+            await context.abort(code, message, trailing_metadata=trailing)
+        except grpc.aio.InternalError:
+            raise asyncio.CancelledError from None

@@ -1,1 +1,1 @@
-"""The store, Redis or Valkey: confirmed writes, notices, connections. The one room that imports the driver."""
+"""The store, Redis or Valkey: confirmed writes, notices, connections. Only this room imports the driver."""

@@ -1,4 +1,4 @@
-"""How the store's connections are made, and what their failures are to everybody else."""
+"""Connections to the store, and the translation of their failures for all callers."""
 
 import asyncio
 import contextlib
@@ -38,26 +38,26 @@ from tokenmint.storage.refusals import code_of, named
 
 log = structlog.get_logger(__name__)
 
-_FAULTS: Final = 100  # kinds of faults that are remembered as logged
+_FAULTS: Final = 100  # kinds of faults that were logged, and are not logged again
 _logged: set[tuple[str, str]] = set()
 
 
 class _Dependable(AbstractConnection):
-    """A connection that is made anew when it was lost, and whose failures are all the driver's own.
+    """A connection that reconnects after a loss, and fails only with the driver's own errors.
 
-    The driver knows what the operating system raises. It does not know what a loop raises: uvloop answers a write to a
-    connection that a reset has closed with `RuntimeError`, and a lost connection is not looked for before it is used.
+    The driver handles errors of the operating system, but not errors of an event loop: uvloop answers a write to a
+    connection that was reset with `RuntimeError`. Nor does the driver check for a lost connection before it uses one.
     """
 
     async def connect(self) -> None:
-        """Connect, unless there is a connection that works."""
+        """Connect, unless a working connection exists."""
         if self._lost():
             await self.disconnect(nowait=True)
         with _AsConnectionError():
             await super().connect()  # type: ignore[no-untyped-call]  # untyped there
 
     async def disconnect(self, *args: Any, **kwargs: Any) -> None:
-        """Close the connection; a broken one has nothing to say about it."""
+        """Close the connection, and ignore the errors of a broken one."""
         try:
             await super().disconnect(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # it is gone either way
@@ -65,12 +65,12 @@ class _Dependable(AbstractConnection):
             self._reader = self._writer = None
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """Send as the driver does."""
+        """Send, as the driver does."""
         with _AsConnectionError():
             await super().send_packed_command(*args, **kwargs)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Read a reply as the driver does."""
+        """Read a reply, as the driver does."""
         with _AsConnectionError():
             return await super().read_response(*args, **kwargs)
 
@@ -86,7 +86,7 @@ class _Dependable(AbstractConnection):
 
 
 class _AsConnectionError:
-    """Turns what is no error of the driver into one: a connection that broke. No generator: every command passes it."""
+    """Turns other errors into a connection error of the driver. No generator, because every command uses it."""
 
     def __enter__(self) -> None:
         pass
@@ -121,17 +121,17 @@ class _TlsConnection(_Dependable, SSLConnection):
         return self._generation != self._tls.generation
 
     def _connection_arguments(self) -> dict[str, Any]:
-        # One context for all: the driver makes one for each connection, and reads every public authority for it.
+        # All connections share a context: the driver makes one for each, and loads every public authority each time.
         plain: dict[str, Any] = dict(Connection._connection_arguments(self))  # noqa: SLF001  # of its base class
         self._generation = self._tls.generation
         return plain | {"ssl": self._tls.value}
 
 
 class _OfNode(_Dependable):
-    """A connection to a node of a cluster: the driver hands it out as it is, and does not connect it first."""
+    """A connection to a node of a cluster. The driver hands it out without connecting it first."""
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """Send as the driver does, on a connection that works."""
+        """Send, as the driver does, on a working connection."""
         if self._lost():
             await self.disconnect(nowait=True)
         await super().send_packed_command(*args, **kwargs)
@@ -146,14 +146,14 @@ class _NodeTlsConnection(_OfNode, _TlsConnection):
 
 
 class _PrimaryConnection(_Dependable, SentinelManagedConnection):
-    """A connection that asks the sentinels anew when a primary has lost its replicas: it may have been overtaken.
+    """A connection that asks the sentinels again when a primary has lost its replicas: it may have been replaced.
 
-    Such a primary goes on answering until it is demoted, which takes Sentinel ten seconds or more. The driver itself
-    leaves a primary only once that calls itself read-only.
+    Such a primary still answers until Sentinel demotes it, which takes ten seconds or more. The driver itself leaves a
+    primary only after that primary reports that it is read-only.
     """
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Read a reply as the driver does."""
+        """Read a reply, as the driver does."""
         try:
             return await super().read_response(*args, **kwargs)
         except ResponseError as error:
@@ -167,10 +167,23 @@ class _PrimaryTlsConnection(_PrimaryConnection, _TlsConnection):
 
 
 class _SentinelClient(driver.Redis):
+    refused = False
+    """Whether the sentinel refused the credentials when it was asked last."""
+
     async def sentinel_masters(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask as the driver does. A sentinel that answers nonsense is passed over as one that is away."""
+        """Ask, as the driver does. A sentinel with an unusable answer is skipped, like one that is unreachable."""
         try:
-            return await super().sentinel_masters(*args, **kwargs)
+            answer = await super().sentinel_masters(*args, **kwargs)
+            self.refused = False
+            return answer
+        except AuthenticationError:  # the driver takes it for one that is away, and tells nobody
+            if not self.refused:
+                log.warning(
+                    "a sentinel refuses the credentials",
+                    check=["redis.sentinel_username", "redis.sentinel_password_file"],
+                )
+            self.refused = True
+            raise
         except (driver.ConnectionError, driver.TimeoutError):
             raise
         except Exception as error:
@@ -180,7 +193,7 @@ class _SentinelClient(driver.Redis):
 def sentinel_pool(
     url: urls.StoreUrl, options: StoreOptions, files: StoreFiles
 ) -> tuple[Sentinel, SentinelConnectionPool]:
-    """Return the sentinels, and connections to the primary that they name. With TLS to both, or to none."""
+    """Return the sentinels, and a pool of connections to the primary. TLS is used for both, or for neither."""
     sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
     for host, port in url.hosts:
         pool_of_one: driver.ConnectionPool = driver.ConnectionPool(
@@ -207,7 +220,8 @@ def _connection(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) ->
         "credential_provider": files.store,
         "socket_timeout": options.write_timeout,
         "socket_connect_timeout": options.read_timeout,
-        # A pooled connection may be dead; one more try is a fresh one. Time-outs are not tried again: they add up.
+        # A pooled connection may be dead, so one retry gets a fresh one. Time-outs are not retried, because they add
+        # up.
         "retry": Retry(NoBackoff(), 1, supported_errors=(driver.ConnectionError,)),
         "protocol": 2,
     }
@@ -217,7 +231,7 @@ def _connection(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) ->
 
 
 def server_pool(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> BlockingConnectionPool:
-    """Return connections to the one server that ``url`` names."""
+    """Return a pool of connections to the single server of ``url``."""
     kwargs = _connection(url, options, files)
     if url.socket_path is not None:
         kwargs |= {"connection_class": _SocketConnection, "path": url.socket_path}
@@ -228,20 +242,20 @@ def server_pool(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) ->
 
 
 def cluster_client(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> RedisCluster:
-    """Return a client of the cluster that ``url`` names."""
+    """Return a client of the cluster of ``url``."""
     client = RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
         max_connections=options.max_connections,
-        # The configured names stay: where all nodes came back under other addresses, only these lead to them.
+        # The configured names stay: if all nodes return with other addresses, only these names lead to them.
         dynamic_startup_nodes=False,
         **_connection(url, options, files),
     )
-    # It takes no class of connections, and hands these arguments on to every node that it hears of later.
+    # It takes no connection class, and passes these arguments to every node that it discovers later.
     transport = _transport(files)
     transport["connection_class"] = _NodeTlsConnection if url.tls else _NodeConnection
     client.connection_kwargs.update(transport)
     if client.nodes_manager.connection_kwargs is not client.connection_kwargs:
-        raise RuntimeError("the driver makes its nodes from other arguments than before")
+        raise RuntimeError("the driver makes its nodes from unexpected arguments")
     for node in client.startup_nodes:
         of_node = dict(transport)
         node.connection_class = of_node.pop("connection_class")
@@ -258,10 +272,10 @@ def _transport(files: StoreFiles) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
-    """Turn whatever the driver or the loop raises into our errors. The one place that knows them.
+    """Turn errors of the driver or the event loop into ours. Only this function knows them.
 
-    Refused credentials are a mistake of the configuration at the start, and an outage after it. With ``follow`` a
-    redirection of the cluster is the caller's to follow.
+    Refused credentials are a configuration error at the start, and an outage later. With ``follow``, the caller follows
+    a redirection of the cluster.
     """
     try:
         yield
@@ -273,7 +287,7 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
     except ResponseError as error:
         if follow and isinstance(error, MovedError):
             raise
-        # The server's answer: it did nothing. READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
+        # The server answered that it did nothing: READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
         raise StoreUnavailable(detail=f"{url.describe()} answered {named(code_of(error))}") from None
     except TokenmintError:
         raise
@@ -281,7 +295,7 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
         if isinstance(error, asyncio.CancelledError) and (
             (task := asyncio.current_task()) is None or task.cancelling()
         ):
-            raise  # it is the caller's
+            raise  # the caller's own error
         _note(error)
         kind = OutcomeUnknown if writes else StoreUnavailable
         what = named(code_of(error)) if isinstance(error, BusyLoadingError) else type(error).__name__
@@ -289,11 +303,11 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
 
 
 def _note(error: BaseException) -> None:
-    """Log an error that no store should cause, once for each place: it may be a fault of ours."""
+    """Log an error that no store should cause, once for each place: it may be our own bug."""
     if isinstance(error, RedisError | RedisClusterException | OSError | TimeoutError):
         return
     where = places(error)[-6:]
     kind = (type(error).__name__, where[-1] if where else "")
     if kind not in _logged and len(_logged) < _FAULTS:
         _logged.add(kind)
-        log.error("an operation of the store failed in an unusual way", error=kind[0], where=where)
+        log.error("a store operation failed in an unexpected way", error=kind[0], where=where)

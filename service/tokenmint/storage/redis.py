@@ -1,8 +1,8 @@
 """The store: keys and values in Redis (or Valkey).
 
 Values are bytes under prefixed keys. A change is a compare-and-swap of one whole value, so related facts live in one
-value and no schema has to be known to a script. What an answer promises is confirmed as durable where the server can
-say so; what was not confirmed is :class:`OutcomeUnknown`. Every driver error is translated in this package.
+value, and no script needs to know a schema. If the server can, it confirms each promised write as durable; an
+unconfirmed write is :class:`OutcomeUnknown`. Only this package knows the driver's errors.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 USUAL: Final = StoreOptions()
 T = TypeVar("T")
 Answer: TypeAlias = bytes | StoreUnavailable | None
-"""What is under one of several keys: a value, nothing, or what can't be read."""
+"""The value of one of several keys: bytes, None, or the error of a key that can't be read."""
 
 
 class Store:
@@ -41,10 +41,10 @@ class Store:
 
     @classmethod
     async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = USUAL) -> "Store":
-        """Connect and check that the server keeps what it is given.
+        """Connect and check that the server keeps its data.
 
         Raises:
-            ConfigurationError: the URL is none, the server evicts keys, or refuses the credentials.
+            ConfigurationError: the URL is not valid, the server evicts keys, or refuses the credentials.
             StoreUnavailable: the server can't be reached.
         """
         store = cls(urls.parse(url), prefix, options)
@@ -68,18 +68,18 @@ class Store:
                 return _value(await self.server.client.get(self.prefix + key))
 
     def expect(self, key: str, numbers: range, noticed: Callable[[], object]) -> None:
-        """Believe :meth:`current`, :meth:`get_many`, :meth:`add` only while the number under ``key`` is in ``numbers``.
+        """Trust :meth:`current`, :meth:`get_many`, :meth:`add` only while the number under ``key`` is in ``numbers``.
 
-        A smaller one proves that the store lost changes, a far larger one that another process has noticed it: nothing
-        may be concluded from what the store lacks, and ``noticed`` is called. Not in a Cluster: its nodes lose each for
-        itself, and the number is on one of them.
+        A smaller number proves that the store lost changes; a far larger one, that another process has detected a loss.
+        Then a missing value proves nothing, and ``noticed`` is called. Not in a Cluster: each node can lose changes
+        alone, and the number is on one of them.
         """
         if not self.server.clustered:
             self._fence = _Fence(self.prefix + key, numbers, noticed)
 
     async def current(self, key: str) -> bytes | None:
-        """Return the value under ``key``, or None, of a store that has lost nothing, as far as :meth:`expect` tells."""
-        fence = self._fence  # as it is when the command leaves: the number may grow until the answer comes
+        """Return the value under ``key``, or None, from a store that lost nothing as far as :meth:`expect` can tell."""
+        fence = self._fence  # the range when the command leaves: the number may grow before the answer
         if fence is None:
             return await self.get(key)
         command = packed(("GET", self.prefix + key)) + packed(("GET", fence.key))
@@ -87,21 +87,22 @@ class Store:
             async with asyncio.timeout(self.options.read_timeout):
                 try:
                     value, beat = await self.server.ask(command, 2)
-                except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
+                except driver.ConnectionError:  # a pooled connection may be dead; retry on another one
                     value, beat = await self.server.ask(command, 2)
             value, beat = _value(value), _value(beat)
         self._check_fence(fence, beat)
         return value
 
-    def _check_fence(self, fence: "_Fence", beat: object) -> None:
+    def _check_fence(self, fence: "_Fence", beat: object, *, wrote: bool = False) -> None:
         if not isinstance(beat, bytes) or not beat.isdigit() or int(beat) not in fence.numbers:
             fence.noticed()
-            raise StoreUnavailable(detail=f"{self.url.describe()} lost changes: it is older than it was")
+            failure = OutcomeUnknown if wrote else StoreUnavailable
+            raise failure(detail=f"{self.url.describe()} lost changes: its data is older than before")
 
     async def get_many(self, keys: Sequence[str]) -> list[Answer]:
-        """Return the values under ``keys`` (without prefix), in one round trip where they are on one server.
+        """Return the values under ``keys`` (without prefix), in one round trip if one server has them all.
 
-        A key that is refused (a value of another type) has its error in its place. Raises ``StoreUnavailable``.
+        For a key that is refused (a value of another type), the result is its error. Raises ``StoreUnavailable``.
         """
         if self.server.clustered:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
@@ -113,14 +114,14 @@ class Store:
             async with asyncio.timeout(self.options.read_timeout):
                 try:
                     [values] = await self.server.ask(command)
-                except driver.ConnectionError:  # a pooled connection may be dead; once more, on another one
+                except driver.ConnectionError:  # a pooled connection may be dead; retry on another one
                     [values] = await self.server.ask(command)
                 if len(values) != len(asked):
-                    raise InvalidResponse("another number of values than of keys")
+                    raise InvalidResponse("the number of values differs from the number of keys")
                 values = [_value(value) for value in values]
         if fence is not None:
             self._check_fence(fence, values.pop())
-        # MGET takes a value of another type for none, and who has no profile may be let in where a policy says so.
+        # MGET returns nil for wrong-typed keys; reading that as "no profile" could admit a user, so check again.
         absent = [index for index, value in enumerate(values) if value is None]
         if len(absent) == 1:
             values[absent[0]] = await self._get_or_error(keys[absent[0]])
@@ -140,7 +141,7 @@ class Store:
             return error
 
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
-        """Return the next cursor ("" at the end) and some keys (without prefix) that match the glob ``pattern``."""
+        """Return the next cursor ("" at the end) and some keys (without prefix) that match the pattern ``pattern``."""
         match = _glob_escape(self.prefix) + pattern
         with self.server.translated(writes=False):
             next_cursor, keys = await self.server.scan(match, cursor, count)
@@ -174,10 +175,10 @@ class Store:
         ttl: float | None = None,
         until: float | None = None,
     ) -> bool:
-        """Set ``key`` to ``new`` where its value is ``expected`` (None: absent), for ``ttl`` seconds, and confirm it.
+        """Set ``key`` to ``new`` if its value is ``expected`` (None: absent), for ``ttl`` seconds, and confirm it.
 
-        With ``channel`` (without prefix) subscribers hear ``notice`` in the same step. After ``until``, by
-        :meth:`clock_of` the key, nothing is set any more. Returns whether it was set.
+        With ``channel`` (without prefix) the same step publishes ``notice``. After ``until``, by the key's
+        :meth:`clock_of`, it sets nothing. Returns whether it was set.
 
         Raises:
             StoreUnavailable: nothing was changed.
@@ -198,16 +199,17 @@ class Store:
     async def add(self, key: str, value: bytes, *, ttl: float) -> bytes | None:
         """Set ``key`` for ``ttl`` seconds unless it has a value, and confirm it. Returns the value it had, or None.
 
-        Raises: as :meth:`swap`, and ``StoreUnavailable`` of a store that lost changes, as :meth:`expect` tells.
+        Raises: as :meth:`swap`. Of a store that lost changes, as :meth:`expect` tells, ``StoreUnavailable`` where the
+        key has a value, and ``OutcomeUnknown`` where it was set: it is there, and may be gone once the loss is mended.
         """
         fence = self._fence
         command = ("SET", self.prefix + key, value, "NX", "GET", "PX", str(max(1, round(ttl * 1000))))
         if fence is None:
             reply: bytes | None = await self._write(key, command)
             return reply
-        # The number first: what another process makes of a loss meanwhile must not hide it.
+        # The number comes first: otherwise another process that repairs a loss meanwhile could hide it.
         beat, reply = await self._write_all(key, ("GET", fence.key), command)
-        self._check_fence(fence, beat)
+        self._check_fence(fence, beat, wrote=reply is None)
         return reply
 
     async def count(self, key: str, by: int) -> int:
@@ -220,7 +222,7 @@ class Store:
     async def append(
         self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, durable: bool
     ) -> None:
-        """Append to the stream ``key``, which keeps about ``most_entries`` and ``most_bytes``: the oldest go.
+        """Append to the stream ``key``, which keeps about ``most_entries`` and ``most_bytes``, and drops the oldest.
 
         Raises: as :meth:`swap`.
         """
@@ -230,8 +232,9 @@ class Store:
     async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
 
-        Returns how many were taken, and 0; or 0, and the seconds after which the least could be. Not confirmed: a
-        bucket that is lost is a full one.
+        Returns the number taken, and 0; or 0, and the seconds until the least is available. Not confirmed: a lost
+        bucket
+        counts as a full one.
 
         Raises:
             StoreUnavailable: the bucket can't be reached.
@@ -239,7 +242,8 @@ class Store:
         return await self._evaluate(scripts.TAKE, key, repr(rate), burst, least, most, read=_taken)
 
     async def join(self, key: str, member: str, value: str, *, ttl: float) -> None:
-        """Count ``member`` with ``value`` in the group ``key`` for ``ttl`` seconds. Not confirmed: it is said again.
+        """Count ``member`` with ``value`` in the group ``key`` for ``ttl`` seconds. Not confirmed, because it is
+        repeated.
 
         Raises:
             StoreUnavailable: it may or may not count.
@@ -247,14 +251,14 @@ class Store:
         await self._evaluate(scripts.JOIN, key, member, round(ttl * 1000), value, read=lambda _: None)
 
     async def members(self, key: str) -> dict[str, str]:
-        """Return who counts in the group ``key`` now, with their values. Raises ``StoreUnavailable``."""
+        """Return the live members of the group ``key``, with their values. Raises ``StoreUnavailable``."""
         return await self._evaluate(scripts.MEMBERS, key, read=_members)
 
     async def lease(self, key: str, holder: str, *, ttl: float, above: int) -> int:
-        """Take or renew the lease ``key`` for ``ttl`` seconds. Returns its fencing token, or 0 where another holds it.
+        """Take or renew the lease ``key`` for ``ttl`` seconds. Returns its fencing token, or 0 if it is taken.
 
-        The token is greater than that of every holder before, and than ``above``: what is written under a smaller one
-        comes from a holder that was overtaken.
+        The token is greater than every earlier holder's, and than ``above``. So a write with a smaller token comes from
+        an outdated holder.
 
         Raises:
             StoreUnavailable: the lease may or may not be held.
@@ -262,7 +266,7 @@ class Store:
         return await self._evaluate(scripts.LEASE, key, holder, round(ttl * 1000), above, read=int)
 
     async def _evaluate(self, script: str, key: str, *arguments: str | int, read: Callable[[Any], T]) -> T:
-        """Run a script and ``read`` its answer: one that is not what the script returns is the store's failure."""
+        """Run a script and ``read`` its answer. An answer of another form counts as a store failure."""
         with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 return read(await self.server.client.eval(script, 1, self.prefix + key, *arguments))
@@ -282,10 +286,10 @@ class Store:
         try:
             replies = await self.server.roundtrip(self.prefix + key, commands, follow=self.server.clustered)
         except MovedError:
-            await self.get(key)  # follows the redirection and learns the slot's new place
+            await self.get(key)  # follows the redirection, and learns the slot's new node
             try:
                 replies = await self.server.roundtrip(self.prefix + key, commands)
-            except MovedError:  # the cluster is on its way from one place to another
+            except MovedError:  # the cluster is moving the slot
                 raise StoreUnavailable(detail=f"{self.url.describe()}: MovedError") from None
         if len(replies) > len(writes):
             self._check_confirmed(replies[-1])
@@ -302,24 +306,24 @@ class Store:
     # --- listening -----------------------------------------------------------------------------------------------
 
     def listen(self, channel: str) -> AsyncGenerator[Notice, None]:
-        """Yield what is published on ``channel`` (without prefix). Close the generator when done (``aclosing``).
+        """Yield the messages on ``channel`` (without prefix). Close the generator when done (``aclosing``).
 
-        Begins with an empty notice once subscribed. Raises ``StoreUnavailable`` where the connection breaks.
+        Begins with an empty notice after the subscription. Raises ``StoreUnavailable`` if the connection breaks.
         """
         return listening.listen(self.server.listening_client, self.prefix + channel, self.url)
 
     @property
     def tracks(self) -> bool:
-        """Whether changes of keys can be followed with :meth:`track`: with one server only."""
+        """Whether :meth:`track` can follow changes of keys: only with a single server."""
         return self.url.kind not in ("cluster", "sentinel")
 
     def track(self, prefixes: Sequence[str], heartbeat: float) -> AsyncGenerator[Changes, None]:
-        """Yield what changes under keys that begin with ``prefixes`` (without the store's own prefix).
+        """Yield the changed keys that begin with ``prefixes`` (without the store's own prefix).
 
-        Begins once everything that changes will be told of, and yields without keys, too, at least every ``heartbeat``
-        seconds. Close the generator when done.
+        Begins when every later change is certain to be reported. Yields at least every ``heartbeat`` seconds, without
+        keys if nothing changed. Close the generator when done.
 
-        Raises ``StoreUnavailable`` where the connection breaks or is silent: what changes from then on is not told.
+        Raises ``StoreUnavailable`` if the connection breaks or is silent; later changes are then not reported.
         """
         pool: Any = self.server.pool
         return listening.track(pool, self.prefix, prefixes, heartbeat, self.url, self.options.read_timeout)
@@ -328,20 +332,20 @@ class Store:
 
     @property
     def durability(self) -> str:
-        """What a confirmed write means on this server, in words for the operator."""
+        """The guarantee of a confirmed write on this server, in words for the operator."""
         replicas = f" and by {self.options.min_replicas} replica(s)" if self.options.min_replicas else ""
         if self._confirms_log:
             return "confirmed as synced to the append-only file" + replicas
         return "held in memory" + replicas + "; the server does not confirm that it is on disk"
 
     async def close(self) -> None:
-        """Close every connection; one that can't be closed is gone already."""
+        """Close every connection, and ignore those that can't be closed."""
         await self.server.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
-    """The number that proves that the store lost nothing, and the call for a number that does not."""
+    """The number that proves that the store lost nothing, and the callback for a number that does not match."""
 
     key: str
     numbers: range

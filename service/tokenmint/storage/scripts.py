@@ -1,4 +1,4 @@
-"""What the server does in one step, in its Lua: each script reads and writes one key, by the server's own clock."""
+"""Lua scripts that the server runs in one step. Each reads and writes one key, by the server's own clock."""
 
 from typing import Final
 
@@ -14,14 +14,14 @@ if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 """
 # The generic cell rate algorithm: one number, the time at which the bucket would be full again, by the server's clock.
-# Gives between the least and the most that are asked for, or nothing and the seconds after which the least is there.
+# Gives between the least and the most requested; or nothing, and the seconds until the least is available.
 TAKE: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local interval, burst = 1 / tonumber(ARGV[1]), tonumber(ARGV[2])
 local least, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local stored, empty = tonumber(redis.call('GET', KEYS[1]) or '0') or 0, now + burst * interval
-if not (stored <= empty) then -- no bucket says that, unless its limit was another, or somebody else wrote it
+if not (stored <= empty) then -- only another limit or a foreign writer leaves such a number
     stored = empty
     redis.call('SET', KEYS[1], string.format('%.6f', stored), 'PX', math.ceil(burst * interval * 1000) + 1000)
 end
@@ -33,9 +33,11 @@ full = full + given * interval
 redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
 return {given, '0'}
 """
-# One command and one answer for many entries. Each has the sum of bytes up to it, so that what the stream holds is a
-# difference of two entries: no second key, and nothing to go wrong where somebody trims or deletes the stream. Entries
-# without a sum are of before there was one; they count as nothing, and go with the number of entries.
+# One command and one answer for many entries. Each entry has the sum of bytes up to it, so the size of the stream is
+# the
+# difference of two entries: this needs no second key, and stays right if an operator trims or deletes the stream.
+# Entries
+# from older versions have no sum; they count as nothing, and go with the number of entries.
 APPEND: Final = """
 local most, limit, added = ARGV[1], tonumber(ARGV[2]), #ARGV - 2
 local function sum(entries)
@@ -56,7 +58,8 @@ end
 return added
 """
 # A group: one hash, each member with the time (ms, by the server's clock) until which it counts. A time further away
-# than any member asks for was written before the server's clock was set back: it is cut, or who is gone counted on.
+# than any member asks for was written before the server's clock was set back: it is cut, or a member that is gone would
+# still count.
 JOIN: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -82,8 +85,8 @@ for i = 1, #entries, 2 do
 end
 return live
 """
-# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only ever grows. An end that is too far away is
-# cut as above.
+# A lease: "FENCE UNTIL HOLDER". It outlives its end, so that its number only grows. An end that is too far away is cut
+# as above.
 LEASE: Final = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

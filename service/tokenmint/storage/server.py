@@ -1,6 +1,6 @@
 """The server behind the store: a single one, the primary that sentinels name, or a Cluster.
 
-It knows connections, commands and answers; of keys and values it knows nothing.
+This module knows connections, commands and answers, but not the meaning of keys and values.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from tokenmint.storage.options import StoreOptions
 
 
 class Server:
-    """Connections to the server that ``url`` names, and the commands that the driver's own way serves badly."""
+    """Connections to the server of ``url``, and the commands that the driver itself serves badly."""
 
     def __init__(self, url: urls.StoreUrl, options: StoreOptions) -> None:
         self.url = url
@@ -41,7 +41,7 @@ class Server:
             self._sentinel, self.pool = sentinel_pool(url, options, self._files)
         else:
             self.pool = server_pool(url, options, self._files)
-        # One for all calls: making one takes longer than a read does.
+        # All calls share one: to make one takes longer than a read.
         self.client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self.pool)
 
     @property
@@ -51,11 +51,11 @@ class Server:
 
     @property
     def clustered(self) -> bool:
-        """Whether keys are on several nodes."""
+        """Whether the keys are spread over several nodes."""
         return self._cluster is not None
 
     async def ask(self, commands: bytes, count: int = 1) -> list[Any]:
-        """Send ``count`` packed commands and return their answers: the driver's own way costs three times as much."""
+        """Send ``count`` packed commands and return their answers. The driver's own calls cost three times as much."""
         pool: Any = self.pool
         connection = await pool.get_connection()
         try:
@@ -72,7 +72,7 @@ class Server:
         return answers
 
     async def scan(self, match: str, cursor: str, count: int) -> tuple[str, list[bytes]]:
-        """Return the next cursor ("" at the end) and some keys that match the glob ``match``."""
+        """Return the next cursor ("" at the end) and some keys that match the pattern ``match``."""
         if self._cluster is not None:
             return await self._scan_cluster(match, cursor, count)
         position, keys = await self.client.scan(int(cursor or "0"), match=match, count=count)
@@ -94,7 +94,7 @@ class Server:
         return (f"{following}:0" if following < len(nodes) else ""), keys
 
     async def time(self) -> float:
-        """Return the server's clock, Unix seconds; in a Cluster, that of the node that comes first by name."""
+        """Return the server's clock, Unix seconds; in a Cluster, the clock of the first node by name."""
         if self._cluster is not None:
             await self._cluster.initialize()
             node = min(self._cluster.get_primaries(), key=lambda node: str(node.name))
@@ -102,9 +102,9 @@ class Server:
         return seconds(await self.client.time())
 
     async def roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
-        """Send all commands on one connection: a confirmation speaks of its own connection's writes only."""
+        """Send all commands on one connection: a confirmation covers only the writes of its own connection."""
         joined = b"".join(map(packed, commands))
-        with self.translated(writes=True, follow=follow):  # also what giving the connection back raises
+        with self.translated(writes=True, follow=follow):  # also errors while the connection is given back
             async with contextlib.AsyncExitStack() as stack:
                 with self.translated(writes=False):
                     async with asyncio.timeout(self.options.read_timeout):
@@ -124,7 +124,7 @@ class Server:
 
     @contextlib.contextmanager
     def translated(self, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
-        """As :func:`translated`. A cluster whose node is away is asked for its nodes again, before what comes next."""
+        """As :func:`translated`. If a node of a cluster is unreachable, the next call asks for the nodes again."""
         with translated(self.url, writes=writes, starting=starting, follow=follow):
             try:
                 yield
@@ -147,7 +147,7 @@ class Server:
         return connection
 
     async def listening_client(self) -> tuple[driver.Redis, driver.ConnectionPool | None]:
-        """Return a client, and its pool where that is the caller's to close."""
+        """Return a client, and its pool if the caller has to close it."""
         if self._cluster is None:
             return driver.Redis(connection_pool=self.pool), None
         with self.translated(writes=False):
@@ -169,7 +169,7 @@ class Server:
             async with asyncio.timeout(max(1.0, self.options.read_timeout)):
                 for section in ("memory", "persistence", "server"):
                     facts |= await self._info(section)
-        if int(facts.get("loading", 0)):  # it calls its append-only file disabled then, and would never be asked again
+        if int(facts.get("loading", 0)):  # while loading, it reports its append-only file as disabled
             raise StoreUnavailable(detail=f"{self.url.describe()} is loading its data")
         policy = facts.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
@@ -192,9 +192,9 @@ class Server:
         return facts
 
     async def close(self) -> None:
-        """Close every connection; one that can't be closed is gone already."""
+        """Close every connection, and ignore those that can't be closed."""
         closing = [sentinel.aclose() for sentinel in self._sentinel.sentinels] if self._sentinel is not None else []
-        if self._cluster is not None:  # its own aclose() passes over connections that it would have made anew
+        if self._cluster is not None:  # its own aclose() skips connections that it would have remade
             nodes = self._cluster.nodes_manager
             closing += [self._cluster.aclose(), nodes.aclose(), nodes.aclose("startup_nodes")]
         if self.pool is not None:
@@ -209,8 +209,8 @@ def seconds(reply: Any) -> float:
 
 
 def packed(command: tuple[str | bytes, ...]) -> bytes:
-    """Return a command as it is sent."""
-    words: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes one word alone
+    """Return a command in its wire form."""
+    words: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes a single word
     return words
 
 
@@ -218,4 +218,4 @@ async def _reply(connection: Any) -> Any:
     try:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:
-        return error  # an answer like any other: the ones behind it still have to be read
+        return error  # an answer like any other: the next ones still have to be read

@@ -1,4 +1,4 @@
-"""Where the store is: the URL forms, and what they mean."""
+"""The place of the store: the forms of its URL, and their meaning."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -30,13 +30,13 @@ class StoreUrl:
         return f"StoreUrl({self.describe()!r})"
 
     def describe(self) -> str:
-        """Return the place without credentials, for logs and messages."""
+        """Return the URL without credentials, for logs and messages."""
         place = self.socket_path or ",".join(f"{host}:{port}" for host, port in self.hosts)
         return f"{self.kind} {place}"
 
 
 def parse(url: str) -> StoreUrl:
-    """Read a store URL. Raises ``ConfigurationError`` that names the accepted forms; never repeats the URL."""
+    """Parse a store URL. Raises ``ConfigurationError`` that names the accepted forms and never repeats the URL."""
     try:
         return _parse(url)
     except ValueError:
@@ -65,7 +65,7 @@ def _parse(url: str) -> StoreUrl:
     if base not in ("redis", "rediss") or mode not in ("", "sentinel", "cluster"):
         raise ValueError(scheme)
     if "?" in rest.rpartition("@")[2] or "#" in rest.rpartition("@")[2]:
-        raise ValueError(scheme)  # what is passed over, TLS options among it, would be taken for obeyed
+        raise ValueError(scheme)  # an ignored option, such as one for TLS, would look as if it were in force
     authority, _, path = rest.partition("/")
     credentials, _, host_list = authority.rpartition("@")
     username, _, password = credentials.partition(":")

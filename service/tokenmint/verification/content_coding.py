@@ -1,6 +1,6 @@
-"""Content codings of answers (RFC 9110 section 8.4.1), decoded within a bound.
+"""Content codings of answers (RFC 9110 section 8.4.1), decoded up to a limit.
 
-They are not asked for. Some servers and networks compress all the same.
+They are not requested. Some servers and networks compress all the same.
 """
 
 import zlib
@@ -11,14 +11,13 @@ _CODINGS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 class BadCoding(ValueError):
-    """A body that can't be decoded; the text, made here, says why."""
+    """A body that can't be decoded; the text, made here, gives the reason."""
 
 
 class Decoder:
-    """Takes a body as it was sent. This one is not coded.
+    """Decodes a body as it was sent. This class is for a body without a coding.
 
-    ``decode`` returns at most ``most`` bytes, which the caller asks for one more of than it takes: what is beyond them
-    is lost.
+    ``decode`` returns at most ``most`` bytes and drops the rest. So the caller asks for one byte more than it accepts.
     """
 
     def decode(self, chunk: bytes, most: int) -> bytes:
@@ -26,7 +25,7 @@ class Decoder:
         return chunk[:most]
 
     def end(self) -> None:
-        """Raise :class:`BadCoding` where the body is not complete."""
+        """Raise :class:`BadCoding` if the body is not complete."""
 
 
 class _Inflating(Decoder):
@@ -40,13 +39,13 @@ class _Inflating(Decoder):
         while chunk and len(body) < most:
             if self._inflate.eof:
                 if self._bits != _GZIP:
-                    raise BadCoding("a compressed body that has bytes behind its end")
+                    raise BadCoding("a compressed body with bytes after its end")
                 self._inflate = zlib.decompressobj(self._bits)  # RFC 1952 section 2.2: members follow one another
             self._begun = True
             try:
                 body += self._inflate.decompress(chunk, most - len(body))
             except zlib.error:
-                raise BadCoding("a body that is not compressed as it says") from None
+                raise BadCoding("a body whose compression is not the declared one") from None
             chunk = self._inflate.unused_data if self._inflate.eof else b""
         return bytes(body)
 
@@ -56,7 +55,7 @@ class _Inflating(Decoder):
 
 
 def decoder(coding: str) -> Decoder:
-    """Return what decodes a body with this `Content-Encoding`. Raises :class:`BadCoding` for other codings."""
+    """Return a decoder for bodies with this `Content-Encoding`. Raises :class:`BadCoding` for other codings."""
     name = coding.strip().lower()
     if name in ("", "identity"):
         return Decoder()

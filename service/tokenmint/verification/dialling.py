@@ -1,8 +1,8 @@
 """The addresses that a fetch may dial: looked up here, and checked before they are dialled.
 
-A name that turns into a private address between look-up and connection (DNS rebinding) has no effect: what was checked
-is what is dialled. A provider chooses the names that are looked up, and its name server how long that takes. So names
-are looked up in threads of each source's own: the event loop has few, by which the store's name is looked up, too.
+DNS rebinding (a name that changes to a private address between look-up and connection) has no effect, because the fetch
+dials the checked address. A provider chooses the names, and its name server the time of a look-up. So each source has
+its own threads for look-ups: the event loop has few, and they also look up the store's name.
 """
 
 import ipaddress
@@ -16,12 +16,12 @@ from tokenmint.base.threads import Busy, Threads
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 
 LOOK_UPS: Final = 4  # of names and files, for one source, that may not have ended at a time
-MAX_ADDRESSES: Final = 16  # of one name that are tried in turn
+MAX_ADDRESSES: Final = 16  # tried in turn for one name
 T = TypeVar("T")
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-"""All that is assigned for the public internet; what else there is, is local, deprecated or of another use."""
+"""All addresses of the public internet; every other address is local, deprecated or for another use."""
 _NEVER: Final = (
     ipaddress.ip_network("192.0.0.0/24"),  # RFC 6890: protocol assignments
     ipaddress.ip_network("192.88.99.0/24"),  # RFC 7526: deprecated
@@ -46,16 +46,16 @@ class SourceThreads:
 
 
 async def look_up(aside: SourceThreads, url: HttpUrl, source: KeySource) -> list[IpAddress]:
-    """Return the addresses of a URL's host in the order to try them in, where each of them may be dialled.
+    """Return the addresses of a URL's host, in the order of the attempts, if all of them may be dialled.
 
     Raises:
-        FetchFailed: there are none, or too many look-ups of this source have not ended.
+        FetchFailed: there are none, or too many look-ups of this source are unfinished.
         AnswerUnusable: one of them must not be dialled.
     """
     try:
         infos = await aside.run(source, partial(socket.getaddrinfo, url.host, url.port, type=socket.SOCK_STREAM))
     except Busy:
-        raise FetchFailed(f"look-ups of names like {url.host!r} do not end") from None
+        raise FetchFailed(f"look-ups of names like {url.host!r} do not finish") from None
     except (OSError, UnicodeError):
         infos = []
     found = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
@@ -71,14 +71,14 @@ def _check(url: HttpUrl, source: KeySource, addresses: Sequence[IpAddress]) -> N
     if not source.allow_private and not all(is_public(address) for address in addresses):
         raise AnswerUnusable(
             f"the name {url.host!r} resolves to an address that is not public: "
-            "set allow_private = true if the provider is meant to be inside"
+            "set allow_private = true if the provider is inside your network"
         )
 
 
 def check_proxied(url: HttpUrl, source: KeySource) -> None:
-    """Raise ``AnswerUnusable`` where a proxy must not be asked for ``url``.
+    """Raise ``AnswerUnusable`` if a proxy must not be asked for ``url``.
 
-    The proxy looks the name up, so what it leads to is the proxy's to judge. An address in the URL is judged here.
+    The proxy looks up a name, so it also checks the name's addresses. An address in the URL is checked here.
     """
     if url.scheme != "https":
         raise AnswerUnusable("plain http is never sent through a proxy")
@@ -88,12 +88,12 @@ def check_proxied(url: HttpUrl, source: KeySource) -> None:
         return
     if not source.allow_private and not is_public(address):
         raise AnswerUnusable(
-            f"{url.host} is not public: set allow_private = true if the provider is meant to be inside"
+            f"{url.host} is not public: set allow_private = true if the provider is inside your network"
         )
 
 
 def is_public(address: IpAddress) -> bool:
-    """Tell whether an address, or the IPv4 address inside it, is reachable on the public internet."""
+    """Return whether an address, or the IPv4 address inside it, is reachable on the public internet."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:

@@ -1,6 +1,6 @@
-"""DPoP proofs (RFC 9449): a client shows that it holds the key that its token is to be, or is, bound to.
+"""DPoP proofs (RFC 9449): a client proves that it holds the key of its token, existing or requested.
 
-Pure: what comes out was proved but for its single use, which the caller claims by ``replay_id``
+Pure: only the proof's single use is left to check, by the caller, with ``replay_id``
 (:meth:`tokenmint.verification.replay.ReplayGuard.consume_proof`).
 """
 
@@ -24,26 +24,26 @@ from tokenmint.verification.jws import CompactJws, media_type, parse_object, spl
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
 DPOP_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "RS256")
-"""What proofs may be signed with, and what the metadata says (RFC 9449 section 5.1): none is symmetric."""
-MAX_AGE: Final = 60.0  # seconds after its iat that a proof is accepted
+"""The algorithms of proofs, also in the metadata (RFC 9449 section 5.1): none is symmetric."""
+MAX_AGE: Final = 60.0  # seconds after its iat in which a proof is accepted
 MAX_AHEAD: Final = 10.0  # seconds by which a client's clock may be fast
 MAX_PROOF_ID: Final = 255
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _VERDICTS: Final = Verdicts()
-"""What is known of clients' keys: apart from providers', which a flood of these must not push out."""
+"""The judged keys of clients, apart from providers' keys: a flood of clients' keys must not evict those."""
 
 
 @dataclass(frozen=True, slots=True)
 class DpopProof:
-    """A proof that was checked. Only :func:`check_proof` makes one."""
+    """A checked proof. Only :func:`check_proof` makes one."""
 
     thumbprint: str
     """RFC 7638 SHA-256 of the key, base64url: the `jkt` of RFC 9449 section 6.1."""
     replay_id: str
-    """What its single use is remembered by: a hash of key and `jti`."""
+    """The key of the record of its single use: a hash of key and `jti`."""
     expires_at: float
-    """When it is too old to be accepted again, seconds since the epoch."""
+    """The time from which it is too old, seconds since the epoch."""
 
 
 def check_proof(proof: Secret, *, method: str, url: str, now: float, access_token: Secret | None = None) -> DpopProof:
@@ -54,16 +54,16 @@ def check_proof(proof: Secret, *, method: str, url: str, now: float, access_toke
         method: the request's HTTP method.
         url: the URL that clients know the resource by; query and fragment do not count.
         now: the time, seconds since the epoch.
-        access_token: the bound token that is presented with it, whose hash has to be in `ath`.
+        access_token: the bound token that comes with the proof; `ath` has to be its hash.
 
     Raises:
-        ProofRejected: it is not one for this request, or not from now.
+        ProofRejected: it is not for this request, or too old.
     """
     try:
         token = split_compact(proof.reveal_bytes())
         claims = parse_object(token.payload, "payload")
     except MalformedToken as error:
-        raise ProofRejected("the DPoP proof is no well-formed JWT", detail=error.detail or error.message) from None
+        raise ProofRejected("the DPoP proof is not a well-formed JWT", detail=error.detail or error.message) from None
     key = _key(token)
     if not key.verify(token.algorithm, token.signing_input, token.signature):
         raise ProofRejected("the DPoP proof's signature does not verify with its jwk")
@@ -78,7 +78,7 @@ def check_proof(proof: Secret, *, method: str, url: str, now: float, access_toke
     issued_at = _issued_at(claims, now)
     if access_token is not None:
         _check_hash(claims, access_token)
-    reason = weakness(key, _VERDICTS)  # last, since it costs most
+    reason = weakness(key, _VERDICTS)  # last, because it costs most
     if reason:
         raise ProofRejected(f"the DPoP proof's jwk is not used: {reason}")
     return DpopProof(
@@ -100,8 +100,8 @@ def _key(token: CompactJws) -> VerificationKey:
     if token.algorithm not in key.algorithms:
         raise ProofRejected("the DPoP proof's alg does not fit its jwk")
     if isinstance(key.public_key, rsa.RSAPublicKey) and key.public_key.key_size > LIBRARY_BITS:
-        # Callers choose their keys, and a larger one takes them no time to make and us much to judge.
-        raise ProofRejected(f"the DPoP proof's jwk is an RSA key of more than {LIBRARY_BITS} bits: use ES256, say")
+        # Callers choose their keys. A larger key costs them little to make, and much here to check.
+        raise ProofRejected(f"the DPoP proof's jwk is an RSA key of more than {LIBRARY_BITS} bits: use ES256")
     return key
 
 
@@ -112,7 +112,7 @@ def _issued_at(claims: Mapping[str, JsonValue], now: float) -> float:
     if value > now + MAX_AHEAD:
         raise ProofRejected("the DPoP proof's iat is in the future: compare the clocks")
     if now >= value + MAX_AGE:
-        raise ProofRejected(f"the DPoP proof is older than {MAX_AGE:.0f} s: make one for each request")
+        raise ProofRejected(f"the DPoP proof is older than {MAX_AGE:.0f} s: make a new one for each request")
     return float(value)
 
 
@@ -121,7 +121,7 @@ def _check_hash(claims: Mapping[str, JsonValue], access_token: Secret) -> None:
     expected = base64.urlsafe_b64encode(digest).rstrip(b"=")
     value = claims.get("ath")
     if not isinstance(value, str) or not hmac.compare_digest(value.encode("utf-8", "replace"), expected):
-        raise ProofRejected("the DPoP proof's ath is not the hash of the token that came with it")
+        raise ProofRejected("the DPoP proof's ath is not the hash of the token in this request")
 
 
 def _normal(url: str) -> tuple[str, str, int, str] | None:

@@ -1,10 +1,10 @@
-"""HTTP GETs of providers' documents: the only place with an HTTP client.
+"""HTTP GETs of providers' documents. Only this module has an HTTP client.
 
-The addresses of a name are looked up, checked, and dialled as they were checked, one after the other until one
-answers. https only; plain http is for a provider on loopback that is allowed to be private. Through a proxy nothing but
-https goes, in a tunnel whose end is the provider.
+It looks up the addresses of a name, checks them, and dials exactly these, one after the other, until one answers. Only
+https is allowed, and plain http for a provider on loopback with ``allow_private``. A proxy only forwards https, in a
+tunnel that ends at the provider.
 
-A token, and headers of the configuration, go to the origin of the configured URL and to no other that a document names.
+A token, and configured headers, go only to the origin of the configured URL, and to no origin that a document names.
 """
 
 import asyncio
@@ -36,20 +36,20 @@ from tokenmint.verification.key_source import (
 from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.source_files import SourceFiles
 
-MAX_BODY: Final = 512 * 1024  # bytes, of what was sent and of what it is without its content coding
-MAX_PARTS: Final = 4096  # chunks of a body: each costs as much time as many bytes, in which nobody else is served
+MAX_BODY: Final = 512 * 1024  # bytes, both as sent and after decoding
+MAX_PARTS: Final = 4096  # chunks of a body: each costs as much time as many bytes, and blocks other calls
 MAX_REDIRECTS: Final = 3
-MAX_HEADER: Final = 1024  # bytes of a header's value; a longer one is taken for none
+MAX_HEADER: Final = 1024  # bytes of a header's value; a longer one is ignored
 MAX_LOCATION: Final = 2048
 MAX_ETAG: Final = 256
 _LIMITS: Final = {"cache-control": MAX_HEADER, "age": MAX_HEADER, "etag": MAX_ETAG, "location": MAX_LOCATION}
-"""The headers that are looked at. Everything else of an answer's head is dropped here."""
+"""The headers that are read. All other headers of an answer are dropped here."""
 _LISTS: Final = frozenset({"cache-control"})
-"""Headers that may be sent in several lines (RFC 9110 section 5.3). Of others, two lines count as none."""
+"""Headers that may come in several lines (RFC 9110 section 5.3). Two lines of another header count as none."""
 _ENTITY_TAG: Final = re.compile(r"[\x21-\x7e\x80-\xff]+")
-"""What is sent back: RFC 9110 section 8.8.3, also without the quotes that some providers leave out."""
+"""An ETag that can be sent back: RFC 9110 section 8.8.3, also without the quotes that some providers omit."""
 _ACCEPT: Final = b"application/jwk-set+json, application/json, */*;q=0.1"
-"""A Kubernetes API server answers 406 to a request for its keys that takes `application/json` alone."""
+"""A Kubernetes API server answers 406 to a request for its keys that accepts only `application/json`."""
 USER_AGENT: Final = f"tokenmint/{metadata.version('tokenmint')}"
 _FAILURES: Final = (
     httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError, httpcore2.TimeoutException,
@@ -59,7 +59,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class HttpFetch:
-    """Fetches over HTTPS, a connection for each request: pooled ones would be shared by names with the same address."""
+    """Fetches over HTTPS, a new connection for each request: names with one address would share pooled ones."""
 
     def __init__(self) -> None:
         self.files = SourceFiles()
@@ -109,7 +109,7 @@ class HttpFetch:
         addresses = await look_up(self._look_ups, url, source)
         failure = ""
         for number, address in enumerate(addresses):
-            # One that never answers leaves the others their share of the time.
+            # An address that never answers leaves the others their share of the time.
             share = _seconds(ends) / (len(addresses) - number)
             request = _Request(url, str(address), headers, _seconds(ends), share)
             try:
@@ -126,7 +126,7 @@ class HttpFetch:
         headers = [
             (b"Host", url.authority.encode("ascii")),
             (b"Accept", own.pop("accept", _ACCEPT)),
-            (b"Accept-Encoding", b"identity"),  # other codings are read all the same
+            (b"Accept-Encoding", b"identity"),  # other codings are still decoded
             (b"User-Agent", own.pop("user-agent", USER_AGENT.encode("ascii"))),
             (b"Connection", b"close"),
         ]
@@ -191,18 +191,18 @@ def _seconds(ends: float) -> float:
 
 
 def shown(url: HttpUrl) -> str:
-    """Return a URL as messages have it: a provider may have chosen it."""
+    """Return a URL for messages, bounded: a provider may have chosen it."""
     return clipped(str(url), LONG)
 
 
 def _redirected(url: HttpUrl, location: str | None) -> HttpUrl:
-    """Return where an answer sends on to. Raises ``AnswerUnusable``."""
+    """Return the target of a redirect. Raises ``AnswerUnusable``."""
     if location is None:
         raise AnswerUnusable(f"{shown(url)} redirects without a Location that can be followed")
     try:
         target = url.join(location)
     except BadUrl as error:
-        raise AnswerUnusable(f"{shown(url)} redirects to what is no URL: {error}") from None
+        raise AnswerUnusable(f"{shown(url)} redirects to an invalid URL: {error}") from None
     if target.origin != url.origin:
         raise AnswerUnusable(f"{shown(url)} redirects to another host, which is not followed")
     return target
@@ -213,7 +213,7 @@ def _sendable(etag: str) -> bool:
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the headers that are looked at, one character for each byte, bounded."""
+    """Return the headers that are read, one character for each byte, bounded."""
     found: dict[str, list[str]] = {}
     for name, value in raw:
         key = name.decode("latin-1").lower()
@@ -227,7 +227,7 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 async def _body(response: httpcore2.Response, url: str) -> bytes:
-    """Return a body without its content coding. The bound holds for what was sent and for what is in it."""
+    """Return a decoded body. The limit holds for the bytes as sent and for the decoded bytes."""
     names = [value for name, value in response.headers if name.lower() == b"content-encoding"]
     try:
         coding = decoder(b", ".join(names).decode("latin-1"))
@@ -248,7 +248,7 @@ async def _body(response: httpcore2.Response, url: str) -> bytes:
 
 
 def _reason(error: BaseException) -> str:
-    """Name what went wrong without text that the other side may have chosen."""
+    """Describe the failure without text that the other side may have chosen."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

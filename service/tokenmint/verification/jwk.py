@@ -1,7 +1,7 @@
 """Public keys of providers: JWK sets (RFC 7517, RFC 7518 section 6) and maps of X.509 certificates.
 
-A bad key is skipped with its reason, the rest stays: one slip of a provider must not stop the sign-ins that do not
-need that key.
+A bad key is skipped with its reason, and the others stay: one mistake of a provider must not stop sign-ins with its
+other keys.
 """
 
 import base64
@@ -26,9 +26,9 @@ from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
 from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
 
-MAX_KEYS: Final = 100
-MAX_MEMBERS: Final = 1000  # of a document that are looked at
-MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is kept with it
+MAX_KEYS: Final = 100  # of a set that are used, unless the configuration says otherwise
+MAX_MEMBERS: Final = 2000  # of a document that are looked at
+MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is stored with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -49,7 +49,7 @@ ALGORITHMS: Final = RSA_ALGORITHMS | {"ES256", "ES384", "ES512", "EdDSA", "Ed255
 """The JWS algorithms that can be verified: no `none`, no HMAC."""
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 VERDICTS: Final = Verdicts()
-"""What is known of providers' keys, and ours: each is judged once."""
+"""The judged keys of providers, and ours: each key is checked once."""
 
 
 CERTIFICATE_NAMES: Final[Mapping[str, Callable[[bytes], Any]]] = {"x5t": hashlib.sha1, "x5t#S256": hashlib.sha256}
@@ -58,7 +58,7 @@ MAX_CERTIFICATE: Final = 8192  # bytes of base64
 
 
 class BadKey(ValueError):
-    """A key that is not used; the text says why."""
+    """A key that is not used; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,16 @@ class VerificationKey:
     key_id: str | None
     public_key: PublicKey = field(repr=False)
     algorithms: frozenset[str]
-    """The JWS algorithms that the key may be used with: those of its type, or the one that its `alg` names."""
+    """The JWS algorithms that the key may be used with: those of its type, or its `alg` alone."""
     thumbprint: str
     """RFC 7638 SHA-256, base64url."""
     issuer: str | None = None
-    """The non-standard `issuer` member that Entra ID publishes: whose tokens the key signs."""
+    """The non-standard `issuer` member of Entra ID: the issuer whose tokens the key signs."""
     certificates: frozenset[tuple[str, str]] = frozenset()
     """Thumbprints of its certificate, as (parameter, value): those that it names, and those of the first of `x5c`."""
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
-        """Tell whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
+        """Return whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
         key = self.public_key
         try:
             if isinstance(key, rsa.RSAPublicKey):
@@ -103,7 +103,7 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class ParsedKeySet:
-    """What a document held: the usable keys, and why others are not used."""
+    """The content of a document: the usable keys, and the reasons for skipped ones."""
 
     keys: tuple[VerificationKey, ...]
     skipped: tuple[str, ...] = ()
@@ -111,18 +111,18 @@ class ParsedKeySet:
     """Seconds after which a SPIFFE bundle asks to be fetched again."""
 
 
-def parse_jwks(body: bytes) -> ParsedKeySet:
-    """Read a JWK set, and judge its keys. Raises as :func:`read_jwks`."""
-    return judged(read_jwks(body))
+def parse_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
+    """Read a JWK set, and check its keys. Raises as :func:`read_jwks`."""
+    return judged(read_jwks(body, most))
 
 
 def parse_x509_map(body: bytes) -> ParsedKeySet:
-    """Read a map of certificates, and judge its keys. Raises as :func:`read_x509_map`."""
+    """Read a map of certificates, and check its keys. Raises as :func:`read_x509_map`."""
     return judged(read_x509_map(body))
 
 
 def judged(parsed: ParsedKeySet) -> ParsedKeySet:
-    """Leave out keys that anybody can sign for."""
+    """Leave out weak keys, for which any party could make signatures."""
     reasons = [(key, weakness(key)) for key in parsed.keys]
     weak = [f"key {quoted(key.key_id or key.thumbprint)}: {reason}" for key, reason in reasons if reason]
     usable = tuple(key for key, reason in reasons if not reason)
@@ -130,7 +130,7 @@ def judged(parsed: ParsedKeySet) -> ParsedKeySet:
 
 
 def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
-    """Return why anybody could sign for ``key``, "" where nothing is found."""
+    """Return the weakness of ``key``, "" if none is found."""
     if isinstance(key.public_key, rsa.RSAPublicKey):
         return verdicts.of_rsa(key.thumbprint, key.public_key.public_numbers().n)
     if isinstance(key.public_key, ed25519.Ed25519PublicKey):
@@ -139,7 +139,7 @@ def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
 
 
 def is_judged_slowly(key: VerificationKey) -> bool:
-    """Tell whether to judge ``key`` takes so long that other work has to go on beside it."""
+    """Return whether the check of ``key`` takes so long that other work has to continue meanwhile."""
     return (
         isinstance(key.public_key, rsa.RSAPublicKey)
         and key.public_key.key_size > LIBRARY_BITS
@@ -147,7 +147,7 @@ def is_judged_slowly(key: VerificationKey) -> bool:
     )
 
 
-def read_jwks(body: bytes) -> ParsedKeySet:
+def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JWK set. Raises :class:`BadKey` where the document is none."""
     document = _document(body)
     members = document.get("keys")
@@ -157,19 +157,23 @@ def read_jwks(body: bytes) -> ParsedKeySet:
     return _readable(
         [(f"key {index}", partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
         len(members),
+        most,
         float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
     )
 
 
 def _readable(
-    members: Sequence[tuple[str, Callable[[], VerificationKey]]], count: int, refresh_hint: float | None = None
+    members: Sequence[tuple[str, Callable[[], VerificationKey]]],
+    count: int,
+    most: int,
+    refresh_hint: float | None = None,
 ) -> ParsedKeySet:
-    """Read keys, at most ``MAX_KEYS`` that can be; the others are left out, and told."""
+    """Read keys, at most ``most`` that can be; the others are left out, and told."""
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     looked_at = 0
     for name, read in members:
-        if len(keys) == MAX_KEYS:
+        if len(keys) == most:
             break
         looked_at += 1
         try:
@@ -177,18 +181,19 @@ def _readable(
         except BadKey as reason:
             skipped.append(f"{name}: {reason}")
     if looked_at < count:
-        beyond = f"{count - looked_at} more of its {count} keys: the first {MAX_KEYS} that can be used are"
+        beyond = f"{count - looked_at} more of its {count} keys: the first {most} that can be used are (max_keys)"
         skipped.insert(0, beyond)
     return ParsedKeySet(tuple(keys), tuple(skipped), refresh_hint)
 
 
-def read_x509_map(body: bytes) -> ParsedKeySet:
+def read_x509_map(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
     document = _document(body)
     members = list(document.items())[:MAX_MEMBERS]
     return _readable(
         [(f"certificate {index}", partial(_read_certificate, *member)) for index, member in enumerate(members)],
         len(document),
+        most,
     )
 
 
@@ -217,7 +222,7 @@ def without_mark(body: bytes) -> bytes:
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:
-    """Read one public signature key, and judge it. Raises :class:`BadKey` that says why it is not used."""
+    """Read one public signature key, and check it. Raises :class:`BadKey` with the reason if it is not used."""
     key = read_jwk(member)
     reason = weakness(key)
     if reason:
@@ -226,11 +231,11 @@ def parse_jwk(member: JsonValue) -> VerificationKey:
 
 
 def read_jwk(member: JsonValue) -> VerificationKey:
-    """Read one public signature key. Raises :class:`BadKey` where its form keeps it from being used."""
+    """Read one public signature key. Raises :class:`BadKey` if its form rules it out."""
     if not isinstance(member, dict):
         raise BadKey("not a JSON object")
     if _PRIVATE & member.keys():
-        raise BadKey("it has private members; whoever published it has to replace it")
+        raise BadKey("it has private members; its publisher has to replace it")
     if member.get("use", "sig") not in ("sig", "jwt-svid"):  # the latter is SPIFFE's
         raise BadKey("its use is not sig")
     operations = member.get("key_ops", ["verify"])
@@ -315,7 +320,7 @@ def _rsa(member: Mapping[str, JsonValue]) -> rsa.RSAPublicKey:
     try:
         return rsa.RSAPublicNumbers(e, n).public_key()
     except ValueError:
-        raise BadKey("n and e are no RSA key") from None
+        raise BadKey("n and e are not an RSA key") from None
 
 
 def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
@@ -346,7 +351,7 @@ def _okp(member: Mapping[str, JsonValue]) -> ed25519.Ed25519PublicKey:
     try:
         return ed25519.Ed25519PublicKey.from_public_bytes(_octets(member, "x"))
     except ValueError:
-        raise BadKey("x is no Ed25519 public key") from None
+        raise BadKey("x is not an Ed25519 public key") from None
 
 
 def _octets(member: Mapping[str, JsonValue], name: str) -> bytes:

@@ -1,7 +1,7 @@
-"""Strict parsing of compact JWS (RFC 7515 section 3.1, RFC 8725). What comes out is well-formed, and not believed.
+"""Strict parsing of compact JWS (RFC 7515 section 3.1, RFC 8725). The result is well-formed, and not yet trusted.
 
-Parsers that disagree are how tokens get past verifiers, so everything that two parsers could read differently is
-refused: other alphabets, padding and stray bits in base64url, duplicate names, non-finite numbers, lone surrogates.
+Attackers exploit parsers that disagree. So every form that two parsers could read differently is refused: other
+alphabets, padding and stray bits in base64url, duplicate names, non-finite numbers, lone surrogates.
 """
 
 import binascii
@@ -21,18 +21,19 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.not_compact import why_not_compact
 
-MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded
+MAX_TOKEN: Final = 16 * 1024  # bytes, checked before anything is decoded, unless the configuration says otherwise
+MOST_TOKEN: Final = 64 * 1024  # bytes, the ceiling of the setting, and of our own tokens
 MAX_DEPTH: Final = 16
 MAX_KEY_ID: Final = 128
-HEADERS: Final = 256  # that are remembered, parsed: a provider has one for each of its keys
-OBJECTS: Final = 1024  # bytes of what a parsed token consists of, empty
-FLAT: Final = 24 * 1024  # bytes up to which an estimate will do
-LONGEST_HEADER: Final = 512  # bytes of one that is remembered: whoever sends a token chooses its header
+HEADERS: Final = 256  # parsed headers in the cache: a provider has one for each of its keys
+OBJECTS: Final = 1024  # bytes of an empty parsed token's objects
+FLAT: Final = 24 * 1024  # bytes up to which an estimate is enough
+LONGEST_HEADER: Final = 512  # bytes of a cached header: the sender of a token chooses its header
 ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """The characters of base64url (RFC 4648 section 5)."""
 _TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _LAST: Final = (ALPHABET, b"", b"AQgw", b"AEIMQUYcgkosw048")
-"""The characters that may end base64url without padding, by its length modulo 4: others have bits that say nothing."""
+"""The characters that may end base64url without padding, by its length modulo 4: others have unused bits."""
 _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _CONTAINERS: Final = frozenset({dict, list})
@@ -41,7 +42,7 @@ CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedAssertion:
-    """A parsed token of which nothing is believed. Only :func:`parse_compact` makes one."""
+    """A parsed token that is not trusted yet. Only :func:`parse_compact` makes one."""
 
     header: Mapping[str, JsonValue] = field(repr=False)
     claims: Mapping[str, JsonValue] = field(repr=False)
@@ -52,11 +53,11 @@ class UnverifiedAssertion:
     key_id: str | None
     """The header's `kid`."""
     issuer: str
-    """The payload's `iss`; "" where it has none."""
+    """The payload's `iss`; "" if it has none."""
 
 
 class JwsHeader(NamedTuple):
-    """A header that was parsed and checked in form. Nothing is believed."""
+    """A header that was parsed and checked in form. It is not trusted yet."""
 
     members: Mapping[str, JsonValue]
     algorithm: str
@@ -65,7 +66,7 @@ class JwsHeader(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CompactJws:
-    """The parts of a compact JWS, decoded; the payload may be anything. Nothing is believed."""
+    """The decoded parts of a compact JWS, with any payload. They are not trusted yet."""
 
     header: Mapping[str, JsonValue] = field(repr=False)
     payload: bytes = field(repr=False)
@@ -75,14 +76,14 @@ class CompactJws:
     key_id: str | None
 
 
-def split_compact(raw: bytes) -> CompactJws:
-    """Take a compact JWS apart and check its header.
+def split_compact(raw: bytes, most: int = MAX_TOKEN) -> CompactJws:
+    """Take a compact JWS of at most ``most`` bytes apart and check its header.
 
     Raises:
-        MalformedToken: it is not one, or its header says things that this service refuses to interpret (`crit`, `b64`).
+        MalformedToken: it is not one, or its header has members that this service refuses to interpret (`crit`, `b64`).
     """
-    if len(raw) > MAX_TOKEN:
-        raise MalformedToken(f"the token is longer than {MAX_TOKEN} bytes")
+    if len(raw) > most:
+        raise MalformedToken(f"the token is longer than {most} bytes")
     parts = raw.split(b".")
     if len(parts) != 3 or not parts[0] or raw.translate(None, ALPHABET) != b"..":
         message, detail = why_not_compact(raw)
@@ -127,9 +128,9 @@ def media_type(typ: str) -> str:
     return short if "/" not in short else typ.lower()
 
 
-def parse_compact(token: Secret) -> UnverifiedAssertion:
+def parse_compact(token: Secret, most: int = MAX_TOKEN) -> UnverifiedAssertion:
     """Parse a compact JWS whose payload is a JSON object. Raises ``MalformedToken``."""
-    parts = split_compact(token.reveal_bytes())
+    parts = split_compact(token.reveal_bytes(), most)
     claims = parse_object(parts.payload, "payload")
     issuer = claims.get("iss", "")
     if not isinstance(issuer, str):
@@ -146,9 +147,9 @@ def parse_compact(token: Secret) -> UnverifiedAssertion:
 
 
 def size_of(token: UnverifiedAssertion, most: int) -> int:
-    """Return how many bytes a parsed token takes at most; a number beyond ``most`` where it is more than that.
+    """Return an upper bound of a parsed token's size in bytes, or a number beyond ``most`` if it may be larger.
 
-    Members of one level take 16 bytes for each of theirs in JSON, or 12 in base64, so that usual tokens need no count.
+    Members of one level take 16 bytes for each byte in JSON, or 12 for each in base64, so usual tokens need no count.
     """
     flat = OBJECTS + 14 * len(token.signing_input)
     if flat <= FLAT and _CONTAINERS.isdisjoint(map(type, (*token.claims.values(), *token.header.values()))):
@@ -165,7 +166,7 @@ def decode_segment(segment: bytes, name: str) -> bytes:
     if remainder == 1 or segment.translate(None, ALPHABET):
         raise MalformedToken(detail=f"the {name} is not base64url")
     if segment[-1] not in _LAST[remainder]:
-        # Stray bits in the last character: two spellings of one token, of which a replay check would know one.
+        # Stray bits in the last character: one token would have two spellings, and a replay check would know only one.
         raise MalformedToken(detail=f"the {name} is not canonical base64url")
     return binascii.a2b_base64(segment.translate(_TO_BASE64) + b"==")
 
@@ -174,7 +175,7 @@ def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
     """Parse a JSON object without duplicate names, deep nesting, lone surrogates or numbers beyond doubles (RFC 7493).
 
     Raises:
-        MalformedToken: it is not one; ``detail`` says in which way.
+        MalformedToken: it is not one; ``detail`` gives the reason.
     """
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(text, MAX_DEPTH):
         raise MalformedToken(detail=f"the {name} is nested deeper than {MAX_DEPTH} levels")
@@ -187,10 +188,11 @@ def parse_object(text: bytes, name: str) -> dict[str, JsonValue]:
 
 
 def _parse_canonical(text: bytes) -> JsonValue:
-    """Parse what is written as the fast codec itself would write it, or return None.
+    """Parse text that the fast codec itself would write in the same way, or return None.
 
-    The codec takes the last of two members of one name, and rounds integers beyond 64 bits. Text that it writes back
-    byte for byte has neither: a dictionary has each name once, and what was rounded is written differently.
+    The codec keeps the last of two members with one name, and rounds integers beyond 64 bits. If it writes the text
+    back
+    byte for byte, the text has neither: a dictionary has each name once, and a rounded number is written differently.
     """
     try:
         value: JsonValue = orjson.loads(text)
@@ -217,7 +219,7 @@ def _parse_any(text: bytes, name: str) -> JsonValue:
 
 
 class _Refused(ValueError):
-    """JSON that Python would read and we do not."""
+    """JSON that Python accepts and this service refuses."""
 
 
 def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -248,12 +250,14 @@ def _within_a_double(text: str) -> int:
 
 
 def is_deeper(text: bytes, most: int) -> bool:
-    """Tell whether JSON is nested deeper than ``most`` levels, in time that grows with its length alone.
+    """Return whether JSON is nested deeper than ``most`` levels, in time that grows only with its length.
 
-    Of the brackets outside of strings each round takes away the innermost pairs, so that one level less is left. What
-    is no JSON may be called deep or not, but no parser gets to see more than ``most`` levels.
+    Each round removes the innermost pairs of brackets outside strings, so one level less remains. Text that is not JSON
+    may
+    count as deep or not, but no parser receives more than ``most`` levels.
     """
-    # Backslashes are in strings alone. Without escaped ones, and then escaped quotes, every quote begins or ends one.
+    # Backslashes occur only in strings. Without escaped ones, and then escaped quotes, every quote begins or ends a
+    # string.
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(plain.split(b'"')[::2]).translate(_ALIKE, _NO_BRACKETS)
     for _ in range(most):

@@ -19,7 +19,7 @@ MOST_TRIED: Final = 4  # keys for a token that names none: each costs a signatur
 
 @dataclass(frozen=True, slots=True)
 class WantedKey:
-    """What a token says of its key."""
+    """The members of a token that choose its key."""
 
     key_id: str | None = None
     certificates: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""One answer of a provider about its keys: where they are, how long they may be used, and why it failed."""
+"""One answer of a provider about its keys: their URL, their lifetime, and the reason of a failure."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from tokenmint.verification.jwk import (
 from tokenmint.verification.jws import parse_object
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
-DEFAULT_FRESH: Final = 3600.0  # seconds, where the provider does not say
+DEFAULT_FRESH: Final = 3600.0  # seconds, if the provider does not say
 MIN_FRESH: Final = 60.0
 MAX_FRESH: Final = 6 * 3600.0
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})", re.ASCII)
@@ -30,14 +30,14 @@ _NO_CACHE: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b")
 
 
 async def discover(fetch: Fetch, source: KeySource) -> str:
-    """Return the key set's URL, as the discovery document has it. Raises :class:`FetchFailed`, ``MalformedToken``."""
+    """Return the key set's URL from the discovery document. Raises :class:`FetchFailed`, ``MalformedToken``."""
     result = await fetch(source, source.url, etag=None)
     if result.status != 200:
         raise FetchFailed(f"{source.url} answered {result.status}")
     document = parse_object(without_mark(result.body), "discovery document")
     if document.get("issuer") not in (source.issuer, *source.more_issuers):
         raise AnswerUnusable(
-            f"{source.url} speaks for another issuer (OpenID Connect Discovery 1.0 section 4.3): "
+            f"{source.url} has another issuer (OpenID Connect Discovery 1.0 section 4.3): "
             f"expected exactly {source.issuer!r}"
         )
     url = document.get("jwks_uri")
@@ -50,11 +50,11 @@ async def discover(fetch: Fetch, source: KeySource) -> str:
 
 
 async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> ParsedKeySet:
-    """Read the keys of a document, and judge them; large ones in ``threads``, since that takes long.
+    """Read and check the keys of a document. Large keys are checked in ``threads``, because that takes long.
 
-    Raises ``BadKey`` where it is no key set, and ``Busy`` where large keys of the last one are still being judged.
+    Raises ``BadKey`` if it is not a key set, and ``Busy`` while large keys of the previous set are still being checked.
     """
-    read = read_x509_map(body) if source.kind == "x509" else read_jwks(body)
+    read = (read_x509_map if source.kind == "x509" else read_jwks)(body, source.max_keys)
     for key in filter(is_judged_slowly, read.keys):
         await threads.run(weakness, key)
     return judged(read)
@@ -78,20 +78,20 @@ def freshness(headers: Mapping[str, str], hint: float | None = None) -> float:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Tell whether the text of an error was made here, so that it may be shown."""
+    """Return whether the text of an error was made here, so that it may be shown."""
     return isinstance(error, FetchFailed | BadKey | MalformedToken | TimeoutError | Busy)
 
 
 def describe(error: BaseException, source: KeySource) -> str:
-    """Return what operators may read of a failed fetch: bounded, and without a foreign exception's text."""
+    """Return the description of a failed fetch for operators: bounded, and without text of foreign exceptions."""
     if isinstance(error, TimeoutError):
         return f"no answer within {source.timeout:g} s"
     if isinstance(error, MalformedToken):
         return error.detail
     if isinstance(error, Busy):
-        return "its large RSA keys are still being judged"
+        return "its large RSA keys are still being checked"
     if isinstance(error, asyncio.CancelledError):
-        return "the fetch was given up"
+        return "the fetch was cancelled"
     if is_ours(error):
         return clipped(str(error), 2 * LONG)
     return f"the answer could not be handled ({type(error).__name__})"

@@ -16,10 +16,10 @@ SETTING: Final = "jwks_file"
 
 
 def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
-    """Return the keys of a JWK set in a file, one that can be used at least, as they are renewed.
+    """Return the keys of a JWK set in a file, with at least one usable key, as they are renewed.
 
     Raises:
-        ConfigurationError: the file can't be read, is no JWK set, or has no usable key.
+        ConfigurationError: the file can't be read, is not a JWK set, or has no usable key.
     """
 
     def made(contents: Sequence[bytes]) -> ParsedKeySet:
@@ -32,13 +32,13 @@ def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
 
 
 def usable_keys(setting: str, body: bytes) -> ParsedKeySet:
-    """Read a JWK set that somebody here wrote. Raises ``ConfigurationError`` that begins with ``setting``."""
+    """Read a JWK set that an operator wrote. Raises ``ConfigurationError`` that begins with ``setting``."""
     try:
         read = parse_jwks(body)
     except BadKey as reason:
-        raise ConfigurationError(f"{setting}: is no JWK set: {reason}") from None
+        raise ConfigurationError(f"{setting}: is not a JWK set: {reason}") from None
     except RecursionError:
-        raise ConfigurationError(f"{setting}: is no JWK set: it is nested too deeply") from None
+        raise ConfigurationError(f"{setting}: is not a JWK set: it is nested too deeply") from None
     if not read.keys:
         reasons = "".join(f"; {reason}" for reason in read.skipped)
         raise ConfigurationError(f"{setting}: has no usable key{reasons}")

@@ -16,13 +16,13 @@ PROXY_PASSWORD_FILE: Final = "proxy.password_file"  # noqa: S105  # as above
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where a provider's keys come from."""
+    """The source of a provider's keys."""
 
     kind: Literal["discovery", "jwks", "x509", "pinned", "file"]
     url: str = ""
-    """The document's URL; of the discovery document for `discovery`."""
+    """The URL of the key document, or of the discovery document for `discovery`."""
     issuer: str = ""
-    """What the discovery document has to name as its issuer, for `discovery`."""
+    """The issuer that the discovery document has to name, for `discovery`."""
     more_issuers: frozenset[str] = frozenset()
     """Others that it may name: of one provider with several."""
     pinned: bytes = field(default=b"", repr=False)
@@ -35,16 +35,18 @@ class KeySource:
     """PEM file of the certificate authorities to trust instead of the public ones."""
     allow_private: bool = False
     """Whether private addresses, and http on loopback, may be dialled."""
+    max_keys: int = 100
+    """The largest number of keys that are used."""
     timeout: float = 5.0
-    """Seconds for one fetch in all."""
+    """Seconds for one whole fetch."""
     bearer_token_file: Path | None = None
-    """A token that is sent to the origin of ``url`` alone, of the file as it is at each fetch."""
+    """A token that goes only to the origin of ``url``, read from the file at each fetch."""
     headers: tuple[tuple[str, str], ...] = ()
-    """Further headers of the request, for that origin alone; `User-Agent` for all."""
+    """Further headers of the request, for that origin only; `User-Agent` for all."""
     header_files: tuple[tuple[str, Path], ...] = ()
-    """The same, with secret values that are in files."""
+    """The same, with secret values from files."""
     proxy: Proxy | None = None
-    """The proxy to fetch through; None: every host is reached directly."""
+    """The proxy to fetch through; None: without a proxy."""
 
     def ca_files(self) -> tuple[str | None, ...]:
         """Return the files of authorities that verify the servers; None stands for the public ones."""
@@ -53,7 +55,7 @@ class KeySource:
         return self.ca_file, self.proxy.ca_file
 
     def secret_files(self) -> list[tuple[str, Path]]:
-        """Return the files with secrets that are sent, each with what it is called in messages."""
+        """Return the files with the secrets of requests, each with its name in messages."""
         files = [(HEADER_FILES.format(name), path) for name, path in self.header_files]
         if self.bearer_token_file is not None:
             files.append((BEARER_TOKEN_FILE, self.bearer_token_file))
@@ -77,11 +79,11 @@ class FetchResult:
 
 
 class FetchFailed(Exception):
-    """There was no answer; the text, made by us, says why and may be shown to operators."""
+    """There was no answer; the text, made by us, gives the reason and may be shown to operators."""
 
 
 class AnswerUnusable(FetchFailed):
-    """There was one that is at fault itself, so that asking again brings the same until somebody has mended it."""
+    """The answer itself is wrong, so a retry brings the same until its author corrects it."""
 
 
 class Fetch(Protocol):

@@ -1,14 +1,15 @@
-"""The providers' key sets: fetched off the request path, cached as their headers say, trusted for a bounded time.
+"""The providers' key sets: fetched outside calls, cached as their headers say, trusted for a bounded time.
 
-Each provider's keys are its own, so the same `kid` at two providers is two keys. A fetch that fails, or that brings
-no usable key, leaves the last good set in place until its hard age; a fetch that succeeds replaces the set, so that a
-key that the provider took back is gone with the next refresh.
+Each provider's keys are separate, so the same `kid` at two providers is two keys. After a failed fetch, or one without
+usable keys, the last good set stays until its hard age. A successful fetch replaces the set, so a key that the provider
+withdrew is gone after the next refresh.
 
-Keys in a file are read again when it changes, and stay as they were while it can't be used.
+Keys in a file are read again when the file changes. While it can't be used, the earlier keys stay.
 
-Whatever a fetch raises is that provider's failure: it is kept as the provider's last error, logged when it begins,
-changes and ends, and tried again after a pause that grows and differs from replica to replica. Callers are told to
-retry where a retry can help, and where the provider's own documents are at fault, that it can't.
+Every error of a fetch counts as that provider's failure. It is kept as the provider's last error, logged when it
+begins,
+changes and ends, and retried after a pause that grows and differs between replicas. Callers learn whether a retry can
+help, or can't because the provider's own documents are wrong.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.renewed_files import FileWatch
+from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
 from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
@@ -35,18 +37,18 @@ from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed
 log = structlog.get_logger(__name__)
 
 HARD_AGE: Final = 24 * 3600.0  # seconds after the last good answer that its keys are trusted
-UNKNOWN_KEY_INTERVAL: Final = 30.0  # seconds between fetches that unknown kids may cause, for each provider
+UNKNOWN_KEY_INTERVAL: Final = 30.0  # seconds between fetches for unknown kids, for each provider
 RETRY_FIRST: Final = 1.0  # seconds to the first retry after a failed fetch; doubles up to ...
 RETRY_MOST: Final = 300.0
-RETRY_WANTED: Final = 30.0  # seconds after a failed fetch in which a caller that needs the keys causes the next one
-SPREAD: Final = 0.5  # the part of a pause that chance may take away, so that replicas do not ask all at once
-SKIPPED_SHOWN: Final = 5  # reasons in the log line about keys that are not used
+RETRY_WANTED: Final = 30.0  # seconds after a failed fetch after which a caller that needs the keys causes the next one
+SPREAD: Final = 0.5  # the part of a pause that is random, so that replicas do not ask all at once
+SKIPPED_SHOWN: Final = 5  # reasons in the log line about unused keys
 EARLY: Final = 0.9  # a set is refreshed when this much of its freshness has passed
 
 
 @dataclass(frozen=True, slots=True)
 class KeySetStatus:
-    """What is known of one provider's keys. Times are Unix seconds."""
+    """The state of one provider's keys. Times are Unix seconds."""
 
     source: str
     key_ids: tuple[str, ...] = ()
@@ -61,13 +63,14 @@ class KeySets:
     """The keys of every provider.
 
     Args:
-        sources: where each provider's keys come from, by the provider's name.
+        sources: the source of each provider's keys, by the provider's name.
         fetch: makes the HTTP requests.
         clock: for freshness and for waiting.
-        inherit: the key sets that these replace; what has the same source keeps its keys.
-        chance: returns a number from 0 to 1, drawn anew each time: how much of ``SPREAD`` a pause is shortened by.
-        waiters: callers that may wait for fetches at a time, of all providers together. Others are told to retry: while
-            a provider hangs, its callers must not take every place for calls in hand.
+        inherit: the earlier key sets; a provider with the same source keeps its keys.
+        chance: returns a random number from 0 to 1: the part of ``SPREAD`` by which a pause is shortened.
+        waiters: callers that may wait for fetches at a time, of all providers together. Further callers are told to
+            retry:
+            while a provider hangs, its callers must not occupy every place for calls.
     """
 
     def __init__(
@@ -105,9 +108,9 @@ class KeySets:
             wanted: what the token says of its key, or its `kid`.
 
         Raises:
-            UnknownKey: the provider does not publish such a key, as far as was looked within the last 30 s.
-            KeySetUnavailable: no trusted key set is at hand, or the look for a new key failed: a retry can help.
-            KeySetInvalid: the same, and what the provider publishes is at fault: a retry can't help.
+            UnknownKey: the provider does not publish such a key, by a search within the last 30 s.
+            KeySetUnavailable: no trusted key set is at hand, or the search for a new key failed: a retry can help.
+            KeySetInvalid: the same, and the provider's own documents are wrong: a retry can't help.
         """
         wanted = wanted if isinstance(wanted, WantedKey) else WantedKey(wanted)
         state = self._states[provider]
@@ -126,7 +129,7 @@ class KeySets:
         return found
 
     def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
-        """Return the keys of ``provider`` that are at hand and trusted now, () where there are none. Never waits.
+        """Return the keys of ``provider`` that are present and trusted now, () if there are none. Never waits.
 
         It is the same object until the keys are replaced.
         """
@@ -134,7 +137,7 @@ class KeySets:
         return state.known() if self._trusted(state) else ()
 
     async def refresh(self, provider: str) -> KeySetStatus:
-        """Fetch now, or read the file; where that fails the last good set is kept.
+        """Fetch now, or read the file; after a failure the last good set stays.
 
         Raises ``KeySetUnavailable``, ``KeySetInvalid``.
         """
@@ -156,7 +159,7 @@ class KeySets:
         return self.status(provider)
 
     def status(self, provider: str) -> KeySetStatus:
-        """Return what is known of a provider's keys."""
+        """Return the state of a provider's keys."""
         state = self._states[provider]
         to_wall = self._clock.now() - self._clock.monotonic()
 
@@ -174,17 +177,17 @@ class KeySets:
         )
 
     def ready(self, provider: str) -> bool:
-        """Tell whether tokens of ``provider`` can be proved now."""
+        """Return whether tokens of ``provider`` can be verified now."""
         return self._trusted(self._states[provider])
 
     async def prefetch(self) -> None:
-        """Fetch every set that is not at hand; failures are logged and retried by :meth:`follow`."""
+        """Fetch every missing set. Failures are logged, and :meth:`follow` retries them."""
         await asyncio.gather(
             *(self._fetch_once(name, state) for name, state in self._states.items() if not self._trusted(state))
         )
 
     def follow(self, background: Background, of: str = "keys of") -> "list[asyncio.Task[None]]":
-        """Keep every set fresh, for ever: a unit for each provider, called ``of`` and its name. Returns their tasks."""
+        """Keep every set fresh, forever: a unit for each provider, called ``of`` and its name. Returns their tasks."""
         return [
             background.start(f"{of} {name}", partial(self._keep_fresh, name, state))
             for name, state in self._states.items()
@@ -208,9 +211,9 @@ class KeySets:
         return not state.source.is_fetched or (bool(state.keys) and self._clock.monotonic() < state.trusted_until)
 
     async def _look_for_unknown(self, name: str, state: KeySetState) -> None:
-        """Fetch for the sake of a key that is not known, unless that was done a moment ago.
+        """Fetch to find an unknown key, unless the last such search is recent.
 
-        A look that fails does not count as one. While looks fail, the pause between failed fetches bounds their number.
+        A failed search does not count. While searches fail, the pause between failed fetches bounds their number.
         Raises as :meth:`find`.
         """
         looked = self._clock.monotonic() - state.unknown_key_fetch_at < UNKNOWN_KEY_INTERVAL
@@ -222,17 +225,17 @@ class KeySets:
             raise self._unavailable(name, state)
 
     def _wanted_at(self, state: KeySetState) -> float:
-        """Return from when on a caller that needs the keys may cause a fetch."""
+        """Return the time from which a caller that needs the keys may cause a fetch."""
         return min(state.retry_at, (state.last_error_at or 0.0) + RETRY_WANTED) if state.failures else float("-inf")
 
     async def _fetch_unless_waiting(self, name: str, state: KeySetState) -> None:
         if state.fetching is None and self._clock.monotonic() < self._wanted_at(state):
             return
         if self._waiting >= self._waiters:
-            # Nor may a provider that hangs keep out the keys of another: a retry finds what this brings.
+            # A provider that hangs must not block the others: a retry finds the result of this fetch.
             self._begin(name, state)
             raise KeySetUnavailable(
-                retry_after=RETRY_FIRST, detail=f"{name}: {self._waiting} calls wait for providers' keys already"
+                retry_after=RETRY_FIRST, detail=f"{name}: {self._waiting} calls already wait for providers' keys"
             )
         self._waiting += 1
         try:
@@ -266,14 +269,14 @@ class KeySets:
                 await self._fetch_once(name, state)
 
     async def _fetch_once(self, name: str, state: KeySetState) -> None:
-        """Fetch, together with everybody who wants the same at the same time. How it ended is in ``state``.
+        """Fetch once for all callers that need it at the same time. The result is in ``state``.
 
-        A caller that gives up does not take the others' answer away, and what becomes of the fetch raises nothing here.
+        A caller that gives up leaves the result to the others, and no failure of the fetch is raised here.
         """
         await asyncio.wait((self._begin(name, state),))
 
     def _begin(self, name: str, state: KeySetState) -> "asyncio.Task[None]":
-        """Begin to fetch, unless that has begun."""
+        """Begin a fetch, unless one is running."""
         if state.fetching is None:
             state.fetching = asyncio.get_running_loop().create_task(self._update(name, state), name=f"keys of {name}")
             state.fetching.add_done_callback(partial(_fetched, state))
@@ -285,14 +288,14 @@ class KeySets:
         try:
             async with asyncio.timeout(state.source.timeout):
                 await self._load(name, state)
-        except Exception as error:  # noqa: BLE001  # a provider chooses what its answers bring about
-            self._failed(name, state, error)
-        except BaseException as error:
-            self._failed(name, state, error)  # so that the next attempt has a pause before it, too
+        except ENDING as error:
+            self._failed(name, state, error)  # so that the next attempt also waits
             raise
+        except BaseException as error:  # noqa: BLE001  # a provider chooses what its answers bring about
+            self._failed(name, state, error)
         else:
             if state.failures:
-                log.info("a provider's keys are fetched again", provider=name, failures=state.failures)
+                log.info("a provider's keys can be fetched again", provider=name, failures=state.failures)
             state.failures, state.invalid = 0, False
             if state.looking:
                 state.unknown_key_fetch_at, state.looking = self._clock.monotonic(), False
@@ -308,18 +311,18 @@ class KeySets:
         most = RETRY_MOST if self._trusted(state) else RETRY_WANTED  # nobody is served without keys
         pause = min(most, RETRY_FIRST * 2 ** min(16, state.failures - 1))
         state.retry_at = state.last_error_at + pause * (1 - SPREAD * self._chance())
-        state.jwks_url = ""  # what discovery said may be what is wrong
+        state.jwks_url = ""  # the URL from discovery may be the error
         if state.last_error == before:
             return
         where = [] if is_ours(error) else places(error)[-6:]
         log.warning("a provider's keys could not be fetched", provider=name, error=state.last_error, where=where)
 
     def _take(self, name: str, state: KeySetState, parsed: ParsedKeySet) -> None:
-        """Take over the keys of a document. Raises ``BadKey`` where none can be used."""
+        """Take over the keys of a document. Raises ``BadKey`` if none can be used."""
         if parsed.skipped != state.skipped:
             state.skipped = parsed.skipped
             log.warning(
-                "a provider's keys that are not used are others than before",
+                "a provider's unused keys changed",
                 provider=name, count=len(parsed.skipped), reasons=parsed.skipped[:SKIPPED_SHOWN],
             )  # fmt: skip
         if not parsed.keys:
@@ -344,7 +347,7 @@ class KeySets:
 
 def _fetched(state: KeySetState, task: "asyncio.Task[None]") -> None:
     state.fetching = None
-    if not task.cancelled() and task.exception() is None:  # or it is raised where it was awaited
+    if not task.cancelled() and task.exception() is None:  # otherwise the awaiting caller raises it
         _tell(state)
 
 

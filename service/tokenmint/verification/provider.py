@@ -1,7 +1,7 @@
-"""Providers as data, and the pure checks that interpret it.
+"""Providers as data, and the pure checks that interpret this data.
 
-A provider says what is accepted; nothing here is specific to one of them. What the shipped ones ask for is written
-down in ``config/catalogue/*.toml``.
+A provider declares its accepted tokens; nothing here is specific to one provider. The conditions of the shipped
+providers are in ``config/catalogue/*.toml``.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_pa
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
-LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other people's types
+LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other programs' types
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 ClaimPaths = tuple[tuple[str, ...], ...]
 CheckKind = Literal[
@@ -43,20 +43,20 @@ class ClaimCheck:
     path: tuple[str, ...]
     kind: CheckKind
     values: frozenset[str] = frozenset()
-    """For `one_of`: the accepted values, of strings; numbers compare as their decimal text. For `none_of`: those that
+    """For `one_of`: the accepted values, as strings; numbers compare as their decimal text. For `none_of`: the refused
     are not accepted. For `prefix`: what the value may begin with. For `no_suffix`: what it may not end with, in lower
     case."""
     message: str = ""
-    """What to do about it; default: a description of the check."""
+    """The remedy, for the message; default: a description of the check."""
     token_types: frozenset[str] = frozenset()
-    """The kinds of tokens that it is made on, URNs of RFC 8693 section 3; empty: on all."""
+    """The kinds of tokens that the check is for, URNs of RFC 8693 section 3; empty: all."""
     or_path: tuple[str, ...] | None = None
-    """Where the value is in tokens that have none at ``path``."""
+    """The path of the value in tokens that lack ``path``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """What is accepted from one provider."""
+    """The tokens that are accepted from one provider."""
 
     name: str
     issuers: Mapping[str, Mapping[str, str]]
@@ -85,13 +85,15 @@ class Provider:
     subject_claims_instead: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
     """By the kind of token: those that name the principal in tokens that have none of the first ones."""
     numeric_subjects: Literal["refuse", "accept", "as_text"] = "refuse"
-    """What a whole number is in a claim that names the principal. `accept`: its decimal text, and a text that reads as
-    a number is refused. `as_text`: the same identity as that text."""
+    """The meaning of a whole number in a claim that names the principal.
+
+    `accept`: its decimal text, and a text that reads as a number is refused. `as_text`: the same identity as that text.
+    """
     max_subject: int = 255
     boolean_claims: frozenset[str] = frozenset()
     """Claims that the provider may send as the text "true" or "false"."""
     google_email: bool = False
-    """Whether `email_authoritative` is derived by Google's rule."""
+    """Whether `email_authoritative` is derived from Google's rule."""
     skew: float = 30.0
     """Seconds that clocks may differ, at most 60."""
     iat_required: bool = True
@@ -99,20 +101,20 @@ class Provider:
     token_lifetime: float | None = None
     """Seconds that its tokens live, where they say neither `iat` nor `nbf`."""
     max_age: float | None = None
-    """Seconds after `iat` that a token is accepted, however long it lives."""
+    """Seconds after `iat` in which a token is accepted, even if its `exp` is later."""
     single_use: bool = False
     trust_domain: str | None = None
     """For SPIFFE JWT-SVIDs, which need no `iss`: the trust domain that `sub` has to be in. Then `iat` is optional."""
     condition: str | None = None
-    """A CEL expression over the proved claims that has to be true; the policy evaluates it."""
+    """A CEL condition on the verified claims; the policy evaluates it."""
     claims: tuple[tuple[str, str], ...] = ()
-    """Claims that are computed (CEL) from those that were proved, for mappings and conditions to use."""
+    """Claims that are computed (CEL) from the verified ones, for mappings and conditions."""
     users: FirebaseProject | None = None
-    """The Firebase project that is asked, on every exchange, whether a user is disabled or was signed out."""
+    """The Firebase project that reports, at every exchange, whether a user is disabled or was signed out."""
     key_issuer: Literal["ignore", "match"] = "ignore"
-    """`match`: a key with an `issuer` member signs for that issuer alone (Entra ID)."""
+    """`match`: a key with an `issuer` member signs only for that issuer (Entra ID)."""
     key_id_required: bool = False
-    """Whether a token has to name its key (`kid`) also where the provider has one key."""
+    """Whether a token has to name its key (`kid`) even if the provider has only one."""
 
 
 _ID_TOKEN_TYPES: Final[frozenset[str]] = frozenset({"", "jwt"})
@@ -221,7 +223,7 @@ def check_audience(provider: Provider, claims: Mapping[str, JsonValue], token_ty
 
 
 def check_nonce(claims: Mapping[str, JsonValue], nonce: str | None) -> None:
-    """Compare `nonce` where the request names one. Raises ``WrongNonce``."""
+    """Compare `nonce` if the request names one. Raises ``WrongNonce``."""
     if nonce is not None and claims.get("nonce") != nonce:
         raise WrongNonce()
 
@@ -229,10 +231,10 @@ def check_nonce(claims: Mapping[str, JsonValue], nonce: str | None) -> None:
 def check_claims(
     provider: Provider, issuer: str, claims: Mapping[str, JsonValue], now: float, token_type: str = ID_TOKEN
 ) -> None:
-    """Check what the issuer and the provider's own conditions ask for. Raises ``ClaimRejected``."""
+    """Check the conditions of the issuer and of the provider. Raises ``ClaimRejected``."""
     for name, expected in provider.issuers.get(issuer, {}).items():
         if claims.get(name) != expected:
-            raise ClaimRejected(f"{name} is not that of the issuer", detail=f"{name} has to be {expected!r}")
+            raise ClaimRejected(f"{name} is not the issuer's", detail=f"{name} has to be {expected!r}")
     for check in provider.checks:
         if (not check.token_types or token_type in check.token_types) and not _holds(check, claims, now):
             raise ClaimRejected(check.message or _describe(check))
@@ -283,7 +285,7 @@ def _describe(check: ClaimCheck) -> str:
 
 
 def in_trust_domain(subject: JsonValue, trust_domain: str) -> bool:
-    """Tell whether ``subject`` is a SPIFFE id of ``trust_domain`` with a path (SPIFFE-ID section 2)."""
+    """Return whether ``subject`` is a SPIFFE id of ``trust_domain`` with a path (SPIFFE-ID section 2)."""
     if not isinstance(subject, str):
         return False
     prefix, _, path = subject.removeprefix("spiffe://").partition("/")
@@ -296,7 +298,7 @@ def in_trust_domain(subject: JsonValue, trust_domain: str) -> bool:
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether ``text`` is a GUID in its usual spelling, 8-4-4-4-12 hexadecimal digits."""
+    """Return whether ``text`` is a GUID in its usual spelling, 8-4-4-4-12 hexadecimal digits."""
     parts = text.split("-")
     return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(
         char in "0123456789abcdefABCDEF" for part in parts for char in part
@@ -304,7 +306,7 @@ def is_uuid(text: str) -> bool:
 
 
 def normalised(provider: Provider, claims: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """Return the claims with the provider's peculiarities evened out."""
+    """Return the claims in a uniform form, without the provider's peculiarities."""
     result = dict(claims)
     for name in provider.boolean_claims & result.keys():
         if result[name] in ("true", "false"):

@@ -1,7 +1,7 @@
-"""Tokens that are often sent in another's place, named, so that whoever sent one learns what to send.
+"""Names the kind of a refused token, if it is often sent by mistake, so that its sender learns what to send.
 
-Nothing is accepted here: what comes in was refused, and only the words of the refusal are chosen. Nothing of the token
-is repeated in them.
+Nothing is accepted here: the token was refused already, and this module only chooses the words. They repeat nothing of
+the token.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ FIREBASE_CUSTOM_TOKEN: Final = (
 _ISSUERS: Final = (
     (
         "https://session.firebase.google.com/",
-        "this is a Firebase session cookie, of a project whose session cookies are not configured: send the ID token",
+        "this is a session cookie of a Firebase project whose session cookies are not configured: send the ID token",
     ),
     ("https://securetoken.google.com/", "this is a Firebase ID token, of a project that is not configured"),
     ("https://sts.windows.net/", "this is an Entra ID token, of a tenant that is not configured"),
@@ -42,7 +42,7 @@ def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str, known: Collec
         return WrongAudience("this is a legacy Firebase custom token: send the ID token of a user who has signed in")
     if token.issuer == own_issuer:
         return UnknownIssuer(
-            "this token was minted by tokenmint itself: it is exchanged as an access_token, where policy says so"
+            "tokenmint itself minted this token: exchange it as an access_token, if policy allows that"
         )
     detail = f"iss {quoted(token.issuer, LONG)}, accepted {quoted(sorted(known), LONG)}"
     for prefix, words in _ISSUERS:
@@ -52,10 +52,10 @@ def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str, known: Collec
 
 
 def bad_signature(token: UnverifiedAssertion) -> TokenRejected:
-    """Return the refusal of a token whose signature does not verify."""
+    """Return the refusal of a token with a bad signature."""
     if "nonce" in token.header:
         return BadSignature(
-            "the header has a nonce: this is an access token for Microsoft Graph, which nobody else can verify; "
-            "request one for an API of your own"
+            "the header has a nonce: this is an access token for Microsoft Graph, which only Graph can verify; "
+            "request one for your own API"
         )
     return BadSignature()

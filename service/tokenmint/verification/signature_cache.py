@@ -1,11 +1,12 @@
-"""Signatures that were found good, remembered, so that a token that is exchanged for several audiences is checked once.
+"""A cache of good signatures, so that a token that is exchanged for several audiences is verified once.
 
-Remembered is the costly and unchanging part alone: how a token's bytes read, and that a key's signature over them was
-good. Both follow from the token's hash and the key, whoever asks and whenever. Everything else is checked each time:
-that the key is still the provider's, issuer, kind, times, audience, claims. A verifier that a reload makes begins anew.
+The cache holds only the costly and unchanging results: the parsed token, and that a key's signature over it was good.
+Both depend only on the token's hash and the key, and not on caller or time. All other checks are repeated each time:
+that the key is still the provider's, issuer, kind, times, audience, claims. After a reload, a new verifier begins with
+an empty cache.
 
-The parsed token is kept: to read it again costs as much as a third of an RS256 signature's check. What it takes is
-counted before it is kept (``jws.size_of``); one that was made to be large is checked each time.
+The parsed token is kept, because parsing costs up to a third of an RS256 verification. Its size is counted before it is
+kept (``jws.size_of``); a token that was made large on purpose is verified each time.
 """
 
 from typing import Final, NamedTuple
@@ -14,12 +15,12 @@ from tokenmint.base.bounded_cache import Remembered
 from tokenmint.verification.jws import UnverifiedAssertion, size_of
 
 ENTRIES: Final = 4096  # tokens
-SIZE: Final = 48 * 1024 * 1024  # bytes of all, estimated: in truth a third of it where tokens are usual ones
+SIZE: Final = 48 * 1024 * 1024  # bytes of all, estimated: usual tokens take a third of that
 LARGEST: Final = 64 * 1024  # bytes of one, parsed; one with 200 groups has 45,000
 
 
-class Verdict(NamedTuple):
-    """A token whose signature was good."""
+class CachedSignature(NamedTuple):
+    """A token with a good signature."""
 
     token: UnverifiedAssertion
     provider: str
@@ -27,24 +28,24 @@ class Verdict(NamedTuple):
     """The RFC 7638 thumbprint of the key that signed it."""
 
 
-class Verdicts:
-    """Remembers good signatures, the latest ``entries`` of them; never bad ones, which anybody can make."""
+class SignatureCache:
+    """Caches the latest ``entries`` good signatures; never bad ones, which any sender can make."""
 
     def __init__(self, entries: int = ENTRIES) -> None:
-        self._verdicts: Remembered[str, Verdict] = Remembered(entries=entries, size=SIZE, largest=LARGEST)
+        self._signatures: Remembered[str, CachedSignature] = Remembered(entries=entries, size=SIZE, largest=LARGEST)
 
     def __len__(self) -> int:
-        return len(self._verdicts)
+        return len(self._signatures)
 
     @property
     def size(self) -> int:
         """Bytes that are kept, at most."""
-        return self._verdicts.size
+        return self._signatures.size
 
-    def find(self, fingerprint: str) -> Verdict | None:
-        """Return what is remembered of the token with this SHA-256."""
-        return self._verdicts.find(fingerprint)
+    def find(self, fingerprint: str) -> CachedSignature | None:
+        """Return the entry of the token with this SHA-256."""
+        return self._signatures.find(fingerprint)
 
-    def remember(self, fingerprint: str, verdict: Verdict) -> None:
-        """Remember a good signature; the oldest are forgotten where there is no room."""
-        self._verdicts.remember(fingerprint, verdict, size_of(verdict.token, LARGEST))
+    def remember(self, fingerprint: str, signature: CachedSignature) -> None:
+        """Remember a good signature; if there is no room, the oldest are dropped."""
+        self._signatures.remember(fingerprint, signature, size_of(signature.token, LARGEST))

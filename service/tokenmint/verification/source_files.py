@@ -12,9 +12,9 @@ from tokenmint.base.tls_files import CA_FILE, client_tls
 from tokenmint.model.secret import Secret
 from tokenmint.verification.key_source import FetchFailed, KeySource
 
-MAX_SECRET: Final = 16 * 1024  # bytes of one that goes into a header
+MAX_SECRET: Final = 16 * 1024  # bytes of a secret in a header
 _FIELD_VALUE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-"""RFC 9110 section 5.5, without bytes that are no ASCII."""
+"""RFC 9110 section 5.5, ASCII only."""
 _REPLACED: Final = "the configuration has changed meanwhile"
 
 
@@ -82,7 +82,7 @@ class SourceFiles:
 
 
 def secret_file(setting: str, path: Path) -> RenewedFiles[Secret]:
-    """Return a secret that goes into a header, as it is renewed. Raises ``ConfigurationError``, without the secret."""
+    """Return a secret for a header, which follows its file. Raises ``ConfigurationError``, without the secret."""
 
     def made(contents: Sequence[bytes]) -> Secret:
         value = contents[0].strip()

@@ -1,4 +1,4 @@
-"""Asks a provider whether a user is still let in, where its configuration says so."""
+"""Asks a provider whether a user still has access, if its configuration says so."""
 
 from collections.abc import Mapping
 
@@ -18,10 +18,10 @@ class UserCheck:
         self._firebase = firebase
 
     async def __call__(self, provider: Provider, claims: Mapping[str, JsonValue]) -> None:
-        """Ask about the user that ``claims`` name, in a thread: the SDK blocks.
+        """Ask about the user of ``claims``, in a thread, because the SDK blocks.
 
         Raises:
-            PrincipalDisabled, TokenRevoked: the user is not let in any more.
+            PrincipalDisabled, TokenRevoked: the user has lost access.
             KeySetUnavailable: the provider does not answer.
         """
         tenant, auth_time = at_path(claims, ("firebase", "tenant")), claims.get("auth_time")

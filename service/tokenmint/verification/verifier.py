@@ -1,4 +1,4 @@
-"""Proves a token: exact issuer → key of that issuer → signature → claims. The one place that makes a
+"""Verifies a token: exact issuer → key of that issuer → signature → claims. Only this module makes a
 :class:`VerifiedToken`.
 """
 
@@ -10,9 +10,9 @@ from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
-from tokenmint.verification import refusal_hints as mistaken
+from tokenmint.verification import refusal_hints
 from tokenmint.verification.jwk import VerificationKey
-from tokenmint.verification.jws import UnverifiedAssertion, parse_compact
+from tokenmint.verification.jws import MAX_TOKEN, UnverifiedAssertion, parse_compact
 from tokenmint.verification.key_choice import wanted_key
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import (
@@ -25,7 +25,7 @@ from tokenmint.verification.provider import (
     normalised,
 )
 from tokenmint.verification.selection import Selection
-from tokenmint.verification.signature_cache import Verdict, Verdicts
+from tokenmint.verification.signature_cache import CachedSignature, SignatureCache
 from tokenmint.verification.subjects import subject
 
 
@@ -35,8 +35,9 @@ class Verifier:
     Args:
         providers: by name. Two of one issuer are told apart (``selection.disjoint``).
         key_sets: the providers' keys.
-        own_issuer: what tokenmint signs as; never a provider.
-        users: asks a provider whether the user is still let in, where its configuration says so.
+        own_issuer: tokenmint's own issuer; never a provider.
+        users: asks a provider whether the user still has access, if its configuration says so.
+        max_token: the longest token, in bytes.
         emulated: the providers whose tokens come from an emulator, which does not sign (development mode only).
     """
 
@@ -48,12 +49,14 @@ class Verifier:
         own_issuer: str,
         users: Callable[[Provider, Mapping[str, JsonValue]], Awaitable[None]] | None = None,
         emulated: frozenset[str] = frozenset(),
+        max_token: int = MAX_TOKEN,
     ) -> None:
         self.providers = MappingProxyType(dict(providers))
         self.key_sets = key_sets
+        self.max_token = max_token
         self._users = users
         self._emulated = emulated
-        self._verdicts = Verdicts()
+        self._signatures = SignatureCache()
         self._selection = Selection(providers.values(), own_issuer)
 
     async def verify(
@@ -66,18 +69,18 @@ class Verifier:
         observe: Callable[[str], None] = lambda _: None,
         fetch: bool = True,
     ) -> VerifiedToken:
-        """Prove ``token`` to be a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
+        """Verify that ``token`` is a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
 
-        ``observe`` is told the name of each step as it begins; without ``fetch`` only keys that are at hand are used.
+        ``observe`` receives the name of each step when it begins; without ``fetch`` only present keys are used.
 
         Raises:
             TokenRejected: it is not.
-            KeySetUnavailable: its provider's keys are not at hand.
+            KeySetUnavailable: its provider's keys are not present.
         """
         observe("assertion.form")
         fingerprint = token.fingerprint()
-        remembered = self._verdicts.find(fingerprint)
-        unverified = remembered.token if remembered is not None else parse_compact(token)
+        remembered = self._signatures.find(fingerprint)
+        unverified = remembered.token if remembered is not None else parse_compact(token, self.max_token)
         observe("assertion.issuer")
         provider = self._selection.provider(unverified)
         observe("assertion.kind")
@@ -85,7 +88,7 @@ class Verifier:
         observe("assertion.signature")
         signed_by = await self._check_signature(provider, unverified, remembered, fetch=fetch)
         if signed_by is not None and remembered is None:
-            self._verdicts.remember(fingerprint, Verdict(unverified, provider.name, signed_by.thumbprint))
+            self._signatures.remember(fingerprint, CachedSignature(unverified, provider.name, signed_by.thumbprint))
         claims = normalised(provider, unverified.claims)
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
@@ -116,13 +119,13 @@ class Verifier:
         return self._selection.alone(issuer)
 
     def is_emulated(self, provider: str) -> bool:
-        """Tell whether a provider's tokens come from an emulator, which does not sign."""
+        """Return whether a provider's tokens come from an emulator, which does not sign."""
         return provider in self._emulated
 
     async def _check_signature(
-        self, provider: Provider, token: UnverifiedAssertion, remembered: Verdict | None, *, fetch: bool
+        self, provider: Provider, token: UnverifiedAssertion, remembered: CachedSignature | None, *, fetch: bool
     ) -> VerificationKey | None:
-        """Return the key that signed ``token``; None where nothing has to, in development."""
+        """Return the key that signed ``token``; None if no signature is needed, in development."""
         if self.is_emulated(provider.name) and token.algorithm == "none" and not token.signature:
             return None
         if token.algorithm not in provider.algorithms:
@@ -130,7 +133,7 @@ class Verifier:
                 detail=f"alg {quoted(token.algorithm, 32)}, accepted {sorted(provider.algorithms)}"
             )
         if provider.key_id_required and token.key_id is None:
-            raise UnknownKey("the token's header names no key (kid), which every token of this provider does")
+            raise UnknownKey("the token's header has no kid, which every token of this provider has")
         wanted = wanted_key(token.key_id, token.header, token.algorithm)
         keys = await self.key_sets.find(provider.name, wanted, fetch=fetch)
         if provider.key_issuer == "match":
@@ -145,11 +148,11 @@ class Verifier:
                 return key
             if key.verify(token.algorithm, token.signing_input, token.signature):
                 return key
-        raise mistaken.bad_signature(token)
+        raise refusal_hints.bad_signature(token)
 
 
 def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:
-    """Tell whether a key that names an issuer, of all tenants or of one, may sign for the token's tenant."""
+    """Return whether a key with an issuer, of one tenant or of all, may sign for the token's tenant."""
     if key_issuer is None:
         return True
     tenant = token.claims.get("tid")
@@ -159,9 +162,9 @@ def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAsse
 
 
 def _replay_id(token: UnverifiedAssertion) -> str:
-    """Return what a single-use token is remembered by.
+    """Return the identifier of a single-use token for its record.
 
-    (issuer, jti), or without a jti the signing input: not the signature, of which ECDSA has several for one token.
+    It is (issuer, jti), or without a jti the signing input: ECDSA has several signatures for one token.
     """
     token_id = token.claims.get("jti")
     if token_id is None:

@@ -1,11 +1,11 @@
-"""Public keys that anybody can sign for: a modulus that anybody can factor, a point without a secret behind it.
+"""Weak public keys, whose private half any party can find, or whose signatures any party can forge.
 
-A signature by such a key proves nothing. Each finding is one that needs the public key alone: a modulus that is a
-prime number or a power (its phi follows), small factors, primes that are close (CVE-2022-26320), the fingerprint of
-CVE-2017-15361, repeated words, bits far from random; Ed25519 points of small order, and those a small order away from
-the base point (RFC 8032 section 5.1.3, RFC 8725 section 3.4).
+A signature by such a key proves nothing. Each check needs only the public key: a modulus that is a prime number or a
+power (its phi follows), small factors, primes that are close (CVE-2022-26320), the fingerprint of CVE-2017-15361,
+repeated words, bits far from random; Ed25519 points of small order, and those a small order away from the base point
+(RFC 8032 section 5.1.3, RFC 8725 section 3.4).
 
-The test for a prime modulus costs milliseconds, so a verdict is remembered by the key's thumbprint: it costs once for a
+The test for a prime modulus costs milliseconds, so its result is cached by the key's thumbprint: it runs once for a
 key, not once for a token or for a fetch.
 """
 
@@ -20,19 +20,19 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tokenmint.base.bounded_cache import Remembered
 
-SMALL: Final = 1 << 16  # factors below this are looked for
+SMALL: Final = 1 << 16  # the search for factors ends here
 WINDOW: Final = 12  # bytes of a modulus that do not occur twice by chance (once in 2^80 keys)
-BIAS: Final = 10  # hundredths by which the share of one bits may differ from a half; nine standard deviations of 2048
-VERDICTS: Final = 2048  # keys that are remembered, with 43 characters and a reason each
+BIAS: Final = 10  # hundredths by which the share of 1 bits may differ from a half: nine standard deviations
+VERDICTS: Final = 2048  # cached keys, with 43 characters and a reason each
 _FERMAT_ROUNDS: Final = 100
 LIBRARY_BITS: Final = 3072
-"""Up to so many bits OpenSSL takes an exponent as long as the modulus; beyond, the test takes 0.2 s and more."""
-# Powers of 65537 modulo small primes: what moduli of CVE-2017-15361 (ROCA) all are, and others hardly ever.
+"""Up to so many bits, OpenSSL accepts an exponent as long as the modulus; beyond, the test takes 0.2 s and more."""
+# Powers of 65537 modulo small primes: the moduli of CVE-2017-15361 (ROCA) are all such powers, others hardly ever.
 _ROCA_PRIMES: Final = (
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
     113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 )  # fmt: skip
-_STEP: Final = 8  # bits of the exponent for one call, so that other threads get their turn between calls
+_STEP: Final = 8  # bits of the exponent for one call: other threads run between calls
 _FIELD: Final = 2**255 - 19  # RFC 8032 section 5.1
 _D: Final = -121665 * pow(121666, -1, _FIELD) % _FIELD
 _BASE_Y: Final = 4 * pow(5, -1, _FIELD) % _FIELD
@@ -40,7 +40,7 @@ _Point = tuple[int, int]
 
 
 class Verdicts:
-    """Remembers, by thumbprint, why keys are not used; "" for those that are."""
+    """Caches, by thumbprint, the reasons against keys; "" for keys that are used."""
 
     def __init__(self, entries: int = VERDICTS) -> None:
         self._known: Remembered[str, str] = Remembered(entries=entries, size=entries * 1024, largest=1024)
@@ -49,11 +49,11 @@ class Verdicts:
         return len(self._known)
 
     def known(self, thumbprint: str) -> bool:
-        """Tell whether the key was judged before."""
+        """Return whether the key was checked before."""
         return self._known.find(thumbprint) is not None
 
     def of_rsa(self, thumbprint: str, modulus: int) -> str:
-        """Return why an RSA key is not used, "" where it is."""
+        """Return the reason against an RSA key, "" if it is used."""
         reason = self._known.find(thumbprint)
         if reason is None:
             reason = rsa_weakness(modulus)
@@ -61,7 +61,7 @@ class Verdicts:
         return reason
 
     def of_ed25519(self, thumbprint: str, encoded: bytes) -> str:
-        """Return why an Ed25519 key is not used, "" where it is."""
+        """Return the reason against an Ed25519 key, "" if it is used."""
         reason = self._known.find(thumbprint)
         if reason is None:
             reason = ed25519_weakness(encoded)
@@ -70,7 +70,7 @@ class Verdicts:
 
 
 def rsa_weakness(n: int) -> str:
-    """Return why anybody could factor a modulus ``n`` of 2048 bits or more; "" where nothing is found."""
+    """Return the weakness of a modulus ``n`` of 2048 bits or more; "" if none is found."""
     if n % 2 == 0 or all(n % prime in powers for prime, powers in _roca()):
         return "its RSA modulus is weak (CVE-2017-15361)"
     if gcd(n, _small_primes() % n) != 1:
@@ -78,13 +78,13 @@ def rsa_weakness(n: int) -> str:
     if _primes_are_close(n):
         return "its RSA modulus has two primes that are close together (CVE-2022-26320)"
     if _repeats(n):
-        return "its RSA modulus has words that repeat: it was not made at random"
+        return "its RSA modulus has repeated words: it was not made at random"
     if abs(100 * n.bit_count() - 50 * n.bit_length()) > BIAS * n.bit_length():
-        return "its RSA modulus has far more bits of one kind than of the other: it was not made at random"
+        return "its RSA modulus has far more bits of one value than of the other: it was not made at random"
     if _is_power(n):
-        return "its RSA modulus is a power, so that anybody can sign for it"
+        return "its RSA modulus is a power, so its private half is easily found"
     if _passes_as_prime(n):
-        return "its RSA modulus is a prime number, so that anybody can sign for it"
+        return "its RSA modulus is a prime number, so its private half is easily found"
     return ""
 
 
@@ -116,14 +116,14 @@ def _primes_are_close(n: int) -> bool:
 
 
 def _repeats(n: int) -> bool:
-    """Tell whether some bytes occur twice, as they do wherever a word of whole bytes is repeated."""
+    """Return whether some bytes occur twice, as they do if a word of whole bytes is repeated."""
     text = n.to_bytes((n.bit_length() + 7) // 8)
     places = len(text) - WINDOW + 1
     return len({text[start : start + WINDOW] for start in range(places)}) < places
 
 
 def _is_power(n: int) -> bool:
-    """Tell whether ``n`` is a power. Its base is at least ``SMALL``, which bounds the exponent."""
+    """Return whether ``n`` is a power. Its base is at least ``SMALL``, which bounds the exponent."""
     return any(_root(n, exponent) ** exponent == n for exponent in _primes_below(n.bit_length() // 16 + 1))
 
 
@@ -138,16 +138,16 @@ def _root(n: int, exponent: int) -> int:
 
 
 def _passes_as_prime(n: int) -> bool:
-    """Tell whether ``n`` passes Fermat's test, as each prime does, and a product of two secret primes never."""
+    """Return whether ``n`` passes Fermat's test: every prime does, and a product of two secret primes never does."""
     if n.bit_length() <= LIBRARY_BITS and _library_can():
         return _passes_in_library(n)
     return _passes_in_steps(n)
 
 
 def _passes_in_library(n: int) -> bool:
-    """Make Fermat's test by OpenSSL, which is ten times as fast as Python.
+    """Run Fermat's test in OpenSSL, which is ten times as fast as Python.
 
-    Where n is prime, s^(n-1) = 1, so s^(n-2) is the inverse of s: the inverse of a padded hash is a "signature" by the
+    If n is prime, s^(n-1) = 1, so s^(n-2) is the inverse of s: the inverse of a padded hash is a "signature" with the
     exponent n-2.
     """
     size = (n.bit_length() + 7) // 8
@@ -158,7 +158,7 @@ def _passes_in_library(n: int) -> bool:
         inverse = pow(padded, -1, n)
         key = rsa.RSAPublicNumbers(n - 2, n).public_key()
     except ValueError:
-        return False  # a common factor of n and the hash: n is no prime
+        return False  # a common factor of n and the hash: n is not a prime
     try:
         key.verify(inverse.to_bytes(size), message, padding.PKCS1v15(), digest)
     except InvalidSignature:
@@ -167,7 +167,7 @@ def _passes_in_library(n: int) -> bool:
 
 
 def _padded(message: bytes, size: int) -> int:
-    """Return the number that an RSA signature of ``message`` stands for (RFC 8017 section 9.2, SHA-256)."""
+    """Return the number that an RSA signature of ``message`` encodes (RFC 8017 section 9.2, SHA-256)."""
     hasher = hashes.Hash(hashes.SHA256())
     hasher.update(message)
     info = bytes.fromhex("3031300d060960864801650304020105000420") + hasher.finalize()
@@ -176,12 +176,12 @@ def _padded(message: bytes, size: int) -> int:
 
 @cache
 def _library_can() -> bool:
-    """Tell whether OpenSSL takes such exponents, by a prime (Mersenne's for 2203)."""
+    """Return whether OpenSSL accepts such exponents, tested with a prime (Mersenne's for 2203)."""
     return _passes_in_library((1 << 2203) - 1)
 
 
 def _passes_in_steps(n: int) -> bool:
-    """Make Fermat's test by 2, in steps between which other threads get their turn."""
+    """Run Fermat's test to base 2, in steps between which other threads run."""
     exponent, power = n - 1, 1
     for shift in range((exponent.bit_length() - 1) // _STEP * _STEP, -1, -_STEP):
         power = (pow(power, 1 << _STEP, n) << ((exponent >> shift) & ((1 << _STEP) - 1))) % n
@@ -189,15 +189,15 @@ def _passes_in_steps(n: int) -> bool:
 
 
 def ed25519_weakness(encoded: bytes) -> str:
-    """Return why the 32 bytes of an Ed25519 public key are not used; "" where nothing is found."""
+    """Return the reason against the 32 bytes of an Ed25519 public key; "" if none is found."""
     point = _decoded(encoded)
     if point is None:
-        return "x is no point of Ed25519 in its only encoding (RFC 8032 section 5.1.3)"
+        return "x is not a point of Ed25519 in its only encoding (RFC 8032 section 5.1.3)"
     eightfold = _eightfold(point)
     if eightfold == (0, 1):
-        return "x is a point of small order, so that anybody can sign for it"
+        return "x is a point of small order, so signatures for it are easily forged"
     if eightfold[1] == _eightfold_base()[1]:
-        return "x is the base point, so that anybody can sign for it"
+        return "x is the base point, so its private half is known"
     return ""
 
 
@@ -206,7 +206,7 @@ def _decoded(encoded: bytes) -> _Point | None:
     y, odd = number & ((1 << 255) - 1), number >> 255
     if y >= _FIELD:
         return None
-    # x^2 = (y^2 - 1) / (d y^2 + 1); the denominator is never 0, since -1/d is no square.
+    # x^2 = (y^2 - 1) / (d y^2 + 1); the denominator is never 0, since -1/d is not a square.
     square = (y * y - 1) * pow(_D * y * y + 1, -1, _FIELD) % _FIELD
     x = pow(square, (_FIELD + 3) // 8, _FIELD)
     if (x * x - square) % _FIELD:

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenmint.base.errors import Overloaded
+from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.web.connections import Place
 from tokenmint.web.protocol import PLACE
@@ -16,6 +17,8 @@ from tokenmint.web.protocol import PLACE
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER: Final = "1"  # seconds
+URGENT: Final = 32
+"""Places for requests of urgent paths, which no other request takes."""
 
 
 class Boundary:
@@ -25,6 +28,7 @@ class Boundary:
         application: the application behind it.
         requests: the largest number of requests in progress; a request counts once its body is complete.
         always: paths that are always answered, for health checks.
+        urgent: paths with places of their own: a token is revoked while exchanges are too many.
         count: called for each refused request, for the metrics.
     """
 
@@ -34,10 +38,12 @@ class Boundary:
         *,
         requests: int,
         always: frozenset[str] = frozenset(),
+        urgent: frozenset[str] = frozenset(),
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._application = application
-        self._free = requests
+        self._usual = _Places(requests)
+        self._urgent = dict.fromkeys(urgent, _Places(URGENT))
         self._always = always
         self._count = count
 
@@ -47,12 +53,14 @@ class Boundary:
             await refusal(scope, receive, send)
         elif scope["path"] in self._always:
             await self._answer(scope, receive, send)
+        elif (places := self._urgent.get(scope["path"])) is not None:
+            await self._in_turn(scope, receive, send, places)
         elif _crowded(scope):
             await self._busy()(scope, receive, send)
         else:
-            await self._in_turn(scope, receive, send)
+            await self._in_turn(scope, receive, send, self._usual)
 
-    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send, places: "_Places") -> None:
         """Answer; the request holds a place from the moment at which it is complete."""
         taken, refused = False, False
 
@@ -61,7 +69,7 @@ class Boundary:
             message = await receive()
             if message["type"] != "http.request" or message.get("more_body") or taken:
                 return message
-            taken = self._take()
+            taken = places.take()
             if not taken:
                 refused = True
                 await self._busy()(scope, receive, send)
@@ -75,17 +83,12 @@ class Boundary:
         try:
             if _has_body(scope):
                 await self._answer(scope, received, sent)
-            elif taken := self._take():
+            elif taken := places.take():
                 await self._answer(scope, receive, send)
             else:
                 await self._busy()(scope, receive, send)
         finally:
-            self._free += taken
-
-    def _take(self) -> bool:
-        free = self._free > 0
-        self._free -= free
-        return free
+            places.free += taken
 
     def _busy(self) -> Response:
         self._count("request_refused")
@@ -97,8 +100,23 @@ class Boundary:
             await self._application(scope, receive, send)
         except (ClientDisconnect, Overloaded):
             pass  # the client is gone, or was answered here
-        except Exception as error:  # noqa: BLE001  # uvicorn would log its text; it answers 500 by itself
+        except ENDING:
+            raise
+        except BaseException as error:  # noqa: BLE001  # uvicorn would log its text; it answers 500 by itself
             log.error("a request failed", error=type(error).__name__, where=places(error)[-6:])  # noqa: TRY400
+
+
+class _Places:
+    """Requests that may be answered at a time."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def take(self) -> bool:
+        """Take a place; tell whether there was one."""
+        taken = self.free > 0
+        self.free -= taken
+        return taken
 
 
 def _ambiguous(scope: Scope) -> Response | None:

@@ -18,18 +18,19 @@ from tokenmint.admission.validation import MAX_AUDIENCE, MAX_TYPE, SUBJECT_TOKEN
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
-    DependencyUnavailable,
     FieldViolation,
     Overloaded,
     ProofRejected,
     TokenmintError,
+    TookTooLong,
     UnsupportedGrantType,
 )
+from tokenmint.base.tasks import ENDING
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
-from tokenmint.verification.jws import MAX_TOKEN
+from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.web import credentials
 from tokenmint.web.forms import Form, read_form, single
@@ -104,19 +105,18 @@ class OAuthEndpoints:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
-                    if bounded:
-                        in_hand.begin()
+                    in_hand.arrived(bounded=bounded)
                     await gate.admit(call, lambda: credentials.credentials_of(request, form))
                     await gate.enter(call, form)
                     response = await respond(request, form)
             except Overloaded as error:
                 return answer(error)
             except TimeoutError as error:
-                failure = (
-                    error if isinstance(error, TokenmintError) else DependencyUnavailable("the request took too long")
-                )
+                failure = error if isinstance(error, TokenmintError) else TookTooLong()
                 return _failed(gate, call, failure)
-            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  # every error becomes an answer
+            except ENDING:
+                raise
+            except BaseException as error:  # noqa: BLE001  # every error becomes an answer
                 return _failed(gate, call, error)
             gate.ended(call, str(response.status_code))
             return response
@@ -179,7 +179,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
     violations.check("subject_token_type", f"is required: {expected}", holds=subject_type in SUBJECT_TOKEN_TYPES)
-    violations.check("actor_token", f"at most {MAX_TOKEN} bytes", holds=len(actor_token.encode()) <= MAX_TOKEN)
+    violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
         violations.check(
@@ -222,7 +222,7 @@ def _target(form: Form, violations: Violations) -> str:
 def _token_of(form: Form) -> tuple[Secret, str | None]:
     violations = Violations()
     token, hint = single(form, "token"), single(form, "token_type_hint")
-    violations.token("token", len(token.encode()))
+    violations.token("token", len(token.encode()), MAX_TOKEN)
     violations.check("token_type_hint", f"at most {MAX_TYPE} characters", holds=len(hint) <= MAX_TYPE)
     violations.raise_any()
     return Secret(token), hint or None

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.background import Background, Unit
+from tokenmint.base.capacity import UNFINISHED
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tasks import end
@@ -44,6 +45,7 @@ class HttpServer:
 
     Args:
         always: paths that are always answered, for health checks.
+        urgent: paths whose requests have places of their own.
         count: called with the reason when a limit closes or refuses something, for the metrics.
 
     Raises:
@@ -58,13 +60,14 @@ class HttpServer:
         *,
         limits: HttpLimits | None = None,
         always: frozenset[str] = frozenset(),
+        urgent: frozenset[str] = frozenset(),
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._tls = tls
         limits = limits or HttpLimits()
         self._request_time = limits.request_time
         self._config = uvicorn.Config(
-            Boundary(application, requests=limits.requests, always=always, count=count),
+            Boundary(application, requests=limits.requests, always=always, urgent=urgent, count=count),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -182,6 +185,11 @@ class _Server(uvicorn.Server):
             connection.shutdown()
         try:
             async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(UNFINISHED):
+                        await self._connections.emptied()
+                while self._connections.make_room():
+                    pass  # of connections that are left, nobody waits for an answer on these
                 await self._connections.emptied()
                 while self.server_state.tasks:
                     await asyncio.wait(self.server_state.tasks)

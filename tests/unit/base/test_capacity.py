@@ -1,7 +1,10 @@
 """Counting the calls in hand: the bound, the stop, and the deadline of a call."""
 
+import asyncio
+
 import pytest
 
+from tokenmint.base import capacity as capacity_module
 from tokenmint.base.capacity import Capacity, check_deadline, note_deadline
 from tokenmint.base.errors import DeadlinePassed, Overloaded, Stopping
 
@@ -41,6 +44,26 @@ async def test_a_stop_begins_nothing_more_and_waits_for_what_was_begun() -> None
     left(None)
     assert await capacity.idle(0.0)
     assert (capacity.answered, capacity.refused) == (1, 2)
+
+
+async def test_a_stop_waits_for_calls_that_are_here_and_not_for_those_that_never_come_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capacity_module, "UNFINISHED", 0.01)
+    capacity = Capacity(2)
+    headers_only, whole, other = capacity.enter(), capacity.enter(), capacity.enter()
+    whole.arrived(bounded=True)
+    other.arrived(bounded=False)
+    capacity.stopping = True
+    assert not await capacity.idle(0.05)
+    whole(None)
+    waiting = asyncio.ensure_future(capacity.idle(3600.0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    other(None)
+    assert not await asyncio.wait_for(waiting, 20)  # one is in hand still
+    headers_only(None)
+    assert await capacity.idle(0.0)
 
 
 @pytest.mark.parametrize("remaining", [0.0, -1.0])

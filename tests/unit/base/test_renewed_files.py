@@ -136,12 +136,12 @@ def test_tls_of_a_client_verifies_and_follows_its_files(tmp_path: Path) -> None:
     paths["cert_file"].write_bytes(certificate)
     assert (current(tls), tls.problem) == (
         context,
-        f"redis.cert_file: {paths['cert_file']} and {paths['key_file']} are no certificate and its key in PEM",
+        f"redis.cert_file: {paths['cert_file']} and {paths['key_file']} are not a certificate and its key in PEM",
     )
     paths["key_file"].write_bytes(other)
     assert current(tls) is not context
     paths["ca_file"].write_text("no PEM")
-    with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no certificates in PEM"):
+    with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no CA certificates in PEM"):
         client_tls("redis", paths)
 
 

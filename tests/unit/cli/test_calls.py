@@ -109,7 +109,12 @@ def test_a_call_that_overload_ended_is_worth_another_try(service: Served) -> Non
     service.keys.cancels = True
     status, _, err = call("keys", "list", **as_root(service))
     assert status == 3
-    assert "has as many calls waiting as it takes" in err
+    assert "has no place for another waiting call" in err
+
+
+def test_a_message_that_is_too_long_is_not_worth_another_try(service: Served) -> None:
+    status, _, err = call("keys", "list", **as_root(service, TOKENMINT_CLIENT_ID="r" * 200_000))
+    assert (status, "RESOURCE_EXHAUSTED" in err) == (1, True)
 
 
 def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:
@@ -122,6 +127,7 @@ def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [(code_pb2.INVALID_ARGUMENT, 2), (code_pb2.UNAVAILABLE, 3), (code_pb2.DEADLINE_EXCEEDED, 3),
+     (code_pb2.RESOURCE_EXHAUSTED, 3),
      (code_pb2.UNAUTHENTICATED, 4), (code_pb2.PERMISSION_DENIED, 4), (code_pb2.NOT_FOUND, 5),
      (code_pb2.FAILED_PRECONDITION, 1), (code_pb2.ABORTED, 1), (code_pb2.INTERNAL, 1)],
 )  # fmt: skip
@@ -148,7 +154,7 @@ def test_a_refusal_is_told_with_its_details(service: Served, code: int, expected
 
 def test_the_wrong_listener_and_none_are_told_apart(service: Served) -> None:
     status, _, err = call("providers", "list", **as_root(service))
-    assert (status, "this listener does not serve the method" in err) == (1, True)
+    assert (status, "this listener lacks the method" in err) == (1, True)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         target = {"TOKENMINT_TARGET": f"127.0.0.1:{port}"}

@@ -94,7 +94,7 @@ roles = ["king"]
         "providers.idp.audiences: is required",
         'audiences."https://api".clients: there is no [clients.nobody]',
         'audiences."https://api".providers: there is no [providers.none]',
-        "audiences.\"https://api\".scopes: 'a b' is no scope",
+        "audiences.\"https://api\".scopes: 'a b' is not a scope",
         'audiences."https://api".lifetime: is longer than max_lifetime',
         'clients.web.secrets[0]: expected "sha256:"',
         'clients.web.scopes."https://x": there is no such audience',
@@ -113,7 +113,7 @@ roles = ["king"]
         ("[listen]\ngrpc = 5", "listen.grpc: "),
         ('[listen]\ngrpc = "7443"', 'listen.grpc: expected "host:port"'),
         ('[listen]\ngrpc = "::1:7443"', "listen.grpc: expected an IPv6 address in brackets"),
-        ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required where listen.http is not on loopback"),
+        ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required if listen.http is not on loopback"),
         ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
         ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
         (
@@ -128,7 +128,7 @@ roles = ["king"]
         ),
         (
             f'{BEHIND_A_PROXY}[clients.c]\nsecrets = ["{HASH}"]',
-            "is a client's or an operator's too",
+            "is also a client's or an operator's",
         ),
         ('[clients.c]\ncertificates = ["dns:c"]', "clients.c.certificates: need listen.client_ca_file"),
         (
@@ -139,8 +139,8 @@ roles = ["king"]
             '[operators.o]\ncertificates = ["dns:o"]\n[listen]\ntransport = "native"',
             "operators.o.certificates: need TLS, which listen.transport",
         ),
-        ('[redis]\npassword = "x"', "redis.password: a secret has no place in the file"),
-        ('[redis]\nurl = "redis://:pw@h"', "redis.url: a password has no place in the file"),
+        ('[redis]\npassword = "x"', "redis.password: a secret is not allowed in the file"),
+        ('[redis]\nurl = "redis://:pw@h"', "redis.url: a password is not allowed in the file"),
         ('[redis]\nurl = "redis://h"', "keys.encryption_key_file: is required with redis.url"),
         ('[redis]\nurl = "rediss://h?ssl_cert_reqs=none"', "redis.url: not a store URL; expected redis://"),
         ('[redis]\nurl = "unix:///s?ssl=true"', "redis.url: not a store URL; expected redis://"),
@@ -151,7 +151,7 @@ roles = ["king"]
         ('[redis]\nurl = "redis+sentinel://h/p"\nca_file = "ca"', "redis.ca_file: is for TLS"),
         ('[redis]\nurl = "rediss+sentinel://h/p"\nca_file = "none"', "redis.ca_file: "),
         ('[redis]\npassword_file = "none"', "redis.password_file: "),
-        ('[keys]\nencryption_key = "x"', "keys.encryption_key: a secret has no place in the file"),
+        ('[keys]\nencryption_key = "x"', "keys.encryption_key: a secret is not allowed in the file"),
         ('[keys]\nencryption_key_file = "none"', "keys.encryption_key_file: "),
         ("[keys]\nalgorithms = []", "keys.algorithms: is empty"),
         ('[keys]\nrotation_interval = "1h"', "keys: rotation_interval is 3600 s"),
@@ -174,6 +174,8 @@ roles = ["king"]
             "nothing tells their tokens apart: one provider with all the audiences",
         ),
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65537", "limits.token_bytes"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token fits no request"),
     ],
 )
 def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:
@@ -325,7 +327,7 @@ def test_what_is_no_duration(value: object) -> None:
         ('reuse_window = "5s"\nsingle_use = true', "contradicts single_use"),
         ('reuse_window = "5s"\n[audiences."https://api".reference]', "[reference] mints others"),
         ('reuse_window = "5s"\n[audiences."https://api".firebase]\nproject = "demo-app"', "[firebase] mints others"),
-        ('[audiences."https://api".actors]', "whose tokens prove an actor"),
+        ('[audiences."https://api".actors]', "their tokens prove an actor"),
     ],
 )
 def test_formats_that_can_not_work_are_told(tmp_path: Path, extra: str, expected: str) -> None:

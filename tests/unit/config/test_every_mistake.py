@@ -77,7 +77,7 @@ def test_mistakes_of_every_stage_are_named_with_their_lines_and_nothing_else(tmp
         ("providers.idp.audiences: expected a list", 9),
         ("providers.idp.condition: ", 10),
         ("providers.idp.timeut: there is no such key: did you mean timeout?", 11),
-        ("providers.other.use: no such entry; there are ", 13),
+        ("providers.other.use: no such entry; the entries are ", 13),
         ("providers.other.algorithms: expected some of", 14),
         ('audiences."https://api".clients: there is no [clients.wep]: did you mean [clients.web]?', 16),
         ('audiences."https://api".providers: there is no [providers.idq]: did you mean [providers.idp]?', 17),
@@ -126,7 +126,7 @@ def test_a_key_encryption_key_that_others_read_is_a_warning(tmp_path: Path) -> N
     key.chmod(0o640)
     text = GOOD + '[keys]\nencryption_key_file = "kek"\n'
     [warning] = read(tmp_path, text).warnings
-    assert warning.startswith(f"keys.encryption_key_file: {key} is open to others than its owner (mode 640)")
+    assert warning.startswith(f"keys.encryption_key_file: {key} is open to other users than its owner (mode 640)")
     key.chmod(0o600)
     assert read(tmp_path, text).warnings == ()
 

@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 from tests.issuer import Issuer, segment
+from tests.providers import Handler, ending_tls
+from tests.providers import provider as api_server
 from tests.tls import authority
 from tests.unit.config.test_check import HASH, MINIMAL, problems, read
 
+from tokenmint.base.clock import SystemClock
 from tokenmint.base.http_url import HttpUrl
 from tokenmint.config.entries import Entry, InCluster, catalogue
 from tokenmint.config.providers import Judged, judge_provider
 from tokenmint.config.settings import Settings
+from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.key_source import KeySource
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.proxies import Proxy
 
 PROXY = '[proxy]\nurl = "http://proxy.example:3128"\n'
@@ -59,21 +64,23 @@ def test_headers_and_tokens_come_with_the_fetches(tmp_path: Path) -> None:
     [
         ({"bearer_token_file": "none"}, "bearer_token_file: "),
         ({"bearer_token_file": "lines"}, "bearer_token_file: "),
+        ({"bearer_token_file": f"{CANARY}-in-place-of-its-file"}, "bearer_token_file: "),
+        ({"header_files": {"X-Key": f"{CANARY}-in-place-of-its-file"}}, "header_files: "),
         ({"header_files": {"X-Key": "none"}}, "header_files: "),
         ({"header_files": {"X-Key": "lines"}}, "header_files: "),
-        ({"headers": {"X-Api-Key": CANARY}}, "headers: X-Api-Key: a secret has no place in the file"),
-        ({"headers": {"Authorization": CANARY}}, "headers: Authorization: a secret has no place in the file"),
-        ({"headers": {"X-Session-Token": CANARY}}, "headers: X-Session-Token: a secret has no place in the file"),
-        ({"headers": {"Cookie": CANARY}}, "headers: Cookie: a secret has no place in the file"),
+        ({"headers": {"X-Api-Key": CANARY}}, "headers: X-Api-Key: a secret is not allowed in the file"),
+        ({"headers": {"Authorization": CANARY}}, "headers: Authorization: a secret is not allowed in the file"),
+        ({"headers": {"X-Session-Token": CANARY}}, "headers: X-Session-Token: a secret is not allowed in the file"),
+        ({"headers": {"Cookie": CANARY}}, "headers: Cookie: a secret is not allowed in the file"),
         ({"headers": {"X-A": "a\r\nX-B: b"}}, "headers: X-A: expected one line"),
         ({"headers": {"X-A": ""}}, "headers: X-A: expected one line"),
         ({"headers": {"X-A": "é"}}, "headers: X-A: expected one line"),
         ({"headers": {"X-A": "a" * 1025}}, "headers: X-A: expected one line"),
-        ({"headers": {"X A": "a"}}, "headers: a name of a header has"),
-        ({"headers": {"Host": "a"}}, "headers: Host is not for the configuration to set"),
-        ({"headers": {"accept-encoding": "br"}}, "headers: accept-encoding is not for the configuration to set"),
-        ({"headers": {"Transfer-Encoding": "a"}}, "headers: Transfer-Encoding is not for the configuration to set"),
-        ({"header_files": {"Proxy-Authorization": "token"}}, "header_files: Proxy-Authorization is not for"),
+        ({"headers": {"X A": "a"}}, "headers: the name of a header has"),
+        ({"headers": {"Host": "a"}}, "headers: Host can't be set in the configuration"),
+        ({"headers": {"accept-encoding": "br"}}, "headers: accept-encoding can't be set in the configuration"),
+        ({"headers": {"Transfer-Encoding": "a"}}, "headers: Transfer-Encoding can't be set in the configuration"),
+        ({"header_files": {"Proxy-Authorization": "token"}}, "header_files: Proxy-Authorization can't be set"),
         ({"headers": {"X-A": "a", "x-a": "b"}}, "headers: X-A is set twice"),
         ({"bearer_token_file": "token", "header_files": {"authorization": "token"}}, "header_files: authorization is"),
         ({"headers": {f"X-{number}": "a" for number in range(17)}}, "headers: expected 16 at most"),
@@ -153,7 +160,7 @@ def test_the_environment_is_read_where_the_configuration_says_so(tmp_path: Path)
             "proxy.url: a URL with a user or a password is not accepted",
         ),
         ('url = "http://proxy.example/x"', {}, "proxy.url: a proxy has no path"),
-        ('username = "u"', {}, "proxy.username: is for a proxy, and there is none"),
+        ('username = "u"', {}, "proxy.username: needs a proxy"),
         ('url = "http://p.example"\npassword_file = "pw"', {}, "proxy.password_file: needs proxy.username"),
         ('url = "http://p.example"\nusername = "u"\npassword_file = "none"', {}, "proxy.password_file: "),
         ('url = "http://p.example"\nca_file = "ca"', {}, "proxy.ca_file: is for TLS to the proxy"),
@@ -248,3 +255,28 @@ def test_the_shipped_entry_looks_where_every_pod_has_it() -> None:
 
     assert place.directory == "/var/run/secrets/kubernetes.io/serviceaccount"
     assert place.jwks_url == "https://kubernetes.default.svc/openid/v1/jwks"
+
+
+async def test_the_keys_of_the_cluster_are_fetched_as_its_server_asks_for_it(tmp_path: Path) -> None:
+    """An API server answers authenticated callers alone (403), and 406 to who takes other types than its own."""
+    pod, signer = tmp_path / "pod", Issuer(url="https://kubernetes.default.svc.cluster.local")
+    mounted(pod)
+    ca = authority("Cluster")
+    (pod / "ca.crt").write_bytes(ca.pem)
+    with api_server(ending_tls(tmp_path, ca), keys=signer.jwks()) as server:
+        place = InCluster(directory=str(pod), jwks_url=server.url("/keys"))
+        entries = {"kubernetes": catalogue()["kubernetes"].model_copy(update={"in_cluster": place})}
+
+        def judge(request: Handler) -> int:
+            if "application/jwk-set+json" not in request.headers.get("accept", ""):
+                return 406
+            return 200 if request.headers["authorization"] == f"Bearer {(pod / 'token').read_text()}" else 403
+
+        server.judge = judge
+        outcome = judged(entries)
+        assert outcome.provider is not None
+        sets = KeySets({"cluster": outcome.provider.key_source}, fetch=HttpFetch(), clock=SystemClock())
+        assert (await sets.refresh("cluster")).key_ids == ("k1",)
+        (pod / "token").write_text("the-kubelet-renewed-it")
+        assert (await sets.refresh("cluster")).key_ids == ("k1",)
+        assert server.sent("authorization")[-1] == "Bearer the-kubelet-renewed-it"

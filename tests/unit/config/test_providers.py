@@ -55,7 +55,7 @@ def test_a_trailing_slash_of_the_issuer_stays_in_it_and_not_in_the_url() -> None
         ({"issuer": "https://i", "audiences": ["a"], "algorithms": ["none"]}, ["providers.p.algorithms: expected"]),
         ({"issuer": "https://i", "audiences": ["a"], "algorithms": []}, ["providers.p.algorithms: expected some"]),
         ({"issuer": "https://i", "audiences": ["a"], "token_types": ["x"]}, ["providers.p.token_types: expected some"]),
-        ({"issuer": "https://i", "audiences": ["a"], "jwks": "{}"}, ["providers.p.jwks: is no JWK set"]),
+        ({"issuer": "https://i", "audiences": ["a"], "jwks": "{}"}, ["providers.p.jwks: is not a JWK set"]),
         ({"issuer": "https://i", "audiences": ["a"], "jwks": '{"keys":[]}'}, ["providers.p.jwks: has no usable key"]),
         ({"issuer": "https://i", "audiences": ["a"], "jwks_file": "/none"}, ["providers.p.jwks_file: can't be read"]),
         ({"issuer": "https://i", "audiences": ["a"], "jwks": JWKS, "jwks_url": "https://u"},
@@ -67,7 +67,7 @@ def test_a_trailing_slash_of_the_issuer_stays_in_it_and_not_in_the_url() -> None
         ({"issuer": "https://i", "audiences": ["a"],
           "checks": [{"claim": "x", "kind": "present", "token_types": ["access"]}]},
          ["providers.p.checks: x: token_types: expected some of"]),
-        ({"use": "googel"}, ["providers.p.use: no such entry; there are apple"]),
+        ({"use": "googel"}, ["providers.p.use: no such entry; the entries are apple"]),
         ({"use": 5}, ["providers.p.use: no such entry"]),
         ({"use": "auth0"}, ["providers.p.domain: is required", "providers.p.audiences: is required"]),
         ({"use": "auth0", "domain": "https://x/", "audiences": ["a"]}, ["providers.p.domain: expected"]),
@@ -113,4 +113,5 @@ def test_keys_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(JWKS)
     provider = make(issuer="https://i", audiences=["a"], jwks_file=str(file))
-    assert (provider.key_source.kind, provider.key_source.pinned) == ("pinned", JWKS.encode())
+    assert (provider.key_source.kind, provider.key_source.path) == ("file", file)
+    assert [key.key_id for key in provider.key_source.file.value.keys] == ["k1"]

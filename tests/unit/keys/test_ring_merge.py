@@ -144,3 +144,47 @@ def test_a_record_that_was_pruned_does_not_come_back_and_two_replicas_agree_on_w
     stored = replace(agreed, generation=agreed.generation + 1)
     assert merge(stored, here) is merge(stored, there) is stored
     assert {key.key_id for key in merge(there, here).keys} == {key.key_id for key in agreed.keys}
+
+
+def test_a_retired_key_that_is_revoked_brings_back_no_record_that_was_pruned() -> None:
+    """A replica that is two changes behind would take what it holds for lost, and the whole service would stop."""
+    supply = Supply()
+    base = first(supply)
+    retired = [
+        replace(supply.key(NOW), state=KeyState.RETIRED, sealed=None, delete_time=NOW + number)
+        for number in range(rings.MAX_RECORDS)
+    ]
+    ends = replace(
+        supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=NOW + rings.MAX_RECORDS, key_ref=None
+    )
+    held = replace(base, generation=7, keys=(*base.keys, *retired, ends))
+    later = NOW + rings.MAX_RECORDS
+    pruned = replace(rings.advance(held, SCHEDULE, later, {}, EVERYBODY), generation=8)
+    assert pruned.find(retired[0].key_id) is None
+    stored = pruned
+    for key_id in (ends.key_id, retired[30].key_id):
+        stored = rings.revoke(stored, key_id, "leaked", None, SCHEDULE, later, acknowledged=EVERYBODY)
+        stored = replace(stored, generation=stored.generation + 1)
+    assert rings.merge(stored, held, SCHEDULE, later) is stored
+    assert rings.merge(stored, pruned, SCHEDULE, later) is stored
+
+
+def test_keys_that_were_retired_and_pruned_at_once_do_not_come_back() -> None:
+    """As after a pause in which nobody advanced the ring; nor does one whose private half was destroyed elsewhere."""
+    supply = Supply()
+    base = first(supply)
+    count = rings.MAX_RECORDS + 10
+    ending = [
+        replace(
+            supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=NOW + number, key_ref=f"key/{number}"
+        )
+        for number in range(count)
+    ]
+    held = replace(base, generation=7, keys=(*base.keys, *ending))
+    later = NOW + count
+    stored = rings.destroyed(rings.advance(held, SCHEDULE, later, {}, EVERYBODY), [key.key_id for key in ending])
+    fresh = replace(supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=later)
+    stored = rings.advance(replace(stored, keys=(*stored.keys, fresh)), SCHEDULE, later, {}, EVERYBODY)
+    stored = replace(stored, generation=9)
+    assert sum(key.state is KeyState.RETIRED for key in stored.keys) == rings.MAX_RECORDS
+    assert rings.merge(stored, held, SCHEDULE, later) is stored

@@ -10,6 +10,7 @@ from tests.unit.keys.test_signing_keys import following, put
 
 from tokenmint.base.background import Background
 from tokenmint.base.errors import Conflict, InvalidRequest, NotFound, SignerUnavailable, WrongState
+from tokenmint.keys import rotator
 from tokenmint.keys.types import KeyState
 from tokenmint.storage.redis import Store
 
@@ -17,6 +18,13 @@ pytestmark = pytest.mark.slow
 
 PATIENT = 864_000.0
 """An R that passes on no machine before the test has, though the machine be suspended and its clock set on."""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait for a replica that is behind ends soon: in these tests it stays behind."""
+    monkeypatch.setattr(rotator, "REPLICAS_LIMIT", 0.1)
+    monkeypatch.setattr(rotator, "NOTICE_LIMIT", 0.1)
 
 
 async def test_a_rotation_is_served_here_at_once_and_elsewhere_with_the_next_look(machine: Machine) -> None:
@@ -36,6 +44,7 @@ async def test_a_rotation_is_served_here_at_once_and_elsewhere_with_the_next_loo
     assert published == {old, done.active.key_id, done.prepared.key_id}
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_key_that_a_replica_does_not_publish_yet_can_not_be_forced(machine: Machine) -> None:
     here, there = machine.replica(replica_lag=PATIENT), machine.replica(replica_lag=PATIENT)
     await here.start()
@@ -59,6 +68,7 @@ async def test_an_algorithm_that_is_not_configured_is_refused(machine: Machine) 
         await two.rotator.rotate(None, force=True)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_an_algorithm_that_is_added_is_published_first_and_can_be_forced(machine: Machine) -> None:
     first = machine.replica()
     await first.start()
@@ -142,6 +152,7 @@ async def test_a_store_that_leaked_burns_the_prepared_key_too(machine: Machine) 
     assert there.signing_keys.ring.only("ES256", KeyState.PREPARED)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_a_revocation_left_undone_the_schedule_finishes(machine: Machine) -> None:
     here, there = machine.replica(replica_lag=PATIENT), machine.replica(replica_lag=PATIENT)
     await here.start()

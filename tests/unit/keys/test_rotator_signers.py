@@ -1,5 +1,6 @@
 """The rotator and a signer that keeps private halves to itself: which keys it makes, and which it destroys."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -168,3 +169,52 @@ async def test_moving_to_another_signer_lets_old_keys_go_on_where_they_are(machi
     done = await after.rotator.rotate(None, force=True)
     assert done.active.signer == "elsewhere"
     assert isinstance(elsewhere.keys[done.active.key_ref or ""], ec.EllipticCurvePrivateKey)
+
+
+async def test_a_revocation_is_stored_however_long_ago_it_was_decided(machine: Machine, clock: FakeClock) -> None:
+    """On a machine that stands still between the decision and the store, it would be decided anew and anew else."""
+    replica = machine.replica()
+    await replica.start()
+    now, swap, late = replica.signing_keys.store.clock, replica.signing_keys.store.swap, 0
+
+    async def long_ago() -> float:
+        return await now() - 60.0
+
+    async def counting(expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
+        nonlocal late
+        stored = await swap(expected, ring, until=until)
+        late += not stored
+        return stored
+
+    replica.signing_keys.store.clock = long_ago  # type: ignore[method-assign]  # the stand-still
+    replica.signing_keys.store.swap = counting  # type: ignore[method-assign]
+    key_id = replica.signs_with()
+    before = late
+    done = await replica.rotator.revoke(key_id, "leaked")
+    assert done.revoked.key_id == key_id
+    assert late > before  # as the key that follows it is: its times have to be true
+
+
+async def test_a_revoked_key_signs_no_more_while_another_is_being_opened(machine: Machine) -> None:
+    """A key management service may take seconds to open one."""
+    elsewhere = Elsewhere()
+    here, there = machine.replica(source=elsewhere), machine.replica(source=elsewhere)
+    await here.start()
+    await there.start()
+    revoked = there.signs_with()
+    opening, opened, open_ = asyncio.Event(), asyncio.Event(), elsewhere.open
+
+    async def slow(key: SigningKey) -> Signer:
+        opening.set()
+        await opened.wait()
+        return await open_(key)
+
+    await here.rotator.revoke(revoked, "leaked")
+    elsewhere.open = slow  # type: ignore[method-assign]
+    looking = asyncio.ensure_future(there.signing_keys.refresh())
+    async with asyncio.timeout(20):
+        await opening.wait()
+    assert there.signs_with() == here.signs_with() != revoked
+    opened.set()
+    await looking
+    assert there.signs_with() == here.signs_with()

@@ -69,7 +69,7 @@ def grant(rules: Policy, request: ExchangeRequest, now: float = 1_800_000_000.0,
 def test_a_refusal_names_the_scopes_that_were_refused_and_no_others() -> None:
     with pytest.raises(ScopeDenied) as refused:
         policy().admit(CLIENT, ask(scopes=("z", "a", "y")))
-    assert refused.value.message == "the caller may not have for this audience: y z"
+    assert refused.value.message == "the caller may not request for this audience: y z"
 
 
 def test_a_refused_format_names_the_one_to_ask_for() -> None:

@@ -151,7 +151,7 @@ async def test_a_fault_of_ours_is_logged_with_its_place_once(store: Store, monke
             with pytest.raises(StoreUnavailable):
                 await store.get("a")
     assert [(line["event"], line["error"]) for line in lines] == [
-        ("an operation of the store failed in an unusual way", "KeyError")
+        ("a store operation failed in an unexpected way", "KeyError")
     ]
     assert "wrong" in lines[0]["where"][-1]
     assert "a secret" not in str(lines)

@@ -12,11 +12,11 @@ from tokenmint.storage.refusals import LONGEST, code_of, named
 URL = urls.parse("redis://localhost")
 CODES = {
     "READONLY You can't write against a read only replica.": "READONLY: it is read-only",
-    "OOM command not allowed when used memory > 'maxmemory'.": "OOM: its memory is used up",
+    "OOM command not allowed when used memory > 'maxmemory'.": "OOM: its memory is full",
     "LOADING Valkey is loading the dataset in memory": "LOADING: it is loading its data",
     "NOPERM this user has no permissions to run the 'set' command": "NOPERM: the user may not run the command",
     "MISCONF Valkey is configured to save RDB snapshots": "MISCONF: it can't write to its disk",
-    "CLUSTERDOWN The cluster is down": "CLUSTERDOWN: the cluster does not serve",
+    "CLUSTERDOWN The cluster is down": "CLUSTERDOWN: the cluster is down",
     "NOREPLICAS Not enough good replicas to write.": "NOREPLICAS: it has fewer replicas",
     "MASTERDOWN Link with MASTER is down": "MASTERDOWN: its link to the primary is down",
     "BUSY Valkey is busy running a script.": "BUSY: a script keeps it busy",

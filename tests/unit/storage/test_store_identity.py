@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.conftest import PATIENT
 from tests.tls import Authority, authority
 from tests.unit.storage.test_store_tls import LOG, PASSWORD, bulk, cluster, ending_tls, only_tls, sentinel
@@ -214,8 +215,12 @@ async def test_sentinels_have_credentials_of_their_own(tmp_path: Path, user: str
         await store.close()
         assert WATCHER.encode() in to_sentinel.recorded
         assert PASSWORD.encode() not in to_sentinel.recorded  # the store's are not shown to them
-        with pytest.raises((StoreUnavailable, ConfigurationError)):
-            await Store.open(url, options=replace(options, sentinel_username=None, sentinel_password_file=None))
+        (tmp_path / "watcher").write_text("canary-of-another")
+        for wrong in (options, replace(options, sentinel_username=None, sentinel_password_file=None)):
+            with structlog.testing.capture_logs() as logs, pytest.raises(StoreUnavailable):
+                await Store.open(url, options=wrong)
+            assert [line["event"] for line in logs] == ["a sentinel refuses the credentials"]
+            assert "canary" not in str(logs)
         assert PASSWORD.encode() not in to_sentinel.recorded
 
 
@@ -228,8 +233,8 @@ Spoil = Callable[[Path], object]
         (lambda at: (at / "password").write_bytes(b"\xff\xfe"), "not a text file"),
         (lambda at: (at / "password").write_bytes(b"\n"), "is empty"),
         (lambda at: (at / "password").unlink(), "can't be read"),
-        (lambda at: (at / "ca.crt").write_text("x"), "no certificates in PEM"),
-        (lambda at: (at / "client.key").write_bytes((at / "client.crt").read_bytes()), "no certificate and its key"),
+        (lambda at: (at / "ca.crt").write_text("x"), "no CA certificates in PEM"),
+        (lambda at: (at / "client.key").write_bytes((at / "client.crt").read_bytes()), "not a certificate and its key"),
     ],
 )
 async def test_files_that_were_never_of_use_are_a_mistake_of_the_configuration(

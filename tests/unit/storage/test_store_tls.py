@@ -205,6 +205,8 @@ async def test_what_is_not_proved_to_be_the_store_gets_nothing(
             (tmp_path / "ca.crt").write_bytes(authority().pem)
         elif fault == "no authority":
             options = replace(options, ca_file=None)
+        elif fault == "a server without TLS":
+            options = replace(options, read_timeout=1.0)  # it waits for the rest of a command, and answers nothing
         elif fault == "another name":
             tls = ending_tls(tmp_path, ca, "redis.example")
         with Wire(engine.port, tls=None if fault == "a server without TLS" else tls) as wire:

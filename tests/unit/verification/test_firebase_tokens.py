@@ -70,7 +70,7 @@ async def test_a_good_one_is_proved(entry: Any, claims: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("case", "headers", "changes", "refusal", "words"),
     [
-        ("1 no kid", {"kid": None}, {}, UnknownKey, "names no key"),
+        ("1 no kid", {"kid": None}, {}, UnknownKey, "header has no kid"),
         ("2 unknown kid", {"kid": "foo"}, {}, UnknownKey, "key set"),
         ("3 wrong audience", {}, {"aud": "bad-audience"}, WrongAudience, "another audience"),
         ("4 wrong issuer", {}, {"iss": "https://securetoken.google.com/wrong-issuer"}, UnknownIssuer,

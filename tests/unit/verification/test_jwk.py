@@ -226,7 +226,8 @@ def test_of_more_keys_than_are_used_the_first_usable_ones_count_and_the_rest_is_
     good = [{**GOOD_EC, "kid": str(number)} for number in range(MAX_KEYS + 1)]
     parsed = parse_jwks(json.dumps({"keys": [*unusable, *good]}).encode())
     assert [key.key_id for key in parsed.keys] == [str(number) for number in range(MAX_KEYS)]
-    assert parsed.skipped[0] == "1 more of its 106 keys: the first 100 that can be used are"
+    assert parsed.skipped[0] == "1 more of its 106 keys: the first 100 that can be used are (max_keys)"
+    assert len(parse_jwks(json.dumps({"keys": good}).encode(), 1000).keys) == MAX_KEYS + 1
     assert len(parse_jwks(json.dumps({"keys": good[:MAX_KEYS]}).encode()).skipped) == 0
     many = parse_jwks(json.dumps({"keys": [1] * 5000 + [GOOD_EC]}).encode())
     assert (many.keys, len(many.skipped)) == ((), MAX_MEMBERS + 1)

@@ -57,7 +57,7 @@ async def test_callers_of_a_provider_that_hangs_are_bounded_and_the_rest_is_told
         with pytest.raises(KeySetUnavailable) as refused:
             await keys.find(provider, "a")
         assert refused.value.retry_after == 1.0
-        assert refused.value.detail == f"{provider}: 3 calls wait for providers' keys already"
+        assert refused.value.detail == f"{provider}: 3 calls already wait for providers' keys"
     waiting.pop().cancel()
     await settle()
     waiting.append(asyncio.ensure_future(keys.find("other", "a")))

@@ -42,11 +42,11 @@ async def test_the_same_request_may_be_repeated_by_the_same_client_with_the_same
 async def test_a_retry_asks_for_the_same_again(store: Store) -> None:
     """One request id is no licence to use the token for something else."""
     guard = ReplayGuard(store)
-    await guard.consume(ASSERTION, "web", "request", now=1000, wanted="orders")
-    await guard.consume(ASSERTION, "web", "request", now=1001, wanted="orders")
-    for wanted in ("payments", ""):
+    await guard.consume(ASSERTION, "web", "request", now=1000, request_fingerprint="orders")
+    await guard.consume(ASSERTION, "web", "request", now=1001, request_fingerprint="orders")
+    for other in ("payments", ""):
         with pytest.raises(TokenReplayed):
-            await guard.consume(ASSERTION, "web", "request", now=1002, wanted=wanted)
+            await guard.consume(ASSERTION, "web", "request", now=1002, request_fingerprint=other)
 
 
 async def test_claims_live_until_no_clock_accepts_the_token(store: Store) -> None:

@@ -22,7 +22,7 @@ from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import parse_compact
 from tokenmint.verification.key_source import FetchResult, KeySource
 from tokenmint.verification.keyset import KeySets
-from tokenmint.verification.signature_cache import Verdict, Verdicts
+from tokenmint.verification.signature_cache import CachedSignature, SignatureCache
 from tokenmint.verification.verifier import Verifier
 
 NOW = 1_800_000_000.0
@@ -114,7 +114,7 @@ async def test_a_bad_signature_is_never_remembered(served: Served, checked: list
         with pytest.raises(BadSignature):
             await served.prove(bad)
     assert len(checked) == 3
-    assert len(served.verifier._verdicts) == 1
+    assert len(served.verifier._signatures) == 1
 
 
 async def test_a_refused_token_with_a_good_signature_is_refused_again(served: Served) -> None:
@@ -125,8 +125,8 @@ async def test_a_refused_token_with_a_good_signature_is_refused_again(served: Se
 
 def test_as_many_are_remembered_as_there_is_room_for() -> None:
     token = parse_compact(Secret(IDP.token(NOW)))
-    verdicts = Verdicts(entries=3)
+    verdicts = SignatureCache(entries=3)
     for number in range(5):
-        verdicts.remember(str(number), Verdict(token, "idp", "thumbprint"))
+        verdicts.remember(str(number), CachedSignature(token, "idp", "thumbprint"))
     assert [verdicts.find(str(number)) is not None for number in range(5)] == [False, False, True, True, True]
     assert len(verdicts) == 3

@@ -8,8 +8,9 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from tests.fakes import FakeClock
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
-from tests.unit.verification.proving import IDP, NOW, prove, provider
+from tests.unit.verification.proving import IDP, NOW, no_fetch, prove, provider
 
 from tokenmint.base.token_errors import (
     AlgorithmNotAllowed,
@@ -29,8 +30,10 @@ from tokenmint.base.token_errors import (
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
+from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import ClaimCheck
 from tokenmint.verification.refusal_hints import FIREBASE_CUSTOM_TOKEN
+from tokenmint.verification.verifier import Verifier
 
 
 async def test_a_good_token_is_proved() -> None:
@@ -136,12 +139,12 @@ async def test_the_issuer_is_compared_byte_by_byte(issuer: str | None) -> None:
 
 async def test_our_own_issuer_is_no_provider_whatever_the_configuration_says() -> None:
     own = replace(provider(), issuers={"https://me.example": {}})
-    with pytest.raises(UnknownIssuer, match="minted by tokenmint itself"):
+    with pytest.raises(UnknownIssuer, match="tokenmint itself minted this token"):
         await prove(IDP.token(NOW, iss="https://me.example"), own)
 
 
 async def test_our_own_tokens_and_firebase_custom_tokens_are_named() -> None:
-    with pytest.raises(UnknownIssuer, match="minted by tokenmint itself"):
+    with pytest.raises(UnknownIssuer, match="tokenmint itself minted this token"):
         await prove(IDP.token(NOW, iss="https://me.example"))
     with pytest.raises(WrongAudience, match="custom token"):
         await prove(IDP.token(NOW, iss="sa@p.iam.gserviceaccount.com", aud=FIREBASE_CUSTOM_TOKEN))
@@ -356,3 +359,15 @@ async def test_the_token_itself_appears_in_no_refusal() -> None:
         await prove("x" * 100)
     assert isinstance(rsa_key(), rsa.RSAPrivateKey)
     assert jwt.get_unverified_header(token)["kid"] == "k1"
+
+
+async def test_the_longest_token_is_a_setting_with_a_ceiling() -> None:
+    token = IDP.token(NOW, roles=["orders"] * 2500)
+    with pytest.raises(MalformedToken, match="longer than 16384"):
+        await prove(token)
+    one = provider()
+    sets = KeySets({one.name: one.key_source}, fetch=no_fetch, clock=FakeClock(NOW))
+    larger = Verifier({one.name: one}, sets, own_issuer="https://me.example", max_token=32 * 1024)
+    assert await larger.verify(Secret(token), ID_TOKEN, nonce=None, now=NOW)
+    with pytest.raises(MalformedToken, match="longer than 32768"):
+        await larger.verify(Secret(IDP.token(NOW, x="y" * 40_000)), ID_TOKEN, nonce=None, now=NOW)

@@ -17,6 +17,7 @@ from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.readiness import Readiness
 from tokenmint.base.telemetry import Metrics
 from tokenmint.web import ops, wellknown
+from tokenmint.web.boundary import URGENT
 from tokenmint.web.connections import SPARE, peer_of
 from tokenmint.web.server import HttpServer
 
@@ -206,6 +207,22 @@ def test_slow_readers_that_read_are_served(run: Run) -> None:
     run(scenario())
 
 
+def test_urgent_requests_are_answered_while_others_are_too_many_and_are_bounded_themselves(run: Run) -> None:
+    revoke = FORM.replace(b"/form", b"/oauth2/revoke")
+
+    async def scenario() -> None:
+        async with serving(requests=3) as served, held(served.at, 3, get("/gated")):
+            await served.until_waiting(3)
+            assert await status(served.at, "/quick") == 503
+            async with held(served.at, URGENT, revoke):
+                await served.until_waiting(3 + URGENT)
+                assert (await answer(served.at, revoke)).startswith(b"HTTP/1.1 503 ")
+                served.application.gate.set()
+            assert (await answer(served.at, revoke)).startswith(b"HTTP/1.1 200 ")
+
+    run(scenario())
+
+
 # --- without file descriptors -------------------------------------------------------------------------------------
 
 
@@ -278,6 +295,18 @@ def test_every_503_says_when_to_come_back(run: Run) -> None:
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", UNFINISHED)
+def test_a_request_that_never_comes_as_a_whole_does_not_lengthen_a_stop(run: Run, sent: str) -> None:
+    async def scenario() -> None:
+        async with serving() as served, held(served.at, 1, UNFINISHED[sent]) as opened:
+            await served.until_held(1)
+            served.server._config.timeout_graceful_shutdown = 3600
+            await asyncio.wait_for(served.server.stop(), PATIENCE)
+            await until_closed(opened[0][0])
+
+    run(scenario())
 
 
 def test_a_stop_ends_idle_connections_at_once_and_answers_what_is_in_hand(run: Run) -> None:

@@ -3,8 +3,8 @@
 https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
 """
 
-import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tokenmint.base.errors import SignerUnavailable
+from tokenmint.base.threads import Busy, Threads
 from tokenmint.keys.signers.local import PublicKey, public_jwk, raw_signature
 from tokenmint.keys.signers.types import NewKey
 from tokenmint.keys.types import SigningKey
@@ -25,6 +26,7 @@ _SIGNING: Final = {"ES256": "ECDSA_SHA_256", "RS256": "RSASSA_PKCS1_V1_5_SHA_256
 T = TypeVar("T")
 
 ALGORITHMS: Final = frozenset(_SPECS)
+MOST_CALLS: Final = 64  # at a time, each on a connection and in a thread of its own: a call that hangs takes no other's
 _TIMEOUT: Final = 3.0  # seconds for each attempt
 _GONE: Final = frozenset({"NotFoundException", "KMSInvalidStateException"})  # missing, or scheduled for deletion
 
@@ -59,6 +61,8 @@ class KmsSource:
         self._endpoint_url = endpoint_url
         self._deletion_days = deletion_days
         self._made: Any = None
+        self._making = threading.Lock()
+        self._threads = Threads("aws-kms", MOST_CALLS)
 
     async def generate(self, algorithm: str) -> NewKey:
         """Make a key. Raises ``SignerUnavailable``, ``ValueError``."""
@@ -122,13 +126,24 @@ class KmsSource:
             except BotoCoreError as error:
                 raise SignerUnavailable(detail=f"AWS KMS: {type(error).__name__}") from None
 
-        return await asyncio.to_thread(run)
+        try:
+            return await self._threads.run(run)
+        except Busy:
+            raise SignerUnavailable(detail=f"AWS KMS: {MOST_CALLS} calls have not returned") from None
 
     def _client(self) -> Any:
-        if self._made is None:  # two threads may both make one, which is harmless
-            settings = Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2})
-            self._made = boto3.client("kms", region_name=self._region, endpoint_url=self._endpoint_url, config=settings)
-        return self._made
+        with self._making:  # the SDK's factory is not safe to share
+            if self._made is None:
+                settings = Config(
+                    connect_timeout=_TIMEOUT,
+                    read_timeout=_TIMEOUT,
+                    retries={"total_max_attempts": 2},
+                    max_pool_connections=MOST_CALLS,
+                )
+                self._made = boto3.client(
+                    "kms", region_name=self._region, endpoint_url=self._endpoint_url, config=settings
+                )
+            return self._made
 
 
 def _code(error: ClientError) -> str:

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +16,7 @@ from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
 from tokenmint.base.errors import ConfigurationError, SignerUnavailable
+from tokenmint.base.threads import Threads
 from tokenmint.keys.signers.local import RSA_BITS, PublicKey, public_jwk
 from tokenmint.keys.signers.types import NewKey
 from tokenmint.keys.types import SigningKey
@@ -46,7 +46,8 @@ class Pkcs11Signer:
 class Pkcs11Source:
     """Makes keys in one token and signs with them.
 
-    A session must not be shared, so a single thread owns it. After a failed call the next one opens a new session.
+    A session must not be shared, so calls take turns. After a failed call the next one opens a new session. Each call
+    runs in a thread that the process does not wait for: a module may hang, and the process must end all the same.
 
     Args:
         module: the vendor's library, e.g. `/usr/lib/softhsm/libsofthsm2.so`.
@@ -61,7 +62,8 @@ class Pkcs11Source:
         self._token = token
         self._pin = pin
         self._session: Any = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pkcs11")
+        self._turn = asyncio.Lock()
+        self._threads = Threads("pkcs11", 1)
 
     async def generate(self, algorithm: str) -> NewKey:
         """Make a key that can't be extracted. Raises ``SignerUnavailable``, ``ValueError``."""
@@ -94,7 +96,20 @@ class Pkcs11Source:
                         session.close()
                 raise SignerUnavailable(detail=f"PKCS #11 module: {type(error).__name__}") from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        # The turn is over when the module has answered, and not when a caller gives up: it has one call at a time.
+        await self._turn.acquire()
+        try:
+            calling = asyncio.get_running_loop().create_task(self._threads.run(run))
+        except BaseException:
+            self._turn.release()
+            raise
+        calling.add_done_callback(self._over)
+        return await asyncio.shield(calling)
+
+    def _over(self, calling: "asyncio.Task[Any]") -> None:
+        self._turn.release()
+        if not calling.cancelled():
+            calling.exception()  # the caller's, who may have gone
 
     def _opened(self) -> Any:
         if self._session is None:

@@ -19,8 +19,9 @@ from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, running
 
 from tokenmint.admission import access
+from tokenmint.model import profile as profile_model
 from tokenmint.process.fast_way import FastWayInForce
-from tokenmint.profiles.records import profile_key
+from tokenmint.profiles.records import identity_key, profile_key
 from tokenmint.rpc.fast_exchange import METHOD, FastExchangeToken
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
@@ -174,17 +175,17 @@ class BothWays:
     @property
     def knows_ada(self) -> bool:
         """Whether the near cache has the principal that most requests are about."""
-        return self.rig.parts.near.peek(profile_key("ada"), self.rig.clock.monotonic()) is not None
+        near, now = self.rig.parts.near, self.rig.clock.monotonic()
+        keys = profile_key("ada"), identity_key(profile_model.Identity("idp", "1842"))
+        return all(near.peek(key, now) is not None for key in keys)
 
     async def warm(self) -> None:
         """Let the near cache and the lots know what a first call brings."""
         near, now = self.rig.parts.near, self.rig.clock.monotonic()
         async with asyncio.timeout(60):
-            known = False
-            while not known:
-                known = self.knows_ada
+            while not self.knows_ada:
                 self.stock()
-                await self.by_full(self.request(), self.metadata())  # its identity too, where that was forgotten
+                await self.by_full(self.request(), self.metadata())
                 if near._complete_until > float("-inf"):  # the store tells of changes
                     near._complete_until = now  # how long ago it did is not what these tests are about
 

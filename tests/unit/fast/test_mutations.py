@@ -129,7 +129,7 @@ MUTATIONS = [
     Mutation(*SUBJECT, "0 <= begins <= latest", "begins <= latest", token_scenarios.tokens_that_are_refused),
     Mutation(*SUBJECT, "type(begins) is int", "isinstance(begins, int)", token_scenarios.tokens_that_are_refused),
     Mutation(*SUBJECT, "check_times(provider, claims, now)", "pass", token_scenarios.tokens_that_are_refused),
-    Mutation(*SUBJECT, " and provider.max_age is None", "", scenarios.configurations_that_change),
+    Mutation(*SUBJECT, " and provider.max_age is None", "", scenarios.tokens_that_are_too_old),
     Mutation(*SUBJECT, "audience not in provider.audiences", "False", token_scenarios.tokens_that_are_refused),
     Mutation(
         *SUBJECT, "check_audience(provider, claims, rules.token_type)", "pass", token_scenarios.tokens_that_are_refused

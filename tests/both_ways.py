@@ -183,6 +183,7 @@ class BothWays:
             known = False
             while not known:
                 known = self.knows_ada
+                self.stock()
                 await self.by_full(self.request(), self.metadata())  # its identity too, where that was forgotten
                 if near._complete_until > float("-inf"):  # the store tells of changes
                     near._complete_until = now  # how long ago it did is not what these tests are about

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.files import read_bytes
+from tokenmint.base.files import read_bytes, shown
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.threads import Busy, Threads
 
@@ -105,8 +105,7 @@ class RenewedFiles(Generic[T]):
             try:
                 contents.append(read_bytes(path))
             except OSError as error:
-                name = clipped(str(path), LONG)
-                raise ConfigurationError(f"{setting}: {name} can't be read ({error.strerror})") from None
+                raise ConfigurationError(f"{setting}: {shown(path)} can't be read ({error.strerror})") from None
         return contents, self._make(contents)
 
 

@@ -123,9 +123,12 @@ def _not_fetched(table: ProviderTable) -> tuple[KeySource, list[Problem]]:
     try:
         if table.jwks_file:
             path = Path(table.jwks_file)
+            read_bytes(path)
             source = KeySource("file", path=path, file=key_file(path))
         else:
             usable_keys(key, body)
+    except OSError as error:
+        return source, [(key, f"can't be read ({error.strerror})")]
     except ConfigurationError as error:
         return source, [(key, error.message.removeprefix(f"{key}: "))]
     return source, []

@@ -2,21 +2,9 @@
 
 import hashlib
 import hmac
-import os
-from pathlib import Path
 from typing import Final, NoReturn
 
-LENGTH: Final = 32
-"""Length from which on a word may be a secret or a token; those that tokenmint makes are longer."""
-
-
-def shown(path: Path) -> str:
-    """Return a path for a message. It omits long missing parts, which may be a secret given in place of a file."""
-    parts: list[str] = []
-    for number, part in enumerate(path.parts, start=1):
-        exists = os.path.exists(Path(*path.parts[:number]))  # noqa: PTH110  # unlike pathlib's it never raises
-        parts.append(part if exists or len(part) < LENGTH else f"({len(part)} characters)")
-    return str(Path(*parts))
+from tokenmint.base.files import shown as shown
 
 
 class Secret:

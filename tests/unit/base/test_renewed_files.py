@@ -141,7 +141,7 @@ def test_tls_of_a_client_verifies_and_follows_its_files(tmp_path: Path) -> None:
     paths["key_file"].write_bytes(other)
     assert current(tls) is not context
     paths["ca_file"].write_text("no PEM")
-    with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no certificates in PEM"):
+    with pytest.raises(ConfigurationError, match=r"redis\.ca_file: .* holds no CA certificates in PEM"):
         client_tls("redis", paths)
 
 

@@ -64,6 +64,8 @@ def test_headers_and_tokens_come_with_the_fetches(tmp_path: Path) -> None:
     [
         ({"bearer_token_file": "none"}, "bearer_token_file: "),
         ({"bearer_token_file": "lines"}, "bearer_token_file: "),
+        ({"bearer_token_file": f"{CANARY}-in-place-of-its-file"}, "bearer_token_file: "),
+        ({"header_files": {"X-Key": f"{CANARY}-in-place-of-its-file"}}, "header_files: "),
         ({"header_files": {"X-Key": "none"}}, "header_files: "),
         ({"header_files": {"X-Key": "lines"}}, "header_files: "),
         ({"headers": {"X-Api-Key": CANARY}}, "headers: X-Api-Key: a secret is not allowed in the file"),

@@ -113,4 +113,5 @@ def test_keys_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(JWKS)
     provider = make(issuer="https://i", audiences=["a"], jwks_file=str(file))
-    assert (provider.key_source.kind, provider.key_source.pinned) == ("pinned", JWKS.encode())
+    assert (provider.key_source.kind, provider.key_source.path) == ("file", file)
+    assert [key.key_id for key in provider.key_source.file.value.keys] == ["k1"]

@@ -4,6 +4,7 @@ A scenario leaves the service as it found it. It asserts that refusals are refus
 its cases is one by mistake.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -103,15 +104,21 @@ async def times_when_nothing_is_served(ways: BothWays) -> None:
 
 async def profiles_that_change(ways: BothWays) -> None:
     """Each call sees the profile as it is: changed, revoked, unlinked, disabled, deleted."""
-    rig = ways.rig
+    rig, near = ways.rig, ways.rig.parts.near
     subject, principal = "s-changing", f"p{once()}"
     identity = Identity(provider="idp", subject=subject + principal)
+    known = profile_model.Identity("idp", identity.subject)
     profile = Profile(principal=principal, identities=[identity], roles=["clerk"])
     await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
     request = ways.request(ways.token(sub=identity.subject))
 
     async def now(*, roles: list[str] | None, recognised: bool = True) -> None:
-        await ways.by_full(request, ways.metadata())  # the near cache knows it from here on
+        keys = (records.profile_key(principal), records.identity_key(known)) if recognised else ()
+        await ways.by_full(request, ways.metadata())
+        async with asyncio.timeout(60):
+            while any(near.peek(key, ways.rig.clock.monotonic()) is None for key in keys):
+                ways.stock()
+                await ways.by_full(request, ways.metadata())  # a late notice of the change drops what was read
         outcome = await ways.check(request, recognised=recognised)
         assert (outcome.answer is not None) is (roles is not None)
         if outcome.answer is not None:

@@ -151,7 +151,7 @@ MUTATIONS = [
         tokens,
         Tokens,
         "_made",
-        "check_kind(provider, _unverified(header, issuer), token_type)",
+        "token_type = check_kind(provider, _unverified(header, issuer), token_type)",
         "pass",
         token_scenarios.tokens_that_are_refused,
     ),

@@ -233,8 +233,8 @@ Spoil = Callable[[Path], object]
         (lambda at: (at / "password").write_bytes(b"\xff\xfe"), "not a text file"),
         (lambda at: (at / "password").write_bytes(b"\n"), "is empty"),
         (lambda at: (at / "password").unlink(), "can't be read"),
-        (lambda at: (at / "ca.crt").write_text("x"), "no certificates in PEM"),
-        (lambda at: (at / "client.key").write_bytes((at / "client.crt").read_bytes()), "no certificate and its key"),
+        (lambda at: (at / "ca.crt").write_text("x"), "no CA certificates in PEM"),
+        (lambda at: (at / "client.key").write_bytes((at / "client.crt").read_bytes()), "not a certificate and its key"),
     ],
 )
 async def test_files_that_were_never_of_use_are_a_mistake_of_the_configuration(

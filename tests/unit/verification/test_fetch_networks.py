@@ -152,7 +152,7 @@ async def test_renewed_authorities_are_used_by_the_next_fetch_and_withdrawn_ones
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nhalf")
     assert await get(source, fetch=fetch)
     (problem,) = [files.problem for files in fetch.files.of([source])]
-    assert "holds no certificates" in problem
+    assert "holds no CA certificates" in problem
     (tmp_path / "ca.crt").write_bytes(other.pem)
     with pytest.raises(FetchFailed, match="certificate is not accepted"):
         await get(source, fetch=fetch)

@@ -46,7 +46,7 @@ def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None)
             context = ssl.create_default_context(cadata=authorities.decode("ascii"))
         except (ssl.SSLError, ValueError):
             raise ConfigurationError(
-                f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no certificates in PEM"
+                f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no CA certificates in PEM"
             ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -75,7 +75,7 @@ class ReloadRequests:
                 self._unit.works()
             except ENDING:
                 raise
-            except BaseException as error:  # noqa: BLE001  # whatever it is, the running one stays
+            except BaseException as error:  # noqa: BLE001  # after any failure, the running one stays
                 problems = error.message if isinstance(error, TokenmintError) else type(error).__name__
                 log.error("configuration not reloaded: the running one stays", problems=problems)  # noqa: TRY400
                 self._unit.fails(error)

@@ -244,7 +244,7 @@ def test_what_is_not_mounted_is_told(tmp_path: Path, fault: str) -> None:
         (pod / "ca.crt").unlink()
     outcome = judged(entries)
     assert outcome.provider is None
-    words = {"our own issuer": "is tokenmint's own", "no ca": "ca_file"}.get(fault, "In a cluster the token")
+    words = {"our own issuer": "is tokenmint's own", "no ca": "ca_file"}.get(fault, "In a cluster the mounted token")
     assert any(words in problem for problem in outcome.problems), outcome.problems
     assert CANARY not in str(outcome.problems)
 

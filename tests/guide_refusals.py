@@ -285,7 +285,8 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         large_claims,
         token(**FIREBASE, audience="firebase", options="--lifetime 60"),
         config("", "", FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099"),
-        config('[audiences.firebase]                    # what callers ask for; any name will do\nclients = ["web"]\n'
+        config("[audiences.firebase]                    # the name in callers' requests; any name will do\n"
+               'clients = ["web"]\n'
                'providers = ["firebase"]', '[audiences.firebase]\nclients = ["web"]\n'
                'providers = ["firebase", "firebase-cookie"]'),
         config('project = "my-project"\nservice_account_file', 'project = "other-project"\nservice_account_file'),

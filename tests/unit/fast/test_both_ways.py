@@ -1,7 +1,10 @@
 """The fast way agrees with the full way, in every scenario."""
 
+import pytest
 from tests.both_ways import BothWays
 from tests.unit.fast.scenarios import ALL
+
+pytestmark = pytest.mark.slow
 
 
 async def test_both_ways_agree(ways: BothWays) -> None:

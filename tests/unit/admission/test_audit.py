@@ -15,6 +15,8 @@ from tokenmint.base.background import Background
 from tokenmint.base.errors import AuditUnavailable, StoreUnavailable
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 
 async def events(store: Store, stream: str = audit.EXCHANGES) -> list[dict[str, object]]:
     entries = await store.server.client.xrange(store.prefix + stream)

@@ -6,6 +6,8 @@ from tests.unit.fast.scenarios import ALL
 
 from tokenmint.verification.jwk import VerificationKey
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:

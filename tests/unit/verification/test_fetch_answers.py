@@ -15,6 +15,8 @@ from tokenmint.verification.heads import MAX_HEADS
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed
 from tokenmint.verification.keyset import KeySets
 
+pytestmark = pytest.mark.slow
+
 OK = b"HTTP/1.1 200 OK\r\n"
 
 

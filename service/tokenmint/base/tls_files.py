@@ -39,17 +39,33 @@ def client_tls(table: str, files: Mapping[str, Path]) -> RenewedFiles[ssl.SSLCon
 
 
 def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None) -> ssl.SSLContext:
-    if authorities is None:
-        context = ssl.create_default_context()  # requires a certificate that names the host
-    else:
-        try:
-            context = ssl.create_default_context(cadata=authorities.decode("ascii"))
-        except (ssl.SSLError, ValueError):
-            raise ConfigurationError(
-                f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no CA certificates in PEM"
-            ) from None
+    try:
+        context = verifying(authorities)
+    except ValueError:
+        raise ConfigurationError(
+            f"{table}.{CA_FILE}: {clipped(str(files[CA_FILE]), LONG)} holds no CA certificates in PEM"
+        ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def verifying(authorities: bytes | None) -> ssl.SSLContext:
+    """Return a context that requires a certificate that names the host.
+
+    Args:
+        authorities: the only trusted ones, in PEM; None: the public ones.
+
+    Raises:
+        ValueError: they are not in PEM, or there are none.
+    """
+    if authorities is None:
+        return ssl.create_default_context()
+    if not authorities:  # a file that is being written; `cadata` would take it for "the public ones"
+        raise ValueError("no authorities")
+    try:
+        return ssl.create_default_context(cadata=authorities.decode("ascii"))
+    except ssl.SSLError as error:
+        raise ValueError(error.reason) from None
 
 
 def load_certificate(context: ssl.SSLContext, setting: str, certificate: Path, key: Path) -> None:

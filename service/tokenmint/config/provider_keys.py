@@ -1,7 +1,6 @@
 """Sources of a provider's keys: pinned in the configuration, or fetched from a URL."""
 
 import re
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -9,6 +8,7 @@ from typing import Final, Literal
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.tls_files import verifying
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
 from tokenmint.verification.jwk import MAX_KEYS
@@ -108,8 +108,8 @@ def _authorities(ca_file: str | None) -> list[Problem]:
     if ca_file is None:
         return []
     try:
-        ssl.create_default_context(cadata=read_bytes(Path(ca_file)).decode("ascii"))
-    except (ssl.SSLError, ValueError):
+        verifying(read_bytes(Path(ca_file)))
+    except ValueError:
         return [("ca_file", "holds no certificates in PEM")]
     except OSError as error:
         return [("ca_file", f"can't be read ({error.strerror})")]

@@ -61,6 +61,21 @@ def test_a_volume_that_swaps_a_symbolic_link_is_a_change(tmp_path: Path) -> None
     assert current(read) == 2
 
 
+def test_an_empty_file_of_authorities_is_refused_and_does_not_stand_for_the_public_ones(tmp_path: Path) -> None:
+    """As a file is while it is written in place: OpenSSL takes no authorities for a wish for the default ones."""
+    path = tmp_path / "ca.crt"
+    path.write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="holds no CA certificates in PEM"):
+        client_tls("providers", {"ca_file": path})
+    path.write_bytes(authority().pem)
+    read = client_tls("providers", {"ca_file": path})
+    before = read.value
+    path.write_bytes(b"")
+    assert current(read) is before
+    assert "holds no CA certificates" in read.problem
+    assert len(before.get_ca_certs()) == 1
+
+
 @pytest.mark.parametrize("fault", ["other content", "no file", "a folder", "a pipe", "too large"])
 def test_what_can_not_be_used_leaves_the_last_good_content_and_is_told_once(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "file"

@@ -10,6 +10,10 @@ _GZIP: Final = 16 + zlib.MAX_WBITS  # with the header of RFC 1952
 _CODINGS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
+MAX_MEMBERS: Final = 64
+"""Parts of a gzip body: each costs as much time as many bytes, also without content."""
+
+
 class BadCoding(ValueError):
     """A body that can't be decoded; the text, made here, gives the reason."""
 
@@ -33,6 +37,7 @@ class _Inflating(Decoder):
         self._bits = bits
         self._inflate = zlib.decompressobj(bits)
         self._begun = False
+        self._members = 1
 
     def decode(self, chunk: bytes, most: int) -> bytes:
         body = bytearray()
@@ -40,6 +45,9 @@ class _Inflating(Decoder):
             if self._inflate.eof:
                 if self._bits != _GZIP:
                     raise BadCoding("a compressed body with bytes after its end")
+                self._members += 1
+                if self._members > MAX_MEMBERS:
+                    raise BadCoding(f"a compressed body of more than {MAX_MEMBERS} members")
                 self._inflate = zlib.decompressobj(self._bits)  # RFC 1952 section 2.2: members follow one another
             self._begun = True
             try:

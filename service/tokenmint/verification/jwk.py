@@ -24,7 +24,7 @@ from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
-from tokenmint.verification.weak_keys import LIBRARY_BITS, Verdicts
+from tokenmint.verification.weak_keys import Verdicts, ec_weakness
 
 MAX_KEYS: Final = 100  # of a set that are used, unless the configuration says otherwise
 MAX_MEMBERS: Final = 2000  # of a document that are looked at
@@ -135,16 +135,12 @@ def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
         return verdicts.of_rsa(key.thumbprint, key.public_key.public_numbers().n)
     if isinstance(key.public_key, ed25519.Ed25519PublicKey):
         return verdicts.of_ed25519(key.thumbprint, key.public_key.public_bytes_raw())
-    return ""
+    return ec_weakness(key.public_key.public_numbers())
 
 
 def is_judged_slowly(key: VerificationKey) -> bool:
-    """Return whether the check of ``key`` takes so long that other work has to continue meanwhile."""
-    return (
-        isinstance(key.public_key, rsa.RSAPublicKey)
-        and key.public_key.key_size > LIBRARY_BITS
-        and not VERDICTS.known(key.thumbprint)
-    )
+    """Return whether other work has to continue during the check of ``key``: a set may have a thousand such keys."""
+    return not isinstance(key.public_key, ec.EllipticCurvePublicKey) and not VERDICTS.known(key.thumbprint)
 
 
 def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:

@@ -50,9 +50,10 @@ async def discover(fetch: Fetch, source: KeySource) -> str:
 
 
 async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> ParsedKeySet:
-    """Read and check the keys of a document. Large keys are checked in ``threads``, because that takes long.
+    """Read and check the keys of a document. Its keys are checked in ``threads``, because a provider chooses how long
+    that takes.
 
-    Raises ``BadKey`` if it is not a key set, and ``Busy`` while large keys of the previous set are still being checked.
+    Raises ``BadKey`` if it is not a key set, and ``Busy`` while a key of the previous set is still being checked.
     """
     read = (read_x509_map if source.kind == "x509" else read_jwks)(body, source.max_keys)
     for key in filter(is_judged_slowly, read.keys):
@@ -89,7 +90,7 @@ def describe(error: BaseException, source: KeySource) -> str:
     if isinstance(error, MalformedToken):
         return error.detail
     if isinstance(error, Busy):
-        return "its large RSA keys are still being checked"
+        return "its keys are still being checked"
     if isinstance(error, asyncio.CancelledError):
         return "the fetch was cancelled"
     if is_ours(error):

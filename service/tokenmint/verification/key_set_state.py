@@ -37,8 +37,8 @@ class KeySetState:
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
     """Is told how each fetch ended."""
-    judging: Threads = field(default_factory=partial(Threads, "large keys", 1))
-    """Judges large keys. What it found stays known also where the fetch had ended before."""
+    judging: Threads = field(default_factory=partial(Threads, "keys", 1))
+    """Judges keys. What it found stays known also where the fetch had ended before."""
 
     def known(self) -> tuple[VerificationKey, ...]:
         """Return the keys at hand: of a file, those that are in it now."""

@@ -3,7 +3,7 @@
 A signature by such a key proves nothing. Each check needs only the public key: a modulus that is a prime number or a
 power (its phi follows), small factors, primes that are close (CVE-2022-26320), the fingerprint of CVE-2017-15361,
 repeated words, bits far from random; Ed25519 points of small order, and those a small order away from the base point
-(RFC 8032 section 5.1.3, RFC 8725 section 3.4).
+(RFC 8032 section 5.1.3, RFC 8725 section 3.4); points of other curves whose private half is a small number.
 
 The test for a prime modulus costs milliseconds, so its result is cached by the key's thumbprint: it runs once for a
 key, not once for a token or for a fetch.
@@ -16,7 +16,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from tokenmint.base.bounded_cache import Remembered
 
@@ -25,6 +25,7 @@ WINDOW: Final = 12  # bytes of a modulus that do not occur twice by chance (once
 BIAS: Final = 10  # hundredths by which the share of 1 bits may differ from a half: nine standard deviations
 VERDICTS: Final = 2048  # cached keys, with 43 characters and a reason each
 _FERMAT_ROUNDS: Final = 100
+_MULTIPLES: Final = 16  # private halves that anybody would try first
 LIBRARY_BITS: Final = 3072
 """Up to so many bits, OpenSSL accepts an exponent as long as the modulus; beyond, the test takes 0.2 s and more."""
 # Powers of 65537 modulo small primes: the moduli of CVE-2017-15361 (ROCA) are all such powers, others hardly ever.
@@ -36,6 +37,7 @@ _STEP: Final = 8  # bits of the exponent for one call: other threads run between
 _FIELD: Final = 2**255 - 19  # RFC 8032 section 5.1
 _D: Final = -121665 * pow(121666, -1, _FIELD) % _FIELD
 _BASE_Y: Final = 4 * pow(5, -1, _FIELD) % _FIELD
+_CURVES: Final = {curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())}
 _Point = tuple[int, int]
 
 
@@ -199,6 +201,20 @@ def ed25519_weakness(encoded: bytes) -> str:
     if eightfold[1] == _eightfold_base()[1]:
         return "x is the base point, so its private half is known"
     return ""
+
+
+def ec_weakness(point: ec.EllipticCurvePublicNumbers) -> str:
+    """Return the reason against a point of a NIST curve; "" if none is found. It costs little."""
+    if point.x in _small_multiples(point.curve.name):
+        return "its point is a small multiple of the base point, so its private half is known"
+    return ""
+
+
+@cache
+def _small_multiples(curve: str) -> frozenset[int]:
+    """Return the x of these points, and so of their negatives, too."""
+    made = (ec.derive_private_key(scalar, _CURVES[curve]) for scalar in range(1, _MULTIPLES + 1))
+    return frozenset(key.public_key().public_numbers().x for key in made)
 
 
 def _decoded(encoded: bytes) -> _Point | None:

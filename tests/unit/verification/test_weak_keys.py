@@ -3,12 +3,15 @@
 import hashlib
 import json
 import math
+import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import FakeClock
@@ -68,7 +71,7 @@ def weak_moduli() -> dict[str, tuple[int, str]]:
             coprime(honest >> 1024 << 1024 | 0x77 * (2**128 - 1) // 255 << 512 | honest % 2**512), "repeat"
         ),
         "far more ones than zeros": (
-            coprime(1 << 2047 | noise(b"1") | noise(b"2")), "one kind"
+            coprime(1 << 2047 | noise(b"1") | noise(b"2")), "of one value"
         ),
     }  # fmt: skip
 
@@ -227,7 +230,48 @@ def test_a_weak_key_is_left_out_of_a_set_and_the_others_stay() -> None:
     assert parsed.skipped[0].startswith("key 'weak': its RSA modulus is a prime number")
 
 
-async def test_large_keys_are_judged_beside_other_work_and_what_was_found_stays_known(
+async def test_keys_are_judged_beside_other_work_whatever_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred keys of 3072 bits, which a hostile provider makes at no cost, kept every caller waiting for 1.5 s."""
+    judged: list[str] = []
+
+    def noted(kind: str) -> Callable[[object], str]:
+        def judge(_: object) -> str:
+            judged.append(f"{kind}, {threading.current_thread() is threading.main_thread()}")
+            return ""
+
+        return judge
+
+    monkeypatch.setattr(weak_keys, "rsa_weakness", noted("RSA"))
+    monkeypatch.setattr(weak_keys, "ed25519_weakness", noted("Ed25519"))
+    fetch, clock = FakeFetch(), FakeClock(NOW)
+    edwards = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    members = [jwk(rsa_key(21), kid="usual"), {"kty": "OKP", "crv": "Ed25519", "x": b64(edwards), "kid": "ed"}]
+    fetch.serve(json.dumps({"keys": members}).encode())
+    key_sets = sets(fetch, clock)
+    for _ in range(2):
+        assert (await key_sets.refresh("idp")).key_ids == ("usual", "ed")
+    assert judged == ["RSA, False", "Ed25519, False"]
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
+@pytest.mark.parametrize("scalar", [1, 2, 16])
+def test_a_small_multiple_of_the_base_point_is_no_key(curve: ec.EllipticCurve, scalar: int) -> None:
+    known = ec.derive_private_key(scalar, curve)
+    with pytest.raises(BadKey, match="small multiple of the base point"):
+        parse_jwk(jwk(known))
+    if curve.name != "secp256r1":
+        return
+    header = {"alg": "ES256", "jwk": jwk(known)}
+
+    def signed(data: bytes) -> bytes:
+        r, s = decode_dss_signature(known.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32) + s.to_bytes(32)
+
+    with pytest.raises(ProofRejected, match="small multiple of the base point"):
+        check_proof(dpop_proof(header, signed), method="POST", url="https://t.example/token", now=NOW)
+
+
+async def test_each_key_is_judged_in_a_thread_and_what_was_found_stays_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads: list[str] = []
@@ -239,11 +283,11 @@ async def test_large_keys_are_judged_beside_other_work_and_what_was_found_stays_
 
     monkeypatch.setattr(Threads, "run", counted)
     fetch, clock = FakeFetch(), FakeClock(NOW)
-    fetch.serve(json.dumps({"keys": [jwk(rsa_key(7, 3080), kid="large"), jwk(rsa_key(), kid="usual")]}).encode())
+    fetch.serve(json.dumps({"keys": [jwk(rsa_key(7, 3080), kid="large"), jwk(rsa_key(22), kid="usual")]}).encode())
     key_sets = sets(fetch, clock)
     for _ in range(2):
         await key_sets.refresh("idp")
-    assert threads == ["large keys"]
+    assert threads == ["keys"] * 2
     assert key_sets.status("idp").key_ids == ("large", "usual")
 
 

@@ -15,6 +15,8 @@ MAX_LENGTH: Final = 2048  # bytes
 MAX_HOST: Final = 253  # RFC 1035 section 2.3.4, as text, without the final dot
 _CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*\Z")
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?\Z")
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""The last label of an IPv4 address in any of its spellings (WHATWG URL section 3.5); no domain ends in it."""
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z")
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -139,6 +141,16 @@ def _authority(text: str) -> tuple[str, int | None]:
             raise BadUrl("it names no host")
         if len(host.removesuffix(".")) > MAX_HOST or not _HOST.match(host):
             raise BadUrl("its host is not a name: expected labels of 1 to 63 letters, digits and hyphens, 253 in all")
+        if _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]):
+            _check_address(host)
     if port and not (_PORT.match(port) and 1 <= int(port) <= 65535):
         raise BadUrl("its port is not a number from 1 to 65535")
     return host, int(port) if port else None
+
+
+def _check_address(host: str) -> None:
+    """Refuse the spellings that some resolvers take for an address, and checks of addresses for a name."""
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        raise BadUrl("its host is not an IPv4 address of four decimal numbers") from None

@@ -4,8 +4,6 @@ Nothing here is guessed. A request with two tokens has none that is certain, and
 for one that the configuration names, nor for one that it does not.
 """
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,14 +12,13 @@ from typing import Final
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import AudienceDenied
 from tokenmint.base.foreign_text import LONG, quoted
-from tokenmint.base.http_url import host_of
+from tokenmint.base.http_url import BadUrl, host_of
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.verification.jws import decode_segment, parse_object
 
 AUTHORIZATION: Final = "authorization"
 _AT_JWT: Final = "at+jwt"
-_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +108,7 @@ def _host(text: str) -> str:
     name = ""
     try:
         name = host_of(text)
-        if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]):  # an IPv4 address, in its one spelling
-            ipaddress.IPv4Address(name)
-    except ValueError:  # BadUrl is one
+    except BadUrl:
         violations.check("host", "a name or an IP address, and perhaps a port", holds=False)
     violations.raise_any()
     return name

@@ -173,7 +173,8 @@ class _Builder:
             subject_claims_by_type=self._by_kind("subject_claims_by_type", first),
             subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
-        unnamed = customers_unnamed(issuers, (*self.entry.checks, *self.table.checks), self._condition())
+        kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in parts.kinds)
+        unnamed = customers_unnamed(issuers, parts.checks, kinds, self._condition())
         if unnamed and not self.entry.require_one_of:
             self._problem("issuer", unnamed)
         if source is None and not self.problems:

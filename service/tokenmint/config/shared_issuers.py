@@ -4,10 +4,10 @@ So a provider with such an issuer names the customers that it accepts: by a chec
 sets, or by a condition. The shipped entries have required keys for that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tokenmint.config.entries import CheckTable
+from tokenmint.verification.provider import ClaimCheck
 
 SHARED: Final = {
     "https://token.actions.githubusercontent.com": (
@@ -21,14 +21,28 @@ SHARED: Final = {
 """By issuer: the claims that tell its customers apart, ids that nobody can choose or take over."""
 
 
-def customers_unnamed(issuers: Iterable[str], checks: Iterable[CheckTable], condition: str | None) -> str:
-    """Return what is missing where a provider would accept the tokens of everybody's customers, "" where nothing is."""
-    checked = {check.claim[0] for check in checks if check.kind == "one_of" and len(check.claim) == 1}
+def customers_unnamed(
+    issuers: Iterable[str], checks: Sequence[ClaimCheck], token_types: frozenset[str], condition: str | None
+) -> str:
+    """Return what is missing where a provider would accept the tokens of everybody's customers, "" where nothing is.
+
+    Args:
+        checks: those that are in force; one for some of the ``token_types`` (URNs) leaves the others open.
+    """
     for issuer in issuers:
         names = SHARED.get(issuer, ())
-        if names and condition is None and not checked & set(names):
+        if names and condition is None and not any(_names_customers(check, names, token_types) for check in checks):
             return (
                 f"signs for all customers of this provider: add a check of kind one_of on one of {', '.join(names)}, "
                 "or a condition; without it anybody's tokens would do"
             )
     return ""
+
+
+def _names_customers(check: ClaimCheck, names: Sequence[str], token_types: frozenset[str]) -> bool:
+    paths = [check.path] if check.or_path is None else [check.path, check.or_path]
+    return (
+        check.kind == "one_of"
+        and all(len(path) == 1 and path[0] in names for path in paths)
+        and (not check.token_types or check.token_types >= token_types)
+    )

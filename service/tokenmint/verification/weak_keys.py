@@ -11,6 +11,7 @@ key, not once for a token or for a fetch.
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from math import gcd, isqrt, prod
 from typing import Final
 
@@ -126,7 +127,23 @@ def _repeats(n: int) -> bool:
 
 def _is_power(n: int) -> bool:
     """Return whether ``n`` is a power. Its base is at least ``SMALL``, which bounds the exponent."""
-    return any(_root(n, exponent) ** exponent == n for exponent in _primes_below(n.bit_length() // 16 + 1))
+    return any(
+        _may_be_power(n, exponent) and _root(n, exponent) ** exponent == n
+        for exponent in _primes_below(n.bit_length() // 16 + 1)
+    )
+
+
+def _may_be_power(n: int, exponent: int) -> bool:
+    """Return whether ``n`` is a power modulo some primes, as every power is (Fermat): this spares nearly all roots."""
+    return all(pow(n % prime, (prime - 1) // exponent, prime) < 2 for prime in _moduli(exponent))
+
+
+@cache
+def _moduli(exponent: int) -> tuple[int, ...]:
+    """Return four primes modulo which one number in ``exponent`` is such a power."""
+    candidates = range(exponent + 1, SMALL, exponent)
+    primes = (number for number in candidates if all(number % factor for factor in range(2, isqrt(number) + 1)))
+    return tuple(islice(primes, 4))
 
 
 def _root(n: int, exponent: int) -> int:

@@ -14,7 +14,7 @@ from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import CERTIFICATE_NAMES, VerificationKey
 from tokenmint.verification.jws import MAX_KEY_ID
 
-MOST_TRIED: Final = 4  # keys for a token that names none: each costs a signature's check
+MOST_TRIED: Final = 4  # keys for one token: each costs a signature's check
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import MAX_TOKEN, UnverifiedAssertion, parse_compact
-from tokenmint.verification.key_choice import wanted_key
+from tokenmint.verification.key_choice import MOST_TRIED, wanted_key
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import (
     Provider,
@@ -144,7 +144,7 @@ class Verifier:
         fitting = [key for key in keys if token.algorithm in key.algorithms]
         if not fitting:
             raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
-        for key in fitting:
+        for key in fitting[:MOST_TRIED]:  # also of those with one name: a provider may give it to all its keys
             if (provider.name, key.thumbprint) == signer:
                 return key
             if key.verify(token.algorithm, token.signing_input, token.signature):

@@ -88,6 +88,16 @@ async def test_a_token_that_names_no_key_is_tried_with_those_that_fit() -> None:
         await prove(token(1, {}), provider(key_set(jwk(ec_key()), jwk(ec_key(1)))))
 
 
+async def test_of_many_keys_with_one_name_a_few_are_tried() -> None:
+    """A thousand keys of P-521 with one kid kept every caller waiting for a second, for each token that names it."""
+    for name in ("kid", "x5t"):
+        first = [jwk(ec_key(), **{name: "a"})] + [jwk(rsa_key(0), **{name: "a"}) for _ in range(MOST_TRIED - 1)]
+        assert await prove(token(1, {name: "a"}), provider(key_set(*first, jwk(rsa_key(1), **{name: "a"}))))
+        many = [*first, jwk(rsa_key(0), **{name: "a"}), jwk(rsa_key(1), **{name: "a"})]
+        with pytest.raises(BadSignature):  # a fifth key of the token's algorithm is not tried
+            await prove(token(1, {name: "a"}), provider(key_set(*many)))
+
+
 async def test_a_single_key_without_a_name_is_tried_with_any_name() -> None:
     assert await prove(token(0, {"kid": "any"}), provider(key_set(jwk(rsa_key(0)))))
     assert await prove(token(0, {"x5t": "any"}), provider(key_set(jwk(rsa_key(0)))))

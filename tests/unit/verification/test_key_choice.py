@@ -89,7 +89,7 @@ async def test_a_token_that_names_no_key_is_tried_with_those_that_fit() -> None:
 
 
 async def test_of_many_keys_with_one_name_a_few_are_tried() -> None:
-    """A thousand keys of P-521 with one kid kept every caller waiting for a second, for each token that names it."""
+    """A thousand keys of P-521 with one kid took 0.7 s of a processor for each token that names it."""
     for name in ("kid", "x5t"):
         first = [jwk(ec_key(), **{name: "a"})] + [jwk(rsa_key(0), **{name: "a"}) for _ in range(MOST_TRIED - 1)]
         assert await prove(token(1, {name: "a"}), provider(key_set(*first, jwk(rsa_key(1), **{name: "a"}))))

@@ -140,11 +140,12 @@ class Listener:
     async def _open(self, connection: socket.socket, place: Place) -> None:
         context = self._context()
         patience = self._patience if context is not None else None
+        protocol = self._protocol(place)
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._protocol(place),
+                lambda: protocol,
                 connection,
                 ssl=context,
                 ssl_handshake_timeout=patience,
@@ -153,5 +154,7 @@ class Listener:
         except BaseException as error:  # includes cancellation, to make room or to stop
             place.leave()
             connection.close()
+            # uvloop may have made the connection, and read a request; it ends it without a word to the protocol.
+            protocol.connection_lost(None)
             if not isinstance(error, OSError):  # includes errors of TLS and handshakes out of time
                 raise

@@ -1,5 +1,7 @@
 """The fast way agrees with the full way, in every scenario."""
 
+import tracemalloc
+
 import pytest
 from tests.both_ways import BothWays
 from tests.unit.fast.once import once
@@ -9,6 +11,8 @@ from tests.unit.fast.tokens import tokens_that_are_taken
 from tokenmint.admission.callers import matches
 from tokenmint.fast import exchange
 from tokenmint.model.secret import Secret
+from tokenmint.process.fast_way import FastWayInForce
+from tokenmint.rpc.fast_exchange import FastExchangeToken
 from tokenmint.verification.jwk import VerificationKey
 
 
@@ -85,3 +89,15 @@ async def test_an_unknown_client_is_compared_like_a_known_one(ways: BothWays, mo
         metadata = ("tokenmint-client-id", name), ("tokenmint-client-secret", f"tms_{name}")
         assert ways.by_fast(ways.request(), metadata).nothing
     assert compared == ["tms_web", "tms_nobody"]  # else the time tells which clients there are
+
+
+async def test_a_token_that_is_too_long_is_not_taken_apart(ways: BothWays) -> None:
+    await ways.check(recognised=True)
+    fast = FastExchangeToken(FastWayInForce(ways.rig.parts), 4 * 1024 * 1024)
+    request, metadata = ways.request("." * 2_000_000), ways.metadata()
+    tracemalloc.start()
+    try:
+        assert fast.answer(request, metadata) is None
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(request)
+    finally:
+        tracemalloc.stop()

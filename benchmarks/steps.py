@@ -55,7 +55,7 @@ STEPS: Final = (
     Step("subject token: fingerprint, parsing", "verification.jws.parse_compact", _PARSED, "verification/jws.py"),
     Step("subject token: signature", "verification.jwk.VerificationKey.verify"),
     Step(
-        "subject token: signature remembered", "verification.signature_cache.Verdicts.remember",
+        "subject token: signature remembered", "verification.signature_cache.SignatureCache.remember",
         "good signatures", "verification/signature_cache.py",
     ),
     Step("subject token: key", "verification.verifier.Verifier._check_signature", "keys of a provider", "verification/keyset.py"),

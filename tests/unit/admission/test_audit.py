@@ -22,6 +22,8 @@ from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.telemetry import json_text
 from tokenmint.storage.redis import Store
 
+pytestmark = pytest.mark.slow
+
 
 async def events(store: Store, stream: str = audit.EXCHANGES) -> list[dict[str, object]]:
     entries = await store.server.client.xrange(store.prefix + stream)

@@ -39,7 +39,7 @@ def test_messages_that_are_all_different_do_not_fill_memory() -> None:
     handler = OfLibraries(lambda: 0.0)
     with capture_logs() as lines:
         for number in range(1000):
-            handler.emit(logging.LogRecord("library", logging.ERROR, __file__, 1, f"{number}" * 1000, (), None))
+            handler.emit(logging.LogRecord("library", logging.ERROR, __file__, 1, f"{number:04}" * 1000, (), None))
     assert len(lines) == 1000
     assert len(handler._told) == 100
     assert all(len(message) <= 500 for _, message in handler._told)

@@ -15,6 +15,8 @@ from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.rpc.fast_exchange import FastExchangeToken
 from tokenmint.verification.jwk import VerificationKey
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:

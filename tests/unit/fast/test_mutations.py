@@ -30,6 +30,8 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.rpc import fast_exchange
 from tokenmint.verification.keyset import KeySets
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Mutation:

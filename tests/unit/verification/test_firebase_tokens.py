@@ -130,7 +130,7 @@ async def test_what_was_sent_in_an_id_tokens_place_is_named() -> None:
         (FIREBASE, token(custom, {"kid": None}), WrongAudience, "Firebase custom token: sign in to Firebase with it"),
         (COOKIES, token(custom), WrongAudience, "Firebase custom token"),
         (FIREBASE, legacy, WrongAudience, "legacy Firebase custom token"),
-        (FIREBASE, token(COOKIE), UnknownIssuer, "Firebase session cookie"),
+        (FIREBASE, token(COOKIE), UnknownIssuer, "session cookie of a Firebase project"),
         (COOKIES, token(ID_TOKEN), UnknownIssuer, "Firebase ID token"),
         (FIREBASE, "ya29.a0AfH6SMBx", MalformedToken, "opaque"),  # an OAuth access token of Google's
         (FIREBASE, "AMf-vBw0Zl1k", MalformedToken, "opaque"),  # a refresh token

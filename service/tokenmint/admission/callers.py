@@ -29,7 +29,8 @@ from tokenmint.verification.verifier import Verifier
 
 SECRET_PREFIX: Final = "tms_"  # noqa: S105  # secret scanners find leaked ones by it
 MAX_ASSERTION_LIFETIME: Final = 300.0  # seconds , the longest lifetime of a client assertion
-_NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
+NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
+"""The hashes of a caller that there is not: comparing with them takes as long as with one's that there is."""
 
 
 class Role(StrEnum):
@@ -89,7 +90,7 @@ class Callers:
                 raise CallerUnauthenticated(detail="the certificate belongs to no operator")
             return named[0]
         operator = self.operators.get(credentials.identifier or "")
-        if not matches(credentials.secret, operator.secret_hashes if operator else _NO_SECRET) or operator is None:
+        if not matches(credentials.secret, operator.secret_hashes if operator else NO_SECRET) or operator is None:
             raise CallerUnauthenticated(detail=_about("operator", credentials.identifier))
         for other in self.operators.values():
             if other.operator_id != operator.operator_id and other.certificates & set(credentials.certificates):
@@ -150,7 +151,7 @@ class ClientAuthenticator:
 
     def _by_secret(self, credentials: Credentials) -> Client:
         client = self.callers.clients.get(credentials.identifier or "")
-        if not matches(credentials.secret, client.secret_hashes if client else _NO_SECRET) or client is None:
+        if not matches(credentials.secret, client.secret_hashes if client else NO_SECRET) or client is None:
             raise CallerUnauthenticated(detail=_about("client", credentials.identifier))
         return client
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from tokenmint.admission.audit import AuditTrail
-from tokenmint.admission.callers import matches
+from tokenmint.admission.callers import NO_SECRET, matches
 from tokenmint.admission.gate import log_internal
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.clock import Clock
@@ -109,7 +109,8 @@ class FastExchange:
     def client(self, identifier: str, secret: str) -> Client | None:
         """Authenticate a client by its secret (``ClientAuthenticator._by_secret``)."""
         client = self._clients.get(identifier)
-        return client if client is not None and matches(Secret(secret), client.secret_hashes) else None
+        known = matches(Secret(secret), client.secret_hashes if client is not None else NO_SECRET)
+        return client if known else None
 
     def exchange(self, plan: Plan, token: bytes) -> Minted | None:
         """Exchange one subject token for one token, or return None without any effect.
@@ -140,17 +141,18 @@ class FastExchange:
             return None
         # Policy.admit_subject.
         if proved.provider not in plan.providers:
+            self._pass_on(proved)
             return None
         # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
         person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
         # Profiles._issued_before_revocation.
         if person is None or proved.issued_at <= person.valid_after:
-            # The full way comes next, and need not verify the signature again.
-            self._exchange.verifier.signatures.note(proved.digest, proved.signed)
+            self._pass_on(proved)
             return None
         # Policy.decide: in the plan. TokenExchange._mint.
         minted = self._mint(plan, proved, person, signer, int(now))
         if minted is None:
+            self._pass_on(proved)
             return None
         service.limiter.spend(lots, instant)
         # Gate.ended: the event.
@@ -165,18 +167,18 @@ class FastExchange:
         )  # fmt: skip
         return minted
 
+    def _pass_on(self, proved: Proved) -> None:
+        """Note a good signature for the full way, which comes next and need not verify it again."""
+        self._exchange.verifier.signatures.note(proved.digest, proved.signed)
+
     def _verify(self, plan: Plan, token: bytes, now: float) -> Proved | None:
         """Verify a token (``Verifier.verify``)."""
         # parse_compact, split_compact
-        parts = token.split(b".")
-        if (
-            len(token) > self._tokens.max_token
-            or len(parts) != 3
-            or not parts[0]
-            or token.translate(None, ALPHABET) != b".."
-        ):
+        if len(token) > self._tokens.max_token or token.translate(None, ALPHABET) != b"..":
             return None
-        header, payload, signature = parts
+        header, payload, signature = token.split(b".")
+        if not header:
+            return None
         try:
             claims = parse_object(decode_segment(payload, "payload"), "payload")
         except TokenmintError:
@@ -191,7 +193,8 @@ class FastExchange:
         # normalised, check_times, check_audience, check_claims, subject, _replay_id
         claims = evened(rules, claims)
         subject = subject_of(rules, claims, now)
-        if subject is None:
+        issued_at = claims.get("iat")
+        if subject is None or not isinstance(issued_at, int | float):  # what takes the place of `iat`: the full way
             return None
         # Verifier._check_signature: cached if it was good, for this provider and key.
         digest = hashlib.sha256(token).hexdigest()
@@ -205,9 +208,6 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        issued_at = claims.get("iat")
-        if not isinstance(issued_at, int | float):
-            return None
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed)
 
     def _mint(self, plan: Plan, proved: Proved, person: Person, signer: LocalSigner, second: int) -> Minted | None:
@@ -220,10 +220,13 @@ class FastExchange:
         claims = [plan.claims, b'"', person.principal.encode(), b'"', plan.times, token_id, b'"']
         for before in plan.of_provider:
             claims += before, orjson.dumps(proved.provider)
-        for before, path in plan.of_token:
-            value = at_path(proved.claims, path)
-            if value is not None:
-                claims += before, orjson.dumps(value)
+        try:
+            for before, path in plan.of_token:
+                value = at_path(proved.claims, path)
+                if value is not None:
+                    claims += before, orjson.dumps(value)
+        except TypeError:  # an integer beyond 64 bits, for which the full way has another codec
+            return None
         claims += person.claims, b"}"
         unsigned = plan.header + encode_segment(b"".join(claims))
         if len(unsigned) > plan.grant.max_token_bytes:

@@ -2,17 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.fakes import FakeClock
 
 from tokenmint.admission import audit
 from tokenmint.admission.audit import AuditLimits, AuditTrail
+from tokenmint.base import logs
 from tokenmint.base.background import Background
 from tokenmint.base.errors import AuditUnavailable, StoreUnavailable
+from tokenmint.base.log_writer import LineWriter
+from tokenmint.base.telemetry import json_text
 from tokenmint.storage.redis import Store
 
 pytestmark = pytest.mark.slow
@@ -21,6 +28,20 @@ pytestmark = pytest.mark.slow
 async def events(store: Store, stream: str = audit.EXCHANGES) -> list[dict[str, object]]:
     entries = await store.server.client.xrange(store.prefix + stream)
     return [json.loads(fields[b"event"]) for _, fields in entries]
+
+
+@contextmanager
+def json_log(descriptor: int) -> Iterator[LineWriter]:
+    """Log to a descriptor, one line of JSON for each event, for a while."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    writer = logs.configure("info", "json", LineWriter(descriptor))
+    try:
+        yield writer
+    finally:
+        root.handlers[:], root.level = handlers, level
+        structlog.configure(**before)
+        assert writer.flush(20)
 
 
 async def test_a_record_is_in_the_stream_when_it_is_made(store: Store, clock: FakeClock) -> None:
@@ -227,3 +248,28 @@ async def test_no_value_keeps_an_event_from_being_kept(store: Store, clock: Fake
     trail = AuditTrail(store, clock)
     await trail.record({"kind": "exchange", "detail": value})
     assert [event["detail"] for event in await events(store)] == [value]
+
+
+async def test_exchanges_that_minted_are_recorded_as_notes_are(store: Store, clock: FakeClock, tmp_path: Path) -> None:
+    """The same lines of the log and the same events, whole or cut, whichever way they come."""
+    minted = [{"jti": "j", "kid": "k"}]
+    plain = {"kind": "exchange", "caller": "web", "audience": '"\\\u00e9\u2028', "principal": "ada", "minted": minted}
+    long = plain | {"detail": "x" * 600}
+    with (tmp_path / "log").open("wb") as file, json_log(file.fileno()) as writer:
+        for limit in (8192, 1024, 512):
+            recorded = []
+            for by_bytes in (False, True):
+                trail = AuditTrail(store, clock, AuditLimits(event_bytes=limit))
+                if by_bytes:
+                    trail.note_minted([json_text(event)[:-1].encode() for event in (plain, long)])
+                else:
+                    for event in (plain, long):
+                        trail.note(event)
+                await trail.flush()
+                assert writer.flush(20)
+                lines = [json.loads(line) | {"timestamp": ""} for line in (tmp_path / "log").read_text().splitlines()]
+                recorded.append((await events(store), lines))
+            (noted, noted_lines), (all_events, all_lines) = recorded
+            assert all_events[-4:-2] == all_events[-2:] == noted[-2:]
+            assert all_lines[-4:-2] == all_lines[-2:] == noted_lines[-2:]
+            assert [line["principal"] for line in all_lines[-2:]] == ["ada", "ada"]

@@ -1,9 +1,18 @@
 """The fast way agrees with the full way, in every scenario."""
 
+import tracemalloc
+
 import pytest
 from tests.both_ways import BothWays
+from tests.unit.fast.once import once
 from tests.unit.fast.scenarios import ALL
+from tests.unit.fast.tokens import tokens_that_are_taken
 
+from tokenmint.admission.callers import matches
+from tokenmint.fast import exchange
+from tokenmint.model.secret import Secret
+from tokenmint.process.fast_way import FastWayInForce
+from tokenmint.rpc.fast_exchange import FastExchangeToken
 from tokenmint.verification.jwk import VerificationKey
 
 pytestmark = pytest.mark.slow
@@ -35,10 +44,13 @@ async def test_both_ways_agree(ways: BothWays) -> None:
 
 async def test_a_call_that_the_fast_way_passes_on_is_verified_once(ways: BothWays, verified: list[bytes]) -> None:
     await ways.warm()
-    for subject in ("stranger", "another"):
+    for changes in (
+        {"sub": "stranger"}, {"sub": "another"}, {"email": 2**70}, {"email": "e" * 9000},
+    ):  # fmt: skip
         verified.clear()
-        await ways.check(ways.request(ways.token(sub=subject)), recognised=False)
-        assert len(verified) == 1
+        token = ways.rig.issuer.token(ways.rig.clock.now(), jti=once(), **changes)
+        await ways.check(ways.request(token), recognised=False)
+        assert len(verified) == 1, changes
 
 
 async def test_a_signature_is_noted_for_the_full_way_only_if_it_is_good(ways: BothWays, verified: list[bytes]) -> None:
@@ -60,3 +72,34 @@ async def test_no_call_is_tried_without_a_near_cache(
     monkeypatch.setattr(ways.rig.parts.near, "_size", 0)
     assert ways.by_fast(ways.request(ways.token(jti="new")), ways.metadata()).nothing
     assert verified == []
+
+
+async def test_a_token_that_the_fast_way_cannot_use_is_no_error(ways: BothWays, errors: list[BaseException]) -> None:
+    await tokens_that_are_taken(ways)
+    assert errors == []  # each would be a line of the log, which a client could fill
+
+
+async def test_an_unknown_client_is_compared_like_a_known_one(ways: BothWays, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def noted(secret: Secret, hashes: tuple[str, ...]) -> bool:
+        compared.append(secret.reveal())
+        return matches(secret, hashes)
+
+    monkeypatch.setattr(exchange, "matches", noted)
+    for name in ("web", "nobody"):
+        metadata = ("tokenmint-client-id", name), ("tokenmint-client-secret", f"tms_{name}")
+        assert ways.by_fast(ways.request(), metadata).nothing
+    assert compared == ["tms_web", "tms_nobody"]  # else the time tells which clients there are
+
+
+async def test_a_token_that_is_too_long_is_not_taken_apart(ways: BothWays) -> None:
+    await ways.check(recognised=True)
+    fast = FastExchangeToken(FastWayInForce(ways.rig.parts), 4 * 1024 * 1024)
+    request, metadata = ways.request("." * 2_000_000), ways.metadata()
+    tracemalloc.start()
+    try:
+        assert fast.answer(request, metadata) is None
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(request)
+    finally:
+        tracemalloc.stop()

@@ -216,8 +216,8 @@ MUTATIONS = [
         exchange,
         FastExchange,
         "client",
-        "and matches(Secret(secret), client.secret_hashes) ",
-        "",
+        "return client if known else None",
+        "return client",
         calls.callers_that_are_refused,
     ),
     # the limits

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tokenmint.base.token_errors import MalformedToken
-from tokenmint.verification.jwk import BadKey, VerificationKey, parse_jwk
+from tokenmint.verification.jwk import BadKey, VerificationKey, parse_jwk, read_jwk
 from tokenmint.verification.jws import parse_object, split_compact
 
 
@@ -129,7 +129,7 @@ def test_wycheproof_raw_signatures(vectors: Path, name: str) -> None:
         if jwk is None:  # its point can't be written as a JWK
             counts["without a JWK"] += len(group["tests"])
             continue
-        key = parse_jwk(jwk)
+        key = read_jwk(jwk)  # some have a small private half, and are refused as keys: here the signatures are judged
         for test in group["tests"]:
             accepted = key.verify(algorithm, bytes.fromhex(test["msg"]), bytes.fromhex(test["sig"]))
             counts[f"{test['result']} {'accepted' if accepted else 'refused'}"] += 1

@@ -136,7 +136,7 @@ def test_rfc_6750_3_a_refusal_says_what_helps(setting: Setting) -> None:
     now = time.time()
     for token, reason, words in (
         (setting.issuer.token(now - 4000), "EXPIRED", "has expired"),
-        (setting.issuer.token(now, aud="another"), "WRONG_AUDIENCE", "somebody else"),
+        (setting.issuer.token(now, aud="another"), "WRONG_AUDIENCE", "another audience"),
         (setting.issuer.token(now, iss="https://evil.example"), "UNKNOWN_ISSUER", "issuer"),
         ("not.a.token", "MALFORMED", "well-formed"),
         (setting.issuer.token(now).rpartition(".")[0] + "." + "A" * 342, "BAD_SIGNATURE", "signature"),

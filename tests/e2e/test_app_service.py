@@ -195,7 +195,7 @@ async def test_the_sites_key_is_in_no_document_and_its_tokens_are_none_of_ours(r
         (('key_file = "key0"', 'key_file = "key2"'), "is not hex"),
         (('key_file = "key0"', 'key_file = "short"'), "has 31 bytes as hex, and HS256 takes 32"),
         ((f'"{SITE}"', '"http://site.example"'), "begins with https://"),
-        (('email = "assertion.email"', 'ver = "assertion.email"'), "is a claim of App Service's own"),
+        (('email = "assertion.email"', 'ver = "assertion.email"'), "is a claim that App Service sets"),
         (('email = "assertion.email"', 'sub = "assertion.email"'), "is a reserved claim name"),
         (('max_lifetime = "2h"', 'bound = "dpop"'), "tokens of the kind app_service have none"),
         (('max_lifetime = "2h"', 'algorithm = "ES256"'), "tokens of the kind app_service have none"),

@@ -80,7 +80,8 @@ async def test_an_exchange_and_its_refusals_are_recorded(rig: Rig, logged: io.St
         "principal": "ada", "minted": [{"jti": answer.token_id, "kid": answer.key_id}],
     }  # fmt: skip
     assert (unknown["outcome"], unknown["reason"], unknown["provider"]) == ("refused", "PRINCIPAL_UNKNOWN", "idp")
-    assert (issuer["reason"], issuer["detail"]) == ("UNKNOWN_ISSUER", "iss 'https://x'")
+    expected = f"iss 'https://x', accepted ['{rig.issuer.url}']"
+    assert (issuer["reason"], issuer["detail"]) == ("UNKNOWN_ISSUER", expected)
     assert "CALLER_UNAUTHENTICATED" in logged.getvalue()  # in the log alone: anybody could fill the stream with these
 
 

@@ -126,7 +126,7 @@ async def test_what_it_does_not_declare_it_does_not_carry(rig: Rig) -> None:
         ('max_lifetime = "24h"', 'reuse_window = "5s"', "[stamp] mints others"),
         ('max_lifetime = "24h"', 'token_type = "JWT"', "token_type: tokens of the kind stamp have none"),
         ('max_lifetime = "24h"', 'scopes = ["read"]', "scopes: tokens of the kind stamp have none"),
-        ('ink = "red"', f'ink = "red"\n[audiences."{STAMPED}".reference]', "one kind of token for an audience"),
+        ('ink = "red"', f'ink = "red"\n[audiences."{STAMPED}".reference]', "an audience has one kind of token"),
         (".stamp]", ".seal]", "there is no such key"),
     ],
 )

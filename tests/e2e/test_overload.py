@@ -188,13 +188,15 @@ async def test_over_http_a_request_beyond_the_listeners_limit_is_503_and_nothing
         }  # fmt: skip
         first = asyncio.ensure_future(http.post(rig.url("http", "/oauth2/token"), data=form))
         await asyncio.wait_for(waits.wait(), PATIENCE)
-        for path in ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"):
+        for path in ("/oauth2/token", "/oauth2/introspect"):
             answer = await http.post(rig.url("http", path), data=form)
             assert (answer.status_code, answer.headers["connection"]) == (503, "close")
             assert int(answer.headers["retry-after"]) >= 1
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 503
+        revoked = await http.post(rig.url("http", "/oauth2/revoke"), data={"token": "x"})
+        assert revoked.status_code == 200  # revocation has places of its own (RFC 7009 section 2.2)
         counted = await metrics(rig)
-        assert 'tokenmint_http_limits_total{listener="http",outcome="request_refused"} 4.0' in counted
+        assert 'tokenmint_http_limits_total{listener="http",outcome="request_refused"} 3.0' in counted
         assert 'reason="INVALID_REQUEST"' not in counted
         goes_on.set()
         assert (await first).status_code == 200

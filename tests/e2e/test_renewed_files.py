@@ -131,7 +131,7 @@ async def test_a_key_that_was_taken_out_of_a_file_proves_nothing_any_more(
     await until(clock, lambda: rig.base.readiness.details().get("files"))
     assert await exchange(rig, second)
     async with httpx2.AsyncClient() as http:
-        assert "jwks_file: is no JWK set" in (await http.get(rig.url("ops", "/readyz"))).text
+        assert "jwks_file: is not a JWK set" in (await http.get(rig.url("ops", "/readyz"))).text
     listed = await rig.providers.GetProvider(providers_pb.GetProviderRequest(provider="filed"), **rig.auth("root"))
     assert "is no JWK set" in listed.provider.last_error
     assert listed.provider.key_source == str(tmp_path / "filed.jwks")

@@ -252,7 +252,7 @@ def test_refusals_have_exit_codes_and_reasons(terminal: Terminal) -> None:
     status, _, err = terminal(*exchange, "--token-file", "/none", who="web")
     assert (status, "can't be read" in err) == (2, True)
     status, _, err = terminal("token", "inspect", stdin="x")
-    assert (status, "no JWT" in err) == (2, True)
+    assert (status, "not a JWT" in err) == (2, True)
     status, _, err = terminal("keys", "list", TOKENMINT_CLIENT_ID="nobody")
     assert (status, "CALLER_UNAUTHENTICATED" in err) == (4, True)
     status, _, err = terminal("keys", "list", TOKENMINT_TARGET="127.0.0.1:1")

@@ -59,6 +59,8 @@ class Proved(NamedTuple):
     claims: Mapping[str, JsonValue]
     digest: str
     """SHA-256 of the token in hex."""
+    signed: tuple[str, str]
+    """The provider, and the thumbprint of its key."""
 
 
 class Minted(NamedTuple):
@@ -91,6 +93,11 @@ class FastExchange:
         self._plans: dict[str, Plans] = {}
         self._events: list[bytes] = []
         self._ended: list[tuple[str, str, float]] = []
+
+    @property
+    def usable(self) -> bool:
+        """Whether a call may be recognised at all: only with profiles in the near cache."""
+        return self._service.near.enabled
 
     def plans(self, method: str, read: Read) -> Plans:
         """Return the plans of one method."""
@@ -138,6 +145,8 @@ class FastExchange:
         person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
         # Profiles._issued_before_revocation.
         if person is None or proved.issued_at <= person.valid_after:
+            # The full way comes next, and need not verify the signature again.
+            self._exchange.verifier.signatures.note(proved.digest, proved.signed)
             return None
         # Policy.decide: in the plan. TokenExchange._mint.
         minted = self._mint(plan, proved, person, signer, int(now))
@@ -199,7 +208,7 @@ class FastExchange:
         issued_at = claims.get("iat")
         if not isinstance(issued_at, int | float):
             return None
-        return Proved(rules.provider.name, subject, int(issued_at), claims, digest)
+        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed)
 
     def _mint(self, plan: Plan, proved: Proved, person: Person, signer: LocalSigner, second: int) -> Minted | None:
         """Mint a JWT (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``)."""

@@ -58,6 +58,8 @@ class FastExchangeToken:
         started = time.perf_counter()
         try:
             fast = self._in_force()
+            if not fast.usable:
+                return None
             if self._unwritten is not fast:
                 self.write()
                 self._unwritten = fast

@@ -56,7 +56,7 @@ class Verifier:
         self.max_token = max_token
         self._users = users
         self._emulated = emulated
-        self._signatures = SignatureCache()
+        self.signatures = SignatureCache()
         self._selection = Selection(providers.values(), own_issuer)
 
     async def verify(
@@ -79,16 +79,17 @@ class Verifier:
         """
         observe("assertion.form")
         fingerprint = token.fingerprint()
-        remembered = self._signatures.find(fingerprint)
+        remembered = self.signatures.find(fingerprint)
         unverified = remembered.token if remembered is not None else parse_compact(token, self.max_token)
         observe("assertion.issuer")
         provider = self._selection.provider(unverified)
         observe("assertion.kind")
         token_type = check_kind(provider, unverified, token_type)
         observe("assertion.signature")
-        signed_by = await self._check_signature(provider, unverified, remembered, fetch=fetch)
+        signer = self.signatures.signer(fingerprint)
+        signed_by = await self._check_signature(provider, unverified, signer, fetch=fetch)
         if signed_by is not None and remembered is None:
-            self._signatures.remember(fingerprint, CachedSignature(unverified, provider.name, signed_by.thumbprint))
+            self.signatures.remember(fingerprint, CachedSignature(unverified, provider.name, signed_by.thumbprint))
         claims = normalised(provider, unverified.claims)
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
@@ -123,7 +124,7 @@ class Verifier:
         return provider in self._emulated
 
     async def _check_signature(
-        self, provider: Provider, token: UnverifiedAssertion, remembered: CachedSignature | None, *, fetch: bool
+        self, provider: Provider, token: UnverifiedAssertion, signer: tuple[str, str] | None, *, fetch: bool
     ) -> VerificationKey | None:
         """Return the key that signed ``token``; None if no signature is needed, in development."""
         if self.is_emulated(provider.name) and token.algorithm == "none" and not token.signature:
@@ -144,7 +145,7 @@ class Verifier:
         if not fitting:
             raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
         for key in fitting:
-            if remembered is not None and (provider.name, key.thumbprint) == remembered[1:]:
+            if (provider.name, key.thumbprint) == signer:
                 return key
             if key.verify(token.algorithm, token.signing_input, token.signature):
                 return key

@@ -114,7 +114,7 @@ async def test_a_bad_signature_is_never_remembered(served: Served, checked: list
         with pytest.raises(BadSignature):
             await served.prove(bad)
     assert len(checked) == 3
-    assert len(served.verifier._signatures) == 1
+    assert len(served.verifier.signatures) == 1
 
 
 async def test_a_refused_token_with_a_good_signature_is_refused_again(served: Served) -> None:
@@ -130,3 +130,13 @@ def test_as_many_are_remembered_as_there_is_room_for() -> None:
         verdicts.remember(str(number), CachedSignature(token, "idp", "thumbprint"))
     assert [verdicts.find(str(number)) is not None for number in range(5)] == [False, False, True, True, True]
     assert len(verdicts) == 3
+
+
+def test_as_many_signers_are_noted_without_their_tokens() -> None:
+    signatures = SignatureCache(entries=3)
+    for number in range(5):
+        signatures.note(str(number), ("idp", f"key {number}"))
+    assert [signatures.signer(str(number)) for number in range(5)] == [
+        None, None, ("idp", "key 2"), ("idp", "key 3"), ("idp", "key 4"),
+    ]  # fmt: skip
+    assert signatures.find("4") is None

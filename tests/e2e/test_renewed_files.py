@@ -133,7 +133,7 @@ async def test_a_key_that_was_taken_out_of_a_file_proves_nothing_any_more(
     async with httpx2.AsyncClient() as http:
         assert "jwks_file: is not a JWK set" in (await http.get(rig.url("ops", "/readyz"))).text
     listed = await rig.providers.GetProvider(providers_pb.GetProviderRequest(provider="filed"), **rig.auth("root"))
-    assert "is no JWK set" in listed.provider.last_error
+    assert "is not a JWK set" in listed.provider.last_error
     assert listed.provider.key_source == str(tmp_path / "filed.jwks")
 
     (tmp_path / "filed.jwks").write_bytes(first.jwks())

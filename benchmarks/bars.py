@@ -10,7 +10,7 @@ AT_MOST, AT_LEAST = "≤", "≥"
 
 
 class Round:
-    """What was measured in one round."""
+    """The measurements of one round."""
 
     def __init__(self, results: Sequence[Figures], bound: Figures) -> None:
         self._rows = {(one["scenario"], one["contender"]): one for one in results}

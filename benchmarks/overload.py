@@ -27,7 +27,7 @@ STREAMS: Final = 16384
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of what was offered."""
+    """The outcomes of the offered calls."""
 
     factor: float
     offered: int

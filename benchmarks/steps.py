@@ -19,7 +19,7 @@ class Step:
     function: str
     """The dotted name of what takes it, below `tokenmint`; functions within functions by their own names."""
     cached: str = ""
-    """What is remembered there, so that it is not done again."""
+    """The results that the step caches."""
     where: str = ""
     """The module that remembers it, as docs/architecture.md ("What is remembered") has it."""
 

@@ -54,7 +54,7 @@ PEER_PREFIX: Final = "peer:"
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where things are."""
+    """The addresses and files of a run."""
 
     jwks_url: str
     redis_url: str

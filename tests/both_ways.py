@@ -41,7 +41,7 @@ email = "assertion.email"
 """
 COUNTED = ("tokenmint_calls_total", "tokenmint_tokens_minted_total", "tokenmint_call_seconds_count")
 STOCK = 1000
-"""Calls that each lot of the rate limits has for a test, whatever was used before."""
+"""Calls that each lot of the rate limits has for a test, regardless of earlier use."""
 
 
 class Refused(Exception):
@@ -222,7 +222,7 @@ def decoded(token: str) -> list[Any]:
 
 
 def told(answer: pb.ExchangeTokenResponse) -> dict[str, Any]:
-    """What an answer says, but for what is drawn anew for each token."""
+    """The members of an answer that do not differ from token to token."""
     header, claims = decoded(answer.token)
     assert claims.pop("jti") == answer.token_id
     copy = pb.ExchangeTokenResponse()

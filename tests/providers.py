@@ -30,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Documents:
-    """What a provider serves, and what it was asked."""
+    """The documents of a provider, and the requests for them."""
 
     port: int = 0
     served: dict[str, bytes] = field(default_factory=dict)

@@ -221,7 +221,7 @@ class Ledger:
     revocation: float | None = None
     """Seconds from RevokeSigningKey to the answer to the last token that was signed with the key."""
     revocation_parts: str = ""
-    """Where that time went."""
+    """The parts of that time."""
     stalls: list[tuple[float, float]] = field(default_factory=list)
     """From when until when the lane's own event loop stood still: for so long it may have read an answer late."""
     notices: list[float] = field(default_factory=list)

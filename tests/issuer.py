@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from tests.http_servers import Handler, running
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -61,14 +61,14 @@ class Issuer:
     requests: list[str] = field(default_factory=list)
     status: int = 200
     gate: threading.Event | None = None
-    """Where set, answers wait for it."""
+    """Answers wait for it where it is set."""
 
     def jwks(self) -> bytes:
         """The key set."""
         return json.dumps({"keys": [jwk(self.key, kid=self.key_id, alg=self.algorithm, use="sig")]}).encode()
 
     def body(self, path: str) -> bytes | None:
-        """What is served under a path."""
+        """The answer under each path."""
         if path in self.documents:
             return self.documents[path]
         if path == "/.well-known/openid-configuration":
@@ -91,32 +91,14 @@ class Issuer:
 def serving(issuer: Issuer) -> Iterator[Issuer]:
     """Serve the issuer's documents over HTTP on loopback, and give it that URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 5
-
+    class Answering(Handler):
         def do_GET(self) -> None:
             issuer.requests.append(self.path)
             if issuer.gate is not None:
                 issuer.gate.wait(20)
             body = issuer.body(self.path)
-            self.send_response(issuer.status if body is not None else 404)
-            for name, value in issuer.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
+            self.give(404 if body is None else issuer.status, body or b"", issuer.headers)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    issuer.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(Answering) as port:
+        issuer.url = f"http://127.0.0.1:{port}"
         yield issuer
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)

@@ -9,23 +9,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+from tests.http_servers import Handler, running
 from tests.tls import Authority
 
 PATIENCE = 20.0  # seconds
 Judge = Callable[["Handler"], int]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
-    timeout = 5
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
-        """Nothing."""
 
 
 @dataclass
@@ -58,37 +48,11 @@ def provider(
         def do_GET(self) -> None:
             documents.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             body = documents.served.get(self.path, b"")
-            self.send_response(documents.judge(self) if self.path in documents.served else 404)
-            for name, value in documents.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.give(documents.judge(self) if self.path in documents.served else 404, body, documents.headers)
 
-    with _running(_Server((host, port), Answering), tls) as at:
+    with running(Answering, host, port, tls) as at:
         documents.port = at
         yield documents
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: clients that do not trust a certificate hang up."""
-
-
-@contextmanager
-def _running(server: ThreadingHTTPServer, tls: ssl.SSLContext | None) -> Iterator[int]:
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
 
 
 def ending_tls(directory: Path, authority: Authority, *names: str, serial: int = 100) -> ssl.SSLContext:
@@ -102,7 +66,7 @@ def ending_tls(directory: Path, authority: Authority, *names: str, serial: int =
 
 @dataclass
 class ProxySeen:
-    """What an HTTP proxy was asked, and what went through it."""
+    """The requests that an HTTP proxy got, and the bytes that went through it."""
 
     port: int = 0
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
@@ -152,7 +116,7 @@ def proxy(
                 _hand_on(self.connection, there, seen.passed)
                 back.join(PATIENCE)
 
-    with _running(_Server(("127.0.0.1", 0), Tunnel), tls) as at:
+    with running(Tunnel, tls=tls) as at:
         seen.port = at
         yield seen
 

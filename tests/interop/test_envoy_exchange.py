@@ -2,18 +2,18 @@
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import jwt
 import pytest
+from tests import http_servers
 from tests.envoy import binary, free_ports, running
+from tests.http_servers import Handler
 from tests.issuer import Issuer, serving
 from tests.process import CLIENT, Service
 
@@ -46,28 +46,12 @@ def envoy_binary() -> Path:
 def application() -> Iterator[int]:
     """A service that answers with the headers that reach it."""
 
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 5
-
+    class Echo(Handler):
         def do_GET(self) -> None:
-            body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.give(200, json.dumps({name.lower(): value for name, value in self.headers.items()}).encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http_servers.running(Echo) as port:
+        yield port
 
 
 @contextmanager
@@ -84,7 +68,7 @@ def gateway(program: Path, directory: Path, service: Service, backend: int) -> I
 
 
 class Setting:
-    """What a test asks through."""
+    """The path that a test's calls take."""
 
     def __init__(self, url: str, issuer: Issuer, service: Service) -> None:
         self.url = url

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.http_servers import Handler
 from tests.issuer import Issuer, segment
-from tests.providers import Handler, ending_tls
+from tests.providers import ending_tls
 from tests.providers import provider as api_server
 from tests.tls import authority
 from tests.unit.config.test_check import HASH, MINIMAL, problems, read

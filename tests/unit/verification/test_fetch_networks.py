@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import FakeClock
+from tests.http_servers import Handler
 from tests.issuer import Issuer
-from tests.providers import Documents, Handler, discovery, ending_tls, provider, proxy
+from tests.providers import Documents, discovery, ending_tls, provider, proxy
 from tests.tls import Authority, authority
 
 from tokenmint.base.errors import KeySetUnavailable

@@ -9,7 +9,7 @@ The test for a prime modulus costs milliseconds, so its result is cached by the 
 key, not once for a token or for a fetch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from math import gcd, isqrt, prod
@@ -57,17 +57,16 @@ class Verdicts:
 
     def of_rsa(self, thumbprint: str, modulus: int) -> str:
         """Return the reason against an RSA key, "" if it is used."""
-        reason = self._known.find(thumbprint)
-        if reason is None:
-            reason = rsa_weakness(modulus)
-            self._known.remember(thumbprint, reason, len(thumbprint) + len(reason))
-        return reason
+        return self._judged(thumbprint, lambda: rsa_weakness(modulus))
 
     def of_ed25519(self, thumbprint: str, encoded: bytes) -> str:
         """Return the reason against an Ed25519 key, "" if it is used."""
+        return self._judged(thumbprint, lambda: ed25519_weakness(encoded))
+
+    def _judged(self, thumbprint: str, judge: Callable[[], str]) -> str:
         reason = self._known.find(thumbprint)
         if reason is None:
-            reason = ed25519_weakness(encoded)
+            reason = judge()
             self._known.remember(thumbprint, reason, len(thumbprint) + len(reason))
         return reason
 

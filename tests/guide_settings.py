@@ -1,4 +1,4 @@
-"""What stands in for what each guide takes for granted: providers, their tokens, files that are there."""
+"""The stand-ins for the things that each guide takes for granted: providers, their tokens, files that are there."""
 
 import json
 from collections.abc import Mapping

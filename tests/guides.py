@@ -30,9 +30,9 @@ from tokenmint.config.load import load
 
 GUIDES: Final = ROOT / "docs" / "guides"
 NOBODYS: Final = "0000000000000000000000000000000000000000000000000000000000000000"
-"""What pages show in the place of a secret's hash."""
+"""The placeholder for a secret's hash in the pages."""
 LANES: Final = {"firebase": "tests/firebase/test_guide.py", "envoy": "tests/interop/test_guide.py"}
-"""What executes the blocks that need more than Python, by the second word of their fence."""
+"""The runners of blocks that need more than Python, by the second word of their fence."""
 KINDS: Final = frozenset({"sh", "toml", "json", "text", "python", "yaml"})
 ANSWERS: Final = frozenset({"json", "text"})
 USUAL: Final = {"grpc": "127.0.0.1:7443", "admin": "127.0.0.1:7444", "http": "127.0.0.1:8080"}
@@ -76,7 +76,7 @@ def _none(_: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What stands in for what a guide takes for granted."""
+    """The stand-ins for the things that a guide takes for granted."""
 
     replaced: Sequence[tuple[str, str]] = ()
     """In its configuration; `{issuer}` is the URL of the issuer on loopback."""
@@ -86,9 +86,9 @@ class Setting:
     """Writes the files that the guide says are there."""
     environ: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
-    """What stands in for addresses that the page shows."""
+    """The addresses that stand in for those that the page shows."""
     started: Mapping[str, Callable[["Walk"], None]] = field(default_factory=dict)
-    """What starts a program that runs on, by the words of its command."""
+    """The starters of programs that run on, by the words of their command."""
 
 
 class Walk:

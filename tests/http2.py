@@ -19,7 +19,7 @@ CALL: Final = {
     ":method": "POST", ":scheme": "http", ":path": METHOD, ":authority": "x", "te": "trailers",
     "content-type": "application/grpc",
 }  # fmt: skip
-"""What a call has at least."""
+"""The headers that a call has at least."""
 
 
 def framed(message: bytes, flag: int = 0) -> bytes:

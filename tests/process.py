@@ -78,7 +78,7 @@ class Service:
     """A running `tokenmint serve`."""
 
     program: tuple[str, ...] = ("-m", "tokenmint")
-    """What Python runs."""
+    """The arguments after `python`."""
 
     def __init__(self, directory: Path, *arguments: str, **changes: str) -> None:
         self.directory = directory

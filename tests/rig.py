@@ -277,7 +277,7 @@ def write_tls(directory: Path, ca: Authority) -> None:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a failed call says."""
+    """The answer of a failed call."""
 
     code: grpc.StatusCode
     message: str

@@ -24,7 +24,7 @@ UNFINISHED = {
     ),
     "half a second request": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea",
 }
-"""What a client may send of a request, and then no more."""
+"""Beginnings of requests, after which a client may send no more."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Place = tuple[str, int]

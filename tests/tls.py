@@ -18,7 +18,7 @@ from tokenmint.model.secret import Secret
 
 PROXY = Secret("tms_test-proxy")
 FORWARDED = f'forwarded = {{{{ secrets = ["sha256:{PROXY.fingerprint()}"] }}}}\n'
-"""What `running` takes as ``listen`` for a proxy with the secret `PROXY`."""
+"""The ``listen`` argument of `running` for a proxy with the secret `PROXY`."""
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:

@@ -43,7 +43,7 @@ class Wire:
         self.first: list[int] = []
         """The first byte of each connection that a client made."""
         self.recorded = bytearray()
-        """What clients sent and were answered, as it was on the wire."""
+        """Return the bytes of clients and of their answers, as they were on the wire."""
         self._tls = tls
         self._inner = 0
         self._clients: set[asyncio.StreamWriter] = set()

@@ -22,7 +22,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.run import run
 
 SHARES: Final = {"server": 0.5, "sentinel": 0.25, "cluster": 0.25}
-"""What part of the rotations each topology is given where all have their turn."""
+"""The part of the rotations that each topology is given where all have their turn."""
 ROUND: Final = 180.0  # seconds for every kind of fault to have its turn, on a busy machine
 DRILL: Final = 15.0  # seconds for one of the faults that were asked for by number
 

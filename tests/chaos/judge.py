@@ -1,4 +1,4 @@
-"""What a run came to: every promise of docs/keys.md, held against what was seen from outside.
+"""The judgement of a run: every promise of docs/keys.md, held against the events that were seen from outside.
 
 What may fail is excused by a rule with a name (excuses.py). A process that ends by itself is excused by none, nor is a
 token for somebody who is denied, or with a time that is not true. The lane, the store and the verifiers share one true
@@ -184,7 +184,7 @@ def _activations(ledger: Ledger, verdict: Verdict) -> None:
             # By the true clock: what the ring says may be a wrong clock's. A change is under way for a while.
             there = key.seen_active - key.absent
             if there < P - DECIDED_LIMIT - IN_FLIGHT:
-                verdict.add(EARLY, f"{key_id}: it was in the store for {there:.3f} s, whatever its times say")
+                verdict.add(EARLY, f"{key_id}: it was in the store for {there:.3f} s, against its own times")
 
 
 def _refusals(ledger: Ledger, verdict: Verdict) -> None:

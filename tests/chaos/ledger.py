@@ -1,4 +1,4 @@
-"""What happened, as it was seen from outside: the judgement goes by this alone."""
+"""The events of a run, as seen from outside: the judgement goes by them alone."""
 
 import time
 from collections import Counter
@@ -49,7 +49,7 @@ class Failure:
 
 
 class Effect(StrEnum):
-    """What a fault does, by which the judge knows the calls that may fail for it."""
+    """The effect of a fault. By it the judge knows the calls that may fail."""
 
     AWAY = "the store is away"
     WENT_BACK = "the store has lost changes"
@@ -87,7 +87,7 @@ class End:
 
     replica: int
     process: str
-    """What it was, with its process id."""
+    """The process that ended, with its id."""
     status: int | None
     """Its exit status, negative for a signal; None where nobody told."""
     when: float
@@ -113,7 +113,7 @@ class Loss:
     """The store was made to forget: an old file, or FLUSHALL."""
 
     since: float
-    """What was answered for after this is lost."""
+    """The store loses each change that it answered for after this."""
     started: float
     accepted: float = float("inf")
     """When the operator began to accept it."""
@@ -193,7 +193,7 @@ class Ledger:
     rotated: set[str] = field(default_factory=set)
     """Keys that an operator's RotateSigningKey activated."""
     told: Counter[str] = field(default_factory=Counter)
-    """What the operator was told while others changed the same ring: that is no failure."""
+    """The operator's answers while others changed the same ring: they are no failures."""
     fetched: list[tuple[float, frozenset[str]]] = field(default_factory=list)
     """When a key set was asked for, and what was in it."""
     outages: list[tuple[float, float, int]] = field(default_factory=list)
@@ -204,7 +204,7 @@ class Ledger:
     final: KeyRing | None = None
     lost_profiles: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """What went wrong with the run itself."""
+    """The failures of the run itself."""
     ends: list[End] = field(default_factory=list)
     resets: Counter[str] = field(default_factory=Counter)
     """Connections to the store that were reset, by kind of fault."""
@@ -215,7 +215,7 @@ class Ledger:
     denials: Counter[str] = field(default_factory=Counter)
     """How often it was tried to get a token that must be refused, by kind."""
     ring: KeyRing | None = None
-    """What the store held when it was last looked at."""
+    """The store's records at the last look."""
     looked: float = float("-inf")
     """When that was."""
     revocation: float | None = None

@@ -1,4 +1,4 @@
-"""What callers and operators do meanwhile: exchanges, rotations, revocations, changes of profiles."""
+"""The work of callers and operators meanwhile: exchanges, rotations, revocations, changes of profiles."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 400),
 )
 _ALLOWED: Final = frozenset({("FAILED_PRECONDITION", "WRONG_STATE"), ("ABORTED", "CONFLICT")})
-"""What an operator may be told while others change the same ring."""
+"""The answers that an operator may get while others change the same ring."""
 
 
 def channel(place: str) -> grpc.aio.Channel:
@@ -144,7 +144,7 @@ class Load:
             answer.token, header["kid"], algorithm, started, time.time(), payload["iat"], payload["exp"], replica.number
         )
         self._ledger.minted.append(got)
-        if got.true_to_time:  # others are wrong tokens, whatever verifiers say of them
+        if got.true_to_time:  # others are wrong tokens, even where verifiers accept them
             self._minted(got)
         return got
 

@@ -11,7 +11,7 @@ from typing import IO, Final
 SMALLEST: Final = 4096  # bytes that a pipe holds while nobody reads, so that it is full at once (F_SETPIPE_SZ)
 USUAL: Final = 65536
 ENDED: Final = re.compile(r"worker (\d+) ended with (-?\d+)")
-"""What the supervisor says of a worker that ended (supervisor.py)."""
+"""The supervisor's message for a worker that ended (supervisor.py)."""
 LINES: Final = 4  # of the log that are shown with an end
 
 
@@ -50,7 +50,7 @@ class LogReader:
             asyncio.get_running_loop().add_reader(self._pipe, self._read)
 
     def close(self) -> None:
-        """Go away: whoever writes now gets EPIPE."""
+        """Go away: the next write gets EPIPE."""
         if self._pipe is not None:
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)

@@ -1,4 +1,4 @@
-"""What runs, and at what pace: the rules of docs/keys.md with seconds in place of hours."""
+"""The parts of a run and their pace: the rules of docs/keys.md with seconds in place of hours."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ on_missing_profile = "without"
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for."""
+    """The options of the command line."""
 
     topology: str
     rotations: int

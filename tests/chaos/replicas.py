@@ -86,7 +86,7 @@ class Replica:
         return False
 
     async def keep_running(self) -> None:
-        """Start it again whenever the lane has ended it. Whatever else ends is written down."""
+        """Start it again each time the lane has ended it. Each other end is written down."""
         while True:
             assert self.process is not None
             pid, status = self.process.pid, await self.process.wait()

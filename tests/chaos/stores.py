@@ -45,7 +45,7 @@ class Topology:
         return f"redis://127.0.0.1:{self.servers[0].port}"
 
     def faults(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What can be done to it, by name. Each returns once the servers that it touched run again."""
+        """Return the faults that the store can have, by name. Each returns once its servers run again."""
         return {"store killed and restarted": self.restart, "store paused": self.pause}
 
     async def start(self) -> None:

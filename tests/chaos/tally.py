@@ -1,4 +1,4 @@
-"""What each kind of fault came to: how often, what calls were told during and after it, how long until all was well."""
+"""The count of each kind of fault: how often, the answers during and after it, the time until all was well."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -27,7 +27,7 @@ REFUSED: Final = frozenset({UNKNOWN_KID, "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"
 
 @dataclass
 class PyJwtVerifier:
-    """PyJWT with a key set that is kept for as long as its headers say, or for C whatever they say."""
+    """PyJWT with a key set that is kept for as long as its headers say, or for C and without regard to them."""
 
     name: str
     fixed: bool

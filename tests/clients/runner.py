@@ -119,7 +119,7 @@ def check(holds: bool, what: str) -> None:
 
 
 def example_environment(live: World, **more: str) -> dict[str, str]:
-    """What examples find in their environment."""
+    """Return the environment of the examples."""
     idp: Issuer = live.issuers["idp"]
     return environment(
         TOKENMINT_TARGET=live.main.listen["grpc"],

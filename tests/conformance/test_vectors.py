@@ -21,7 +21,7 @@ def load(vectors: Path, name: str) -> dict[str, Any]:
 
 
 def overrides(vectors: Path, name: str) -> dict[int, str]:
-    """What the folder says of vectors whose upstream verdict is a known defect: drop, reject or either."""
+    """The folder's verdict on vectors whose upstream verdict is a known defect: drop, reject or either."""
     file = vectors / "wycheproof" / "EXCLUSIONS.json"
     texts = json.loads(file.read_text()).get(name, {}) if file.exists() else {}
     return {int(number): text.partition(":")[0].split()[-1].lower() for number, text in texts.items()}

@@ -1,4 +1,4 @@
-"""What tests of the whole service begin with."""
+"""Fixtures of the tests of the whole service."""
 
 import io
 import logging

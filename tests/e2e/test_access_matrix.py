@@ -123,7 +123,7 @@ ROLES = {
 
 
 def expected(row: Row | None, caller: str) -> set[grpc.StatusCode]:
-    """The codes that mean: refused before the method ran. Empty: the method ran, whatever it said."""
+    """The codes that mean: refused before the method ran. Empty: the method ran, with any answer."""
     code = grpc.StatusCode
     if row is None:
         return {code.UNIMPLEMENTED, code.PERMISSION_DENIED}
@@ -192,7 +192,7 @@ async def test_every_method_of_the_native_transport_with_every_caller(
 
 
 def credentials_of(rig: Rig, name: str) -> Callable[[], list[tuple[str, str]]]:
-    """What makes the credentials of a caller."""
+    """The maker of a caller's credentials."""
     ids = itertools.count()
 
     def metadata() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What is recorded of exchanges, refusals and admin actions; what an operator is told; and that no secret leaks."""
+"""Records of exchanges, refusals and admin actions, the answers to an operator, and no secret in any of them."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Who acts for whom (RFC 8693 sections 1.1, 4.1, 4.4): by policy, and named in the token unless policy does not."""
+"""Delegation (RFC 8693 sections 1.1, 4.1, 4.4): policy permits it, and may hide the actor from the token."""
 
 import json
 from collections.abc import AsyncIterator
@@ -327,7 +327,7 @@ async def test_an_explanation_takes_possession_for_shown_and_judges_the_binding(
     assert (await explain(rig, ask(rig, BOUND, dpop_jkt=JKT)))[-1][0] == "replay.unclaimed"
     parent = await mint(rig, BOUND, dpop_jkt=JKT)
     assert await denied(rig, NEXT, parent) == "POSSESSION_NOT_PROVED"
-    # Who explains can't show the key of whoever would ask, so what follows is explained.
+    # An explanation has no proof of the key of the client that would ask, so it goes on without one.
     assert (await explain(rig, ask(rig, NEXT, parent)))[-1][0] == "replay.unclaimed"
     other = ask(rig, NEXT, parent, dpop_jkt="B" * 42 + "A")
     assert (await explain(rig, other))[-1] == ("policy.decision", "CONFIRMATION_DENIED")

@@ -1,4 +1,4 @@
-"""What a gateway asks and is told (envoy.service.auth.v3): tokens in every place, headers in every spelling."""
+"""A gateway's checks and their answers (envoy.service.auth.v3): tokens in every place, headers in every spelling."""
 
 import asyncio
 import json
@@ -110,7 +110,7 @@ async def mint(rig: Rig, audience: str, **fields: Any) -> str:
 
 
 def set_upstream(answer: envoy.CheckResponse) -> dict[str, str]:
-    """The headers that the gateway sets, each in place of whatever the caller sent."""
+    """The headers that the gateway sets, each in place of the one that the caller sent."""
     assert answer.HasField("allowed"), answer
     assert all(option.HasField("append") and not option.append.value for option in answer.allowed.headers)
     return {option.header.key: option.header.value for option in answer.allowed.headers}

@@ -1,4 +1,4 @@
-"""Whatever fails, and wherever on its way a call is, no exception's own text leaves: each way out is walked.
+"""An exception's own text never leaves, at each place where a call may fail: each way out is walked.
 
 A canary stands for the text: it may be what a caller, a provider or a store has sent. It is looked for in answers,
 their details and metadata, in the log, in metrics, in readiness, and in the audit streams.
@@ -90,7 +90,7 @@ WAY: Final[Mapping[str, tuple[Any, str]]] = {
     "readiness": (Readiness, "problems"),
     "metrics' page": (Metrics, "render"),
 }
-"""Where a call goes through: what fails there fails the call, with the constant answer."""
+"""Places that a call goes through: a failure there fails the call, with the constant answer."""
 ONCE: Final = ("/RotateSigningKey", "/PrepareSigningKey", "/CreateProfile", "/DeleteProfile", "/LinkIdentity")
 """Methods whose answer is another one the second time."""
 SHARED: Final = {("several values of the store", kind) for kind in ("BaseExceptionGroup", "PanicException")}
@@ -104,7 +104,7 @@ BESIDE: Final[Mapping[str, tuple[Any, str]]] = {
     "a line of the log": (LineWriter, "put"),
     "a line's text": (logs, "bounded_json"),
 }
-"""What records a call: it is answered rightly, whatever fails here."""
+"""Places that record a call: the answer is right even after a failure here."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What somebody outside chooses, as long as it may be, leaves a bounded trace: in each event, log line and answer."""
+"""Text from outside, at its greatest length, leaves a bounded trace: in each event, log line and answer."""
 
 import contextlib
 import io

@@ -125,7 +125,7 @@ ATTEMPTS: dict[str, tuple[Metadata, str]] = {
     "a name that brings more along": (((XFCC, "{other_hash};URI=https://a/;{mesh}"), SHOWN), "expected Hash once"),
     "another format": (((XFCC, "CN=mesh"), SHOWN), "a key that Envoy does not write"),
 }
-"""What is sent straight to the listener, given the client's element and another's, and what the audit says of it."""
+"""Headers sent straight to the listener, made of the client's element and another's, each with its audit record."""
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)

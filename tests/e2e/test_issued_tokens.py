@@ -1,4 +1,4 @@
-"""What is known of tokens that were issued, and their end: RFC 7662 and RFC 7009 over HTTP, beside gRPC.
+"""Introspection of issued tokens, and their revocation: RFC 7662 and RFC 7009 over HTTP, beside gRPC.
 
 In every field; and the revocation of all that a principal has.
 """
@@ -302,7 +302,7 @@ async def test_revoking_a_principals_tokens_reaches_every_kind_and_every_descend
     assert (await introspect(rig, http, await mint(rig)))["active"]
     assert await introspect(rig, http, token) == {"active": False}
 
-    # Whoever acts is a principal as well.
+    # The actor is a principal as well.
     await rig.profiles.RevokePrincipalTokens(
         profiles_pb.RevokePrincipalTokensRequest(principal="bot"), **rig.auth("root")
     )

@@ -1,4 +1,4 @@
-"""What one connection may cost, against a running service: each limit is a setting, and in effect."""
+"""The cost that one connection may cause, against a running service: each limit is a setting, and in effect."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ async def peer(rig: Rig) -> AsyncIterator[Peer]:
 
 
 def test_the_defaults_are_safe(tmp_path: Path) -> None:
-    """What holds where nobody configures anything."""
+    """The limits of a service without settings of its own."""
     assert load(None, {}).limits == LimitsTable()
     limits = LimitsTable()
     assert (limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection) == (65536, 8192, 100)

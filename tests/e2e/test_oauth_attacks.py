@@ -250,7 +250,7 @@ async def test_a_length_beside_chunks_does_not_hide_a_second_request(rig: Rig) -
     hidden = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
     smuggled = head(rig, "Content-Length: 5", "Transfer-Encoding: chunked")
     answer, closed = await raw(rig, smuggled, b"0\r\n\r\n" + hidden)
-    assert closed  # RFC 9112 section 6.1: whatever is answered, the connection ends with it
+    assert closed  # RFC 9112 section 6.1: the connection ends with each answer
     assert b'"keys"' not in answer
 
 

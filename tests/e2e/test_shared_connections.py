@@ -70,7 +70,7 @@ async def metrics(rig: Rig) -> str:
 
 
 def lines_about(logged: io.StringIO) -> list[str]:
-    """What was logged of calls, by us or by a library."""
+    """Return the log lines about calls, ours and a library's."""
     return [line for line in logged.getvalue().splitlines() if re.search("error|audit|refused|Traceback", line)]
 
 
@@ -78,7 +78,7 @@ def lines_about(logged: io.StringIO) -> list[str]:
 async def test_rfc_7541_metadata_that_can_not_be_parsed_fails_its_own_stream_alone(shared: Peer, name: str) -> None:
     bad, good = BAD_AND_GOOD[name]
     for _ in range(3):
-        await shared.answer(shared.call([(name, bad)]))  # whatever it is answered with
+        await shared.answer(shared.call([(name, bad)]))  # any answer will do
         for value in (good, good):  # the second time by its place in the table, where there is one
             answer = await shared.answer(shared.call([(name, value)]))
             assert (answer.status, answer.data != b"") == (OK, True), answer

@@ -41,7 +41,7 @@ REFUSALS = {
     "out of memory": b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
     "no permission": b"-NOPERM this user has no permissions to run the command\r\n",
 }
-"""What a store may answer to everything."""
+"""Errors that a store may answer to every command."""
 
 
 class Proxy:

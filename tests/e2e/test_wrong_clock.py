@@ -26,7 +26,7 @@ PRELOADED = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/f
 
 @pytest.fixture
 def faketime(tmp_path: Path) -> dict[str, str]:
-    """What makes a process's wall clock what a file says, which may change while it runs."""
+    """Settings that give a process the wall clock in a file, which may change while the process runs."""
     libraries = [Path(folder) / "libfaketimeMT.so.1" for folder in PRELOADED]
     found = next((library for library in libraries if library.exists()), None)
     if found is None:

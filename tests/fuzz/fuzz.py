@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing with atheris: whatever comes in, only the taxonomy's errors come out.
+"""Coverage-guided fuzzing with atheris: on any input, only the taxonomy's errors come out.
 
 `make fuzz MINUTES=10` runs every target for its share of the time, `python tests/fuzz/fuzz.py TARGET [options]` one
 of them. What is found is kept as a file that the same command takes as an argument, and becomes a regression test.
@@ -92,7 +92,7 @@ def verification(data: bytes) -> None:
 
 
 def claims(data: bytes) -> None:
-    """What comes after the signature, on claims that are well-formed and otherwise anything."""
+    """Feed well-formed claims, otherwise anything, to the checks after the signature."""
     from tokenmint.model.tokens import ID_TOKEN
     from tokenmint.verification import provider as checks
     from tokenmint.verification.subjects import subject
@@ -134,7 +134,7 @@ def policy(data: bytes) -> None:
 
 
 def _holds(source: str, known: conditions.Facts) -> None:
-    """What is an error is not true, and its opposite is not either."""
+    """Assert that an erroneous expression is not true, and that its opposite is not either."""
     true, false = (f"dyn({source}\n) == {value}" for value in ("true", "false"))
     try:
         compiled = [conditions.compile_condition(text) for text in (true, f"!({true})", false)]

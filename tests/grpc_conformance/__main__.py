@@ -40,7 +40,7 @@ features:
 
 @dataclass(frozen=True)
 class Result:
-    """What a suite found. ``failed`` has a line for each case that is not as its list says."""
+    """The findings of a suite. ``failed`` has a line for each case that is not as its list says."""
 
     passed: int
     known: int

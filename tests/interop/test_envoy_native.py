@@ -55,7 +55,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class Setting:
-    """What a test asks through."""
+    """The path that a test's calls take."""
 
     def __init__(self, port: int, direct: str, ca: Authority, issuer: Issuer) -> None:
         self.port, self.direct, self.ca, self.issuer = port, direct, ca, issuer
@@ -111,7 +111,7 @@ WEB: Metadata = (("tokenmint-client-id", "web"), ("tokenmint-client-secret", CLI
 
 
 def reason(error: Any) -> str:
-    """What the service says of a refusal."""
+    """Return the service's words for a refusal."""
     raw = dict(error.trailing_metadata()).get("grpc-status-details-bin", b"")
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in status_pb2.Status.FromString(raw).details), error

@@ -1,4 +1,4 @@
-"""What documents show for more than Python: docs/guides/envoy.md with a real Envoy, README.md with npm's jose."""
+"""Examples in documents that need more than Python: docs/guides/envoy.md (real Envoy) and README.md (npm's jose)."""
 
 import os
 import shutil

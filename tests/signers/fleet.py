@@ -36,7 +36,7 @@ def lane_is_missing(what: str) -> Never:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What replicas are made of."""
+    """The parts that replicas are made of."""
 
     store: Store
     clock: FakeClock
@@ -64,7 +64,7 @@ class Fleet:
         await rotator.tick()
 
     async def check_signatures(self, signing_keys: SigningKeys) -> None:
-        """What signs now verifies with what is published now."""
+        """Assert that a token of the key that signs now verifies with the key set that is published now."""
         for algorithm in self.algorithms:
             signer = signing_keys.signer(algorithm)
             public = next(key for key in signing_keys.published().keys if key["kid"] == signer.key_id)

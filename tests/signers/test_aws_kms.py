@@ -77,7 +77,7 @@ def complete(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the SDK finds for itself."""
+    """The settings that the SDK finds by itself."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,4 +1,4 @@
-"""What the documents say is there is there."""
+"""The documents name only things that are there."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is installed from a list of pinned requirements is that list, whatever was published since."""
+"""An installation from a list of pinned requirements is that list, even after later versions were published."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What follows the documents notices where they are wrong."""
+"""The runner that follows the documents notices where they are wrong."""
 
 import subprocess
 from pathlib import Path

@@ -1,7 +1,7 @@
 import { importJWK, type JWK, type KeyLike } from "jose";
 import { KeySetUnavailable, TokenRejected } from "./errors.js";
 
-const COOLDOWN = 10; // seconds between two requests, whatever kids strangers send
+const COOLDOWN = 10; // seconds between two requests, for any kids that strangers send
 const DEFAULT_AGE = 300; // seconds that a set without Cache-Control is kept
 const MAX_AGE = 3600; // seconds that any set is kept
 const MAX_STALE = 3600; // seconds after its age for which a set serves while no other can be had

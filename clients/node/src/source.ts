@@ -117,7 +117,7 @@ export interface GetOptions {
  *
  * A token is handed out from the store while it is fresh. After 70 to 85 % of its life the next use begins a refresh in
  * the background and gets the token that is there; once that has expired, callers wait. There is one exchange at a
- * time for one (subject token, audience, scopes), whoever asks. Failures are not kept.
+ * time for one (subject token, audience, scopes) and all callers. Failures are not kept.
  */
 export class TokenSource {
   readonly #client: Client;

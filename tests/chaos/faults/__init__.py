@@ -1,1 +1,1 @@
-"""What is done to the fleet and its store: a module for each part of it that is broken."""
+"""Faults of the fleet and its store: a module for each part that is broken."""

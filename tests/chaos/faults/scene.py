@@ -1,4 +1,4 @@
-"""What a fault works on, and what faults have in common."""
+"""The fleet that a fault works on, and the parts that faults share."""
 
 import asyncio
 import time

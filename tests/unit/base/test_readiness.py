@@ -1,4 +1,4 @@
-"""What `/readyz` says, as its parts see it."""
+"""The answer of `/readyz`, as its parts see it."""
 
 from starlette.testclient import TestClient
 

@@ -1,4 +1,4 @@
-"""Lines of the log: one for each event, whatever is in it, and nothing in one that a terminal or a reader obeys."""
+"""Lines of the log: one for each event with any content, and nothing in one that a terminal or a reader obeys."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What `make chaos` does when, and how it is counted."""
+"""The schedule of `make chaos`, and the way it is counted."""
 
 import asyncio
 from pathlib import Path

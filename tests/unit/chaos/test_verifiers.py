@@ -1,4 +1,4 @@
-"""What the lane's verifiers count as a refusal."""
+"""The answers that the lane's verifiers count as refusals."""
 
 import pytest
 from tests.chaos.ledger import Ledger, Minted

@@ -34,7 +34,7 @@ def service() -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings of whoever runs the tests, and no operator of theirs either."""
+    """Take away the settings and the operator of the person that runs the tests."""
     for name in [name for name in os.environ if name.startswith("TOKENMINT_") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What the clients' READMEs show beside the example, which tests/clients runs in an empty project for each language."""
+"""Code in the clients' READMEs. Their example is run by tests/clients, in an empty project for each language."""
 
 import re
 from typing import Any

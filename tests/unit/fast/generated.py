@@ -35,7 +35,7 @@ _ODD: Final = (
     "issuer", "claims", "claims", "claims", "key", "header", "header", "spelling", "spelling", "form", "fields",
     "fields", "length", "tail", "tail", "cut", "caller",
 )  # fmt: skip
-"""What may be odd about a call, some of it more often."""
+"""Oddities of a call; some are drawn more often."""
 
 
 class Draw:

@@ -1,4 +1,4 @@
-"""What both ways have to agree about, each scenario by itself. A mutation of the fast way has to make one of them fail.
+"""Scenarios in which both ways have to agree, each by itself. A mutation of the fast way has to make one of them fail.
 
 A scenario leaves the service as it found it. It asserts that refusals are refused by the full way too, so that none of
 its cases is one by mistake.
@@ -30,7 +30,7 @@ Scenario = Callable[[BothWays], Awaitable[None]]
 
 
 async def plain_exchanges(ways: BothWays) -> None:
-    """What most calls are is recognised."""
+    """The fast way recognises the most common call."""
     for request in (
         ways.request(),
         ways.request(scopes=["read"]),
@@ -292,7 +292,7 @@ async def identities_that_a_profile_does_not_list(ways: BothWays) -> None:
 
 
 async def identities_that_were_unlinked(ways: BothWays) -> None:
-    """The marker of an unlinked identity counts, whatever the profile lists."""
+    """The marker of an unlinked identity counts against every list in the profile."""
     store, near = ways.rig.parts.store, ways.rig.parts.near
     identity = profile_model.Identity("idp", "1842")
     key = records.identity_key(identity)

@@ -103,7 +103,7 @@ def bad_forms(ways: BothWays) -> dict[str, str]:
 
 
 async def tokens_that_are_refused(ways: BothWays) -> None:
-    """No token that the full way refuses is recognised, whatever is wrong with it."""
+    """No token that the full way refuses is recognised, with any fault."""
     issuer, now = ways.rig.issuer, int(ways.rig.clock.now())
     tokens = {name: issuer.token(now, **changes) for name, changes in bad_claims(now).items()}
     for name, member in (("nbf is null", {"nbf": None}), ("an issuer that is a number", {"iss": 5})):

@@ -1,4 +1,4 @@
-"""What is minted, verified with somebody else's library."""
+"""Minted tokens, verified with somebody else's library."""
 
 import json
 from typing import Any

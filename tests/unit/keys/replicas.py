@@ -24,7 +24,7 @@ KEK = Secret(b"k" * 32)
 
 @dataclass
 class Replica:
-    """What a process has of the ring."""
+    """A process's view of the ring."""
 
     signing_keys: SigningKeys
     rotator: Rotator

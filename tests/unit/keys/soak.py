@@ -26,7 +26,7 @@ def batch(seed: int, number: int) -> Outcome:
     fleet = broken()  # nothing is: it counts for itself
     try:
         play(fleet, seed + number, BATCH)
-    except Exception:  # noqa: BLE001  # whatever it is, it is what was looked for
+    except Exception:  # noqa: BLE001  # each of them is what the soak looks for
         return number, fleet.counts, traceback.format_exc()
     return number, fleet.counts, ""
 

@@ -111,7 +111,7 @@ async def test_revocation_says_for_how_long_caches_may_be_wrong(machine: Machine
     assert done.revoked.state is KeyState.REVOKED
     assert done.active is not None
     assert done.active.key_id == replica.signs_with() != active
-    assert done.verifiers_may_accept == 3660  # a token lives no longer, whatever is cached
+    assert done.verifiers_may_accept == 3660  # a token lives no longer, cached or not
     assert done.verifiers_may_miss == pytest.approx(replica.signing_keys.schedule.ahead)
     assert done.replicas_may_sign == 0
     assert active not in replica.signing_keys.published().jwks_json.decode()

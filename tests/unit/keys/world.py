@@ -45,7 +45,7 @@ class Verifier:
     """Keeps its contract: a set is kept for as long as the headers say, or for C and not longer."""
 
     fixed: bool
-    """Keeps every set for C, whatever the headers say."""
+    """Keeps every set for C, against what the headers say."""
     kids: frozenset[str] = frozenset()
     until: float = float("-inf")
 
@@ -67,13 +67,13 @@ class World:
 
 
 class Played(RuleBasedStateMachine):
-    """What replicas, store and verifiers do. The class attributes are what a test may break on purpose."""
+    """The acts of replicas, store and verifiers. A test may break the class attributes on purpose."""
 
     SCHEDULE: ClassVar[Schedule] = Schedule(**TIMING, rotation_interval=200.0)
     COMPARE_AND_SWAP: ClassVar[bool] = True
     CLOCK_CHECK: ClassVar[bool] = True
     counts: ClassVar[Counter[str]] = Counter()
-    """What the histories came to, so that a test can tell that they came to something."""
+    """Counts over the histories, so that a test can tell that they came to something."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ class Played(RuleBasedStateMachine):
         return rings.merge(ring, other, self.SCHEDULE, self.world.now) is ring
 
     def _emergency(self, ring: KeyRing) -> None:
-        """Where nothing signs, what is prepared signs as soon as every replica publishes it."""
+        """A prepared key signs as soon as every replica publishes it, if no other key signs."""
         prepared = ring.only(ALGORITHM, KeyState.PREPARED)
         if ring.only(ALGORITHM, KeyState.ACTIVE) is None and prepared is not None:
             self._told(prepared)

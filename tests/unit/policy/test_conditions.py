@@ -132,7 +132,7 @@ SCALARS = (
     | st.text(st.characters(), max_size=8)
     | st.sampled_from([2**63, -(2**63) - 1, 10**40, "\ud800", "a\0b", "\x1b[31m"])
 )
-"""What JSON may hold, and what it should not: a condition meets whatever a provider put into its tokens."""
+"""Values that JSON may hold, and values that it should not: a provider may put any of them into its tokens."""
 VALUES: st.SearchStrategy[Any] = st.recursive(
     SCALARS,
     lambda inner: (
@@ -263,7 +263,7 @@ def test_any_expression_on_any_values_is_refused_at_load_or_decides_without_an_a
 
 @st.composite
 def failing(draw: st.DrawFn, depth: int = 3) -> str:
-    """An expression that is an error whatever it meets, under operators that hand an error on."""
+    """An expression that is an error with every input, under operators that hand an error on."""
     if depth == 0:
         return draw(
             st.sampled_from(

@@ -1,4 +1,4 @@
-"""What signals say about the stop."""
+"""Signals, and the stop that each asks for."""
 
 import signal
 

@@ -31,7 +31,7 @@ async def cache(store: Store, clock: FakeClock, background: Background) -> NearC
 
 @pytest.fixture
 def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What is asked of the store, a list for each round trip."""
+    """The keys that were read from the store, a list for each round trip."""
     asked: list[list[str]] = []
     real = store.get_many
 

@@ -1,4 +1,4 @@
-"""Between messages and types: whatever a message holds, it is converted or refused with every violation."""
+"""Between messages and types: each message is converted, or refused with every violation."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def test_json_goes_through_a_struct_and_comes_back(value: dict[str, Any]) -> Non
 
 
 def _whole(value: Any) -> Any:
-    """What is the same number: 1.0 is 1."""
+    """Return the number as an integer where it is one: 1.0 is 1."""
     if isinstance(value, dict):
         return {name: _whole(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -105,7 +105,7 @@ def test_what_is_no_x509_is_refused() -> None:
 
 
 def test_names_that_spell_more_of_the_header_bring_no_certificate_along() -> None:
-    """Envoy writes URI and DNS as they stand: whoever has such a name issued writes a part of the header."""
+    """Envoy writes URI and DNS as they stand: the holder of such a name writes a part of the header."""
     for name in (
         f"https://mallory.example/;{CERT}",
         f"https://mallory.example/;{HASH};{CERT}",

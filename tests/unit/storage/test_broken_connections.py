@@ -1,4 +1,4 @@
-"""Whatever the driver or the loop raises is an outage of the store, and over when it is over."""
+"""Each error of the driver or the loop is an outage of the store, and the service works again after it."""
 
 import asyncio
 import ssl

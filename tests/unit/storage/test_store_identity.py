@@ -33,7 +33,7 @@ def ca() -> Authority:
 
 @pytest.fixture(scope="module")
 def clients() -> Authority:
-    """Who certifies the store's clients."""
+    """The authority that certifies the store's clients."""
     return authority("Clients")
 
 

@@ -1,4 +1,4 @@
-"""Where TLS was asked for, nothing of the store is on the wire in plain text: every scheme and topology, recorded.
+"""With TLS in the settings, nothing of the store is on the wire in plain text: every scheme and topology, recorded.
 
 The packaged engine is built without TLS, so the recorder ends it: what it records is what came before.
 """
@@ -41,7 +41,7 @@ LOG = (
 )
 PREFIX = "canary-of-a-prefix:"
 CLEAR = (PASSWORD.encode(), VALUE, PREFIX.encode(), b"SENTINEL", b"TRACKING", b"SUBSCRIBE")
-"""What is in no ciphertext by chance: eight bytes and more."""
+"""Secrets that no ciphertext holds by chance: eight bytes and more."""
 
 
 @pytest.fixture(scope="module")

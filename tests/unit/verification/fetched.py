@@ -1,4 +1,4 @@
-"""Fetches over real HTTP, and a server that answers whatever a test says."""
+"""Fetches over real HTTP, and a server with the answers that a test gives it."""
 
 import contextlib
 import socket

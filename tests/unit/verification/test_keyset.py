@@ -207,7 +207,7 @@ async def test_failures_are_retried_with_growing_pauses(clock: FakeClock, backgr
     assert background.failing() == {"keys of idp": f"{URL} answered 500"}
     fetch.serve(jwks("a"))
     await keys.refresh("idp")
-    assert background.failing() == {}  # whoever asked for it
+    assert background.failing() == {}  # for each caller that asked
     await keys.close()
 
 

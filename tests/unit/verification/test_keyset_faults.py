@@ -1,4 +1,4 @@
-"""Whatever a provider answers is that provider's failure: nothing ends, and callers learn whether a retry can help."""
+"""A bad answer is the failure of its provider alone: nothing ends, and callers learn whether a retry can help."""
 
 import asyncio
 import io

@@ -48,7 +48,7 @@ async def test_a_good_token_is_proved() -> None:
 
 
 def resigned(header: Mapping[str, object], claims: object | None = None, key: Any = None) -> str:
-    """A token with any header, signed with RS256 whatever the header says."""
+    """A token with any header, signed with RS256 even where the header says otherwise."""
     signing_input = f"{segment(header)}.{segment(IDP.claims(NOW) if claims is None else claims)}"
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding

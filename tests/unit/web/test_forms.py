@@ -1,4 +1,4 @@
-"""Forms: whatever is sent is a form of which nothing is there twice, or refused in words."""
+"""Forms: each body is a form without a field that is there twice, or it is refused in words."""
 
 import contextlib
 import string

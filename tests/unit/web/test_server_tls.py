@@ -112,7 +112,7 @@ def pair(kind: str, directory: Path) -> tuple[bytes, bytes]:
 
 
 def anything() -> ssl.SSLContext:
-    """A client that would speak whatever there is."""
+    """A client that would speak every version."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""What a protected service does with the token that a call brings, whatever the protocol (RFC 6750)."""
+"""A protected service's check of the token that a call brings, in any protocol (RFC 6750)."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar

@@ -1,4 +1,4 @@
-"""Where a token source keeps tokens, and when it thinks of a new one."""
+"""The tokens that a token source keeps, and the time at which it gets a new one."""
 
 import hashlib
 import json

@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT: Final = 10.0  # seconds for a call with all its retries
 
 
 class _Base:
-    """What both clients have in common.
+    """The common part of both clients.
 
     Args:
         target: tokenmint's gRPC listener, ``host:port``.

@@ -18,7 +18,7 @@ ASSERTION_LIFETIME: Final = 60  # seconds; tokenmint takes at most 300
 
 
 class Credential(Protocol):
-    """What proves this client."""
+    """The credential that proves this client."""
 
     def metadata(self) -> Metadata:
         """Return what one attempt of a call carries. Called for each attempt, in any thread; may read a file."""

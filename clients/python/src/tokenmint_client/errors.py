@@ -1,4 +1,4 @@
-"""What can go wrong, as types, each with the stable ``reason`` that programs branch on.
+"""Errors as types, each with the stable ``reason`` that programs branch on.
 
 Two families: :class:`TokenmintError` for what tokenmint answered (or that it did not), and
 :class:`VerificationError` for a token that was not accepted offline.

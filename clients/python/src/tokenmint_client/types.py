@@ -1,4 +1,4 @@
-"""What goes in and what comes out."""
+"""The values that go into a client and come out of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,11 +37,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a verified token says. Only a verifier makes one."""
+    """The content of a verified token. Only a verifier makes one."""
 
     subject: str
     client_id: str
-    """Who asked for it, or ``""``."""
+    """The client that asked for the token, or ``""``."""
     scopes: frozenset[str]
     expires_at: float
     """Unix seconds."""

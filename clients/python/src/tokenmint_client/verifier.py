@@ -22,7 +22,7 @@ ASYMMETRIC: Final = frozenset(
 
 
 class _Base:
-    """What both verifiers have in common.
+    """The common part of both verifiers.
 
     Args:
         issuer: tokenmint's issuer, exactly as it is configured.

@@ -59,7 +59,7 @@ class Attributes(_message.Message):
 
     @_typing.final
     class Request(_message.Message):
-        """A request of whatever protocol."""
+        """A request of any protocol."""
 
         DESCRIPTOR: _descriptor.Descriptor
 

@@ -71,7 +71,7 @@ def credential(given: Command) -> Credential:
 
 
 class State:
-    """What `configure` makes."""
+    """The objects that `configure` makes."""
 
     def __init__(self, command: Command) -> None:
         self.offset = 0.0
@@ -268,7 +268,7 @@ def main() -> None:
                     "violations": [],
                 }
             }
-        except Exception as error:  # noqa: BLE001  # the runner is told, whatever it is
+        except Exception as error:  # noqa: BLE001  # the runner is told of each
             answer = {"failure": repr(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

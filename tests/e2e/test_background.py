@@ -25,7 +25,7 @@ UNITS = {
     "listener http": ("listeners.public._server", "on_tick"),
     "listener ops": ("listeners.ops._server", "on_tick"),
     "near cache notices": ("parts.near", "flush"),
-    "near cache refresh": ("parts.near", "_due"),
+    "near cache proof": ("parts.near", "_drop_aged"),
     "readiness": ("base.health", "set"),
 }
 """Every background task, and a part of the service that it uses in each round."""

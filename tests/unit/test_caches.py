@@ -202,14 +202,17 @@ async def test_a_large_value_of_the_store_is_not_kept() -> None:
         async def get_many(self, keys: list[str]) -> list[bytes]:
             return [b"x" * int(key) for key in keys]
 
-    near = NearCache(Large(), ("",), 100, FakeClock())  # type: ignore[arg-type]
+    near = NearCache(Large(), ("",), 100 * nearcache.PROFILE, FakeClock())  # type: ignore[arg-type]
     near._complete_until = 0.0
     for size in (nearcache.LONGEST, nearcache.LONGEST + 1):
         assert len(await near.get(str(size)) or b"") == size
-    assert len(near) == 1
-    for number in range(300):
+    assert len(near) == 0  # the first one fills more than the cache, and goes too
+    for number in range(600):
         await near.get(str(number))
-    assert len(near) <= 100
+        assert near.size <= 100 * nearcache.PROFILE
+    held = sum(sys.getsizeof(key) + sys.getsizeof(entry) + measured(entry.raw) for key, entry in near._entries.items())
+    assert len(near) > 50
+    assert held <= near.size
 
 
 def test_sightings_of_verifiers_are_bounded_in_number_and_bytes() -> None:

@@ -191,10 +191,11 @@ class AudienceTable(Table):
 
 
 class CachesTable(Table):
-    """`[caches]`: the caches of one process, as numbers of entries; 0: none."""
+    """`[caches]`: the caches of one worker; 0: none."""
 
-    profiles: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Profiles, kept current by the store (server-assisted invalidation). Off with Cluster and Sentinel."""
+    profiles: Annotated[int, Field(ge=0, le=10_000_000)] = 50_000
+    """Profiles of usual length (200 bytes), each with an identity; longer ones count for more. The store reports each
+    change (server-assisted invalidation). Off with Cluster and Sentinel."""
 
 
 class RateTable(Table):

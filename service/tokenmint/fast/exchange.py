@@ -1,8 +1,8 @@
-"""The fast way of one exchange, in the order of the full way (`exchange/exchange.py`), without waiting.
+"""The fast way of one exchange, in the order of the full way (`exchange/exchange.py`).
 
-It recognises only acceptances. A refusal, an odd request or a wait makes it return None; the call then takes the full
-way, which is the specification and words refusals. The fast way changes nothing until a token is signed, so such a call
-was not counted.
+It recognises only acceptances. A refusal or an odd request makes it return None; the call then takes the full way,
+which is the specification and words refusals. The fast way changes nothing until a token is signed, so such a call was
+not counted. It waits only for a profile that the near cache lacks, and for many calls together.
 
 The order may differ from the full way's if no caller can notice: every check except the signature's depends only on the
 token and the configuration, and comes before it. The store's data about the subject is checked after it, as there.
@@ -10,7 +10,7 @@ token and the configuration, and comes before it. The store's data about the sub
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -19,13 +19,13 @@ import orjson
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.callers import NO_SECRET, matches
 from tokenmint.admission.gate import log_internal
-from tokenmint.admission.rate_limit import RateLimiter
+from tokenmint.admission.rate_limit import Lot, RateLimiter
 from tokenmint.base.clock import Clock
 from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.telemetry import Metrics
 from tokenmint.exchange.exchange import TokenExchange
-from tokenmint.fast.people import People, Person
+from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read, header_of
 from tokenmint.fast.tokens import Tokens, evened, subject_of
 from tokenmint.formats.format import TOKEN_ID_BYTES
@@ -61,6 +61,26 @@ class Proved(NamedTuple):
     """SHA-256 of the token in hex."""
     signed: tuple[str, str]
     """The provider, and the thumbprint of its key."""
+    second: int
+    """The time of its verification, and of the minted token."""
+
+
+class Waiting(NamedTuple):
+    """An exchange whose token is verified, and whose profile the near cache lacks."""
+
+    plan: Plan
+    proved: Proved
+    wanted: Wanted
+
+
+class _Ready(NamedTuple):
+    """What an exchange takes of the service at one moment."""
+
+    instant: float
+    """The moment (monotonic)."""
+    lots: tuple[Lot, ...]
+    """The places of its rate limits."""
+    signer: LocalSigner
 
 
 class Minted(NamedTuple):
@@ -88,16 +108,11 @@ class FastExchange:
         self._service = service
         policy, verifier = exchange.policy, exchange.verifier
         self._tokens = Tokens(verifier, frozenset(filter(policy.is_plain, verifier.providers)))
-        self._people = People(service.near, frozenset(verifier.providers))
+        self._people = People(service.near, frozenset(verifier.providers), service.clock)
         self._signatures: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._plans: dict[str, Plans] = {}
         self._events: list[bytes] = []
         self._ended: list[tuple[str, str, float]] = []
-
-    @property
-    def usable(self) -> bool:
-        """Whether a call may be recognised at all: only with profiles in the near cache."""
-        return self._service.near.enabled
 
     def plans(self, method: str, read: Read) -> Plans:
         """Return the plans of one method."""
@@ -112,29 +127,19 @@ class FastExchange:
         known = matches(Secret(secret), client.secret_hashes if client is not None else NO_SECRET)
         return client if known else None
 
-    def exchange(self, plan: Plan, token: bytes) -> Minted | None:
+    def exchange(self, plan: Plan, token: bytes) -> Minted | Waiting | None:
         """Exchange one subject token for one token, or return None without any effect.
+
+        ``Waiting``: :meth:`fetch` has to bring the profile, and :meth:`finish` ends the exchange.
 
         The comments name the function of the full way that each step repeats.
         """
         service = self._service
         now, instant = service.clock.now(), service.clock.monotonic()
-        # Gate.admit: an exchange that can't be recorded does not begin.
-        if not service.audit.takes_exchanges:
-            return None
-        # Gate.enter: the rate limits have a place for this call, which takes it when it has succeeded.
-        lots = service.limiter.at_hand(plan.client, instant)
-        if lots is None:
+        ready = self._ready(plan, instant)
+        if ready is None:
             return None
         # TokenExchange.admit: in the plan.
-        # TokenExchange.verify_subject: the clock and the store are trusted.
-        try:
-            self._exchange.serving()
-            signer = plan.kit.signer(plan.grant)
-        except TokenmintError:
-            return None
-        if not isinstance(signer, LocalSigner):
-            return None
         # TokenExchange._verify: the token, then its principal.
         proved = self._verify(plan, token, now)
         if proved is None:
@@ -145,16 +150,53 @@ class FastExchange:
             return None
         # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
         person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
+        if isinstance(person, Wanted):
+            return Waiting(plan, proved, person)
+        return self._finish(plan, proved, person, ready)
+
+    async def fetch(self, waiting: Sequence[Waiting]) -> list[Person | None]:
+        """Return the profiles that exchanges wait for. None: the full way has to decide."""
+        return await self._people.fetch([one.wanted for one in waiting])
+
+    def finish(self, waiting: Waiting, person: Person | None) -> Minted | None:
+        """Finish an exchange with its profile, as :meth:`exchange`. Signer, limits and times are those of now."""
+        ready = self._ready(waiting.plan, self._service.clock.monotonic())
+        if ready is None:
+            self._pass_on(waiting.proved)
+            return None
+        return self._finish(waiting.plan, waiting.proved, person, ready)
+
+    def _ready(self, plan: Plan, instant: float) -> _Ready | None:
+        """Return what an exchange takes at this moment of the service; None if something is not at hand."""
+        service = self._service
+        # Gate.admit: an exchange that can't be recorded does not begin.
+        if not service.audit.takes_exchanges:
+            return None
+        # Gate.enter: the rate limits have a place for this call, which takes it when it has succeeded.
+        lots = service.limiter.at_hand(plan.client, instant)
+        if lots is None:
+            return None
+        # TokenExchange.verify_subject: the clock and the store are trusted. Minter.mint: the ring is.
+        try:
+            self._exchange.serving()
+            signer = plan.kit.signer(plan.grant)
+        except TokenmintError:
+            return None
+        return _Ready(instant, lots, signer) if isinstance(signer, LocalSigner) else None
+
+    def _finish(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> Minted | None:
+        """Mint for a principal, and record it."""
+        service = self._service
         # Profiles._issued_before_revocation.
         if person is None or proved.issued_at <= person.valid_after:
             self._pass_on(proved)
             return None
         # Policy.decide: in the plan. TokenExchange._mint.
-        minted = self._mint(plan, proved, person, signer, int(now))
+        minted = self._mint(plan, proved, person, ready.signer)
         if minted is None:
             self._pass_on(proved)
             return None
-        service.limiter.spend(lots, instant)
+        service.limiter.spend(ready.lots, ready.instant)
         # Gate.ended: the event.
         self._events.append(
             b"".join(
@@ -208,12 +250,13 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed)
+        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
 
-    def _mint(self, plan: Plan, proved: Proved, person: Person, signer: LocalSigner, second: int) -> Minted | None:
+    def _mint(self, plan: Plan, proved: Proved, person: Person, signer: LocalSigner) -> Minted | None:
         """Mint a JWT (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``)."""
         if plan.key_id != signer.key_id:
             plan.header, plan.key_id = header_of(plan, signer.key_id), signer.key_id
+        second = proved.second
         if plan.second != second:
             plan.second, plan.times = second, times_of(second, second + plan.grant.expires_at)
         token_id = encode_segment(plan.kit.entropy(TOKEN_ID_BYTES))

@@ -1,22 +1,27 @@
 """Profiles of the fast way: an identity's entry in the near cache, and a plan's claims from it.
 
 The full way's functions read each value of the near cache once. The result is kept in its entry, so the near cache
-drops both together. The near cache's own conditions bound the use of a value.
+drops both together. The near cache's own conditions bound the use of a value. A value that it lacks is read from the
+store, for many identities in one round trip.
 """
 
+import asyncio
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
+from tokenmint.base.clock import Clock
 from tokenmint.base.errors import TokenmintError
 from tokenmint.fast.plans import ANY_TOKEN, Template
 from tokenmint.model.policy import Client
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.policy import mapping
 from tokenmint.profiles.limits import PRINCIPAL
-from tokenmint.profiles.near_cache import Entry, NearCache
-from tokenmint.profiles.records import LONGEST, parse_link, parse_record, profile_key
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import LONGEST, Link, parse_link, parse_record, profile_key
 
 _NOBODY = Client("")
 
@@ -37,62 +42,109 @@ class Person:
     """The template's claims as JSON, each after a comma."""
 
 
+class Wanted(NamedTuple):
+    """An identity whose profile the near cache lacks, wholly or in part."""
+
+    identity: Identity
+    key: str
+    """The identity's key."""
+    template: Template
+
+
 class People:
-    """Finds the principals of identities in the near cache.
+    """Finds the principals of identities.
 
     Args:
         near: the near cache.
         providers: the providers' names.
+        clock: measures ages.
     """
 
-    def __init__(self, near: NearCache, providers: "frozenset[str]") -> None:
+    def __init__(self, near: NearCache, providers: "frozenset[str]", clock: Clock) -> None:
         self._near = near
+        self._clock = clock
         self._begun = {name: hashlib.sha256(len(name.encode()).to_bytes(4) + name.encode()) for name in providers}
 
-    def find(self, provider: str, subject: str, template: Template, now: float) -> Person | None:
-        """Return the principal of an identity that may be served now; None if the full way has to decide.
+    def find(self, provider: str, subject: str, template: Template, now: float) -> Person | Wanted | None:
+        """Return the principal of an identity that may be served now, by the near cache alone.
 
-        Repeats ``ProfileStore.resolve`` and ``Profiles.find``, except the check of ``valid_after``.
+        None: the full way has to decide. Repeats ``ProfileStore.resolve`` and ``Profiles.find``, except the check of
+        ``valid_after``.
         """
         # records.identity_key
         encoded, digest = subject.encode(), self._begun[provider].copy()
         digest.update(len(encoded).to_bytes(4) + encoded)
-        link = self._near.peek("identity:" + digest.hexdigest(), now)
-        if link is None or link.raw is None:
-            return None
+        key = "identity:" + digest.hexdigest()
+        link = self._near.peek(key, now)
+        if link is None:
+            return Wanted(Identity(provider, subject), key, template)
         person = link.memo
         if type(person) is Person and person.template is template:
             entry = self._near.peek(person.key, now)
             if entry is not None and entry.raw is person.raw:
                 return person
-        link.memo = person = self._read(link, Identity(provider, subject), template, now)
+        identity = Identity(provider, subject)
+        found = _link(identity, link.raw)
+        if found is None:
+            return None
+        entry = self._near.peek(profile_key(found.principal), now)
+        if entry is None:
+            return Wanted(identity, key, template)
+        link.memo = person = _person(identity, found.principal, entry.raw, template)
         return person
 
-    def _read(self, link: Entry, identity: Identity, template: Template, now: float) -> Person | None:
-        """Read link and profile by the full way's rules (``resolve``, ``_served``, ``mapping.evaluate``)."""
+    async def fetch(self, wanted: Iterable[Wanted]) -> list[Person | None]:
+        """Return the principals of identities, as :meth:`find`; reads what the near cache lacks.
+
+        None: the full way has to decide, or the store does not answer.
+        """
+        return await asyncio.gather(*map(self._fetch, wanted))
+
+    async def _fetch(self, wanted: Wanted) -> Person | None:
+        identity, template = wanted.identity, wanted.template
         try:
-            found = parse_link(identity, link.raw)
-            if found is None or found.unlinked or not PRINCIPAL.match(found.principal):
+            link = _link(identity, await self._near.get(wanted.key))
+            if link is None:
                 return None
-            entry = self._near.peek(profile_key(found.principal), now)
-            if entry is None or entry.raw is None or len(entry.raw) > LONGEST:
-                return None
-            record = parse_record(found.principal, entry.raw)
+            raw = await self._near.get(profile_key(link.principal))
         except TokenmintError:
             return None
-        if not isinstance(record, Profile) or record.disabled or identity not in record.identities:
-            return None
-        claims = b""
-        for before, source in template:
-            value = mapping.evaluate(source, ANY_TOKEN, record, _NOBODY)
-            if value is not None:
-                claims += before + orjson.dumps(value)
-        after = record.tokens_valid_after
-        return Person(
-            key=profile_key(record.principal),
-            raw=entry.raw,
-            principal=record.principal,
-            valid_after=-1 if after is None else after,
-            template=template,
-            claims=claims,
-        )
+        found = self.find(identity.provider, identity.subject, template, self._clock.monotonic())
+        if isinstance(found, Wanted):  # nothing is cached: these values count for this call alone
+            return _person(identity, link.principal, raw, template)
+        return found
+
+
+def _link(identity: Identity, raw: bytes | None) -> Link | None:
+    """Read an identity's entry (``ProfileStore.resolve``); None if it leads to no principal."""
+    try:
+        link = parse_link(identity, raw)
+    except TokenmintError:
+        return None
+    return link if link is not None and not link.unlinked and PRINCIPAL.match(link.principal) else None
+
+
+def _person(identity: Identity, principal: str, raw: bytes | None, template: Template) -> Person | None:
+    """Read a profile (``ProfileStore.resolve``, ``_active``, ``mapping.evaluate``); None if it may not be served."""
+    if raw is None or len(raw) > LONGEST:
+        return None
+    try:
+        record = parse_record(principal, raw)
+    except TokenmintError:
+        return None
+    if not isinstance(record, Profile) or record.disabled or identity not in record.identities:
+        return None
+    claims = b""
+    for before, source in template:
+        value = mapping.evaluate(source, ANY_TOKEN, record, _NOBODY)
+        if value is not None:
+            claims += before + orjson.dumps(value)
+    after = record.tokens_valid_after
+    return Person(
+        key=profile_key(principal),
+        raw=raw,
+        principal=principal,
+        valid_after=-1 if after is None else after,
+        template=template,
+        claims=claims,
+    )

@@ -41,7 +41,7 @@ from tokenmint.process.rules import (
     policy_of,
     rate_limits,
 )
-from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
@@ -106,7 +106,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     closing.push_async_callback(store.close)
     log.info("the store is reached", durability=store.durability)
     signing = await _signing(base, store)
-    near = NearCache(store, PREFIXES, 2 * settings.caches.profiles, base.clock)
+    near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store)

@@ -3,7 +3,9 @@
 The store reports every change on a connection of its own (server-assisted invalidation). A cached value is used
 
 - only while that connection is alive: a heartbeat shows that all changes until a second ago were reported;
-- for at most 5 s after it was requested, regardless of reports; values in use are refreshed in batches before that;
+- only while it reports what other connections write: a key of this process, which is written every second, was
+  reported not more than 5 s ago. After a failover, or behind a proxy, the two may lead to different servers;
+- for at most a minute after it was requested, regardless of reports;
 - only if no change of its key was reported while it was on its way: a late reply never overwrites an invalidation.
 
 When the connection breaks, the cache is emptied, and the store is asked each time until it reports changes again.
@@ -21,29 +23,35 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.storage.redis import Store
 
-MAX_AGE: Final = 5.0  # seconds for which a value is used after it was requested
-REFRESH_AGE: Final = 3.0  # seconds after which a value in use is refreshed
-REFRESH_INTERVAL: Final = 0.5
+MAX_AGE: Final = 60.0  # seconds for which a value is used after it was requested
 HEARTBEAT: Final = 1.0  # seconds without a report of the store after which no value is used
+PROOF: Final = 5.0  # seconds without a report of this process's own key after which no value is used
+PROOF_INTERVAL: Final = 1.0  # seconds between writes of that key
+PROOF_LIFE: Final = 30.0  # seconds for which the store keeps it
 RETRY: Final = 0.5  # seconds at most between attempts to follow changes
 BATCH: Final = 500  # keys in one round trip
-REFRESH_BATCH: Final = 100  # keys refreshed in one round trip; calls run in between
 LONGEST: Final = 64 * 1024  # bytes of a cached value
+PROFILE: Final = 1280  # bytes for which a profile of usual length counts, with its identity
+OVERHEAD: Final = 250  # bytes of an entry beyond its texts: its objects, its place in the table, a reader's result
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is in progress
+_NEVER: Final = float("-inf")
 
 
 class Entry:
     """A value as read; None if the key was missing."""
 
-    __slots__ = ("asked", "memo", "raw", "used")
+    __slots__ = ("asked", "memo", "raw")
 
     def __init__(self, raw: bytes | None, asked: float) -> None:
         self.raw = raw
         self.asked = asked
-        self.used = False
-        """Whether it was used since it was requested; unused values are not refreshed."""
         self.memo: object = None
         """The result of a reader for these bytes, for its next call; dropped with the bytes."""
+
+
+def size_of(key: str, raw: bytes | None) -> int:
+    """Return the bytes for which an entry counts. A reader's result may repeat the value."""
+    return OVERHEAD + len(key) + 2 * len(raw or b"")
 
 
 class _Flight:
@@ -62,31 +70,45 @@ class NearCache:
     Args:
         store: the store.
         prefixes: the prefixes of the keys.
-        size: the largest number of cached values; 0 disables the cache.
+        size: the bytes of all cached values, as :func:`size_of` counts them; 0 disables the cache.
         clock: measures ages.
+        own: the name of this process, which no other process has.
     """
 
-    def __init__(self, store: Store, prefixes: Sequence[str], size: int, clock: Clock) -> None:
+    def __init__(self, store: Store, prefixes: Sequence[str], size: int, clock: Clock, own: str = "") -> None:
         self._store = store
-        self._prefixes = prefixes
-        self._size = size if store.tracks else 0
+        self._own = f"near:{own}"
+        self._prefixes = (*prefixes, self._own)
+        self._limit = size if store.tracks else 0
+        self._size = 0
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._flights: dict[str, _Flight] = {}
         self._pending: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
-        self._complete_until = float("-inf")
+        self._complete_until = _NEVER
+        """Every change until then was reported."""
+        self._unproven: float | None = None
+        """When this process's key was first written after its last report."""
+        self._proven_at = _NEVER
+        """When it was written that was reported last."""
+        self._usable_until = _NEVER
         self._batches: set[asyncio.Task[None]] = set()
 
     @property
     def enabled(self) -> bool:
         """Whether values are cached at all."""
-        return self._size > 0
+        return self._limit > 0
 
     @property
     def live(self) -> bool:
         """Whether cached values may be used now."""
-        return self._clock.monotonic() - self._complete_until <= HEARTBEAT
+        return self._clock.monotonic() <= self._usable_until
+
+    @property
+    def size(self) -> int:
+        """The bytes of all cached values."""
+        return self._size
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -106,22 +128,22 @@ class NearCache:
     def peek(self, key: str, now: float) -> Entry | None:
         """Return what is remembered under ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""
         entry = self._entries.get(key)
-        if entry is None or now - self._complete_until > HEARTBEAT or now - entry.asked > MAX_AGE:
+        if entry is None or now > self._usable_until or now - entry.asked > MAX_AGE:
             return None
-        entry.used = True
         return entry
 
     def forget(self, key: str) -> None:
         """Drop the value of ``key``, because it has changed or is about to."""
-        self._entries.pop(key, None)
+        self._drop(key)
         flight = self._flights.pop(key, None)  # later callers must not get its result
         if flight is not None:
             flight.overtaken = True
 
     def flush(self) -> None:
         """Drop everything."""
-        self._complete_until = float("-inf")
+        self._complete_until = self._usable_until = _NEVER
         self._entries.clear()
+        self._size = 0
         for flight in self._flights.values():
             flight.overtaken = True
         self._flights.clear()
@@ -176,12 +198,12 @@ class NearCache:
         for (key, flight), raw in zip(flights, values, strict=True):
             self._land(key, flight)
             if isinstance(raw, StoreUnavailable):
-                self._entries.pop(key, None)
+                self._drop(key)
                 for answer in flight.waiting:
                     if not answer.done():
                         answer.set_exception(raw)
                 continue
-            if not flight.overtaken and self._size and self._complete_until > float("-inf"):
+            if not flight.overtaken and self._limit and self._complete_until > _NEVER:
                 self._remember(key, raw, asked)
             for answer in flight.waiting:
                 if not answer.done():
@@ -192,31 +214,30 @@ class NearCache:
             del self._flights[key]
 
     def _remember(self, key: str, raw: bytes | None, asked: float) -> None:
+        self._drop(key)
         if raw is not None and len(raw) > LONGEST:
-            self._entries.pop(key, None)
             return
-        entry = self._entries.pop(key, None)  # moved to the end: entries are in the order of requests
-        if entry is None:
-            entry = Entry(raw, asked)
-        elif entry.raw != raw:
-            entry.raw = raw
-            entry.memo = None
-        entry.asked = asked
-        self._entries[key] = entry
-        if len(self._entries) > self._size:
+        self._entries[key] = Entry(raw, asked)  # at the end: entries are in the order of requests
+        self._size += size_of(key, raw)
+        while self._size > self._limit:
             # Several at once: removing a dictionary's first item repeatedly scans all removed slots each time.
-            for oldest in list(islice(self._entries, 1 + self._size // 100)):
-                del self._entries[oldest]
+            for oldest in list(islice(self._entries, 1 + len(self._entries) // 100)):
+                self._drop(oldest)
+
+    def _drop(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= size_of(key, entry.raw)
 
     # --- following changes ---------------------------------------------------------------------------------------
 
     def follow(self, background: Background) -> None:
-        """Follow changes and refresh values in use, without end."""
+        """Follow changes, without end."""
         if not self.enabled:
             return
         # The pause is in real time, like that of the connection.
         background.start("near cache notices", self._follow, longest=RETRY, sleep=asyncio.sleep)
-        background.every("near cache refresh", REFRESH_INTERVAL, self._refresh, longest=RETRY)
+        background.every("near cache proof", PROOF_INTERVAL, self._prove, longest=RETRY)
 
     async def _follow(self, unit: Unit) -> None:
         try:
@@ -226,42 +247,41 @@ class NearCache:
                         self.flush()
                     else:
                         for key in change.keys:
-                            self.forget(key)
+                            self._changed(key)
                     if change.complete_since is not None:
-                        if self._complete_until == float("-inf"):
+                        if self._complete_until == _NEVER:
                             self.flush()  # reads in progress may have started before changes were followed
+                            await self._prove()
                         complete_until = self._clock.monotonic() - change.complete_since
                         self._complete_until = max(self._complete_until, complete_until)
                         unit.works()
+                    self._usable_until = min(self._complete_until + HEARTBEAT, self._proven_at + PROOF)
         finally:
             self.flush()
 
-    async def _refresh(self) -> None:
-        """Refresh values in use, in batches, and drop unused ones."""
-        now = self._clock.monotonic()
-        due = self._due(now)
-        for start in range(0, len(due), REFRESH_BATCH):
-            flights: list[tuple[str, _Flight]] = []
-            for key in due[start : start + REFRESH_BATCH]:
-                entry = self._entries.get(key)
-                if entry is None:
-                    continue
-                if entry.used and key not in self._flights:
-                    entry.used = False
-                    flight = self._flights[key] = _Flight()
-                    flights.append((key, flight))
-                elif now - entry.asked > MAX_AGE:
-                    del self._entries[key]
-            if flights:
-                await self._read(flights)
+    def _changed(self, key: str) -> None:
+        if key != self._own:
+            self.forget(key)
+        elif self._unproven is not None:
+            self._proven_at, self._unproven = self._unproven, None
 
-    def _due(self, now: float) -> list[str]:
-        due = []
+    async def _prove(self) -> None:
+        """Write this process's key, whose report proves that reports are of the server that is written to."""
+        self._drop_aged()
+        if self._unproven is None:
+            self._unproven = self._clock.monotonic()
+        await self._store.touch(self._own, ttl=PROOF_LIFE)
+
+    def _drop_aged(self) -> None:
+        """Drop the values that are not used any more because of their age."""
+        now = self._clock.monotonic()
+        aged = []
         for key, entry in self._entries.items():  # the oldest first, so that the scan ends early
-            if now - entry.asked < REFRESH_AGE:
+            if now - entry.asked <= MAX_AGE:
                 break
-            due.append(key)
-        return due
+            aged.append(key)
+        for key in aged:
+            self._drop(key)
 
 
 def _given_up() -> StoreUnavailable:

@@ -1,15 +1,17 @@
 """Answers calls of the native transport by the fast way, in the batches in which they arrive.
 
-A call that is answered here never becomes a task. The exchanges of a batch are recorded before any of its answers is
-sent. All other events are passed on.
+A call that is answered here never becomes a task. Calls whose profiles have to be read wait together, in one task. The
+exchanges of a batch are recorded before any of its answers is sent. All other events are passed on.
 """
 
+import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 
-from tokenmint.base.capacity import Capacity
+from tokenmint.base.capacity import Capacity, InHand
 
 BATCH: Final = 16  # calls that are exchanged before the first of them is answered
 
@@ -18,13 +20,23 @@ Event: TypeAlias = tuple[Any, ...]
 
 Without details it ends a call.
 """
+Pending: TypeAlias = Any
+"""A call that waits for a profile, as its method knows it."""
 
 
 class FastMethod(Protocol):
     """The fast way of one method."""
 
-    def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | None:
-        """Return the answer's bytes, or None if the call takes the full way."""
+    def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | Pending | None:
+        """Return the answer's bytes, or None if the call takes the full way. Anything else waits for a profile."""
+        ...
+
+    async def fetch(self, pending: Sequence[Pending]) -> Sequence[Any]:
+        """Return what calls wait for, for :meth:`finish`. Never raises, except by cancellation."""
+        ...
+
+    def finish(self, pending: Pending, fetched: Any) -> bytes | None:
+        """Return the answer to a call that waited, as :meth:`answer`."""
         ...
 
     def write(self) -> None:
@@ -35,6 +47,27 @@ class FastMethod(Protocol):
 NO_FAST_WAY: Final[Mapping[str, FastMethod]] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A call that waits."""
+
+    event: Event
+    fast: FastMethod
+    pending: Pending
+    until: float
+    """When its caller stops waiting, by the clock of :func:`time.monotonic`."""
+    in_hand: InHand
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A call with its answer."""
+
+    call: int
+    fast: FastMethod
+    answer: bytes
+
+
 class FastCalls:
     """Answers calls as they arrive.
 
@@ -42,31 +75,47 @@ class FastCalls:
         front: the transport's.
         methods: the fast way of each method, in the order of the transport's table; None: the method has none.
         capacity: the bound on calls in progress; a call beyond it takes the full way.
+        pass_on: takes the events of calls that waited and take the full way now.
     """
 
-    def __init__(self, front: Any, methods: Sequence[FastMethod | None], capacity: Capacity) -> None:
+    def __init__(
+        self,
+        front: Any,
+        methods: Sequence[FastMethod | None],
+        capacity: Capacity,
+        pass_on: Callable[[list[Event]], None],
+    ) -> None:
         self._front = front
         self._methods = methods
         self._capacity = capacity
+        self._pass_on = pass_on
+        self._held: dict[int, _Held] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def answer(self, events: list[Event]) -> list[Event]:
         """Answer the recognised calls; return the other events, in their order."""
         ended = {event[1] for event in events if event[5] is None}
+        for call in ended:
+            self._let_go(call)
         began, others = time.monotonic(), list[Event]()
-        answered: list[tuple[int, FastMethod, bytes]] = []
+        answered: list[_Answered] = []
+        held: list[_Held] = []
         for event in events:
-            answer = self._answer_to(event, began) if event[1] not in ended else None
-            if answer is None:
+            found = self._answer_to(event, began) if event[1] not in ended else None
+            if found is None:
                 others.append(event)
-                continue
-            answered.append(answer)
-            if len(answered) == BATCH:
-                self._send(answered)
-        if answered:
-            self._send(answered)
+            elif isinstance(found, _Held):
+                held.append(found)
+            else:
+                answered.append(found)
+                if len(answered) == BATCH:
+                    self._send(answered)
+        self._send(answered)
+        if held:
+            self._wait(held)
         return others
 
-    def _answer_to(self, event: Event, began: float) -> tuple[int, FastMethod, bytes] | None:
+    def _answer_to(self, event: Event, began: float) -> "_Answered | _Held | None":
         _, call, method, message, _, details = event
         if details is None or (fast := self._methods[method]) is None or not self._capacity.takes_bounded:
             return None
@@ -75,11 +124,64 @@ class FastCalls:
         if remaining is not None and remaining <= time.monotonic() - began:
             return None
         answer = fast.answer(message, metadata)
-        return (call, fast, answer) if answer is not None else None
+        if answer is None:
+            return None
+        if isinstance(answer, bytes):
+            return _Answered(call, fast, answer)
+        in_hand = self._capacity.enter()
+        in_hand.begin()
+        until = began + remaining if remaining is not None else float("inf")
+        return _Held(event, fast, answer, until, in_hand)
 
-    def _send(self, answered: list[tuple[int, FastMethod, bytes]]) -> None:
-        for fast in {id(fast): fast for _, fast, _ in answered}.values():
+    def _send(self, answered: list[_Answered]) -> None:
+        for fast in {id(one.fast): one.fast for one in answered}.values():
             fast.write()
-        for call, _, answer in answered:
-            self._front.respond(call, answer)
+        for one in answered:
+            self._front.respond(one.call, one.answer)
         answered.clear()
+
+    # --- calls that wait -----------------------------------------------------------------------------------------
+
+    def _wait(self, held: list[_Held]) -> None:
+        by_method: dict[int, list[_Held]] = {}
+        for one in held:
+            self._held[one.event[1]] = one
+            by_method.setdefault(id(one.fast), []).append(one)
+        for group in by_method.values():
+            task = asyncio.get_running_loop().create_task(self._finish(group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, held: list[_Held]) -> None:
+        """Answer the calls of one method when their profiles are there. Calls without an answer take the full way."""
+        answered, others = list[_Answered](), list[Event]()
+        fast = held[0].fast
+        try:
+            fetched = await fast.fetch([one.pending for one in held])
+            now = time.monotonic()
+            for one, found in zip(held, fetched, strict=True):
+                call = one.event[1]
+                if call not in self._held:  # its caller left
+                    continue
+                answer = fast.finish(one.pending, found) if now < one.until else None
+                if answer is not None:
+                    answered.append(_Answered(call, fast, answer))
+                else:
+                    others.append(_later(one, now))
+            self._send(answered)
+        finally:
+            for one in held:
+                self._let_go(one.event[1])
+        if others:
+            self._pass_on(others)
+
+    def _let_go(self, call: int) -> None:
+        one = self._held.pop(call, None)
+        if one is not None:
+            one.in_hand(None)
+
+
+def _later(one: _Held, now: float) -> Event:
+    """Return the event of a call for which its caller waits less long by now."""
+    *event, (metadata, peer, remaining) = one.event
+    return (*event, (metadata, peer, None if remaining is None else one.until - now))

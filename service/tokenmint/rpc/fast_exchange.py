@@ -5,7 +5,7 @@ are the key of the plan. Most parts of the answer are in the plan.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError
 from tokenmint.admission.gate import log_internal
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.tasks import ENDING
-from tokenmint.fast.exchange import FastExchange, Minted
+from tokenmint.fast.exchange import FastExchange, Minted, Waiting
+from tokenmint.fast.people import Person
 from tokenmint.fast.plans import Plan
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.rpc import convert
@@ -37,6 +38,16 @@ class _Fixed(NamedTuple):
     scopes: bytes
 
 
+class Pending(NamedTuple):
+    """A call that waits for a profile."""
+
+    fast: FastExchange
+    """The configuration under which it began."""
+    waiting: Waiting
+    started: float
+    """When it began, by the clock of performance."""
+
+
 class FastExchangeToken:
     """Answers the calls of ExchangeToken that the fast way recognises.
 
@@ -50,19 +61,15 @@ class FastExchangeToken:
         self._limit = limit
         self._unwritten: FastExchange | None = None
 
-    def answer(self, request: bytes, metadata: Metadata) -> bytes | None:
+    def answer(self, request: bytes, metadata: Metadata) -> bytes | Pending | None:
         """Return the answer to a call, or None without any effect; the call then takes the full way.
 
-        The caller calls :meth:`write` before the answer is sent.
+        ``Pending``: :meth:`fetch` has to bring a profile, and :meth:`finish` returns the answer. The caller calls
+        :meth:`write` before an answer is sent.
         """
         started = time.perf_counter()
         try:
             fast = self._in_force()
-            if not fast.usable:
-                return None
-            if self._unwritten is not fast:
-                self.write()
-                self._unwritten = fast
             cut = _cut(request) if len(request) <= self._limit else None
             if cut is None or (client := _client(fast, metadata)) is None:
                 return None
@@ -70,13 +77,44 @@ class FastExchangeToken:
             plan = fast.plans(METHOD, _read).of(client, rest)
             if plan is None or (minted := fast.exchange(plan, token)) is None:
                 return None
-            answer = _answer(plan, minted)
-            fast.ended(METHOD, plan.audience, time.perf_counter() - started)
+            if isinstance(minted, Waiting):
+                return Pending(fast, minted, started)
+            return self._answered(fast, plan, minted, started)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
             log_internal(METHOD, error)
             return None
+
+    async def fetch(self, pending: Sequence[Pending]) -> list[Person | None]:
+        """Return the profiles that calls of one configuration wait for, for :meth:`finish`."""
+        try:
+            return await pending[0].fast.fetch([one.waiting for one in pending])
+        except ENDING:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as in answer
+            log_internal(METHOD, error)
+            return [None] * len(pending)
+
+    def finish(self, pending: Pending, person: Person | None) -> bytes | None:
+        """Return the answer to a call that waited, as :meth:`answer`."""
+        try:
+            minted = pending.fast.finish(pending.waiting, person)
+            if minted is None:
+                return None
+            return self._answered(pending.fast, pending.waiting.plan, minted, pending.started)
+        except ENDING:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as in answer
+            log_internal(METHOD, error)
+            return None
+
+    def _answered(self, fast: FastExchange, plan: Plan, minted: Minted, started: float) -> bytes:
+        if self._unwritten is not fast:
+            self.write()
+            self._unwritten = fast
+        answer = _answer(plan, minted)
+        fast.ended(METHOD, plan.audience, time.perf_counter() - started)
         return answer
 
     def write(self) -> None:

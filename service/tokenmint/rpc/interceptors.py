@@ -28,7 +28,7 @@ from tokenmint.base.foreign_text import clipped
 from tokenmint.base.tasks import ENDING, TimeLimit
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
-from tokenmint.rpc.fast_calls import NO_FAST_WAY, FastCalls, FastMethod
+from tokenmint.rpc.fast_calls import NO_FAST_WAY, Event, FastCalls, FastMethod
 from tokenmint.rpc.native_admission import AdmittingFront
 from tokenmint.rpc.refusing import NONE, Answers, Refusals
 from tokenmint.rpc.status import abort, code_of
@@ -118,9 +118,9 @@ class Guard:
         """Return a front for the native transport that refuses the calls that this guard would refuse."""
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
-    def fast_calls(self, front: Any, methods: Sequence[str]) -> FastCalls:
+    def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Event]], None]) -> FastCalls:
         """Return what answers calls of the native transport by the fast way. Calls name ``methods`` by their place."""
-        return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity)
+        return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity, pass_on)
 
     def _receiver(self, handler: "Handler") -> "Receiver":
         """Return the receiver of a call's request: of its single message, or of its stream of messages."""
@@ -174,6 +174,9 @@ class Guard:
                         in_hand.arrived(bounded=bounded)
                     if fast is not None:
                         response = fast.answer(raw, context.invocation_metadata() or ())
+                        if response is not None and not isinstance(response, bytes):
+                            [fetched] = await fast.fetch([response])
+                            response = fast.finish(response, fetched)
                         if response is not None:
                             fast.write()
                             return response

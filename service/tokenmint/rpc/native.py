@@ -43,7 +43,9 @@ class _Server(pygrpc_native.aio.Server):
 
     def _on_events(self, events: list[Event]) -> None:
         if self._fast_calls is None:  # not before the start, which says what the methods are
-            self._fast_calls = self._guard.fast_calls(self._front, [path for path, _ in self._table])
+            self._fast_calls = self._guard.fast_calls(
+                self._front, [path for path, _ in self._table], super()._on_events
+            )
         super()._on_events(self._fast_calls.answer(events))
         for event in events:
             # A task that is cancelled before its first step runs no part of itself: the package would keep its call.

@@ -250,6 +250,16 @@ class Store:
         """
         await self._evaluate(scripts.JOIN, key, member, round(ttl * 1000), value, read=lambda _: None)
 
+    async def touch(self, key: str, *, ttl: float) -> None:
+        """Write ``key``, for ``ttl`` seconds, so that :meth:`track` reports it. Not confirmed: the report is.
+
+        Raises:
+            StoreUnavailable: it may or may not be written.
+        """
+        with self.server.translated(writes=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                await self.server.client.set(self.prefix + key, b"1", px=round(ttl * 1000))
+
     async def members(self, key: str) -> dict[str, str]:
         """Return the live members of the group ``key``, with their values. Raises ``StoreUnavailable``."""
         return await self._evaluate(scripts.MEMBERS, key, read=_members)

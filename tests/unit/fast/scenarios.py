@@ -7,6 +7,7 @@ its cases is one by mistake.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,8 +20,11 @@ from tests.unit.fast.once import once
 
 from tokenmint.admission.rate_limit import Rate, RateLimits
 from tokenmint.base.errors import ClockWrong, SignerUnavailable, StoreWentBack
+from tokenmint.fast.people import Person
 from tokenmint.model import profile as profile_model
+from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles import records
+from tokenmint.rpc.fast_exchange import Pending
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
@@ -56,10 +60,44 @@ async def calls_beyond_the_limits(ways: BothWays) -> None:
         ways.stock()
         for lot in limiter._lots.values():
             lot.left, lot.until = left, until
-        assert ways.by_fast(request, ways.metadata()).nothing
+        assert (await ways.by_fast(request, ways.metadata())).nothing
     with replaced(limiter, "limits", RateLimits(each=Rate(1.0, 7))):
         ways.stock()
-        assert ways.by_fast(request, ways.metadata()).nothing, "a lot of another rate"
+        assert (await ways.by_fast(request, ways.metadata())).nothing, "a lot of another rate"
+
+
+async def calls_that_wait(ways: BothWays) -> None:
+    """What changes while a call waits for its profile counts: limits, signer, clock, the profile itself."""
+    parts, request = ways.rig.parts, ways.request()
+
+    def fail(*_: object) -> None:
+        raise ClockWrong
+
+    async def waiting() -> tuple[Pending, Person]:
+        await ways.check(request)
+        ways.empty()
+        pending = ways.fast.answer(request, ways.metadata())
+        assert isinstance(pending, Pending)
+        [person] = await ways.fast.fetch([pending])
+        assert person is not None
+        return pending, person
+
+    for target, name, value in (
+        (parts.limiter, "_lots", {}), (parts.exchange, "serving", fail),
+        (parts.exchange.minter._kit, "ring", fail),
+    ):  # fmt: skip
+        pending, person = await waiting()
+        with replaced(target, name, value):
+            assert ways.fast.finish(pending, person) is None, name
+    pending, person = await waiting()
+    assert ways.fast.finish(pending, None) is None
+    assert ways.fast.finish(pending, replace(person, valid_after=int(ways.rig.clock.now()))) is None
+    before = len(parts.audit._exchanges)
+    ways.fast.write()
+    assert len(parts.audit._exchanges) == before
+    assert ways.fast.finish(pending, person) is not None
+    ways.fast.write()
+    assert len(parts.audit._exchanges) == before + 1
 
 
 @contextmanager
@@ -154,15 +192,32 @@ async def profiles_that_change(ways: BothWays) -> None:
 
 
 async def a_near_cache_that_may_not_be_used(ways: BothWays) -> None:
-    """A value is not used once its fences are passed: too old, or the store says nothing of changes."""
-    near, clock = ways.rig.parts.near, ways.rig.clock
-    request = ways.request()
-    await ways.check(request, recognised=True)
-    with replaced(near, "_complete_until", clock.monotonic() - 1.5):
-        assert ways.by_fast(request, ways.metadata()).nothing
+    """A value that is too old, or whose changes the store may not have reported, is read anew."""
+    near, now, request = ways.rig.parts.near, ways.rig.clock.monotonic(), ways.request()
+
+    async def stale(key: str) -> nearcache.Entry:
+        """Put a value into the cache by which the full way has to decide."""
+        await ways.check(request, recognised=True)
+        entry = near._entries[key]
+        entry.raw, entry.memo = b"{}", None
+        ways.forget()
+        assert (await ways.by_fast(request, ways.metadata())).nothing or ways.cold
+        near._entries[key] = entry
+        return entry
+
+    async def read_anew() -> None:
+        waited = ways.waited
+        assert (await ways.by_fast(request, ways.metadata())).answer is not None
+        assert ways.waited == waited + 1
+
     for key in (records.profile_key("ada"), records.identity_key(profile_model.Identity("idp", "1842"))):
-        with replaced(near._entries[key], "asked", clock.monotonic() - 5.5):
-            assert ways.by_fast(request, ways.metadata()).nothing
+        entry = await stale(key)
+        with replaced(entry, "asked", now - nearcache.MAX_AGE - 0.1):
+            await read_anew()
+        await stale(key)
+        with replaced(near, "_proven_at", float("-inf")), replaced(near, "_usable_until", now - 0.1):
+            await read_anew()
+        await ways.warm()
     await ways.check(request, recognised=True)
 
 
@@ -185,7 +240,7 @@ async def the_providers_keys_change(ways: BothWays) -> None:
     await ways.check(ways.request(token), recognised=True)
     state = rig.parts.exchange.verifier.key_sets._states["idp"]
     with replaced(state, "trusted_until", ways.rig.clock.monotonic()):
-        assert ways.by_fast(ways.request(token), ways.metadata()).nothing, "keys that are not trusted any more"
+        assert (await ways.by_fast(ways.request(token), ways.metadata())).nothing, "keys that are not trusted any more"
 
 
 async def our_keys_change(ways: BothWays) -> None:
@@ -321,8 +376,8 @@ async def refused_when_cached(ways: BothWays, subject: str) -> None:
 ALL: Final[tuple[Scenario, ...]] = (
     plain_exchanges, tokens.tokens_that_are_refused, tokens.tokens_that_are_taken,
     tokens.a_signature_that_was_good_for_another_token, calls.callers_that_are_refused, calls.requests_that_are_refused,
-    calls.requests_in_other_spellings, calls_beyond_the_limits, times_when_nothing_is_served, profiles_that_change,
-    a_near_cache_that_may_not_be_used, the_providers_keys_change, our_keys_change, configurations_that_change,
-    providers_that_an_audience_does_not_take, tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass,
-    identities_that_a_profile_does_not_list, identities_that_were_unlinked,
+    calls.requests_in_other_spellings, calls_beyond_the_limits, calls_that_wait, times_when_nothing_is_served,
+    profiles_that_change, a_near_cache_that_may_not_be_used, the_providers_keys_change, our_keys_change,
+    configurations_that_change, providers_that_an_audience_does_not_take, tokens_that_are_too_old,
+    tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list, identities_that_were_unlinked,
 )  # fmt: skip

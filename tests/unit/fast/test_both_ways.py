@@ -32,7 +32,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return signatures
 
 
-async def test_both_ways_agree(ways: BothWays) -> None:
+@pytest.mark.parametrize("cold", [False, True], ids=["profiles at hand", "profiles read"])
+async def test_both_ways_agree(ways: BothWays, cold: bool) -> None:
+    ways.cold = cold
     for scenario in (*ALL, *ALL):  # what the first time left behind changes nothing
         try:
             await scenario(ways)
@@ -40,6 +42,7 @@ async def test_both_ways_agree(ways: BothWays) -> None:
             error.add_note(f"the scenario {scenario.__name__}")
             raise
     assert ways.recognised > 100
+    assert (ways.waited > 100) is cold
 
 
 async def test_a_call_that_the_fast_way_passes_on_is_verified_once(ways: BothWays, verified: list[bytes]) -> None:
@@ -64,14 +67,18 @@ async def test_a_signature_is_noted_for_the_full_way_only_if_it_is_good(ways: Bo
         assert len(verified) == 2  # each way by itself
 
 
-async def test_no_call_is_tried_without_a_near_cache(
+async def test_without_a_near_cache_a_profile_is_read_for_each_call(
     ways: BothWays, verified: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ways.warm()
     verified.clear()
-    monkeypatch.setattr(ways.rig.parts.near, "_size", 0)
-    assert ways.by_fast(ways.request(ways.token(jti="new")), ways.metadata()).nothing
-    assert verified == []
+    ways.rig.parts.near.flush()
+    monkeypatch.setattr(ways.rig.parts.near, "_limit", 0)
+    for _ in range(2):
+        ways.stock()
+        outcome = await ways.by_fast(ways.request(ways.token(jti="new")), ways.metadata())
+        assert outcome.answer is not None
+    assert (ways.waited, len(verified)) == (2, 1)
 
 
 async def test_a_token_that_the_fast_way_cannot_use_is_no_error(ways: BothWays, errors: list[BaseException]) -> None:
@@ -89,7 +96,7 @@ async def test_an_unknown_client_is_compared_like_a_known_one(ways: BothWays, mo
     monkeypatch.setattr(exchange, "matches", noted)
     for name in ("web", "nobody"):
         metadata = ("tokenmint-client-id", name), ("tokenmint-client-secret", f"tms_{name}")
-        assert ways.by_fast(ways.request(), metadata).nothing
+        assert (await ways.by_fast(ways.request(), metadata)).nothing
     assert compared == ["tms_web", "tms_nobody"]  # else the time tells which clients there are
 
 

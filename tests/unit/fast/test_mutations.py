@@ -58,33 +58,42 @@ class Mutation:
 
 
 EXCHANGE = (exchange, FastExchange, "exchange")
+READY = (exchange, FastExchange, "_ready")
+FINISH = (exchange, FastExchange, "_finish")
 VERIFY = (exchange, FastExchange, "_verify")
 SUBJECT = (tokens, tokens, "subject_of")
 MADE = (plans, Plans, "_made")
-READ = (people, People, "_read")
+PERSON = (people, people, "_person")
+LINK = (people, people, "_link")
 CALLER = (fast_exchange, fast_exchange, "_client")
 REQUEST = (fast_exchange, fast_exchange, "_read")
 
 MUTATIONS = [
     # the story
-    Mutation(*EXCHANGE, "if not service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served),
-    Mutation(*EXCHANGE, "self._exchange.serving()", "pass", scenarios.times_when_nothing_is_served),
+    Mutation(*READY, "if not service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served),
+    Mutation(*READY, "self._exchange.serving()", "pass", scenarios.times_when_nothing_is_served),
     Mutation(
         *EXCHANGE,
         "if proved.provider not in plan.providers:",
         "if False:",
         scenarios.providers_that_an_audience_does_not_take,
     ),
-    Mutation(*EXCHANGE, "proved.issued_at <= person.valid_after", "False", scenarios.profiles_that_change),
+    Mutation(*FINISH, "proved.issued_at <= person.valid_after", "False", scenarios.profiles_that_change),
     Mutation(
-        *EXCHANGE,
+        *FINISH,
         "proved.issued_at <= person.valid_after",
         "proved.issued_at < person.valid_after",
         scenarios.profiles_that_change,
     ),
-    Mutation(*EXCHANGE, "service.limiter.spend(lots, instant)", "pass", scenarios.plain_exchanges),
+    Mutation(*FINISH, "service.limiter.spend(ready.lots, ready.instant)", "pass", scenarios.plain_exchanges),
+    Mutation(*READY, "if lots is None:\n        return None", "lots = lots or ()", scenarios.calls_beyond_the_limits),
     Mutation(
-        *EXCHANGE, "if lots is None:\n        return None", "lots = lots or ()", scenarios.calls_beyond_the_limits
+        exchange,
+        FastExchange,
+        "finish",
+        "ready = self._ready(waiting.plan, self._service.clock.monotonic())",
+        "ready = _Ready(0.0, (), waiting.plan.kit.signer(waiting.plan.grant))",
+        scenarios.calls_that_wait,
     ),
     # the token
     Mutation(
@@ -229,14 +238,14 @@ MUTATIONS = [
         people, People, "find", "entry is not None and entry.raw is person.raw", "True", scenarios.profiles_that_change
     ),
     Mutation(people, People, "find", " and person.template is template", "", scenarios.configurations_that_change),
-    Mutation(*READ, "found.unlinked or ", "", scenarios.identities_that_were_unlinked),
-    Mutation(*READ, "record.disabled or ", "", scenarios.profiles_that_change),
-    Mutation(*READ, " or identity not in record.identities", "", scenarios.identities_that_a_profile_does_not_list),
+    Mutation(*LINK, " and not link.unlinked", "", scenarios.identities_that_were_unlinked),
+    Mutation(*PERSON, "record.disabled or ", "", scenarios.profiles_that_change),
+    Mutation(*PERSON, " or identity not in record.identities", "", scenarios.identities_that_a_profile_does_not_list),
     Mutation(
         near_cache,
         NearCache,
         "peek",
-        " or now - self._complete_until > HEARTBEAT",
+        " or now > self._usable_until",
         "",
         scenarios.a_near_cache_that_may_not_be_used,
     ),
@@ -286,4 +295,5 @@ async def test_every_mutation_is_found(ways: BothWays, monkeypatch: pytest.Monke
             else:
                 survivors.append(f"{mutation.function}: {mutation.old!r} -> {mutation.new!r}")
         ways.forget()
+        ways.empty()
     assert not survivors, "\n".join(survivors)

@@ -9,7 +9,7 @@ from tests.fakes import FakeClock
 from tokenmint.base.background import Background
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.profiles import near_cache as nearcache
-from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.near_cache import PROFILE, NearCache, size_of
 from tokenmint.storage.redis import Answer, Store
 
 KEY = "profile:ada"
@@ -23,7 +23,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @pytest.fixture
 async def cache(store: Store, clock: FakeClock, background: Background) -> NearCache:
-    made = NearCache(store, ("profile:",), 100, clock)
+    made = NearCache(store, ("profile:",), 100 * PROFILE, clock)
     made.follow(background)
     await until(lambda: made.live)
     return made
@@ -93,7 +93,7 @@ async def test_a_late_reply_never_overwrites_an_invalidation(
     assert entry is None or entry.raw == b"new"
 
 
-async def test_nothing_is_used_that_is_older_than_5_s_or_not_told_of_for_1_s(
+async def test_nothing_is_used_that_is_older_than_a_minute_or_not_told_of_for_1_s(
     cache: NearCache, clock: FakeClock, reads: list[list[str]]
 ) -> None:
     assert await cache.get(KEY) is None
@@ -108,26 +108,50 @@ async def test_nothing_is_used_that_is_older_than_5_s_or_not_told_of_for_1_s(
     assert len(reads) == 3
 
 
-async def test_what_is_in_use_is_asked_for_again_before_its_time_and_what_is_not_is_let_go(
+async def test_nothing_is_used_while_reports_are_of_another_server_than_the_one_that_is_written_to(
+    cache: NearCache, store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    async def elsewhere(key: str, *, ttl: float) -> None:
+        written.append(key)
+
+    await cache.get(KEY)
+    await until(lambda: cache._unproven is None)
+    monkeypatch.setattr(store, "touch", elsewhere)
+    begun = clock.monotonic()
+    while clock.monotonic() - begun <= nearcache.PROOF + nearcache.PROOF_INTERVAL:
+        clock.advance(nearcache.PROOF_INTERVAL)
+        before = len(written)
+        await until(lambda: len(written) > before)  # noqa: B023  # awaited within the round
+    assert not cache.live
+    heard = cache._complete_until
+    await until(lambda: cache._complete_until > heard or clock.monotonic() - heard <= nearcache.HEARTBEAT)
+    assert not cache.live  # the heartbeat goes on
+    monkeypatch.undo()
+    for _ in range(2):  # the first report may be of the first write that was not reported
+        clock.advance(nearcache.PROOF_INTERVAL)
+        await until(lambda: cache._unproven is None)
+    await until(lambda: cache.live)
+
+
+async def test_a_late_report_proves_the_time_of_the_first_write_that_it_may_be_of(
     cache: NearCache, clock: FakeClock
 ) -> None:
-    used = ("profile:first", "profile:second", "profile:third")
-    for key in ("profile:idle", *used):
-        await cache.get(key)
-        clock.advance(0.25)
-        await until(lambda: cache.live)
-    for _ in range(20):  # 10 s
-        for key in used:
-            await cache.get(key)
-        clock.advance(nearcache.REFRESH_INTERVAL)
-        await until(
-            lambda: (
-                cache.live
-                and all(clock.monotonic() - cache._entries[key].asked <= nearcache.REFRESH_AGE for key in used)
-            )
-        )
-        assert not cache._pending
-    assert set(cache._entries) == set(used)
+    cache._unproven = first = clock.monotonic() - 3.0
+    await cache._prove()
+    await until(lambda: cache._unproven is None)
+    assert cache._proven_at == first
+
+
+async def test_what_is_too_old_is_let_go(cache: NearCache, clock: FakeClock) -> None:
+    await cache.get("profile:old")
+    clock.advance(nearcache.MAX_AGE)
+    await until(lambda: cache.live)
+    await cache.get("profile:new")
+    clock.advance(nearcache.PROOF_INTERVAL)
+    await until(lambda: "profile:old" not in cache._entries)
+    assert (list(cache._entries), cache.size) == (["profile:new"], size_of("profile:new", None))
 
 
 async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cache: NearCache, store: Store) -> None:
@@ -145,8 +169,14 @@ async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cac
 
 
 async def test_it_is_bounded_and_off_at_0(cache: NearCache, store: Store, clock: FakeClock) -> None:
-    await asyncio.gather(*(cache.get(f"profile:{number}") for number in range(250)))
-    assert len(cache) <= 100
+    keys = [f"profile:{number}" for number in range(1000)]
+    await store.swap(keys[-1], None, b"x" * 20_000, durable=False)
+    for some in (keys, keys[::-1], keys):
+        await asyncio.gather(*map(cache.get, some))
+        assert cache.size == sum(size_of(key, entry.raw) for key, entry in cache._entries.items()) <= 100 * PROFILE
+        assert len(cache) > 100
+    cache.flush()
+    assert (len(cache), cache.size) == (0, 0)
     off = NearCache(store, ("profile:",), 0, clock)
     assert await off.get(KEY) is None
     assert (off.enabled, len(off)) == (False, 0)
@@ -209,7 +239,7 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
     store: Store, clock: FakeClock, background: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, asked = asyncio.Event(), asyncio.Event()
-    real, cache = store.get_many, NearCache(store, ("profile:",), 100, clock)
+    real, cache = store.get_many, NearCache(store, ("profile:",), 100 * PROFILE, clock)
     await store.swap(KEY, None, b"old", durable=False)
 
     async def slow(keys: Sequence[str]) -> list[Answer]:

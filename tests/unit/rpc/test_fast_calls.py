@@ -1,6 +1,7 @@
 """Calls that the native transport brings in batches, and those of them that are answered at once."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenmint.base.capacity import Capacity
@@ -20,16 +21,30 @@ class Front:
 
 
 class Fast:
-    """A fast way that recognises messages that begin with `y`."""
+    """A fast way that recognises messages that begin with `y`, and lets those that begin with `w` wait."""
 
     def __init__(self, front: Front) -> None:
         self.front = front
         self.asked: list[bytes] = []
+        self.finished: list[str] = []
+        self.fetched: asyncio.Future[None] | None = None
 
-    def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | None:
+    def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | str | None:
         assert tuple(metadata) == METADATA
         self.asked.append(request)
+        if request[:1] == b"w":
+            return request.decode()
         return request.upper() if request[:1] == b"y" else None
+
+    async def fetch(self, pending: Sequence[str]) -> list[str]:
+        self.fetched = asyncio.get_running_loop().create_future()
+        await self.fetched
+        return [f"{one}: fetched" for one in pending]
+
+    def finish(self, pending: str, fetched: str) -> bytes | None:
+        assert fetched == f"{pending}: fetched"
+        self.finished.append(pending)
+        return pending.upper().encode() if pending != "wrong" else None
 
     def write(self) -> None:
         self.front.done.append("written")
@@ -42,7 +57,12 @@ def call(number: int, message: bytes = b"yes", method: int = 0, remaining: float
 def calls(limit: int = 10) -> tuple[Front, Fast, FastCalls, Capacity]:
     front, capacity = Front(), Capacity(limit)
     fast = Fast(front)
-    return front, fast, FastCalls(front, [fast, None], capacity), capacity
+    return front, fast, FastCalls(front, [fast, None], capacity, passed_on(front)), capacity
+
+
+def passed_on(front: Front) -> Any:
+    """Keep what is passed on among what is done."""
+    return lambda events: front.done.extend(("passed on", event) for event in events)
 
 
 def test_what_is_recognised_is_answered_and_the_rest_is_handed_on_in_order() -> None:
@@ -77,3 +97,55 @@ def test_a_call_that_the_capacity_would_refuse_is_handed_on() -> None:
     capacity.stopping = True
     assert [event[1] for event in serving.answer([call(3)])] == [3]
     assert (front.done, fast.asked) == (["written", (2, b"YES")], [b"yes"])
+
+
+async def settled(fast: Fast) -> None:
+    """Bring what calls wait for, and let them go on."""
+    await asyncio.sleep(0)
+    assert fast.fetched is not None
+    fast.fetched.set_result(None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_calls_that_wait_are_answered_together_when_their_profiles_are_there() -> None:
+    front, fast, serving, capacity = calls()
+    assert serving.answer([call(1, b"wait"), call(2), call(3, b"wrong"), call(4, b"wide", remaining=60.0)]) == []
+    assert front.done == ["written", (2, b"YES")]
+    assert capacity.in_flight == 3
+    await settled(fast)
+    assert front.done[2:] == ["written", (1, b"WAIT"), (4, b"WIDE"), ("passed on", call(3, b"wrong"))]
+    assert capacity.in_flight == 0
+    assert await capacity.idle(0.0)
+
+
+async def test_a_call_that_waits_and_whose_caller_leaves_is_not_finished() -> None:
+    front, fast, serving, capacity = calls()
+    assert serving.answer([call(1, b"wait"), call(2, b"wide")]) == []
+    cancelled = (1, 1, 0, None, None, None)
+    assert serving.answer([cancelled]) == [cancelled]
+    assert capacity.in_flight == 1
+    await settled(fast)
+    assert (front.done, fast.finished, capacity.in_flight) == (["written", (2, b"WIDE")], ["wide"], 0)
+
+
+async def test_a_call_that_waits_beyond_its_deadline_is_passed_on_with_the_time_that_is_left() -> None:
+    front, fast, serving, capacity = calls()
+    assert serving.answer([call(1, b"wait", remaining=1e-9), call(2, b"wrong", remaining=60.0)])[0][1] == 1
+    assert serving.answer([call(3, b"wait", remaining=0.01)]) == []
+    await asyncio.sleep(0.02)
+    await settled(fast)
+    assert "wait" not in fast.finished
+    [(_, event)] = [one for one in front.done if one[0] == "passed on" and one[1][1] == 3]
+    assert event[:5] == call(3, b"wait")[:5]
+    assert event[5][2] <= 0
+    assert capacity.in_flight <= 1  # call 2 still waits, for a read of its own
+
+
+async def test_calls_that_wait_take_places_of_the_capacity() -> None:
+    _, fast, serving, capacity = calls(limit=2)
+    events = [call(number, b"wait") for number in range(4)]
+    assert serving.answer(events) == events[2:]
+    await settled(fast)
+    assert serving.answer([call(9)]) == []
+    assert capacity.in_flight == 0

@@ -28,7 +28,7 @@ _PARSED: Final = "the JOSE header, by its text; a token's claims with its good s
 STEPS: Final = (
     Step("fast way: batch of calls", "rpc.fast_calls.FastCalls.answer"),
     Step("fast way: request cut, answer", "rpc.fast_exchange.FastExchangeToken.answer"),
-    Step("fast way: request cut, answer", "rpc.fast_exchange._answer"),
+    Step("fast way: request cut, answer", "rpc.fast_exchange._Answer.bytes"),
     Step("fast way: caller", "rpc.fast_exchange._client"),
     Step("fast way: plan", "fast.plans.Plans.of"),
     Step("fast way: limits", "admission.rate_limit.RateLimiter.at_hand", "lots, for 0.1 s", "admission/rate_limit.py"),

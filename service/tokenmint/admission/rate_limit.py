@@ -11,7 +11,7 @@ fails closed would turn every fault of the store into an outage.
 import asyncio
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tokenmint.base.background import Unit
 from tokenmint.base.clock import Clock
@@ -45,6 +45,10 @@ class RateLimits:
     """For all clients together."""
 
 
+Buckets: TypeAlias = tuple[tuple[str, Rate], ...]
+"""The buckets that a call is counted in, each with its key and its rate."""
+
+
 class RateLimiter:
     """Counts calls.
 
@@ -71,19 +75,22 @@ class RateLimiter:
 
     def take(self, client: Client, cost: int = 1) -> Coroutine[Any, Any, None]:
         """Count ``cost`` calls of ``client``. Raises ``RateLimited`` with the time to wait."""
-        return self._take_of(self._buckets_of(client), cost)
+        return self._take_of(self.buckets_of(client), cost)
 
-    def at_hand(self, client: Client, now: float, cost: int = 1) -> "tuple[Lot, ...] | None":
-        """Return the lots that ``cost`` calls of ``client`` can be counted in at ``now``, or None. Never waits.
+    def at_hand(self, buckets: "Buckets", now: float, cost: int = 1) -> "tuple[Lot, ...] | None":
+        """Return the lots that ``cost`` calls can be counted in at ``now``, or None. Never waits.
 
         None: one of them has too little left, so that the call has to ask the store. Nothing is counted in either case.
+
+        Args:
+            buckets: the client's, as :meth:`buckets_of` returns them.
+            now: the time (monotonic).
+            cost: the number of calls.
         """
         lots = []
-        for key, rate in self._buckets_of(client):
-            if rate is None:
-                continue
+        for key, rate in buckets:
             lot = self._lots.get(key)
-            if lot is None or lot.left < cost or now >= lot.until or lot.rate != rate:
+            if lot is None or lot.left < cost or now >= lot.until or (lot.rate is not rate and lot.rate != rate):
                 return None
             lots.append(lot)
         return tuple(lots)
@@ -99,9 +106,11 @@ class RateLimiter:
         if now >= lot.renew_at and lot.filling is None:
             self._fill(lot, 0)  # while this one lasts, so that no call waits for it
 
-    def _buckets_of(self, client: Client) -> tuple[tuple[str, Rate | None], ...]:
+    def buckets_of(self, client: Client) -> "Buckets":
+        """Return the buckets of a client's calls."""
         each = Rate(*client.rate) if client.rate is not None else self.limits.each
-        return (f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)
+        both = (f"rate:client:{client.client_id}", each), ("rate:all", self.limits.together)
+        return tuple((key, rate) for key, rate in both if rate is not None)
 
     def take_of_operator(self, operator_id: str, cost: int = 1) -> Coroutine[Any, Any, None]:
         """Count ``cost`` calls of an operator. Its bucket is separate, so that clients' calls can't block operators.
@@ -109,12 +118,11 @@ class RateLimiter:
         Raises:
             RateLimited: with the time to wait.
         """
-        return self._take_of(((f"rate:operator:{operator_id}", self.limits.each),), cost)
+        rate = self.limits.each
+        return self._take_of(((f"rate:operator:{operator_id}", rate),) if rate is not None else (), cost)
 
-    async def _take_of(self, buckets: Iterable[tuple[str, Rate | None]], cost: int) -> None:
+    async def _take_of(self, buckets: "Buckets", cost: int) -> None:
         for key, rate in buckets:
-            if rate is None:
-                continue
             if cost > rate.burst:
                 raise RateLimited("the call costs more than the limit allows at once", retry_after=60.0)
             now = self._clock.monotonic()

@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -85,23 +85,39 @@ class Metrics:
 
     def call(self, method: str, code: str, reason: str, seconds: float) -> None:
         """Count a call that ended."""
+        count, duration = self._series(method, code, reason)
+        count.inc()
+        duration.observe(seconds)
+
+    def _series(self, method: str, code: str, reason: str) -> tuple[Counter, Histogram]:
         series = self._of_calls.get((method, code, reason))
         if series is None:  # looked up once; the number of methods and reasons is small
             series = self._calls.labels(method, code, reason), self._seconds.labels(method)
             self._of_calls[method, code, reason] = series
-        series[0].inc()
-        series[1].observe(seconds)
+        return series
+
+    def minted_calls(self, calls: Iterable[tuple[str, str, float]]) -> None:
+        """Count calls that minted one token each, by method, audience and seconds. Less work than one by one."""
+        groups: dict[tuple[str, str], list[float]] = {}
+        for method, audience, seconds in calls:
+            groups.setdefault((method, audience), []).append(seconds)
+        for (method, audience), durations in groups.items():
+            count, duration = self._series(method, "OK", "")
+            count.inc(len(durations))
+            for seconds in durations:
+                duration.observe(seconds)
+            self.minted(audience, len(durations))
 
     def not_begun(self, reason: str) -> None:
         """Count a call that was refused before any part of it was read."""
         self._not_begun.labels(reason).inc()
 
-    def minted(self, audience: str) -> None:
-        """Count a minted token."""
+    def minted(self, audience: str, count: int = 1) -> None:
+        """Count minted tokens."""
         counter = self._of_audiences.get(audience)
         if counter is None:
             counter = self._of_audiences[audience] = self._minted.labels(audience)
-        counter.inc()
+        counter.inc(count)
 
     def task(self, name: str, *, failed: bool) -> None:
         """Record the state of a background task; a failure is counted."""

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from tokenmint.admission.rate_limit import Buckets
 from tokenmint.base.bounded_cache import Remembered
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.foreign_text import LONG, clipped
@@ -35,6 +36,8 @@ class Plan:
     """An exchange that one client requests, without its token."""
 
     client: Client
+    buckets: Buckets
+    """The rate limits of the client's calls."""
     grant: TokenGrant
     """The decision without a subject, at second 0: scopes, lifetime, kind and format of the token."""
     subject_token_type: str
@@ -74,10 +77,14 @@ class Plans:
         exchange: the full way, whose functions decide.
         method: the method's name in audit events.
         read: reads a request without its token.
+        buckets_of: returns the rate limits of a client's calls.
     """
 
-    def __init__(self, exchange: TokenExchange, method: str, read: Read) -> None:
+    def __init__(
+        self, exchange: TokenExchange, method: str, read: Read, buckets_of: Callable[[Client], Buckets]
+    ) -> None:
         self._exchange = exchange
+        self._buckets_of = buckets_of
         self._method = method
         self._read = read
         self._plans: Remembered[tuple[str, bytes], Plan | None] = Remembered(
@@ -131,6 +138,7 @@ class Plans:
         }
         return Plan(
             client=client,
+            buckets=self._buckets_of(client),
             grant=grant,
             subject_token_type=request.subject_token_type,
             providers=audience.providers,

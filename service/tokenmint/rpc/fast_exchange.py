@@ -26,16 +26,36 @@ _TOKEN: Final = pb.ExchangeTokenRequest.SUBJECT_TOKEN_FIELD_NUMBER << 3 | 2
 _PROBE: Final = "p"
 _ELSEWHERE: Final = frozenset({CLIENT_ASSERTION, WORKLOAD_TOKEN, "content-type"})
 """Metadata that only the full way interprets."""
+_SHORT: Final = tuple(bytes((number,)) for number in range(0x80))
 _THREE: Final = 3  # bytes of a length that are read: 2 MiB, more than any request has
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
-class _Fixed(NamedTuple):
-    """The parts of an answer that all tokens of a plan share."""
+class _Answer:
+    """The parts of an answer that the tokens of a plan share: all of them, or those of one second and key."""
 
-    kind: bytes
-    scopes: bytes
+    __slots__ = ("after", "before", "expires_at", "key_id", "scopes")
+
+    def __init__(self, plan: Plan) -> None:
+        grant = plan.grant
+        self.before = _field(2, grant.token_type.encode()) + _field(3, b"Bearer")
+        self.scopes = b"".join(_field(5, scope.encode()) for scope in grant.scopes)
+        self.expires_at, self.key_id = 0, ""
+        self.after = b""
+
+    def bytes(self, minted: Minted) -> bytes:
+        """Return the bytes of an ExchangeTokenResponse (``convert.minted_token``, ``Codec.encode``)."""
+        if self.expires_at != minted.expires_at or self.key_id != minted.key_id:
+            self.expires_at, self.key_id = minted.expires_at, minted.key_id
+            expires = _field(4, b"\x08" + _varint(minted.expires_at))
+            self.after = self.before + expires + self.scopes + _field(6, minted.key_id.encode())
+        return b"".join(
+            (
+                b"\x0a", _varint(len(minted.token)), minted.token, self.after, _field(7, minted.token_id),
+                _field(8, minted.principal.encode()),
+            )
+        )  # fmt: skip
 
 
 class Pending(NamedTuple):
@@ -113,7 +133,10 @@ class FastExchangeToken:
         if self._unwritten is not fast:
             self.write()
             self._unwritten = fast
-        answer = _answer(plan, minted)
+        shared = plan.answer
+        if not isinstance(shared, _Answer):
+            plan.answer = shared = _Answer(plan)
+        answer = shared.bytes(minted)
         fast.ended(METHOD, plan.audience, time.perf_counter() - started)
         return answer
 
@@ -171,33 +194,16 @@ def _read(rest: bytes) -> ExchangeRequest | None:
         return None
 
 
-def _answer(plan: Plan, minted: Minted) -> bytes:
-    """Return the bytes of an ExchangeTokenResponse (``convert.minted_token``, ``Codec.encode``)."""
-    fixed = plan.answer
-    if not isinstance(fixed, _Fixed):
-        grant = plan.grant
-        kind = _field(2, grant.token_type.encode()) + _field(3, b"Bearer")
-        scopes = b"".join(_field(5, scope.encode()) for scope in grant.scopes)
-        plan.answer = fixed = _Fixed(kind, scopes)
-    return b"".join(
-        (
-            _field(1, minted.token),
-            fixed.kind,
-            _field(4, b"\x08" + _varint(minted.expires_at)),
-            fixed.scopes,
-            _field(6, minted.key_id.encode()),
-            _field(7, minted.token_id),
-            _field(8, minted.principal.encode()),
-        )
-    )
-
-
 def _field(number: int, value: bytes) -> bytes:
     """Return a field with a length (https://protobuf.dev/programming-guides/encoding/)."""
-    return bytes((number << 3 | 2,)) + _varint(len(value)) + value
+    return _SHORT[number << 3 | 2] + _varint(len(value)) + value
 
 
 def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return _SHORT[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)

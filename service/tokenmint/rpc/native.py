@@ -10,6 +10,8 @@ import pygrpc_native.aio  # by its full name, which the package requires
 from tokenmint.rpc.fast_calls import Event, FastCalls
 from tokenmint.rpc.interceptors import CONTENT_TYPE, Guard
 
+IO_THREADS: Final = 1
+"""Threads for HTTP/2. The Python code of a process has one core: two threads would wake each other in vain."""
 _GRPC: Final = frozenset({b"application/grpc", b"application/grpc+proto"})
 
 
@@ -30,7 +32,7 @@ class _Server(pygrpc_native.aio.Server):
     """
 
     def __init__(self, options: Sequence[tuple[str, Any]], guard: Guard) -> None:
-        super().__init__(options=options)
+        super().__init__(options=options, io_threads=IO_THREADS)
         self._guard = guard
         self._fast_calls: FastCalls | None = None
         self._front_args["client_key_metadata"] = CONTENT_TYPE

@@ -18,7 +18,7 @@ from tests.rig import LEGACY_AUDIENCE
 from tests.unit.fast import calls, tokens
 from tests.unit.fast.once import once
 
-from tokenmint.admission.rate_limit import Rate, RateLimits
+from tokenmint.admission.rate_limit import Rate
 from tokenmint.base.errors import ClockWrong, SignerUnavailable, StoreWentBack
 from tokenmint.fast.people import Person
 from tokenmint.model import profile as profile_model
@@ -61,7 +61,8 @@ async def calls_beyond_the_limits(ways: BothWays) -> None:
         for lot in limiter._lots.values():
             lot.left, lot.until = left, until
         assert (await ways.by_fast(request, ways.metadata())).nothing
-    with replaced(limiter, "limits", RateLimits(each=Rate(1.0, 7))):
+    lot = limiter._lots["rate:client:web"]
+    with replaced(lot, "rate", Rate(1.0, 7)):
         ways.stock()
         assert (await ways.by_fast(request, ways.metadata())).nothing, "a lot of another rate"
 

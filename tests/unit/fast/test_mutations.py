@@ -225,14 +225,21 @@ MUTATIONS = [
         exchange,
         FastExchange,
         "client",
-        "return client if known else None",
-        "return client",
+        "return self._by_secret.get((identifier, digest)) if secret else None",
+        "return next((one for (name, _), one in self._by_secret.items() if name == identifier), None)",
         calls.callers_that_are_refused,
     ),
     # the limits
     Mutation(rate_limit, RateLimiter, "at_hand", "lot.left < cost or ", "", scenarios.calls_beyond_the_limits),
     Mutation(rate_limit, RateLimiter, "at_hand", " or now >= lot.until", "", scenarios.calls_beyond_the_limits),
-    Mutation(rate_limit, RateLimiter, "at_hand", " or lot.rate != rate", "", scenarios.calls_beyond_the_limits),
+    Mutation(
+        rate_limit,
+        RateLimiter,
+        "at_hand",
+        " or (lot.rate is not rate and lot.rate != rate)",
+        "",
+        scenarios.calls_beyond_the_limits,
+    ),
     # the profile
     Mutation(
         people, People, "find", "entry is not None and entry.raw is person.raw", "True", scenarios.profiles_that_change

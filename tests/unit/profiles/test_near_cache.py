@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from tests.fakes import FakeClock
 
 from tokenmint.base.background import Background
 from tokenmint.base.errors import StoreUnavailable
+from tokenmint.model.secret import Secret
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles.near_cache import PROFILE, NearCache, size_of
 from tokenmint.storage.redis import Answer, Store
@@ -168,7 +170,9 @@ async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cac
     await until(lambda: cache.live)
 
 
-async def test_it_is_bounded_and_off_at_0(cache: NearCache, store: Store, clock: FakeClock) -> None:
+async def test_it_is_bounded_and_off_at_0(store: Store, clock: FakeClock) -> None:
+    cache = NearCache(store, ("profile:",), 100 * PROFILE, clock)
+    cache._complete_until = clock.monotonic()  # as if the store reported changes
     keys = [f"profile:{number}" for number in range(1000)]
     await store.swap(keys[-1], None, b"x" * 20_000, durable=False)
     for some in (keys, keys[::-1], keys):
@@ -267,3 +271,25 @@ async def test_a_foreign_key_that_is_not_utf_8_ends_nothing(cache: NearCache, st
     await store.swap(KEY, b"1", b"2", durable=False)
     await until(lambda: KEY not in cache._entries)
     await until(lambda: cache.live)
+
+
+async def test_a_user_of_the_store_who_may_not_follow_changes_reads_each_time(
+    store: Store, redis_url: str, redis_prefix: str, clock: FakeClock, background: Background
+) -> None:
+    name = f"user-{redis_prefix.strip(':')}"
+    await store.server.client.execute_command(
+        "ACL", "SETUSER", name, "on", ">secret", "~*", "&*", "+@all", "-client|tracking"
+    )
+    await store.swap(KEY, None, b"1", durable=False)
+    limited = await Store.open(
+        redis_url, prefix=store.prefix, options=replace(store.options, username=name, password=Secret("secret"))
+    )
+    try:
+        cache = NearCache(limited, ("profile:",), 100 * PROFILE, clock)
+        cache.follow(background)
+        await until(lambda: "near cache notices" in background.failing())
+        assert [await cache.get(KEY), await cache.get(KEY)] == [b"1", b"1"]
+        assert not cache.live
+        assert len(cache) == 0
+    finally:
+        await limited.close()

@@ -154,10 +154,10 @@ class BothWays:
             self.empty()
         before = self._state()
         raw = self.fast.answer(request, metadata)
-        if isinstance(raw, Pending):
+        while isinstance(raw, Pending):
             self.waited += 1
-            [person] = await self.fast.fetch([raw])
-            raw = self.fast.finish(raw, person)
+            [fetched] = await self.fast.fetch([raw])
+            raw = self.fast.finish(raw, fetched)
         self.fast.write()
         return self._since(before, pb.ExchangeTokenResponse.FromString(raw) if raw is not None else None)
 
@@ -265,7 +265,7 @@ async def both_ways(
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
     cached = f"\n[caches]\nprofiles = 100\n{SMALL}{extra}"
-    async with running(directory, redis_url, prefix, issuer, clock, entropy, cached) as rig:
+    async with running(directory, redis_url, prefix, issuer, clock, entropy, cached, rsa=True) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))

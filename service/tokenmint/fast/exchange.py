@@ -2,35 +2,34 @@
 
 It recognises only acceptances. A refusal or an odd request makes it return None; the call then takes the full way,
 which is the specification and words refusals. The fast way changes nothing until a token is signed, so such a call was
-not counted. It waits only for a profile that the near cache lacks, and for many calls together.
+not counted. It waits only for a profile that the near cache lacks, and for a signature that takes a thread or
+another machine; and for those of many calls together.
 
 The order may differ from the full way's if no caller can notice: every check except the signature's depends only on the
 token and the configuration, and comes before it. The store's data about the subject is checked after it, as there.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import orjson
-
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.gate import log_internal
 from tokenmint.admission.rate_limit import Lot, RateLimiter
 from tokenmint.base.clock import Clock
-from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.telemetry import Metrics
 from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of, unsigned_of
 from tokenmint.fast.people import People, Person, Wanted
-from tokenmint.fast.plans import Plan, Plans, Read, header_of
+from tokenmint.fast.plans import Plan, Plans, Read
 from tokenmint.fast.tokens import Tokens, evened, subject_of
-from tokenmint.formats.format import TOKEN_ID_BYTES
 from tokenmint.keys.signers.local import LocalSigner
+from tokenmint.keys.signers.types import Signer
 from tokenmint.model.policy import Client
-from tokenmint.model.tokens import JsonValue, at_path
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.verification.jws import ALPHABET, decode_segment, parse_object
 
@@ -48,21 +47,6 @@ class Service:
     clock: Clock
 
 
-class Proved(NamedTuple):
-    """A verified subject token."""
-
-    provider: str
-    subject: str
-    issued_at: int
-    claims: Mapping[str, JsonValue]
-    digest: str
-    """SHA-256 of the token in hex."""
-    signed: tuple[str, str]
-    """The provider, and the thumbprint of its key."""
-    second: int
-    """The time of its verification, and of the minted token."""
-
-
 class Waiting(NamedTuple):
     """An exchange whose token is verified, and whose profile the near cache lacks."""
 
@@ -78,17 +62,7 @@ class _Ready(NamedTuple):
     """The moment (monotonic)."""
     lots: tuple[Lot, ...]
     """The places of its rate limits."""
-    signer: LocalSigner
-
-
-class Minted(NamedTuple):
-    """A minted token."""
-
-    token: bytes
-    token_id: bytes
-    key_id: str
-    expires_at: int
-    principal: str
+    signer: Signer
 
 
 class FastExchange:
@@ -127,10 +101,11 @@ class FastExchange:
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
         return self._by_secret.get((identifier, digest)) if secret else None
 
-    def exchange(self, plan: Plan, token: bytes) -> Minted | Waiting | None:
+    def exchange(self, plan: Plan, token: bytes) -> Minted | Waiting | Unsigned | None:
         """Exchange one subject token for one token, or return None without any effect.
 
-        ``Waiting``: :meth:`fetch` has to bring the profile, and :meth:`finish` ends the exchange.
+        ``Waiting`` and ``Unsigned`` are not at the end: :meth:`fetch` has to bring a profile or a signature, and
+        :meth:`finish` goes on.
 
         The comments name the function of the full way that each step repeats.
         """
@@ -152,19 +127,29 @@ class FastExchange:
         person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
         if isinstance(person, Wanted):
             return Waiting(plan, proved, person)
-        return self._finish(plan, proved, person, ready)
+        return self._mint(plan, proved, person, ready)
 
-    async def fetch(self, waiting: Sequence[Waiting]) -> list[Person | None]:
-        """Return the profiles that exchanges wait for. None: the full way has to decide."""
-        return await self._people.fetch([one.wanted for one in waiting])
+    async def fetch(self, waiting: Sequence[Waiting | Unsigned]) -> list[Person | bytes | None]:
+        """Return the profiles and signatures that exchanges wait for. None: the full way has to decide."""
+        return await asyncio.gather(*map(self._fetch, waiting))
 
-    def finish(self, waiting: Waiting, person: Person | None) -> Minted | None:
-        """Finish an exchange with its profile, as :meth:`exchange`. Signer, limits and times are those of now."""
+    async def _fetch(self, waiting: Waiting | Unsigned) -> Person | bytes | None:
+        if isinstance(waiting, Waiting):
+            return await self._people.fetch(waiting.wanted)
+        try:
+            return await waiting.signer.sign(waiting.text)
+        except TokenmintError:
+            return None
+
+    def finish(self, waiting: Waiting | Unsigned, fetched: Person | bytes | None) -> Minted | Unsigned | None:
+        """Go on with an exchange, as :meth:`exchange`. Signer, limits and trail are those of now."""
         ready = self._ready(waiting.plan, self._service.clock.monotonic())
-        if ready is None:
+        if ready is None or fetched is None:
             self._pass_on(waiting.proved)
             return None
-        return self._finish(waiting.plan, waiting.proved, person, ready)
+        if isinstance(waiting, Unsigned):
+            return self._signed(waiting, fetched, ready) if isinstance(fetched, bytes) else None
+        return self._mint(waiting.plan, waiting.proved, fetched, ready) if isinstance(fetched, Person) else None
 
     def _ready(self, plan: Plan, instant: float) -> _Ready | None:
         """Return what an exchange takes at this moment of the service; None if something is not at hand."""
@@ -182,31 +167,30 @@ class FastExchange:
             signer = plan.kit.signer(plan.grant)
         except TokenmintError:
             return None
-        return _Ready(instant, lots, signer) if isinstance(signer, LocalSigner) else None
+        return _Ready(instant, lots, signer)
 
-    def _finish(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> Minted | None:
-        """Mint for a principal, and record it."""
-        service = self._service
+    def _mint(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> Minted | Unsigned | None:
+        """Mint for a principal. ``Unsigned``: its signature takes a thread, or another machine."""
         # Profiles._issued_before_revocation.
         if person is None or proved.issued_at <= person.valid_after:
             self._pass_on(proved)
             return None
         # Policy.decide: in the plan. TokenExchange._mint.
-        minted = self._mint(plan, proved, person, ready.signer)
-        if minted is None:
+        unsigned = unsigned_of(plan, proved, person, ready.signer)
+        if unsigned is None:
             self._pass_on(proved)
             return None
-        service.limiter.spend(ready.lots, ready.instant)
-        # Gate.ended: the event.
-        self._events.append(
-            b"".join(
-                (
-                    plan.audit, proved.digest.encode(), b'","provider":"', proved.provider.encode(), b'","principal":"',
-                    minted.principal.encode(), b'","minted":[{"jti":"', minted.token_id, b'","kid":"',
-                    minted.key_id.encode(), b'"}]',
-                )
-            )
-        )  # fmt: skip
+        signature = ready.signer.sign_now(unsigned.text) if isinstance(ready.signer, LocalSigner) else None
+        return self._signed(unsigned, signature, ready) if signature is not None else unsigned
+
+    def _signed(self, unsigned: Unsigned, signature: bytes, ready: _Ready) -> Minted | None:
+        """End the exchange with a token, and record it."""
+        minted = minted_of(unsigned, signature)
+        if minted is None:
+            self._pass_on(unsigned.proved)
+            return None
+        self._service.limiter.spend(ready.lots, ready.instant)
+        self._events.append(event_of(unsigned))
         return minted
 
     def _pass_on(self, proved: Proved) -> None:
@@ -252,36 +236,6 @@ class FastExchange:
                 self._signatures.popitem(last=False)
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
 
-    def _mint(self, plan: Plan, proved: Proved, person: Person, signer: LocalSigner) -> Minted | None:
-        """Mint a JWT (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``)."""
-        if plan.key_id != signer.key_id:
-            plan.header, plan.key_id = header_of(plan, signer.key_id), signer.key_id
-        second = proved.second
-        if plan.second != second:
-            plan.second, plan.times = second, times_of(second, second + plan.grant.expires_at)
-        token_id = encode_segment(plan.kit.entropy(TOKEN_ID_BYTES))
-        claims = [plan.claims, b'"', person.principal.encode(), b'"', plan.times, token_id, b'"']
-        for before in plan.of_provider:
-            claims += before, orjson.dumps(proved.provider)
-        try:
-            for before, path in plan.of_token:
-                value = at_path(proved.claims, path)
-                if value is not None:
-                    claims += before, orjson.dumps(value)
-        except TypeError:  # an integer beyond 64 bits, for which the full way has another codec
-            return None
-        claims += person.claims, b"}"
-        unsigned = plan.header + encode_segment(b"".join(claims))
-        if len(unsigned) > plan.grant.max_token_bytes:
-            return None
-        signature = signer.sign_now(unsigned)
-        if signature is None:
-            return None
-        token = unsigned + b"." + encode_segment(signature)
-        if len(token) > plan.grant.max_token_bytes:
-            return None
-        return Minted(token, token_id, signer.key_id, second + plan.grant.expires_at, person.principal)
-
     def ended(self, method: str, audience: str, seconds: float) -> None:
         """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` records it."""
         self._ended.append((method, audience, seconds))
@@ -300,11 +254,6 @@ class FastExchange:
             self._service.audit.note_minted(events)
         except Exception as error:  # noqa: BLE001  # as above
             log_internal("", error)
-
-
-def times_of(second: int, expires_at: int) -> bytes:
-    """Return the claims of a token's times as JSON, and `jti` up to its value."""
-    return b',"exp":%d,"iat":%d,"nbf":%d,"jti":"' % (expires_at, second, second)
 
 
 InForce = Callable[[], FastExchange]

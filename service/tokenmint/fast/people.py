@@ -5,9 +5,7 @@ drops both together. The near cache's own conditions bound the use of a value. A
 store, for many identities in one round trip.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,14 +91,11 @@ class People:
         link.memo = person = _person(identity, found.principal, entry.raw, template)
         return person
 
-    async def fetch(self, wanted: Iterable[Wanted]) -> list[Person | None]:
-        """Return the principals of identities, as :meth:`find`; reads what the near cache lacks.
+    async def fetch(self, wanted: Wanted) -> Person | None:
+        """Return the principal of an identity, as :meth:`find`; reads what the near cache lacks.
 
         None: the full way has to decide, or the store does not answer.
         """
-        return await asyncio.gather(*map(self._fetch, wanted))
-
-    async def _fetch(self, wanted: Wanted) -> Person | None:
         identity, template = wanted.identity, wanted.template
         try:
             link = _link(identity, await self._near.get(wanted.key))

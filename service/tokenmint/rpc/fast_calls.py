@@ -1,7 +1,7 @@
 """Answers calls of the native transport by the fast way, in the batches in which they arrive.
 
-A call that is answered here never becomes a task. Calls whose profiles have to be read wait together, in one task. The
-exchanges of a batch are recorded before any of its answers is sent. All other events are passed on.
+A call that is answered here never becomes a task. Calls that have to wait, for a profile or a signature, wait together,
+in one task. The exchanges of a batch are recorded before any of its answers is sent. All other events are passed on.
 """
 
 import asyncio
@@ -21,22 +21,22 @@ Event: TypeAlias = tuple[Any, ...]
 Without details it ends a call.
 """
 Pending: TypeAlias = Any
-"""A call that waits for a profile, as its method knows it."""
+"""A call that waits, as its method knows it."""
 
 
 class FastMethod(Protocol):
     """The fast way of one method."""
 
     def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | Pending | None:
-        """Return the answer's bytes, or None if the call takes the full way. Anything else waits for a profile."""
+        """Return the answer's bytes, or None if the call takes the full way. Anything else is a call that waits."""
         ...
 
     async def fetch(self, pending: Sequence[Pending]) -> Sequence[Any]:
         """Return what calls wait for, for :meth:`finish`. Never raises, except by cancellation."""
         ...
 
-    def finish(self, pending: Pending, fetched: Any) -> bytes | None:
-        """Return the answer to a call that waited, as :meth:`answer`."""
+    def finish(self, pending: Pending, fetched: Any) -> bytes | Pending | None:
+        """Go on with a call that waited, as :meth:`answer`."""
         ...
 
     def write(self) -> None:
@@ -152,22 +152,26 @@ class FastCalls:
             task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, held: list[_Held]) -> None:
-        """Answer the calls of one method when their profiles are there. Calls without an answer take the full way."""
-        answered, others = list[_Answered](), list[Event]()
-        fast = held[0].fast
+        """Answer the calls of one method when all is there that they wait for. Others take the full way."""
+        fast, others = held[0].fast, list[Event]()
+        waiting = [(one, one.pending) for one in held]
         try:
-            fetched = await fast.fetch([one.pending for one in held])
-            now = time.monotonic()
-            for one, found in zip(held, fetched, strict=True):
-                call = one.event[1]
-                if call not in self._held:  # its caller left
-                    continue
-                answer = fast.finish(one.pending, found) if now < one.until else None
-                if answer is not None:
-                    answered.append(_Answered(call, fast, answer))
-                else:
-                    others.append(_later(one, now))
-            self._send(answered)
+            while waiting:
+                fetched = await fast.fetch([pending for _, pending in waiting])
+                now, answered, still = time.monotonic(), list[_Answered](), []
+                for (one, pending), found in zip(waiting, fetched, strict=True):
+                    call = one.event[1]
+                    if call not in self._held:  # its caller left
+                        continue
+                    answer = fast.finish(pending, found) if now < one.until else None
+                    if answer is None:
+                        others.append(_later(one, now))
+                    elif isinstance(answer, bytes):
+                        answered.append(_Answered(call, fast, answer))
+                    else:
+                        still.append((one, answer))
+                self._send(answered)
+                waiting = still
         finally:
             for one in held:
                 self._let_go(one.event[1])

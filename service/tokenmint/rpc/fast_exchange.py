@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError
 from tokenmint.admission.gate import log_internal
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.tasks import ENDING
-from tokenmint.fast.exchange import FastExchange, Minted, Waiting
+from tokenmint.fast.exchange import FastExchange, Waiting
+from tokenmint.fast.minting import Minted, Unsigned
 from tokenmint.fast.people import Person
 from tokenmint.fast.plans import Plan
 from tokenmint.model.policy import Client, ExchangeRequest
@@ -59,11 +60,11 @@ class _Answer:
 
 
 class Pending(NamedTuple):
-    """A call that waits for a profile."""
+    """A call that waits for a profile or a signature."""
 
     fast: FastExchange
     """The configuration under which it began."""
-    waiting: Waiting
+    waiting: Waiting | Unsigned
     started: float
     """When it began, by the clock of performance."""
 
@@ -84,7 +85,7 @@ class FastExchangeToken:
     def answer(self, request: bytes, metadata: Metadata) -> bytes | Pending | None:
         """Return the answer to a call, or None without any effect; the call then takes the full way.
 
-        ``Pending``: :meth:`fetch` has to bring a profile, and :meth:`finish` returns the answer. The caller calls
+        ``Pending``: :meth:`fetch` has to bring a profile or a signature, and :meth:`finish` goes on. The caller calls
         :meth:`write` before an answer is sent.
         """
         started = time.perf_counter()
@@ -97,7 +98,7 @@ class FastExchangeToken:
             plan = fast.plans(METHOD, _read).of(client, rest)
             if plan is None or (minted := fast.exchange(plan, token)) is None:
                 return None
-            if isinstance(minted, Waiting):
+            if not isinstance(minted, Minted):
                 return Pending(fast, minted, started)
             return self._answered(fast, plan, minted, started)
         except ENDING:
@@ -106,8 +107,8 @@ class FastExchangeToken:
             log_internal(METHOD, error)
             return None
 
-    async def fetch(self, pending: Sequence[Pending]) -> list[Person | None]:
-        """Return the profiles that calls of one configuration wait for, for :meth:`finish`."""
+    async def fetch(self, pending: Sequence[Pending]) -> list[Person | bytes | None]:
+        """Return the profiles and signatures that calls of one configuration wait for, for :meth:`finish`."""
         try:
             return await pending[0].fast.fetch([one.waiting for one in pending])
         except ENDING:
@@ -116,12 +117,14 @@ class FastExchangeToken:
             log_internal(METHOD, error)
             return [None] * len(pending)
 
-    def finish(self, pending: Pending, person: Person | None) -> bytes | None:
-        """Return the answer to a call that waited, as :meth:`answer`."""
+    def finish(self, pending: Pending, fetched: Person | bytes | None) -> bytes | Pending | None:
+        """Go on with a call that waited, as :meth:`answer`."""
         try:
-            minted = pending.fast.finish(pending.waiting, person)
+            minted = pending.fast.finish(pending.waiting, fetched)
             if minted is None:
                 return None
+            if not isinstance(minted, Minted):
+                return pending._replace(waiting=minted)
             return self._answered(pending.fast, pending.waiting.plan, minted, pending.started)
         except ENDING:
             raise

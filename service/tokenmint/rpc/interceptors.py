@@ -174,7 +174,7 @@ class Guard:
                         in_hand.arrived(bounded=bounded)
                     if fast is not None:
                         response = fast.answer(raw, context.invocation_metadata() or ())
-                        if response is not None and not isinstance(response, bytes):
+                        while response is not None and not isinstance(response, bytes):
                             [fetched] = await fast.fetch([response])
                             response = fast.finish(response, fetched)
                         if response is not None:

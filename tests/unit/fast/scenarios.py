@@ -5,8 +5,7 @@ its cases is one by mistake.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,8 +14,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tests.both_ways import SMALL_AUDIENCE, BothWays
 from tests.issuer import rsa_key
 from tests.rig import LEGACY_AUDIENCE
-from tests.unit.fast import calls, tokens
+from tests.unit.fast import calls, signing, tokens
 from tests.unit.fast.once import once
+from tests.unit.fast.replaced import replaced
 
 from tokenmint.admission.rate_limit import Rate
 from tokenmint.base.errors import ClockWrong, SignerUnavailable, StoreWentBack
@@ -25,7 +25,6 @@ from tokenmint.model import profile as profile_model
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles import records
 from tokenmint.rpc.fast_exchange import Pending
-from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.v1.provider_admin_service_pb2 import RefreshProviderKeysRequest
@@ -80,7 +79,7 @@ async def calls_that_wait(ways: BothWays) -> None:
         pending = ways.fast.answer(request, ways.metadata())
         assert isinstance(pending, Pending)
         [person] = await ways.fast.fetch([pending])
-        assert person is not None
+        assert isinstance(person, Person)
         return pending, person
 
     for target, name, value in (
@@ -99,17 +98,6 @@ async def calls_that_wait(ways: BothWays) -> None:
     assert ways.fast.finish(pending, person) is not None
     ways.fast.write()
     assert len(parts.audit._exchanges) == before + 1
-
-
-@contextmanager
-def replaced(target: object, name: str, value: object) -> Iterator[None]:
-    """Replace a member of an object, frozen or not, for a while."""
-    before = getattr(target, name)
-    object.__setattr__(target, name, value)
-    try:
-        yield
-    finally:
-        object.__setattr__(target, name, before)
 
 
 async def times_when_nothing_is_served(ways: BothWays) -> None:
@@ -244,23 +232,6 @@ async def the_providers_keys_change(ways: BothWays) -> None:
         assert (await ways.by_fast(ways.request(token), ways.metadata())).nothing, "keys that are not trusted any more"
 
 
-async def our_keys_change(ways: BothWays) -> None:
-    """The token is signed by the key that signs now: after a rotation by the new one, whose id its header has."""
-    rig = ways.rig
-    request = ways.request()
-    first = await ways.check(request, recognised=True)
-    rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)
-    await rig.keys.RotateSigningKey(rotate, **rig.auth("root"))
-    second = await ways.check(request, recognised=True)
-    assert first.answer is not None
-    assert second.answer is not None
-    assert first.answer.key_id != second.answer.key_id
-    rig_revoke = keys_pb.RevokeSigningKeyRequest(key_id=second.answer.key_id, reason="a test")
-    await rig.keys.RevokeSigningKey(rig_revoke, **rig.auth("root"))
-    third = await ways.check(request)
-    assert third.answer is None or third.answer.key_id != second.answer.key_id
-
-
 async def configurations_that_change(ways: BothWays) -> None:
     """From a reload on each plan is made anew: secrets, audiences, providers, mappings, scopes."""
     await ways.check(recognised=True)
@@ -375,10 +346,11 @@ async def refused_when_cached(ways: BothWays, subject: str) -> None:
 
 
 ALL: Final[tuple[Scenario, ...]] = (
-    plain_exchanges, tokens.tokens_that_are_refused, tokens.tokens_that_are_taken,
-    tokens.a_signature_that_was_good_for_another_token, calls.callers_that_are_refused, calls.requests_that_are_refused,
-    calls.requests_in_other_spellings, calls_beyond_the_limits, calls_that_wait, times_when_nothing_is_served,
-    profiles_that_change, a_near_cache_that_may_not_be_used, the_providers_keys_change, our_keys_change,
-    configurations_that_change, providers_that_an_audience_does_not_take, tokens_that_are_too_old,
-    tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list, identities_that_were_unlinked,
+    plain_exchanges, signing.signatures_that_take_a_thread, tokens.tokens_that_are_refused,
+    tokens.tokens_that_are_taken, tokens.a_signature_that_was_good_for_another_token, calls.callers_that_are_refused,
+    calls.requests_that_are_refused, calls.requests_in_other_spellings, calls_beyond_the_limits, calls_that_wait,
+    times_when_nothing_is_served, profiles_that_change, a_near_cache_that_may_not_be_used, the_providers_keys_change,
+    signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
+    tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
+    identities_that_were_unlinked,
 )  # fmt: skip

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from tests.both_ways import BothWays
-from tests.unit.fast import calls, scenarios
+from tests.unit.fast import calls, scenarios, signing
 from tests.unit.fast import tokens as token_scenarios
 from tests.unit.fast.scenarios import Scenario
 
 from tokenmint.admission import rate_limit
 from tokenmint.admission.rate_limit import RateLimiter
-from tokenmint.fast import exchange, people, plans, tokens
+from tokenmint.fast import exchange, minting, people, plans, tokens
 from tokenmint.fast.exchange import FastExchange
 from tokenmint.fast.people import People
 from tokenmint.fast.plans import Plans
@@ -53,13 +53,16 @@ class Mutation:
         names: dict[str, Any] = {}
         exec(compile(source.replace(self.old, self.new), "mutated", "exec"), vars(self.module), names)  # noqa: S102  # as said
         monkeypatch.setattr(self.owner, self.function, names[self.function])
-        if self.owner is tokens:  # the name that its user has
+        if self.owner in (tokens, minting):  # the name that its user has
             monkeypatch.setattr(exchange, self.function, names[self.function])
 
 
 EXCHANGE = (exchange, FastExchange, "exchange")
 READY = (exchange, FastExchange, "_ready")
-FINISH = (exchange, FastExchange, "_finish")
+MINT = (exchange, FastExchange, "_mint")
+SIGNED = (exchange, FastExchange, "_signed")
+UNSIGNED = (minting, minting, "unsigned_of")
+MINTED = (minting, minting, "minted_of")
 VERIFY = (exchange, FastExchange, "_verify")
 SUBJECT = (tokens, tokens, "subject_of")
 MADE = (plans, Plans, "_made")
@@ -78,21 +81,21 @@ MUTATIONS = [
         "if False:",
         scenarios.providers_that_an_audience_does_not_take,
     ),
-    Mutation(*FINISH, "proved.issued_at <= person.valid_after", "False", scenarios.profiles_that_change),
+    Mutation(*MINT, "proved.issued_at <= person.valid_after", "False", scenarios.profiles_that_change),
     Mutation(
-        *FINISH,
+        *MINT,
         "proved.issued_at <= person.valid_after",
         "proved.issued_at < person.valid_after",
         scenarios.profiles_that_change,
     ),
-    Mutation(*FINISH, "service.limiter.spend(ready.lots, ready.instant)", "pass", scenarios.plain_exchanges),
+    Mutation(*SIGNED, "self._service.limiter.spend(ready.lots, ready.instant)", "pass", scenarios.plain_exchanges),
     Mutation(*READY, "if lots is None:\n        return None", "lots = lots or ()", scenarios.calls_beyond_the_limits),
     Mutation(
         exchange,
         FastExchange,
         "finish",
         "ready = self._ready(waiting.plan, self._service.clock.monotonic())",
-        "ready = _Ready(0.0, (), waiting.plan.kit.signer(waiting.plan.grant))",
+        "ready = _Ready(0.0, (), waiting.plan.kit.ring('ES256'))",
         scenarios.calls_that_wait,
     ),
     # the token
@@ -123,7 +126,7 @@ MUTATIONS = [
     Mutation(
         *VERIFY,
         'parse_object(decode_segment(payload, "payload"), "payload")',
-        "orjson.loads(decode_segment(payload, 'payload'))",
+        "__import__('orjson').loads(decode_segment(payload, 'payload'))",
         token_scenarios.tokens_that_are_refused,
     ),
     Mutation(*SUBJECT, "if name in claims:", "if False:", token_scenarios.tokens_that_are_refused),
@@ -265,24 +268,17 @@ MUTATIONS = [
         scenarios.a_near_cache_that_may_not_be_used,
     ),
     # the token that is minted
+    Mutation(*UNSIGNED, "if plan.key_id != signer.key_id:", "if not plan.key_id:", signing.our_keys_change),
+    Mutation(*UNSIGNED, "if plan.second != second:", "if plan.second < 0:", scenarios.times_that_pass),
+    Mutation(*MINTED, "len(token) > grant.max_token_bytes", "False", scenarios.tokens_that_are_too_large),
+    Mutation(*SIGNED, "self._events.append(event_of(unsigned))", "pass", scenarios.plain_exchanges),
     Mutation(
         exchange,
         FastExchange,
-        "_mint",
-        "if plan.key_id != signer.key_id:",
-        "if not plan.key_id:",
-        scenarios.our_keys_change,
-    ),
-    Mutation(
-        exchange, FastExchange, "_mint", "if plan.second != second:", "if plan.second < 0:", scenarios.times_that_pass
-    ),
-    Mutation(
-        exchange,
-        FastExchange,
-        "_mint",
-        "len(token) > plan.grant.max_token_bytes",
-        "False",
-        scenarios.tokens_that_are_too_large,
+        "_fetch",
+        "waiting.signer.sign(waiting.text)",
+        "waiting.signer.sign(waiting.text + b'x')",
+        signing.signatures_that_take_a_thread,
     ),
 ]
 

@@ -41,9 +41,11 @@ class Fast:
         await self.fetched
         return [f"{one}: fetched" for one in pending]
 
-    def finish(self, pending: str, fetched: str) -> bytes | None:
+    def finish(self, pending: str, fetched: str) -> bytes | str | None:
         assert fetched == f"{pending}: fetched"
         self.finished.append(pending)
+        if pending == "wait twice":
+            return "wait"
         return pending.upper().encode() if pending != "wrong" else None
 
     def write(self) -> None:
@@ -148,4 +150,15 @@ async def test_calls_that_wait_take_places_of_the_capacity() -> None:
     assert serving.answer(events) == events[2:]
     await settled(fast)
     assert serving.answer([call(9)]) == []
+    assert capacity.in_flight == 0
+
+
+async def test_a_call_may_wait_for_one_thing_after_the_other() -> None:
+    front, fast, serving, capacity = calls()
+    assert serving.answer([call(1, b"wait twice"), call(2, b"wide")]) == []
+    await settled(fast)
+    assert front.done == ["written", (2, b"WIDE")]
+    assert capacity.in_flight == 2  # both until the last one is answered
+    await settled(fast)
+    assert front.done[2:] == ["written", (1, b"WAIT")]
     assert capacity.in_flight == 0

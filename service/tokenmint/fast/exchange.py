@@ -56,7 +56,7 @@ class Waiting(NamedTuple):
 
 
 class _Ready(NamedTuple):
-    """What an exchange takes of the service at one moment."""
+    """The parts of an exchange that the service has at one moment."""
 
     instant: float
     """The moment (monotonic)."""

@@ -67,7 +67,7 @@ async def calls_beyond_the_limits(ways: BothWays) -> None:
 
 
 async def calls_that_wait(ways: BothWays) -> None:
-    """What changes while a call waits for its profile counts: limits, signer, clock, the profile itself."""
+    """A change that comes while a call waits for its profile counts: of limits, signer, clock, or the profile."""
     parts, request = ways.rig.parts, ways.request()
 
     def fail(*_: object) -> None:

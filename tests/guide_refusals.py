@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
-import httpx2
+from tests import plain_http
 from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, TENANT
 from tests.guides import Provocation, Walk, command, config, token, told
 from tests.process import CLIENT
@@ -49,7 +49,7 @@ def form(path: str = "token", **changes: str) -> Provocation:
         }  # fmt: skip
         proof = {"DPoP": given.pop("proof")} if "proof" in given else {}
         url = f"http://{walk.service.listen['http']}/oauth2/{path}"
-        answer = httpx2.post(url, data=given, headers=proof, timeout=20)
+        answer = plain_http.post(url, data=given, headers=proof)
         assert answer.status_code >= 400, "it was accepted"
         said = answer.json()
         return f"{answer.status_code} {said['error']}: {said['error_description']} ({said['reason']})"

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import pytest
 import typer
+from tests.forked import ForkedService
 from tests.issuer import Issuer
 from tests.pages import PATIENCE, PORTS, ROOT, Block, blocks_of, check_output, like, rows_of, shell
 from tests.process import CLIENT, OPERATOR, Service, environment
@@ -127,7 +128,7 @@ class Walk:
     def start(self, *arguments: str) -> None:
         """Serve on the configuration that is there."""
         self.stop()
-        self.service = Service(self.directory, *arguments, **{**PORTS, **self.setting.environ})
+        self.service = ForkedService(self.directory, *arguments, **{**PORTS, **self.setting.environ})
 
     def stop(self) -> None:
         """Stop serving."""

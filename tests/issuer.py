@@ -2,25 +2,43 @@
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from tests.http_servers import Handler, running
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
+KEPT: Final = Path(__file__).with_name("rsa_keys.txt")
+"""The RSA keys that most test processes need: making them takes seconds."""
+
+
+@cache
+def _kept_keys() -> dict[tuple[int, int], bytes]:
+    blocks = re.findall(r"^(\d+) (\d+)\n(-----BEGIN.+?-----END[^\n]+)", KEPT.read_text(), re.MULTILINE | re.DOTALL)
+    return {(int(index), int(bits)): pem.encode() for index, bits, pem in blocks}
+
+
 @cache
 def rsa_key(index: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
-    """An RSA key, made once in each test process."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    """An RSA key: one that is kept, or one that is made once in each test process."""
+    pem = _kept_keys().get((index, bits))
+    if pem is None:
+        return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)  # which takes as long as making one
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 @cache

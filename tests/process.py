@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,11 @@ class Service:
         self.directory = directory
         self.errors = directory / "stderr.log"
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                self._command("serve", "--output", "json", *arguments),
-                cwd=directory, stdout=subprocess.PIPE, stderr=self._standard_error or errors,
-                stdin=subprocess.DEVNULL, text=True, env=environment(**changes),
-            )  # fmt: skip
-        assert self.process.stdout is not None
+            self._run(arguments, errors.fileno(), changes)
+
+    def _run(self, arguments: tuple[str, ...], errors: int | None, changes: Mapping[str, str]) -> None:
+        """Start it, with a descriptor as its standard error, or with that closed (None); wait until it is ready."""
+        self.process = self._start(("serve", "--output", "json", *arguments), errors, changes)
         line = self.process.stdout.readline()
         if not line:
             self._wait()
@@ -97,11 +97,14 @@ class Service:
         self.ready: dict[str, Any] = json.loads(line)
         self.listen: dict[str, str] = self.ready["listen"]
 
-    _standard_error: int | None = None
-    """A descriptor, where it is not the file."""
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, *self.program, *arguments]
+    def _start(self, arguments: tuple[str, ...], errors: int | None, changes: Mapping[str, str]) -> Any:
+        command = [sys.executable, *self.program, *arguments]
+        if errors is None:
+            command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]  # a shell's word for it
+        return subprocess.Popen(
+            command, cwd=self.directory, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True,
+            env=environment(**changes),
+        )  # fmt: skip
 
     def auth(self, name: str = "web") -> dict[str, Any]:
         """Arguments of a call."""
@@ -121,9 +124,8 @@ class Service:
         return self._wait()
 
     def _wait(self) -> int:
-        status = self.process.wait(timeout=START_LIMIT)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        status: int = self.process.wait(timeout=START_LIMIT)
+        self.process.stdout.close()
         return status
 
     def __enter__(self) -> "Service":
@@ -137,10 +139,6 @@ class ServiceWithLog(Service):
     """One whose standard error is the descriptor ``log``, or closed (None)."""
 
     def __init__(self, directory: Path, log: int | None, *arguments: str, **changes: str) -> None:
-        self._standard_error = log
-        self._closed = log is None
-        super().__init__(directory, *arguments, **changes)
-
-    def _command(self, *arguments: str) -> list[str]:
-        command = super()._command(*arguments)
-        return ["sh", "-c", 'exec "$@" 2>&-', "sh", *command] if self._closed else command  # a shell's word for it
+        self.directory = directory
+        self.errors = directory / "stderr.log"
+        self._run(arguments, log, changes)

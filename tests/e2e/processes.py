@@ -1,14 +1,13 @@
 """Calls to a service that is a process, and looks at the processes of one."""
 
 import os
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx2
 import jwt
+from tests import plain_http
 from tests.issuer import Issuer
 from tests.process import Service
 
@@ -25,7 +24,7 @@ def exchange(service: Service, issuer: Issuer, subject: str = "1842") -> pb.Exch
 
 
 def jwks(service: Service) -> list[dict[str, Any]]:
-    keys: list[dict[str, Any]] = httpx2.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
+    keys: list[dict[str, Any]] = plain_http.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
     return keys
 
 
@@ -48,15 +47,6 @@ def processes_of(directory: Path) -> list[int]:
             if b"valkey" in command + os.fsencode(command) and str(cwd).startswith(str(directory)):
                 found.append(int(entry.name))
     return found
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    """Poll for what another process does; bounded."""
-    ends = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        pause.wait(0.02)
 
 
 def children(pid: int) -> list[int]:

@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
-import httpx2
 import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from tests import plain_http
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.base.errors import ConfigurationError
@@ -91,7 +91,7 @@ def signing_keys(document: dict[str, Any], key_set: dict[str, Any]) -> dict[str,
 
 
 async def read(rig: Rig) -> dict[str, dict[str, str]]:
-    async with httpx2.AsyncClient(timeout=20, follow_redirects=False) as http:
+    async with plain_http.client(timeout=20, follow_redirects=False) as http:
         answers = [
             await http.get(rig.url("http", f"/.well-known/{name}")) for name in ("openid-configuration", "jwks.json")
         ]
@@ -173,7 +173,7 @@ async def test_the_end_of_an_x_zumo_auth_token_is_capped(rig: Rig) -> None:
 @pytest.mark.rsa
 async def test_the_sites_key_is_in_no_document_and_its_tokens_are_none_of_ours(rig: Rig) -> None:
     token = (await mint(rig, SITE)).token
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with plain_http.client(timeout=20) as http:
         published = (await http.get(rig.url("http", "/.well-known/jwks.json"))).text
     spellings = {KEY.hex(), KEY.hex().upper(), base64.b64encode(KEY).decode(), base64.urlsafe_b64encode(KEY).decode()}
     assert not any(spelling[:24] in published for spelling in spellings)

@@ -11,7 +11,9 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
+from tests import plain_http
 from tests.http2 import connected
+from tests.polling import pause
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.admission import audit
@@ -101,9 +103,10 @@ async def test_a_call_that_the_caller_gave_up_is_recorded_too(rig: Rig, monkeypa
         found: list[dict[str, Any]] = []
         while not found:
             found = [event for event in await events(rig) if event["kind"] == "exchange"]
+            await pause()
     assert (found[0]["outcome"], found[0]["reason"], found[0]["caller"]) == ("refused", "CANCELLED", "web")
     assert found[0]["token_sha256"] == Secret(request.subject_token).fingerprint()
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         assert 'code="CANCELLED"' in (await http.get(rig.url("ops", "/metrics"))).text
 
 
@@ -201,7 +204,7 @@ async def test_without_any_record_exchanges_are_refused_and_revocations_are_not(
 ) -> None:
     """``audit.required``: refused before a token is used up that is good for one use; a log or a stream is enough."""
     rig, writer = required
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with plain_http.client(timeout=20) as http:
         trail = rig.parts.audit
         request = ask(rig, OPEN_AUDIENCE, jti="once")
         own = await rig.exchange.ExchangeToken(ask(rig, OPEN_AUDIENCE, jti="other"), **rig.auth("web"))
@@ -354,7 +357,7 @@ async def test_no_secret_is_in_any_log_error_metric_or_record(rig: Rig, logged: 
     verifier: Any = rig.parts.exchange.verifier
     verifier.verify = broken
     seen.append(str(await refusal(rig.exchange.ExchangeToken(good, **rig.auth("web")))))
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         seen.append((await http.get(rig.url("ops", "/metrics"))).text)
         seen.append((await http.get(rig.url("ops", "/readyz"))).text)
     seen += [json.dumps(await events(rig)), logged.getvalue(), repr(rig.settings()), repr(vars(rig.app))]

@@ -5,9 +5,9 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, Serve
 
@@ -90,7 +90,7 @@ async def test_no_background_task_ends_the_service(
         await until(rig, clock, lambda: name in rig.base.background.failing())
         assert rig.base.background.running() == before
         if name != "listener ops":
-            async with httpx2.AsyncClient() as http:
+            async with plain_http.client() as http:
                 answer = (await http.get(rig.url("ops", "/readyz"))).json()
                 assert f"{name}: RuntimeError" in answer["details"]["background tasks"]
                 shown = (await http.get(rig.url("ops", "/metrics"))).text
@@ -98,7 +98,7 @@ async def test_no_background_task_ends_the_service(
     await until(rig, clock, lambda: name not in rig.base.background.failing() and not rig.base.readiness.problems())
     assert rig.base.background.running() == before
     assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
         assert name not in str((await http.get(rig.url("ops", "/readyz"))).json()["details"])
 
@@ -117,7 +117,7 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     await until(rig, clock, lambda: rig.base.background.failing())
     assert rig.base.readiness.problems() == {"http": "it ended unexpectedly"}
     await until(rig, clock, lambda: not rig.base.readiness.problems())
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import pytest
+from tests.forked import ForkedWithLog
 from tests.issuer import Issuer
-from tests.process import ServiceWithLog, configure, write_kek
+from tests.process import configure, write_kek
 from tests.tls import certificate
 
 from tokenmint.cli import app, run
@@ -312,7 +313,7 @@ def test_a_reload_refuses_each_in_the_words_of_the_check_and_goes_on(
     config = configure(tmp_path, issuer.url)
     good = config.read_text()
     lines, descriptor = log
-    with ServiceWithLog(tmp_path, descriptor, "--config", str(config), TOKENMINT_LOG__FORMAT="json") as service:
+    with ForkedWithLog(tmp_path, descriptor, "--config", str(config), TOKENMINT_LOG__FORMAT="json") as service:
         for name, (change, _) in BAD.items():
             config.write_text(change(good))
             service.process.send_signal(signal.SIGHUP)

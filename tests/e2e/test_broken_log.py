@@ -13,12 +13,14 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import httpx2
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from tests import plain_http
 from tests.depth import depth
+from tests.forked import ForkedWithLog
 from tests.issuer import Issuer
+from tests.polling import pause
 from tests.process import Service, ServiceWithLog, configure
 
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -97,7 +99,7 @@ async def everything_else(service: Service) -> None:
     async with (
         grpc.aio.insecure_channel(service.listen["grpc"]) as data,
         grpc.aio.insecure_channel(service.listen["admin"]) as admin,
-        httpx2.AsyncClient(timeout=20) as http,
+        plain_http.client(timeout=20) as http,
     ):
         keys: Any = KeyAdminServiceStub(admin)
         listed = await keys.ListSigningKeys(keys_pb.ListSigningKeysRequest(), **service.auth("root"))
@@ -115,7 +117,7 @@ async def everything_else(service: Service) -> None:
 
 async def state(service: Service) -> tuple[dict[str, Any], str]:
     """Return what /readyz and /metrics say."""
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with plain_http.client(timeout=20) as http:
         ready = (await http.get(f"http://{service.listen['ops']}/readyz")).json()
         return ready, (await http.get(f"http://{service.listen['ops']}/metrics")).text
 
@@ -128,13 +130,14 @@ async def until(service: Service, subject: str, words: str) -> dict[str, Any]:
             said = told["details"].get(subject, "")
             if words in said if words else not said:
                 return told
+            await pause()
 
 
 async def until_counted(service: Service, line: str) -> None:
     """Ask until /metrics has a line."""
     async with asyncio.timeout(60):
         while line not in (await state(service))[1]:
-            pass
+            await pause()
 
 
 def read_all(descriptor: int, parts: list[bytes]) -> str:
@@ -156,7 +159,7 @@ async def test_a_log_that_nobody_reads_stops_no_call_and_no_stop(
     tmp_path: Path, issuer: Issuer, transport: str
 ) -> None:  # fmt: skip
     configure(tmp_path, issuer.url)
-    with unread() as (_, descriptor), ServiceWithLog(tmp_path, descriptor, TOKENMINT_LISTEN__TRANSPORT=transport
+    with unread() as (_, descriptor), ForkedWithLog(tmp_path, descriptor, TOKENMINT_LISTEN__TRANSPORT=transport
     ) as service:  # fmt: skip
         assert await exchanges(service, issuer, CALLS) == []
         await everything_else(service)
@@ -168,7 +171,7 @@ async def test_a_log_that_nobody_reads_stops_no_call_and_no_stop(
 
 async def test_a_log_that_nobody_reads_stops_no_supervisor(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
-    with unread() as (_, descriptor), ServiceWithLog(tmp_path, descriptor, "--workers", "2") as service:
+    with unread() as (_, descriptor), ForkedWithLog(tmp_path, descriptor, "--workers", "2") as service:
         assert await exchanges(service, issuer, FEW) == []
         await everything_else(service)
         await until(service, "log", "nothing has read the log for")
@@ -176,14 +179,14 @@ async def test_a_log_that_nobody_reads_stops_no_supervisor(tmp_path: Path, issue
         os.kill(worker, signal.SIGKILL)  # the supervisor says so, and nobody reads it
         async with asyncio.timeout(60):
             while worker in (now := children(service.process.pid)) or len(now) < 2:
-                await asyncio.to_thread(os.sched_yield)
+                await pause()
         assert service.stop() == 0
 
 
 async def test_a_log_that_is_read_again_has_every_line(tmp_path: Path, issuer: Issuer, transport: str) -> None:
     """Nothing was dropped, since there was room: what a slow reader holds up is late, and whole."""
     configure(tmp_path, issuer.url)
-    with unread() as (reading, descriptor), ServiceWithLog(tmp_path, descriptor, TOKENMINT_LISTEN__TRANSPORT=transport
+    with unread() as (reading, descriptor), ForkedWithLog(tmp_path, descriptor, TOKENMINT_LISTEN__TRANSPORT=transport
     ) as service:  # fmt: skip
         assert await exchanges(service, issuer, FEW) == []
         await until(service, "log", "nothing has read the log for")
@@ -194,7 +197,7 @@ async def test_a_log_that_is_read_again_has_every_line(tmp_path: Path, issuer: I
         assert "tokenmint_log_dropped_total 0.0" in (await state(service))[1]
         async with asyncio.timeout(60):  # an end waits for a second, which may be too short on a busy machine
             while b"".join(parts).count(b'"kind":"exchange"') < FEW:
-                await asyncio.to_thread(os.sched_yield)
+                await pause()
         assert service.stop() == 0
         os.write(descriptor, END)  # nobody else has this end any more
         lines = [json.loads(line) for line in (await read).splitlines()]
@@ -208,7 +211,7 @@ async def test_a_log_that_fails_fails_no_call(
     tmp_path: Path, issuer: Issuer, transport: str, broken: Any, name: str
 ) -> None:
     configure(tmp_path, issuer.url)
-    with broken() as descriptor, ServiceWithLog(tmp_path, descriptor, TOKENMINT_LISTEN__TRANSPORT=transport
+    with broken() as descriptor, ForkedWithLog(tmp_path, descriptor, TOKENMINT_LISTEN__TRANSPORT=transport
     ) as service:  # fmt: skip
         assert await exchanges(service, issuer, FEW) == []
         await everything_else(service)

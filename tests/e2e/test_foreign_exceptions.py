@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 import structlog
+from tests import plain_http
 from tests.e2e.every_call import Calls
 from tests.rig import DEADLINE, Rig, Serve, person
 
@@ -179,7 +180,7 @@ async def test_no_exceptions_text_leaves_by_any_way_out(
 ) -> None:
     """Every method and endpoint, with a fault at each place that it goes through; a seventh of them for each kind."""
     reached: dict[str, int] = dict.fromkeys(WAY, 0)
-    async with httpx2.AsyncClient(timeout=DEADLINE) as http:
+    async with plain_http.client(timeout=DEADLINE) as http:
         calls = Calls(rig, http)
         turns = itertools.count(list(KINDS).index(kind))
         async for name, call in calls.all():
@@ -213,7 +214,7 @@ async def test_no_exceptions_text_leaves_by_any_way_out(
 async def test_a_call_that_can_not_be_recorded_is_answered_all_the_same(
     rig: Rig, kind: str, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    async with httpx2.AsyncClient(timeout=DEADLINE) as http:
+    async with plain_http.client(timeout=DEADLINE) as http:
         calls = Calls(rig, http)
         usual = {name: await call() async for name, call in calls.all()}
         for place, where in BESIDE.items():

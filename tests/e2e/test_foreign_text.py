@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import grpc
-import httpx2
 import jwt
 import pytest
 import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
+from tests import plain_http
 from tests.issuer import Issuer, ec_key, jwk
 from tests.rig import AUDIENCE, Rig, Serve
 from tests.unit.verification.test_dpop import proof
@@ -154,7 +154,7 @@ async def test_client_assertions_forms_and_proofs(rig: Rig, lines: io.StringIO) 
                 ({**base, "client_id": "spa"}, {"DPoP": proof(None, None, "ES256", **{claim: text[:5000]}).reveal()})
             )
     judged = 0
-    async with httpx2.AsyncClient(base_url=rig.url("http", ""), timeout=20) as http:
+    async with plain_http.client(base_url=rig.url("http", ""), timeout=20) as http:
         for form, headers in posts:
             answer = await http.post("/oauth2/token", data=form, headers=headers)
             judged += answer.text != "Invalid HTTP request received."  # a head of more than 16 KiB
@@ -268,7 +268,7 @@ async def test_what_operators_write(rig: Rig, lines: io.StringIO) -> None:
 
 
 async def test_who_fetches_the_key_set(rig: Rig, lines: io.StringIO) -> None:
-    async with httpx2.AsyncClient(base_url=rig.url("http", ""), timeout=20) as http:
+    async with plain_http.client(base_url=rig.url("http", ""), timeout=20) as http:
         for agent in ("a" * 7000, "\xe9" * 3000, "\x7f" * 50):
             await http.get("/.well-known/jwks.json", headers=[(b"User-Agent", agent.encode("latin-1"))])
     await rig.parts.signing.jwks_clients.flush()

@@ -5,8 +5,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
-import httpx2
 import pytest
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, serving
 from tests.rig import LEGACY_AUDIENCE, Rig, Serve, refusal
@@ -79,7 +79,7 @@ async def test_a_malformed_key_set_is_a_failed_precondition_without_a_delay(rig:
         "grant_type": GRANT, "client_id": "web", "client_secret": secret, "audience": LEGACY_AUDIENCE,
         "subject_token": rig.issuer.token(rig.clock.now()), "subject_token_type": ID_TOKEN,
     }  # fmt: skip
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         answer = await http.post(rig.url("http", "/oauth2/token"), data=form)
     assert (answer.status_code, answer.json()["reason"]) == (502, "KEY_SET_INVALID")
     assert "retry-after" not in answer.headers

@@ -12,6 +12,7 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
+from tests import plain_http
 from tests.issuer import rsa_key
 from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
@@ -248,9 +249,8 @@ async def test_app_service_tokens_are_of_the_sites_key_alone(rig: Rig) -> None:
     claims = jwt.decode(answer.token, b"\xab" * 32, algorithms=["HS256"], audience=SITE, issuer=SITE, options=options)
     assert (claims["ver"], claims["sub"]) == ("3", "ada")
     assert await inspect(rig, answer.token) is None
-    import httpx2
 
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         published = (await http.get(rig.url("http", "/.well-known/jwks.json"))).text
     assert "oct" not in published
     assert base64.urlsafe_b64encode(b"\xab" * 32).decode()[:20] not in published

@@ -14,6 +14,7 @@ import httpx2
 import jwt
 import pytest
 from google.protobuf.json_format import MessageToDict
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.issuer import segment
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
@@ -74,7 +75,7 @@ async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
 
 @pytest.fixture
 async def http(rig: Rig) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=rig.url("http", ""), timeout=20) as client:
+    async with plain_http.client(base_url=rig.url("http", ""), timeout=20) as client:
         yield client
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from tests.polling import pause
 from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.profiles.store import ProfileStore
@@ -70,4 +71,5 @@ async def test_who_is_disabled_by_another_replica_is_refused_as_soon_as_it_is_to
                 await exchange(rig)
             except grpc.aio.AioRpcError as refused:
                 told = refused.details() or ""
+            await pause()
     assert "disabled" in told

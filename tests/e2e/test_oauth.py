@@ -11,6 +11,7 @@ from urllib.parse import quote_plus, urlencode
 import httpx2
 import jwt
 import pytest
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.issuer import ec_key, jwk
 from tests.rig import AUDIENCE, HTTP_TLS, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, write_tls
@@ -387,7 +388,7 @@ def test_the_endpoints_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None
 async def test_switched_off_there_is_nothing(serve: Serve) -> None:
     async with (
         serve() as service,
-        httpx2.AsyncClient(timeout=20) as http,
+        plain_http.client(timeout=20) as http,
     ):
         for path in ("token", "introspect", "revoke"):
             assert (await http.post(service.url("http", f"/oauth2/{path}"))).status_code == 404

@@ -8,12 +8,13 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.http2 import connected
 from tests.issuer import Issuer
+from tests.polling import pause
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, refusal
 from tests.sockets import hang_up
 
@@ -83,7 +84,7 @@ def ask(rig: Rig, audience: str = LEGACY_AUDIENCE, **claims: Any) -> pb.Exchange
 
 
 async def metrics(rig: Rig) -> str:
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         return (await http.get(rig.url("ops", "/metrics"))).text
 
 
@@ -143,7 +144,7 @@ async def test_a_full_house_keeps_neither_health_nor_operators_nor_revocation_no
     assert await rig.profiles.ListProfiles(profiles_pb.ListProfilesRequest(), **rig.auth("root"))
     assert await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token="unknown.to.us"), **rig.auth("web")) is not None
     secret = rig.secrets["web"].reveal()
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
         assert (await http.get(rig.url("ops", "/healthz"))).status_code == 200
         revoked = await http.post(
@@ -154,7 +155,7 @@ async def test_a_full_house_keeps_neither_health_nor_operators_nor_revocation_no
 
 
 async def test_over_http_a_full_house_is_503_with_retry_after(rig: Rig, house: House) -> None:
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         for path in ("/oauth2/token", "/oauth2/introspect"):
             answer = await http.post(rig.url("http", path), data={})
             assert (answer.status_code, answer.json()["reason"]) == (503, "OVERLOADED")
@@ -170,7 +171,7 @@ async def test_over_http_a_request_beyond_the_listeners_limit_is_503_and_nothing
     extra = "[oauth]\nenabled = true\n[limits]\nhttp_requests = 1\n"
     async with (
         serve(extra) as rig,
-        httpx2.AsyncClient(auth=("web", rig.secrets["web"].reveal()), timeout=PATIENCE) as http,
+        plain_http.client(auth=("web", rig.secrets["web"].reveal()), timeout=PATIENCE) as http,
     ):
         verifier, waits, goes_on = rig.parts.exchange.verifier, asyncio.Event(), asyncio.Event()
         verify = verifier.verify
@@ -260,4 +261,4 @@ async def test_watchers_beyond_the_limit_are_resource_exhausted_however_many_com
             call.cancel()
         async with asyncio.timeout(PATIENCE):
             while rig.app.listeners.watches.watching:
-                await asyncio.to_thread(lambda: None)
+                await pause()

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import grpc
-import httpx2
 import pytest
-from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify, wait_until
+from tests import plain_http
+from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify
 from tests.issuer import Issuer, ec_key
+from tests.polling import wait_until
 from tests.process import OPERATOR, Service, configure, run, write_kek
 from tests.sockets import place
 
@@ -126,7 +127,7 @@ def test_a_disk_that_hangs_under_the_high_water_mark_holds_up_neither_a_start_no
         fcntl.flock(lock, fcntl.LOCK_EX)
         with Service(tmp_path) as service:
             assert exchange(service, issuer).token
-            told = httpx2.get(f"http://{service.listen['ops']}/readyz").json()
+            told = plain_http.get(f"http://{service.listen['ops']}/readyz").json()
             assert (told["ready"], "TimeoutError" in told["details"]["high-water mark"]) == (True, True)
             assert service.stop() == 0
 
@@ -153,8 +154,8 @@ def test_strangers_that_hold_every_connection_of_grpcio_take_no_file_from_health
                 stranger = held.enter_context(socket.create_connection(place(service.listen[listener]), timeout=20))
                 with contextlib.suppress(OSError):  # it is hung up
                     stranger.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-        assert httpx2.get(f"http://{service.listen['ops']}/healthz", timeout=20).status_code == 200
-        assert httpx2.get(f"http://{service.listen['ops']}/readyz", timeout=20).json()["ready"]
+        assert plain_http.get(f"http://{service.listen['ops']}/healthz").status_code == 200
+        assert plain_http.get(f"http://{service.listen['ops']}/readyz").json()["ready"]
         assert jwks(service)
 
 

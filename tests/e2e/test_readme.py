@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.forked import ForkedService
 from tests.issuer import Issuer
 from tests.pages import PORTS, ROOT, blocks_of, shell, texts
 from tests.process import Service
@@ -57,7 +58,7 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
                 environ |= said
                 continue
             if line == "tokenmint serve":
-                service = Service(tmp_path, **PORTS)
+                service = ForkedService(tmp_path, **PORTS)
                 issuer_url = f"http://{service.listen['http']}"
                 environ |= {"ISSUER": issuer_url}
                 continue

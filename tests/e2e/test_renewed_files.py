@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx2
 import pytest
 import structlog
+from tests import plain_http
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, rsa_key
 from tests.providers import Documents, ending_tls, provider
@@ -130,7 +130,7 @@ async def test_a_key_that_was_taken_out_of_a_file_proves_nothing_any_more(
     (tmp_path / "filed.jwks").write_text('{"keys": [')
     await until(clock, lambda: rig.base.readiness.details().get("files"))
     assert await exchange(rig, second)
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         assert "jwks_file: is not a JWK set" in (await http.get(rig.url("ops", "/readyz"))).text
     listed = await rig.providers.GetProvider(providers_pb.GetProviderRequest(provider="filed"), **rig.auth("root"))
     assert "is not a JWK set" in listed.provider.last_error

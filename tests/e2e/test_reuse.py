@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import httpx2
 import jwt
 import pytest
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.rig import AUDIENCE, Rig, Serve, person
 
@@ -114,6 +114,6 @@ async def test_the_audit_says_that_it_was_given_out_again_and_the_metrics_count_
     events = [json.loads(fields[b"event"]) for _, fields in entries]
     first, second = (event["minted"] for event in events if event["kind"] == "exchange")
     assert second == [first[0] | {"reused": True}]
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with plain_http.client(timeout=20) as http:
         metrics = (await http.get(rig.url("ops", "/metrics"))).text
     assert f'tokenmint_tokens_minted_total{{audience="{REUSED}"}} 1.0' in metrics

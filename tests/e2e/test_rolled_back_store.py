@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import httpx2
 import pytest
 import redis
+from tests import plain_http
 from tests.chaos.engine import Server
 from tests.chaos.stores import LOG
+from tests.forked import ForkedService
+from tests.polling import PAUSE
 from tests.process import Service, configure, run, write_kek
 
 from tokenmint.keys.store import parse
@@ -60,6 +62,7 @@ class Copied:
                 self.client.ping()
             except redis.RedisError:
                 assert time.monotonic() < deadline
+                time.sleep(PAUSE)
             else:
                 return
 
@@ -84,6 +87,7 @@ def revoke(service: Service, key_id: str) -> None:
                 stub.RevokeSigningKey(request, **service.auth("root"))
             except grpc.RpcError:
                 assert time.monotonic() < deadline
+                time.sleep(PAUSE)
             else:
                 return
 
@@ -92,11 +96,12 @@ def readiness(service: Service, *, ready: bool) -> dict[str, str]:
     """Wait until it is ready, or is not because of the store; return what keeps it from serving."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        answer = httpx2.get(f"http://{service.listen['ops']}/readyz").json()
+        answer = plain_http.get(f"http://{service.listen['ops']}/readyz").json()
         if answer["ready"] if ready else "store" in answer["problems"]:
             problems: dict[str, str] = answer["problems"]
             return problems
         assert time.monotonic() < deadline, answer
+        time.sleep(PAUSE)
 
 
 def state(ring: KeyRing, key_id: str) -> KeyState:
@@ -110,7 +115,7 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
 ) -> None:
     configure(tmp_path)
     settings = {"TOKENMINT_REDIS__URL": store.url, "TOKENMINT_KEYS__ENCRYPTION_KEY_FILE": str(write_kek(tmp_path))}
-    with Service(tmp_path, **settings) as service:
+    with ForkedService(tmp_path, **settings) as service:
         active = store.ring().only("ES256", KeyState.ACTIVE)
         assert active is not None
         store.save()
@@ -122,9 +127,10 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         deadline = time.monotonic() + PATIENCE
         while state(store.ring(), active.key_id) is not KeyState.REVOKED:
             assert time.monotonic() < deadline, "the newer ring is merged back"
+            time.sleep(PAUSE)
         assert store.ring().generation > newest.generation
         assert {key.key_id for key in store.ring().keys} >= {key.key_id for key in newest.keys}
-        published = httpx2.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
+        published = plain_http.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
         assert active.key_id not in {key["kid"] for key in published}
         assert "accept-store" in readiness(service, ready=False)["store"]
         told = run("keys", "accept-store", directory=tmp_path, **settings)
@@ -137,7 +143,7 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         assert any(b'"keys accept-store"' in event for event in events)
     store.roll_back()
     assert state(store.ring(), active.key_id) is KeyState.ACTIVE
-    with Service(tmp_path, **settings) as service:  # nobody ran who could put it back
+    with ForkedService(tmp_path, **settings) as service:  # nobody ran who could put it back
         assert "the store lost changes" in readiness(service, ready=False)["store"]
         assert state(store.ring(), active.key_id) is KeyState.REVOKED, "what the mark knows is put back at once"
         assert store.ring().generation > last
@@ -149,7 +155,7 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         assert readiness(service, ready=True) == {}
     store.client.flushall()
     with pytest.raises(AssertionError, match="did not start") as refused:
-        Service(tmp_path, **settings).stop()
+        ForkedService(tmp_path, **settings).stop()
     said = str(refused.value).rpartition("tokenmint: ")[2]
     assert "it holds no key ring" in said
     assert "`tokenmint keys accept-store`" in said

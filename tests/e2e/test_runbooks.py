@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx2
 import pytest
+from tests import plain_http
+from tests.forked import ForkedService, ForkedWithLog
 from tests.pages import PORTS, ROOT, shell, texts
-from tests.process import Service, ServiceWithLog
+from tests.polling import PAUSE
+from tests.process import Service
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
@@ -22,7 +24,7 @@ OFFLINE = {"old-store.md", "broken-log.md"}
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    running = Service(tmp_path, **PORTS)
+    running = ForkedService(tmp_path, **PORTS)
     try:
         yield running
     finally:
@@ -57,7 +59,7 @@ def test_a_runbooks_commands_do_what_they_are_shown_for(page: Path, tmp_path: Pa
 
 
 def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
-    service = Service(tmp_path, **PORTS)
+    service = ForkedService(tmp_path, **PORTS)
     service.stop()
     (mark,) = tmp_path.rglob("high-water-mark.json")
     value = json.loads(mark.read_text())
@@ -74,7 +76,7 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
     written = json.loads(mark.read_text())
     assert written["generation"] > value["generation"] + 5
     assert written["revoked"] == ["gone"]
-    again = Service(tmp_path, **PORTS)
+    again = ForkedService(tmp_path, **PORTS)
     assert "nothing to accept" in shell(tmp_path, accept).stdout  # the private store of a service that runs is reached
     again.stop()
     assert "nothing to accept" in shell(tmp_path, accept).stdout
@@ -82,7 +84,7 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
 
 def test_the_runbook_for_a_lost_encryption_key(tmp_path: Path) -> None:
     page = ROOT / "docs" / "runbooks" / "lost-encryption-key.md"
-    service = Service(tmp_path, **PORTS)
+    service = ForkedService(tmp_path, **PORTS)
     before = active_key(tmp_path, service.listen["admin"])
     put = shell(
         tmp_path,
@@ -101,7 +103,7 @@ def test_the_runbook_for_a_lost_encryption_key(tmp_path: Path) -> None:
     assert shell(tmp_path, f"python - <<'END'\n{script}END").stdout == "1\n"
     (mark,) = tmp_path.rglob("high-water-mark.json")
     mark.unlink()
-    again = Service(tmp_path, **ports)
+    again = ForkedService(tmp_path, **ports)
     try:
         assert active_key(tmp_path, again.listen["admin"]) != before
         kept = shell(tmp_path, "tokenmint profiles get ada", TOKENMINT_TARGET=again.listen["admin"])
@@ -113,14 +115,15 @@ def test_the_runbook_for_a_lost_encryption_key(tmp_path: Path) -> None:
 def test_the_runbook_for_a_broken_log(tmp_path: Path) -> None:
     (shown,) = texts(ROOT / "docs" / "runbooks" / "broken-log.md", "json")
     expected = json.loads(shown)
-    with open("/dev/full", "wb") as full, ServiceWithLog(tmp_path, full.fileno(), **PORTS) as running:  # noqa: PTH123  # a device
+    with open("/dev/full", "wb") as full, ForkedWithLog(tmp_path, full.fileno(), **PORTS) as running:  # noqa: PTH123  # a device
         url = f"http://{running.listen['ops']}"
         ends = time.monotonic() + 30
-        while not (told := httpx2.get(f"{url}/readyz").json())["details"]:
+        while not (told := plain_http.get(f"{url}/readyz").json())["details"]:
             assert time.monotonic() < ends
+            time.sleep(PAUSE)
         assert told["details"]["log"] == expected["details"].pop("log").partition(";")[0]
         assert told | {"details": {}} == expected
-        metrics = httpx2.get(f"{url}/metrics").text
+        metrics = plain_http.get(f"{url}/metrics").text
         page = (ROOT / "docs" / "runbooks" / "broken-log.md").read_text()
         for name in ("tokenmint_log_broken", "tokenmint_log_dropped_total", "tokenmint_audit_dropped_total"):
             assert name in metrics

@@ -13,10 +13,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import httpx2
 import pytest
+from tests import plain_http
+from tests.forked import ForkedService
 from tests.http2 import METHOD, Peer, connected, framed
-from tests.process import Service, configure
+from tests.process import configure
 from tests.rig import Rig, Serve, refusal
 
 from tokenmint.v1 import key_set_service_pb2 as key_set_pb
@@ -65,7 +66,7 @@ async def shared(rig: Rig) -> AsyncIterator[Peer]:
 
 
 async def metrics(rig: Rig) -> str:
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         return (await http.get(rig.url("ops", "/metrics"))).text
 
 
@@ -111,7 +112,7 @@ async def test_rfc_9113_section_5_1_2_callers_within_the_announced_limit_are_nev
     left = iter(range(2000))
     options = [("grpc.enable_retries", 0)]
     configure(tmp_path)
-    with Service(tmp_path, TOKENMINT_LISTEN__TRANSPORT=transport) as service:
+    with ForkedService(tmp_path, TOKENMINT_LISTEN__TRANSPORT=transport) as service:
         async with grpc.aio.insecure_channel(service.listen["grpc"], options=options) as channel:
 
             async def caller() -> None:

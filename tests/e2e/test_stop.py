@@ -13,10 +13,12 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests import plain_http
+from tests.forked import ForkedService
 from tests.issuer import Issuer
+from tests.polling import pause
 from tests.process import Service, configure, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -73,7 +75,7 @@ class Replica:
         extra += f'[limits]\nlame_duck = "{lame_duck}"\neach_client = {{ per_second = 100000, burst = 100000 }}\n'
         configure(directory, issuer.url, extra=extra)
         self.settings = {"TOKENMINT_LISTEN__TRANSPORT": transport}
-        self.service = Service(directory, **self.settings)
+        self.service: Service = ForkedService(directory, **self.settings)
         self.grpc, self.ops = self.service.listen["grpc"], self.service.listen["ops"]
         self.settings |= {f"TOKENMINT_LISTEN__{name.upper()}": at for name, at in self.service.listen.items()}
 
@@ -82,10 +84,10 @@ class Replica:
 
     async def start(self) -> None:
         """Start it again; wait until callers have found it: until then a rolling restart goes no further."""
-        self.service = await asyncio.to_thread(Service, self.directory, **self.settings)
-        async with asyncio.timeout(PATIENCE), httpx2.AsyncClient() as http:
+        self.service = await asyncio.to_thread(ForkedService, self.directory, **self.settings)
+        async with asyncio.timeout(PATIENCE), plain_http.client() as http:
             while 'code="OK"' not in (await http.get(f"http://{self.ops}/metrics")).text:
-                pass
+                await pause()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = [line for line in self.service.errors.read_text().splitlines() if line.startswith("{")]
@@ -195,7 +197,7 @@ async def test_a_process_that_stops_is_not_ready_first_and_serves_on_until_a_sec
 ) -> None:
     with replicas(1, tmp_path, issuer, store_url, transport, lame_duck="60s") as [replica]:
         request = pb.ExchangeTokenRequest(subject_token=issuer.token(time.time()), audience=AUDIENCE)
-        async with grpc.aio.insecure_channel(replica.grpc) as channel, httpx2.AsyncClient() as http:
+        async with grpc.aio.insecure_channel(replica.grpc) as channel, plain_http.client() as http:
             stub: Any = TokenExchangeServiceStub(channel)
             health: Any = health_pb2_grpc.HealthStub(channel)
             assert (await stub.ExchangeToken(request, **replica.service.auth())).token
@@ -215,4 +217,4 @@ async def test_a_process_that_stops_is_not_ready_first_and_serves_on_until_a_sec
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not holds():
-            await asyncio.to_thread(lambda: None)
+            await pause()

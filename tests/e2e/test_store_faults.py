@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any
 
 import grpc
-import httpx2
 import pytest
+from tests import plain_http
 from tests.fakes import FakeClock
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
@@ -260,7 +260,7 @@ async def test_each_fault_is_answered_in_time_and_is_over_when_it_is_over(
             assert (told.code, told.details) == (grpc.StatusCode.UNAVAILABLE, ("RetryInfo",))
             assert told.reason == "STORE_UNAVAILABLE"
         await beside(rig, clock)
-        async with httpx2.AsyncClient() as http:  # the key set goes on from memory
+        async with plain_http.client() as http:  # the key set goes on from memory
             assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
         # What needs no store is still told apart: a bad token is refused as such.
         told = await refusal(rig.exchange.ExchangeToken(ask(rig, aud="x"), **rig.auth("web")))

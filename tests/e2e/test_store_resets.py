@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import grpc
-import httpx2
+from tests import plain_http
+from tests.forked import ForkedService
 from tests.issuer import Issuer
 from tests.process import CLIENT, Service, configure, write_kek
 from tests.wire import Engine, Wire
@@ -30,7 +31,7 @@ class Callers:
     def __init__(self, service: Service, issuer: Issuer) -> None:
         self._service, self._issuer = service, issuer
         self._channel = grpc.insecure_channel(service.listen["grpc"])
-        self._http = httpx2.Client(base_url=f"http://{service.listen['http']}", timeout=20)
+        self._http = plain_http.sync_client(base_url=f"http://{service.listen['http']}", timeout=20)
         self.outcomes: Counter[str] = Counter()
         self._over = threading.Event()
 
@@ -108,7 +109,7 @@ def served(directory: Path, issuer: Issuer, url: str, transport: str) -> Iterato
         "TOKENMINT_LISTEN__TRANSPORT": transport,
         "TOKENMINT_OAUTH__ENABLED": "true",
     }
-    with Service(directory, **settings) as service:
+    with ForkedService(directory, **settings) as service:
         callers = Callers(service, issuer)
         try:
             yield service, callers
@@ -122,7 +123,7 @@ def ended(service: Service) -> bool:
 
 def failures(service: Service) -> str:
     """Return what metrics say of background tasks that failed."""
-    text = httpx2.get(f"http://{service.listen['ops']}/metrics").text
+    text = plain_http.get(f"http://{service.listen['ops']}/metrics").text
     return "\n".join(line for line in text.splitlines() if line.startswith("tokenmint_task_failures_total"))
 
 

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx2
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from tests import plain_http
+from tests.polling import pause
 from tests.process import run
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
@@ -51,7 +52,7 @@ async def look(rig: Rig, *, lost: bool) -> None:
     async with asyncio.timeout(PATIENCE):
         while bool(rig.parts.signing_keys.loss()) != lost:
             await rig.parts.signing_keys.refresh()
-            await asyncio.sleep(0)
+            await pause()
 
 
 async def exchange(rig: Rig, audience: str = AUDIENCE, subject: str = "1842") -> Any:
@@ -61,7 +62,7 @@ async def exchange(rig: Rig, audience: str = AUDIENCE, subject: str = "1842") ->
 
 async def look_over_http(rig: Rig) -> None:
     """Check that HTTP refuses exchanges, says why in readiness and metrics, and goes on serving the key set."""
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         fields = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
             "subject_token": rig.issuer.token(rig.clock.now()),
@@ -92,7 +93,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     async with asyncio.timeout(PATIENCE):  # a beat that was confirmed after the copy
         while rig.parts.signing_keys._losses._beat <= beat:
             await rig.parts.signing_keys.refresh()
-            await asyncio.sleep(0)
+            await pause()
     await put_back(rig, before)
     await look(rig, lost=True)
 
@@ -120,7 +121,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     await look(rig, lost=False)
     async with asyncio.timeout(PATIENCE):  # reads are believed again with the next beat, a moment later
         while (told := await refusal(exchange(rig))).reason == "STORE_UNAVAILABLE":
-            pass
+            await pause()
     assert told.reason == "PRINCIPAL_DISABLED"
     assert not (await rig.exchange.IntrospectToken(asked, **rig.auth("web"))).active
     assert (await exchange(rig, OPEN_AUDIENCE, "stranger")).token

@@ -6,8 +6,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import httpx2
 import pytest
+from tests import plain_http
+from tests.polling import pause
 from tests.rig import Rig, Serve, person, refusal
 from tests.sockets import hang_up
 
@@ -29,7 +30,7 @@ async def test_a_message_of_one_megabyte_is_refused_by_the_transport(rig: Rig) -
 @pytest.mark.rsa
 async def test_http_serves_the_key_set_discovery_health_and_metrics(rig: Rig) -> None:
     await rig.exchange.ExchangeToken(rig.request(), **rig.auth("web"))
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         keys = await http.get(rig.url("http", "/.well-known/jwks.json"))
         assert keys.headers["cache-control"] == "public, max-age=300"
         assert len(keys.json()["keys"]) == 4  # for each algorithm the active one and the next
@@ -116,5 +117,6 @@ async def test_cve_2023_44487_calls_that_are_cancelled_at_once_do_not_stop_the_o
             except grpc.aio.AioRpcError as refused:
                 if refused.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
+                await pause()
             else:
                 break

@@ -5,9 +5,10 @@ import signal
 import time
 from pathlib import Path
 
-import httpx2
-from tests.e2e.processes import children, exchange, processes_of, wait_until
+from tests import plain_http
+from tests.e2e.processes import children, exchange, processes_of
 from tests.issuer import Issuer
+from tests.polling import wait_until
 from tests.process import START_LIMIT, Service, configure, run, write_kek
 
 
@@ -20,10 +21,10 @@ def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path:
         assert len(pids) == 2
         os.kill(pids[0], signal.SIGKILL)
         wait_until(lambda: len([pid for pid in children(service.process.pid) if pid != pids[0]]) == 2)
-        wait_until(lambda: httpx2.get(f"http://{service.listen['ops']}/readyz").status_code == 200)
+        wait_until(lambda: plain_http.get(f"http://{service.listen['ops']}/readyz").status_code == 200)
         for _ in range(4):
             assert exchange(service, issuer).token
-        assert "tokenmint_tokens_minted_total" in httpx2.get(f"http://{service.listen['ops']}/metrics").text
+        assert "tokenmint_tokens_minted_total" in plain_http.get(f"http://{service.listen['ops']}/metrics").text
         assert service.stop() == 0
     assert not processes_of(tmp_path)
 
@@ -65,7 +66,7 @@ def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Iss
         assert victim not in children(service.process.pid)
         assert other in children(service.process.pid)
         counted = 'tokenmint_workers_replaced_total{why="hung"} 1.0'
-        assert counted in httpx2.get(f"http://{service.listen['ops']}/metrics", timeout=20).text
+        assert counted in plain_http.get(f"http://{service.listen['ops']}/metrics").text
         for _ in range(4):
             assert exchange(service, issuer).token
         assert f"worker {victim} hangs" in service.errors.read_text()

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import cast
 
 import grpc
-import httpx2
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from tests import plain_http
 from tests.chaos.engine import Server
 from tests.chaos.stores import LOG
 from tests.issuer import Issuer
+from tests.polling import PAUSE
 from tests.process import Service, configure, write_kek
 from tests.rig import AUDIENCE
 
@@ -66,12 +67,12 @@ def exchange(service: Service, token: str) -> tuple[str, str]:
 
 
 def readiness(service: Service) -> dict[str, str]:
-    problems: dict[str, str] = httpx2.get(f"http://{service.listen['ops']}/readyz").json()["problems"]
+    problems: dict[str, str] = plain_http.get(f"http://{service.listen['ops']}/readyz").json()["problems"]
     return problems
 
 
 def offset(service: Service) -> float:
-    text = httpx2.get(f"http://{service.listen['ops']}/metrics").text
+    text = plain_http.get(f"http://{service.listen['ops']}/metrics").text
     (line,) = [line for line in text.splitlines() if line.startswith("tokenmint_clock_offset_seconds")]
     return float(line.split()[-1])
 
@@ -80,6 +81,7 @@ def until(service: Service, *, ready: bool) -> dict[str, str]:
     deadline = time.monotonic() + PATIENCE
     while (problems := readiness(service)) == {} if not ready else (problems := readiness(service)) != {}:
         assert time.monotonic() < deadline, problems
+        time.sleep(PAUSE)
     return problems
 
 

@@ -10,10 +10,6 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 Output = Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="text for people, json for scripts.")]
 
@@ -49,6 +45,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
     if not cells:
         print(empty)
         return
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")

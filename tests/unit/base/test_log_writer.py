@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,7 @@ def until(condition: Callable[[], bool]) -> None:
     try:
         while not condition():
             assert not ends.is_set(), "it did not happen in time"
-            os.sched_yield()
+            time.sleep(0.001)
     finally:
         timer.cancel()
 

@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import math
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from tests.issuer import b64, ec_key, jwk, rsa_key
 from tests.unit.verification.test_jws import json_values
 
+from tokenmint.verification import weak_keys
 from tokenmint.verification.jwk import MAX_KEYS, MAX_MEMBERS, BadKey, parse_jwk, parse_jwks, parse_x509_map
 
 
@@ -40,7 +42,7 @@ def close_primes() -> int:
     """A modulus of two neighbouring primes (CVE-2022-26320), found from a real one's prime."""
     p = rsa_key().private_numbers().p
     candidate = p + 2
-    while pow(2, candidate - 1, candidate) != 1:
+    while math.gcd(candidate, weak_keys._small_primes()) != 1 or pow(2, candidate - 1, candidate) != 1:
         candidate += 2
     return p * candidate
 

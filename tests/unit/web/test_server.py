@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.listeners import FORM, LARGE, Run, serving
+from tests.polling import pause
 from tests.sockets import PATIENCE, UNFINISHED, answer, get, held, place, status, until_closed
 
 from tokenmint.base.addresses import Address, Reservations
@@ -140,7 +141,7 @@ def test_requests_beyond_the_limit_are_answered_with_503_and_health_is_not_count
             served.application.gate.set()
             async with asyncio.timeout(PATIENCE):
                 while await status(served.at, "/quick") != 200:
-                    pass
+                    await pause()
             assert served.application.bodies == []
 
     run(scenario())

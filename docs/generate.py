@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import report
+from docs import providers_page
 
 from tokenmint.config.entries import Entry, catalogue
 
@@ -75,6 +76,7 @@ def of_run(table: Callable[[Mapping[str, Any]], str], file: str = RUN) -> Callab
 
 PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] = {
     "docs/configuration.md": {"shipped-providers": providers_table},
+    "docs/providers.md": {"table": providers_page.table, "providers": providers_page.paragraphs},
     "README.md": {"shipped-providers": providers_list},
     "docs/performance.md": {
         "measured": of_run(report.about),

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from tests.pages import ROOT
 
-from tokenmint.config.entries import catalogue
-
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 MADE_BY_A_TOOL = re.compile(
@@ -53,12 +51,6 @@ def test_the_clients_have_the_version_of_the_service() -> None:
     java = re.search(r"<version>([^<]+)</version>", (ROOT / "clients" / "java" / "pom.xml").read_text())
     assert java is not None
     assert {python, node, java[1].removesuffix("-SNAPSHOT")} == {version}
-
-
-def test_every_shipped_provider_has_its_row() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    section = page.partition("\n## Shipped providers\n")[2].partition("\n## ")[0]
-    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE)) == sorted(catalogue())
 
 
 def test_generated_files_are_marked() -> None:

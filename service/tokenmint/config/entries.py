@@ -15,6 +15,8 @@ from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.verification.provider import CheckKind
 
+DOCUMENTATION: Final = "\n[documentation]\n"
+"""The line of an entry's file where its rules end and its documentation begins (``config.examples``)."""
 TOKEN_TYPES: Final = MappingProxyType({"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT})
 
 
@@ -128,6 +130,8 @@ class Entry(CommonTable):
     audiences_from: str | None = None
     """The parameter that is the only audience."""
     require_one_of: TextList = ()
+    customer_claims: TextList = ()
+    """For an issuer that signs for all customers: the claims that tell them apart, ids that nobody can choose."""
     default_audiences: str | None = None
     """A pattern of default audiences, which any tenant's tokens may have: none of them is an audience of ours."""
     default_audiences_of_host: str | None = None
@@ -171,18 +175,30 @@ class ProviderTable(CommonTable):
     service_account_file: str | None = None
 
 
+FOLDER: Final = resources.files("tokenmint.config") / "catalogue"
+"""The folder of the shipped entries."""
+
+
 @cache
 def catalogue() -> Mapping[str, Entry]:
     """Return the shipped entries by name."""
-    return read_catalogue(resources.files("tokenmint.config") / "catalogue")
+    return read_catalogue(FOLDER)
 
 
 def read_catalogue(folder: Traversable) -> Mapping[str, Entry]:
-    """Return the entries of a folder by name: one for each file, `NAME.toml`."""
+    """Return the entries of a folder by name: one for each file, `NAME.toml`, without its documentation."""
     return MappingProxyType(
         {
-            file.name.removesuffix(".toml"): Entry.model_validate(tomllib.loads(file.read_text()))
-            for file in sorted(folder.iterdir(), key=lambda file: file.name.removesuffix(".toml"))
-            if file.name.endswith(".toml")
+            name: Entry.model_validate(tomllib.loads(text.partition(DOCUMENTATION)[0]))
+            for name, text in entry_files(folder).items()
         }
     )
+
+
+def entry_files(folder: Traversable) -> dict[str, str]:
+    """Return the texts of a folder's entries by name."""
+    return {
+        file.name.removesuffix(".toml"): file.read_text()
+        for file in sorted(folder.iterdir(), key=lambda file: file.name.removesuffix(".toml"))
+        if file.name.endswith(".toml")
+    }

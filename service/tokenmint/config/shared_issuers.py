@@ -1,24 +1,26 @@
 """Issuers that sign for all customers of a provider: anybody there can have a token with any audience.
 
 So a provider with such an issuer names the customers that it accepts: by a check (`one_of`) on a claim that the issuer
-sets, or by a condition. The shipped entries have required keys for that.
+sets, or by a condition. The shipped entries name these claims (`customer_claims`) and have required keys for them. The
+rule also holds for providers that name such an issuer without the shipped entry.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
+from tokenmint.config.entries import catalogue
+from tokenmint.config.provider_keys import fill
 from tokenmint.verification.provider import ClaimCheck
 
-SHARED: Final = {
-    "https://token.actions.githubusercontent.com": (
-        "repository_owner_id", "repository_id", "enterprise_id",
-    ),
-    "https://gitlab.com": ("namespace_id", "project_id"),
-    "https://agent.buildkite.com": ("organization_id", "pipeline_id"),
-    "https://app.terraform.io": ("terraform_organization_id", "terraform_workspace_id", "terraform_project_id"),
-    "https://oidc.codefresh.io": ("account_id", "pipeline_id"),
-}  # fmt: skip
-"""By issuer: the claims that tell its customers apart, ids that nobody can choose or take over."""
+
+def shared_issuers() -> Mapping[str, Sequence[str]]:
+    """Return the shared issuers of the shipped entries, each with the claims that tell its customers apart."""
+    found: dict[str, Sequence[str]] = {}
+    for entry in catalogue().values():
+        if entry.customer_claims:
+            defaults = {key: item.default for key, item in entry.parameters.items() if item.default is not None}
+            found |= {fill(item.issuer, defaults): entry.customer_claims for item in entry.issuers}
+    return MappingProxyType(found)
 
 
 def customers_unnamed(
@@ -30,7 +32,7 @@ def customers_unnamed(
         checks: those that are in force; one for some of the ``token_types`` (URNs) leaves the others open.
     """
     for issuer in issuers:
-        names = SHARED.get(issuer, ())
+        names = shared_issuers().get(issuer, ())
         if names and condition is None and not any(_names_customers(check, names, token_types) for check in checks):
             return (
                 f"signs for all customers of this provider: add a check of kind one_of on one of {', '.join(names)}, "

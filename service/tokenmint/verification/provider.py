@@ -28,7 +28,7 @@ LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake,
 _SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 ClaimPaths = tuple[tuple[str, ...], ...]
 CheckKind = Literal[
-    "present", "absent", "one_of", "none_of", "prefix", "true", "past", "uuid", "no_suffix", "no_digits"
+    "present", "absent", "one_of", "none_of", "prefix", "true", "not_true", "past", "uuid", "no_suffix", "no_digits"
 ]
 
 
@@ -251,6 +251,8 @@ def _holds(check: ClaimCheck, claims: Mapping[str, JsonValue], now: float) -> bo
             return value is None
         case "true":
             return value is True
+        case "not_true":
+            return value is None or value is False
         case "one_of":
             text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
             return isinstance(text, str) and text in check.values
@@ -274,6 +276,7 @@ def _describe(check: ClaimCheck) -> str:
         "present": f"{name} is missing",
         "absent": f"{name} is not accepted",
         "true": f"{name} is not true",
+        "not_true": f"{name} is neither missing nor false",
         "one_of": f"{name} is none of the configured values",
         "none_of": f"{name} has a value that is not accepted",
         "prefix": f"{name} does not begin with {' or '.join(sorted(check.values))}",

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from docs import providers_page
 from docs.generate import PAGES, PART, ROOT, generated, providers_table
 from pydantic import ValidationError
 from tests.issuer import Issuer
+from tests.unit.verification.catalogued import accepted, check_documentation, checks_without_a_token, refused
 
 from tokenmint.config.entries import Entry, catalogue, read_catalogue
+from tokenmint.config.examples import DocumentedEntry, documentation, read_documentation
 from tokenmint.config.providers import judge_provider
 
 FOLDER: Final = ROOT / "service" / "tokenmint" / "config" / "catalogue"
+DOCUMENTED: Final = documentation()
 NEW: Final = """
 title = "A provider of tomorrow"
 algorithms = ["RS256"]
@@ -38,6 +42,22 @@ help = "the groups whose members are accepted"
 claim = "groups"
 kind = "one_of"
 values = "groups"
+
+[documentation]
+about = "Words about it | of tomorrow."
+pages = ["https://tomorrow.example/tokens"]
+looked_at = "2026-11-29"
+
+[[tokens]]
+name = "an ID token"
+settings = { domain = "acme.tomorrow.example", audiences = ["app"], groups = ["staff"] }
+claims = { iss = "https://acme.tomorrow.example/tenant", sub = "1", aud = "app", groups = "staff" }
+subject = "1"
+refused = [
+    { name = "another tenant's", reason = "UNKNOWN_ISSUER", claims = { iss = "https://evil.tomorrow.example/tenant" } },
+    { name = "another app's", reason = "WRONG_AUDIENCE", claims = { aud = "other" } },
+    { name = "of no group", reason = "CLAIM_REJECTED", without = ["groups"] },
+]
 """
 
 
@@ -90,13 +110,30 @@ def check_row(name: str, entry: Entry, page: str) -> None:
     assert row.replace("\\|", "").count("|") == 4
 
 
+def check_section(name: str, entry: Entry, documented: DocumentedEntry, table: str, sections: str) -> None:
+    """Check that the page of providers has an entry: its checks in the table, its words, tokens and pages below it."""
+    [row] = [line for line in table.splitlines() if line.startswith(f"| [`{name}`](#{name}) |")]
+    assert row.replace("\\|", "").count("|") == len(providers_page.HEADINGS) + 1
+    assert all(issuer.issuer in row for issuer in entry.issuers)
+    assert all(f"`{name}`" in row for check in entry.checks for name in check.claim)
+    section = f"\n{sections}".partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+    words = " ".join(section.split())
+    assert " ".join(documented.documentation.about.split()) in words
+    tokens = [(example.name, variant.name) for example in documented.tokens for variant in example.refused]
+    assert tokens
+    assert all(" ".join(text.split()) in words for pair in tokens for text in pair)
+    assert all(f"<{page}>" in words for page in documented.documentation.pages)
+
+
 @pytest.mark.parametrize("name", catalogue())
 def test_each_entry_is_whole(name: str) -> None:
     check_entry(name, dict(catalogue()))
     check_row(name, catalogue()[name], providers_table(catalogue()))
+    parts = providers_page.table(catalogue()), providers_page.paragraphs(catalogue())
+    check_section(name, catalogue()[name], DOCUMENTED[name], *parts)
 
 
-def test_a_new_entry_is_one_file(tmp_path: Path) -> None:
+async def test_a_new_entry_is_one_file(tmp_path: Path) -> None:
     folder = tmp_path / "catalogue"
     shutil.copytree(FOLDER, folder)
     (folder / "tomorrow.toml").write_text(NEW)
@@ -107,6 +144,30 @@ def test_a_new_entry_is_one_file(tmp_path: Path) -> None:
         text = generated(page, (ROOT / page).read_text(), entries)
         assert "`tomorrow`" in text
     check_row("tomorrow", entries["tomorrow"], generated("docs/configuration.md", _page(), entries))
+    documented = read_documentation(folder)
+    parts = providers_page.table(entries, documented), providers_page.paragraphs(entries, documented)
+    check_section("tomorrow", entries["tomorrow"], documented["tomorrow"], *parts)
+    check_documentation("tomorrow", entries, documented["tomorrow"])
+    assert await checks_without_a_token("tomorrow", entries, documented["tomorrow"]) == []
+    [example] = documented["tomorrow"].tokens
+    assert await accepted("tomorrow", entries, example) == (None, "1")
+    for variant in example.refused:
+        assert (await refused("tomorrow", entries, example, variant))[0] == variant.reason
+    without = read_documentation(_folder_with(tmp_path / "bare", NEW.partition("\n[documentation]\n")[0]))
+    with pytest.raises(AssertionError, match=r"tomorrow\.toml: add \[documentation\]"):
+        check_documentation("tomorrow", entries, without["tomorrow"])
+
+
+def _folder_with(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    (folder / "tomorrow.toml").write_text(text)
+    return folder
+
+
+def test_a_rule_below_the_documentation_is_noticed(tmp_path: Path) -> None:
+    rule = '\n[[checks]]\nclaim = "sub"\nkind = "present"\n'
+    with pytest.raises(ValidationError, match="checks"):
+        read_documentation(_folder_with(tmp_path / "misplaced", NEW + rule))
 
 
 def _page() -> str:

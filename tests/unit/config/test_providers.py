@@ -67,7 +67,7 @@ def test_a_trailing_slash_of_the_issuer_stays_in_it_and_not_in_the_url() -> None
         ({"issuer": "https://i", "audiences": ["a"],
           "checks": [{"claim": "x", "kind": "present", "token_types": ["access"]}]},
          ["providers.p.checks: x: token_types: expected some of"]),
-        ({"use": "googel"}, ["providers.p.use: no such entry; the entries are apple"]),
+        ({"use": "googel"}, ["providers.p.use: no such entry; the entries are adfs"]),
         ({"use": 5}, ["providers.p.use: no such entry"]),
         ({"use": "auth0"}, ["providers.p.domain: is required", "providers.p.audiences: is required"]),
         ({"use": "auth0", "domain": "https://x/", "audiences": ["a"]}, ["providers.p.domain: expected"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.issuer import jwk, rsa_key
-from tests.unit.verification.proving import IDP, NOW, prove, shipped
+from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
 
 from tokenmint.base.token_errors import (
     ClaimRejected,
@@ -17,6 +17,7 @@ from tokenmint.base.token_errors import (
     UnknownKey,
     WrongAudience,
 )
+from tokenmint.config.providers import provider_from_table
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 OTHER_TENANT = "aaaaaaaa-86f1-41af-91ab-2d7cd011db47"
@@ -167,3 +168,25 @@ async def test_apples_booleans_and_googles_authority_over_email() -> None:
     for given, expected in cases:
         token = IDP.token(NOW, iss="accounts.google.com", **given)
         assert (await prove(token, google)).claims["email_authoritative"] is expected, given
+
+
+@pytest.mark.parametrize(
+    ("value", "refusal"),
+    [
+        (None, None),
+        (False, None),
+        (True, ClaimRejected),
+        ("true", ClaimRejected),
+        ("false", ClaimRejected),
+        (0, ClaimRejected),
+    ],
+)
+async def test_what_has_not_to_be_true_is_missing_or_false(value: Any, refusal: Any) -> None:
+    check = {"claim": "is_anonymous", "kind": "not_true"}
+    table = {"issuer": IDP.url, "audiences": ["app"], "jwks": IDP.jwks().decode(), "checks": [check]}
+    found = provider_from_table("p", table, own_issuer=ME)
+    if refusal is None:
+        assert await prove(IDP.token(NOW, is_anonymous=value), found)
+    else:
+        with pytest.raises(refusal, match="is_anonymous is neither missing nor false"):
+            await prove(IDP.token(NOW, is_anonymous=value), found)

@@ -22,7 +22,7 @@ from tokenmint.base.token_errors import (
     WrongNonce,
 )
 from tokenmint.config.providers import provider_from_table
-from tokenmint.config.shared_issuers import SHARED
+from tokenmint.config.shared_issuers import shared_issuers
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -190,20 +190,24 @@ def test_github_enterprise_the_audience_that_everybody_there_gets_is_none_of_our
         shipped("github-actions", issuer=issuer, audiences=[audience], repository_ids=["74"])
 
 
-@pytest.mark.parametrize("issuer", sorted(SHARED))
+@pytest.mark.parametrize("issuer", sorted(shared_issuers()))
 async def test_an_issuer_that_signs_for_all_customers_needs_to_know_which_ones_are_ours(issuer: str) -> None:
     table = {"issuer": issuer, "audiences": ["app"], "jwks": IDP.jwks().decode()}
-    for checks in ([], [{"claim": "sub", "kind": "present"}], [{"claim": SHARED[issuer][0], "kind": "present"}]):
+    for checks in (
+        [],
+        [{"claim": "sub", "kind": "present"}],
+        [{"claim": shared_issuers()[issuer][0], "kind": "present"}],
+    ):
         with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
             provider_from_table("p", {**table, "checks": checks}, own_issuer="https://me.example")
-    ours = {"claim": SHARED[issuer][0], "kind": "one_of", "values": ["ours"]}
+    ours = {"claim": shared_issuers()[issuer][0], "kind": "one_of", "values": ["ours"]}
     for gap in ({"token_types": ["access_token"]}, {"or_claim": "sub"}):  # tokens of another kind, or without the claim
         with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
             provider_from_table("p", {**table, "checks": [{**ours, **gap}]}, own_issuer="https://me.example")
     entry = provider_from_table("p", {**table, "checks": [ours]}, own_issuer="https://me.example")
-    await judged(entry, {"iss": issuer, SHARED[issuer][0]: "ours"}, None)
+    await judged(entry, {"iss": issuer, shared_issuers()[issuer][0]: "ours"}, None)
     for other in ("theirs", None, ["ours"]):
-        await judged(entry, {"iss": issuer, SHARED[issuer][0]: other}, ClaimRejected)
+        await judged(entry, {"iss": issuer, shared_issuers()[issuer][0]: other}, ClaimRejected)
     assert provider_from_table("p", {**table, "condition": "assertion.sub == 'x'"}, own_issuer="https://me.example")
 
 

@@ -17,8 +17,7 @@ from typing import Final
 
 import httpcore2
 
-from tokenmint.base.foreign_text import LONG, clipped
-from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.http_url import BadUrl, HttpUrl, shown
 from tokenmint.base.threads import Busy
 from tokenmint.model.secret import Secret
 from tokenmint.verification.content_coding import BadCoding, decoder
@@ -71,7 +70,7 @@ class HttpFetch:
         try:
             target = HttpUrl.parse(url)
         except BadUrl as error:
-            raise AnswerUnusable(f"{clipped(url, LONG)} can't be fetched: {error}") from None
+            raise AnswerUnusable(f"{shown(url)} can't be fetched: {error}") from None
         ends = asyncio.get_running_loop().time() + source.timeout
         await self._read_files(source)
         for _ in range(MAX_REDIRECTS + 1):
@@ -188,11 +187,6 @@ async def _ask(request: _Request, connections: httpcore2.AsyncConnectionPool) ->
 
 def _seconds(ends: float) -> float:
     return max(0.001, ends - asyncio.get_running_loop().time())
-
-
-def shown(url: HttpUrl) -> str:
-    """Return a URL for messages, bounded: a provider may have chosen it."""
-    return clipped(str(url), LONG)
 
 
 def _redirected(url: HttpUrl, location: str | None) -> HttpUrl:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -178,6 +180,27 @@ async def test_a_reload_keeps_what_was_renewed(rig: Rig, clock: FakeClock, tmp_p
     (tmp_path / "filed.jwks").write_bytes(an_issuer("filed", 2).jwks())
     await until(clock, lambda: key_ids(rig, "filed") == ("filed-2",))
     assert await exchange(rig, an_issuer("filed", 2))
+
+
+async def test_a_reload_reads_no_file_on_the_event_loop(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = await asyncio.to_thread(rig.settings)
+    here, opened, really_open = threading.get_ident(), list[str](), os.open
+
+    def watched(path: Any, *arguments: Any, **more: Any) -> int:
+        if threading.get_ident() == here and str(path).startswith(str(tmp_path)):
+            opened.append(str(path))
+        return really_open(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", watched)
+    await rig.app.reload(settings)
+    monkeypatch.undo()
+    assert not opened
+    assert await exchange(rig, an_issuer("filed", 0))
+    assert await rig.exchange.ExchangeToken(
+        request(rig, an_issuer("filed", 0)), **by_assertion(rig, an_issuer("keyed", 0), "1")
+    )
 
 
 async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(

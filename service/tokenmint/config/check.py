@@ -90,7 +90,7 @@ def check(
         formats=formats,
         clients=MappingProxyType(clients),
         operators=MappingProxyType(callers.operators()),
-        client_keys=MappingProxyType(callers.keys()),
+        assertions=MappingProxyType(callers.assertions),
         warnings=tuple(_warnings(file, base)),
     )
     return settings, problems

@@ -6,7 +6,7 @@ from typing import Final
 
 from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.rate_limit import Rate, RateLimits
-from tokenmint.config.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.config.settings import Settings, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.policy.grant import Policy
 from tokenmint.process import bootstrap
@@ -103,10 +103,7 @@ def authenticator_of(
     """Return the authenticator of a configuration's clients, with the keys that ``before`` has loaded."""
     base = verifiers.base
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    client_issuers = {
-        name: client_provider(name, keys, base.issuer, settings.proxy) for name, keys in settings.client_keys.items()
-    }
-    assertions = verifiers.of(client_issuers, before.assertions.key_sets if before is not None else None)
+    assertions = verifiers.of(settings.assertions, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
     return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
 

@@ -151,11 +151,17 @@ def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
         raise BadKey('the document has no list "keys"')
     hint = document.get("spiffe_refresh_hint")
     return _readable(
-        [(f"key {index}", partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
+        [(_name(index, member), partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
         len(members),
         most,
         float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
     )
+
+
+def _name(index: int, member: JsonValue) -> str:
+    """Return the name of a member in reasons: its place, and its `kid` if it has one."""
+    key_id = member.get("kid") if isinstance(member, dict) else None
+    return f"key {index} ({quoted(key_id)})" if isinstance(key_id, str) else f"key {index}"
 
 
 def _readable(

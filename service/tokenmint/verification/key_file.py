@@ -9,6 +9,7 @@ import structlog
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.verification.jwk import MAX_KEYS, BadKey, ParsedKeySet, parse_jwks
+from tokenmint.verification.key_source import KeySource
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +32,13 @@ def key_file(path: Path, most: int = MAX_KEYS) -> RenewedFiles[ParsedKeySet]:
     return RenewedFiles([(SETTING, path)], made)
 
 
+def at_hand(source: KeySource) -> ParsedKeySet:
+    """Return the keys of a source that is not fetched. Raises ``BadKey``: a pinned set is none."""
+    return parse_jwks(source.pinned, source.max_keys) if source.file is None else source.file.value
+
+
 def usable_keys(setting: str, body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
-    """Read a JWK set that an operator wrote, of which at most ``most`` keys are used.
+    """Read a JWK set that an operator wrote, and use at most ``most`` of its keys.
 
     Raises ``ConfigurationError`` that begins with ``setting``.
     """

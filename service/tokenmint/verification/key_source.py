@@ -66,7 +66,7 @@ class KeySource:
 
     @property
     def place(self) -> str:
-        """Where the keys are, for operators: without the values in a URL's query, which may be secrets."""
+        """The URL or path of the keys, for operators: without the values of a query, which may be secrets."""
         return shown(self.url) if self.url else str(self.path) if self.path else self.kind
 
     @property

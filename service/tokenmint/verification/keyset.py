@@ -28,9 +28,10 @@ from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey
 from tokenmint.verification.key_choice import WantedKey, choose, named
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
+from tokenmint.verification.key_file import at_hand
 from tokenmint.verification.key_set_state import KeySetState
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
@@ -57,6 +58,8 @@ class KeySetStatus:
     trusted_until: float | None = None
     last_error: str = ""
     last_error_time: float | None = None
+    skipped: tuple[str, ...] = ()
+    """Why keys of the document are not used."""
 
 
 class KeySets:
@@ -94,7 +97,7 @@ class KeySets:
             before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
             state = before if before is not None and before.source == source else KeySetState(source)
             if source.kind == "pinned" and not state.keys:
-                self._take(name, state, parse_jwks(source.pinned, source.max_keys))
+                self._take(name, state, at_hand(source))
             self._states[name] = state
 
     async def find(
@@ -189,6 +192,7 @@ class KeySets:
             trusted_until=wall(state.trusted_until) if state.fetched is not None else None,
             last_error=state.source.file.problem if state.source.file else state.last_error,
             last_error_time=wall(state.last_error_at),
+            skipped=state.skipped if state.source.file is None else state.source.file.value.skipped,
         )
 
     def ready(self, provider: str) -> bool:

@@ -223,6 +223,7 @@ def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
     return [
         *servers.certificates,
         *servers.public.files,
+        *parts.rules.files,
         *parts.store.server.files,
         *parts.verifiers.fetch.files.of(sources),
         *keys,

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.rate_limit import Rate, RateLimits
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.config.settings import Settings, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.policy.grant import Policy
@@ -29,6 +30,8 @@ class Rules:
 
     exchange: TokenExchange
     authenticator: ClientAuthenticator
+    files: tuple[RenewedFiles[Any], ...]
+    """The files that the configuration reads, except for those of key sources."""
 
 
 class RulesInForce:
@@ -46,6 +49,11 @@ class RulesInForce:
     def authenticator(self) -> ClientAuthenticator:
         """The current authentication of clients."""
         return self._rules.authenticator
+
+    @property
+    def files(self) -> tuple[RenewedFiles[Any], ...]:
+        """The files of the current configuration."""
+        return self._rules.files
 
     def replace(self, rules: Rules) -> None:
         """Use ``rules`` for the calls that begin from now on."""
@@ -89,6 +97,13 @@ class Verifiers:
 
     def _chance(self) -> float:
         return int.from_bytes(self.base.entropy(4)) / 2**32
+
+
+def files_of(settings: Settings) -> tuple[RenewedFiles[Any], ...]:
+    """Return the files that a configuration's providers and audiences follow, except for those of key sources."""
+    users = (provider.users for provider in settings.providers.values() if provider.users is not None)
+    accounts = (project.account for project in users if project.account is not None)
+    return (*accounts, *(file for audience in settings.audiences.values() for file in audience.format.files))
 
 
 def policy_of(base: Foundation, settings: Settings) -> Policy:

@@ -4,6 +4,7 @@ What is read follows OpenIdConnectConfigurationRetriever, OpenIdConnectConfigura
 JsonWebKeySet.GetSigningKeys; docs/architecture.md has it as a list.
 """
 
+import asyncio
 import base64
 import json
 import re
@@ -17,7 +18,8 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests import plain_http
-from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
+from tests.fakes import FakeClock
+from tests.rig import AUDIENCE, DEADLINE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
@@ -216,3 +218,39 @@ def test_what_can_not_be_an_app_services_audience(tmp_path: Path, change: tuple[
     with pytest.raises(ConfigurationError) as error:
         load(config, {})
     assert any(told in problem for problem in error.value.problems), error.value.problems
+
+
+async def test_a_renewed_site_key_signs_the_next_token_and_a_broken_one_none(
+    rig: Rig, tmp_path: Path, clock: FakeClock
+) -> None:
+    """The site has a new key, and the old one is of no use from then on: no restart, and no reload."""
+    new = bytes(range(100, 140))
+
+    async def signed_by(key: bytes) -> bool:
+        token = (await mint(rig, SITE)).token
+        try:
+            jwt.decode(token, key, algorithms=["HS256"], audience=SITE, options=NO_TIMES)
+        except jwt.InvalidSignatureError:
+            return False
+        return True
+
+    async def until(problem: str, generation: int) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while (problem not in rig.base.readiness.details().get("files", "")) or rig.parts.rules.files[
+                0
+            ].generation != generation:
+                clock.advance(0.5)
+                await asyncio.sleep(0.01)
+
+    assert await signed_by(KEY)
+    for broken in ("", "00", "no hex"):
+        (tmp_path / "key0").write_text(broken)
+        clock.advance(1)
+        await until("app_service.key_file", 0)
+        assert await signed_by(KEY)
+    (tmp_path / "key0").write_text(new.hex())
+    await until("", 1)
+    assert await signed_by(new)
+    assert not await signed_by(KEY)
+    await rig.app.reload(await asyncio.to_thread(rig.settings))
+    assert await signed_by(new)

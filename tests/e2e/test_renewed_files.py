@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -180,10 +182,31 @@ async def test_a_reload_keeps_what_was_renewed(rig: Rig, clock: FakeClock, tmp_p
     assert await exchange(rig, an_issuer("filed", 2))
 
 
+async def test_a_reload_reads_no_file_on_the_event_loop(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = await asyncio.to_thread(rig.settings)
+    here, opened, really_open = threading.get_ident(), list[str](), os.open
+
+    def watched(path: Any, *arguments: Any, **more: Any) -> int:
+        if threading.get_ident() == here and str(path).startswith(str(tmp_path)):
+            opened.append(str(path))
+        return really_open(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", watched)
+    await rig.app.reload(settings)
+    monkeypatch.undo()
+    assert not opened
+    assert await exchange(rig, an_issuer("filed", 0))
+    assert await rig.exchange.ExchangeToken(
+        request(rig, an_issuer("filed", 0)), **by_assertion(rig, an_issuer("keyed", 0), "1")
+    )
+
+
 async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(
     rig: Rig, clock: FakeClock, tmp_path: Path, secured: Documents
 ) -> None:
-    """Keys in a file, authorities, a token and a header of fetches: each also missing, and half written, in between."""
+    """Keys in files, authorities, a token and a header of fetches: each also missing, and half written, in between."""
     ca = authority("The next one")
     refresh = providers_pb.RefreshProviderKeysRequest(provider="secured")
     calls, ended = 0, asyncio.Event()
@@ -193,6 +216,8 @@ async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(
         while not ended.is_set():
             for issuer in (an_issuer("filed", 0), an_issuer("secured", 0)):
                 assert await exchange(rig, issuer)
+                assertion = by_assertion(rig, an_issuer("keyed", 0), f"call-{calls}")
+                assert await rig.exchange.ExchangeToken(request(rig, issuer), **assertion)
                 calls += 1
 
     def went_on(before: int) -> bool:
@@ -202,6 +227,7 @@ async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(
         calling = asyncio.ensure_future(call())
         for name, content in (
             ("filed.jwks", both(an_issuer("filed", 0), an_issuer("filed", 1))),
+            ("client.jwks", both(an_issuer("keyed", 0), an_issuer("keyed", 1))),
             ("ca.crt", (tmp_path / "ca.crt").read_bytes() + ca.pem),
             ("token", f"{CANARY}-2".encode()),
             ("key", f"{CANARY}-3".encode()),

@@ -33,7 +33,8 @@ type Provider struct {
 	Audiences []string `protobuf:"bytes,3,rep,name=audiences,proto3" json:"audiences,omitempty"`
 	// The accepted JWS algorithms.
 	Algorithms []string `protobuf:"bytes,4,rep,name=algorithms,proto3" json:"algorithms,omitempty"`
-	// Where its keys come from: a URL, the path of a file, or `pinned`.
+	// Where its keys come from: a URL without the values of its query, the path
+	// of a file, or `pinned`.
 	KeySource string `protobuf:"bytes,5,opt,name=key_source,json=keySource,proto3" json:"key_source,omitempty"`
 	// The ids of the keys at hand.
 	KeyIds []string `protobuf:"bytes,6,rep,name=key_ids,json=keyIds,proto3" json:"key_ids,omitempty"`

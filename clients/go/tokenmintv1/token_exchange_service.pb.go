@@ -85,8 +85,9 @@ func (ExplainStep_Outcome) EnumDescriptor() ([]byte, []int) {
 // What a caller asks for in one exchange.
 type ExchangeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token that proves on whose behalf the request is made. Required, at
-	// most 16 KiB.
+	// The token that proves on whose behalf the request is made. Required. A
+	// provider's is at most `limits.token_bytes` of the service's configuration
+	// (default: 16 KiB) long, an issued one at most 64 KiB.
 	SubjectToken string `protobuf:"bytes,1,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"`
 	// The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
 	// `urn:ietf:params:oauth:token-type:id_token`.
@@ -105,11 +106,12 @@ type ExchangeTokenRequest struct {
 	// The kind of token wanted, a URN of RFC 8693 section 3 or of tokenmint.
 	// Default: what the audience is configured for.
 	RequestedTokenType string `protobuf:"bytes,6,opt,name=requested_token_type,json=requestedTokenType,proto3" json:"requested_token_type,omitempty"`
-	// The token that proves who acts for the subject (delegation), at most
-	// 16 KiB. The minted token names the actor in `act`, unless the audience is
-	// configured for impersonation; actors before it are nested in it (RFC 8693
-	// section 4.1). Where the subject token has `may_act`, it has to name the
-	// actor; where it has none, the audience has to allow that. Default: none.
+	// The token that proves who acts for the subject (delegation), as long as
+	// `subject_token` may be. The minted token names the actor in `act`, unless
+	// the audience is configured for impersonation; actors before it are nested
+	// in it (RFC 8693 section 4.1). Where the subject token has `may_act`, it has
+	// to name the actor; where it has none, the audience has to allow that.
+	// Default: none.
 	ActorToken string `protobuf:"bytes,7,opt,name=actor_token,json=actorToken,proto3" json:"actor_token,omitempty"`
 	// The kind of `actor_token`. Required with it, refused without it.
 	ActorTokenType string `protobuf:"bytes,8,opt,name=actor_token_type,json=actorTokenType,proto3" json:"actor_token_type,omitempty"`
@@ -351,7 +353,7 @@ func (x *ExchangeTokenResponse) GetSubject() string {
 // One subject token and the artefacts wanted for it.
 type BatchExchangeTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As in ExchangeTokenRequest. Required, at most 16 KiB.
+	// As in ExchangeTokenRequest. Required.
 	SubjectToken string `protobuf:"bytes,1,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"`
 	// As in ExchangeTokenRequest.
 	SubjectTokenType string `protobuf:"bytes,2,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
@@ -841,7 +843,7 @@ func (x *ExplainStep) GetDetail() string {
 // A token to ask about.
 type IntrospectTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token. Required, at most 16 KiB.
+	// The token. Required, at most 64 KiB.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// A hint at the kind of token (RFC 7662 section 2.1), at most 255
 	// characters. May be wrong. Default: none.
@@ -956,7 +958,7 @@ func (x *IntrospectTokenResponse) GetClaims() *structpb.Struct {
 // A token to revoke.
 type RevokeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token. Required, at most 16 KiB.
+	// The token. Required, at most 64 KiB.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// A hint at the kind of token (RFC 7009 section 2.1), at most 255
 	// characters. May be wrong. Default: none.

@@ -55,10 +55,6 @@ class CertificateFiles:
         """The TLS context for a server."""
         return self.files.value[1]
 
-    def changed(self) -> bool:
-        """Read the files again where they changed; tell whether there is something new to serve with."""
-        return self.files.look()
-
     def _made(self, contents: Sequence[bytes]) -> tuple[Pem, ssl.SSLContext]:
         """Return what the files hold, and a context for a server with it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

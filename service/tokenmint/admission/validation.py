@@ -35,10 +35,10 @@ class Violations:
         if self._items:
             raise InvalidRequest(self._items)
 
-    def token(self, field: str, size: int, most: int = MOST_TOKEN) -> None:
+    def token(self, field: str, size: int) -> None:
         """Check the size of a token, in bytes."""
         self.check(field, "is required", holds=size > 0)
-        self.check(field, f"is longer than {most} bytes", holds=size <= most)
+        self.check(field, f"is longer than {MOST_TOKEN} bytes", holds=size <= MOST_TOKEN)
 
     def scopes(self, path: str, scopes: Sequence[str]) -> None:
         """Check scopes."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
+from tokenmint.base.foreign_text import LONG, clipped
+
 MAX_LENGTH: Final = 2048  # bytes
 MAX_HOST: Final = 253  # RFC 1035 section 2.3.4, as text, without the final dot
 _CHARACTERS: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*\Z")
@@ -86,6 +88,15 @@ class HttpUrl:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def shown(url: HttpUrl | str) -> str:
+    """Return a URL for messages, bounded: a provider may have chosen it. The values in its query may be secrets, so
+    only their names are shown.
+    """
+    address, mark, query = str(url).partition("#")[0].partition("?")
+    names = [f"{name}=***" if equals else "***" for name, equals, _ in (one.partition("=") for one in query.split("&"))]
+    return clipped(address + (mark + "&".join(names) if query else mark), LONG)
 
 
 def host_of(authority: str) -> str:

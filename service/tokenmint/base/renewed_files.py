@@ -1,7 +1,8 @@
 """Files that are read again when they change. Every renewed file comes into force in this way.
 
 Certificates and their keys, authorities, passwords, tokens and key sets are read like this: a renewal needs no restart,
-no restart, and a renewal that went wrong ends nothing. The disk of a file may hang, so the event loop reads none.
+and a renewal that went wrong ends nothing. The disk of a file may hang, so neither the event loop nor a handshake reads
+one.
 """
 
 import asyncio

@@ -39,7 +39,7 @@ COMMANDS: Final = {
     "config": ("config:app", "Check a configuration."),
     "keys": ("keys:app", "List and manage the signing keys."),
     "profiles": ("profiles:app", "Manage the profiles that enrich minted tokens."),
-    "providers": ("providers:app", "List the providers whose tokens are accepted, and their keys."),
+    "providers": ("providers:app", "List the providers whose tokens are accepted, and try or add one."),
     "clients": ("clients:app", "Make secrets for callers."),
     "token": ("token:app", "Exchange, introspect, revoke, inspect and verify tokens."),
 }
@@ -124,7 +124,7 @@ def main() -> NoReturn:
 
 def run(program: Callable[[], object]) -> int:
     """Run ``program`` and return the exit status. An error becomes a line with a remedy, never a traceback."""
-    from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, TokenmintError
+    from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, NotFound, TokenmintError
 
     try:
         program()
@@ -136,6 +136,8 @@ def run(program: Callable[[], object]) -> int:
         return _fail("\n".join(error.problems), 2)
     except DependencyUnavailable as error:
         return _fail(error.message + (f" ({error.detail})" if error.detail else ""), 3)
+    except NotFound as error:
+        return _fail(error.message, 5)
     except TokenmintError as error:
         return _fail(error.message + (f" ({error.detail})" if error.detail else ""), 1)
     except BrokenPipeError:

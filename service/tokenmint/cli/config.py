@@ -8,7 +8,7 @@ import typer
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
-from tokenmint.cli.output import Output, print_json, print_table
+from tokenmint.cli.output import Output, print_json, print_table, without_log
 from tokenmint.model.policy import Audience
 
 app = App(add_completion=False, no_args_is_help=True, help="Check a configuration.")
@@ -32,7 +32,8 @@ def check(
 
     path = locate(config, os.environ)
     try:
-        settings = load(path, os.environ, development=dev, starting=True)
+        with without_log():
+            settings = load(path, os.environ, development=dev, starting=True)
     except ConfigurationError as error:
         if output == "json":
             print_json({"file": str(path) if path else None, "problems": list(error.problems)})

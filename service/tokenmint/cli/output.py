@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -79,6 +80,22 @@ def print_message(message: Message, output: str) -> None:
             text = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) or "-"
         rows.append((name.replace("_", " "), text))
     print_table(("field", "value"), rows, "nothing")
+
+
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Drop the log lines of the service's code, for commands that print the same facts: standard output is theirs."""
+    import structlog
+
+    def drop(*_: Any) -> Any:
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(**{**before, "processors": [drop]})
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def when(message: Message, field: str) -> str:

@@ -1,9 +1,8 @@
 """`tokenmint token`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,7 +12,7 @@ from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
 from tokenmint.cli.options import Group, Timeout
 from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
-from tokenmint.model.secret import shown
+from tokenmint.cli.token_files import Kind, read_token, token_type
 
 app = App(
     add_completion=False,
@@ -40,7 +39,6 @@ Audiences = Annotated[
 ]
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
 Lifetime = Annotated[int | None, typer.Option(min=1, help="The token's lifetime in seconds.")]
-_Kind = Literal["id_token", "access_token", "jwt"]
 HANDLE: Final = "tmr_"
 
 
@@ -49,13 +47,13 @@ class Presented(Group):
     """The tokens of an exchange or a batch, and the proofs that go with them."""
 
     token_file: TokenFile = Path("-")
-    kind: Annotated[
-        _Kind, typer.Option(help="The kind of token. A token that tokenmint issued is an access_token.")
-    ] = "id_token"
+    kind: Annotated[Kind, typer.Option(help="The kind of token. A token that tokenmint issued is an access_token.")] = (
+        "id_token"
+    )
     actor_token_file: Annotated[
         Path | None, typer.Option("--actor-token-file", help="File that holds the token of the actor for the subject.")
     ] = None
-    actor_kind: Annotated[_Kind, typer.Option(help="The kind of the actor token.")] = "id_token"
+    actor_kind: Annotated[Kind, typer.Option(help="The kind of the actor token.")] = "id_token"
     nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None
     dpop_jkt: Annotated[
         str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
@@ -64,31 +62,16 @@ class Presented(Group):
     def fields(self) -> dict[str, Any]:
         """Return the fields of a request. Raises ``ConfigurationError``: a file holds no token."""
         found = {
-            "subject_token": _token(self.token_file),
-            "subject_token_type": _urn(self.kind),
+            "subject_token": read_token(self.token_file),
+            "subject_token_type": token_type(self.kind),
             "nonce": self.nonce,
             "dpop_jkt": self.dpop_jkt,
         }
         if self.actor_token_file is not None:
             if str(self.actor_token_file) == str(self.token_file) == "-":
                 raise ConfigurationError("--token-file, --actor-token-file: one of them from standard input, not both")
-            found |= {"actor_token": _token(self.actor_token_file), "actor_token_type": _urn(self.actor_kind)}
+            found |= {"actor_token": read_token(self.actor_token_file), "actor_token_type": token_type(self.actor_kind)}
         return found
-
-
-def _token(file: Path) -> str:
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise ConfigurationError(f"{plain(shown(file))}: can't be read ({why})") from None
-    if not text.strip():
-        raise ConfigurationError(f"{file}: holds no token")
-    return text.strip()
-
-
-def _urn(kind: str) -> str:
-    return f"urn:ietf:params:oauth:token-type:{kind}"
 
 
 def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
@@ -163,7 +146,7 @@ def introspect(service: Connection, token_file: TokenFile = Path("-"), output: O
     from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-    request = pb.IntrospectTokenRequest(token=_token(token_file))
+    request = pb.IntrospectTokenRequest(token=read_token(token_file))
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.IntrospectToken(request, **service.call)
     claims = _whole_numbers(as_dict(answer).get("claims") or {})
@@ -184,7 +167,7 @@ def revoke(service: Connection, token_file: TokenFile = Path("-")) -> None:
     from tokenmint.v1 import token_exchange_service_pb2 as pb
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-    request = pb.RevokeTokenRequest(token=_token(token_file))
+    request = pb.RevokeTokenRequest(token=read_token(token_file))
     with service.stub(TokenExchangeServiceStub) as stub:
         stub.RevokeToken(request, **service.call)
     print("revoked; offline verifiers accept the JWT until it expires")
@@ -242,7 +225,7 @@ def inspect(token_file: TokenFile = Path("-"), output: Output = "text") -> None:
 
     import jwt
 
-    token = _token(token_file)
+    token = read_token(token_file)
     if token.startswith(HANDLE):
         raise ConfigurationError(
             "this is a reference token, whose claims only the service knows: `tokenmint token introspect` shows them"
@@ -281,7 +264,7 @@ def verify(
     """
     import jwt
 
-    token = _token(token_file)
+    token = read_token(token_file)
     try:
         key = _key(token, jwks_url or _discovered(issuer, timeout), timeout)
         claims: dict[str, Any] = jwt.decode(

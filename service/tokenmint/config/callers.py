@@ -10,6 +10,7 @@ from tokenmint.config.settings import client_provider
 from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import ClientTable, File
 from tokenmint.model.policy import Client
+from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
 
 
@@ -30,6 +31,9 @@ class CallerRules:
         self._file = file
         self._base = base
         self._problems = problems
+        self.assertions: dict[str, Provider] = {}
+        """The conditions for the assertions of clients that sign their own, by client id, once :meth:`clients` has read
+        them."""
 
     def clients(self) -> dict[str, Client]:
         """Return the clients, in the form of the policy."""
@@ -122,14 +126,9 @@ class CallerRules:
             self._problems.append(f"{key_path('clients', client_id, 'public')}: a public client has no credential")
         if keys:
             try:
-                client_provider(client_id, self._keys_of(table), self._issuer, self._proxy)
+                self.assertions[client_id] = client_provider(client_id, self._keys_of(table), self._issuer, self._proxy)
             except ConfigurationError as error:
                 self._problems += [line.replace("providers.", "clients.", 1) for line in error.problems]
-
-    def keys(self) -> dict[str, dict[str, object]]:
-        """Return the sources of the keys of clients that sign their own assertions, by client id."""
-        keys = {client_id: self._keys_of(table) for client_id, table in self._file.clients.items()}
-        return {client_id: known for client_id, known in keys.items() if len(known) > 1}
 
     def _keys_of(self, table: ClientTable) -> dict[str, object]:
         names = ("jwks", "jwks_url", "jwks_file")

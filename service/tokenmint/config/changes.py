@@ -26,7 +26,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "schedule": "keys",
 }
 """Fields of the settings whose configuration key has another name."""
-_DERIVED: Final = frozenset({"warnings", "client_keys", "proxy_hashes", "proxy", "firebase_emulator"})
+_DERIVED: Final = frozenset({"warnings", "assertions", "proxy_hashes", "proxy", "firebase_emulator"})
 """Fields that follow from others, such as the proxy in the sources of keys."""
 _TAKEN_OVER: Final = frozenset({"listen.forwarded", *(f"limits.{name}" for name in _RATES)})
 
@@ -42,8 +42,8 @@ def _named(before: Settings, after: Settings) -> Iterator[str]:
     for section in _BY_NAME:
         old, new = getattr(before, section), getattr(after, section)
         for name in sorted(old.keys() | new.keys()):
-            keys = before.client_keys.get(name), after.client_keys.get(name)
-            if old.get(name) != new.get(name) or (section == "clients" and keys[0] != keys[1]):
+            proofs = before.assertions.get(name), after.assertions.get(name)
+            if old.get(name) != new.get(name) or (section == "clients" and proofs[0] != proofs[1]):
                 yield key_path(section, name)
 
 

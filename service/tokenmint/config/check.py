@@ -26,11 +26,13 @@ from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
+from tokenmint.verification.key_file import SETTING, at_hand
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
+MAX_UNUSED: Final = 5  # warnings about the keys of one set
 BESIDE_TOKEN: Final = 8 * 1024  # bytes of a request beside its subject token
 _PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
 """By the table of a signer: its required package, and the extra that installs it."""
@@ -90,8 +92,8 @@ def check(
         formats=formats,
         clients=MappingProxyType(clients),
         operators=MappingProxyType(callers.operators()),
-        client_keys=MappingProxyType(callers.keys()),
-        warnings=tuple(_warnings(file, base)),
+        assertions=MappingProxyType(callers.assertions),
+        warnings=(*_warnings(file, base), *_unused_keys(judged, callers.assertions)),
     )
     return settings, problems
 
@@ -225,6 +227,16 @@ def _warnings(file: File, base: Path) -> Iterator[str]:
                 f"keys.{key}: {shown(path)} is open to other users than its owner (mode {mode & 0o777:o}), and opens "
                 f"every signing key: chmod 600 {path.name}"
             )
+
+
+def _unused_keys(judged: Mapping[str, Judged], assertions: Mapping[str, Provider]) -> Iterator[str]:
+    providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
+    for section, made in (("providers", providers), ("clients", assertions)):
+        for name, provider in made.items():
+            source = provider.key_source
+            key = "jwks" if source.file is None else SETTING
+            skipped = () if source.is_fetched else at_hand(source).skipped
+            yield from (f"{key_path(section, name, key)}: {reason}" for reason in skipped[:MAX_UNUSED])
 
 
 def _on_loopback(text: str) -> bool:

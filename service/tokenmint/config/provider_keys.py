@@ -48,7 +48,7 @@ def key_source(
     if len(own) > 1:
         return None, [*problems, (own[1], f"only one of {', '.join(own)} is used: remove the others")]
     if table.jwks_file or table.jwks:
-        source, wrong = _not_fetched(table)
+        source, wrong = _not_fetched(table, entry)
         return source, [*problems, *wrong]
     kind, url = _kind(table, entry, replaced=table.issuer is not None or bool(own))
     expected, others = "", list[str]()
@@ -73,7 +73,7 @@ def key_source(
         url=url,
         issuer=expected,
         more_issuers=frozenset(others),
-        max_keys=table.max_keys or entry.max_keys or MAX_KEYS,
+        max_keys=_most_keys(table, entry),
         ca_file=table.ca_file,
         allow_private=table.allow_private,
         timeout=table.timeout,
@@ -116,17 +116,21 @@ def _authorities(ca_file: str | None) -> list[Problem]:
     return []
 
 
-def _not_fetched(table: ProviderTable) -> tuple[KeySource, list[Problem]]:
-    body = (table.jwks or "").encode()
-    source = KeySource("pinned", pinned=body)
+def _most_keys(table: ProviderTable, entry: Entry) -> int:
+    return table.max_keys or entry.max_keys or MAX_KEYS
+
+
+def _not_fetched(table: ProviderTable, entry: Entry) -> tuple[KeySource, list[Problem]]:
+    body, most = (table.jwks or "").encode(), _most_keys(table, entry)
+    source = KeySource("pinned", pinned=body, max_keys=most)
     key = "jwks_file" if table.jwks_file else "jwks"
     try:
         if table.jwks_file:
             path = Path(table.jwks_file)
             read_bytes(path)
-            source = KeySource("file", path=path, file=key_file(path))
+            source = KeySource("file", path=path, file=key_file(path, most), max_keys=most)
         else:
-            usable_keys(key, body)
+            usable_keys(key, body, most)
     except OSError as error:
         return source, [(key, f"can't be read ({error.strerror})")]
     except ConfigurationError as error:

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl, same_url
 from tokenmint.base.key_path import key_path
 from tokenmint.config.document import follows, parsed
@@ -18,8 +17,8 @@ from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
 from tokenmint.config.shared_issuers import customers_unnamed
 from tokenmint.config.suggestions import did_you_mean
+from tokenmint.firebase.accounts import account_file
 from tokenmint.model.firebase import FirebaseProject
-from tokenmint.model.secret import Secret
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.provider import ClaimCheck, ClaimPaths, Provider
@@ -278,10 +277,11 @@ class _Builder:
             return None
         if table.service_account_file is None:
             return FirebaseProject(project)
+        path, key = Path(table.service_account_file), "service_account_file"
         try:
-            return FirebaseProject(project, Secret(read_bytes(Path(table.service_account_file))))
-        except OSError as error:
-            self._problem("service_account_file", f"can't be read ({error.strerror})")
+            return FirebaseProject(project, account_file(key, path), path)
+        except ConfigurationError as error:
+            self._problem(key, error.message.removeprefix(f"{key}: "))
             return None
 
     def _setting(self, key: str, default: Any) -> Any:

@@ -79,8 +79,8 @@ class Settings:
     """The formats for audiences, by name."""
     clients: Mapping[str, Client]
     operators: Mapping[str, Operator]
-    client_keys: Mapping[str, Mapping[str, object]]
-    """The sources of the keys of clients that sign their own assertions, by client id."""
+    assertions: Mapping[str, Provider]
+    """The conditions for the assertions of clients that sign their own, by client id."""
     warnings: tuple[str, ...] = ()
     """Notes on settings that work and should be changed."""
 

@@ -9,14 +9,15 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.encoding import encode_segment
-from tokenmint.base.errors import ClaimsTooLarge, FormatDenied
-from tokenmint.base.files import read_text
+from tokenmint.base.errors import ClaimsTooLarge, ConfigurationError, FormatDenied
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.formats.jwt import encode
 from tokenmint.model.format import FormatTraits
@@ -46,8 +47,12 @@ class AppServiceTable(Table):
 class AppServiceOptions:
     """The options of the table."""
 
-    key: Secret
-    """The site's signing key."""
+    key: RenewedFiles[Secret] = field(compare=False, repr=False)
+    """The site's signing key ..."""
+    path: Path
+    """... from this file ..."""
+    encoding: str
+    """... in this encoding."""
 
 
 class AppServiceFormat(Format):
@@ -64,10 +69,11 @@ class AppServiceFormat(Format):
             reading.problem("app_service", "the audience has to be the URL of the site, which begins with https://")
         for claim in sorted(OWN_CLAIMS & {name for name, _ in audience.claims}):
             reading.problem(f"claims.{claim}", "is a claim that App Service sets: choose another name")
-        key, problem = site_key(reading.base / table.key_file, table.key_encoding)
-        if problem:
-            reading.problem("app_service.key_file", problem)
-        return replace(self.traits, options=AppServiceOptions(key))
+        path = reading.base / table.key_file
+        key = reading.file("app_service.key_file", lambda name: site_key(name, path, table.key_encoding))
+        if key is None:
+            return self.traits
+        return replace(self.traits, options=AppServiceOptions(key, path, table.key_encoding), files=(key,))
 
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
         """Return a token for the site; the audience, which is the site's URL, is `iss` and `aud`.
@@ -95,7 +101,9 @@ class AppServiceFormat(Format):
             "jti": token_id,
         }
         unsigned = encode({"alg": "HS256", "typ": "JWT"}) + b"." + encode(dict(grant.claims) | claims)
-        token = unsigned + b"." + encode_segment(hmac.digest(options.key.reveal_bytes(), unsigned, hashlib.sha256))
+        token = (
+            unsigned + b"." + encode_segment(hmac.digest(options.key.value.reveal_bytes(), unsigned, hashlib.sha256))
+        )
         if len(token) > grant.max_token_bytes:
             raise ClaimsTooLarge()
         return MintedToken(
@@ -113,24 +121,33 @@ class AppServiceFormat(Format):
 FORMAT: Final = AppServiceFormat()
 
 
-def site_key(path: Path, encoding: str) -> tuple[Secret, str]:
-    """Read a site's key; return it, and the fault in words. The fault quotes no text of the file."""
-    try:
-        text = read_text(path).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a text file"
-        return Secret(""), f"{shown(path)} can't be read ({why})"
-    if "-----BEGIN" in text:
-        return Secret(""), "is a PEM file: expected the site's secret, which only the site and this service have"
-    key = _decoded(text, encoding)
-    if key is None:
-        return Secret(""), f"is not {encoding}: see key_encoding"
-    if len(key) < MIN_HMAC_KEY:
-        return Secret(""), (
-            f"has {len(key)} bytes as {encoding}, and HS256 takes {MIN_HMAC_KEY} at least (RFC 7518 section 3.2): "
-            "see key_encoding"
-        )
-    return Secret(key), ""
+def site_key(setting: str, path: Path, encoding: str) -> RenewedFiles[Secret]:
+    """Return a site's key, which follows its file.
+
+    Raises:
+        ConfigurationError: begins with ``setting``, and quotes no text of the file.
+    """
+
+    def made(contents: Sequence[bytes]) -> Secret:
+        try:
+            text = contents[0].decode().strip()
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{setting}: {shown(path)} can't be read (not a text file)") from None
+        if "-----BEGIN" in text:
+            raise ConfigurationError(
+                f"{setting}: is a PEM file: expected the site's secret, which only the site and this service have"
+            )
+        key = _decoded(text, encoding)
+        if key is None:
+            raise ConfigurationError(f"{setting}: is not {encoding}: see key_encoding")
+        if len(key) < MIN_HMAC_KEY:
+            raise ConfigurationError(
+                f"{setting}: has {len(key)} bytes as {encoding}, and HS256 takes {MIN_HMAC_KEY} at least "
+                "(RFC 7518 section 3.2): see key_encoding"
+            )
+        return Secret(key)
+
+    return RenewedFiles([(setting, path)], made)
 
 
 def _decoded(text: str, encoding: str) -> bytes | None:

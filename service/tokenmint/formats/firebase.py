@@ -7,23 +7,20 @@ ask Google to sign. The limits are checked here: the SDK leaves some to the sign
 import base64
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import Field
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
-from tokenmint.base.files import read_bytes
+from tokenmint.firebase.accounts import account_file
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, OnMissingProfile, TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
-from tokenmint.model.secret import Secret, shown
+from tokenmint.model.secret import Secret
 
 FIREBASE_CUSTOM_TOKEN: Final = "urn:tokenmint:token-type:firebase-custom-token"  # noqa: S105  # RFC 8693 has no name for it
 PRINCIPAL: Final = "profile.principal"
@@ -90,13 +87,15 @@ class FirebaseFormat(Format):
             )
         if table.uid.startswith("assertion") and len(audience.providers) + len(audience.reexchange_from) != 1:
             problem("firebase.uid", "is only unique within one provider: allow one, and no reexchange_from")
-        credentials = None
+        account, path = None, None
         if table.service_account_file:
-            credentials, wrong = service_account(reading.base / table.service_account_file, table.project)
-            if wrong:
-                problem("firebase.service_account_file", wrong)
-        project = FirebaseProject(table.project, credentials, table.service_account)
-        return replace(self.traits, uid=table.uid, options=FirebaseOptions(project, table.tenant))
+            path = reading.base / table.service_account_file
+            account = reading.file(
+                "firebase.service_account_file", lambda name: account_file(name, path, table.project)
+            )
+        project = FirebaseProject(table.project, account, path, table.service_account)
+        files = (account,) if account is not None else ()
+        return replace(self.traits, uid=table.uid, options=FirebaseOptions(project, table.tenant), files=files)
 
     def check(self, grant: TokenGrant, kit: Kit) -> None:  # noqa: ARG002
         """Check that Firebase accepts a token for ``grant``. Raises as :func:`check_custom_token`."""
@@ -157,28 +156,6 @@ def check_custom_token(grant: TokenGrant) -> None:
     size = len(text.encode())
     if size > MAX_CLAIMS:
         raise ClaimsTooLarge(f"a Firebase custom token holds claims of {MAX_CLAIMS} bytes, and these have {size}")
-
-
-def service_account(path: Path, project: str) -> tuple[Secret | None, str]:
-    """Read a service account with its key; return it, or the fault in words. The fault quotes no text of the file."""
-    try:
-        raw = read_bytes(path)
-    except OSError as error:
-        return None, f"{shown(path)} can't be read ({error.strerror})"
-    try:
-        account: Any = json.loads(raw)
-        if account["type"] != "service_account" or not all(
-            isinstance(account[key], str) for key in ("project_id", "client_email", "private_key", "token_uri")
-        ):
-            raise TypeError
-        key = load_pem_private_key(account["private_key"].encode(), None)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None, f"{path} is not a service account with its key (JSON), in the form of Google's console"
-    if not isinstance(key, rsa.RSAPrivateKey):
-        return None, f"{path}: the key is not an RSA key"
-    if account["project_id"] != project:
-        return None, f"{path} belongs to another project than {project!r}"
-    return Secret(raw), ""
 
 
 def _expiry(token: bytes) -> int:

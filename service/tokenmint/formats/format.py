@@ -6,10 +6,12 @@ A module of this package with a ``FORMAT`` is a format; no other place has to na
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.encoding import encode_segment
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.firebase.clients import FirebaseClients
 from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.signers.types import Signer
@@ -17,6 +19,7 @@ from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, TokenGrant
 
+T = TypeVar("T")
 TOKEN_ID_BYTES: Final = 16
 
 
@@ -30,6 +33,18 @@ class Reading:
     """Whether the configuration is for `serve --dev`."""
     problem: Callable[[str, str], None]
     """Reports a problem: the key, relative to the audience, and the fault."""
+
+    def file(self, key: str, read: Callable[[str], RenewedFiles[T]]) -> RenewedFiles[T] | None:
+        """Return a file that is followed; None, and a problem of ``key``, if it can't be used.
+
+        Args:
+            read: reads it, under the name of its setting. Raises ``ConfigurationError`` that begins with the name.
+        """
+        try:
+            return read(key)
+        except ConfigurationError as error:
+            self.problem(key, error.message.removeprefix(f"{key}: "))
+            return None
 
 
 @dataclass(frozen=True, slots=True)

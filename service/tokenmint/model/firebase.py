@@ -1,17 +1,26 @@
 """A Firebase project, as configured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.model.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
 class FirebaseProject:
-    """A Firebase project and the credentials for it."""
+    """A Firebase project and the credentials for it. Two are equal if they name the same file, whatever it holds."""
 
     project: str
     """The project id."""
-    credentials: Secret | None = None
+    account: RenewedFiles[Secret] | None = field(default=None, compare=False, repr=False)
     """A service account with its key, in the JSON form of Google's console. None: application default credentials."""
+    account_path: Path | None = None
+    """Its file."""
     service_account: str | None = None
     """The e-mail address of a service account whose key stays with Google; IAM signs for it (`signBlob`)."""
+
+    @property
+    def credentials(self) -> Secret | None:
+        """The service account as it is in the file now."""
+        return None if self.account is None else self.account.value

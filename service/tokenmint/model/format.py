@@ -1,6 +1,9 @@
 """The traits of a token format for policy and key schedule; `formats/` reads its table and mints its tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenmint.base.renewed_files import RenewedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +35,5 @@ class FormatTraits:
     principal."""
     options: object = None
     """The options of its table, in a frozen type that only the format reads."""
+    files: tuple[RenewedFiles[Any], ...] = field(default=(), compare=False, repr=False)
+    """The files of these options, which are followed."""

@@ -217,10 +217,17 @@ def watch_state(parts: Parts) -> None:
 
 
 def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
-    """Return the files that are looked at in the background; listeners of gRPC look at theirs in each handshake."""
+    """Return the files that are looked at in the background."""
     sources = _sources(parts)
     keys = [source.file for source in sources if source.file is not None]
-    return [*servers.public.files, *parts.store.server.files, *parts.verifiers.fetch.files.of(sources), *keys]
+    return [
+        *servers.certificates,
+        *servers.public.files,
+        *parts.rules.files,
+        *parts.store.server.files,
+        *parts.verifiers.fetch.files.of(sources),
+        *keys,
+    ]
 
 
 def _sources(parts: Parts) -> list[KeySource]:

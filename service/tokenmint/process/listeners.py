@@ -14,6 +14,8 @@ from starlette.routing import Route
 from tokenmint.admission import access
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
+from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.config.tables import ListenTable
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -59,6 +61,8 @@ class Listeners:
     """Health and metrics."""
     watches: KeySetService
     """The watch streams, which the stop has to end."""
+    certificates: tuple[RenewedFiles[Any], ...]
+    """The files of the gRPC listeners' TLS."""
 
 
 def build(parts: Parts) -> Listeners:
@@ -75,10 +79,12 @@ def build(parts: Parts) -> Listeners:
     exchanges = TokenExchangeService(parts.exchanges)
     table = base.settings.envoy
     gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
+    tls = _certificates(base.settings.listen)
     data = _grpc(
         parts,
         "grpc",
         access.DATA,
+        tls,
         lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
         lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
         *((gateway.register,) if table.enabled else ()),
@@ -90,6 +96,7 @@ def build(parts: Parts) -> Listeners:
         parts,
         "admin",
         access.ADMIN,
+        tls,
         lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
         lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
         lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
@@ -100,10 +107,18 @@ def build(parts: Parts) -> Listeners:
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
     public = _http(parts, "http", wellknown.application(base.issuer, algorithms, published, saw, routes, metadata))
     private = _http(parts, "ops", ops.application(base.readiness, base.metrics))
-    return Listeners(data, admin, public, private, watches)
+    return Listeners(data, admin, public, private, watches, (tls.files,) if tls is not None else ())
 
 
-def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: Register) -> grpc.aio.Server:
+def _certificates(listen: ListenTable) -> CertificateFiles | None:
+    if listen.cert_file is None or listen.key_file is None:
+        return None
+    return CertificateFiles(listen.cert_file, listen.key_file, listen.client_ca_file)
+
+
+def _grpc(
+    parts: Parts, name: str, table: Mapping[str, access.Row], tls: CertificateFiles | None, *register: Register
+) -> grpc.aio.Server:
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
     native = name == "grpc" and listen.native
@@ -120,9 +135,6 @@ def _grpc(parts: Parts, name: str, table: Mapping[str, access.Row], *register: R
         refusals=external_authorization.REFUSALS,
         fast={FAST_METHOD: fast} if name == "grpc" and not certificates else {},
     )
-    tls = None
-    if listen.cert_file is not None and listen.key_file is not None:
-        tls = CertificateFiles(listen.cert_file, listen.key_file, listen.client_ca_file)
     return server.build(
         guard,
         Address.parse(base.job.listen[name]),

@@ -12,7 +12,7 @@ from tokenmint.base.tasks import ENDING, end
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
-from tokenmint.process.rules import Rules, authenticator_of, policy_of, rate_limits
+from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
 
 log = structlog.get_logger(__name__)
@@ -138,4 +138,5 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
     policy = policy_of(parts.base, settings)
     verifier = parts.verifiers.of(settings.providers, before.exchange.verifier.key_sets)
     exchange = before.exchange.under(verifier, policy)
-    return Rules(exchange, authenticator_of(parts.verifiers, settings, exchange, before.authenticator))
+    authenticator = authenticator_of(parts.verifiers, settings, exchange, before.authenticator)
+    return Rules(exchange, authenticator, files_of(settings))

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.rate_limit import Rate, RateLimits
-from tokenmint.config.settings import Settings, client_provider, provider_claims, provider_conditions
+from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.config.settings import Settings, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.policy.grant import Policy
 from tokenmint.process import bootstrap
@@ -29,6 +30,8 @@ class Rules:
 
     exchange: TokenExchange
     authenticator: ClientAuthenticator
+    files: tuple[RenewedFiles[Any], ...]
+    """The files that the configuration reads, except for those of key sources."""
 
 
 class RulesInForce:
@@ -46,6 +49,11 @@ class RulesInForce:
     def authenticator(self) -> ClientAuthenticator:
         """The current authentication of clients."""
         return self._rules.authenticator
+
+    @property
+    def files(self) -> tuple[RenewedFiles[Any], ...]:
+        """The files of the current configuration."""
+        return self._rules.files
 
     def replace(self, rules: Rules) -> None:
         """Use ``rules`` for the calls that begin from now on."""
@@ -91,6 +99,13 @@ class Verifiers:
         return int.from_bytes(self.base.entropy(4)) / 2**32
 
 
+def files_of(settings: Settings) -> tuple[RenewedFiles[Any], ...]:
+    """Return the files that a configuration's providers and audiences follow, except for those of key sources."""
+    users = (provider.users for provider in settings.providers.values() if provider.users is not None)
+    accounts = (project.account for project in users if project.account is not None)
+    return (*accounts, *(file for audience in settings.audiences.values() for file in audience.format.files))
+
+
 def policy_of(base: Foundation, settings: Settings) -> Policy:
     """Return the policy of a configuration."""
     providers = settings.providers
@@ -103,10 +118,7 @@ def authenticator_of(
     """Return the authenticator of a configuration's clients, with the keys that ``before`` has loaded."""
     base = verifiers.base
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
-    client_issuers = {
-        name: client_provider(name, keys, base.issuer, settings.proxy) for name, keys in settings.client_keys.items()
-    }
-    assertions = verifiers.of(client_issuers, before.assertions.key_sets if before is not None else None)
+    assertions = verifiers.of(settings.assertions, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
     return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
 

@@ -38,6 +38,7 @@ from tokenmint.process.rules import (
     RulesInForce,
     Verifiers,
     authenticator_of,
+    files_of,
     policy_of,
     rate_limits,
 )
@@ -128,7 +129,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         clock=base.clock,
         serving=signing.signing_keys.require_serving,
     )
-    rules = RulesInForce(Rules(exchange, authenticator_of(verifiers, settings, exchange)))
+    rules = RulesInForce(Rules(exchange, authenticator_of(verifiers, settings, exchange), files_of(settings)))
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))

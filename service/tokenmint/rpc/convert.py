@@ -29,7 +29,7 @@ from tokenmint.v1 import (
     signing_key_pb2,
     token_exchange_service_pb2,
 )
-from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
+from tokenmint.verification.jws import MOST_TOKEN
 from tokenmint.verification.keyset import KeySetStatus
 from tokenmint.verification.provider import Provider
 
@@ -181,7 +181,7 @@ def token_asked_about(message: _Asked) -> Secret:
     """Return the token of a request. Raises ``InvalidRequest``."""
     violations = Violations()
     size = len(message.token.encode())
-    violations.check("token", f"is required: 1 to {MAX_TOKEN} bytes", holds=0 < size <= MAX_TOKEN)
+    violations.check("token", f"is required: 1 to {MOST_TOKEN} bytes", holds=0 < size <= MOST_TOKEN)
     violations.check("token_type_hint", "at most 255 characters", holds=len(message.token_type_hint) <= 255)
     violations.raise_any()
     return Secret(message.token)

@@ -201,15 +201,20 @@ def _batch_scheduled_threads() -> Iterator[None]:
 
 
 def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
-    """Return credentials that follow the files: each handshake checks for new ones."""
+    """Return credentials that follow the files. Each handshake asks for new ones, in a thread of the library's that may
+    not wait for a disk. So it gets what was read last, by a look in the background.
+    """
+    given = -1
 
     def configuration() -> grpc.ServerCertificateConfiguration:
+        nonlocal given
+        given = files.files.generation
         pem = files.pem
         return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_authorities)
 
     def renewed() -> grpc.ServerCertificateConfiguration:
         # None, which the stubs lack, keeps the current ones.
-        return configuration() if files.changed() else None  # type: ignore[return-value]
+        return configuration() if given != files.files.generation else None  # type: ignore[return-value]
 
     mutual = files.pem.client_authorities is not None
     return grpc.dynamic_ssl_server_credentials(configuration(), renewed, mutual)

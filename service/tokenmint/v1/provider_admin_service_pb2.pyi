@@ -41,7 +41,9 @@ class Provider(_message.Message):
     issuer: _builtins.str
     """The exact issuer, or the template of a multi-tenant one."""
     key_source: _builtins.str
-    """Where its keys come from: a URL, the path of a file, or `pinned`."""
+    """Where its keys come from: a URL without the values of its query, the path
+    of a file, or `pinned`.
+    """
     last_error: _builtins.str
     """What was wrong with the last failed fetch; empty after a success."""
     @_builtins.property

@@ -41,8 +41,9 @@ class ExchangeTokenRequest(_message.Message):
     DPOP_JKT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     subject_token: _builtins.str
-    """The token that proves on whose behalf the request is made. Required, at
-    most 16 KiB.
+    """The token that proves on whose behalf the request is made. Required. A
+    provider's is at most `limits.token_bytes` of the service's configuration
+    (default: 16 KiB) long, an issued one at most 64 KiB.
     """
     subject_token_type: _builtins.str
     """The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
@@ -57,11 +58,12 @@ class ExchangeTokenRequest(_message.Message):
     Default: what the audience is configured for.
     """
     actor_token: _builtins.str
-    """The token that proves who acts for the subject (delegation), at most
-    16 KiB. The minted token names the actor in `act`, unless the audience is
-    configured for impersonation; actors before it are nested in it (RFC 8693
-    section 4.1). Where the subject token has `may_act`, it has to name the
-    actor; where it has none, the audience has to allow that. Default: none.
+    """The token that proves who acts for the subject (delegation), as long as
+    `subject_token` may be. The minted token names the actor in `act`, unless
+    the audience is configured for impersonation; actors before it are nested
+    in it (RFC 8693 section 4.1). Where the subject token has `may_act`, it has
+    to name the actor; where it has none, the audience has to allow that.
+    Default: none.
     """
     actor_token_type: _builtins.str
     """The kind of `actor_token`. Required with it, refused without it."""
@@ -191,7 +193,7 @@ class BatchExchangeTokensRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
     subject_token: _builtins.str
-    """As in ExchangeTokenRequest. Required, at most 16 KiB."""
+    """As in ExchangeTokenRequest. Required."""
     subject_token_type: _builtins.str
     """As in ExchangeTokenRequest."""
     actor_token: _builtins.str
@@ -446,7 +448,7 @@ class IntrospectTokenRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_TYPE_HINT_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The token. Required, at most 16 KiB."""
+    """The token. Required, at most 64 KiB."""
     token_type_hint: _builtins.str
     """A hint at the kind of token (RFC 7662 section 2.1), at most 255
     characters. May be wrong. Default: none.
@@ -507,7 +509,7 @@ class RevokeTokenRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_TYPE_HINT_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The token. Required, at most 16 KiB."""
+    """The token. Required, at most 64 KiB."""
     token_type_hint: _builtins.str
     """A hint at the kind of token (RFC 7009 section 2.1), at most 255
     characters. May be wrong. Default: none.

@@ -10,17 +10,17 @@ A token, and configured headers, go only to the origin of the configured URL, an
 import asyncio
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import metadata
 from typing import Final
 
 import httpcore2
 
-from tokenmint.base.foreign_text import LONG, clipped
-from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.http_url import BadUrl, HttpUrl, shown
 from tokenmint.base.threads import Busy
 from tokenmint.model.secret import Secret
+from tokenmint.verification.answers import Answer, chain_of
 from tokenmint.verification.content_coding import BadCoding, decoder
 from tokenmint.verification.dialling import SourceThreads, check_proxied, look_up
 from tokenmint.verification.heads import BoundedHeads
@@ -42,7 +42,9 @@ MAX_REDIRECTS: Final = 3
 MAX_HEADER: Final = 1024  # bytes of a header's value; a longer one is ignored
 MAX_LOCATION: Final = 2048
 MAX_ETAG: Final = 256
-_LIMITS: Final = {"cache-control": MAX_HEADER, "age": MAX_HEADER, "etag": MAX_ETAG, "location": MAX_LOCATION}
+_LIMITS: Final = {
+    "cache-control": MAX_HEADER, "age": MAX_HEADER, "date": MAX_HEADER, "etag": MAX_ETAG, "location": MAX_LOCATION,
+}  # fmt: skip
 """The headers that are read. All other headers of an answer are dropped here."""
 _LISTS: Final = frozenset({"cache-control"})
 """Headers that may come in several lines (RFC 9110 section 5.3). Two lines of another header count as none."""
@@ -59,10 +61,15 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class HttpFetch:
-    """Fetches over HTTPS, a new connection for each request: names with one address would share pooled ones."""
+    """Fetches over HTTPS, a new connection for each request: names with one address would share pooled ones.
 
-    def __init__(self) -> None:
+    Args:
+        observe: is called with each answer, for the command that tries a provider.
+    """
+
+    def __init__(self, observe: Callable[[Answer], None] | None = None) -> None:
         self.files = SourceFiles()
+        self._observe = observe
         self._look_ups = SourceThreads()
         self._readings = SourceThreads()
 
@@ -71,7 +78,7 @@ class HttpFetch:
         try:
             target = HttpUrl.parse(url)
         except BadUrl as error:
-            raise AnswerUnusable(f"{clipped(url, LONG)} can't be fetched: {error}") from None
+            raise AnswerUnusable(f"{shown(url)} can't be fetched: {error}") from None
         ends = asyncio.get_running_loop().time() + source.timeout
         await self._read_files(source)
         for _ in range(MAX_REDIRECTS + 1):
@@ -100,7 +107,7 @@ class HttpFetch:
             check_proxied(url, source)
             request = _Request(url, url.host, headers, _seconds(ends))
             try:
-                return await _ask(request, self._through(source.proxy, request, context))
+                return await self._ask(request, self._through(source.proxy, request, context), source.proxy)
             except _FAILURES as error:
                 place = source.proxy.url.authority
                 raise FetchFailed(
@@ -113,7 +120,7 @@ class HttpFetch:
             share = _seconds(ends) / (len(addresses) - number)
             request = _Request(url, str(address), headers, _seconds(ends), share)
             try:
-                return await _ask(request, httpcore2.AsyncConnectionPool(context, network_backend=request.heads))
+                return await self._ask(request, httpcore2.AsyncConnectionPool(context, network_backend=request.heads))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = _reason(error)
             except _FAILURES as error:
@@ -141,6 +148,25 @@ class HttpFetch:
                 token = self.files.secret(BEARER_TOKEN_FILE, source.bearer_token_file)
                 headers.append((b"Authorization", b"Bearer " + token.reveal_bytes()))
         return headers
+
+    async def _ask(
+        self, request: "_Request", connections: httpcore2.AsyncConnectionPool, proxy: Proxy | None = None
+    ) -> FetchResult:
+        async with (
+            connections,
+            connections.stream(
+                "GET", request.dialled, headers=request.headers, extensions=request.extensions
+            ) as response,
+        ):
+            request.heads.complete = True
+            body = await _body(response, shown(request.url))
+            result = FetchResult(response.status, _headers(response.headers), body)
+            if self._observe is not None:
+                tls = response.extensions["network_stream"].get_extra_info("ssl_object")
+                via = proxy.url.authority if proxy is not None else ""
+                address = request.dialled.host.decode() if proxy is None else ""
+                self._observe(Answer(shown(request.url), address, via, result, chain_of(tls)))
+            return result
 
     def _through(self, proxy: Proxy, request: "_Request", context: ssl.SSLContext) -> httpcore2.AsyncConnectionPool:
         password = proxy.password or Secret("")
@@ -176,23 +202,8 @@ class _Request:
         self.extensions = {"sni_hostname": url.host, "timeout": times}
 
 
-async def _ask(request: _Request, connections: httpcore2.AsyncConnectionPool) -> FetchResult:
-    async with (
-        connections,
-        connections.stream("GET", request.dialled, headers=request.headers, extensions=request.extensions) as response,
-    ):
-        request.heads.complete = True
-        body = await _body(response, shown(request.url))
-        return FetchResult(response.status, _headers(response.headers), body)
-
-
 def _seconds(ends: float) -> float:
     return max(0.001, ends - asyncio.get_running_loop().time())
-
-
-def shown(url: HttpUrl) -> str:
-    """Return a URL for messages, bounded: a provider may have chosen it."""
-    return clipped(str(url), LONG)
 
 
 def _redirected(url: HttpUrl, location: str | None) -> HttpUrl:

@@ -28,6 +28,7 @@ from tokenmint.verification.weak_keys import Verdicts, ec_weakness
 
 MAX_KEYS: Final = 100  # of a set that are used, unless the configuration says otherwise
 MAX_MEMBERS: Final = 2000  # of a document that are looked at
+KEY_ID_SHOWN: Final = 48  # characters of a `kid` in the reason why a key is not used
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is stored with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -151,11 +152,17 @@ def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
         raise BadKey('the document has no list "keys"')
     hint = document.get("spiffe_refresh_hint")
     return _readable(
-        [(f"key {index}", partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
+        [(_name(index, member), partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
         len(members),
         most,
         float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
     )
+
+
+def _name(index: int, member: JsonValue) -> str:
+    """Return the name of a member in reasons: its place, and its `kid` if it has one."""
+    key_id = member.get("kid") if isinstance(member, dict) else None
+    return f"key {index} ({quoted(key_id, KEY_ID_SHOWN)})" if isinstance(key_id, str) else f"key {index}"
 
 
 def _readable(
@@ -187,7 +194,10 @@ def read_x509_map(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
     document = _document(body)
     members = list(document.items())[:MAX_MEMBERS]
     return _readable(
-        [(f"certificate {index}", partial(_read_certificate, *member)) for index, member in enumerate(members)],
+        [
+            (f"certificate {index} ({quoted(member[0], KEY_ID_SHOWN)})", partial(_read_certificate, *member))
+            for index, member in enumerate(members)
+        ],
         len(document),
         most,
     )

@@ -71,5 +71,10 @@ def choose(keys: Sequence[VerificationKey], wanted: WantedKey) -> tuple[Verifica
     return tuple(fitting[:MOST_TRIED])
 
 
+def named(wanted: WantedKey, chosen: Sequence[VerificationKey]) -> bool:
+    """Return whether a token names its ``chosen`` keys. If not, a newer set may have another key in their place."""
+    return wanted.named and not _nameless(chosen)
+
+
 def _nameless(keys: Sequence[VerificationKey]) -> tuple[VerificationKey, ...]:
     return tuple(keys) if len(keys) == 1 and keys[0].key_id is None and not keys[0].certificates else ()

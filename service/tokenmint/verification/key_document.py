@@ -9,6 +9,7 @@ from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.base.token_errors import MalformedToken
+from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import (
     BadKey,
     ParsedKeySet,
@@ -31,22 +32,31 @@ _NO_CACHE: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b")
 
 async def discover(fetch: Fetch, source: KeySource) -> str:
     """Return the key set's URL from the discovery document. Raises :class:`FetchFailed`, ``MalformedToken``."""
+    return key_set_url(source, await read_discovery(fetch, source))
+
+
+async def read_discovery(fetch: Fetch, source: KeySource) -> dict[str, JsonValue]:
+    """Return the discovery document as it is. Raises :class:`FetchFailed`, ``MalformedToken``."""
     result = await fetch(source, source.url, etag=None)
     if result.status != 200:
-        raise FetchFailed(f"{source.url} answered {result.status}")
-    document = parse_object(without_mark(result.body), "discovery document")
+        raise FetchFailed(f"{source.place} answered {result.status}")
+    return parse_object(without_mark(result.body), "discovery document")
+
+
+def key_set_url(source: KeySource, document: Mapping[str, JsonValue]) -> str:
+    """Return the key set's URL from the discovery document of ``source``. Raises :class:`AnswerUnusable`."""
     if document.get("issuer") not in (source.issuer, *source.more_issuers):
         raise AnswerUnusable(
-            f"{source.url} has another issuer (OpenID Connect Discovery 1.0 section 4.3): "
+            f"{source.place} has another issuer (OpenID Connect Discovery 1.0 section 4.3): "
             f"expected exactly {source.issuer!r}"
         )
     url = document.get("jwks_uri")
     if not isinstance(url, str):
-        raise AnswerUnusable(f"{source.url} names no jwks_uri")
+        raise AnswerUnusable(f"{source.place} names no jwks_uri")
     try:
         return str(HttpUrl.parse(url))
     except BadUrl as error:
-        raise AnswerUnusable(f"{source.url} names a jwks_uri that can't be fetched: {error}") from None
+        raise AnswerUnusable(f"{source.place} names a jwks_uri that can't be fetched: {error}") from None
 
 
 async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> ParsedKeySet:

@@ -8,22 +8,23 @@ import structlog
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, parse_jwks
+from tokenmint.verification.jwk import MAX_KEYS, BadKey, ParsedKeySet, parse_jwks
+from tokenmint.verification.key_source import KeySource
 
 log = structlog.get_logger(__name__)
 
 SETTING: Final = "jwks_file"
 
 
-def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
-    """Return the keys of a JWK set in a file, with at least one usable key, as they are renewed.
+def key_file(path: Path, most: int = MAX_KEYS) -> RenewedFiles[ParsedKeySet]:
+    """Return the keys of a JWK set in a file, at most ``most`` and at least one usable key, as they are renewed.
 
     Raises:
         ConfigurationError: the file can't be read, is not a JWK set, or has no usable key.
     """
 
     def made(contents: Sequence[bytes]) -> ParsedKeySet:
-        parsed = usable_keys(SETTING, contents[0])
+        parsed = usable_keys(SETTING, contents[0], most)
         if parsed.skipped:
             log.warning("keys of a file are not used", file=str(path), reasons=parsed.skipped[:5])
         return parsed
@@ -31,10 +32,18 @@ def key_file(path: Path) -> RenewedFiles[ParsedKeySet]:
     return RenewedFiles([(SETTING, path)], made)
 
 
-def usable_keys(setting: str, body: bytes) -> ParsedKeySet:
-    """Read a JWK set that an operator wrote. Raises ``ConfigurationError`` that begins with ``setting``."""
+def at_hand(source: KeySource) -> ParsedKeySet:
+    """Return the keys of a source that is not fetched. Raises ``BadKey``: a pinned set is none."""
+    return parse_jwks(source.pinned, source.max_keys) if source.file is None else source.file.value
+
+
+def usable_keys(setting: str, body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
+    """Read a JWK set that an operator wrote, and use at most ``most`` of its keys.
+
+    Raises ``ConfigurationError`` that begins with ``setting``.
+    """
     try:
-        read = parse_jwks(body)
+        read = parse_jwks(body, most)
     except BadKey as reason:
         raise ConfigurationError(f"{setting}: is not a JWK set: {reason}") from None
     except RecursionError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from tokenmint.base.http_url import shown
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.verification.jwk import ParsedKeySet
 from tokenmint.verification.proxies import Proxy
@@ -62,6 +63,11 @@ class KeySource:
         if self.proxy is not None and self.proxy.password_file is not None:
             files.append((PROXY_PASSWORD_FILE, self.proxy.password_file))
         return files
+
+    @property
+    def place(self) -> str:
+        """The URL or path of the keys, for operators: without the values of a query, which may be secrets."""
+        return shown(self.url) if self.url else str(self.path) if self.path else self.kind
 
     @property
     def is_fetched(self) -> bool:

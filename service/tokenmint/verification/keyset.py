@@ -23,14 +23,15 @@ import structlog
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
-from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.http_url import shown
 from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
-from tokenmint.verification.key_choice import WantedKey, choose
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey
+from tokenmint.verification.key_choice import WantedKey, choose, named
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
+from tokenmint.verification.key_file import at_hand
 from tokenmint.verification.key_set_state import KeySetState
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
@@ -57,6 +58,8 @@ class KeySetStatus:
     trusted_until: float | None = None
     last_error: str = ""
     last_error_time: float | None = None
+    skipped: tuple[str, ...] = ()
+    """Why keys of the document are not used."""
 
 
 class KeySets:
@@ -94,7 +97,7 @@ class KeySets:
             before = inherit._states.get(name) if inherit else None  # noqa: SLF001  # an older one of the same class
             state = before if before is not None and before.source == source else KeySetState(source)
             if source.kind == "pinned" and not state.keys:
-                self._take(name, state, parse_jwks(source.pinned))
+                self._take(name, state, at_hand(source))
             self._states[name] = state
 
     async def find(
@@ -121,12 +124,27 @@ class KeySets:
             if not self._trusted(state):
                 raise self._unavailable(provider, state)
         found = choose(state.known(), wanted)
-        if not found and wanted.named and fetch and state.source.is_fetched:
+        if not found and fetch and state.source.is_fetched:
             await self._look_for_unknown(provider, state)
             found = choose(state.known(), wanted)
         if not found:
             raise UnknownKey(detail=f"{wanted} of {provider}")
         return found
+
+    async def find_newer(
+        self, provider: str, wanted: WantedKey, tried: tuple[VerificationKey, ...]
+    ) -> tuple[VerificationKey, ...]:
+        """Return the keys that took the place of ``tried``, which did not sign a token; () if there are none.
+
+        Only for keys that the token does not name: a provider may replace such a key without a sign in its tokens.
+        It is one search, with the limits and errors of :meth:`find`.
+        """
+        state = self._states[provider]
+        if not state.source.is_fetched or named(wanted, tried):
+            return ()
+        await self._look_for_unknown(provider, state)
+        found = choose(state.known(), wanted)
+        return () if found == tried else found
 
     def trusted(self, provider: str) -> tuple[VerificationKey, ...]:
         """Return the keys of ``provider`` that are present and trusted now, () if there are none. Never waits.
@@ -167,13 +185,14 @@ class KeySets:
             return None if instant is None else to_wall + instant
 
         return KeySetStatus(
-            source=state.source.url or (str(state.source.path) if state.source.path else state.source.kind),
+            source=state.source.place,
             key_ids=tuple(key.key_id or key.thumbprint for key in state.known()),
             fetch_time=wall(state.fetched),
             fresh_until=wall(state.fresh_until) if state.fetched is not None else None,
             trusted_until=wall(state.trusted_until) if state.fetched is not None else None,
             last_error=state.source.file.problem if state.source.file else state.last_error,
             last_error_time=wall(state.last_error_at),
+            skipped=state.skipped if state.source.file is None else state.source.file.value.skipped,
         )
 
     def ready(self, provider: str) -> bool:
@@ -339,7 +358,7 @@ class KeySets:
             self._take(name, state, await usable_keys(source, result.body, state.judging))
             state.etag = result.headers.get("etag")
         elif result.status != 304 or not state.keys:
-            raise FetchFailed(f"{clipped(url, LONG)} answered {result.status}")
+            raise FetchFailed(f"{shown(url)} answered {result.status}")
         state.fetched = self._clock.monotonic()
         state.fresh_until = state.fetched + freshness(result.headers, state.refresh_hint)
         state.trusted_until = state.fetched + HARD_AGE

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
 from tokenmint.base.foreign_text import quoted
-from tokenmint.base.token_errors import AlgorithmNotAllowed, ClaimRejected, UnknownKey
+from tokenmint.base.token_errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, UnknownKey
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints
@@ -137,19 +137,35 @@ class Verifier:
             raise UnknownKey("the token's header has no kid, which every token of this provider has")
         wanted = wanted_key(token.key_id, token.header, token.algorithm)
         keys = await self.key_sets.find(provider.name, wanted, fetch=fetch)
-        if provider.key_issuer == "match":
-            keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
-            if not keys:
-                raise UnknownKey("the key that the token names signs for another issuer")
-        fitting = [key for key in keys if token.algorithm in key.algorithms]
-        if not fitting:
-            raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
-        for key in fitting[:MOST_TRIED]:  # also of those with one name: a provider may give it to all its keys
-            if (provider.name, key.thumbprint) == signer:
-                return key
-            if key.verify(token.algorithm, token.signing_input, token.signature):
-                return key
-        raise refusal_hints.bad_signature(token)
+        try:
+            return _signed_by(keys, provider, token, signer)
+        except (AlgorithmNotAllowed, BadSignature):
+            newer = await self.key_sets.find_newer(provider.name, wanted, keys) if fetch else ()
+            if not newer:
+                raise
+        return _signed_by(newer, provider, token, signer)
+
+
+def _signed_by(
+    keys: tuple[VerificationKey, ...],
+    provider: Provider,
+    token: UnverifiedAssertion,
+    signer: tuple[str, str] | None,
+) -> VerificationKey:
+    """Return the key of ``keys`` that signed ``token``. Raises ``TokenRejected`` if it is none."""
+    if provider.key_issuer == "match":
+        keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
+        if not keys:
+            raise UnknownKey("the key that the token names signs for another issuer")
+    fitting = [key for key in keys if token.algorithm in key.algorithms]
+    if not fitting:
+        raise AlgorithmNotAllowed("the token's algorithm does not fit the key that it names")
+    for key in fitting[:MOST_TRIED]:  # also of those with one name: a provider may give it to all its keys
+        if (provider.name, key.thumbprint) == signer:
+            return key
+        if key.verify(token.algorithm, token.signing_input, token.signature):
+            return key
+    raise refusal_hints.bad_signature(token)
 
 
 def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:

@@ -30,7 +30,7 @@ from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
-from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
+from tokenmint.verification.jws import MOST_TOKEN
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.web import credentials
 from tokenmint.web.forms import Form, read_form, single
@@ -222,7 +222,7 @@ def _target(form: Form, violations: Violations) -> str:
 def _token_of(form: Form) -> tuple[Secret, str | None]:
     violations = Violations()
     token, hint = single(form, "token"), single(form, "token_type_hint")
-    violations.token("token", len(token.encode()), MAX_TOKEN)
+    violations.token("token", len(token.encode()))
     violations.check("token_type_hint", f"at most {MAX_TYPE} characters", holds=len(hint) <= MAX_TYPE)
     violations.raise_any()
     return Secret(token), hint or None

@@ -1,16 +1,21 @@
 """Providers from configuration: every problem at once, each with its key's path and the way out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.issuer import Issuer
+from tests.fakes import FakeClock
+from tests.issuer import Issuer, ec_key, jwk
+from tests.unit.verification.proving import no_fetch
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
+from tokenmint.verification.keyset import KeySets
 
 JWKS = Issuer().jwks().decode()
+MANY = json.dumps({"keys": [jwk(ec_key(), kid=str(number)) for number in range(120)]})
 
 
 def make(**table: Any) -> Any:
@@ -115,3 +120,16 @@ def test_keys_may_come_from_a_file(tmp_path: Path) -> None:
     provider = make(issuer="https://i", audiences=["a"], jwks_file=str(file))
     assert (provider.key_source.kind, provider.key_source.path) == ("file", file)
     assert [key.key_id for key in provider.key_source.file.value.keys] == ["k1"]
+
+
+@pytest.mark.parametrize("key", ["jwks", "jwks_file"])
+@pytest.mark.parametrize(("given", "used"), [({}, 100), ({"max_keys": 3}, 3), ({"max_keys": 1000}, 120)])
+def test_max_keys_is_the_limit_of_keys_that_are_not_fetched_too(
+    tmp_path: Path, key: str, given: dict[str, Any], used: int
+) -> None:
+    (tmp_path / "keys").write_text(MANY)
+    provider = make(
+        issuer="https://i", audiences=["a"], **{key: MANY if key == "jwks" else str(tmp_path / "keys")}, **given
+    )
+    sets = KeySets({"p": provider.key_source}, fetch=no_fetch, clock=FakeClock())
+    assert [found.key_id for found in sets.trusted("p")] == [str(number) for number in range(used)]

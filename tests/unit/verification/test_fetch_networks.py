@@ -182,25 +182,6 @@ async def test_a_disk_that_hangs_keeps_no_fetch_waiting_that_has_what_it_needs(
         mended.set()
 
 
-def test_files_of_sources_that_are_gone_are_forgotten(tmp_path: Path, source: KeySource) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    (tmp_path / "ca.crt").write_bytes(authority().pem)
-    (tmp_path / "pw").write_text("x")
-    url = HttpUrl.parse("https://proxy.example:3128")
-    one = replace(source, bearer_token_file=tmp_path / "token")
-    two = replace(source, ca_file=None, proxy=Proxy(url, "u", password_file=tmp_path / "pw"))
-    files = HttpFetch().files
-    for each in (one, two):
-        assert not files.complete(each)
-        files.read(each)
-        assert files.complete(each)
-    assert [len(files.of([each])) for each in (one, two)] == [2, 3]
-    files.keep([two])
-    assert [len(files.of([each])) for each in (one, two)] == [0, 3]
-    with pytest.raises(FetchFailed, match="changed meanwhile"):
-        files.context(one.ca_file)
-
-
 # --- addresses
 
 
@@ -322,7 +303,14 @@ async def test_tls_to_the_proxy_is_verified_by_its_own_authorities(
             await get(source)
         assert not seen.asked
         source = replace(source, proxy=replace(source.proxy, ca_file=str(tmp_path / "proxy.crt")))
-        assert await get(source)
+        fetch = HttpFetch()
+        assert await get(source, fetch=fetch)
+        (tmp_path / "proxy.crt").write_bytes(own.pem + authority("Next").pem)
+        assert await get(source, fetch=fetch)
+        (tmp_path / "proxy.crt").write_bytes(authority("Next").pem)
+        with pytest.raises(FetchFailed, match="certificate is not accepted"):
+            await get(source, fetch=fetch)
+        assert len(seen.asked) == 2
 
 
 async def test_a_certificate_that_is_not_the_providers_ends_the_tunnel(

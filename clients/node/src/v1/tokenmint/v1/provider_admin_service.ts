@@ -31,7 +31,10 @@ export interface Provider {
   audiences: string[];
   /** The accepted JWS algorithms. */
   algorithms: string[];
-  /** Where its keys come from: a URL, the path of a file, or `pinned`. */
+  /**
+   * Where its keys come from: a URL without the values of its query, the path
+   * of a file, or `pinned`.
+   */
   keySource: string;
   /** The ids of the keys at hand. */
   keyIds: string[];

@@ -27,8 +27,9 @@ export const protobufFileName = "tokenmint/v1/token_exchange_service.proto";
 /** What a caller asks for in one exchange. */
 export interface ExchangeTokenRequest {
   /**
-   * The token that proves on whose behalf the request is made. Required, at
-   * most 16 KiB.
+   * The token that proves on whose behalf the request is made. Required. A
+   * provider's is at most `limits.token_bytes` of the service's configuration
+   * (default: 16 KiB) long, an issued one at most 64 KiB.
    */
   subjectToken: string;
   /**
@@ -61,11 +62,12 @@ export interface ExchangeTokenRequest {
    */
   requestedTokenType: string;
   /**
-   * The token that proves who acts for the subject (delegation), at most
-   * 16 KiB. The minted token names the actor in `act`, unless the audience is
-   * configured for impersonation; actors before it are nested in it (RFC 8693
-   * section 4.1). Where the subject token has `may_act`, it has to name the
-   * actor; where it has none, the audience has to allow that. Default: none.
+   * The token that proves who acts for the subject (delegation), as long as
+   * `subject_token` may be. The minted token names the actor in `act`, unless
+   * the audience is configured for impersonation; actors before it are nested
+   * in it (RFC 8693 section 4.1). Where the subject token has `may_act`, it has
+   * to name the actor; where it has none, the audience has to allow that.
+   * Default: none.
    */
   actorToken: string;
   /** The kind of `actor_token`. Required with it, refused without it. */
@@ -121,7 +123,7 @@ export interface ExchangeTokenResponse {
 
 /** One subject token and the artefacts wanted for it. */
 export interface BatchExchangeTokensRequest {
-  /** As in ExchangeTokenRequest. Required, at most 16 KiB. */
+  /** As in ExchangeTokenRequest. Required. */
   subjectToken: string;
   /** As in ExchangeTokenRequest. */
   subjectTokenType: string;
@@ -218,7 +220,7 @@ export enum ExplainStep_Outcome {
 
 /** A token to ask about. */
 export interface IntrospectTokenRequest {
-  /** The token. Required, at most 16 KiB. */
+  /** The token. Required, at most 64 KiB. */
   token: string;
   /**
    * A hint at the kind of token (RFC 7662 section 2.1), at most 255
@@ -243,7 +245,7 @@ export interface IntrospectTokenResponse {
 
 /** A token to revoke. */
 export interface RevokeTokenRequest {
-  /** The token. Required, at most 16 KiB. */
+  /** The token. Required, at most 64 KiB. */
   token: string;
   /**
    * A hint at the kind of token (RFC 7009 section 2.1), at most 255

@@ -1,0 +1,73 @@
+"""`tokenmint providers add`: the discovery document of an issuer becomes a table to paste."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from tokenmint.base.clock import SystemClock
+from tokenmint.base.errors import ConfigurationError, KeySetInvalid, KeySetUnavailable
+from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.http_url import BadUrl, HttpUrl
+from tokenmint.base.token_errors import MalformedToken
+from tokenmint.cli.output import without_log
+from tokenmint.cli.provider_trial import fetched
+from tokenmint.config.drafts import Published, draft, draft_of_entry, name_of, recognised
+from tokenmint.config.entries import catalogue
+from tokenmint.config.providers import provider_from_table
+from tokenmint.model.tokens import JsonValue
+from tokenmint.verification.fetch import HttpFetch
+from tokenmint.verification.jwk import VerificationKey
+from tokenmint.verification.key_document import read_discovery
+from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
+from tokenmint.verification.keyset import KeySets
+
+
+def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
+    """Return the table of a provider with ``issuer``. A shipped provider needs no fetch.
+
+    Args:
+        name: of the provider; None: the shipped entry's, or from the host.
+        settings: the keys of the table that its fetches need, such as `ca_file`.
+
+    Raises:
+        ConfigurationError: the issuer, or one of the settings, can't be used.
+        KeySetUnavailable, KeySetInvalid: its documents can't be fetched, or can't be used.
+    """
+    matches = recognised(issuer, catalogue())
+    certain = [match for match in matches if match.certain]
+    if certain:
+        return "\n\n".join(draft_of_entry(name or match.name, match) for match in certain)
+    try:
+        HttpUrl.parse(issuer)
+    except BadUrl as error:
+        raise ConfigurationError(f"ISSUER: {error}") from None
+    name = name or name_of(issuer)
+    table = {"issuer": issuer, "audiences": ["any"], **settings}
+    source = provider_from_table(name, table, own_issuer="").key_source
+    with without_log():
+        document, keys = asyncio.run(_read(source))
+    algorithms = frozenset(algorithm for key in keys for algorithm in key.algorithms)
+    return draft(name, Published(issuer, document, algorithms, len(keys)), settings, matches)
+
+
+async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[VerificationKey, ...]]:
+    fetch, clock = HttpFetch(), SystemClock()
+    try:
+        async with asyncio.timeout(source.timeout):
+            document = await read_discovery(fetch, source)
+    except TimeoutError:
+        raise KeySetUnavailable(f"{source.place}: no answer within {source.timeout:g} s") from None
+    except (AnswerUnusable, MalformedToken) as error:
+        raise KeySetInvalid(getattr(error, "detail", "") or str(error)) from None
+    except FetchFailed as error:
+        raise KeySetUnavailable(str(error)) from None
+    named = document.get("issuer")
+    if named != source.issuer:
+        raise KeySetInvalid(
+            f"{source.place} names another issuer, {quoted(named, LONG)}: its tokens have exactly that, so add that one"
+        )
+    key_sets = KeySets({"": source}, fetch=fetch, clock=clock)
+    problem, again = await fetched(key_sets, "")
+    if problem:
+        raise KeySetUnavailable(problem) if again else KeySetInvalid(problem)
+    return document, key_sets.trusted("")

@@ -136,6 +136,8 @@ class App:
         for grpc_server in (servers.admin, servers.data):
             await grpc_server.start()
             self._closing.push_async_callback(grpc_server.stop, LAST_WORDS)
+        if servers.shares.possible():
+            background.start("grpc connections", servers.shares.follow)
         self._closing.push_async_callback(self._drain, servers)
 
     async def reload(self, settings: Settings) -> None:

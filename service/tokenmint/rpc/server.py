@@ -36,7 +36,7 @@ class Limits:
     """The limits of connections."""
 
     connections: int = 10_000
-    """Of the listener. Only grpcio counts them."""
+    """The number beyond which grpcio refuses more. For both transports, `rpc/connections.py` keeps a smaller one."""
 
     message: int = 64 * 1024
     """Bytes."""

@@ -144,3 +144,14 @@ class ServiceWithLog(Service):
     def _command(self, *arguments: str) -> list[str]:
         command = super()._command(*arguments)
         return ["sh", "-c", 'exec "$@" 2>&-', "sh", *command] if self._closed else command  # a shell's word for it
+
+
+class WithFewFiles(Service):
+    """One that may have 200 files open."""
+
+    program = (
+        "-c",
+        """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+os.execv(sys.executable, [sys.executable, "-m", "tokenmint", *sys.argv[1:]])""",
+    )

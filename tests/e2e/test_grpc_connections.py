@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.http2 import Peer, connected
-from tests.process import Service, configure
+from tests.process import WithFewFiles, configure
 from tests.rig import Rig, Serve
 from tests.sockets import PATIENCE, answer, get, held, place, until_closed
 
@@ -88,17 +88,10 @@ async def test_a_peer_that_wants_every_connection_keeps_no_other_peer_out(
         assert (await first.answer(first.call())).status == status  # its connection was not ended
 
 
-class ServiceOfFewFiles(Service):
-    """One that may have 200 open files."""
-
-    def _command(self, *arguments: str) -> list[str]:
-        return ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *super()._command(*arguments)]
-
-
 async def test_with_more_connections_than_open_files_other_peers_are_served(tmp_path: Path, transport: str) -> None:
     """EMFILE (accept(2))."""
     configure(tmp_path)
-    with ServiceOfFewFiles(tmp_path, TOKENMINT_LISTEN__TRANSPORT=transport) as service:
+    with WithFewFiles(tmp_path, TOKENMINT_LISTEN__TRANSPORT=transport) as service:
         async with held(place(service.listen["grpc"]), 400, b"", FLOOD):
             for _ in range(3):
                 await served(service.listen["grpc"])

@@ -106,7 +106,7 @@ class Peer:
         return told
 
     def data(self, stream: int) -> bytes:
-        """What has come of a stream's answer so far."""
+        """Return the bytes of a stream's answer that have come so far."""
         events = (event for event in self.seen if isinstance(event, h2.events.DataReceived))
         return b"".join(event.data or b"" for event in events if event.stream_id == stream)
 

@@ -105,6 +105,11 @@ class Peer:
         self.send()
         return told
 
+    def data(self, stream: int) -> bytes:
+        """Return the bytes of a stream's answer that have come so far."""
+        events = (event for event in self.seen if isinstance(event, h2.events.DataReceived))
+        return b"".join(event.data or b"" for event in events if event.stream_id == stream)
+
     async def wait(self, done: Callable[[], bool]) -> None:
         """Read until something is so."""
         async with asyncio.timeout(PATIENCE):

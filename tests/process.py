@@ -142,3 +142,14 @@ class ServiceWithLog(Service):
         self.directory = directory
         self.errors = directory / "stderr.log"
         self._run(arguments, log, changes)
+
+
+class WithFewFiles(Service):
+    """One that may have 200 files open."""
+
+    program = (
+        "-c",
+        """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+os.execv(sys.executable, [sys.executable, "-m", "tokenmint", *sys.argv[1:]])""",
+    )

@@ -11,7 +11,8 @@ from typing import Final
 
 from tests.chaos.excuses import AWAY, STAMP, P, R, excuse, kind_of, took_its_place, windows
 from tests.chaos.ledger import ORDER, Effect, KeyHistory, Ledger, Loss
-from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, SCHEDULE, STORE_WENT_BACK
+from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, RECONNECT, SCHEDULE, STORE_WENT_BACK
+from tests.chaos.stores import FAILOVER
 
 from tokenmint.keys.signing_keys import DECIDED_LIMIT
 from tokenmint.keys.types import KeyState
@@ -182,9 +183,22 @@ def _activations(ledger: Ledger, verdict: Verdict) -> None:
             verdict.add(EARLY, f"{key_id}: {early:.3f} s early")
         elif key.seen_active is not None:
             # By the true clock: what the ring says may be a wrong clock's. A change is under way for a while.
-            there = key.seen_active - key.absent
+            there = key.seen_active - _last_absent(ledger, key)
             if there < P - DECIDED_LIMIT - IN_FLIGHT:
                 verdict.add(EARLY, f"{key_id}: it was in the store for {there:.3f} s, against its own times")
+
+
+def _last_absent(ledger: Ledger, key: KeyHistory) -> float:
+    """Return when the store certainly did not have a key yet.
+
+    In a failover two servers answer as the primary, and the lane may have looked at the one that is behind.
+    """
+    begun = [
+        fault.started
+        for fault in ledger.faults
+        if fault.kind.startswith(FAILOVER) and fault.started <= key.absent <= fault.over + RECONNECT
+    ]
+    return min([key.absent, *begun])
 
 
 def _refusals(ledger: Ledger, verdict: Verdict) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from redis.exceptions import RedisError
 from tests.chaos.engine import Server, until
@@ -20,6 +21,8 @@ from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 PATIENT = StoreOptions(read_timeout=1.0, write_timeout=3.0)
+FAILOVER: Final = "failover"
+"""The first word of faults in which two servers may answer as the primary."""
 LOG = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
 # A primary that was overtaken while it was stopped has no replicas any more, and so takes no writes: without these
 # two a replica of the service that is still connected to it would follow an old ring until Sentinel demotes it.
@@ -136,9 +139,9 @@ class SentinelTopology(Topology):
 
     def faults(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {
-            "failover of a killed primary": self.fail_over,
-            "failover of a stopped primary": self.stop_primary,
-            "failover by command": self.hand_over,
+            f"{FAILOVER} of a killed primary": self.fail_over,
+            f"{FAILOVER} of a stopped primary": self.stop_primary,
+            f"{FAILOVER} by command": self.hand_over,
             "store paused": self.pause,
         }
 
@@ -234,8 +237,8 @@ class ClusterTopology(Topology):
 
     def faults(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return {
-            "failover of a killed primary": self.fail_over,
-            "failover by command": self.hand_over,
+            f"{FAILOVER} of a killed primary": self.fail_over,
+            f"{FAILOVER} by command": self.hand_over,
             "store paused": self.pause,
         }
 

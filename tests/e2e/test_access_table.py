@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1.health import aio as health_aio
 from tests.rig import Rig, Serve, refusal
 
 from tokenmint.admission import audit
@@ -18,6 +17,7 @@ from tokenmint.admission.callers import Role
 from tokenmint.base.addresses import Address, reserve
 from tokenmint.base.capacity import Capacity
 from tokenmint.rpc import server
+from tokenmint.rpc.health_service import Health
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 
@@ -61,9 +61,7 @@ async def probing(rig: Rig, transport: str) -> AsyncIterator[tuple[Probe, grpc.a
     guard = Guard(
         ROWS, rig.parts.gate, deadline=20.0, native=native, capacity=Capacity(100)
     )  # fmt: skip
-    built = server.build(
-        guard, held.address, (probe.register,), health_aio.HealthServicer(), limits=server.Limits(), native=native
-    )
+    built = server.build(guard, held.address, (probe.register,), Health(10), limits=server.Limits(), native=native)
     await built.start()
     try:
         async with grpc.aio.insecure_channel(str(held.address)) as channel:

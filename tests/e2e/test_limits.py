@@ -1,7 +1,6 @@
 """The cost that one connection may cause, against a running service: each limit is a setting, and in effect."""
 
 import asyncio
-import contextlib
 import functools
 import queue
 import time
@@ -98,24 +97,6 @@ async def test_a_connection_whose_settings_are_never_acknowledged_is_closed(limi
             await good.settle()
             stream = good.call()
             assert (await good.answer(stream)).status == 0
-
-
-async def test_connections_are_as_many_as_is_configured_and_one_that_ends_makes_room(limited: Any) -> None:
-    async with limited(grpc_connections="3") as rig, contextlib.AsyncExitStack() as held:
-        for _ in range(2):
-            await (await held.enter_async_context(peer(rig))).settle()
-        async with peer(rig) as third:
-            await third.settle()
-            for _ in range(5):
-                async with peer(rig) as client:
-                    await client.until(None)
-                    assert client.seen == []
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                async with peer(rig) as client:
-                    with contextlib.suppress(AssertionError):  # the third has not ended there yet
-                        await client.settle()
-                        break
 
 
 async def test_a_connection_has_an_age_and_a_slow_call_does_not_outlive_it(limited: Any) -> None:

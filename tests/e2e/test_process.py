@@ -16,7 +16,7 @@ from tests import plain_http
 from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify
 from tests.issuer import Issuer, ec_key
 from tests.polling import wait_until
-from tests.process import OPERATOR, Service, configure, run, write_kek
+from tests.process import OPERATOR, Service, WithFewFiles, configure, run, write_kek
 from tests.sockets import place
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -132,22 +132,11 @@ def test_a_disk_that_hangs_under_the_high_water_mark_holds_up_neither_a_start_no
             assert service.stop() == 0
 
 
-class WithFewFiles(Service):
-    """One that may have 200 files open."""
-
-    program = (
-        "-c",
-        """import os, resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
-os.execv(sys.executable, [sys.executable, "-m", "tokenmint", *sys.argv[1:]])""",
-    )
-
-
-def test_strangers_that_hold_every_connection_of_grpcio_take_no_file_from_health_and_the_key_set(
-    tmp_path: Path, issuer: Issuer
+def test_strangers_that_hold_every_connection_of_grpc_take_no_file_from_health_and_the_key_set(
+    tmp_path: Path, issuer: Issuer, transport: str
 ) -> None:
     configure(tmp_path, issuer.url)
-    few = WithFewFiles(tmp_path, TOKENMINT_LISTEN__TRANSPORT="grpcio")  # in front of native, the proxy counts them
+    few = WithFewFiles(tmp_path, TOKENMINT_LISTEN__TRANSPORT=transport)
     with few as service, contextlib.ExitStack() as held:
         for listener in ("grpc", "admin"):
             for _ in range(200):

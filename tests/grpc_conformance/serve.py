@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from grpc_health.v1.health import aio as health_aio
 from tests.grpc_conformance.service import SERVICE, ConformanceService, Messages
 
 from tokenmint.admission.access import ANYBODY, DATA, Row
@@ -16,6 +15,7 @@ from tokenmint.base.addresses import Address, reserve
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.telemetry import Metrics
 from tokenmint.rpc import server
+from tokenmint.rpc.health_service import Health
 from tokenmint.rpc.interceptors import Guard
 
 METHODS = ("Unary", "ServerStream", "ClientStream", "BidiStream")
@@ -35,7 +35,7 @@ async def serving(transport: str, messages: Messages, limit: int = LARGE) -> Asy
     )  # fmt: skip
     held = reserve("grpc", Address("127.0.0.1", 0))
     built: grpc.aio.Server = server.build(
-        guard, held.address, (ConformanceService(messages).register,), health_aio.HealthServicer(),
+        guard, held.address, (ConformanceService(messages).register,), Health(10),
         limits=server.Limits(message=limit), native=native,
     )  # fmt: skip
     await built.start()

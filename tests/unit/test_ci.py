@@ -68,9 +68,16 @@ def test_a_job_that_fails_ends_no_other_and_fails_the_whole(clone: Path) -> None
     assert rows(text) == {"demo": "FAILED", "check": "FAILED", "test": "passed", "all": "FAILED"}
 
 
-def test_a_job_with_a_command_of_its_own_fails_as_the_others_do(clone: Path) -> None:
+def test_a_job_of_two_commands_runs_both_and_ends_with_the_first_that_fails(clone: Path) -> None:
+    status, text, made = ci(clone, "chaos")
+    assert (status, [line.split()[0] for line in made], rows(text)["chaos"]) == (
+        0,
+        ["setup", "chaos", "chaos"],
+        "passed",
+    )
+    assert ["RESETS=2" in line for line in made] == [False, False, True]
     status, text, made = ci(clone, "chaos", broken="chaos")
-    assert (status, len(made), rows(text)["chaos"]) == (1, 2, "FAILED")
+    assert (status, len(made), rows(text)["chaos"]) == (1, 3 + 2, "FAILED")
 
 
 def test_every_job_is_run_by_default(clone: Path) -> None:

@@ -1,4 +1,4 @@
-"""Addresses that the servers listen on: loopback or not, taken or free."""
+"""Addresses: those that the servers listen on (loopback or not, taken or free), and those of peers."""
 
 import ipaddress
 import re
@@ -49,6 +49,19 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def peer_of(address: str) -> str:
+    """Return the peer of an address: the IPv4 address, or the /64 network, which one IPv6 host commonly owns."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class Reservation:

@@ -104,6 +104,13 @@ class MessageMissing(MalformedCall):
     summary = "the call has no message: send exactly one"
 
 
+class TooManyHealthStreams(TokenmintError):
+    """No further client can be told of changes of health. gRFC A17: told UNIMPLEMENTED, it does without."""
+
+    reason = "HEALTH_STREAMS"
+    summary = "too many health streams are open: poll Check instead"
+
+
 # --- the caller -------------------------------------------------------------------------------------------------
 
 

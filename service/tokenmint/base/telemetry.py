@@ -63,6 +63,8 @@ class Metrics:
         )
         limits = "Connections closed and requests refused by limits of an HTTP listener"
         self._http_limits = self._counter("tokenmint_http_limits", limits, "listener", "outcome")
+        closed = "Connections of a gRPC listener that its limits closed"
+        self._grpc_closed = self._counter("tokenmint_grpc_connections_closed", closed, "listener")
         self._replaced = self._counter(
             "tokenmint_workers_replaced", "Workers that replaced another, by the end of that one", "why"
         )
@@ -133,6 +135,10 @@ class Metrics:
     def http_limit(self, listener: str, outcome: str) -> None:
         """Count a connection or request that a limit of an HTTP listener closed or refused."""
         self._http_limits.labels(listener, outcome).inc()
+
+    def grpc_closed(self, listener: str, connections: int) -> None:
+        """Count connections that the limits of a gRPC listener closed."""
+        self._grpc_closed.labels(listener).inc(connections)
 
     def state(
         self,

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import ConfigurationError, Conflict, TokenmintError
+from tokenmint.base.errors import ConfigurationError, Conflict, CorruptRecord, TokenmintError
 from tokenmint.keys import ring as rings
 from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark, Mark
@@ -56,6 +56,8 @@ class LossWatch:
         self._durable: KeyRing | None = None
         self._beat = 0
         self._failed = False
+        self.problem = ""
+        """The reason why no beat can be confirmed until an operator mends the store, for operators; or ""."""
 
     def confirmed(self, ring: KeyRing) -> None:
         """Remember ``ring``, which the store confirmed as durable."""
@@ -90,15 +92,25 @@ class LossWatch:
             # The ring is on the same node as the beat, so a ring read after a durable beat is durable too.
             if held is not self._durable and (await self._store.read())[1] == held:
                 self._durable = held
-        except TokenmintError as error:
-            if not self._failed:
-                log.warning("the store's beat could not be confirmed", error=error.detail or error.message)
-            self._failed = True
+        except CorruptRecord as error:
+            self.problem = (
+                f"the store's beat can't be read ({error.detail}), so nothing is exchanged: "
+                "delete this key, then follow docs/runbooks/old-store.md"
+            )
+            self._report(error)
             return 0
-        self._failed = False
+        except TokenmintError as error:
+            self._report(error)
+            return 0
+        self._failed, self.problem = False, ""
         if self._durable is not None:
             await self.raise_mark(self._durable)
         return 0
+
+    def _report(self, error: TokenmintError) -> None:
+        if not self._failed:
+            log.warning("the store's beat could not be confirmed", error=error.detail or error.message)
+        self._failed = True
 
     async def noted(self, before: int) -> None:
         """Raise the beat past ``before``, and past every value that other replicas have seen, once a loss is noted."""

@@ -126,6 +126,10 @@ class SigningKeys:
             "docs/runbooks/old-store.md and run `tokenmint keys accept-store --yes`"
         )
 
+    def beat_problem(self) -> str:
+        """Return a message for operators while the store's beat can't be read, or ""."""
+        return self._losses.problem
+
     def require_serving(self) -> None:
         """Raise ``ClockWrong`` or ``StoreWentBack`` if no token may be exchanged now."""
         self.clocks.require()

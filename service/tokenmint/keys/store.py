@@ -8,7 +8,7 @@ from typing import Any, Final
 from tokenmint.base.errors import CorruptRecord
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.listening import Notice
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Store, number
 
 KEY: Final = "ring"
 REPLICAS: Final = "ring-replicas"
@@ -58,7 +58,7 @@ class RingStore:
     async def last_beat(self) -> int:
         """Return the beat, which may not be confirmed yet; 0 if there is none."""
         raw = await self._store.get(self._beat)
-        return int(raw) if raw is not None and raw.isdigit() else 0
+        return number(raw) or 0
 
     async def acknowledge(self, replica: str, generation: int, ttl: float) -> None:
         """Announce the generation that this replica serves; the replica counts as live for ``ttl`` seconds."""

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from grpc_health.v1 import health_pb2
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.clock import Clock
@@ -23,6 +22,7 @@ from tokenmint.process.supervisor import Job
 from tokenmint.process.wiring import Parts, assemble
 from tokenmint.rpc import server
 from tokenmint.rpc.hangup import hang_up
+from tokenmint.rpc.health_service import NOT_SERVING, SERVING
 from tokenmint.verification.key_source import KeySource
 
 log = structlog.get_logger(__name__)
@@ -136,6 +136,8 @@ class App:
         for grpc_server in (servers.admin, servers.data):
             await grpc_server.start()
             self._closing.push_async_callback(grpc_server.stop, LAST_WORDS)
+        if servers.shares.possible():
+            background.start("grpc connections", servers.shares.follow)
         self._closing.push_async_callback(self._drain, servers)
 
     async def reload(self, settings: Settings) -> None:
@@ -152,7 +154,7 @@ class App:
         alone = base.job.development or base.job.redis_url is not None
         pause = 0.0 if alone else base.settings.limits.lame_duck
         log.info("stopping", listen=self.listen, lame_duck=pause, calls_in_flight=base.capacity.in_flight)
-        await base.health.enter_graceful_shutdown()
+        base.health.retire()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await hurry.wait()
@@ -160,7 +162,7 @@ class App:
     async def stop(self) -> None:
         """Start no more calls, finish those in hand, close."""
         self.base.draining.set()
-        await self.base.health.enter_graceful_shutdown()
+        self.base.health.retire()
         await self._closing.aclose()
         capacity, logged = self.base.capacity, self._stopped
         self._stopped = True
@@ -189,9 +191,8 @@ async def _prefetch(parts: Parts) -> None:
 
 async def _watch_readiness(parts: Parts) -> None:
     ready = not parts.base.readiness.problems()
-    status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
     for service in ("", *server.SERVICES):
-        await parts.base.health.set(service, status)
+        parts.base.health.set(service, SERVING if ready else NOT_SERVING)
     watch_state(parts)
 
 

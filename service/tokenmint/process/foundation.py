@@ -5,8 +5,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from grpc_health.v1.health import aio as health_aio
-
 from tokenmint.base.background import Background
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.clock import Clock
@@ -15,6 +13,7 @@ from tokenmint.base.readiness import Readiness
 from tokenmint.base.telemetry import Metrics
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.process.supervisor import Job
+from tokenmint.rpc.health_service import Health
 
 Entropy = Callable[[int], bytes]
 """``entropy(n)`` returns ``n`` random bytes."""
@@ -40,7 +39,7 @@ class Foundation:
     background: Background
     capacity: Capacity
     readiness: Readiness
-    health: health_aio.HealthServicer
+    health: Health
     draining: asyncio.Event
     """Set when the stop begins; the service is then not ready."""
 
@@ -77,6 +76,6 @@ def foundation(
         background=background,
         capacity=Capacity(settings.limits.calls_in_flight, metrics.not_begun),
         readiness=readiness,
-        health=health_aio.HealthServicer(),
+        health=Health(settings.limits.watch_streams),
         draining=draining,
     )

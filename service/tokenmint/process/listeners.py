@@ -19,6 +19,7 @@ from tokenmint.config.tables import ListenTable
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
+from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
 from tokenmint.rpc.fast_exchange import METHOD as FAST_METHOD
@@ -63,6 +64,8 @@ class Listeners:
     """The watch streams, which the stop has to end."""
     certificates: tuple[RenewedFiles[Any], ...]
     """The files of the gRPC listeners' TLS."""
+    shares: Shares
+    """The limits of the gRPC listeners' connections."""
 
 
 def build(parts: Parts) -> Listeners:
@@ -107,7 +110,7 @@ def build(parts: Parts) -> Listeners:
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
     public = _http(parts, "http", wellknown.application(base.issuer, algorithms, published, saw, routes, metadata))
     private = _http(parts, "ops", ops.application(base.readiness, base.metrics))
-    return Listeners(data, admin, public, private, watches, (tls.files,) if tls is not None else ())
+    return Listeners(data, admin, public, private, watches, (tls.files,) if tls is not None else (), _shares(parts))
 
 
 def _certificates(listen: ListenTable) -> CertificateFiles | None:
@@ -141,7 +144,7 @@ def _grpc(
         register,
         base.health,
         limits=server.Limits(
-            connections=_grpc_connections(limits.grpc_connections),
+            connections=_refused_beyond(limits.grpc_connections),
             message=limits.message_bytes,
             metadata=limits.metadata_bytes,
             streams=limits.streams_per_connection,
@@ -180,6 +183,19 @@ def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
         urgent=frozenset() if name == "ops" else frozenset({REVOKE_PATH}),
         count=partial(base.metrics.http_limit, name),
     )
+
+
+def _shares(parts: Parts) -> Shares:
+    base = parts.base
+    limits, total = base.settings.limits, _grpc_connections(base.settings.limits.grpc_connections)
+    listeners = {Address.parse(base.job.listen[name]).port: name for name in ("grpc", "admin")}
+    return Shares(listeners, total, limits.grpc_connections_per_peer or total, base.metrics.grpc_closed)
+
+
+def _refused_beyond(configured: int) -> int:
+    """Return the number of connections beyond which the transport itself refuses more."""
+    total = _grpc_connections(configured)
+    return total + spare(total) if Shares.possible() else total
 
 
 def _grpc_connections(configured: int) -> int:

@@ -174,7 +174,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     signing_keys = SigningKeys(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
     base.readiness.require("signing keys", partial(_signing_problem, signing_keys, settings.algorithms))
     base.readiness.require("clock", clocks.problem)
-    base.readiness.require("store", signing_keys.loss)
+    base.readiness.require("store", lambda: signing_keys.loss() or signing_keys.beat_problem())
     base.readiness.tell("high-water mark", mark.problem)
     rotator = Rotator(signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock)
     await rotator.start()

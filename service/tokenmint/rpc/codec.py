@@ -39,24 +39,6 @@ class Codec:
         async for raw in raw_messages:
             yield self._decode(raw)
 
-    def writer(self, context: "grpc.aio.ServicerContext[Any, Any]") -> "_EncodingContext":
-        """Return a context for a method that writes its responses itself."""
-        return _EncodingContext(context, self.encode)
-
-
-class _EncodingContext:
-    """A context whose ``write`` takes messages; everything else is the transport's."""
-
-    def __init__(self, context: "grpc.aio.ServicerContext[Any, Any]", encode: Callable[[Any], bytes]) -> None:
-        self._context = context
-        self._encode = encode
-
-    async def write(self, message: Any) -> None:
-        await self._context.write(self._encode(message))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
-
 
 def _unchanged(message: Any) -> Any:
     return message

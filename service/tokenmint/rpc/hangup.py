@@ -6,16 +6,12 @@ process stops accepting connections and sends FIN on each open one. Earlier resp
 way fails with UNAVAILABLE, as on every connection that ends. Without /proc only the stop itself ends the connections.
 """
 
-import os
+import contextlib
 import socket
-import stat
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
 from tokenmint.base.addresses import Address
-
-_OPEN: Final = Path("/proc/self/fd")
+from tokenmint.rpc.own_sockets import Slot, open_files
 
 
 def hang_up(address: Address) -> int:
@@ -36,22 +32,19 @@ def _listens(one: socket.socket) -> bool:
 def _each_socket(port: int, end: Callable[[socket.socket], None]) -> int:
     """Call ``end`` with each TCP socket of this process that is bound to ``port``; return the number of successes."""
     try:
-        numbers = [int(entry.name) for entry in _OPEN.iterdir()]
+        numbers, slot = open_files(), Slot()
     except OSError:
         return 0
-    return sum(_end(number, port, end) for number in numbers)
+    with contextlib.closing(slot):
+        return sum(_end(slot, number, port, end) for number in numbers)
 
 
-def _end(number: int, port: int, end: Callable[[socket.socket], None]) -> bool:
+def _end(slot: Slot, number: int, port: int, end: Callable[[socket.socket], None]) -> bool:
     try:
-        if not stat.S_ISSOCK(os.fstat(number).st_mode):
-            return False
-        with socket.socket(fileno=os.dup(number)) as one:
-            if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type != socket.SOCK_STREAM:
+        with slot.tcp_socket(number) as found:
+            if found is None or found.getsockname()[1] != port:
                 return False
-            if one.getsockname()[1] != port:
-                return False
-            end(one)
+            end(found)
     except OSError:  # closed meanwhile
         return False
     return True

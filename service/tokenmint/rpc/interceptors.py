@@ -4,7 +4,6 @@ grpcio sends the text of an uncaught exception to the client, so this layer catc
 """
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -210,12 +209,8 @@ class Guard:
                 with TimeLimit(self._deadline):  # the responses have no time limit
                     raw = await receive(incoming, context)
                     request = await self._let_in(call, raw, codec, context)
-                responses = behaviour(request, codec.writer(context))
-                if inspect.isawaitable(responses):
-                    await responses  # the standard health service writes its responses itself
-                else:
-                    async for response in responses:
-                        yield codec.encode(response)
+                async for response in behaviour(request, context):
+                    yield codec.encode(response)
             except _OVER:  # as in _unary
                 self._gate.ended(call, _CANCELLED, "CANCELLED")
                 raise asyncio.CancelledError from None

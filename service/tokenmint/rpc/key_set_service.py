@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
+from tokenmint.base.addresses import peer_of
 from tokenmint.base.errors import RateLimited
 from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.published import PublishedKeySet
@@ -56,7 +57,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
         """Send the current set and each change."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._max_age
-        with self._slot(_host(context.peer())):
+        with self._slot(_network(context.peer())):
             updates = self._signing_keys.subscribe()
             closing = loop.create_task(self._closing.wait())
             try:
@@ -100,3 +101,9 @@ async def _next(updates: AsyncIterator[PublishedKeySet]) -> PublishedKeySet:
 def _host(peer: str) -> str:
     """Return the peer without its port, e.g. `ipv4:127.0.0.1`."""
     return peer.rpartition(":")[0] or peer
+
+
+def _network(peer: str) -> str:
+    """Return the peer whose streams count together: an IPv4 address, or the /64 of an IPv6 address."""
+    host = _host(peer).partition(":")[2]
+    return peer_of(host.removeprefix("%5B").removesuffix("%5D").strip("[]")) if host else peer

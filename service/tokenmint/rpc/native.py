@@ -1,17 +1,24 @@
-"""pygrpc-native's server, extended by the content type of calls: the package treats every content type as gRPC."""
+"""pygrpc-native's server, with the parts that it lacks.
 
+It treats every content type as gRPC, and holds a thread of the event loop's pool for each client that does not read.
+"""
+
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
 import grpc.aio
 import pygrpc_native.aio  # by its full name, which the package requires
+from pygrpc_native import STREAM_CLOSED, STREAM_FULL
 
 from tokenmint.rpc.fast_calls import Event, FastCalls
 from tokenmint.rpc.interceptors import CONTENT_TYPE, Guard
 
 IO_THREADS: Final = 1
 """Threads for HTTP/2. The Python code of a process has one core: two threads would wake each other in vain."""
+FIRST_LOOK: Final = 0.01  # seconds until the first look whether a client has read; doubles up to ...
+LAST_LOOK: Final = 1.0
 _GRPC: Final = frozenset({b"application/grpc", b"application/grpc+proto"})
 
 
@@ -27,8 +34,8 @@ def server(options: Sequence[tuple[str, Any]], guard: Guard) -> grpc.aio.Server:
 class _Server(pygrpc_native.aio.Server):
     """Requests each call's content type from the front, by its option for the metadata that identifies clients.
 
-    The package's public server lacks this option, so two private names are set here. A third one is its dispatcher of
-    events on the event loop: the fast way answers calls there, before each becomes a task.
+    The package's public server lacks this option, so two private names are set here. Others are its dispatcher of
+    events on the event loop, where the fast way answers calls before each becomes a task, and its sending to streams.
     """
 
     def __init__(self, options: Sequence[tuple[str, Any]], guard: Guard) -> None:
@@ -54,6 +61,19 @@ class _Server(pygrpc_native.aio.Server):
             call = self._calls.get(event[1]) if event[5] is None else None
             if call is not None and call.task is not None:
                 call.task.add_done_callback(partial(self._forget, event[1]))
+
+    async def _send(self, call: Any, context: Any, response: Any) -> bool:
+        """Send a message of a stream, once the client has read enough. Returns False if it can't be sent any more."""
+        data = self._encode(call, context, response)
+        if data is None:
+            return False
+        context._initial_sent = True  # noqa: SLF001  # as the package does
+        front: Any = self._front
+        pause = FIRST_LOOK
+        while (sent := front.stream_try_send(call.call_id, data)) == STREAM_FULL:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_LOOK)
+        return bool(sent != STREAM_CLOSED)
 
     def _forget(self, call: int, _: object) -> None:
         self._calls.pop(call, None)

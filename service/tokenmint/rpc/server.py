@@ -9,12 +9,12 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.rpc.health_service import Health
 from tokenmint.rpc.interceptors import Guard, Handler
 
 SERVICES: Final = (
@@ -36,7 +36,7 @@ class Limits:
     """The limits of connections."""
 
     connections: int = 10_000
-    """Of the listener. Only grpcio counts them."""
+    """The number beyond which grpcio refuses more. For both transports, `rpc/connections.py` keeps a smaller one."""
 
     message: int = 64 * 1024
     """Bytes."""
@@ -84,7 +84,7 @@ def build(
     guard: Guard,
     address: Address,
     register: Sequence[Callable[[Any], None]],
-    health: health_aio.HealthServicer,
+    health: Health,
     *,
     limits: Limits,
     tls: CertificateFiles | None = None,

@@ -24,6 +24,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], grpc.StatusCode]] = MappingPro
         errors.MalformedCall: grpc.StatusCode.INVALID_ARGUMENT,
         errors.NotGrpc: grpc.StatusCode.UNIMPLEMENTED,
         errors.MessageMissing: grpc.StatusCode.UNIMPLEMENTED,  # gRPC's status codes: request cardinality violation
+        errors.TooManyHealthStreams: grpc.StatusCode.UNIMPLEMENTED,
         token_errors.TokenRejected: grpc.StatusCode.UNAUTHENTICATED,
         errors.CallerUnauthenticated: grpc.StatusCode.UNAUTHENTICATED,
         errors.ProofRejected: grpc.StatusCode.UNAUTHENTICATED,

@@ -14,7 +14,7 @@ import redis.asyncio as driver
 import structlog
 from redis.exceptions import InvalidResponse, MovedError
 
-from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
+from tokenmint.base.errors import CorruptRecord, OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import listening, scripts, urls
 from tokenmint.storage.listening import Changes, Notice
 from tokenmint.storage.options import StoreOptions
@@ -23,6 +23,8 @@ from tokenmint.storage.server import Server, packed, seconds
 log = structlog.get_logger(__name__)
 
 USUAL: Final = StoreOptions()
+MOST_DIGITS: Final = 19
+"""Of a counter, which the server keeps in 64 bits. Python refuses to read thousands of them."""
 T = TypeVar("T")
 Answer: TypeAlias = bytes | StoreUnavailable | None
 """The value of one of several keys: bytes, None, or the error of a key that can't be read."""
@@ -94,7 +96,7 @@ class Store:
         return value
 
     def _check_fence(self, fence: "_Fence", beat: object, *, wrote: bool = False) -> None:
-        if not isinstance(beat, bytes) or not beat.isdigit() or int(beat) not in fence.numbers:
+        if number(beat) not in fence.numbers:
             fence.noticed()
             failure = OutcomeUnknown if wrote else StoreUnavailable
             raise failure(detail=f"{self.url.describe()} lost changes: its data is older than before")
@@ -215,9 +217,12 @@ class Store:
     async def count(self, key: str, by: int) -> int:
         """Add ``by`` to the number under ``key``, and confirm it. Returns the sum.
 
-        Raises: as :meth:`swap`.
+        Raises: as :meth:`swap`, and ``CorruptRecord`` if it is no number.
         """
-        return int(await self._write(key, ("INCRBY", self.prefix + key, str(by))))
+        total = await self._write(key, ("EVAL", scripts.COUNT, "1", self.prefix + key, str(by)))
+        if total is None:
+            raise CorruptRecord(detail=f"{self.prefix}{key}: not a number")
+        return int(total)
 
     async def append(
         self, key: str, entries: Sequence[bytes], *, most_entries: int, most_bytes: int, durable: bool
@@ -360,6 +365,12 @@ class _Fence:
     key: str
     numbers: range
     noticed: Callable[[], object]
+
+
+def number(value: object) -> int | None:
+    """Return the number of a counter's value; None for a value that is no counter's."""
+    counts = isinstance(value, bytes) and value.isdigit() and len(value) <= MOST_DIGITS
+    return int(value) if counts else None  # type: ignore[call-overload]  # bytes, as was just checked
 
 
 def _value(reply: Any) -> bytes | None:

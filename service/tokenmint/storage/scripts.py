@@ -33,6 +33,16 @@ full = full + given * interval
 redis.call('SET', KEYS[1], string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000) + 1000)
 return {given, '0'}
 """
+# The sum, or nothing if the key holds something else than a number: every other error is the server's.
+COUNT: Final = """
+local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(sum) == 'table' and sum.err then
+    for _, cause in ipairs({'WRONGTYPE', 'not an integer', 'overflow'}) do
+        if string.find(sum.err, cause, 1, true) then return false end
+    end
+end
+return sum
+"""
 # One command and one answer for many entries. Each entry has the sum of bytes up to it, so the size of the stream is
 # the
 # difference of two entries: this needs no second key, and stays right if an operator trims or deletes the stream.

@@ -5,7 +5,6 @@ unfinished request. So a flood of such connections only displaces the sender's o
 """
 
 import asyncio
-import ipaddress
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -134,16 +133,3 @@ class Connections:
         self.move(place, None)
         place.close()
         return True
-
-
-def peer_of(address: str) -> str:
-    """Return the peer of an address: the IPv4 address, or the /64 network, which one IPv6 host commonly owns."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -15,7 +15,8 @@ from typing import Final
 
 import structlog
 
-from tokenmint.web.connections import Connections, Place, peer_of
+from tokenmint.base.addresses import peer_of
+from tokenmint.web.connections import Connections, Place
 
 log = structlog.get_logger(__name__)
 

@@ -149,6 +149,23 @@ def test_a_key_that_was_in_the_store_too_shortly_by_the_true_clock_is_told_thoug
         assert (judge.EARLY not in broken(Ledger(keys={"first": key(T - 99, T - 98), "hasty": hasty}))) is held
 
 
+@pytest.mark.parametrize(
+    ("kind", "started", "held"),
+    [
+        ("failover by command", T - P, True),
+        ("failover by command", T - 1, False),
+        ("failover by command", T - 0.1, False),  # it began after the lane had looked
+        ("store paused", T - P, False),
+    ],
+)
+def test_in_a_failover_the_lane_may_have_looked_at_the_server_that_is_behind(
+    kind: str, started: float, held: bool
+) -> None:
+    keys = {"first": key(T - 99, T - 98), "hasty": key(T - 86400, T, absent=T - 0.5, seen_active=T)}
+    ledger = Ledger(keys=keys, faults=[Fault(kind, started, T)])
+    assert (judge.EARLY not in broken(ledger)) is held
+
+
 def loss(since: float = T - 3, accepted: float = T + 6) -> Loss:
     return Loss(since, T, accepted)
 

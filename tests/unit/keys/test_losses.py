@@ -371,3 +371,25 @@ async def test_nothing_is_concluded_from_what_a_store_lacks_that_went_back(
     await here.signing_keys.note()
     assert serves(here) == (loss == "noted by another process")  # which would have said so in the ring
     assert await store.current("profile:ada") is None  # what is refused is the exchange, with its own reason
+
+
+@pytest.mark.parametrize("foreign", [b"garbage", b"9" * 5000])
+async def test_a_beat_that_is_no_number_is_told_until_it_was_deleted_which_counts_as_a_loss(
+    machine: Machine, store: Store, foreign: bytes
+) -> None:
+    here = machine.replica()
+    await here.start()
+    await here.signing_keys.note()
+    key = f"{store.prefix}{{{store.prefix}ring}}-beat"
+    assert await store.server.client.exists(key)
+    await store.server.client.set(key, foreign)
+    await here.signing_keys.note()
+    assert key in here.signing_keys.beat_problem()
+    assert "old-store.md" in here.signing_keys.beat_problem()
+    with pytest.raises(StoreUnavailable):
+        await store.current("profile:ada")
+    await store.server.client.delete(key)
+    await here.signing_keys.note()
+    await here.signing_keys.note()
+    assert here.signing_keys.beat_problem() == ""
+    assert not serves(here)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.conftest import PATIENT
 
-from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable
+from tokenmint.base.errors import ConfigurationError, CorruptRecord, OutcomeUnknown, StoreUnavailable
 from tokenmint.model.secret import Secret
 from tokenmint.storage import urls
 from tokenmint.storage.options import StoreOptions
@@ -285,3 +285,29 @@ async def test_a_value_of_another_type_is_no_absence(store: Store) -> None:
     assert isinstance(refused, StoreUnavailable)
     assert isinstance((await store.get_many(["foreign"]))[0], StoreUnavailable)
     assert await store.get_many(["none"]) == [None]
+
+
+@pytest.mark.parametrize("foreign", [b"", b"garbage", b"1.5", b"9" * 5000, b"9" * 18 + b"999", b"9223372036854775807"])
+async def test_a_counter_that_is_no_number_is_told_by_its_key(store: Store, foreign: bytes) -> None:
+    await store.server.client.set(store.prefix + "count", foreign)
+    with pytest.raises(CorruptRecord) as told:
+        await store.count("count", 1)
+    assert f"{store.prefix}count: not a number" in told.value.detail
+
+
+async def test_a_counter_of_another_type_is_told_by_its_key(store: Store) -> None:
+    await store.server.client.hset(store.prefix + "count", "a", "b")
+    with pytest.raises(CorruptRecord):
+        await store.count("count", 1)
+    assert await store.count("another", 2) == 2
+    assert await store.count("another", 3) == 5
+
+
+@pytest.mark.parametrize("foreign", [b"", b"garbage", b"9" * 5000])
+async def test_a_fence_that_is_no_number_proves_nothing(store: Store, foreign: bytes) -> None:
+    noticed: list[bool] = []
+    store.expect("fence", range(5, 10), lambda: noticed.append(True))
+    await store.server.client.set(store.prefix + "fence", foreign)
+    with pytest.raises(StoreUnavailable):
+        await store.current("absent")
+    assert noticed

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tests.process import run
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
-from tokenmint.process.app import watch_state
+from tokenmint.process.state import watch_state
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1 import token_exchange_service_pb2 as pb

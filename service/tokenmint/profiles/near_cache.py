@@ -77,6 +77,7 @@ class NearCache:
         self._departure: asyncio.Handle | None = None
         self._complete_until = float("-inf")
         self._batches: set[asyncio.Task[None]] = set()
+        self.hits = self.misses = 0  # reads from memory and from the store, since the start
 
     @property
     def enabled(self) -> bool:
@@ -96,6 +97,7 @@ class NearCache:
         entry = self.peek(key, self._clock.monotonic())
         if entry is not None:
             return entry.raw
+        self.misses += 1
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
@@ -109,6 +111,7 @@ class NearCache:
         if entry is None or now - self._complete_until > HEARTBEAT or now - entry.asked > MAX_AGE:
             return None
         entry.used = True
+        self.hits += 1
         return entry
 
     def forget(self, key: str) -> None:

@@ -76,6 +76,7 @@ def of_run(table: Callable[[Mapping[str, Any]], str], file: str = RUN) -> Callab
 PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] = {
     "docs/configuration.md": {"shipped-providers": providers_table},
     "README.md": {"shipped-providers": providers_list},
+    "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {
         "measured": of_run(report.about),
         "bars": of_run(report.bar_table),

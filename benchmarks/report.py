@@ -68,6 +68,23 @@ def row_tables(outcome: Figures) -> str:
     return "\n".join(parts)
 
 
+def sizing_table(outcome: Figures) -> str:
+    """Return the figures that size an installation: exchanges of a core by transport, and the memory of a process."""
+    lines = ["| exchanges, ES256, one audience | CPU of one | each second, of one core |", "|---|--:|--:|"]
+    for contender in ("native", "native, near cache", "grpcio", "grpcio, TLS"):
+        found = [one["cpu_us"] for one in outcome["results"]
+                 if (one["scenario"], one["contender"]) == ("exchange", contender)]  # fmt: skip
+        if found:
+            lines.append(f"| {contender} | {median(found):,.0f} µs | {1e6 / median(found):,.0f} |")
+    memory = outcome["memory"]
+    lines += [
+        "",
+        f"A process takes {memory['before_mb']:.0f} MB at first, and {memory['after_mb']:.0f} MB with "
+        f"{memory['values'] // 2:,} profiles in `caches.profiles`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 COLUMNS: Final = {
     "CPU µs a call": ("cpu_us", "{:,.0f}"),
     "calls/s": ("calls_per_second", "{:,.0f}"),

@@ -78,6 +78,7 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
     "docs/configuration.md": {"shipped-providers": providers_table},
     "docs/providers.md": {"table": providers_page.table, "providers": providers_page.paragraphs},
     "README.md": {"shipped-providers": providers_list},
+    "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {
         "measured": of_run(report.about),
         "bars": of_run(report.bar_table),

@@ -1,19 +1,22 @@
 """How each refusal that a guide names is brought about."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 from tests import plain_http
-from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, TENANT
+from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, TENANT
 from tests.guides import Provocation, Walk, command, config, token, told
 from tests.process import CLIENT
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
 
 ORDERS: Final = "https://orders.example.com"
+API: Final = "https://api.example.com"
+MOUNTED_KEY: Final = "/run/secrets/tokenmint/key-encryption/key"
 FIREBASE_CUSTOM_TOKEN: Final = (
     "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
 )
@@ -24,6 +27,14 @@ def forged(walk: Walk) -> str:
     """Send what Entra signed for Microsoft Graph, whose signature nobody else can verify."""
     signed = walk.issuer.token(time.time(), {"nonce": "n"}, **ENTRA)
     return token(text=signed.rpartition(".")[0] + "." + "A" * 342)(walk)
+
+
+def outside_of_a_pod(walk: Walk) -> str:
+    """Check the configuration without the issuer, which a pod's own token would tell."""
+    text = walk.configuration()
+    given = re.search(r'issuer = "https://kubernetes.example.com"\njwks_url = .*\nallow_private = true', text)
+    assert given is not None
+    return config(given[0], "")(walk)
 
 
 def application_alone(walk: Walk) -> str:
@@ -228,6 +239,13 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         check({}, host="elsewhere.example", aud="orders-app"),
         check({"tokenmint.audience": "https://orders.example", "tokenmint.scope": "admin"}, aud="orders-app"),
         config('"orders.example" = "https://orders.example"', '"orders.example" = "https://order.example"'),
+    ],
+    "kubernetes": [
+        config("[providers.google]", f'[keys]\nencryption_key_file = "{MOUNTED_KEY}"\n[providers.google]'),
+        outside_of_a_pod,
+        config("[providers.google]", '[listen]\nhttp = "0.0.0.0:8080"\nplaintext = true\n[providers.google]'),
+        token(audience=API, **POD | {"kubernetes.io": POD["kubernetes.io"] | {"namespace": "default"}}),
+        token(audience=API, **POD | {"aud": ["elsewhere"]}),
     ],
     "oauth-http": [
         form(client_secret="wrong"),  # which is the point

@@ -30,6 +30,12 @@ SERVICE_ACCOUNT: dict[str, Any] = {
         "namespace": "apps", "serviceaccount": {"name": "assistant", "uid": "0b5d2f5e-6a0e-4a3c-8c0a-7d1f6c5b9e11"}
     },
 }  # fmt: skip
+POD: dict[str, Any] = SERVICE_ACCOUNT | {
+    "sub": "system:serviceaccount:tokenmint:default",
+    "kubernetes.io": {
+        "namespace": "tokenmint", "serviceaccount": {"name": "default", "uid": "6f0c1d52-9d0e-4b3a-8a39-0f5b1e2d7c44"}
+    },
+}  # fmt: skip
 FIREBASE: dict[str, Any] = {
     "iss": "https://securetoken.google.com/my-project", "aud": "my-project", "sub": "rYqPw2bTtZ",
     "auth_time": 1700000000, "firebase": {"sign_in_provider": "password"},
@@ -121,6 +127,16 @@ SETTINGS: Mapping[str, Setting] = {
         {"TOKENMINT_CA_FILE": "ca.pem", "TOKENMINT_CERT_FILE": "web.crt", "TOKENMINT_KEY_FILE": "web.key"},
     ),
     "envoy": Setting([partner()], orders_token),
+    "kubernetes": Setting(
+        [
+            keys("google"),
+            (
+                'issuer = "https://kubernetes.example.com"',
+                'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
+            ),
+        ],
+        lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
+    ),
     "oauth-http": Setting([partner()], orders_token, signing_client),
     "token-chains": Setting([partner()], web_token),
     "web-app-sessions": Setting([partner()], web_token),

@@ -32,7 +32,11 @@ from tokenmint.config.load import load
 GUIDES: Final = ROOT / "docs" / "guides"
 NOBODYS: Final = "0000000000000000000000000000000000000000000000000000000000000000"
 """The placeholder for a secret's hash in the pages."""
-LANES: Final = {"firebase": "tests/firebase/test_guide.py", "envoy": "tests/interop/test_guide.py"}
+LANES: Final = {
+    "firebase": "tests/firebase/test_guide.py",
+    "envoy": "tests/interop/test_guide.py",
+    "kubernetes": "tests/e2e/test_kubernetes_guide.py",
+}
 """The runners of blocks that need more than Python, by the second word of their fence."""
 KINDS: Final = frozenset({"sh", "toml", "json", "text", "python", "yaml"})
 ANSWERS: Final = frozenset({"json", "text"})
@@ -268,7 +272,7 @@ def check_rows(walk: Walk, provocations: Sequence[Provocation]) -> None:
         assert met, "is not in the page: " + "\n".join(lines)
         for row in met:
             missing.pop(row, None)
-    assert list(missing) == [], "nobody was told this"
+    assert list(missing) == [], f"nobody was told this: {list(missing)}"
 
 
 def check_configuration(walk: Walk) -> None:

@@ -26,6 +26,7 @@ UNITS = {
     "listener ops": ("listeners.ops._server", "on_tick"),
     "near cache notices": ("parts.near", "flush"),
     "near cache proof": ("parts.near", "_drop_aged"),
+    "process metrics": ("parts.base.state_metrics", "_read_process"),
     "readiness": ("base.health", "set"),
 }
 """Every background task, and a part of the service that it uses in each round."""

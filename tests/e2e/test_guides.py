@@ -20,6 +20,8 @@ from tests.guides import (
 from tests.issuer import Issuer
 from tests.pages import ROOT, blocks_of
 
+EXCERPTS = {"envoy": "envoy/envoy.yaml", "kubernetes": "helm/examples/minimal.yaml"}
+"""The tested files, below `deploy`, of which the pages show parts."""
 PAGES = sorted(page for page in GUIDES.glob("*.md") if page.name != "README.md")
 
 
@@ -89,9 +91,9 @@ def test_every_block_is_one_that_something_executes(page: Path) -> None:
             assert blocks[index - 1].kind in ("sh", "python"), f"{place}: what is this the answer of?"
         elif block.kind == "yaml":
             shown = [line.strip() for line in block.text.splitlines()]
-            whole = [line.strip() for line in (ROOT / "deploy" / "envoy" / "envoy.yaml").read_text().splitlines()]
+            whole = [line.strip() for line in (ROOT / "deploy" / EXCERPTS[page.stem]).read_text().splitlines()]
             held = any(whole[at : at + len(shown)] == shown for at in range(len(whole)))
-            assert held, f"{place}: is no excerpt of deploy/envoy/envoy.yaml"
+            assert held, f"{place}: is no excerpt of deploy/{EXCERPTS[page.stem]}"
         if block.mark in LANES:
             assert page.name in (ROOT / LANES[block.mark]).read_text(), f"{place}: its lane does not read this page"
 
@@ -107,7 +109,7 @@ def test_every_guide_is_listed_and_has_its_stand_ins_and_its_refusals() -> None:
     sorted({(page.name, block.mark) for page in PAGES for block in blocks_of(page) if block.mark in LANES}),
 )
 def test_what_needs_more_than_python(page: str, lane: str) -> None:
-    target = {"firebase": "test-firebase", "envoy": "test-interop"}[lane]
+    target = {"firebase": "test-firebase", "envoy": "test-interop", "kubernetes": "test"}[lane]
     pytest.skip(f"the blocks of {page} that are marked {lane!r} are executed by `make {target}`")
 
 

@@ -11,7 +11,7 @@ from tests.polling import pause
 from tests.process import run
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
-from tokenmint.process.app import watch_state
+from tokenmint.process.state import watch_state
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1 import token_exchange_service_pb2 as pb

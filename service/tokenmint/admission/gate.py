@@ -186,6 +186,8 @@ class Gate:
         """Count a call, and record it as its row requires. Never raises, because the response comes after it."""
         try:
             self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
+            if reason and call.client is not None:
+                self._metrics.refused(call.client.client_id, reason)
         except Exception as error:  # noqa: BLE001  # must not raise
             log_internal(call.method, error)
         row = call.row

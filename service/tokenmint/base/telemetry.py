@@ -12,6 +12,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The directory where several workers keep their numbers, so that each can report the sum."""
+CLIENTS: Final = 500
+"""The clients whose refusals are counted by name."""
+OTHER_CLIENTS: Final = "(others)"
+"""Stands for all further clients; it is no client id, because ids have no brackets."""
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -20,18 +24,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._calls = self._counter(
-            "tokenmint_calls", "Calls by method, status code and reason", "method", "code", "reason"
-        )
-        self._seconds = Histogram(
-            "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
-        )
-        self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        self._of_audiences: dict[str, Counter] = {}
-        self._minted = self._counter("tokenmint_tokens_minted", "Minted tokens", "audience")
-        self._not_begun = self._counter(
-            "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", "reason"
-        )
+        self._make_call_metrics()
         self._in_flight = self._gauge("tokenmint_calls_in_flight", "Calls in hand", "livesum")
         self._ready = self._gauge("tokenmint_ready", "Whether calls are served: 1 or 0", "livemin")
         self._confirmed = self._gauge(
@@ -79,6 +72,27 @@ class Metrics:
         )
         self._counted: dict[str, int] = {}
 
+    def _make_call_metrics(self) -> None:
+        self._calls = self._counter(
+            "tokenmint_calls", "Calls by method, status code and reason", "method", "code", "reason"
+        )
+        self._seconds = Histogram(
+            "tokenmint_call_seconds", "Duration of calls", ["method"], buckets=_BUCKETS, registry=self.registry
+        )
+        self._of_calls: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_audiences: dict[str, Counter] = {}
+        self._minted = self._counter("tokenmint_tokens_minted", "Minted tokens", "audience")
+        self._refusals = self._counter(
+            "tokenmint_client_refusals",
+            "Refused calls of authenticated clients, by client and reason",
+            "client",
+            "reason",
+        )
+        self._refused: set[str] = set()
+        self._not_begun = self._counter(
+            "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", "reason"
+        )
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
@@ -109,6 +123,14 @@ class Metrics:
             for seconds in durations:
                 duration.observe(seconds)
             self.minted(audience, len(durations))
+
+    def refused(self, client: str, reason: str) -> None:
+        """Count a refused call of an authenticated client. Beyond :data:`CLIENTS` clients, the others are one."""
+        if client not in self._refused:
+            if len(self._refused) >= CLIENTS:
+                client = OTHER_CLIENTS
+            self._refused.add(client)
+        self._refusals.labels(client, reason).inc()
 
     def not_begun(self, reason: str) -> None:
         """Count a call that was refused before any part of it was read."""

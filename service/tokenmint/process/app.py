@@ -18,6 +18,7 @@ from tokenmint.process import listeners
 from tokenmint.process.foundation import foundation
 from tokenmint.process.listeners import Listeners
 from tokenmint.process.reload import Reloads
+from tokenmint.process.state import PROCESS_INTERVAL, watch_state
 from tokenmint.process.supervisor import Job
 from tokenmint.process.wiring import Parts, assemble
 from tokenmint.rpc import server
@@ -118,13 +119,15 @@ class App:
         reloads.follow_keys()
         servers = listeners.build(parts)
         await self._serve(servers)
-        watch_state(parts)
+        watch_state(parts, servers.certificates())
+        base.state_metrics.process()
         parts.audit.follow(base.background)
         base.background.every(
-            "readiness", READINESS_INTERVAL, partial(_watch_readiness, parts), longest=READINESS_INTERVAL
+            "readiness", READINESS_INTERVAL, partial(_watch_readiness, parts, servers), longest=READINESS_INTERVAL
         )
         base.readiness.tell("files", partial(_problems_of_files, parts, servers))
         base.background.every("files", READINESS_INTERVAL, partial(_look_at_files, FileWatch(), parts, servers))
+        base.background.every("process metrics", PROCESS_INTERVAL, partial(_watch_process, parts))
         return _Started(parts, servers, reloads)
 
     async def _serve(self, servers: Listeners) -> None:
@@ -189,32 +192,15 @@ async def _prefetch(parts: Parts) -> None:
         log.warning("the keys of some providers are not loaded yet; loading continues")
 
 
-async def _watch_readiness(parts: Parts) -> None:
+async def _watch_readiness(parts: Parts, servers: Listeners) -> None:
     ready = not parts.base.readiness.problems()
     for service in ("", *server.SERVICES):
         parts.base.health.set(service, SERVING if ready else NOT_SERVING)
-    watch_state(parts)
+    watch_state(parts, servers.certificates())
 
 
-def watch_state(parts: Parts) -> None:
-    """Record the state of the service in the metrics."""
-    base, signing, verifier = parts.base, parts.signing, parts.exchange.verifier
-    base.metrics.state(
-        ready=not base.readiness.problems(),
-        confirmed=signing.signing_keys.confirmed_ago(),
-        generation=signing.signing_keys.ring.generation,
-        in_flight=base.capacity.in_flight,
-        clock_offset=signing.signing_keys.clocks.offset,
-        store_went_back=bool(signing.signing_keys.loss()),
-        mark_kept=not signing.mark.problem(),
-        providers={name: verifier.key_sets.ready(name) for name in verifier.providers},
-    )
-    writer = base.log_writer
-    base.metrics.records(
-        log_dropped=writer.dropped if writer is not None else 0,
-        log_broken=writer is not None and bool(writer.problem),
-        audit_dropped=parts.audit.dropped,
-    )
+async def _watch_process(parts: Parts) -> None:
+    parts.base.state_metrics.process()
 
 
 def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
@@ -222,8 +208,7 @@ def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
     sources = _sources(parts)
     keys = [source.file for source in sources if source.file is not None]
     return [
-        *servers.certificates,
-        *servers.public.files,
+        *(one.files for one in servers.tls.values()),
         *parts.rules.files,
         *parts.store.server.files,
         *parts.verifiers.fetch.files.of(sources),

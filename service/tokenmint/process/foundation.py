@@ -4,12 +4,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import metadata
 
 from tokenmint.base.background import Background
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.clock import Clock
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.readiness import Readiness
+from tokenmint.base.state_metrics import StateMetrics
 from tokenmint.base.telemetry import Metrics
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.process.supervisor import Job
@@ -36,6 +38,7 @@ class Foundation:
     issuer: str
     """The `iss` of tokens."""
     metrics: Metrics
+    state_metrics: StateMetrics
     background: Background
     capacity: Capacity
     readiness: Readiness
@@ -73,6 +76,7 @@ def foundation(
         log_writer=log_writer,
         issuer=issuer_of(settings.issuer, job.listen["http"]),
         metrics=metrics,
+        state_metrics=StateMetrics(metrics.registry, metadata.version("tokenmint")),
         background=background,
         capacity=Capacity(settings.limits.calls_in_flight, metrics.not_begun),
         readiness=readiness,

@@ -14,8 +14,6 @@ from starlette.routing import Route
 from tokenmint.admission import access
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
-from tokenmint.base.renewed_files import RenewedFiles
-from tokenmint.config.tables import ListenTable
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -62,10 +60,15 @@ class Listeners:
     """Health and metrics."""
     watches: KeySetService
     """The watch streams, which the stop has to end."""
-    certificates: tuple[RenewedFiles[Any], ...]
-    """The files of the gRPC listeners' TLS."""
+    tls: Mapping[str, CertificateFiles]
+    """The certificates of listeners with TLS, by the listener."""
+
     shares: Shares
     """The limits of the gRPC listeners' connections."""
+
+    def certificates(self) -> dict[str, bytes]:
+        """Return the certificates in use, in PEM, by the listener."""
+        return {name: files.pem.certificate for name, files in self.tls.items()}
 
 
 def build(parts: Parts) -> Listeners:
@@ -79,15 +82,15 @@ def build(parts: Parts) -> Listeners:
         streams_per_peer=limits.watch_streams_per_peer,
         max_age=limits.watch_age,
     )
+    tls = _certificates(parts)
     exchanges = TokenExchangeService(parts.exchanges)
     table = base.settings.envoy
     gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
-    tls = _certificates(base.settings.listen)
     data = _grpc(
         parts,
         "grpc",
+        tls.get("grpc"),
         access.DATA,
-        tls,
         lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
         lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
         *((gateway.register,) if table.enabled else ()),
@@ -98,8 +101,8 @@ def build(parts: Parts) -> Listeners:
     admin = _grpc(
         parts,
         "admin",
+        tls.get("grpc"),
         access.ADMIN,
-        tls,
         lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
         lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
         lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
@@ -108,19 +111,25 @@ def build(parts: Parts) -> Listeners:
     )
     routes, metadata = _oauth(parts)
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
-    public = _http(parts, "http", wellknown.application(base.issuer, algorithms, published, saw, routes, metadata))
-    private = _http(parts, "ops", ops.application(base.readiness, base.metrics))
-    return Listeners(data, admin, public, private, watches, (tls.files,) if tls is not None else (), _shares(parts))
+    keys_and_oauth = wellknown.application(base.issuer, algorithms, published, saw, routes, metadata)
+    public = _http(parts, "http", tls.get("http"), keys_and_oauth)
+    private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
+    return Listeners(data, admin, public, private, watches, tls, _shares(parts))
 
 
-def _certificates(listen: ListenTable) -> CertificateFiles | None:
-    if listen.cert_file is None or listen.key_file is None:
-        return None
-    return CertificateFiles(listen.cert_file, listen.key_file, listen.client_ca_file)
+def _certificates(parts: Parts) -> dict[str, CertificateFiles]:
+    """Return the certificates of the listeners with TLS: one for both of gRPC, and one for HTTP."""
+    listen = parts.base.settings.listen
+    found = {}
+    if listen.cert_file is not None and listen.key_file is not None:
+        found["grpc"] = CertificateFiles(listen.cert_file, listen.key_file, listen.client_ca_file)
+    if listen.http_cert_file is not None and listen.http_key_file is not None:
+        found["http"] = CertificateFiles(listen.http_cert_file, listen.http_key_file, listen.http_client_ca_file)
+    return found
 
 
 def _grpc(
-    parts: Parts, name: str, table: Mapping[str, access.Row], tls: CertificateFiles | None, *register: Register
+    parts: Parts, name: str, tls: CertificateFiles | None, table: Mapping[str, access.Row], *register: Register
 ) -> grpc.aio.Server:
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
@@ -162,11 +171,8 @@ def _grpc(
     )
 
 
-def _http(parts: Parts, name: str, application: Starlette) -> HttpServer:
+def _http(parts: Parts, name: str, files: CertificateFiles | None, application: Starlette) -> HttpServer:
     base = parts.base
-    listen, files = base.settings.listen, None
-    if name == "http" and listen.http_cert_file is not None and listen.http_key_file is not None:
-        files = CertificateFiles(listen.http_cert_file, listen.http_key_file, listen.http_client_ca_file)
     application.add_middleware(ClosingConnections, stopping=base.draining.is_set)
     table = base.settings.limits
     return HttpServer(

@@ -94,6 +94,7 @@ class NearCache:
         """When it was written that was reported last."""
         self._usable_until = _NEVER
         self._batches: set[asyncio.Task[None]] = set()
+        self.hits = self.misses = 0  # reads from memory and from the store, since the start
 
     @property
     def enabled(self) -> bool:
@@ -118,6 +119,7 @@ class NearCache:
         entry = self.peek(key, self._clock.monotonic())
         if entry is not None:
             return entry.raw
+        self.misses += 1
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
@@ -130,6 +132,7 @@ class NearCache:
         entry = self._entries.get(key)
         if entry is None or now > self._usable_until or now - entry.asked > MAX_AGE:
             return None
+        self.hits += 1
         return entry
 
     def forget(self, key: str) -> None:

@@ -311,9 +311,10 @@ class Store:
         return replies[: len(writes)]
 
     def _check_confirmed(self, reply: Any) -> None:
-        with self.server.translated(writes=True):
+        with self.server.translated(writes=True, counted=False):
             logged, replicas = map(int, reply if isinstance(reply, list) else (1, reply))
         if logged < 1 or replicas < self.options.min_replicas:
+            self.server.errors[OutcomeUnknown.reason] += 1
             raise OutcomeUnknown(
                 detail=f"confirmed by {logged} local log(s) and {replicas} of {self.options.min_replicas} replica(s)"
             )
@@ -344,6 +345,11 @@ class Store:
         return listening.track(pool, self.prefix, prefixes, heartbeat, self.url, self.options.read_timeout)
 
     # --- life ----------------------------------------------------------------------------------------------------
+
+    @property
+    def confirms_log(self) -> bool:
+        """Whether the server confirms that a change is in its append-only file."""
+        return self._confirms_log
 
     @property
     def durability(self) -> str:

@@ -5,6 +5,9 @@ This module knows connections, commands and answers, but not the meaning of keys
 
 import asyncio
 import contextlib
+import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,9 +18,10 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ResponseError
 
-from tokenmint.base.errors import ConfigurationError, StoreUnavailable
+from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, StoreUnavailable
 from tokenmint.base.foreign_text import clipped, quoted
 from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.base.state_metrics import SECONDS, Durations
 from tokenmint.storage import urls
 from tokenmint.storage.connections import cluster_client, sentinel_pool, server_pool, translated
 from tokenmint.storage.files import StoreFiles
@@ -31,6 +35,10 @@ class Server:
         self.url = url
         self.options = options
         self.version = ""
+        self.durations = {"read": Durations(), "write": Durations()}
+        """The durations of operations since the start: of confirmed changes, and of all others."""
+        self.errors: Counter[str] = Counter()
+        """The number of failed operations since the start, by reason."""
         self._files = StoreFiles(url, options)
         self.pool: driver.ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
@@ -106,7 +114,7 @@ class Server:
         joined = b"".join(map(packed, commands))
         with self.translated(writes=True, follow=follow):  # also errors while the connection is given back
             async with contextlib.AsyncExitStack() as stack:
-                with self.translated(writes=False):
+                with self.translated(writes=False, counted=False):
                     async with asyncio.timeout(self.options.read_timeout):
                         connection = await self._checkout(key, stack)
                 async with asyncio.timeout(self.options.write_timeout):
@@ -123,15 +131,31 @@ class Server:
                 return replies
 
     @contextlib.contextmanager
-    def translated(self, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
-        """As :func:`translated`. If a node of a cluster is unreachable, the next call asks for the nodes again."""
-        with translated(self.url, writes=writes, starting=starting, follow=follow):
-            try:
-                yield
-            except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):
-                if self._cluster is not None:
-                    self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
-                raise
+    def translated(
+        self, *, writes: bool, starting: bool = False, follow: bool = False, counted: bool = True
+    ) -> Iterator[None]:
+        """As :func:`translated`. If a node of a cluster is unreachable, the next call asks for the nodes again.
+
+        ``counted``: the block is one operation of the metrics, and no part of one.
+        """
+        started = time.perf_counter()
+        try:
+            with translated(self.url, writes=writes, starting=starting, follow=follow):
+                try:
+                    yield
+                except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):
+                    if self._cluster is not None:
+                        self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
+                    raise
+        except DependencyUnavailable as error:
+            if counted:
+                self.errors[error.reason] += 1
+            raise
+        finally:
+            if counted:
+                seconds, kept = time.perf_counter() - started, self.durations["write" if writes else "read"]
+                kept.classes[bisect_left(SECONDS, seconds)] += 1
+                kept.total += seconds
 
     async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
         if self._cluster is not None:

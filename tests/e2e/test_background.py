@@ -15,7 +15,8 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 UNITS = {
     "audit stream": ("parts.store", "append"),
-    "files": ("listeners.public", "_tls"),
+    "files": ("parts.verifiers.fetch", "files"),
+    "grpc connections": ("listeners.shares", "_round"),
     "high-water mark": ("parts.signing_keys", "note"),
     "key ring notices": ("parts.signing_keys.store", "read"),
     "key ring poll": ("parts.signing_keys.store", "read"),
@@ -116,7 +117,7 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     assert server is not None
     server.should_exit = True
     await until(rig, clock, lambda: rig.base.background.failing())
-    assert rig.base.readiness.problems() == {"http": "it ended unexpectedly"}
+    assert rig.base.readiness.problems()["http"] == "it ended unexpectedly"
     await until(rig, clock, lambda: not rig.base.readiness.problems())
     async with plain_http.client() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200

@@ -21,6 +21,8 @@ DEFAULT_ALGORITHMS: Final = ("ES256", "RS256")
 AUDIENCES: Final = "# Required: the client ids, or other audiences, that its tokens are issued for."
 MAX_LISTED: Final = 20  # names of the document in one comment
 _PLACEHOLDERS: Final = re.compile(r"\{(\w+)\}")
+_RESERVED: Final = re.compile(r"(?:^|\.)example(?:\.(?:com|net|org))?$")
+"""Names for documentation, which are nobody's (RFC 2606)."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -70,7 +72,8 @@ def _is_certain(template: str, values: Mapping[str, str], entry: Entry) -> bool:
         return True
     host = _PLACEHOLDERS.findall(place)[0]
     parameter, given = entry.parameters[host], values[host]
-    return given == parameter.default or _owner(given) == _owner(parameter.sample)
+    owner = _owner(given)
+    return given == parameter.default or (owner == _owner(parameter.sample) and not _RESERVED.search(owner))
 
 
 def _owner(host: str) -> str:

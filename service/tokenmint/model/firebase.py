@@ -9,7 +9,7 @@ from tokenmint.model.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class FirebaseProject:
-    """A Firebase project and the credentials for it. Two are equal if they name the same file, whatever it holds."""
+    """A Firebase project and its credentials. Two that name the same file are equal, even after it was replaced."""
 
     project: str
     """The project id."""

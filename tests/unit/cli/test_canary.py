@@ -193,7 +193,7 @@ def fails(*_: object, **__: object) -> NoReturn:
     [
         ("tokenmint.cli.connection.connect", LIST),
         ("tokenmint.cli.connection.Connection._channel", LIST),
-        ("tokenmint.cli.token._token", ("token", "inspect", "--token-file", "token")),
+        ("tokenmint.cli.token.read_token", ("token", "inspect", "--token-file", "token")),
         ("tokenmint.config.load.load", ("config", "check")),
         ("tokenmint.cli.serve.load", ("serve",)),
         ("tokenmint.cli.clients.make_secret", ("clients", "new-secret")),

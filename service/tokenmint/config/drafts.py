@@ -40,16 +40,16 @@ class Recognised:
 
 def recognised(issuer: str, entries: Mapping[str, Entry]) -> list[Recognised]:
     """Return the shipped entries for ``issuer``, the most exact first."""
-    found: list[tuple[int, int, Recognised]] = []
+    found: list[tuple[bool, int, int, Recognised]] = []
     for name, entry in entries.items():
         for template in entry.issuers:
             values = _values(template.issuer, issuer, entry)
             if values is not None:
                 match = Recognised(name, entry, values, _is_certain(template.issuer, values, entry))
                 required = sum(parameter.required for parameter in entry.parameters.values())
-                found.append((len(values), required + len(entry.require_one_of), match))
+                found.append((not match.certain, len(values), required + len(entry.require_one_of), match))
                 break
-    return [match for *_, match in sorted(found, key=lambda one: one[:2])]
+    return [match for *_, match in sorted(found, key=lambda one: one[:3])]
 
 
 def _values(template: str, issuer: str, entry: Entry) -> dict[str, str] | None:

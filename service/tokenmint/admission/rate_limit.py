@@ -45,8 +45,10 @@ class RateLimits:
     """For all clients together."""
 
 
-Buckets: TypeAlias = tuple[tuple[str, Rate], ...]
-"""The buckets that a call is counted in, each with its key and its rate."""
+Bucket: TypeAlias = tuple[str, Rate]
+"""A bucket's key, and its rate."""
+Buckets: TypeAlias = tuple[Bucket, ...]
+"""The buckets that a call is counted in."""
 
 
 class RateLimiter:
@@ -95,6 +97,30 @@ class RateLimiter:
             lots.append(lot)
         return tuple(lots)
 
+    async def pay(self, buckets: "Buckets", cost: int = 1) -> "tuple[Lot, ...] | None":
+        """Count ``cost`` calls as :meth:`take` does, and return the lots that they were counted in; None: refused.
+
+        :meth:`refund` takes it back.
+        """
+        lots: list[Lot] = []
+        try:
+            for bucket in buckets:
+                lot = await self._take_from(bucket, cost)
+                lots.append(lot)
+        except RateLimited:
+            self.refund(lots, cost)
+            return None
+        return tuple(lots)
+
+    def refuses(self, buckets: "Buckets", now: float) -> bool:
+        """Return whether a bucket refused a call, and has no place again at ``now``. Never waits."""
+        return any((lot := self._lots.get(key)) is not None and now < lot.refused_until for key, _ in buckets)
+
+    def refund(self, lots: "Iterable[Lot]", cost: int = 1) -> None:
+        """Take back what :meth:`pay` counted: the calls are counted elsewhere."""
+        for lot in lots:
+            lot.left += cost
+
     def spend(self, lots: "Iterable[Lot]", now: float, cost: int = 1) -> None:
         """Count ``cost`` calls in lots that :meth:`at_hand` returned for the same ``now``, with no wait between."""
         for lot in lots:
@@ -122,22 +148,27 @@ class RateLimiter:
         return self._take_of(((f"rate:operator:{operator_id}", rate),) if rate is not None else (), cost)
 
     async def _take_of(self, buckets: "Buckets", cost: int) -> None:
-        for key, rate in buckets:
-            if cost > rate.burst:
-                raise RateLimited("the call costs more than the limit allows at once", retry_after=60.0)
-            now = self._clock.monotonic()
-            lot = self._lots.get(key)
-            if lot is None or lot.rate != rate:
-                lot = self._lots[key] = Lot(key, rate, now)
-                if len(self._lots) > MAX_LOTS:
-                    del self._lots[next(iter(self._lots))]
-            lot.demand(cost, now)
-            if lot.left >= cost and now < lot.until:
-                self._spend(lot, now, cost)
-                continue
-            wait = await self._more(lot, cost)
-            if wait > 0:
-                raise RateLimited(retry_after=wait)
+        for bucket in buckets:
+            await self._take_from(bucket, cost)
+
+    async def _take_from(self, bucket: "Bucket", cost: int) -> "Lot":
+        key, rate = bucket
+        if cost > rate.burst:
+            raise RateLimited("the call costs more than the limit allows at once", retry_after=60.0)
+        now = self._clock.monotonic()
+        lot = self._lots.get(key)
+        if lot is None or lot.rate != rate:
+            lot = self._lots[key] = Lot(key, rate, now)
+            if len(self._lots) > MAX_LOTS:
+                del self._lots[next(iter(self._lots))]
+        lot.demand(cost, now)
+        if lot.left >= cost and now < lot.until:
+            self._spend(lot, now, cost)
+            return lot
+        wait = await self._more(lot, cost)
+        if wait > 0:
+            raise RateLimited(retry_after=wait)
+        return lot
 
     async def _more(self, lot: "Lot", cost: int) -> float:
         """Take from a new lot; return 0, or the seconds to wait. Calls that arrive meanwhile share the new lot.
@@ -193,7 +224,7 @@ class RateLimiter:
                 lot.left += granted - cost
                 lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
             else:
-                lot.refused, lot.renew_at = least, lot.until
+                lot.refused, lot.renew_at, lot.refused_until = least, lot.until, now + wait
             return wait
         finally:
             lot.filling = None
@@ -228,7 +259,8 @@ class Lot:
     """Calls that were taken from a bucket in advance."""
 
     __slots__ = (
-        "_before", "_now", "_since", "filling", "key", "left", "rate", "refused", "renew_at", "until", "waiting",
+        "_before", "_now", "_since", "filling", "key", "left", "rate", "refused", "refused_until", "renew_at", "until",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, key: str, rate: Rate, now: float) -> None:
@@ -242,6 +274,8 @@ class Lot:
         self.waiting: list[asyncio.Future[float]] = []
         self.refused = 0
         """The smallest number of calls that the bucket refused last time."""
+        self.refused_until = float("-inf")
+        """When the bucket has a place again, if it refused one."""
         self._since, self._now, self._before = now, 0, 0
 
     def demand(self, cost: int, now: float) -> None:

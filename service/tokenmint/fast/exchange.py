@@ -2,8 +2,8 @@
 
 It recognises only acceptances. A refusal or an odd request makes it return None; the call then takes the full way,
 which is the specification and words refusals. The fast way changes nothing until a token is signed, so such a call was
-not counted. It waits only for a profile that the near cache lacks, and for a signature that takes a thread or
-another machine; and for those of many calls together.
+not counted. It waits only for places in the rate limits and profiles that are not at hand, and for signatures
+that take a thread or another machine; for those of many calls together.
 
 The order may differ from the full way's if no caller can notice: every check except the signature's depends only on the
 token and the configuration, and comes before it. The store's data about the subject is checked after it, as there.
@@ -14,7 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.gate import log_internal
@@ -47,12 +47,43 @@ class Service:
     clock: Clock
 
 
+class Unpaid(NamedTuple):
+    """An exchange for which the rate limits have no place at hand. Nothing of it has begun."""
+
+    plan: Plan
+    token: bytes
+
+
 class Waiting(NamedTuple):
     """An exchange whose token is verified, and whose profile the near cache lacks."""
 
     plan: Plan
     proved: Proved
     wanted: Wanted
+    paid: tuple[Lot, ...] | None
+
+
+class Signing(NamedTuple):
+    """An exchange whose token waits for its signature."""
+
+    unsigned: Unsigned
+    paid: tuple[Lot, ...] | None
+
+    @property
+    def plan(self) -> Plan:
+        """The exchange's plan."""
+        return self.unsigned.plan
+
+    @property
+    def proved(self) -> Proved:
+        """The subject token."""
+        return self.unsigned.proved
+
+
+Unfinished: TypeAlias = Unpaid | Waiting | Signing
+"""An exchange that waits. ``paid``: the rate limits' lots that it was counted in, because none was at hand."""
+Fetched: TypeAlias = tuple[Lot, ...] | Person | bytes | None
+"""The lots, the profile or the signature that it waits for; None: the full way has to decide."""
 
 
 class _Ready(NamedTuple):
@@ -60,9 +91,11 @@ class _Ready(NamedTuple):
 
     instant: float
     """The moment (monotonic)."""
-    lots: tuple[Lot, ...]
-    """The places of its rate limits."""
     signer: Signer
+    lots: tuple[Lot, ...]
+    """The places of its rate limits, if they are at hand."""
+    paid: tuple[Lot, ...] | None
+    """Those that it was counted in already."""
 
 
 class FastExchange:
@@ -101,19 +134,22 @@ class FastExchange:
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
         return self._by_secret.get((identifier, digest)) if secret else None
 
-    def exchange(self, plan: Plan, token: bytes) -> Minted | Waiting | Unsigned | None:
+    def exchange(self, plan: Plan, token: bytes, paid: tuple[Lot, ...] | None = None) -> Minted | Unfinished | None:
         """Exchange one subject token for one token, or return None without any effect.
 
-        ``Waiting`` and ``Unsigned`` are not at the end: :meth:`fetch` has to bring a profile or a signature, and
-        :meth:`finish` goes on.
+        An unfinished one waits for what :meth:`fetch` brings, and :meth:`finish` goes on.
 
         The comments name the function of the full way that each step repeats.
         """
         service = self._service
         now, instant = service.clock.now(), service.clock.monotonic()
-        ready = self._ready(plan, instant)
-        if ready is None:
+        signer = self._signer(plan)
+        if signer is None:
             return None
+        # Gate.enter: the rate limits have a place for this call, which takes it when it has succeeded.
+        lots = service.limiter.at_hand(plan.buckets, instant) if paid is None else ()
+        if lots is None:
+            return None if service.limiter.refuses(plan.buckets, instant) else Unpaid(plan, token)
         # TokenExchange.admit: in the plan.
         # TokenExchange._verify: the token, then its principal.
         proved = self._verify(plan, token, now)
@@ -126,51 +162,62 @@ class FastExchange:
         # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
         person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
         if isinstance(person, Wanted):
-            return Waiting(plan, proved, person)
-        return self._mint(plan, proved, person, ready)
+            return Waiting(plan, proved, person, paid)
+        return self._mint(plan, proved, person, _Ready(instant, signer, lots, paid))
 
-    async def fetch(self, waiting: Sequence[Waiting | Unsigned]) -> list[Person | bytes | None]:
-        """Return the profiles and signatures that exchanges wait for. None: the full way has to decide."""
-        return await asyncio.gather(*map(self._fetch, waiting))
+    async def fetch(self, unfinished: Sequence[Unfinished]) -> list[Fetched]:
+        """Return what exchanges wait for."""
+        return await asyncio.gather(*map(self._fetch, unfinished))
 
-    async def _fetch(self, waiting: Waiting | Unsigned) -> Person | bytes | None:
-        if isinstance(waiting, Waiting):
-            return await self._people.fetch(waiting.wanted)
+    async def _fetch(self, unfinished: Unfinished) -> Fetched:
         try:
-            return await waiting.signer.sign(waiting.text)
+            if isinstance(unfinished, Unpaid):
+                return await self._service.limiter.pay(unfinished.plan.buckets)
+            if isinstance(unfinished, Waiting):
+                return await self._people.fetch(unfinished.wanted)
+            return await unfinished.unsigned.signer.sign(unfinished.unsigned.text)
         except TokenmintError:
             return None
 
-    def finish(self, waiting: Waiting | Unsigned, fetched: Person | bytes | None) -> Minted | Unsigned | None:
+    def finish(self, unfinished: Unfinished, fetched: Fetched) -> Minted | Unfinished | None:
         """Go on with an exchange, as :meth:`exchange`. Signer, limits and trail are those of now."""
-        ready = self._ready(waiting.plan, self._service.clock.monotonic())
-        if ready is None or fetched is None:
-            self._pass_on(waiting.proved)
-            return None
-        if isinstance(waiting, Unsigned):
-            return self._signed(waiting, fetched, ready) if isinstance(fetched, bytes) else None
-        return self._mint(waiting.plan, waiting.proved, fetched, ready) if isinstance(fetched, Person) else None
+        if isinstance(unfinished, Unpaid):
+            paid = fetched if isinstance(fetched, tuple) else None
+            result = self.exchange(unfinished.plan, unfinished.token, paid) if paid is not None else None
+        else:
+            paid = unfinished.paid
+            result = self._go_on(unfinished, fetched)
+            if result is None:
+                self._pass_on(unfinished.proved)
+        if result is None and paid is not None:  # the full way counts the call
+            self._service.limiter.refund(paid)
+        return result
 
-    def _ready(self, plan: Plan, instant: float) -> _Ready | None:
-        """Return what an exchange takes at this moment of the service; None if something is not at hand."""
-        service = self._service
-        # Gate.admit: an exchange that can't be recorded does not begin.
-        if not service.audit.takes_exchanges:
+    def _go_on(self, unfinished: Waiting | Signing, fetched: Fetched) -> Minted | Signing | None:
+        plan, instant = unfinished.plan, self._service.clock.monotonic()
+        signer = self._signer(plan)
+        lots = self._service.limiter.at_hand(plan.buckets, instant) if unfinished.paid is None else ()
+        if signer is None or lots is None:
             return None
-        # Gate.enter: the rate limits have a place for this call, which takes it when it has succeeded.
-        lots = service.limiter.at_hand(plan.buckets, instant)
-        if lots is None:
+        ready = _Ready(instant, signer, lots, unfinished.paid)
+        if isinstance(unfinished, Waiting):
+            return self._mint(plan, unfinished.proved, fetched, ready) if isinstance(fetched, Person) else None
+        return self._signed(unfinished.unsigned, fetched, ready) if isinstance(fetched, bytes) else None
+
+    def _signer(self, plan: Plan) -> Signer | None:
+        """Return the signer, if an exchange may begin or end now."""
+        # Gate.admit: an exchange that can't be recorded does not begin.
+        if not self._service.audit.takes_exchanges:
             return None
         # TokenExchange.verify_subject: the clock and the store are trusted. Minter.mint: the ring is.
         try:
             self._exchange.serving()
-            signer = plan.kit.signer(plan.grant)
+            return plan.kit.signer(plan.grant)
         except TokenmintError:
             return None
-        return _Ready(instant, lots, signer)
 
-    def _mint(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> Minted | Unsigned | None:
-        """Mint for a principal. ``Unsigned``: its signature takes a thread, or another machine."""
+    def _mint(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> Minted | Signing | None:
+        """Mint for a principal. ``Signing``: its signature takes a thread, or another machine."""
         # Profiles._issued_before_revocation.
         if person is None or proved.issued_at <= person.valid_after:
             self._pass_on(proved)
@@ -181,7 +228,7 @@ class FastExchange:
             self._pass_on(proved)
             return None
         signature = ready.signer.sign_now(unsigned.text) if isinstance(ready.signer, LocalSigner) else None
-        return self._signed(unsigned, signature, ready) if signature is not None else unsigned
+        return self._signed(unsigned, signature, ready) if signature is not None else Signing(unsigned, ready.paid)
 
     def _signed(self, unsigned: Unsigned, signature: bytes, ready: _Ready) -> Minted | None:
         """End the exchange with a token, and record it."""

@@ -13,9 +13,8 @@ from google.protobuf.message import DecodeError
 from tokenmint.admission.gate import log_internal
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.tasks import ENDING
-from tokenmint.fast.exchange import FastExchange, Waiting
-from tokenmint.fast.minting import Minted, Unsigned
-from tokenmint.fast.people import Person
+from tokenmint.fast.exchange import FastExchange, Fetched, Unfinished
+from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.rpc import convert
@@ -60,11 +59,11 @@ class _Answer:
 
 
 class Pending(NamedTuple):
-    """A call that waits for a profile or a signature."""
+    """A call that waits."""
 
     fast: FastExchange
     """The configuration under which it began."""
-    waiting: Waiting | Unsigned
+    unfinished: Unfinished
     started: float
     """When it began, by the clock of performance."""
 
@@ -85,7 +84,7 @@ class FastExchangeToken:
     def answer(self, request: bytes, metadata: Metadata) -> bytes | Pending | None:
         """Return the answer to a call, or None without any effect; the call then takes the full way.
 
-        ``Pending``: :meth:`fetch` has to bring a profile or a signature, and :meth:`finish` goes on. The caller calls
+        ``Pending``: it waits for what :meth:`fetch` brings, and :meth:`finish` goes on. The caller calls
         :meth:`write` before an answer is sent.
         """
         started = time.perf_counter()
@@ -107,25 +106,25 @@ class FastExchangeToken:
             log_internal(METHOD, error)
             return None
 
-    async def fetch(self, pending: Sequence[Pending]) -> list[Person | bytes | None]:
-        """Return the profiles and signatures that calls of one configuration wait for, for :meth:`finish`."""
+    async def fetch(self, pending: Sequence[Pending]) -> list[Fetched]:
+        """Return what calls of one configuration wait for, for :meth:`finish`."""
         try:
-            return await pending[0].fast.fetch([one.waiting for one in pending])
+            return await pending[0].fast.fetch([one.unfinished for one in pending])
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # as in answer
             log_internal(METHOD, error)
             return [None] * len(pending)
 
-    def finish(self, pending: Pending, fetched: Person | bytes | None) -> bytes | Pending | None:
+    def finish(self, pending: Pending, fetched: Fetched) -> bytes | Pending | None:
         """Go on with a call that waited, as :meth:`answer`."""
         try:
-            minted = pending.fast.finish(pending.waiting, fetched)
+            minted = pending.fast.finish(pending.unfinished, fetched)
             if minted is None:
                 return None
             if not isinstance(minted, Minted):
-                return pending._replace(waiting=minted)
-            return self._answered(pending.fast, pending.waiting.plan, minted, pending.started)
+                return pending._replace(unfinished=minted)
+            return self._answered(pending.fast, pending.unfinished.plan, minted, pending.started)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # as in answer

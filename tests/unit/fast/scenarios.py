@@ -20,6 +20,7 @@ from tests.unit.fast.replaced import replaced
 
 from tokenmint.admission.rate_limit import Rate
 from tokenmint.base.errors import ClockWrong, SignerUnavailable, StoreWentBack
+from tokenmint.fast.exchange import Waiting
 from tokenmint.fast.people import Person
 from tokenmint.model import profile as profile_model
 from tokenmint.profiles import near_cache as nearcache
@@ -52,18 +53,44 @@ async def plain_exchanges(ways: BothWays) -> None:
 
 
 async def calls_beyond_the_limits(ways: BothWays) -> None:
-    """A call without a place in a lot is not recognised, and takes none."""
-    limiter = ways.rig.parts.limiter
-    request = ways.request()
-    for left, until in ((0, float("inf")), (5, ways.rig.clock.monotonic())):
-        ways.stock()
-        for lot in limiter._lots.values():
-            lot.left, lot.until = left, until
-        assert (await ways.by_fast(request, ways.metadata())).nothing
+    """A call without a place in a lot is counted by the store, once. One that the store refuses is not recognised."""
+    limiter, clock = ways.rig.parts.limiter, ways.rig.clock
+    request, stranger = ways.request(), ways.request(ways.token(sub="stranger"))
     lot = limiter._lots["rate:client:web"]
-    with replaced(lot, "rate", Rate(1.0, 7)):
+    refused = False
+    taken: list[tuple[str, int]] = []
+
+    async def take(key: str, rate: Rate, least: int, most: int) -> tuple[int, float]:
+        taken.append((key, least))
+        return (0, 5.0) if refused else (least, 0.0)
+
+    def spend(left: int, until: float = float("inf")) -> None:
+        """Leave ``left`` calls in each lot."""
         ways.stock()
-        assert (await ways.by_fast(request, ways.metadata())).nothing, "a lot of another rate"
+        for one in limiter._lots.values():
+            one.left, one.until, one.refused_until = left, until, float("-inf")
+
+    with replaced(limiter, "_take", take):
+        for left, until in ((0, float("inf")), (5, clock.monotonic())):
+            spend(left, until)
+            taken.clear()
+            found = await ways.by_fast(request, ways.metadata())
+            assert found.answer is not None
+            assert (taken, lot.left) == ([("rate:client:web", 1)], 0)
+        with replaced(lot, "rate", Rate(1.0, 7)):
+            ways.stock()
+            taken.clear()
+            assert (await ways.by_fast(request, ways.metadata())).answer is not None
+            assert taken, "a lot of another rate"
+        limiter._lots["rate:client:web"] = lot
+        spend(0)
+        found = await ways.by_fast(stranger, ways.metadata())
+        assert (found.answer, lot.left) == (None, 1), "the full way counts what it refuses"
+        refused = True
+        spend(0)
+        assert (await ways.by_fast(request, ways.metadata())).nothing
+        assert ways.fast.answer(request, ways.metadata()) is None, "not asked again until there is a place"
+    spend(0)
 
 
 async def calls_that_wait(ways: BothWays) -> None:
@@ -89,6 +116,12 @@ async def calls_that_wait(ways: BothWays) -> None:
         pending, person = await waiting()
         with replaced(target, name, value):
             assert ways.fast.finish(pending, person) is None, name
+    pending, person = await waiting()
+    assert isinstance(pending.unfinished, Waiting)
+    paid = pending._replace(unfinished=pending.unfinished._replace(paid=tuple(parts.limiter._lots.values())))
+    lefts = [lot.left for lot in parts.limiter._lots.values()]
+    assert ways.fast.finish(paid, None) is None
+    assert [lot.left for lot in parts.limiter._lots.values()] == [left + 1 for left in lefts]
     pending, person = await waiting()
     assert ways.fast.finish(pending, None) is None
     assert ways.fast.finish(pending, replace(person, valid_after=int(ways.rig.clock.now()))) is None

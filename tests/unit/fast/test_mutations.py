@@ -58,7 +58,9 @@ class Mutation:
 
 
 EXCHANGE = (exchange, FastExchange, "exchange")
-READY = (exchange, FastExchange, "_ready")
+SIGNER = (exchange, FastExchange, "_signer")
+FINISH = (exchange, FastExchange, "finish")
+GO_ON = (exchange, FastExchange, "_go_on")
 MINT = (exchange, FastExchange, "_mint")
 SIGNED = (exchange, FastExchange, "_signed")
 UNSIGNED = (minting, minting, "unsigned_of")
@@ -73,8 +75,10 @@ REQUEST = (fast_exchange, fast_exchange, "_read")
 
 MUTATIONS = [
     # the story
-    Mutation(*READY, "if not service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served),
-    Mutation(*READY, "self._exchange.serving()", "pass", scenarios.times_when_nothing_is_served),
+    Mutation(
+        *SIGNER, "if not self._service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served
+    ),
+    Mutation(*SIGNER, "self._exchange.serving()", "pass", scenarios.times_when_nothing_is_served),
     Mutation(
         *EXCHANGE,
         "if proved.provider not in plan.providers:",
@@ -89,13 +93,30 @@ MUTATIONS = [
         scenarios.profiles_that_change,
     ),
     Mutation(*SIGNED, "self._service.limiter.spend(ready.lots, ready.instant)", "pass", scenarios.plain_exchanges),
-    Mutation(*READY, "if lots is None:\n        return None", "lots = lots or ()", scenarios.calls_beyond_the_limits),
     Mutation(
-        exchange,
-        FastExchange,
-        "finish",
-        "ready = self._ready(waiting.plan, self._service.clock.monotonic())",
-        "ready = _Ready(0.0, (), waiting.plan.kit.ring('ES256'))",
+        *EXCHANGE,
+        "if lots is None:",
+        "lots = lots or ()\n    if False:",
+        scenarios.calls_beyond_the_limits,
+    ),
+    Mutation(
+        *EXCHANGE,
+        "None if service.limiter.refuses(plan.buckets, instant) else Unpaid(plan, token)",
+        "Unpaid(plan, token)",
+        scenarios.calls_beyond_the_limits,
+    ),
+    Mutation(*FINISH, "self._service.limiter.refund(paid)", "pass", scenarios.calls_beyond_the_limits),
+    Mutation(*FINISH, "self._service.limiter.refund(paid)", "pass", scenarios.calls_that_wait),
+    Mutation(
+        *FINISH,
+        "self.exchange(unfinished.plan, unfinished.token, paid) if paid is not None else None",
+        "self.exchange(unfinished.plan, unfinished.token, paid or ())",
+        scenarios.calls_beyond_the_limits,
+    ),
+    Mutation(
+        *GO_ON,
+        "if signer is None or lots is None:",
+        "lots = lots or ()\n    if signer is None:",
         scenarios.calls_that_wait,
     ),
     # the token
@@ -276,8 +297,8 @@ MUTATIONS = [
         exchange,
         FastExchange,
         "_fetch",
-        "waiting.signer.sign(waiting.text)",
-        "waiting.signer.sign(waiting.text + b'x')",
+        "signer.sign(unfinished.unsigned.text)",
+        "signer.sign(unfinished.unsigned.text + b'x')",
         signing.signatures_that_take_a_thread,
     ),
 ]

@@ -51,7 +51,7 @@ class RefusedToken(Table):
 
 
 class ExampleToken(Table):
-    """A token that is accepted. `iat` and `exp` are added."""
+    """A token that is accepted. `exp` is added, and `iat` where ``without_iat`` does not leave it out."""
 
     name: str
     settings: dict[str, Any]
@@ -59,6 +59,7 @@ class ExampleToken(Table):
     claims: dict[str, Any]
     subject: str
     """The name of its principal."""
+    without_iat: bool = False
     type: TokenType = "id_token"
     algorithm: str | None = None
     """The algorithm of its signature. Default: RS256, or else the first of the entry's."""

@@ -86,8 +86,8 @@ def _audience(entry: Entry) -> str:
     words = [f"`{entry.audiences_from or 'audiences'}`"]
     if entry.audience_claims:
         words.append(f"without `aud`: {', '.join(f'`{name}`' for name in entry.audience_claims)}")
-    if entry.default_audiences is not None:
-        words.append(f"none like `{entry.default_audiences}`")
+    patterns = (entry.default_audiences, entry.default_audiences_of_host)
+    words += [f"none like `{pattern}`" for pattern in patterns if pattern is not None]
     return "<br>".join(words)
 
 

@@ -1,6 +1,7 @@
 """`tokenmint init`."""
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,8 @@ encryption_key_file = "{encryption_key_file}"
 algorithms = ["ES256"]
 
 # --- providers: their tokens are accepted ------------------------------------------------------------------------
-# Shipped: {catalogue}. Any other OpenID provider: issuer and audiences.
+{catalogue}
+# Any other OpenID provider: issuer and audiences.
 
 [providers.google]
 use = "google"
@@ -105,7 +107,13 @@ def command(
     text = TEMPLATE.format(
         issuer=f'issuer = "{issuer}"' if issuer else '# issuer = "https://tokens.example.com"',
         encryption_key_file=key_file.name,
-        catalogue=", ".join(catalogue()),
+        catalogue=textwrap.fill(
+            f"Shipped: {', '.join(catalogue())}.",
+            115,
+            initial_indent="# ",
+            subsequent_indent="# ",
+            break_on_hyphens=False,
+        ),
         placeholder=PLACEHOLDER,
         client=client,
         operator=operator,

@@ -195,7 +195,8 @@ def check_documentation(name: str, entries: Mapping[str, Entry], documented: Doc
     assert "access_token" in kinds or not entry.untyped_access_tokens, f"{name}.toml: add an access token"
     refused_keys = {table.key for table in documented.refused_tables}
     assert "" in refused_keys or not entry.require_one_of, f'{name}.toml: add [[refused_tables]] with key ""'
-    assert "audiences" in refused_keys or entry.default_audiences is None
+    patterns = (entry.default_audiences, entry.default_audiences_of_host)
+    assert "audiences" in refused_keys or patterns == (None, None)
     if entry.customer_claims:
         guarded = {check.claim[0] for check in entry.checks if check.values in entry.require_one_of}
         assert guarded

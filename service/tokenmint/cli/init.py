@@ -107,13 +107,7 @@ def command(
     text = TEMPLATE.format(
         issuer=f'issuer = "{issuer}"' if issuer else '# issuer = "https://tokens.example.com"',
         encryption_key_file=key_file.name,
-        catalogue=textwrap.fill(
-            f"Shipped: {', '.join(catalogue())}.",
-            115,
-            initial_indent="# ",
-            subsequent_indent="# ",
-            break_on_hyphens=False,
-        ),
+        catalogue=_comment(f"Shipped: {', '.join(catalogue())}."),
         placeholder=PLACEHOLDER,
         client=client,
         operator=operator,
@@ -132,3 +126,7 @@ def command(
     print(
         f"next: replace {PLACEHOLDER} in {config} by your client id, then `tokenmint config check`, `tokenmint serve`"
     )
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(text, 115, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

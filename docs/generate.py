@@ -13,6 +13,8 @@ from typing import Any, Final
 from benchmarks import report
 from docs import providers_page
 
+from tokenmint.base.state_metrics import StateMetrics
+from tokenmint.base.telemetry import Metrics
 from tokenmint.config.entries import Entry, catalogue
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -65,6 +67,20 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def metrics_table(_: Mapping[str, Entry]) -> str:
+    """Return the table of the metrics: name, kind, labels, and meaning."""
+    metrics = Metrics()
+    StateMetrics(metrics.registry, "")
+    lines = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
+    rows = []
+    for made in metrics.registry._collector_to_names:  # noqa: SLF001  # nothing public has the labels
+        of: Any = made
+        name, labels = of._name, ", ".join(f"`{label}`" for label in of._labelnames)  # noqa: SLF001
+        name += "_total" if of._type == "counter" else ""  # noqa: SLF001
+        rows.append(f"| `{name}` | {of._type} | {labels} | {_cell(of._documentation)} |")  # noqa: SLF001
+    return "\n".join(lines + sorted(rows)) + "\n"
+
+
 def of_run(table: Callable[[Mapping[str, Any]], str], file: str = RUN) -> Callable[[Mapping[str, Entry]], str]:
     """Return the part of a page that is a table of a run's figures."""
 
@@ -78,6 +94,7 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
     "docs/configuration.md": {"shipped-providers": providers_table},
     "docs/providers.md": {"table": providers_page.table, "providers": providers_page.paragraphs},
     "README.md": {"shipped-providers": providers_list},
+    "docs/metrics.md": {"metrics": metrics_table},
     "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {
         "measured": of_run(report.about),

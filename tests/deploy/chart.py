@@ -5,6 +5,7 @@ A rendering begins with the hash of all that it was made from, so that a machine
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,9 +53,14 @@ def objects(text: str) -> list[dict[str, Any]]:
     return [item for item in yaml.safe_load_all(text) if item is not None]
 
 
+@cache
+def _rendered(name: str) -> list[dict[str, Any]]:
+    return objects(golden(name).read_text())
+
+
 def of_kind(name: str, *kinds: str) -> list[dict[str, Any]]:
-    """Return the objects of some kinds in the rendering of an example."""
-    return [item for item in objects(golden(name).read_text()) if item["kind"] in kinds]
+    """Return the objects of some kinds in the rendering of an example. They are shared: nobody changes them."""
+    return [item for item in _rendered(name) if item["kind"] in kinds]
 
 
 def workload(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests.deploy.chart import BASE, CHART, HEAD, KUSTOMIZE, NAMES, configuration, digest, golden, of_kind, workload
 from tests.deploy.pod import MountedPod
+from tests.pages import ROOT
 
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
@@ -20,6 +21,15 @@ EXTRAS = {"softhsm": ("pkcs11", "pkcs11 needs the package"), "aws-kms": ("boto3"
 AFTER_DRAIN = 5.0
 """Seconds after `limits.drain` in which the supervisor waits for workers (docs/architecture.md, Processes)."""
 INGRESS = ("data", "admin", "ops")
+
+
+def test_the_chart_has_the_version_of_the_service() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert chart["version"] == chart["appVersion"] == version
+    (test,) = of_kind("minimal", "Pod")
+    assert test["spec"]["containers"][0]["image"] == f"tokenmint:{version}"
+
 
 each_example = pytest.mark.parametrize("name", NAMES)
 

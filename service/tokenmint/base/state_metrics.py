@@ -113,9 +113,11 @@ class StateMetrics:
         gauge = self._gauges[name]
         for labels, value in values.items():
             (gauge.labels(*labels) if labels else gauge).set(value)
-        with warnings.catch_warnings(action="ignore"):  # the library warns where it can't remove
-            for gone in self._shown.get(name, set()) - values.keys():
-                gauge.remove(*gone)
+        gone = self._shown.get(name, set()) - values.keys()
+        if gone:  # rarely: this changes how the whole process warns
+            with warnings.catch_warnings(action="ignore"):  # the library warns where it can't remove
+                for labels in gone:
+                    gauge.remove(*labels)
         self._shown[name] = set(values)
 
     def reach(self, name: str, totals: Mapping[tuple[str, ...], float]) -> None:

@@ -34,7 +34,7 @@ def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
         KeySetUnavailable, KeySetInvalid: its documents can't be fetched, or can't be used.
     """
     matches = recognised(issuer, catalogue())
-    certain = [match for match in matches if match.certain]
+    certain = [match for match in matches if match.certain and len(match.values) == len(matches[0].values)]
     if certain:
         return "\n\n".join(draft_of_entry(name or match.name, match) for match in certain)
     try:

@@ -97,6 +97,13 @@ def test_a_shipped_issuer_needs_no_fetch() -> None:
     assert "CHANGE-ME" in out
 
 
+def test_of_two_shipped_entries_the_more_exact_one_is_drafted_and_both_where_neither_is() -> None:
+    personal = add("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0")[1]
+    assert list(tomllib.loads(personal)["providers"]) == ["microsoft-personal"]
+    google = add("https://accounts.google.com")[1]
+    assert list(tomllib.loads(google)["providers"]) == ["google", "google-service-account"]
+
+
 def test_a_proxy_is_used_where_it_is_named(idp: Documents, tmp_path: Path) -> None:
     issuer = f"https://{NAME}"
     idp.served["/.well-known/openid-configuration"] = discovery(issuer, f"{issuer}/jwks")

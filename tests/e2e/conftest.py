@@ -49,8 +49,8 @@ async def alone(start: Start, serve: Serve) -> AsyncIterator[Rig]:
 def shared_rig(request: pytest.FixtureRequest, start: Start) -> Rig:
     """The service that the tests of a module share; one of its own for a test that is marked `alone`.
 
-    The module runs in one event loop: `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
+    It asks for ``start`` so that the parameters of that are the test's. The module runs in one event loop:
+    `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
     """
-    assert start  # asked for by name, so that its parameters are those of the test
     service: Rig = request.getfixturevalue("alone" if request.node.get_closest_marker("alone") else "later")
     return service

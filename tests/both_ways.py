@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
-from tests.rig import AUDIENCE, Rig, running
+from tests.rig import AUDIENCE, Rig, Serve
 
 from tokenmint.admission import access
 from tokenmint.model import profile as profile_model
@@ -265,7 +265,7 @@ async def both_ways(
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
     cached = f"\n[caches]\nprofiles = 100\n{SMALL}{extra}"
-    async with running(directory, redis_url, prefix, issuer, clock, entropy, cached, rsa=True) as rig:
+    async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(cached, rsa=True) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def rsa(request: pytest.FixtureRequest) -> bool:
     return request.node.get_closest_marker("rsa") is not None
 
 
-@pytest.fixture(params=["grpcio", "native"])
+@pytest.fixture(scope="module", params=["grpcio", "native"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Each transport that serves exchanges in turn, for `running`: what holds of one holds of the other."""
     if request.param == "native":
@@ -93,6 +94,21 @@ def serve(
 ) -> Serve:
     """Runs the service, with what the test adds to its configuration."""
     return Serve(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, rsa)
+
+
+@pytest.fixture(scope="module")
+def serve_module(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Callable[[], Serve]]:
+    """Makes runners of services that tests of a module share, each with a prefix, a clock and a provider of its own."""
+    with ExitStack() as providers:
+
+        def make() -> Serve:
+            prefix = f"t{os.getpid()}-{next(_prefixes)}:"
+            issuer = providers.enter_context(serving(Issuer()))
+            return Serve(
+                tmp_path_factory.mktemp("module"), redis_url, prefix, issuer, FakeClock(), FakeEntropy(), rsa=False
+            )
+
+        yield make
 
 
 @pytest.fixture

@@ -1,15 +1,15 @@
 """The whole service in the test's own event loop: real ports, a real store, a real provider over HTTP."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
-from tests.fakes import FakeClock, FakeEntropy
+from tests.fakes import FakeClock
 from tests.issuer import Issuer
 from tests.tls import Authority
 
@@ -193,72 +193,86 @@ class Rig:
         return f"http://{self.app.listen[listener]}{path}"
 
 
-@asynccontextmanager
-async def running(  # noqa: PLR0913  # each is one thing that a test may need otherwise
-    directory: Path,
-    redis_url: str,
-    prefix: str,
-    issuer: Issuer,
-    clock: Clock,
-    entropy: Any,
-    extra: str = "",
-    listen: str = "",
-    patience: str = PATIENCE,
-    head: str = "",
-    transport: str = "grpcio",
-    rsa: bool = False,
-    log_writer: LineWriter | None = None,
-    formats: Formats | None = None,
-) -> AsyncIterator[Rig]:
-    """Run the service; ``extra`` is appended to its configuration, ``listen`` to its table of listeners.
+@dataclass(frozen=True)
+class Serve:
+    """Runs services of one test, with the parts that they share with it."""
 
-    With ``rsa`` the legacy audience's tokens are signed with RS256. Its keys take longer to make than all the rest.
-    """
-    algorithms = {"algorithms": '["ES256", "RS256"]' if rsa else '["ES256"]', "legacy": "RS256" if rsa else "ES256"}
+    directory: Path
+    redis_url: str
+    prefix: str
+    issuer: Issuer
+    clock: Clock
+    entropy: Any
+    rsa: bool = False
+    """Whether the legacy audience's tokens are signed with RS256. Its keys take longer to make than all the rest."""
+
+    def __call__(
+        self,
+        extra: str = "",
+        *,
+        redis_url: str | None = None,
+        clock: Clock | None = None,
+        rsa: bool | None = None,
+        **options: Any,
+    ) -> AbstractAsyncContextManager[Rig]:
+        """Run one: ``options`` are those of :class:`Options`, and the others stand in the place of the test's parts."""
+        others: dict[str, Any] = {"redis_url": redis_url, "clock": clock, "rsa": rsa}
+        parts = replace(self, **{name: part for name, part in others.items() if part is not None})
+        return running(parts, Options(extra, **options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """The things that a test may need otherwise."""
+
+    extra: str = ""
+    """Appended to the configuration."""
+    listen: str = ""
+    """Put at the begin of its table of listeners."""
+    patience: str = PATIENCE
+    head: str = ""
+    """Put before everything else."""
+    transport: str = "grpcio"
+    log_writer: LineWriter | None = None
+    formats: Formats | None = None
+
+
+def write_configuration(serve: Serve, options: Options, secrets: Mapping[str, Secret]) -> Path:
+    """Write the configuration of a service, and its key-encryption key."""
+    (serve.directory / "kek").write_text(new_encryption_key(serve.entropy))
+    config = serve.directory / "tokenmint.toml"
+    text = options.head + CONFIG.replace("[listen]\n", f'[listen]\ntransport = "{options.transport}"\n{options.listen}')
+    algorithms, legacy = ('["ES256", "RS256"]', "RS256") if serve.rsa else ('["ES256"]', "ES256")
+    written = text.format(
+        patience=options.patience, directory=serve.directory, prefix=serve.prefix, issuer=serve.issuer.url,
+        algorithms=algorithms, legacy=legacy, **{name: secret.fingerprint() for name, secret in secrets.items()},
+    )  # fmt: skip
+    config.write_text(written + options.extra)
+    return config
+
+
+@asynccontextmanager
+async def running(serve: Serve, options: Options) -> AsyncIterator[Rig]:
+    """Run the service."""
+    clock, entropy = serve.clock, serve.entropy
     secrets = {name: new_secret(entropy) for name in ("web", "old", "batch", "root", "guest")}
-    (directory / "kek").write_text(new_encryption_key(entropy))
-    config = directory / "tokenmint.toml"
-    hashes = {name: secret.fingerprint() for name, secret in secrets.items()}
-    text = head + CONFIG.replace("[listen]\n", f'[listen]\ntransport = "{transport}"\n{listen}')
-    config.write_text(
-        text.format(patience=patience, directory=directory, prefix=prefix, issuer=issuer.url, **algorithms, **hashes)
-        + extra
-    )
-    settings = load(config, {}, formats=formats)
+    config = write_configuration(serve, options, secrets)
+    settings = load(config, {}, formats=options.formats)
     ports = Reservations(settings.listen.addresses())
     places = ports.listen
     store_time = clock.store_time if isinstance(clock, FakeClock) else None
-    job = Job(str(config), redis_url, places)
-    app = App(settings, job, clock=clock, entropy=entropy, store_time=store_time, log_writer=log_writer)
+    job = Job(str(config), serve.redis_url, places)
+    app = App(settings, job, clock=clock, entropy=entropy, store_time=store_time, log_writer=options.log_writer)
     await app.start()
     try:
         async with (
             grpc.aio.insecure_channel(places["grpc"]) as data,
             grpc.aio.insecure_channel(places["admin"]) as admin,
         ):
-            yield Rig(app, issuer, config, secrets, clock, data, admin)
+            yield Rig(app, serve.issuer, config, secrets, clock, data, admin)
     finally:
         await app.stop()
         ports.close()
-
-
-@dataclass(frozen=True)
-class Serve:
-    """Runs services of one test, each with the arguments of :func:`running` that follow the parts that a test has."""
-
-    directory: Path
-    redis_url: str
-    prefix: str
-    issuer: Issuer
-    clock: FakeClock
-    entropy: FakeEntropy
-    rsa: bool
-
-    def __call__(self, extra: str = "", **options: Any) -> AbstractAsyncContextManager[Rig]:
-        rest: dict[str, Any] = {"clock": self.clock, "redis_url": self.redis_url, "rsa": self.rsa} | options
-        return running(
-            self.directory, prefix=self.prefix, issuer=self.issuer, entropy=self.entropy, extra=extra, **rest
-        )
 
 
 def person(principal: str = "ada", subject: str = "1842", *roles: str, **claims: Any) -> Profile:

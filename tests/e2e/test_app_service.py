@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests import plain_http
+from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
 from tests.rig import AUDIENCE, DEADLINE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
@@ -25,6 +27,7 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ZUMO = "urn:tokenmint:token-type:app-service"
 SITE = "https://site.azurewebsites.example/"
@@ -55,11 +58,20 @@ def tables(directory: Path) -> str:
     return text
 
 
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        async with serve(tables(serve.directory), transport=transport) as service:
+            await service.create(person("ada", "1842", "clerk"))
+            yield service
+
+    return started
+
+
 @pytest.fixture
-async def rig(serve: Serve, tmp_path: Path, transport: str) -> AsyncIterator[Rig]:
-    async with serve(tables(tmp_path), transport=transport) as service:
-        await service.create(person("ada", "1842", "clerk"))
-        yield service
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
 
 
 async def mint(rig: Rig, audience: str, **fields: Any) -> Any:
@@ -105,8 +117,10 @@ async def read(rig: Rig) -> dict[str, dict[str, str]]:
     return signing_keys(document, key_set)
 
 
+@pytest.mark.alone
 @pytest.mark.rsa
 @pytest.mark.parametrize(("audience", "algorithm"), [(AUDIENCE, "ES256"), (LEGACY_AUDIENCE, "RS256")])
+@in_one_loop
 async def test_identitymodel_finds_what_it_verifies_our_tokens_with(rig: Rig, audience: str, algorithm: str) -> None:
     keys = await read(rig)
     token = (await mint(rig, audience)).token
@@ -132,6 +146,7 @@ def test_the_list_in_the_docs_is_the_one_that_is_checked() -> None:
 
 
 @pytest.mark.parametrize("site", SITES)
+@in_one_loop
 async def test_an_x_zumo_auth_token_is_the_sites_own(rig: Rig, site: str) -> None:
     encoding, spelt = SITES[site]
     key = KEY if encoding != "utf-8" else spelt.encode()
@@ -162,17 +177,21 @@ async def test_an_x_zumo_auth_token_is_the_sites_own(rig: Rig, site: str) -> Non
         ({"actor_token": "x.y.z", "actor_token_type": ACCESS}, "ACTOR_DENIED"),
     ],
 )
+@in_one_loop
 async def test_what_an_x_zumo_auth_token_can_not_say_is_not_asked_of_it(rig: Rig, fields: Any, reason: str) -> None:
     told = await refusal(mint(rig, SITE, **fields))
     assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, reason)
 
 
+@in_one_loop
 async def test_the_end_of_an_x_zumo_auth_token_is_capped(rig: Rig) -> None:
     longest = await mint(rig, SITE, lifetime=Duration(seconds=7200), requested_token_type=ZUMO)
     assert longest.expire_time.seconds - int(rig.clock.now()) == 7200
 
 
+@pytest.mark.alone
 @pytest.mark.rsa
+@in_one_loop
 async def test_the_sites_key_is_in_no_document_and_its_tokens_are_none_of_ours(rig: Rig) -> None:
     token = (await mint(rig, SITE)).token
     async with plain_http.client(timeout=20) as http:

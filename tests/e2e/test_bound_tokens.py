@@ -8,6 +8,7 @@ import base64
 import hashlib
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.e2e.sharing import Start
 from tests.issuer import b64, ec_key, jwk, rsa_key
 from tests.rig import GRPC_TLS, HTTP_TLS, Rig, Serve, refusal, write_tls
 from tests.tls import FORWARDED, Authority, authority, forwarded
@@ -27,6 +29,8 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
@@ -70,12 +74,28 @@ def ca() -> Authority:
     return authority()
 
 
+@pytest.fixture(scope="module")
+def start(ca: Authority, transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        write_tls(serve.directory, ca)
+        tls = GRPC_TLS if transport == "grpcio" else FORWARDED
+        async with serve(EXTRA, listen=HTTP_TLS + tls, transport=transport) as service:
+            yield service
+
+    return started
+
+
 @pytest.fixture
-async def rig(serve: Serve, tmp_path: Path, ca: Authority, transport: str) -> AsyncIterator[Rig]:
-    write_tls(tmp_path, ca)
-    tls = GRPC_TLS if transport == "grpcio" else FORWARDED
-    async with serve(EXTRA, listen=HTTP_TLS + tls, transport=transport) as service:
-        yield service
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, ca: Authority) -> Path:
+    """A directory with the authority's certificate."""
+    (tmp_path / "ca.crt").write_bytes(ca.pem)
+    return tmp_path
 
 
 @pytest.fixture
@@ -127,7 +147,7 @@ async def over_http(
 
 def shown(rig: Rig, name: str, key: Any = None, **changes: Any) -> str:
     """A DPoP proof of now."""
-    given: dict[str, Any] = {"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": name} | changes
+    given: dict[str, Any] = {"iat": (now := int(rig.clock.now())), "htu": TOKEN_URL, "jti": f"{name} {now}"} | changes
     return dpop_proof(key=key, **given).reveal()
 
 
@@ -291,7 +311,7 @@ async def test_rfc_9449_proofs_that_end_in_no_token(
 ) -> None:
     if isinstance(changes.get("iat"), int):
         changes = {"iat": int(rig.clock.now()) - changes["iat"]}
-    given: dict[str, Any] = {"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": "x"} | changes
+    given: dict[str, Any] = {"iat": int(rig.clock.now()), "htu": TOKEN_URL, "jti": section} | changes
     status, told = await over_http(rig, tmp_path, None, DPOP, proof=dpop_proof(headers, **given).reveal())
     assert (status, told["error"], told["reason"]) == (400, "invalid_dpop_proof", "PROOF_REJECTED"), section
     assert "access_token" not in told
@@ -341,7 +361,7 @@ async def test_rfc_7800_a_providers_bound_token_is_of_no_use_without_its_key(
     assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "POSSESSION_NOT_PROVED")
 
 
-def test_tokens_bound_to_certificates_need_a_listener_that_asks_for_one(tmp_path: Path) -> None:
+async def test_tokens_bound_to_certificates_need_a_listener_that_asks_for_one(tmp_path: Path) -> None:
     config, ca = tmp_path / "tokenmint.toml", authority()
     for name, pem in zip("cka", (*ca.issue("tokenmint", "localhost"), ca.pem), strict=True):
         (tmp_path / name).write_bytes(pem)

@@ -1,10 +1,9 @@
 """A workload's token that its platform bound to a key (RFC 7800) proves a client only with that key."""
 
-from collections.abc import AsyncIterator
-
 import grpc
 import pytest
-from tests.rig import Rig, Serve, refusal
+from tests.e2e.sharing import Start
+from tests.rig import Rig, refusal
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -20,10 +19,17 @@ on_missing_profile = "without"
 """
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    return lambda serve: serve(EXTRA, transport=transport)
+
+
 @pytest.fixture
-async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
-    async with serve(EXTRA, transport=transport) as service:
-        yield service
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
 
 
 async def ask(rig: Rig, workload: str) -> pb.ExchangeTokenResponse:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
+from tests.e2e.sharing import Start
 from tests.issuer import Issuer, rsa_key
 from tests.rig import Rig, Serve, person, refusal
 
@@ -16,6 +18,8 @@ from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID = "urn:ietf:params:oauth:token-type:id_token"
@@ -59,13 +63,21 @@ on_missing_profile = "without"
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        people = (("ada", "1842"), ("bot", "b"), ("crew", "c"), ("dev", "d"), ("eve", "e"))
+        async with serve(EXTRA, transport=transport) as service:
+            await service.create(*(person(*names) for names in people))
+            yield service
+
+    return started
+
+
 @pytest.fixture
-async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
-    async with serve(EXTRA, transport=transport) as service:
-        await service.create(
-            *(person(*names) for names in (("ada", "1842"), ("bot", "b"), ("crew", "c"), ("dev", "d"), ("eve", "e")))
-        )
-        yield service
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
 
 
 def theirs(rig: Rig, subject: str, **claims: Any) -> str:
@@ -123,6 +135,7 @@ async def test_delegation_names_the_actor_and_impersonation_is_the_audiences_rul
     assert "act" not in claims_of(await mint(rig, PLAIN, subject=may))
 
 
+@pytest.mark.alone
 async def test_who_acted_is_recorded_also_where_the_token_does_not_say_it(rig: Rig) -> None:
     may = theirs(rig, "1842", may_act={"sub": "b"})
     for audience in (ACTED, SILENT):
@@ -179,6 +192,7 @@ async def test_an_actor_token_is_proved_like_a_subject_token(rig: Rig, case: str
     assert await denied(rig, ANYBODY, **acting(rig, "b", **actor)) == reason, case
 
 
+@pytest.mark.alone
 async def test_an_actor_who_is_disabled_acts_no_longer(rig: Rig) -> None:
     profile = Profile(principal="bot", identities=[Identity(provider="idp", subject="b")], disabled=True)
     update = profiles_pb.UpdateProfileRequest(profile=profile)
@@ -191,6 +205,7 @@ async def test_an_actor_who_is_disabled_acts_no_longer(rig: Rig) -> None:
     assert await denied(rig, NEXT, token) == "PRINCIPAL_DISABLED"
 
 
+@pytest.mark.alone
 async def test_an_actor_token_that_may_be_used_once_is_used_once(rig: Rig) -> None:
     job = CI.token(rig.clock.now(), sub="job-7", jti="j1")
     wanted: dict[str, str] = {"actor_token": job, "actor_token_type": ID}

@@ -3,18 +3,21 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import jwt
 import pytest
+from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
-from tests.issuer import Issuer
 from tests.rig import Rig, Serve, refusal
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
+from tokenmint.model.secret import Secret
 from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
@@ -72,15 +75,22 @@ serves = ["https://session.example", "https://bound.example"]
 """
 
 
-@pytest.fixture
-async def rig(serve: Serve, transport: str, tmp_path: Path, issuer: Issuer) -> AsyncIterator[Rig]:
-    from tokenmint.model.secret import Secret
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        (serve.directory / "access.jwks").write_bytes(serve.issuer.jwks())
+        extra = EXTRA.format(gateway=Secret("tms_gateway").fingerprint())
+        async with serve(extra, transport=transport) as service:
+            service.secrets["gateway"] = Secret("tms_gateway")
+            yield service
 
-    (tmp_path / "access.jwks").write_bytes(issuer.jwks())
-    extra = EXTRA.format(gateway=Secret("tms_gateway").fingerprint())
-    async with serve(extra, transport=transport) as service:
-        service.secrets["gateway"] = Secret("tms_gateway")
-        yield service
+    return started
+
+
+@pytest.fixture
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
 
 
 async def check(

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
+from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key, segment
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
@@ -24,12 +26,23 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        async with serve(transport=transport) as service:
+            await service.create(person("ada", "1842", "clerk", tenant="engines"))
+            yield service
+
+    return started
+
 
 @pytest.fixture
-async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
-    async with serve(transport=transport) as service:
-        await service.create(person("ada", "1842", "clerk", tenant="engines"))
-        yield service
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
 
 
 async def verified(rig: Rig, token: str, audience: str = AUDIENCE) -> dict[str, Any]:
@@ -73,6 +86,7 @@ async def test_a_providers_token_becomes_ours_enriched(rig: Rig) -> None:
 
 
 @pytest.mark.rsa
+@pytest.mark.alone
 async def test_rs256_and_plain_jwt_for_consumers_that_need_them(rig: Rig) -> None:
     token = rig.issuer.token(rig.clock.now(), sub="nobody")
     answer = await rig.exchange.ExchangeToken(rig.request(token, LEGACY_AUDIENCE), **rig.auth("web"))
@@ -89,6 +103,7 @@ async def test_both_secrets_of_a_client_are_valid_while_they_roll_over(rig: Rig)
         assert (await rig.exchange.ExchangeToken(rig.request(), **rig.auth(name))).token
 
 
+@pytest.mark.alone
 async def test_a_batch_is_proved_once_and_each_target_decided_alone(rig: Rig) -> None:
     before = len(rig.issuer.requests)
     token = rig.issuer.token(rig.clock.now())
@@ -226,6 +241,7 @@ async def test_a_credential_that_is_sent_twice_proves_nobody(rig: Rig) -> None:
         assert told.reason == "CALLER_UNAUTHENTICATED"
 
 
+@pytest.mark.alone
 async def test_what_could_not_be_signed_leaves_a_single_use_token_unused(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +294,7 @@ async def test_policy_denies_by_default(rig: Rig, client: str, fields: dict[str,
     assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, reason)
 
 
+@pytest.mark.alone
 async def test_an_identity_without_a_profile_is_denied_unless_the_audience_says_otherwise(rig: Rig) -> None:
     token = rig.issuer.token(rig.clock.now(), sub="newcomer", jti="n1")
     told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
@@ -291,6 +308,7 @@ async def test_an_identity_without_a_profile_is_denied_unless_the_audience_says_
     assert (await rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web"))).subject == created.subject
 
 
+@pytest.mark.alone
 async def test_a_deleted_principal_does_not_come_back_by_just_in_time_creation(rig: Rig) -> None:
     await rig.profiles.DeleteProfile(profiles_pb.DeleteProfileRequest(principal="ada"), **rig.auth("root"))
     for audience in (AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE):
@@ -298,6 +316,7 @@ async def test_a_deleted_principal_does_not_come_back_by_just_in_time_creation(r
         assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PRINCIPAL_DISABLED"), audience
 
 
+@pytest.mark.alone
 async def test_single_use_is_single_but_a_retry_of_the_same_request_is_safe(rig: Rig) -> None:
     token = rig.issuer.token(rig.clock.now(), jti="once")
     retry = "6f1c0c5e-8a0e-4f6c-9d35-0123456789ab"
@@ -309,6 +328,7 @@ async def test_single_use_is_single_but_a_retry_of_the_same_request_is_safe(rig:
         assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "REPLAYED")
 
 
+@pytest.mark.alone
 async def test_a_request_id_is_for_a_retry_and_not_for_another_request(rig: Rig) -> None:
     token = rig.issuer.token(rig.clock.now(), jti="again")
     retry = "6f1c0c5e-8a0e-4f6c-9d35-0123456789ac"
@@ -333,6 +353,7 @@ async def test_the_nonce_is_compared_where_the_request_names_one(rig: Rig) -> No
         assert told.reason == "WRONG_NONCE"
 
 
+@pytest.mark.alone
 async def test_a_reload_changes_who_may_and_a_bad_file_changes_nothing(rig: Rig) -> None:
     text = rig.config.read_text()
     rig.config.write_text(text.replace('scopes = ["read", "write"]', 'scopes = ["read", "write", "admin"]'))
@@ -346,6 +367,7 @@ async def test_a_reload_changes_who_may_and_a_bad_file_changes_nothing(rig: Rig)
     assert (await rig.exchange.ExchangeToken(rig.request(scopes=["admin"]), **rig.auth("web"))).token
 
 
+@pytest.mark.alone
 async def test_the_provider_may_use_ec_keys(rig: Rig) -> None:
     other = Issuer(url=rig.issuer.url, key=ec_key(), key_id="e1", algorithm="ES256")
     rig.issuer.documents["/jwks.json"] = other.jwks()

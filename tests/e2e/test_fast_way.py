@@ -1,13 +1,10 @@
 """The fast way over each transport: a plain exchange never gets to the full way, and a refusal does."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from tests.both_ways import SMALL, BothWays
-from tests.fakes import FakeClock, FakeEntropy
-from tests.issuer import Issuer
-from tests.rig import refusal, running
+from tests.rig import Serve, refusal
 
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -16,11 +13,10 @@ from tokenmint.v1.profile_pb2 import Identity, Profile
 
 
 async def test_a_plain_exchange_takes_the_fast_way_and_a_refusal_the_full_way(
-    tmp_path: Path, redis_url: str, redis_prefix: str, issuer: Issuer, clock: FakeClock, entropy: FakeEntropy,
-    transport: str, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    serve: Serve, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cached = f"\n[caches]\nprofiles = 100\n{SMALL}"
-    async with running(tmp_path, redis_url, redis_prefix, issuer, clock, entropy, cached, transport=transport) as rig:
+    async with serve(cached, transport=transport) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
         ways = BothWays(rig)

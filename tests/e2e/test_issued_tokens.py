@@ -7,14 +7,17 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
 import jwt
 import pytest
+import pytest_asyncio
 from google.protobuf.json_format import MessageToDict
 from tests import plain_http
+from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
 from tests.issuer import segment
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
@@ -68,18 +71,30 @@ public = true
 """
 
 
-@pytest.fixture
-async def rig(serve: Serve, transport: str) -> AsyncIterator[Rig]:
-    extra = EXTRA.format(api=Secret("tms_api").fingerprint())
-    clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
-    async with serve(extra, transport=transport, clock=clock) as service:
-        service.secrets["api"] = Secret("tms_api")
-        for names in (("ada", "1842"), ("bot", "b")):
-            await service.create(person(*names, "clerk", nested={"a": [1, 2.5, True, None, "ü"]}))
-        yield service
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        extra = EXTRA.format(api=Secret("tms_api").fingerprint())
+        clock = FakeClock(float(int(time.time())))  # the store stamps revocations by its own
+        async with serve(extra, transport=transport, clock=clock) as service:
+            service.secrets["api"] = Secret("tms_api")
+            for names in (("ada", "1842"), ("bot", "b")):
+                await service.create(person(*names, "clerk", nested={"a": [1, 2.5, True, None, "ü"]}))
+            yield service
+
+    return started
 
 
 @pytest.fixture
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def http(rig: Rig) -> AsyncIterator[httpx2.AsyncClient]:
     async with plain_http.client(base_url=rig.url("http", ""), timeout=20) as client:
         yield client
@@ -186,6 +201,7 @@ async def test_a_handle_and_a_jwt_of_the_same_rules_say_the_same(rig: Rig, http:
     assert (told["aud"], told["scope"], told["token_type"]) == (SESSION, "read write", "Bearer")
 
 
+@pytest.mark.alone
 async def test_rfc_7662_section_2_2_what_is_not_in_force_or_nobodys_business_is_inactive_and_no_more(
     rig: Rig, http: httpx2.AsyncClient
 ) -> None:
@@ -247,6 +263,7 @@ async def revoke(rig: Rig, http: httpx2.AsyncClient, token: str, client: str = "
     return answer.status_code, answer.content
 
 
+@pytest.mark.alone
 async def test_rfc_7009_section_2_2_revoking_what_is_not_there_is_done(rig: Rig, http: httpx2.AsyncClient) -> None:
     clock: Any = rig.clock
     token, over = await mint(rig), await mint(rig)
@@ -288,6 +305,7 @@ async def test_revoking_a_child_leaves_its_parent(rig: Rig, http: httpx2.AsyncCl
 # --- all of a principal's tokens ----------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_revoking_a_principals_tokens_reaches_every_kind_and_every_descendant(
     rig: Rig, http: httpx2.AsyncClient
 ) -> None:
@@ -330,6 +348,7 @@ async def test_revoking_a_principals_tokens_reaches_every_kind_and_every_descend
     assert await introspect(rig, http, bot) == {"active": False}
 
 
+@pytest.mark.alone
 async def test_revoking_an_actors_tokens_ends_what_it_got_in_others_names(rig: Rig, http: httpx2.AsyncClient) -> None:
     acted, own = await mint(rig, ACTED, **acting(rig)), await mint(rig)
     child = await mint(rig, NEXT, acted)

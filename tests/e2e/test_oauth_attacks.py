@@ -10,13 +10,17 @@ from urllib.parse import quote_plus, urlencode
 import httpx2
 import jwt
 import pytest
+import pytest_asyncio
 from tests import plain_http
+from tests.e2e.sharing import Start
 from tests.issuer import ec_key, jwk
 from tests.polling import pause
-from tests.rig import OPEN_AUDIENCE, Rig, Serve
+from tests.rig import OPEN_AUDIENCE, Rig
 from tests.sockets import hang_up
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 ID = "urn:ietf:params:oauth:token-type:id_token"
@@ -48,14 +52,18 @@ on_missing_profile = "without"
 """
 
 
-@pytest.fixture
-async def rig(serve: Serve) -> AsyncIterator[Rig]:
+@pytest.fixture(scope="module")
+def start() -> Start:
     extra = EXTRA.format(jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}))
-    async with serve(extra) as service:
-        yield service
+    return lambda serve: serve(extra)
 
 
 @pytest.fixture
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def http(rig: Rig) -> AsyncIterator[httpx2.AsyncClient]:
     async with plain_http.client(base_url=rig.url("http", ""), timeout=20, follow_redirects=False) as client:
         yield client
@@ -214,6 +222,7 @@ async def test_a_body_in_chunks_is_read_and_has_the_same_end(rig: Rig) -> None:
     assert not answer or answer.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.alone
 async def test_hanging_up_in_the_middle_of_a_body_is_nobodys_internal_error(rig: Rig, http: httpx2.AsyncClient) -> None:
     host, _, port = rig.app.listen["http"].rpartition(":")
     for lines in (("Content-Length: 500",), ("Transfer-Encoding: chunked",)):
@@ -330,6 +339,7 @@ async def events(rig: Rig) -> list[dict[str, Any]]:
     return [json.loads(fields[b"event"]) for _, fields in raw]
 
 
+@pytest.mark.alone
 async def test_an_unauthenticated_caller_has_no_place_in_the_audit_stream(rig: Rig, http: httpx2.AsyncClient) -> None:
     # It is capped: what anybody may put there would push out what the others did.
     for content, headers in (
@@ -348,6 +358,7 @@ async def test_an_unauthenticated_caller_has_no_place_in_the_audit_stream(rig: R
     assert [(event["caller"], event["reason"]) for event in await events(rig)] == [("web", "UNSUPPORTED_GRANT_TYPE")]
 
 
+@pytest.mark.alone
 async def test_the_events_of_both_transports_say_the_same(rig: Rig, http: httpx2.AsyncClient) -> None:
     token = rig.issuer.token(rig.clock.now())
     header = {"Authorization": basic(rig)}

@@ -17,7 +17,7 @@ from tests import plain_http
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, rsa_key
 from tests.providers import Documents, ending_tls, provider
-from tests.rig import DEADLINE, Rig, refusal, running
+from tests.rig import DEADLINE, Rig, Serve, refusal
 from tests.tls import Authority, authority
 
 from tokenmint.v1 import provider_admin_service_pb2 as providers_pb
@@ -72,7 +72,7 @@ async def service(
     (directory / "filed.jwks").write_bytes(an_issuer("filed", 0).jwks())
     (directory / "client.jwks").write_bytes(an_issuer("keyed", 0).jwks())
     extra = EXTRA.replace("@URL@", url)
-    async with running(directory, redis_url, prefix, issuer, clock, entropy, extra) as rig:
+    async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(extra) as rig:
         yield rig
 
 

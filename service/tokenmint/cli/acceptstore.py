@@ -14,7 +14,7 @@ from tokenmint.base.errors import ConfigurationError, Conflict
 from tokenmint.base.logs import configure
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings
-from tokenmint.keys import ring as rings
+from tokenmint.keys import ring_merge
 from tokenmint.keys.high_water_mark import HighWaterMark, Mark
 from tokenmint.keys.losses import ATTEMPTS, BEAT_JUMP
 from tokenmint.keys.store import RingStore
@@ -106,7 +106,7 @@ async def _write(store: RingStore, mark: HighWaterMark, seen: Mark | None) -> No
             mark.path.unlink(missing_ok=True)  # the next start makes a first ring
             return
         same = seen if seen is not None and seen.ring_id == ring.ring_id else None
-        changed = rings.accepted(rings.disown(ring, _revoked(ring, same), time.time()))
+        changed = ring_merge.accepted(ring_merge.disown(ring, _revoked(ring, same), time.time()))
         # Past every served generation: otherwise the marks of other machines would find the loss again.
         generation = max(ring.generation, same.generation if same is not None else 0) + 1
         changed = replace(changed, generation=generation)

@@ -17,7 +17,7 @@ import structlog
 
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import ConfigurationError, Conflict, CorruptRecord, TokenmintError
-from tokenmint.keys import ring as rings
+from tokenmint.keys import ring_merge
 from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark, Mark
 from tokenmint.keys.schedule import Schedule
@@ -69,7 +69,7 @@ class LossWatch:
             return False
         # Earlier versions drop these fields, which is no loss.
         durable = replace(self._durable, losses=0, losses_accepted=0, disowned=())
-        return rings.merge(stored, durable, self._schedule, self._clocks.now()) is not stored
+        return ring_merge.merge(stored, durable, self._schedule, self._clocks.now()) is not stored
 
     async def raise_mark(self, ring: KeyRing) -> None:
         """Record the confirmed state outside the store."""
@@ -156,7 +156,7 @@ class LossWatch:
             raw, ring = await self._store.read()
             if ring is None:
                 break
-            noted = rings.lost(rings.disown(ring, mark.revoked, self._clocks.now()))
+            noted = ring_merge.lost(ring_merge.disown(ring, mark.revoked, self._clocks.now()))
             noted = replace(noted, generation=max(ring.generation, mark.generation) + 1)
             if await self._store.swap(raw, noted):
                 log.error("the store lost changes: nothing is exchanged until an operator accepts that", lost=missing)

@@ -10,15 +10,11 @@ publishes it: a verifier that fetches from a lagging replica would not find the 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
 
 from tokenmint.base.errors import NotFound, WrongState
+from tokenmint.keys import key_life
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
-
-MAX_RECORDS: Final = 50  # records of retired keys; those of revoked keys are kept for ever
-DISOWNED: Final = "revoked before the store lost that"
-_ORDER: Final = {state: index for index, state in enumerate(KeyState)}
 
 # --- by itself -------------------------------------------------------------------------------------------------------
 
@@ -50,8 +46,8 @@ def advance(
     without an entry stays as it is. In a new ring the first key signs at once, because no verifier caches an older set.
     """
     first = ring.generation == 0 and not ring.keys
-    healed = (_healed(key, schedule, ring.max_lifetime, now) for key in ring.keys)
-    keys = tuple(_retire(key, now) for key in healed)
+    healed = (key_life.healed(key, schedule, ring.max_lifetime, now) for key in ring.keys)
+    keys = tuple(key_life.retired_when_due(key, now) for key in healed)
     for algorithm, supply in fresh.items():
         spare = [_published(ring, key, now) for key in supply]
         if first and len(spare) > 1:
@@ -64,7 +60,7 @@ def advance(
             keys = (*_activated(current, prepared, schedule, now).keys, spare.pop(0))
     if keys == ring.keys:
         return ring
-    return replace(ring, keys=_pruned(keys))
+    return replace(ring, keys=key_life.pruned(keys))
 
 
 def with_lifetime(ring: KeyRing, schedule: Schedule) -> KeyRing:
@@ -178,7 +174,7 @@ def revoke(
     if all(item.state is KeyState.REVOKED for item in ring.keys if item.key_id in revoked):
         return ring
     ring = replace(
-        ring, keys=tuple(_revoked(item, reason, now) if item.key_id in revoked else item for item in ring.keys)
+        ring, keys=tuple(key_life.revoked(item, reason, now) if item.key_id in revoked else item for item in ring.keys)
     )
     prepared = ring.only(key.algorithm, KeyState.PREPARED)
     if key.state is KeyState.ACTIVE and prepared is not None and prepared.publish_generation <= acknowledged:
@@ -203,99 +199,6 @@ def destroyed(ring: KeyRing, key_ids: Iterable[str]) -> KeyRing:
     gone = set(key_ids)
     keys = tuple(replace(key, key_ref=None) if key.key_id in gone else key for key in ring.keys)
     return ring if keys == ring.keys else replace(ring, keys=keys)
-
-
-# --- after a loss ----------------------------------------------------------------------------------------------------
-
-
-def merge(stored: KeyRing, held: KeyRing, schedule: Schedule, now: float) -> KeyRing:
-    """Combine two rings of one ring id; return ``stored`` itself if it is the later one and lacks nothing.
-
-    A key only moves forward, revocation wins, and the newer of two active keys wins. The store may return an older
-    state (after a failover, or a restart from an old file) and continue from it. Such a state must not undo a change
-    that was reported as done. A prepared key that the store had lost is published anew, and waits its full time again.
-    A disowned key is revoked.
-    """
-    held_keys = {key.key_id: key for key in held.keys}
-    generation = max(stored.generation, held.generation)
-    longest = max(stored.max_lifetime, held.max_lifetime)
-    disowned = tuple(sorted({*stored.disowned, *held.disowned}))
-    keys = []
-    for key in stored.keys:
-        further = _further(key, held_keys.pop(key.key_id, key), schedule, longest, now)
-        if key.state is KeyState.ACTIVE and further.state is KeyState.RETIRING:
-            # A replica that follows the store may have signed with it until now.
-            further = _retiring(further, schedule, longest, now)
-        keys.append(further)
-    for missing in held_keys.values():
-        key = _retire(missing, now)
-        if key.state is KeyState.RETIRED:
-            if not _was_pruned(stored.keys, key):  # else a still older store, where it signs, would revive it
-                keys.append(key)
-            continue
-        prepared = key.state is KeyState.PREPARED
-        keys.append(replace(key, publish_generation=generation + 1, publish_time=now if prepared else key.publish_time))
-    keys = [_revoked(key, DISOWNED, now) if key.key_id in disowned else key for key in keys]
-    for algorithm in sorted({key.algorithm for key in keys}):
-        active = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.ACTIVE]
-        for rival in sorted(active, key=lambda key: (key.activate_time or 0.0, key.key_id))[:-1]:
-            keys[keys.index(rival)] = _retiring(rival, schedule, longest, now)
-        prepared_keys = [key for key in keys if key.algorithm == algorithm and key.state is KeyState.PREPARED]
-        # The key that has been published longest may sign first.
-        for rival in sorted(prepared_keys, key=lambda key: (key.publish_time, key.key_id))[1:]:
-            keys[keys.index(rival)] = replace(rival, state=KeyState.RETIRED, sealed=None, delete_time=now)
-    merged = replace(
-        stored,
-        fence=max(stored.fence, held.fence),
-        max_lifetime=longest,
-        keys=_pruned(tuple(keys)),  # `held` may bring back pruned records
-        losses=max(stored.losses, held.losses),
-        losses_accepted=max(stored.losses_accepted, held.losses_accepted),
-        disowned=disowned,
-    )
-    if merged == stored and (stored.generation > held.generation or stored == held):
-        return stored
-    return replace(merged, generation=generation)
-
-
-def lost(ring: KeyRing) -> KeyRing:
-    """Note that the store lost changes. The note stays until :func:`accepted`, and counts once until then."""
-    return ring if ring.went_back else replace(ring, losses=ring.losses + 1)
-
-
-def accepted(ring: KeyRing) -> KeyRing:
-    """Note that an operator accepted the loss."""
-    return replace(ring, losses_accepted=ring.losses) if ring.went_back else ring
-
-
-def disown(ring: KeyRing, key_ids: Iterable[str], now: float) -> KeyRing:
-    """Revoke keys that a high-water mark lists as revoked, even if the ring no longer has them."""
-    revoked = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
-    missing = set(key_ids) - revoked - set(ring.disowned)
-    if not missing:
-        return ring
-    keys = tuple(_revoked(key, DISOWNED, now) if key.key_id in missing else key for key in ring.keys)
-    return replace(ring, keys=keys, disowned=tuple(sorted({*ring.disowned, *missing})))
-
-
-def _further(one: SigningKey, other: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
-    """Return the record of a key that is further in its life, or sealed later. A record with a future time ranks last.
-
-    Otherwise a lagging replica would undo :func:`_healed`. A record never loses the fact that its key was active: if
-    one record was withdrawn as a rival while the other signs, tokens of that key have yet to expire.
-    """
-
-    def rank(key: SigningKey) -> tuple[object, ...]:
-        gone = key.state not in (KeyState.PREPARED, KeyState.ACTIVE) and key.key_ref is None
-        true = _healed(key, schedule, max_lifetime, now) == key
-        return _ORDER[key.state], gone, key.seal_time, true, key.delete_time or 0.0, key.activate_time or 0.0
-
-    further, behind = (other, one) if rank(other) > rank(one) else (one, other)
-    if further.activate_time is not None or behind.activate_time is None:
-        return further
-    if further.state is KeyState.RETIRED:
-        return behind if behind.state is not KeyState.ACTIVE else _retiring(behind, schedule, max_lifetime, now)
-    return replace(further, activate_time=behind.activate_time)
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -334,66 +237,7 @@ def _activated(ring: KeyRing, key: SigningKey, schedule: Schedule, now: float) -
         if item.key_id == key.key_id:
             return replace(item, state=KeyState.ACTIVE, activate_time=now)
         if item.algorithm == key.algorithm and item.state is KeyState.ACTIVE:
-            return _retiring(item, schedule, ring.max_lifetime, now)
+            return key_life.retiring(item, schedule, ring.max_lifetime, now)
         return item
 
     return replace(ring, keys=tuple(moved(item) for item in ring.keys))
-
-
-def _retiring(key: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
-    return replace(
-        key,
-        state=KeyState.RETIRING,
-        sealed=None,
-        retire_time=now,
-        delete_time=now + schedule.retention(max_lifetime),
-    )
-
-
-def _revoked(key: SigningKey, reason: str, now: float) -> SigningKey:
-    if key.state is KeyState.REVOKED:
-        return key
-    return replace(key, state=KeyState.REVOKED, sealed=None, revoke_time=now, revoke_reason=reason, delete_time=now)
-
-
-def _healed(key: SigningKey, schedule: Schedule, max_lifetime: float, now: float) -> SigningKey:
-    """Replace future times, which only a wrong clock can have written, by ``now``.
-
-    No key then signs earlier than allowed, leaves the published set before its last token has expired, or waits for a
-    date far in the future.
-    """
-    latest = now + schedule.skew
-    match key.state:
-        case KeyState.PREPARED if key.publish_time > latest:
-            return replace(key, publish_time=now)
-        case KeyState.ACTIVE if (key.activate_time or 0.0) > latest:
-            return replace(key, activate_time=now)
-        case KeyState.RETIRING if (key.retire_time or 0.0) > latest:
-            return _retiring(key, schedule, max_lifetime, now)
-    return key
-
-
-def _retire(key: SigningKey, now: float) -> SigningKey:
-    if key.state is KeyState.RETIRING and key.delete_time is not None and now >= key.delete_time:
-        return replace(key, state=KeyState.RETIRED)
-    return key
-
-
-def _was_pruned(keys: tuple[SigningKey, ...], key: SigningKey) -> bool:
-    """Tell whether a retired key is missing among ``keys`` because as many went after it as records are kept.
-
-    Some of these may have been revoked since: then fewer retired ones are left than were there when it was pruned.
-    """
-    gone = (KeyState.RETIRED, KeyState.REVOKED)
-    return sum(other.state in gone and _age(other) > _age(key) for other in keys) >= MAX_RECORDS
-
-
-def _age(key: SigningKey) -> tuple[float, str]:
-    return key.delete_time or 0.0, key.key_id
-
-
-def _pruned(keys: tuple[SigningKey, ...]) -> tuple[SigningKey, ...]:
-    # A key whose private half an external signer still has to destroy must stay in the ring until then.
-    retired = sorted((key for key in keys if key.state is KeyState.RETIRED and key.key_ref is None), key=_age)
-    forgotten = {key.key_id for key in retired[:-MAX_RECORDS]}
-    return tuple(key for key in keys if key.key_id not in forgotten)

@@ -23,6 +23,7 @@ from tokenmint.base.errors import (
     TokenmintError,
 )
 from tokenmint.keys import ring as rings
+from tokenmint.keys import ring_merge
 from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.losses import ATTEMPTS, LossWatch
@@ -231,7 +232,7 @@ class SigningKeys:
         if not before:
             return
         try:
-            await self.change(rings.lost)
+            await self.change(ring_merge.lost)
             await self._losses.noted(before)
         except BaseException:
             self._losses.not_noted(before)
@@ -250,7 +251,7 @@ class SigningKeys:
                 stored = KeyRing(held.ring_id)
             if stored.ring_id != held.ring_id:
                 raise CorruptRecord(detail="the stored key ring is not the one that this process started with")
-            merged = rings.merge(stored, held, self.schedule, self.clocks.now())
+            merged = ring_merge.merge(stored, held, self.schedule, self.clocks.now())
             if merged is not stored:
                 # The store went back in time. Changes that were reported as done since are restored.
                 lost = self._losses.has_lost(stored)
@@ -258,8 +259,8 @@ class SigningKeys:
                     "the store holds an older key ring", stored=stored.generation, held=held.generation, confirmed=lost
                 )
                 until = await self._until()
-                merged = rings.merge(stored, held, self.schedule, self.clocks.now())
-                merged = rings.lost(merged) if lost else merged
+                merged = ring_merge.merge(stored, held, self.schedule, self.clocks.now())
+                merged = ring_merge.lost(merged) if lost else merged
                 merged = replace(merged, generation=merged.generation + 1)
                 if not await self.store.swap(raw, merged, until=until):
                     continue
@@ -354,7 +355,7 @@ class SigningKeys:
             held, asked = self._ring, self._clock.monotonic()
             until = await self._until() if timely else None
             raw, ring = await self.store.read()
-            if ring is None or rings.merge(ring, held, self.schedule, self.clocks.now()) is not ring:
+            if ring is None or ring_merge.merge(ring, held, self.schedule, self.clocks.now()) is not ring:
                 await self.refresh()  # restores what the store lost, or raises
                 continue
             if etag and etag != ring.etag:

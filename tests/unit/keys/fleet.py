@@ -11,6 +11,7 @@ from tests.unit.keys.world import ALGORITHM, ORDER, STEP, Played
 
 from tokenmint.base.errors import WrongState
 from tokenmint.keys import ring as rings
+from tokenmint.keys import ring_merge
 from tokenmint.keys.types import PUBLISHED, KeyState
 
 STEPS = 50  # of each history
@@ -106,7 +107,7 @@ class Fleet(Played):
         replica, stored = self.replicas[index], self.world.ring
         if replica.held is None or not replica.connected or stored is None or not self._trusts_its_clock(replica):
             return
-        if rings.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
+        if ring_merge.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
             return
         prepared = stored.only(ALGORITHM, KeyState.PREPARED)
         if prepared is None:
@@ -130,7 +131,7 @@ class Fleet(Played):
         replica, stored = self.replicas[index], self.world.ring
         if replica.held is None or not replica.connected or stored is None:
             return
-        if rings.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
+        if ring_merge.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
             return
         key = stored.keys[-1 - which % len(stored.keys)]
         changed = rings.revoke(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tokenmint.keys import ring as rings
+from tokenmint.keys import ring_merge
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 
@@ -41,7 +42,7 @@ def only(ring: KeyRing, state: KeyState, algorithm: str = "ES256") -> SigningKey
 
 
 def merge(stored: KeyRing, held: KeyRing, now: float = NOW) -> KeyRing:
-    return rings.merge(stored, held, SCHEDULE, now)
+    return ring_merge.merge(stored, held, SCHEDULE, now)
 
 
 def rotated(ring: KeyRing, supply: Supply, now: float = NOW) -> KeyRing:

@@ -12,8 +12,7 @@ from tests.unit.keys.replicas import Machine, Replica
 from tests.unit.keys.test_signing_keys import put
 
 from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, StoreWentBack
-from tokenmint.keys import high_water_mark
-from tokenmint.keys import ring as rings
+from tokenmint.keys import high_water_mark, ring_merge
 from tokenmint.keys.high_water_mark import Mark
 from tokenmint.keys.losses import BEAT_JUMP
 from tokenmint.keys.store import RingStore
@@ -62,7 +61,7 @@ async def empty(store: Store) -> None:
 
 async def accept(replica: Replica) -> None:
     """As the command does."""
-    await replica.signing_keys.change(rings.accepted)
+    await replica.signing_keys.change(ring_merge.accepted)
 
 
 async def test_a_ring_that_went_back_stops_every_replica_and_those_that_start_afterwards(

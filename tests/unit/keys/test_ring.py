@@ -7,6 +7,7 @@ import pytest
 from tests.unit.keys.rings import EVERYBODY, NOW, SCHEDULE, Supply, first, merge, only, revoked, rotated
 
 from tokenmint.base.errors import CorruptRecord, NotFound, WrongState
+from tokenmint.keys import key_life
 from tokenmint.keys import ring as rings
 from tokenmint.keys.published import max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
@@ -125,11 +126,11 @@ def test_old_records_are_forgotten_and_revoked_ones_never() -> None:
     ring = first(supply)
     ring = revoked(ring, only(ring, KeyState.PREPARED).key_id, supply)
     now = NOW
-    for _ in range(rings.MAX_RECORDS + 20):
+    for _ in range(key_life.MAX_RECORDS + 20):
         now += SCHEDULE.retention() + 1
         ring = rings.rotate(ring, "ES256", supply.key(now), SCHEDULE, now, force=True, acknowledged=EVERYBODY)
         ring = rings.advance(ring, SCHEDULE, now + SCHEDULE.retention(), {}, EVERYBODY)
-    assert sum(key.state is KeyState.RETIRED for key in ring.keys) == rings.MAX_RECORDS
+    assert sum(key.state is KeyState.RETIRED for key in ring.keys) == key_life.MAX_RECORDS
     assert sum(key.state is KeyState.REVOKED for key in ring.keys) == 1
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.keys.rings import EVERYBODY, NOW, SCHEDULE, Supply, first, merge, only, revoked, rotated
 
+from tokenmint.keys import key_life, ring_merge
 from tokenmint.keys import ring as rings
 from tokenmint.keys.types import KeyRing, KeyState
 
@@ -133,14 +134,14 @@ def test_a_record_that_was_pruned_does_not_come_back_and_two_replicas_agree_on_w
     base = first(supply)
     retired = [
         replace(supply.key(NOW), state=KeyState.RETIRED, sealed=None, delete_time=NOW + number // 3)
-        for number in range(rings.MAX_RECORDS + 20)
+        for number in range(key_life.MAX_RECORDS + 20)
     ]
-    older = replace(base, keys=(*base.keys, *retired[: rings.MAX_RECORDS]))
+    older = replace(base, keys=(*base.keys, *retired[: key_life.MAX_RECORDS]))
     newer = replace(base, generation=9, keys=(*base.keys, *retired[20:]))
     assert merge(newer, older) is newer
     here, there = (replace(older, keys=(*older.keys, *extra)) for extra in (retired[50:60], retired[60:]))
     agreed = merge(here, there)
-    assert sum(key.state is KeyState.RETIRED for key in agreed.keys) == rings.MAX_RECORDS
+    assert sum(key.state is KeyState.RETIRED for key in agreed.keys) == key_life.MAX_RECORDS
     stored = replace(agreed, generation=agreed.generation + 1)
     assert merge(stored, here) is merge(stored, there) is stored
     assert {key.key_id for key in merge(there, here).keys} == {key.key_id for key in agreed.keys}
@@ -152,28 +153,28 @@ def test_a_retired_key_that_is_revoked_brings_back_no_record_that_was_pruned() -
     base = first(supply)
     retired = [
         replace(supply.key(NOW), state=KeyState.RETIRED, sealed=None, delete_time=NOW + number)
-        for number in range(rings.MAX_RECORDS)
+        for number in range(key_life.MAX_RECORDS)
     ]
     ends = replace(
-        supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=NOW + rings.MAX_RECORDS, key_ref=None
+        supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=NOW + key_life.MAX_RECORDS, key_ref=None
     )
     held = replace(base, generation=7, keys=(*base.keys, *retired, ends))
-    later = NOW + rings.MAX_RECORDS
+    later = NOW + key_life.MAX_RECORDS
     pruned = replace(rings.advance(held, SCHEDULE, later, {}, EVERYBODY), generation=8)
     assert pruned.find(retired[0].key_id) is None
     stored = pruned
     for key_id in (ends.key_id, retired[30].key_id):
         stored = rings.revoke(stored, key_id, "leaked", None, SCHEDULE, later, acknowledged=EVERYBODY)
         stored = replace(stored, generation=stored.generation + 1)
-    assert rings.merge(stored, held, SCHEDULE, later) is stored
-    assert rings.merge(stored, pruned, SCHEDULE, later) is stored
+    assert ring_merge.merge(stored, held, SCHEDULE, later) is stored
+    assert ring_merge.merge(stored, pruned, SCHEDULE, later) is stored
 
 
 def test_keys_that_were_retired_and_pruned_at_once_do_not_come_back() -> None:
     """As after a pause in which nobody advanced the ring; nor does one whose private half was destroyed elsewhere."""
     supply = Supply()
     base = first(supply)
-    count = rings.MAX_RECORDS + 10
+    count = key_life.MAX_RECORDS + 10
     ending = [
         replace(
             supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=NOW + number, key_ref=f"key/{number}"
@@ -186,5 +187,5 @@ def test_keys_that_were_retired_and_pruned_at_once_do_not_come_back() -> None:
     fresh = replace(supply.key(NOW), state=KeyState.RETIRING, sealed=None, delete_time=later)
     stored = rings.advance(replace(stored, keys=(*stored.keys, fresh)), SCHEDULE, later, {}, EVERYBODY)
     stored = replace(stored, generation=9)
-    assert sum(key.state is KeyState.RETIRED for key in stored.keys) == rings.MAX_RECORDS
-    assert rings.merge(stored, held, SCHEDULE, later) is stored
+    assert sum(key.state is KeyState.RETIRED for key in stored.keys) == key_life.MAX_RECORDS
+    assert ring_merge.merge(stored, held, SCHEDULE, later) is stored

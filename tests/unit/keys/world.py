@@ -10,6 +10,7 @@ from typing import ClassVar
 from hypothesis.stateful import RuleBasedStateMachine
 
 from tokenmint.keys import ring as rings
+from tokenmint.keys import ring_merge
 from tokenmint.keys.clock_check import Offset
 from tokenmint.keys.high_water_mark import Mark
 from tokenmint.keys.published import max_age_at, next_change, publish
@@ -171,7 +172,7 @@ class Played(RuleBasedStateMachine):
         if replica.held is None or not replica.connected:
             return
         stored = self.world.ring or KeyRing("line")
-        merged = rings.merge(stored, replica.held, self.SCHEDULE, self._clock(replica))
+        merged = ring_merge.merge(stored, replica.held, self.SCHEDULE, self._clock(replica))
         if merged is not stored:
             merged = replace(merged, generation=merged.generation + 1)
             if not self._swap(self.world.ring, merged):
@@ -201,7 +202,7 @@ class Played(RuleBasedStateMachine):
         if decided is None or replica.held is None or not replica.connected:
             return
         stored, changed = decided
-        if rings.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
+        if ring_merge.merge(stored, replica.held, self.SCHEDULE, self._clock(replica)) is not stored:
             return  # the store went back: that is put right first
         changed = replace(changed, generation=stored.generation + 1)
         if self._swap(stored, changed):
@@ -255,7 +256,7 @@ class Played(RuleBasedStateMachine):
             self.lost = True
 
     def _knows(self, ring: KeyRing, other: KeyRing) -> bool:
-        return rings.merge(ring, other, self.SCHEDULE, self.world.now) is ring
+        return ring_merge.merge(ring, other, self.SCHEDULE, self.world.now) is ring
 
     def _emergency(self, ring: KeyRing) -> None:
         """A prepared key signs as soon as every replica publishes it, if no other key signs."""

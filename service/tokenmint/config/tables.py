@@ -267,7 +267,7 @@ class LimitsTable(Table):
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
     """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
     http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Of each HTTP listener. An idle one makes room for a new one."""
+    """Of each HTTP listener, and no more than an eighth of the files that the process may have open."""
     http_connections_per_peer: Annotated[int, Field(ge=1, le=100_000)] = 250
     """... and of one of its peers."""
     http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200

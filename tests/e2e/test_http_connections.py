@@ -1,15 +1,22 @@
 """The HTTP listeners of the whole service against clients that hold connections and requests without an end."""
 
+import asyncio
+import contextlib
 import os
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import pytest
 from tests.issuer import Issuer
-from tests.process import Service, configure
+from tests.process import Service, WithFewFiles, configure
 from tests.sockets import UNFINISHED, answer, get, held, place, status
 
+from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 from tokenmint.web.listener import PAUSE
 
 PUBLIC = (
@@ -65,3 +72,24 @@ async def test_with_no_file_descriptor_left_health_is_answered_and_the_service_g
         assert said.count("no room for another connection") in (1, 2), said[-2000:]  # one of each listener
         assert service.stop() == 0
     assert PAUSE >= 0.1
+
+
+async def test_idle_connections_over_http_take_no_open_file_from_exchanges(
+    tmp_path: Path, issuer: Issuer, transport: str
+) -> None:
+    """Calls beside each other need connections to the store beside each other."""
+    configure(tmp_path, issuer.url)
+    with WithFewFiles(tmp_path, TOKENMINT_LISTEN__TRANSPORT=transport) as service:
+        async with contextlib.AsyncExitStack() as flood, grpc.aio.insecure_channel(service.listen["grpc"]) as channel:
+            for listener in ("http", "ops"):
+                for peer in ("127.0.0.2", "127.0.0.3"):
+                    await flood.enter_async_context(held(place(service.listen[listener]), 60, b"", peer))
+            stub: Any = TokenExchangeServiceStub(channel)
+            requests = [
+                ExchangeTokenRequest(
+                    subject_token=issuer.token(time.time(), sub=f"user {number}"), audience="https://orders.example"
+                )
+                for number in range(40)
+            ]
+            answers = await asyncio.gather(*(stub.ExchangeToken(request, **service.auth()) for request in requests))
+        assert all(answer.token for answer in answers)

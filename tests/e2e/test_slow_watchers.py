@@ -93,6 +93,23 @@ async def test_health_watchers_are_bounded_and_beyond_the_bound_clients_do_witho
                     break
 
 
+async def test_health_is_told_of_each_service_and_of_no_other(serve: Serve, transport: str) -> None:
+    async with serve(transport=transport) as rig, connected(rig.app.listen["grpc"]) as client:
+        await client.settle()
+        rig.base.health.set("a.B", NOT_SERVING)
+        for service, status, state in (("", 0, SERVING), ("a.B", 0, NOT_SERVING), ("x.Y", 5, None)):
+            asked = framed(health_pb2.HealthCheckRequest(service=service).SerializeToString())
+            told = await client.answer(client.call(path="/grpc.health.v1.Health/Check", body=asked))
+            assert told.status == status
+            if state is not None:
+                assert health_pb2.HealthCheckResponse.FromString(told.data[5:]).status == state
+        asked = framed(health_pb2.HealthCheckRequest(service="x.Y").SerializeToString())
+        stream = client.call(path=HEALTH, body=asked)
+        await client.wait(functools.partial(answered, client, stream))
+        unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        assert health_pb2.HealthCheckResponse.FromString(client.data(stream)[5:]).status == unknown
+
+
 async def test_watchers_of_the_key_set_that_read_nothing_take_no_thread(serve: Serve, transport: str) -> None:
     table = "\n[limits]\nwatch_streams_per_peer = 100\n"
     async with serve(table, transport=transport) as rig, unread(rig, KEYS, 60):

@@ -249,7 +249,7 @@ class LimitsTable(Table):
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Of each gRPC listener, and no more than a quarter of the files that the process may have open."""
-    grpc_connections_per_peer: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    grpc_connections_per_peer: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
     """... and of one of its peers. None: all of them, as long as no other peer wants any."""
     connection_age: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 3600.0
     connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
@@ -267,7 +267,7 @@ class LimitsTable(Table):
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
     """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
     http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Of each HTTP listener. An idle one makes room for a new one."""
+    """Of each HTTP listener, and no more than an eighth of the files that the process may have open."""
     http_connections_per_peer: Annotated[int, Field(ge=1, le=100_000)] = 250
     """... and of one of its peers."""
     http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200

@@ -44,8 +44,10 @@ from tokenmint.web.server import HttpLimits, HttpServer
 Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
 
-FILES_SHARE: Final = 4
-"""Each gRPC listener may use one in this many of the open files."""
+GRPC_SHARE: Final = 4
+"""Each gRPC listener may use one in this many of the open files ..."""
+HTTP_SHARE: Final = 8
+"""... and each HTTP listener one in so many, so that some are left for the store and for providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _http(parts: Parts, name: str, files: CertificateFiles | None, application: 
         Address.parse(base.job.listen[name]),
         files,
         limits=HttpLimits(
-            connections=table.http_connections,
+            connections=_within_files(table.http_connections, HTTP_SHARE),
             connections_per_peer=table.http_connections_per_peer,
             requests=table.http_requests,
             request_time=table.request_time,
@@ -193,21 +195,21 @@ def _http(parts: Parts, name: str, files: CertificateFiles | None, application: 
 
 def _shares(parts: Parts) -> Shares:
     base = parts.base
-    limits, total = base.settings.limits, _grpc_connections(base.settings.limits.grpc_connections)
+    limits, total = base.settings.limits, _within_files(base.settings.limits.grpc_connections, GRPC_SHARE)
     listeners = {Address.parse(base.job.listen[name]).port: name for name in ("grpc", "admin")}
     return Shares(listeners, total, limits.grpc_connections_per_peer or total, base.metrics.grpc_closed)
 
 
 def _refused_beyond(configured: int) -> int:
     """Return the number of connections beyond which the transport itself refuses more."""
-    total = _grpc_connections(configured)
+    total = _within_files(configured, GRPC_SHARE)
     return total + spare(total) if Shares.possible() else total
 
 
-def _grpc_connections(configured: int) -> int:
-    """Return the limit of a gRPC listener's connections, which leaves open files for the store and health."""
+def _within_files(configured: int, share: int) -> int:
+    """Return the limit of a listener's connections: as configured, but no more than a share of the open files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return configured if files == resource.RLIM_INFINITY else max(1, min(configured, files // FILES_SHARE))
+    return configured if files == resource.RLIM_INFINITY else max(1, min(configured, files // share))
 
 
 def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:

@@ -28,7 +28,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
     {
         errors.InvalidRequest: Row("invalid_request"),
         errors.MalformedCall: Row("invalid_request"),
-        errors.TooManyHealthStreams: Row("temporarily_unavailable", 503),
+        errors.TooManyHealthStreams: Row("invalid_request"),  # never over HTTP
         errors.UnsupportedGrantType: Row("unsupported_grant_type"),
         # RFC 8693 section 2.2.2: a subject or actor token that is invalid, or unacceptable based on policy.
         token_errors.TokenRejected: Row("invalid_request"),

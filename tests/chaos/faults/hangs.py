@@ -28,9 +28,9 @@ MOMENT: Final = (1.0, 4.0)  # seconds
 
 
 async def hang(scene: Scene) -> None:
-    """Stop a worker for good, and wait for its supervisor to replace it."""
+    """Stop a worker for good, and wait for its supervisor to replace it. One that still starts has more time."""
     replica = scene.choose()
-    if replica is None or not (workers := replica.workers()):
+    if replica is None or not (workers := replica.serving()):
         return
     scene.taken.add(replica.number)
     pid = scene.random.choice(workers)

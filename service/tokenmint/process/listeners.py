@@ -41,7 +41,8 @@ from tokenmint.web import ops, wellknown
 from tokenmint.web.closing import ClosingConnections
 from tokenmint.web.fast_documents import fast_documents
 from tokenmint.web.fast_requests import FastRoute, FastRoutes
-from tokenmint.web.oauth import REVOKE_PATH, OAuthEndpoints
+from tokenmint.web.fast_token import FastToken
+from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
 
 Register = Callable[[grpc.aio.Server], None]
@@ -116,6 +117,8 @@ def build(parts: Parts) -> Listeners:
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
     documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata)
     fast = fast_documents(documents)
+    if routes:
+        fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock)
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     return Listeners(data, admin, public, private, watches, tls, _shares(parts))

@@ -98,7 +98,7 @@ def rows(beside: str = "") -> list[Row]:
         Row("two workers", TWO),
         Row("two workers, one connection", TWO, connections=1),
         Row("two workers, 16 connections", TWO, connections=16),
-        *(Row("OAuth over HTTP", who, mode="oauth") for who in over_http),
+        *(Row("OAuth over HTTP", who, mode="oauth", warmup=FILLED) for who in over_http),
         Row("external authorization", DOORS, mode="authz"),
         *(Row("key set over HTTP", who, mode="http") for who in key_set),
         Row("watchers", STREAMING, mode="watch"),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import pytest
@@ -156,19 +157,34 @@ async def test_a_reload_ends_what_a_head_proved(http: Http) -> None:
     await http.check(recognised=True)
 
 
-async def test_a_call_beyond_a_limit_takes_the_full_way(http: Http) -> None:
+async def test_limits_hold_for_requests_that_are_known(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     await http.check(recognised=True)
     limiter, capacity = http.ways.rig.parts.limiter, http.ways.rig.base.capacity
     request = post(http.form(), http.basic())
-    for key, lot in limiter._lots.items():
-        if "operator" in key:
-            continue
-        before, lot.left = lot.left, 0
-        http.ways.stock = lambda: None  # type: ignore[method-assign]  # the lots stay as they are
+    with monkeypatch.context() as patched:
+        patched.setattr(http.ways, "stock", lambda: None)  # the lots stay as they are
+        lot = limiter._lots["rate:client:web"]
+        lot.left = 0
+        asked: list[str] = []
+        take = limiter._store.take
+
+        async def noted(key: str, **bounds: Any) -> tuple[int, float]:
+            asked.append(key)
+            return await take(key, **bounds)
+
+        patched.setattr(limiter._store, "take", noted)
         answer = await http.asked(request)
-        assert (answer.status, answer.exchanged) == (200, 1)  # it asked the store
-        lot.left = before
-        del http.ways.stock
+        assert (answer.status, answer.exchanged) == (200, 0)
+        assert "rate:client:web" in asked  # it waited for the store
+
+        async def refused(*_: object, **__: object) -> tuple[int, float]:
+            return 0, 5.0
+
+        patched.setattr(limiter._store, "take", refused)
+        lot.left = 0
+        for _ in range(2):
+            assert (await http.asked(request)).status == 429
+    lot.refused_until = float("-inf")
     limit, capacity.limit = capacity.limit, 0
     assert (await http.asked(request)).status == 503
     capacity.limit = limit

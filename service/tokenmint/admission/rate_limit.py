@@ -263,8 +263,8 @@ class Lot:
     """Calls that were taken from a bucket in advance."""
 
     __slots__ = (
-        "_before", "_now", "_since", "filling", "key", "left", "low", "rate", "refused", "refused_until", "renew_at", "until",
-        "waiting",
+        "_before", "_now", "_since", "filling", "key", "left", "low", "rate", "refused", "refused_until", "renew_at",
+        "until", "waiting",
     )  # fmt: skip
 
     def __init__(self, key: str, rate: Rate, now: float) -> None:

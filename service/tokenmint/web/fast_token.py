@@ -17,8 +17,8 @@ from starlette.datastructures import Headers
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import TokenmintError
-from tokenmint.fast.exchange import FastExchange, Waiting
-from tokenmint.fast.minting import Minted, Unsigned
+from tokenmint.fast.exchange import FastExchange, Unfinished
+from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.minted import MintedToken, presented_as
 from tokenmint.model.policy import Binding, Client, ExchangeRequest
@@ -101,18 +101,18 @@ class FastToken:
             return partial(self._later, fast, minted, started)
         return self._answered(fast, plan, minted, started)
 
-    async def _later(self, fast: FastExchange, waiting: Waiting | Unsigned, started: float) -> DatedAnswer | None:
-        """Exchange a token whose profile has to be read, or which is signed in a thread or by another machine."""
+    async def _later(self, fast: FastExchange, unfinished: Unfinished, started: float) -> DatedAnswer | None:
+        """Exchange a token that waits: for a place in the rate limits, for its profile, for its signature."""
         if not self._capacity.takes_bounded:
             return None
         in_hand = self._capacity.enter()
         try:
             in_hand.begin()
-            minted: Minted | Waiting | Unsigned | None = waiting
-            while isinstance(minted, Waiting | Unsigned):
+            minted: Minted | Unfinished | None = unfinished
+            while minted is not None and not isinstance(minted, Minted):
                 [fetched] = await fast.fetch([minted])
                 minted = fast.finish(minted, fetched)
-            return self._answered(fast, waiting.plan, minted, started) if minted is not None else None
+            return self._answered(fast, unfinished.plan, minted, started) if minted is not None else None
         finally:
             in_hand(None)
 

@@ -67,7 +67,7 @@ def of(commit: str) -> dict[str, Contender]:
             beside=True,
             prefix=world.BESIDE_PREFIX,
         )
-        for one in (NATIVE, UNCACHED, GRPCIO, GRPCIO_TLS)
+        for one in (NATIVE, UNCACHED, GRPCIO, GRPCIO_TLS, DOORS)
     }
 
 
@@ -75,8 +75,11 @@ def rows(beside: str = "") -> list[Row]:
     """Return all rows, with those of the commit ``beside``, in the order in which a round measures them."""
     # The near cache holds all principals once each has come.
     exchange = [Row("exchange", who, warmup=FILLED) for who in (NATIVE, GO, GO_FULL, NODE, GRPCIO, GRPCIO_TLS)]
+    over_http, key_set = [DOORS, NODE], [NATIVE]
     if beside:
         others = of(beside)
+        over_http.append(others[DOORS.name])
+        key_set.append(others[NATIVE.name])
         exchange += [Row("exchange", others[who.name]) for who in (GRPCIO, GRPCIO_TLS, NATIVE)]
     return [
         *exchange,
@@ -95,9 +98,9 @@ def rows(beside: str = "") -> list[Row]:
         Row("two workers", TWO),
         Row("two workers, one connection", TWO, connections=1),
         Row("two workers, 16 connections", TWO, connections=16),
-        *(Row("OAuth over HTTP", who, mode="oauth") for who in (DOORS, NODE)),
+        *(Row("OAuth over HTTP", who, mode="oauth", warmup=FILLED) for who in over_http),
         Row("external authorization", DOORS, mode="authz"),
-        Row("key set over HTTP", NATIVE, mode="http"),
+        *(Row("key set over HTTP", who, mode="http") for who in key_set),
         Row("watchers", STREAMING, mode="watch"),
     ]
 

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import uvloop
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -18,6 +20,8 @@ from tokenmint.base.addresses import Address, Reservations
 from tokenmint.base.background import Background
 from tokenmint.base.clock import SystemClock
 from tokenmint.base.telemetry import Metrics
+from tokenmint.web.closing import ClosingConnections
+from tokenmint.web.fast_requests import DatedAnswer, FastRoutes, Later, dated_answer
 from tokenmint.web.server import HttpLimits, HttpServer
 
 LONG = 60.0  # seconds that no test waits for
@@ -30,6 +34,7 @@ class Application:
     """Answers at once, when the gate is opened, or with more than a socket takes."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
     bodies: list[bytes] = field(default_factory=list)
 
@@ -62,6 +67,43 @@ class Application:
 
 
 @dataclass
+class Fast:
+    """The fast way of an application: of `/quick`, and of `/form` where the gate is open."""
+
+    application: Application
+    answered: int = 0
+
+    def routes(self) -> FastRoutes:
+        return FastRoutes({("GET", "/quick"): self, ("POST", "/form"): self}, self.application.stopping.is_set, 65_536)
+
+    def learn(self, fields: Headers, *, has_body: bool) -> str:
+        return "form" if has_body else "quick"
+
+    def answer(self, learned: str, body: bytes, address: str) -> DatedAnswer | Later | None:
+        if learned == "form":
+            if body.startswith(b"wait"):
+                return partial(self.later, body)
+            if not self.application.gate.is_set():
+                return None
+            self.application.bodies.append(body)
+            self.application.waiting += 1
+        self.answered += 1
+        return dated_answer(PlainTextResponse("late\n" if learned == "form" else "ok\n"))
+
+    async def later(self, body: bytes) -> DatedAnswer | None:
+        """Wait for the gate; then answer, leave a body to the full way, or fail."""
+        self.application.waiting += 1
+        await self.application.gate.wait()
+        if body == b"wait for the full way":
+            return None
+        if body == b"wait and fail":
+            raise ValueError("tms_canary")
+        self.application.bodies.append(body)
+        self.answered += 1
+        return dated_answer(PlainTextResponse("late\n"))
+
+
+@dataclass
 class Served:
     """A running listener."""
 
@@ -69,6 +111,7 @@ class Served:
     application: Application
     server: HttpServer
     counted: list[str]
+    fast: Fast
 
     async def until_waiting(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -83,23 +126,29 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(tls: CertificateFiles | None = None, **limits: Any) -> AsyncIterator[Served]:
+async def serving(
+    tls: CertificateFiles | None = None, *, with_fast_way: bool = True, **limits: Any
+) -> AsyncIterator[Served]:
     application, counted = Application(), list[str]()
+    fast = Fast(application)
+    routes = application.routes()
+    routes.add_middleware(ClosingConnections, stopping=application.stopping.is_set)
     ports = Reservations({"http": Address("127.0.0.1", 0)})
     limits = {"request_time": LONG, **limits}
     server = HttpServer(
-        application.routes(),
+        routes,
         Address.parse(ports.listen["http"]),
         tls,
         limits=HttpLimits(**limits),
         always=frozenset({"/healthz"}),
         urgent=frozenset({"/oauth2/revoke"}),
+        fast=fast.routes() if with_fast_way else None,
         count=counted.append,
     )
     background = Background(SystemClock(), lambda: 0.5, Metrics())
     server.start(background, "http")
     try:
-        yield Served(place(ports.listen["http"]), application, server, counted)
+        yield Served(place(ports.listen["http"]), application, server, counted, fast)
     finally:
         application.gate.set()
         await server.stop()

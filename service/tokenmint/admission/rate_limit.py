@@ -21,7 +21,9 @@ from tokenmint.model.policy import Client
 from tokenmint.storage.redis import Store
 
 PATIENCE: Final = 0.05  # seconds; a call must not wait long for counting
-LOT_LIFE: Final = 0.1  # seconds after which the rest of a lot is dropped
+LOT_LIFE: Final = 0.5
+"""Seconds after which the rest of a lot is dropped. A busy process may be without a core for 0.1 s and longer: if lots
+ended meanwhile, every call after that would have to ask the store."""
 LOT_SHARE: Final = 0.05  # the largest lot as a part of the burst
 MAX_LOTS: Final = 10_000
 STORE_AWAY: Final = 1.0  # seconds without requests to a store that failed
@@ -129,7 +131,7 @@ class RateLimiter:
 
     def _spend(self, lot: "Lot", now: float, cost: int) -> None:
         lot.left -= cost
-        if now >= lot.renew_at and lot.filling is None:
+        if (now >= lot.renew_at or lot.left < lot.low) and lot.filling is None:
             self._fill(lot, 0)  # while this one lasts, so that no call waits for it
 
     def buckets_of(self, client: Client) -> "Buckets":
@@ -222,8 +224,10 @@ class RateLimiter:
             )
             if granted:
                 lot.left += granted - cost
+                lot.low = lot.left // 2
                 lot.until, lot.renew_at = now + LOT_LIFE, now + LOT_LIFE / 2
             else:
+                lot.low = 0
                 lot.refused, lot.renew_at, lot.refused_until = least, lot.until, now + wait
             return wait
         finally:
@@ -259,8 +263,8 @@ class Lot:
     """Calls that were taken from a bucket in advance."""
 
     __slots__ = (
-        "_before", "_now", "_since", "filling", "key", "left", "rate", "refused", "refused_until", "renew_at", "until",
-        "waiting",
+        "_before", "_now", "_since", "filling", "key", "left", "low", "rate", "refused", "refused_until", "renew_at",
+        "until", "waiting",
     )  # fmt: skip
 
     def __init__(self, key: str, rate: Rate, now: float) -> None:
@@ -268,6 +272,8 @@ class Lot:
         """The bucket's."""
         self.rate = rate
         self.left = 0
+        self.low = 0
+        """With fewer calls left, the lot is renewed."""
         self.until = float("-inf")
         self.renew_at = float("-inf")
         self.filling: asyncio.Task[float] | None = None

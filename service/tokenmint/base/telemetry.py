@@ -112,13 +112,13 @@ class Metrics:
             self._of_calls[method, code, reason] = series
         return series
 
-    def minted_calls(self, calls: Iterable[tuple[str, str, float]]) -> None:
-        """Count calls that minted one token each, by method, audience and seconds. Less work than one by one."""
-        groups: dict[tuple[str, str], list[float]] = {}
-        for method, audience, seconds in calls:
-            groups.setdefault((method, audience), []).append(seconds)
-        for (method, audience), durations in groups.items():
-            count, duration = self._series(method, "OK", "")
+    def minted_calls(self, calls: Iterable[tuple[str, str, float, str]]) -> None:
+        """Count calls that minted one token each, by method, audience, seconds and code. Less work than one by one."""
+        groups: dict[tuple[str, str, str], list[float]] = {}
+        for method, audience, seconds, code in calls:
+            groups.setdefault((method, audience, code), []).append(seconds)
+        for (method, audience, code), durations in groups.items():
+            count, duration = self._series(method, code, "")
             count.inc(len(durations))
             for seconds in durations:
                 duration.observe(seconds)

@@ -117,7 +117,7 @@ class FastExchange:
         self._signatures: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._plans: dict[str, Plans] = {}
         self._events: list[bytes] = []
-        self._ended: list[tuple[str, str, float]] = []
+        self._ended: list[tuple[str, str, float, str]] = []
 
     def plans(self, method: str, read: Read) -> Plans:
         """Return the plans of one method."""
@@ -283,9 +283,9 @@ class FastExchange:
                 self._signatures.popitem(last=False)
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
 
-    def ended(self, method: str, audience: str, seconds: float) -> None:
+    def ended(self, method: str, audience: str, seconds: float, code: str = "OK") -> None:
         """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` records it."""
-        self._ended.append((method, audience, seconds))
+        self._ended.append((method, audience, seconds, code))
 
     def write(self) -> None:
         """Record the exchanges since the last call, before any of their answers is sent. Never raises."""

@@ -4,6 +4,7 @@ import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc.aio
@@ -38,7 +39,10 @@ from tokenmint.v1 import (
 )
 from tokenmint.web import ops, wellknown
 from tokenmint.web.closing import ClosingConnections
-from tokenmint.web.oauth import REVOKE_PATH, OAuthEndpoints
+from tokenmint.web.fast_documents import fast_documents
+from tokenmint.web.fast_requests import FastRoute, FastRoutes
+from tokenmint.web.fast_token import FastToken
+from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
 
 Register = Callable[[grpc.aio.Server], None]
@@ -113,8 +117,11 @@ def build(parts: Parts) -> Listeners:
     )
     routes, metadata = _oauth(parts)
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
-    keys_and_oauth = wellknown.application(base.issuer, algorithms, published, saw, routes, metadata)
-    public = _http(parts, "http", tls.get("http"), keys_and_oauth)
+    documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata)
+    fast = fast_documents(documents)
+    if routes:
+        fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock)
+    public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     return Listeners(data, admin, public, private, watches, tls, _shares(parts))
 
@@ -173,7 +180,13 @@ def _grpc(
     )
 
 
-def _http(parts: Parts, name: str, files: CertificateFiles | None, application: Starlette) -> HttpServer:
+def _http(
+    parts: Parts,
+    name: str,
+    files: CertificateFiles | None,
+    application: Starlette,
+    fast: Mapping[tuple[str, str], FastRoute[Any]] = MappingProxyType({}),
+) -> HttpServer:
     base = parts.base
     application.add_middleware(ClosingConnections, stopping=base.draining.is_set)
     table = base.settings.limits
@@ -189,6 +202,7 @@ def _http(parts: Parts, name: str, files: CertificateFiles | None, application: 
         ),
         always=ops.HEALTH if name == "ops" else frozenset(),
         urgent=frozenset() if name == "ops" else frozenset({REVOKE_PATH}),
+        fast=FastRoutes(fast, base.draining.is_set, table.message_bytes),
         count=partial(base.metrics.http_limit, name),
     )
 

@@ -12,6 +12,7 @@ from tokenmint.base.errors import Overloaded
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.web.connections import Place
+from tokenmint.web.places import Places
 from tokenmint.web.protocol import PLACE
 
 log = structlog.get_logger(__name__)
@@ -42,10 +43,15 @@ class Boundary:
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._application = application
-        self._usual = _Places(requests)
-        self._urgent = dict.fromkeys(urgent, _Places(URGENT))
+        self._usual = Places(requests)
+        self._urgent = dict.fromkeys(urgent, Places(URGENT))
         self._always = always
         self._count = count
+
+    @property
+    def places(self) -> Places:
+        """The places of usual requests."""
+        return self._usual
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = _ambiguous(scope)
@@ -60,7 +66,7 @@ class Boundary:
         else:
             await self._in_turn(scope, receive, send, self._usual)
 
-    async def _in_turn(self, scope: Scope, receive: Receive, send: Send, places: "_Places") -> None:
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send, places: Places) -> None:
         """Answer; the request holds a place from the moment at which it is complete."""
         taken, refused = False, False
 
@@ -104,19 +110,6 @@ class Boundary:
             raise
         except BaseException as error:  # noqa: BLE001  # uvicorn would log its text; it answers 500 by itself
             log.error("a request failed", error=type(error).__name__, where=places(error)[-6:])  # noqa: TRY400
-
-
-class _Places:
-    """Requests that may be answered at a time."""
-
-    def __init__(self, free: int) -> None:
-        self.free = free
-
-    def take(self) -> bool:
-        """Take a place; tell whether there was one."""
-        taken = self.free > 0
-        self.free -= taken
-        return taken
 
 
 def _ambiguous(scope: Scope) -> Response | None:

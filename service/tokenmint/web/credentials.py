@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -27,18 +28,21 @@ def certificate(request: Request) -> PeerCertificate | None:
 
 
 def credentials_of(request: Request, form: Form) -> Credentials:
-    """Return the credentials of a request.
+    """Return the credentials of a request. Raises as :func:`credentials_in`."""
+    return credentials_in(request.headers.getlist("authorization"), form, certificate(request))
+
+
+def credentials_in(basic: Sequence[str], form: Form, verified: PeerCertificate | None) -> Credentials:
+    """Return the credentials in the Authorization fields, the form and the certificate of a request.
 
     Raises:
         InvalidRequest: the request has more than one (RFC 6749 section 2.3).
         CallerUnauthenticated: a credential can't be parsed.
     """
-    basic = request.headers.getlist("authorization")
     secret, assertion = single(form, "client_secret"), single(form, "client_assertion")
     if len(basic) + bool(secret) + bool(assertion) > 1:
         raise InvalidRequest([FieldViolation("client", "more than one client authentication: use one")])
     identifier = single(form, "client_id") or None
-    verified = certificate(request)
     identities = verified.identities if verified is not None else ()
     if basic:
         name, basic_secret = _basic(basic[0])

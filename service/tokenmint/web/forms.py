@@ -31,7 +31,7 @@ async def read_form(request: Request, *, limit: int, repeatable: frozenset[str] 
     """
     if request.url.query:
         raise _refused("query", "send parameters in the body: URLs appear in logs")
-    if not _is_form(request.headers.getlist("content-type")):
+    if not is_form(request.headers.getlist("content-type")):
         raise _refused("Content-Type", f"expected {FORM}, once and in UTF-8")
     body = bytearray()
     try:
@@ -44,7 +44,7 @@ async def read_form(request: Request, *, limit: int, repeatable: frozenset[str] 
     return parse_form(bytes(body), repeatable=repeatable)
 
 
-def _is_form(content_types: Sequence[str]) -> bool:
+def is_form(content_types: Sequence[str]) -> bool:
     """Return whether the content type is a form in UTF-8. With another charset, a proxy might read another text."""
     if len(content_types) != 1:
         return False

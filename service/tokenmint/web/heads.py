@@ -21,6 +21,11 @@ class Head:
         self._tail = b""
         self._lines = 0
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no byte of the head was taken so far."""
+        return not self._tail and not self._lines
+
     def take(self, data: bytes) -> int:
         """Return the number of the next bytes that belong to the head; -1 refuses the request."""
         window = self._tail + data

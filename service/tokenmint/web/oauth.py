@@ -26,6 +26,7 @@ from tokenmint.base.errors import (
     UnsupportedGrantType,
 )
 from tokenmint.base.tasks import ENDING
+from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
@@ -40,7 +41,7 @@ TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  # a path
 INTROSPECT_PATH: Final = "/oauth2/introspect"
 REVOKE_PATH: Final = "/oauth2/revoke"
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693 section 2.1
-_TARGETS: Final = frozenset({"audience", "resource"})
+TARGETS: Final = frozenset({"audience", "resource"})
 
 _Answer = Callable[[Request, Form], Awaitable[Response]]
 
@@ -65,7 +66,7 @@ class OAuthEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
-            self._route(TOKEN_PATH, self._token, repeatable=_TARGETS),
+            self._route(TOKEN_PATH, self._token, repeatable=TARGETS),
             self._route(INTROSPECT_PATH, self._introspect),
             self._route(REVOKE_PATH, self._revoke),
         ]
@@ -126,15 +127,7 @@ class OAuthEndpoints:
     async def _token(self, request: Request, form: Form) -> Response:
         exchange = exchange_request(form, await self._possession(request))
         minted = await self.exchanges.one(exchange, current_client())
-        body: dict[str, object] = {
-            "access_token": minted.token.reveal(),
-            "issued_token_type": minted.issued_token_type,
-            "token_type": minted.token_type,
-            "expires_in": max(0, int(minted.expires_at - self.clock.now())),
-        }
-        if minted.scopes:
-            body["scope"] = " ".join(minted.scopes)
-        return JSONResponse(body, headers=NO_STORE)
+        return token_response(minted, lifetime=max(0, int(minted.expires_at - self.clock.now())))
 
     async def _introspect(self, _: Request, form: Form) -> Response:
         token, hint = _token_of(form)
@@ -161,6 +154,19 @@ class OAuthEndpoints:
         proof = check_proof(Secret(proofs[0]), method="POST", url=self.issuer + TOKEN_PATH, now=now)
         await self.replay.consume_proof(proof, now=now)
         return Binding(jkt=proof.thumbprint, x5t_s256=thumbprint)
+
+
+def token_response(minted: MintedToken, *, lifetime: int) -> JSONResponse:
+    """Return the response with a token (RFC 8693 section 2.2.1) that lives for ``lifetime`` more seconds."""
+    body: dict[str, object] = {
+        "access_token": minted.token.reveal(),
+        "issued_token_type": minted.issued_token_type,
+        "token_type": minted.token_type,
+        "expires_in": lifetime,
+    }
+    if minted.scopes:
+        body["scope"] = " ".join(minted.scopes)
+    return JSONResponse(body, headers=NO_STORE)
 
 
 def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:

@@ -3,12 +3,14 @@
 import asyncio
 import ssl
 import sys
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import h11
+from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.web.connections import Connections, Phase, Place
+from tokenmint.web.fast_requests import Arrival, DatedAnswer, FastRequests, Later
 from tokenmint.web.heads import Head
 
 PEER_CERTIFICATE: Final = "peer_certificate"
@@ -20,6 +22,13 @@ SLICE: Final = 4096
 """Bytes passed to the parser at a time: it checks its size limit only while a header is incomplete."""
 
 
+class _Held(NamedTuple):
+    """A request with a known head, of whose body a part is on its way."""
+
+    arrival: Arrival
+    data: bytearray
+
+
 class Protocol(H11Protocol):
     """uvicorn's protocol, with additions.
 
@@ -28,8 +37,22 @@ class Protocol(H11Protocol):
     uvicorn restarts its own timer with every byte, and waits for a reader without limit.
     """
 
-    def __init__(self, *args: Any, place: Place, connections: Connections, request_time: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        place: Place,
+        connections: Connections,
+        request_time: float,
+        fast: FastRequests | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._fast = fast
+        self._held: _Held | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        """Waits for the answer to a request that takes the fast way."""
+        self._is_last = False
+        """Whether the connection ends after that answer."""
         self._place = place
         self._connections = connections
         self._request_time = request_time
@@ -49,13 +72,89 @@ class Protocol(H11Protocol):
         encrypted: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         verified = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
         self.app_state = {**self.app_state, PEER_CERTIFICATE: verified, PLACE: self._place}
+        if verified is not None or self._place.crowded:
+            self._fast = None  # a certificate says more than the head; a connection beyond a limit is refused
         super().connection_made(transport)
         self._begin_timer()
 
     def data_received(self, data: bytes) -> None:
-        if self._place.phase is not None:
+        if self._place.phase is None:
+            return
+        if self._held is not None:
+            self._held.data.extend(data)
+            if len(self._held.data) >= self._held.arrival.end:
+                self._end_held()
+        elif self._waiting is not None:
+            self._backlog += data
+            self.flow.pause_reading()  # until the answer is complete
+        elif self._place.phase is not Phase.IDLE or not self._recognised(data):
             self._backlog += data
             self._parse()
+
+    def _recognised(self, data: bytes) -> bool:
+        """Answer a request that repeats a known head, on a connection between requests, or hold it until it is whole.
+
+        Returns False, without any effect, for data that the parser has to read.
+        """
+        if self._fast is None or self.transport.is_closing() or (arrival := self._fast.find(data)) is None:
+            return False
+        if arrival.end <= len(data):
+            return self._answered(arrival, data)
+        self._held = _Held(arrival, bytearray(data))
+        self._unset_keepalive_if_required()
+        self._leave_unfinished()
+        return True
+
+    def _end_held(self) -> None:
+        """Answer the request that was held, or let the parser read it."""
+        held, self._held = self._held, None
+        if held is not None and not self._answered(held.arrival, bytes(held.data)):
+            self._backlog += held.data
+            self._parse()
+
+    def _answered(self, arrival: Arrival, data: bytes) -> bool:
+        """Answer a request now or later, unless data follows it; tell whether it takes the fast way."""
+        if self._fast is None or arrival.end != len(data):
+            return False
+        address = self.client[0] if self.client is not None else ""
+        answer = self._fast.answer(arrival.head, data[arrival.begin :], address)
+        if answer is None:
+            return False
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        self._connections.move(self._place, Phase.BUSY)
+        if isinstance(answer, tuple):
+            self._respond(self._fast, answer)
+        else:
+            self._waiting = self.loop.create_task(self._wait(self._fast, answer, data))
+            self.tasks.add(self._waiting)
+            self._waiting.add_done_callback(self.tasks.discard)
+        return True
+
+    async def _wait(self, fast: FastRequests, later: Later, data: bytes) -> None:
+        """Wait for the answer to a request, ``data``; without one, let the parser read it."""
+        answer = await later()
+        self._waiting = None
+        if self.transport.is_closing():
+            return
+        if answer is not None:
+            self._respond(fast, answer)
+        else:
+            self._backlog[:0] = data
+        if answer is None or not self._is_last:
+            self.flow.resume_reading()
+            self._parse()
+        if self._is_last:
+            super().shutdown()
+
+    def _respond(self, fast: FastRequests, answer: DatedAnswer) -> None:
+        self._connections.move(self._place, Phase.IDLE)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.server_state.total_requests += 1
+        self.transport.write(fast.dated(answer, self.server_state.default_headers))
+        if fast.stopping():
+            self.transport.close()
+            self._note_phase()
 
     def _parse(self) -> None:
         """Parse up to the end of one request. The next head is parsed when its turn comes."""
@@ -65,6 +164,7 @@ class Protocol(H11Protocol):
                 self.flow.pause_reading()  # until the answer is complete
                 return
             part = bytes(self._backlog[:SLICE])
+            whole = theirs is h11.IDLE and self._head.is_new
             length = self._head.take(part) if theirs is h11.IDLE else min(self._body_left, len(part))
             if theirs is h11.SEND_BODY and self._chunk_lines is not None:
                 self._chunk_lines += part.count(b"\n")
@@ -72,7 +172,10 @@ class Protocol(H11Protocol):
                 self._refuse()
                 return
             del self._backlog[:length]
+            before = self.scope
             super().data_received(part[:length])
+            if whole and self._fast is not None and self.scope is not before:
+                self._fast.learn(part[:length], cast(Scope, self.scope))
             if theirs is not h11.IDLE:
                 self._body_left -= length
             elif self.conn.their_state is h11.SEND_BODY:
@@ -113,6 +216,10 @@ class Protocol(H11Protocol):
         self._note_phase()
 
     def shutdown(self) -> None:
+        self._end_held()  # the parser's requests may still arrive as a whole
+        if self._waiting is not None:
+            self._is_last = True
+            return
         super().shutdown()
         self._note_phase()
 
@@ -130,6 +237,8 @@ class Protocol(H11Protocol):
         self._stop_timer()
         self._unset_keepalive_if_required()
         self._place.leave()
+        if self._waiting is not None:
+            self._waiting.cancel()
         if self.transport is not None:
             super().connection_lost(exc)
 

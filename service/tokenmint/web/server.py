@@ -21,6 +21,7 @@ from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tasks import end
 from tokenmint.web.boundary import Boundary
 from tokenmint.web.connections import Connections, Place
+from tokenmint.web.fast_requests import FastRequests, FastRoutes
 from tokenmint.web.listener import Listener
 from tokenmint.web.protocol import Protocol
 
@@ -46,6 +47,7 @@ class HttpServer:
     Args:
         always: paths that are always answered, for health checks.
         urgent: paths whose requests have places of their own.
+        fast: the routes of the fast way.
         count: called with the reason when a limit closes or refuses something, for the metrics.
 
     Raises:
@@ -61,13 +63,16 @@ class HttpServer:
         limits: HttpLimits | None = None,
         always: frozenset[str] = frozenset(),
         urgent: frozenset[str] = frozenset(),
+        fast: FastRoutes | None = None,
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._tls = tls
         limits = limits or HttpLimits()
         self._request_time = limits.request_time
+        boundary = Boundary(application, requests=limits.requests, always=always, urgent=urgent, count=count)
+        self._fast = FastRequests(fast, boundary.places) if fast is not None else None
         self._config = uvicorn.Config(
-            Boundary(application, requests=limits.requests, always=always, urgent=urgent, count=count),
+            boundary,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -138,6 +143,7 @@ class HttpServer:
             place=place,
             connections=self._connections,
             request_time=self._request_time,
+            fast=self._fast,
         )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from starlette.applications import Starlette
@@ -16,57 +17,77 @@ from tokenmint.keys.published import PublishedKeySet
 JWKS_PATH = "/.well-known/jwks.json"
 
 
-def application(
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A public document."""
+
+    body: bytes
+    etag: str
+    """A strong validator of ``body``, without quotes."""
+    max_age: int
+    """Seconds for which it may be cached."""
+    media_type: str
+
+
+Current = Callable[[str, str], Document]
+"""Returns a document for a fetch by an address and a program. Raises ``DependencyUnavailable``."""
+
+
+def documents(
     issuer: str,
     algorithms: Sequence[str],
     published: Callable[[], PublishedKeySet],
     saw: Callable[[str, str, int], None],
-    endpoints: Sequence[BaseRoute] = (),
     metadata: Mapping[str, object] = MappingProxyType({}),
-) -> Starlette:
-    """Return the public HTTP application.
+) -> dict[str, Current]:
+    """Return the documents by their paths.
 
     Args:
         issuer: the `iss` of tokens.
         algorithms: the configured signing algorithms.
         published: returns the current key set, or raises ``DependencyUnavailable``.
-        saw: called for each fetch with address, program and generation.
-        endpoints: further routes.
-        metadata: their part of the discovery documents.
+        saw: called for each fetch of it with address, program and generation.
+        metadata: further members of the discovery documents.
     """
 
-    async def jwks(request: Request) -> Response:
+    def key_set(address: str, agent: str) -> Document:
+        current = published()
+        saw(address, agent, current.generation)
+        return Document(current.jwks_json, current.etag, current.max_age, "application/jwk-set+json")
+
+    members = discovery_document(issuer, algorithms) | dict(metadata)
+    body = json.dumps(members, separators=(",", ":")).encode()
+    discovery = Document(body, hashlib.sha256(body).hexdigest()[:32], 3600, "application/json")
+    return {
+        JWKS_PATH: key_set,
+        "/.well-known/openid-configuration": lambda _, __: discovery,
+        "/.well-known/oauth-authorization-server": lambda _, __: discovery,
+    }
+
+
+def application(served: Mapping[str, Current], endpoints: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the public HTTP application, with the documents and with further routes."""
+    public = Starlette(routes=[*(_route(path, current) for path, current in served.items()), *endpoints])
+    # A surplus slash is answered with 404. A redirect would make a client send its secret again, to the host that the
+    # request named.
+    public.router.redirect_slashes = False
+    return public
+
+
+def _route(path: str, current: Current) -> Route:
+    async def document(request: Request) -> Response:
+        address = request.client.host if request.client is not None else ""
         try:
-            current = published()
+            found = current(address, request.headers.get("user-agent", ""))
         except DependencyUnavailable as error:
             return JSONResponse(
                 {"error": "temporarily_unavailable", "error_description": error.message},
                 status_code=503,
                 headers={"Retry-After": str(max(1, round(error.retry_after))), "Cache-Control": "no-store"},
             )
-        address = request.client.host if request.client is not None else ""
-        saw(address, request.headers.get("user-agent", ""), current.generation)
-        return _cached(request, current.jwks_json, current.etag, current.max_age, "application/jwk-set+json")
+        return response(found, unchanged=has(request.headers.get("if-none-match", ""), found))
 
-    document = discovery_document(issuer, algorithms) | dict(metadata)
-    body = json.dumps(document, separators=(",", ":")).encode()
-    digest = hashlib.sha256(body).hexdigest()[:32]
-
-    async def discovery(request: Request) -> Response:
-        return _cached(request, body, digest, 3600, "application/json")
-
-    public = Starlette(
-        routes=[
-            Route(JWKS_PATH, jwks, methods=["GET"]),
-            Route("/.well-known/openid-configuration", discovery, methods=["GET"]),
-            Route("/.well-known/oauth-authorization-server", discovery, methods=["GET"]),
-            *endpoints,
-        ]
-    )
-    # A surplus slash is answered with 404. A redirect would make a client send its secret again, to the host that the
-    # request named.
-    public.router.redirect_slashes = False
-    return public
+    return Route(path, document, methods=["GET"])
 
 
 def discovery_document(issuer: str, algorithms: Sequence[str]) -> dict[str, object]:
@@ -83,16 +104,20 @@ def discovery_document(issuer: str, algorithms: Sequence[str]) -> dict[str, obje
     }
 
 
-def _cached(request: Request, body: bytes, etag: str, max_age: int, media_type: str) -> Response:
-    quoted = f'"{etag}"'
+def has(if_none_match: str, document: Document) -> bool:
+    """Return whether a client has the document already (RFC 9110 section 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return f'"{document.etag}"' in tags or if_none_match.strip() == "*"
+
+
+def response(document: Document, *, unchanged: bool) -> Response:
+    """Return the document, or 304 where it is ``unchanged``."""
     headers = {
-        "ETag": quoted,
-        "Cache-Control": f"public, max-age={max_age}",
+        "ETag": f'"{document.etag}"',
+        "Cache-Control": f"public, max-age={document.max_age}",
         "Access-Control-Allow-Origin": "*",  # public data; browsers may verify tokens too
         "X-Content-Type-Options": "nosniff",
     }
-    if_none_match = request.headers.get("if-none-match", "")
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    if quoted in tags or if_none_match.strip() == "*":
+    if unchanged:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type=media_type, headers=headers)
+    return Response(document.body, media_type=document.media_type, headers=headers)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.fakes import FakeClock
 
-from tokenmint.admission.rate_limit import Lot, Rate, RateLimiter, RateLimits
+from tokenmint.admission.rate_limit import LOT_LIFE, Lot, Rate, RateLimiter, RateLimits
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.errors import RateLimited
 from tokenmint.base.telemetry import Metrics
@@ -98,7 +98,24 @@ async def test_a_busy_process_takes_many_calls_from_the_bucket_at_once(
         await limiter.take(WEB)
     await limiter.close()
     assert len(asked) < 100
-    assert max(asked) <= 250  # what is spent while a lot lives
+    assert max(asked) <= 2500 * LOT_LIFE  # what is spent while a lot lives
+
+
+async def test_a_lot_that_is_half_spent_is_renewed_before_a_call_lacks_it(store: Store, clock: FakeClock) -> None:
+    limiter = patient(store, RateLimits(each=Rate(1_000_000.0, 2000)), clock)
+    buckets, missed = limiter.buckets_of(WEB), 0
+    for _ in range(2000):
+        now = clock.monotonic()
+        lots = limiter.at_hand(buckets, now)
+        if lots is None:
+            missed += 1
+            await limiter.take(WEB)
+        else:
+            limiter.spend(lots, now)
+        await asyncio.gather(*limiter._fills)
+        clock.advance(0.00001)
+    await limiter.close()
+    assert missed <= 8  # while the demand was not known
 
 
 async def test_lots_of_several_replicas_never_exceed_the_limit(store: Store, clock: FakeClock) -> None:

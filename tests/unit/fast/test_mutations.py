@@ -4,14 +4,12 @@ Each is caught by the scenario beside it. A mutation is a change of the source o
 a mistake would be; a row whose text is not in that function any more fails.
 """
 
-import inspect
-import textwrap
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from tests.both_ways import BothWays
+from tests.mutations import mutate
 from tests.unit.fast import calls, scenarios, signing
 from tests.unit.fast import tokens as token_scenarios
 from tests.unit.fast.scenarios import Scenario
@@ -47,14 +45,9 @@ class Mutation:
 
     def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make the mistake."""
-        original: Callable[..., Any] = inspect.getattr_static(self.owner, self.function)
-        source = textwrap.dedent(inspect.getsource(original))
-        assert source.count(self.old) >= 1, f"{self.function} has no longer {self.old!r}"
-        names: dict[str, Any] = {}
-        exec(compile(source.replace(self.old, self.new), "mutated", "exec"), vars(self.module), names)  # noqa: S102  # as said
-        monkeypatch.setattr(self.owner, self.function, names[self.function])
+        mutate(monkeypatch, self.module, self.owner, self.function, self.old, self.new)
         if self.owner in (tokens, minting):  # the name that its user has
-            monkeypatch.setattr(exchange, self.function, names[self.function])
+            monkeypatch.setattr(exchange, self.function, getattr(self.owner, self.function))
 
 
 EXCHANGE = (exchange, FastExchange, "exchange")

@@ -273,7 +273,9 @@ def test_every_503_says_when_to_come_back(run: Run) -> None:
         readiness = Readiness()
         readiness.require("signing keys", lambda: "none")
         private = ops.application(readiness, Metrics())
-        public = wellknown.application("https://tokens.example", ("ES256",), no_keys, lambda *_: None)
+        public = wellknown.application(
+            wellknown.documents("https://tokens.example", ("ES256",), no_keys, lambda *_: None)
+        )
         for application, path in ((private, "/readyz"), (public, wellknown.JWKS_PATH)):
             ports = Reservations({"http": Address("127.0.0.1", 0)})
             server = HttpServer(application, Address.parse(ports.listen["http"]))

@@ -1,0 +1,16 @@
+"""Places for requests in progress, whose number is limited."""
+
+
+class Places:
+    """The requests that may be answered at a time."""
+
+    __slots__ = ("free",)
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def take(self) -> bool:
+        """Take a place; tell whether there was one."""
+        taken = self.free > 0
+        self.free -= taken
+        return taken

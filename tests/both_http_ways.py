@@ -19,7 +19,7 @@ import pytest
 from tests.both_ways import SMALL, BothWays, decoded, without_ids
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
-from tests.rig import AUDIENCE, running
+from tests.rig import AUDIENCE, Serve
 from tests.sockets import PATIENCE, hang_up, place
 
 from tokenmint.admission.audit import _Stream
@@ -174,7 +174,7 @@ async def both_http_ways(
     """Run a service with OAuth and one principal, Ada, whom both ways know, and connect to it."""
     extra = f"\n[caches]\nprofiles = 100\n[oauth]\nenabled = true\n{SMALL}"
     exchange, add = TokenExchange.exchange, _Stream.add
-    async with running(directory, redis_url, prefix, issuer, clock, entropy, extra) as rig:
+    async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(extra) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))

@@ -174,6 +174,7 @@ async def test_a_token_that_is_too_long_is_told_its_limit(rig: Rig) -> None:
     assert f"has {len(token)} bytes, and at most 16384 are accepted (limits.token_bytes)" in told.message
 
 
+@pytest.mark.alone
 async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> None:
     for name, (token, reason) in _bad_tokens(rig).items():
         told = await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))

@@ -64,7 +64,7 @@ def test_the_named_jobs_are_run_in_the_order_of_their_names(clone: Path) -> None
 
 def test_a_job_that_fails_ends_no_other_and_fails_the_whole(clone: Path) -> None:
     status, text, made = ci(clone, "demo", "check", "test", broken="demo check")
-    assert (status, made) == (1, ["setup", "demo", "check", "test"])
+    assert (status, made) == (1, ["setup", "demo", "check", "test COVERAGE=1"])
     assert rows(text) == {"demo": "FAILED", "check": "FAILED", "test": "passed", "all": "FAILED"}
 
 

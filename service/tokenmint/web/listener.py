@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -96,11 +98,17 @@ class Listener:
             try:
                 connection, address = self._listening.accept()
             except OSError as error:  # also for a connection that ended before it was accepted (accept(2))
-                if error.errno in _NO_ROOM:
+                if error.errno in _NO_ROOM and self._awaited():
                     self._on_shortage(loop, error)
                 return
             self._hold_reserve()
             self._take(loop, connection, address[0])
+
+    def _awaited(self) -> bool:
+        """Return whether a connection waits: without a file descriptor, accept(2) fails also if there is none."""
+        poll = select.poll()
+        poll.register(self._listening, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _on_shortage(self, loop: asyncio.AbstractEventLoop, error: OSError) -> None:
         """Make room and retry later: the socket stays readable, so without a pause this would spin."""
@@ -136,7 +144,13 @@ class Listener:
         task = loop.create_task(self._open(connection, place))
         place.close = task.cancel
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(partial(self._opened, connection, place))
+
+    def _opened(self, connection: socket.socket, place: Place, task: "asyncio.Task[None]") -> None:
+        self._opening.discard(task)
+        if task.cancelled():  # maybe before its first step, which runs no part of it
+            place.leave()
+            connection.close()
 
     async def _open(self, connection: socket.socket, place: Place) -> None:
         context = self._context()

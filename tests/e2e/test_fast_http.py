@@ -185,12 +185,10 @@ async def test_limits_hold_for_requests_that_are_known(http: Http, monkeypatch: 
         for _ in range(2):
             assert (await http.asked(request)).status == 429
     lot.refused_until = float("-inf")
-    limit, capacity.limit = capacity.limit, 0
-    assert (await http.asked(request)).status == 503
-    capacity.limit = limit
-    capacity.stopping = True
-    assert (await http.asked(request)).status == 503
-    capacity.stopping = False
+    for name, value in (("limit", 0), ("stopping", True)):
+        with monkeypatch.context() as patched:
+            patched.setattr(capacity, name, value)
+            assert (await http.asked(request)).status == 503
     await http.check(recognised=True)
 
 

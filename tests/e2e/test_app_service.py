@@ -239,6 +239,8 @@ def test_what_can_not_be_an_app_services_audience(tmp_path: Path, change: tuple[
     assert any(told in problem for problem in error.value.problems), error.value.problems
 
 
+@pytest.mark.alone
+@in_one_loop
 async def test_a_renewed_site_key_signs_the_next_token_and_a_broken_one_none(
     rig: Rig, tmp_path: Path, clock: FakeClock
 ) -> None:

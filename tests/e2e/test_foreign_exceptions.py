@@ -43,6 +43,9 @@ from tokenmint.verification.verifier import Verifier
 
 CANARY: Final = "canary-of-a-foreign-text"
 EXTRA: Final = """
+[caches]
+profiles = 0
+
 [oauth]
 enabled = true
 

@@ -110,14 +110,14 @@ async def test_callers_that_never_send_the_rest_keep_nobody_out(rig: Rig) -> Non
     """Of a gRPC call the headers alone, of an HTTP request half a body: neither takes one of the two places."""
     host, _, port = rig.app.listen["http"].rpartition(":")
     half = b"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-    half += b"Content-Length: 100\r\n\r\ngrant_type"
+    half += b"X-Number: %d\r\nContent-Length: 100\r\n\r\ngrant_type"  # a repeated head waits without being in hand
     async with connected(rig.app.listen["grpc"]) as peer, contextlib.AsyncExitStack() as stack:
         path = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
-        for _ in range(8):
+        for number in range(8):
             peer.open_stream(path=path)
             _, writer = await asyncio.open_connection(host, int(port))
             stack.push_async_callback(hang_up, writer)
-            writer.write(half)
+            writer.write(half % number)
             await writer.drain()
         peer.send()
         await peer.settle()

@@ -315,7 +315,8 @@ def test_init_writes_a_configuration_that_serve_runs_on(tmp_path: Path) -> None:
     assert "tms_" not in config.read_text()
     unfilled = run("config", "check", directory=tmp_path)
     assert unfilled.returncode == 2
-    assert "providers.google.audiences: still has CHANGE-ME: put your own value there (line 32)" in unfilled.stderr
+    line = next(place for place, text in enumerate(config.read_text().splitlines(), 1) if "CHANGE-ME" in text)
+    assert f"providers.google.audiences: still has CHANGE-ME: put your own value there (line {line})" in unfilled.stderr
     config.write_text(config.read_text().replace("CHANGE-ME", "1234"))
     checked = run("config", "check", directory=tmp_path)
     assert checked.returncode == 0, checked.stderr

@@ -133,7 +133,8 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def rig(serve: Serve, proxy: Proxy) -> AsyncIterator[Rig]:
-    async with serve(redis_url=f"redis://127.0.0.1:{proxy.port}", patience=QUICK) as service:
+    uncached = "[caches]\nprofiles = 0\n"  # each call needs the store
+    async with serve(uncached, redis_url=f"redis://127.0.0.1:{proxy.port}", patience=QUICK) as service:
         await service.create(person())
         yield service
 

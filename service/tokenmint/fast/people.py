@@ -12,7 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import TokenmintError
+from tokenmint.base.errors import StoreUnavailable, TokenmintError
 from tokenmint.fast.plans import ANY_TOKEN, Template
 from tokenmint.model.policy import Client
 from tokenmint.model.profile import Identity, Profile
@@ -96,13 +96,15 @@ class People:
 
         None: the full way has to decide, or the store does not answer.
         """
-        identity, template = wanted.identity, wanted.template
+        identity, template, key = wanted.identity, wanted.template, wanted.key
         try:
-            link = _link(identity, await self._near.get(wanted.key))
+            link = _link(identity, await self._near.get(key))
             if link is None:
                 return None
-            raw = await self._near.get(profile_key(link.principal))
-        except TokenmintError:
+            key = profile_key(link.principal)
+            raw = await self._near.get(key)
+        except StoreUnavailable as error:
+            self._near.note_failure(key, error)  # the full way refuses the call, and need not wait for that again
             return None
         found = self.find(identity.provider, identity.subject, template, self._clock.monotonic())
         if isinstance(found, Wanted):  # nothing is cached: these values count for this call alone

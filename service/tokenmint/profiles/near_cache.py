@@ -33,6 +33,8 @@ BATCH: Final = 500  # keys in one round trip
 LONGEST: Final = 64 * 1024  # bytes of a cached value
 PROFILE: Final = 1280  # bytes for which a profile of usual length counts, with its identity
 OVERHEAD: Final = 250  # bytes of an entry beyond its texts: its objects, its place in the table, a reader's result
+FAILURE_LIFE: Final = 1.0  # seconds for which a noted failure is passed on to the next reader
+FAILURES: Final = 1024  # noted failures
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is in progress
 _NEVER: Final = float("-inf")
 
@@ -94,6 +96,7 @@ class NearCache:
         """When it was written that was reported last."""
         self._usable_until = _NEVER
         self._batches: set[asyncio.Task[None]] = set()
+        self._failures: dict[str, tuple[StoreUnavailable, float]] = {}
         self.hits = self.misses = 0  # reads from memory and from the store, since the start
 
     @property
@@ -120,12 +123,20 @@ class NearCache:
         if entry is not None:
             return entry.raw
         self.misses += 1
+        if self._failures and (noted := self._failures.pop(key, None)) and self._clock.monotonic() <= noted[1]:
+            raise noted[0]
         flight = self._flights.get(key)
         if flight is None:
             flight = self._depart(key)
         answer: asyncio.Future[bytes | None] = self._loop().create_future()
         flight.waiting.append(answer)
         return await answer
+
+    def note_failure(self, key: str, error: StoreUnavailable) -> None:
+        """Pass the failure of a read on to the next reader of ``key``: it would wait in vain once more."""
+        self._failures[key] = error, self._clock.monotonic() + FAILURE_LIFE
+        if len(self._failures) > FAILURES:
+            del self._failures[next(iter(self._failures))]
 
     def peek(self, key: str, now: float) -> Entry | None:
         """Return what is remembered under ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""

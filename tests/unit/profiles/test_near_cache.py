@@ -227,6 +227,25 @@ async def test_while_a_read_is_on_its_way_others_are_gathered(
     assert asked == [1, 29]
 
 
+async def test_a_noted_failure_is_that_of_the_next_reader_alone(
+    cache: NearCache, store: Store, clock: FakeClock
+) -> None:
+    await store.swap(KEY, None, b"1", durable=False)
+    failure = StoreUnavailable(detail="noted")
+    cache.note_failure(KEY, failure)
+    with pytest.raises(StoreUnavailable) as raised:
+        await cache.get(KEY)
+    assert raised.value is failure
+    assert await cache.get(KEY) == b"1"
+    cache.forget(KEY)
+    cache.note_failure(KEY, failure)
+    clock.advance(nearcache.FAILURE_LIFE + 0.01)
+    assert await cache.get(KEY) == b"1", "nobody came for it in time"
+    for number in range(nearcache.FAILURES + 10):
+        cache.note_failure(str(number), failure)
+    assert len(cache._failures) == nearcache.FAILURES
+
+
 async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(cache: NearCache, store: Store) -> None:
     await store.swap(KEY, None, b"1", durable=False)
     await store.server.client.hset(store.prefix + "profile:foreign", "a", "b")

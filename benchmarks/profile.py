@@ -73,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transport", default="native", choices=("native", "grpcio"))
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--caches", type=int, default=0, help="`caches.profiles`")
+    parser.add_argument("--caches", type=int, default=50_000, help="`caches.profiles`")
     parser.add_argument("--principals", default=world.MANY, choices=(world.MANY, world.FEW))
     parser.add_argument("--out", type=Path, default=world.BUILD / "profile.json")
     options = parser.parse_args()

@@ -168,6 +168,7 @@ class FastCalls:
                         others.append(_later(one, now))
                     elif isinstance(answer, bytes):
                         answered.append(_Answered(call, fast, answer))
+                        self._let_go(call)  # before its answer: the caller's next call may come at once
                     else:
                         still.append((one, answer))
                 self._send(answered)

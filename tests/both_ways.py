@@ -19,6 +19,7 @@ from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, Serve
 
 from tokenmint.admission import access
+from tokenmint.admission.rate_limit import Lot
 from tokenmint.model import profile as profile_model
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.profiles.near_cache import HEARTBEAT
@@ -207,7 +208,11 @@ class BothWays:
 
     def stock(self) -> None:
         """Fill the lots of the rate limits, which the store would fill by and by."""
-        for lot in self.rig.parts.limiter._lots.values():
+        limiter, now = self.rig.parts.limiter, self.rig.clock.monotonic()
+        for client in self.rig.parts.rules.authenticator.callers.clients.values():
+            for key, rate in limiter.buckets_of(client):
+                limiter._lots.setdefault(key, Lot(key, rate, now)).rate = rate
+        for lot in limiter._lots.values():
             lot.left, lot.until, lot.renew_at = STOCK, float("inf"), float("inf")
 
     def _state(self) -> tuple[int, dict[str, float], dict[str, int]]:

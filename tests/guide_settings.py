@@ -68,8 +68,11 @@ def orders_token(issuer: Issuer, now: float) -> Mapping[str, str]:
 
 
 def web_token(issuer: Issuer, now: float) -> Mapping[str, str]:
-    """The tokens of users of the application `web-app`."""
-    return {"id-token.txt": issuer.token(now, **PARTNER), "eve.txt": issuer.token(now, **PARTNER | {"sub": "7"})}
+    """The tokens of users of the application `web-app`.
+
+    Eve's clock is ahead: tokens of the second in which hers were revoked, a moment ago, would be refused.
+    """
+    return {"id-token.txt": issuer.token(now, **PARTNER), "eve.txt": issuer.token(now + 2, **PARTNER | {"sub": "7"})}
 
 
 def service_account(directory: Path) -> None:

@@ -77,8 +77,8 @@ async def calls_beyond_the_limits(ways: BothWays) -> None:
             found = await ways.by_fast(request, ways.metadata())
             assert found.answer is not None
             assert (taken, lot.left) == ([("rate:client:web", 1)], 0)
+        ways.stock()
         with replaced(lot, "rate", Rate(1.0, 7)):
-            ways.stock()
             taken.clear()
             assert (await ways.by_fast(request, ways.metadata())).answer is not None
             assert taken, "a lot of another rate"

@@ -92,7 +92,8 @@ async def track(
         changed.append(message[1])
 
     async def ping() -> None:
-        while True:
+        # The driver would open a lost connection again, which nobody closes, and which reports nothing.
+        while connection.is_connected:
             asked.append(loop.time())
             await connection.send_command("PING")
             await asyncio.sleep(heartbeat / 4)

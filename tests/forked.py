@@ -28,9 +28,8 @@ _lock: Final = threading.Lock()
 """Held where the state of a fork is read: its status can be read once."""
 
 
-def _serve(
-    arguments: tuple[str, ...], directory: str, environ: Mapping[str, str], output: Any, errors: Any
-) -> None:  # pragma: no cover  # runs in the fork
+def _serve(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str], output: Any, errors: Any) -> None:
+    """Serve in the fork."""
     from tokenmint.cli import main
 
     for stream, descriptor in ((output, 1), (errors, 2)):

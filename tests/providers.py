@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.http_servers import Handler, running
 from tests.tls import Authority
 
+NAME = "login.partner.example"
+"""A name that the certificates of tests have, beside those of loopback."""
 PATIENCE = 20.0  # seconds
 Judge = Callable[["Handler"], int]
 

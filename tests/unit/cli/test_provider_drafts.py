@@ -9,27 +9,13 @@ from pathlib import Path
 import pytest
 import typer
 from tests.issuer import Issuer, ec_key, jwk
-from tests.providers import Documents, discovery, ending_tls, provider, proxy
-from tests.tls import Authority, authority
+from tests.providers import NAME, Documents, discovery, provider, proxy
 from typer.testing import CliRunner
 
 from tokenmint.cli import app, run
 from tokenmint.config.load import load
 
 pytestmark = pytest.mark.slow
-
-NAME = "login.partner.example"
-
-
-@pytest.fixture(scope="module")
-def ca() -> Authority:
-    return authority()
-
-
-@pytest.fixture
-def tls(tmp_path: Path, ca: Authority) -> ssl.SSLContext:
-    (tmp_path / "ca.crt").write_bytes(ca.pem)
-    return ending_tls(tmp_path, ca, "localhost", "127.0.0.1", NAME)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
-from tests.providers import Documents, discovery, ending_tls, provider, proxy
+from tests.providers import NAME, Documents, discovery, provider, proxy
 from tests.tls import Authority, authority
 from typer.testing import CliRunner
 
@@ -20,20 +20,8 @@ from tokenmint.cli import app, run
 
 pytestmark = pytest.mark.slow
 
-NAME = "login.partner.example"
 IDP = Issuer(url="https://partner.example")
 CANARY = "canary-of-a-secret"
-
-
-@pytest.fixture(scope="module")
-def ca() -> Authority:
-    return authority()
-
-
-@pytest.fixture
-def tls(tmp_path: Path, ca: Authority) -> ssl.SSLContext:
-    (tmp_path / "ca.crt").write_bytes(ca.pem)
-    return ending_tls(tmp_path, ca, "localhost", "127.0.0.1", NAME)
 
 
 @pytest.fixture

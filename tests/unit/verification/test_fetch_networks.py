@@ -11,7 +11,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.http_servers import Handler
 from tests.issuer import Issuer
-from tests.providers import Documents, discovery, ending_tls, provider, proxy
+from tests.providers import NAME, Documents, discovery, ending_tls, provider, proxy
 from tests.tls import Authority, authority
 
 from tokenmint.base.errors import KeySetUnavailable
@@ -27,18 +27,6 @@ from tokenmint.verification.proxies import Proxy
 pytestmark = pytest.mark.slow
 
 TOKEN = "canary-of-a-token"
-NAME = "login.partner.example"
-
-
-@pytest.fixture(scope="module")
-def ca() -> Authority:
-    return authority()
-
-
-@pytest.fixture
-def tls(tmp_path: Path, ca: Authority) -> ssl.SSLContext:
-    (tmp_path / "ca.crt").write_bytes(ca.pem)
-    return ending_tls(tmp_path, ca, "localhost", "127.0.0.1", NAME)
 
 
 @pytest.fixture

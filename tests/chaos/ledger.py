@@ -130,7 +130,7 @@ class Refusal:
     verifier: str
     key_id: str
     asked: float
-    """When it was to be verified."""
+    """When it was verified."""
     reason: str
     unknown_kid: bool
     """Whether for want of its key in the set; anything else is nobody's excuse."""

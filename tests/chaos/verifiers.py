@@ -152,8 +152,10 @@ class JoseVerifier:
         fetched, received = answer["fetched"] / 1000, answer["received"] / 1000
         if reason == UNKNOWN_KID and over(token, asked, received):
             return
+        # A token that was handed over while the set was fetched is judged when the set is there.
+        verified = max(asked, received)
         self._ledger.refusals.append(
-            Refusal(self.name, token.key_id, asked, reason, reason == UNKNOWN_KID, fetched, received)
+            Refusal(self.name, token.key_id, verified, reason, reason == UNKNOWN_KID, fetched, received)
         )
 
     async def stop(self) -> None:

@@ -22,3 +22,14 @@ def test_a_key_that_is_gone_is_held_against_a_token_that_has_not_expired(
     answer = {"fetched": 1000 * (received - 0.5), "received": 1000 * received}
     JoseVerifier(ledger)._refuse(token, asked, code, answer)
     assert len(ledger.refusals) == counted
+
+
+@pytest.mark.parametrize(("asked", "received", "verified"), [(103.0, 103.2, 103.2), (103.2, 103.0, 103.2)])
+def test_a_token_that_waited_for_the_key_set_was_verified_when_the_set_came(
+    asked: float, received: float, verified: float
+) -> None:
+    ledger = Ledger()
+    token = Minted("token", "kid", "ES256", 100.0, 100.1, 100.0, 104.0)
+    answer = {"fetched": 1000 * (received - 0.1), "received": 1000 * received}
+    JoseVerifier(ledger)._refuse(token, asked, UNKNOWN_KID, answer)
+    assert [(refusal.asked, refusal.received) for refusal in ledger.refusals] == [(verified, received)]

@@ -73,14 +73,14 @@ class Authority:
         return signed.public_bytes(Encoding.PEM), private
 
 
-def authority(name: str = "Test authority") -> Authority:
-    """Make an authority."""
+def authority(name: str = "Test authority", above: Authority | None = None) -> Authority:
+    """Make an authority, without key identifiers: one of its own, or one below another."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = _builder(name, subject, key, 1).add_extension(
-        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    issuer = above.certificate.subject if above else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = _builder(name, issuer, key, 1).add_extension(
+        x509.BasicConstraints(ca=True, path_length=0 if above else 1), critical=True
     )
-    return Authority(builder.sign(key, hashes.SHA256()), key)
+    return Authority(builder.sign(above.key if above else key, hashes.SHA256()), key)
 
 
 def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, serial: int) -> x509.CertificateBuilder:

@@ -50,6 +50,14 @@ fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
 test: $(READY) ## The unit tests and those of the whole service; with COVERAGE=1 they have to cover 90 %
 	@$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90) tests/unit tests/e2e
 
+test-pythons: ## `make fast` on every later Python that the machine has
+	@for version in 3.12 3.13 3.14; do \
+		python=$$(PYENV_VERSION=$$(pyenv latest $$version 2>/dev/null) python$$version -c 'import sys; print(sys.executable)' 2>/dev/null) \
+			|| { echo "Python $$version is not here"; continue; }; \
+		echo "Python $$version:"; \
+		$(MAKE) --no-print-directory fast PYTHON=$$python VENV=build/python-$$version || exit 1; \
+	done
+
 test-deep: $(READY) ## Longer random histories, more examples, more load
 	@TOKENMINT_TEST_DEPTH=deep $(PYTEST) -m deep tests/unit tests/e2e
 
@@ -163,7 +171,7 @@ check-deploy: $(READY) ## Dockerfile, compose file, chart, kustomize, monitoring
 		"$$(build/deploy/bin/python -c 'import kubernetes_validate; print(*kubernetes_validate.__path__)')"
 	@rm -rf build/wheels build/installed && $(PYTHON) -m venv build/installed
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels .
-	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/runtime.txt
+	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/image.txt
 	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/wheels/*.whl
 	@cd build/installed && bin/tokenmint demo | tail -1
 
@@ -204,10 +212,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime build dev interop deploy fuzz signers clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime image build dev interop deploy fuzz signers clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos format lock clean

@@ -1,6 +1,7 @@
 """An installation from a list of pinned requirements is that list, even after later versions were published."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,15 @@ def test_every_list_of_bounds_is_pinned_by_make_lock() -> None:
     locked = re.search(r"for set in ([a-z ]+);", (ROOT / "Makefile").read_text())
     assert locked is not None
     assert set(locked[1].split()) == sets
+
+
+def test_the_image_has_every_extra() -> None:
+    """Without one, `listen.transport = "auto"` would be the dearer transport there, or a signer would be missing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {requirement for listed in project["optional-dependencies"].values() for requirement in listed}
+    bounds = (ROOT / "requirements" / "image.in").read_text().splitlines()
+    assert {bound for bound in bounds if not bound.startswith(("#", "-"))} == extras
+    assert [command[1] for command in COMMAND.finditer((ROOT / "Dockerfile").read_text())] == [
+        "requirements/image.txt",
+        "requirements/build.txt",
+    ]

@@ -27,7 +27,7 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    built = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -37,8 +37,8 @@ def certificate(directory: Path) -> tuple[Path, Path]:
         .not_valid_after(start + datetime.timedelta(days=36500))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    built = _certifying(_identified(builder, key.public_key(), key.public_key())).sign(key, hashes.SHA256())
     cert_file, key_file = directory / "tls.crt", directory / "tls.key"
     cert_file.write_bytes(built.public_bytes(Encoding.PEM))
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -68,19 +68,44 @@ class Authority:
         builder = _builder(subject, self.certificate.subject, key, serial)
         if alternative:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+        if _is_identified(self.certificate):
+            builder = _identified(builder, key.public_key(), self.key.public_key())
         signed = builder.sign(self.key, hashes.SHA256())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return signed.public_bytes(Encoding.PEM), private
 
 
-def authority(name: str = "Test authority", above: Authority | None = None) -> Authority:
-    """Make an authority, without key identifiers: one of its own, or one below another."""
+def authority(name: str = "Test authority", above: Authority | None = None, *, identified: bool = True) -> Authority:
+    """Make an authority: its own, or one below another. ``identified``: with the extensions that RFC 5280 wants."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = above.certificate.subject if above else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(name, issuer, key, 1).add_extension(
         x509.BasicConstraints(ca=True, path_length=0 if above else 1), critical=True
     )
+    if identified:
+        builder = _certifying(_identified(builder, key.public_key(), (above.key if above else key).public_key()))
     return Authority(builder.sign(above.key if above else key, hashes.SHA256()), key)
+
+
+def _identified(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePublicKey, issuer: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    """Add what RFC 5280 4.2.1.1 and 4.2.1.2 want."""
+    of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer)
+    of_subject = x509.SubjectKeyIdentifier.from_public_key(key)
+    return builder.add_extension(of_issuer, critical=False).add_extension(of_subject, critical=False)
+
+
+def _certifying(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    """Add the key usage of an authority (RFC 5280 4.2.1.3) that also serves, as a self-signed certificate does."""
+    names = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
+    unused = dict.fromkeys((*names, "encipher_only", "decipher_only"), False)
+    usage = x509.KeyUsage(digital_signature=True, key_cert_sign=True, **unused)
+    return builder.add_extension(usage, critical=True)
+
+
+def _is_identified(certificate: x509.Certificate) -> bool:
+    return any(extension.oid == x509.SubjectKeyIdentifier.oid for extension in certificate.extensions)
 
 
 def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, serial: int) -> x509.CertificateBuilder:

@@ -14,7 +14,7 @@ from tests import plain_http
 from tests.chaos.engine import Server
 from tests.chaos.stores import LOG
 from tests.issuer import Issuer
-from tests.polling import PAUSE
+from tests.polling import PAUSE, wait_until
 from tests.process import Service, configure, write_kek
 from tests.rig import AUDIENCE
 
@@ -85,6 +85,12 @@ def until(service: Service, *, ready: bool) -> dict[str, str]:
     return problems
 
 
+def goes_on(service: Service, issuer: Issuer) -> None:
+    """Wait until the service is ready and exchanges: a busy machine lets a call to the store fail now and then."""
+    until(service, ready=True)
+    wait_until(lambda: exchange(service, issuer.token(time.time())) == ("OK", ""), PATIENCE)
+
+
 def test_a_process_whose_clock_is_wrong_says_so_and_signs_nothing(
     tmp_path: Path, faketime: dict[str, str], store: Server, issuer: Issuer
 ) -> None:
@@ -108,12 +114,10 @@ def test_a_process_whose_clock_is_wrong_says_so_and_signs_nothing(
             while abs(offset(service) - seconds) > 30.0:  # what a slow answer makes uncertain
                 assert time.monotonic() < deadline, offset(service)
             clock.write_text("+0")
-            until(service, ready=True)
-            assert exchange(service, token) == ("OK", "")
+            goes_on(service, issuer)
     clock.write_text("+10m")
     with Service(tmp_path, **settings) as service:  # it starts, and waits for its clock
         assert "s ahead of the store's" in readiness(service)["clock"]
         assert exchange(service, issuer.token(time.time())) == ("UNAVAILABLE", "CLOCK_WRONG")
         clock.write_text("+0")
-        until(service, ready=True)
-        assert exchange(service, issuer.token(time.time())) == ("OK", "")
+        goes_on(service, issuer)

@@ -280,7 +280,8 @@ class EmbeddedServer:
     def _await_answer(self, path: Path) -> None:
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
+            process = self._process  # a stop in another thread sets it to None
+            if process is None or process.poll() is not None:
                 break
             if _answers(path):
                 return

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -148,13 +149,38 @@ def test_strangers_that_hold_every_connection_of_grpc_take_no_file_from_health_a
         assert jwks(service)
 
 
-def test_without_its_private_store_the_service_ends_and_says_so(tmp_path: Path) -> None:
-    configure(tmp_path)
-    with Service(tmp_path) as service:
-        for pid in processes_of(tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_private_store_that_ends_is_started_again_and_the_service_goes_on(
+    tmp_path: Path, issuer: Issuer, workers: str
+) -> None:
+    """As it ends when its disk is full."""
+    configure(tmp_path, issuer.url)
+    with Service(tmp_path, "--workers", workers) as service:
+        principal = verify(service, exchange(service, issuer).token)["sub"]
+        for _ in range(3):
+            (pid,) = processes_of(tmp_path)
             os.kill(pid, signal.SIGKILL)
-        assert service.process.wait(timeout=30) == 1
-        assert "the private store (process" in service.errors.read_text()
+            assert jwks(service)
+            wait_until(partial(replaced, tmp_path, pid))
+            wait_until(partial(exchanged, service, issuer))
+        assert verify(service, exchange(service, issuer).token)["sub"] == principal
+        assert service.process.poll() is None
+        assert service.stop() == 0
+    said = service.errors.read_text()
+    assert said.count("ended, and is started again: see") == said.count("the private store runs again") == 3
+    assert not processes_of(tmp_path)
+
+
+def replaced(directory: Path, gone: int) -> bool:
+    found = processes_of(directory)
+    return len(found) == 1 and gone not in found
+
+
+def exchanged(service: Service, issuer: Issuer) -> bool:
+    try:
+        return bool(exchange(service, issuer).token)
+    except grpc.RpcError:
+        return False
 
 
 def test_sighup_reloads_and_a_bad_file_changes_nothing(tmp_path: Path, issuer: Issuer) -> None:

@@ -6,8 +6,9 @@ import threading
 import pytest
 from tests.fakes import FakeClock
 from tests.issuer import Issuer, serving
-from tests.rig import Rig, Serve, refusal
+from tests.rig import LEGACY_AUDIENCE, Rig, Serve, refusal
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 AUDIENCE = "https://conditional.example"
@@ -55,6 +56,19 @@ async def test_a_provider_or_an_audience_that_goes_meanwhile_takes_no_check_alon
             other.gate = None
             told = await refusal(rig.exchange.ExchangeToken(ask("3"), **rig.auth("web")))
             assert told.reason in ("UNKNOWN_ISSUER", "AUDIENCE_UNKNOWN", "AUDIENCE_DENIED")
+
+
+@pytest.mark.parametrize("left", ["", "# a comment\n", "[limits]\nwatch_streams = 5\n"])
+async def test_a_file_that_was_emptied_takes_nobodys_access_away(rig: Rig, left: str) -> None:
+    """A disk that is full leaves an empty file, or the beginning of one."""
+    before = rig.config.read_text()
+    rig.config.write_text(left)
+    with pytest.raises(ConfigurationError, match="no providers, audiences, clients and operators at all"):
+        await rig.app.reload(rig.settings())
+    ask = pb.ExchangeTokenRequest(subject_token=rig.issuer.token(rig.clock.now()), audience=LEGACY_AUDIENCE)
+    assert (await rig.exchange.ExchangeToken(ask, **rig.auth("web"))).token
+    rig.config.write_text(before)
+    await rig.app.reload(rig.settings())
 
 
 async def reload_without(rig: Rig, gone: str) -> None:

@@ -23,7 +23,7 @@ import structlog
 from tokenmint.admission.refusal_budget import RefusalBudget
 from tokenmint.base.background import Background
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AuditUnavailable, StoreUnavailable
+from tokenmint.base.errors import AuditUnavailable, TokenmintError
 from tokenmint.base.logs import MAX_LINE, json_lines, stamp
 from tokenmint.base.telemetry import bounded_json
 from tokenmint.storage.redis import Store
@@ -232,14 +232,17 @@ class AuditTrail:
         return "; ".join(parts)
 
     async def flush(self) -> None:
-        """Write the queued events to the streams. Raises ``StoreUnavailable``; unwritten events stay queued."""
+        """Write the queued events to the streams; unwritten events stay queued.
+
+        Raises ``StoreUnavailable``, ``CorruptRecord``.
+        """
         if self._clock.monotonic() >= self._summary_due:
             self._summarise()
         try:
             await self._admin.flush(self._store)  # first, because they are few
             await self._exchanges.flush(self._store)
         except Exception as error:
-            ours = error.detail or error.message if isinstance(error, StoreUnavailable) else ""
+            ours = error.detail or error.message if isinstance(error, TokenmintError) else ""
             self._failure = ours or type(error).__name__
             raise
         self._failure = ""

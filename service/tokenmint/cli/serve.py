@@ -1,8 +1,6 @@
 """`tokenmint serve`."""
 
 import os
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -84,24 +82,16 @@ def _serve(
     bootstrap.mark_directory(settings.data_dir, development=dev)
     for file in bootstrap.prepare(settings, os.urandom):
         _print(output, f"made {file} (readable only by you: keep it)")
-    died = threading.Event()
-
-    def stop_without_store(pid: int) -> None:
-        died.set()
-        say(f"tokenmint: the private store (process {pid}) died: see {settings.data_dir}/server.log\n")
-        os.kill(os.getpid(), signal.SIGTERM)  # the parent process restarts the service with its store
-
     try:
         url = store.start() if store is not None else None
         if store is not None:
-            store.on_death(stop_without_store)
+            store.keep(lambda text: say(f"tokenmint: {text}\n"))
             _print(output, f"data is kept in {settings.data_dir}, with a private store (process {store.pid})")
         job = Job(str(path) if path else None, url, listen, development=dev)
-        status = _work(job, workers, announce, settings)
+        return _work(job, workers, announce, settings)
     finally:
         if store is not None:
             store.stop()
-    return status or int(died.is_set())
 
 
 def _print(output: str, text: str) -> None:

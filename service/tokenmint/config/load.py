@@ -109,9 +109,8 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         text = read_text(path)
         document = tomllib.loads(text)
     except OSError as error:
-        raise ConfigurationError(
-            f"{path}: can't be read ({error.strerror}): `tokenmint init` writes a first configuration"
-        ) from None
+        remedy = ": `tokenmint init` writes a first configuration" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigurationError(f"{path}: can't be read ({error.strerror}){remedy}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import StoreUnavailable, TokenmintError
+from tokenmint.base.errors import CorruptRecord, StoreUnavailable, TokenmintError
 from tokenmint.fast.plans import ANY_TOKEN, Template
 from tokenmint.model.policy import Client
 from tokenmint.model.profile import Identity, Profile
@@ -103,7 +103,7 @@ class People:
                 return None
             key = profile_key(link.principal)
             raw = await self._near.get(key)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, CorruptRecord) as error:
             self._near.note_failure(key, error)  # the full way refuses the call, and need not wait for that again
             return None
         found = self.find(identity.provider, identity.subject, template, self._clock.monotonic())

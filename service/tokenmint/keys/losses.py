@@ -82,6 +82,7 @@ class LossWatch:
         ring and calls :meth:`noted` with the returned beat, or calls :meth:`not_noted`. Never raises: a failure only
         means that nothing more is confirmed.
         """
+        beat: int | None = None
         try:
             beat = await self._store.beat()
             if beat <= self._beat:
@@ -92,14 +93,12 @@ class LossWatch:
             # The ring is on the same node as the beat, so a ring read after a durable beat is durable too.
             if held is not self._durable and (await self._store.read())[1] == held:
                 self._durable = held
-        except CorruptRecord as error:
-            self.problem = (
-                f"the store's beat can't be read ({error.detail}), so nothing is exchanged: "
-                "delete this key, then follow docs/runbooks/old-store.md"
-            )
-            self._report(error)
-            return 0
         except TokenmintError as error:
+            if beat is None and isinstance(error, CorruptRecord):  # not the ring, whose key must not be deleted
+                self.problem = (
+                    f"the store's beat can't be read ({error.detail}), so nothing is exchanged: "
+                    "delete this key, then follow docs/runbooks/old-store.md"
+                )
             self._report(error)
             return 0
         self._failed, self.problem = False, ""

@@ -100,6 +100,7 @@ class Reloads:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._running = parts.base.settings
         self._one_at_a_time = asyncio.Lock()
         self.following: list[asyncio.Task[None]] = []
         """The tasks that keep keys of providers and clients fresh."""
@@ -119,12 +120,22 @@ class Reloads:
             ConfigurationError: the new configuration can't be applied; the current one stays.
         """
         async with self._one_at_a_time:
+            if _serves(self._running) and not _serves(settings):  # a disk that was full leaves an empty file
+                raise ConfigurationError(
+                    "it has no providers, audiences, clients and operators at all: was the file emptied by mistake? "
+                    "Write it again and reload; to remove all of them, restart the service"
+                )
             rules = rules_of(self._parts, settings)
             self._parts.rules.replace(rules)
+            self._running = settings
             self._parts.limiter.limits = rate_limits(settings)
             self._parts.forwarded.proxy_hashes = settings.proxy_hashes
             await end(self.following)
             self.follow_keys()
+
+
+def _serves(settings: Settings) -> bool:
+    return bool(settings.providers or settings.audiences or settings.clients or settings.operators)
 
 
 def rules_of(parts: Parts, settings: Settings) -> Rules:

@@ -20,7 +20,7 @@ from typing import Final
 
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import StoreUnavailable
+from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.storage.redis import Store
 
 MAX_AGE: Final = 60.0  # seconds for which a value is used after it was requested
@@ -96,7 +96,7 @@ class NearCache:
         """When it was written that was reported last."""
         self._usable_until = _NEVER
         self._batches: set[asyncio.Task[None]] = set()
-        self._failures: dict[str, tuple[StoreUnavailable, float]] = {}
+        self._failures: dict[str, tuple[StoreUnavailable | CorruptRecord, float]] = {}
         self.hits = self.misses = 0  # reads from memory and from the store, since the start
 
     @property
@@ -118,7 +118,7 @@ class NearCache:
         return len(self._entries)
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value under ``key``, or None. Raises ``StoreUnavailable``."""
+        """Return the value under ``key``, or None. Raises ``StoreUnavailable``, ``CorruptRecord``."""
         entry = self.peek(key, self._clock.monotonic())
         if entry is not None:
             return entry.raw
@@ -132,7 +132,7 @@ class NearCache:
         flight.waiting.append(answer)
         return await answer
 
-    def note_failure(self, key: str, error: StoreUnavailable) -> None:
+    def note_failure(self, key: str, error: StoreUnavailable | CorruptRecord) -> None:
         """Pass the failure of a read on to the next reader of ``key``: it would wait in vain once more."""
         self._failures[key] = error, self._clock.monotonic() + FAILURE_LIFE
         if len(self._failures) > FAILURES:
@@ -211,7 +211,7 @@ class NearCache:
         values = await self._store.get_many([key for key, _ in flights])
         for (key, flight), raw in zip(flights, values, strict=True):
             self._land(key, flight)
-            if isinstance(raw, StoreUnavailable):
+            if isinstance(raw, StoreUnavailable | CorruptRecord):
                 self._drop(key)
                 for answer in flight.waiting:
                     if not answer.done():

@@ -29,13 +29,13 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from tokenmint.base.errors import ConfigurationError, OutcomeUnknown, StoreUnavailable, TokenmintError
+from tokenmint.base.errors import ConfigurationError, CorruptRecord, OutcomeUnknown, StoreUnavailable, TokenmintError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.telemetry import places
 from tokenmint.storage import urls
 from tokenmint.storage.files import StoreFiles
 from tokenmint.storage.options import StoreOptions
-from tokenmint.storage.refusals import code_of, named
+from tokenmint.storage.refusals import WRONG_TYPE, code_of, named
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +76,13 @@ class _Dependable(AbstractConnection):
         """Read a reply, as the driver does."""
         with _AsConnectionError():
             return await super().read_response(*args, **kwargs)
+
+    async def _send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        # The driver sends in a task of its own. Another task may have read the loss, and closed the connection, before
+        # that one begins. A transport that is closing takes nothing: asyncio drops it, and uvloop raises.
+        if self._writer is None or self._writer.is_closing():
+            raise driver.ConnectionError("the connection was lost before the command was sent")
+        await super()._send_packed_command(*args, **kwargs)
 
     def out_of_date(self) -> bool:
         """Tell whether what it was made with has been replaced."""
@@ -276,11 +283,14 @@ def _transport(files: StoreFiles) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, follow: bool = False) -> Iterator[None]:
+def translated(
+    url: urls.StoreUrl, *, writes: bool, starting: bool = False, follow: bool = False, record: str = ""
+) -> Iterator[None]:
     """Turn errors of the driver or the event loop into ours. Only this function knows them.
 
     Refused credentials are a configuration error at the start, and an outage later. With ``follow``, the caller follows
-    a redirection of the cluster.
+    a redirection of the cluster. ``record`` is the full name of the one key whose value the commands use: a value of
+    another type is a ``CorruptRecord``, because no retry helps before an operator has removed it.
     """
     try:
         yield
@@ -292,6 +302,8 @@ def translated(url: urls.StoreUrl, *, writes: bool, starting: bool = False, foll
     except ResponseError as error:
         if follow and isinstance(error, MovedError):
             raise
+        if record and code_of(error) == WRONG_TYPE:
+            raise CorruptRecord(detail=f"{record}: a value of another type than the one that was written") from None
         # The server answered that it did nothing: READONLY, LOADING, OOM, CLUSTERDOWN, NOPERM, MISCONF ...
         raise StoreUnavailable(detail=f"{url.describe()} answered {named(code_of(error))}") from None
     except TokenmintError:

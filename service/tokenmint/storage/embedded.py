@@ -1,17 +1,15 @@
 """A private Valkey for the default set-up: the service starts, watches and stops it.
 
 It listens only on a unix socket in its data directory, keeps an append-only file that is synced before each answer, and
-never evicts. The kernel ends this child process with its parent, so kill -9 leaves no server behind.
+never evicts. If it ends, as it does when its disk is full, it is started again, and the service goes on meanwhile. The
+kernel ends this child process with its parent, so kill -9 leaves no server behind.
 """
 
-import ctypes
 import fcntl
 import importlib.util
 import json
 import os
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +30,18 @@ STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synce
 LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
 _POLL = 0.02  # seconds between polls of another process
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+FIRST_PAUSE: Final = 0.05  # seconds before a server that ended is started again; doubles up to ...
+LONGEST_PAUSE: Final = 15.0
+CALM: Final = 60.0  # seconds without an end after which the pause starts over
+_LAUNCH: Final = """import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the server, which the kernel ends with its parent (prctl(2), PR_SET_PDEATHSIG), or ends if the parent has. It
+is a program of its own: in a process with threads, no code of Python may run between fork and exec."""
 ENGINE_FILE: Final = "engine.json"
 """Names the server that wrote the directory."""
 
@@ -118,6 +127,9 @@ class EmbeddedServer:
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_directory: Path | None = None
+        self._path: Path | None = None
+        self._changing = threading.Lock()
+        self._stopping = threading.Event()
 
     def start(self) -> str:
         """Start the server and wait until it answers. Returns its `unix://` URL.
@@ -128,10 +140,10 @@ class EmbeddedServer:
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._take_lock()
+        self._stopping = threading.Event()
         try:
             self._check_engine()
-            path = self._socket_path()
-            path.unlink(missing_ok=True)
+            self._path = path = self._socket_path()
             self._launch(path)
             self._await_answer(path)
         except BaseException:
@@ -149,27 +161,41 @@ class EmbeddedServer:
         """The server's process id while it runs."""
         return self._process.pid if self._process is not None else None
 
-    def on_death(self, tell: Callable[[int], None]) -> None:
-        """Call ``tell`` with the process id, in a separate thread, if the server ends without :meth:`stop`.
+    def keep(self, tell: Callable[[str], None]) -> None:
+        """Start the server again whenever it ends without :meth:`stop`. ``tell`` gets messages, in a separate thread.
 
-        On systems without pidfd_open(2) the death is not reported, and the service answers UNAVAILABLE until a restart.
+        The thread lives as long as the process: the kernel ends the server with the thread that started it.
         """
-        process = self._process
-        if process is None or not hasattr(os, "pidfd_open"):
-            return
-        handle = os.pidfd_open(process.pid)
+        if self._process is not None and self._path is not None:
+            arguments = (self._process, self._path, self._stopping, tell)
+            threading.Thread(target=self._keep, args=arguments, name="private store", daemon=True).start()
 
-        def watch() -> None:
-            select.select([handle], [], [])
-            os.close(handle)
-            if self._process is process:
-                tell(process.pid)
-
-        threading.Thread(target=watch, name="private store", daemon=True).start()
+    def _keep(
+        self, process: "subprocess.Popen[bytes]", path: Path, stopping: threading.Event, tell: Callable[[str], None]
+    ) -> None:
+        pause, began = FIRST_PAUSE, time.monotonic()
+        while True:
+            process.wait()
+            if stopping.is_set():
+                return
+            tell(f"the private store (process {process.pid}) ended, and is started again: see {self._log_file}")
+            pause = FIRST_PAUSE if time.monotonic() - began > CALM else pause
+            if stopping.wait(pause):
+                return
+            pause, began = min(2 * pause, LONGEST_PAUSE), time.monotonic()
+            with self._changing, suppress(OSError, subprocess.SubprocessError):  # no process, or no room for one
+                if stopping.is_set():
+                    return
+                process = self._launch(path)
+            with suppress(ConfigurationError):
+                self._await_answer(path)
+                tell(f"the private store runs again (process {process.pid})")
 
     def stop(self) -> None:
         """Stop the server and release the directory. May be called twice."""
-        process, self._process = self._process, None
+        self._stopping.set()
+        with self._changing:
+            process, self._process = self._process, None
         if process is not None:
             process.terminate()
             try:
@@ -221,7 +247,12 @@ class EmbeddedServer:
         self._socket_directory = Path(tempfile.mkdtemp(prefix="tokenmint-"))
         return self._socket_directory / "server.sock"
 
-    def _launch(self, path: Path) -> None:
+    @property
+    def _log_file(self) -> Path:
+        return self.directory / "server.log"
+
+    def _launch(self, path: Path) -> "subprocess.Popen[bytes]":
+        path.unlink(missing_ok=True)
         settings = {
             "port": "0",
             "unixsocket": str(path),
@@ -232,32 +263,25 @@ class EmbeddedServer:
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
-            "logfile": str(self.directory / "server.log"),
+            "logfile": str(self._log_file),
         }
         arguments = [item for name, value in settings.items() for item in (f"--{name}", value)]
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            if sys.platform == "linux":
-                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-                if os.getppid() != parent:  # the parent died before the call above
-                    os._exit(1)
-
         # A separate process group: Ctrl-C in a terminal stops the service first, and the service then stops its store.
         self._process = subprocess.Popen(  # noqa: S603  # the program found by find_engine
-            [self.engine.path, *arguments],
+            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), self.engine.path, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             process_group=0,
             pass_fds=[self._lock.fileno()] if self._lock is not None else [],
-            preexec_fn=die_with_parent,  # runs before any thread starts
         )
+        return self._process
 
     def _await_answer(self, path: Path) -> None:
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
+            process = self._process  # a stop in another thread sets it to None
+            if process is None or process.poll() is not None:
                 break
             if _answers(path):
                 return
@@ -268,7 +292,7 @@ class EmbeddedServer:
 
     def _log_tail(self) -> str:
         with suppress(OSError):
-            return " | ".join((self.directory / "server.log").read_text(errors="replace").splitlines()[-3:])
+            return " | ".join(self._log_file.read_text(errors="replace").splitlines()[-3:])
         return "nothing"
 
 

@@ -26,7 +26,7 @@ USUAL: Final = StoreOptions()
 MOST_DIGITS: Final = 19
 """Of a counter, which the server keeps in 64 bits. Python refuses to read thousands of them."""
 T = TypeVar("T")
-Answer: TypeAlias = bytes | StoreUnavailable | None
+Answer: TypeAlias = bytes | StoreUnavailable | CorruptRecord | None
 """The value of one of several keys: bytes, None, or the error of a key that can't be read."""
 
 
@@ -64,8 +64,8 @@ class Store:
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value under ``key`` (without prefix), or None."""
-        with self.server.translated(writes=False):
+        """Return the value under ``key`` (without prefix), or None. Raises ``CorruptRecord`` for another type."""
+        with self.server.translated(writes=False, record=self.prefix + key):
             async with asyncio.timeout(self.options.read_timeout):
                 return _value(await self.server.client.get(self.prefix + key))
 
@@ -84,19 +84,19 @@ class Store:
         fence = self._fence  # the range when the command leaves: the number may grow before the answer
         if fence is None:
             return await self.get(key)
-        command = packed(("GET", self.prefix + key)) + packed(("GET", fence.key))
-        with self.server.translated(writes=False):
+        command = packed(("GET", self.prefix + key)) + packed(("MGET", fence.key))  # which refuses no type
+        with self.server.translated(writes=False, record=self.prefix + key):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
                     value, beat = await self.server.ask(command, 2)
                 except driver.ConnectionError:  # a pooled connection may be dead; retry on another one
                     value, beat = await self.server.ask(command, 2)
-            value, beat = _value(value), _value(beat)
+            value = _value(value)
         self._check_fence(fence, beat)
         return value
 
     def _check_fence(self, fence: "_Fence", beat: object, *, wrote: bool = False) -> None:
-        if number(beat) not in fence.numbers:
+        if number(beat[0] if isinstance(beat, list) and beat else None) not in fence.numbers:
             fence.noticed()
             failure = OutcomeUnknown if wrote else StoreUnavailable
             raise failure(detail=f"{self.url.describe()} lost changes: its data is older than before")
@@ -104,7 +104,7 @@ class Store:
     async def get_many(self, keys: Sequence[str]) -> list[Answer]:
         """Return the values under ``keys`` (without prefix), in one round trip if one server has them all.
 
-        For a key that is refused (a value of another type), the result is its error. Raises ``StoreUnavailable``.
+        For a refused key, its error is the result: ``CorruptRecord`` for another type. Raises ``StoreUnavailable``.
         """
         if self.server.clustered:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
@@ -122,7 +122,7 @@ class Store:
                     raise InvalidResponse("the number of values differs from the number of keys")
                 values = [_value(value) for value in values]
         if fence is not None:
-            self._check_fence(fence, values.pop())
+            self._check_fence(fence, [values.pop()])
         # MGET returns nil for wrong-typed keys; reading that as "no profile" could admit a user, so check again.
         absent = [index for index, value in enumerate(values) if value is None]
         if len(absent) == 1:
@@ -139,7 +139,7 @@ class Store:
     async def _get_or_error(self, key: str) -> Answer:
         try:
             return await self.get(key)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, CorruptRecord) as error:
             return error
 
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
@@ -183,7 +183,7 @@ class Store:
         :meth:`clock_of`, it sets nothing. Returns whether it was set.
 
         Raises:
-            StoreUnavailable: nothing was changed.
+            StoreUnavailable: nothing was changed; ``CorruptRecord``: nor then, as the value is of another type.
             OutcomeUnknown: it may or may not have been changed, or is not yet durable.
         """
         if not new:
@@ -210,7 +210,7 @@ class Store:
             reply: bytes | None = await self._write(key, command)
             return reply
         # The number comes first: otherwise another process that repairs a loss meanwhile could hide it.
-        beat, reply = await self._write_all(key, ("GET", fence.key), command)
+        beat, reply = await self._write_all(key, ("MGET", fence.key), command)
         self._check_fence(fence, beat, wrote=reply is None)
         return reply
 

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from tokenmint.base.foreign_text import quoted
 
+WRONG_TYPE: Final = "WRONGTYPE"
 LONGEST: Final = 24  # bytes of a code that the table lacks
 _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -29,6 +30,7 @@ _MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "MOVED": "the key is on another node of the cluster",
         "ASK": "the key moves to another node of the cluster",
         "EXECABORT": "it refused one command of several, and did none of them",
+        WRONG_TYPE: "another program wrote a value of another type under the key: remove it",
         "UNKILLABLE": "a script that wrote keeps it busy",
     }
 )

@@ -112,7 +112,7 @@ class Server:
     async def roundtrip(self, key: str, commands: list[tuple[str | bytes, ...]], *, follow: bool = False) -> list[Any]:
         """Send all commands on one connection: a confirmation covers only the writes of its own connection."""
         joined = b"".join(map(packed, commands))
-        with self.translated(writes=True, follow=follow):  # also errors while the connection is given back
+        with self.translated(writes=True, follow=follow, record=key):  # also errors while the connection is given back
             async with contextlib.AsyncExitStack() as stack:
                 with self.translated(writes=False, counted=False):
                     async with asyncio.timeout(self.options.read_timeout):
@@ -132,7 +132,7 @@ class Server:
 
     @contextlib.contextmanager
     def translated(
-        self, *, writes: bool, starting: bool = False, follow: bool = False, counted: bool = True
+        self, *, writes: bool, starting: bool = False, follow: bool = False, record: str = "", counted: bool = True
     ) -> Iterator[None]:
         """As :func:`translated`. If a node of a cluster is unreachable, the next call asks for the nodes again.
 
@@ -140,7 +140,7 @@ class Server:
         """
         started = time.perf_counter()
         try:
-            with translated(self.url, writes=writes, starting=starting, follow=follow):
+            with translated(self.url, writes=writes, starting=starting, follow=follow, record=record):
                 try:
                     yield
                 except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):

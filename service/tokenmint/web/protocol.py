@@ -20,6 +20,8 @@ MAX_CHUNK_LINES: Final = 2000
 everything that has arrived is parsed in one turn of the event loop."""
 SLICE: Final = 4096
 """Bytes passed to the parser at a time: it checks its size limit only while a header is incomplete."""
+BODY_SLICE: Final = 65536
+"""The same of a body whose length is known, which has no headers: a body that nobody waits for may be endless."""
 
 
 class _Held(NamedTuple):
@@ -163,7 +165,8 @@ class Protocol(H11Protocol):
             if theirs is not h11.IDLE and theirs is not h11.SEND_BODY:
                 self.flow.pause_reading()  # until the answer is complete
                 return
-            part = bytes(self._backlog[:SLICE])
+            in_body = theirs is h11.SEND_BODY and self._chunk_lines is None
+            part = bytes(self._backlog[: BODY_SLICE if in_body else SLICE])
             whole = theirs is h11.IDLE and self._head.is_new
             length = self._head.take(part) if theirs is h11.IDLE else min(self._body_left, len(part))
             if theirs is h11.SEND_BODY and self._chunk_lines is not None:

@@ -343,3 +343,21 @@ async def test_a_reseal_that_can_not_open_one_changes_nothing(machine: Machine, 
     with pytest.raises(ConfigurationError):
         await replica.rotator.reseal()
     assert await store.get("ring") == before
+
+
+async def test_a_ring_of_another_type_is_not_taken_for_the_beat_whose_key_may_be_deleted(
+    machine: Machine, store: Store
+) -> None:
+    here = machine.replica()
+    await here.start()
+    client, name = store.server.client, f"{store.prefix}ring"
+    raw = await client.getdel(name)
+    await client.hset(name, "a", "b")
+    here.signing_keys._losses._durable = None  # as after a change that waits for its confirmation
+    await here.signing_keys.note()
+    assert here.signing_keys.beat_problem() == ""
+    with pytest.raises(CorruptRecord):
+        await here.signing_keys.refresh()
+    await client.delete(name)
+    await client.set(name, raw)
+    await here.signing_keys.refresh()

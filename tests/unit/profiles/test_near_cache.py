@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import FakeClock
 
 from tokenmint.base.background import Background
-from tokenmint.base.errors import StoreUnavailable
+from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.model.secret import Secret
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles.near_cache import PROFILE, NearCache, size_of
@@ -253,8 +253,8 @@ async def test_a_value_of_another_type_is_no_absence_and_nobody_elses_trouble(ca
         *(cache.get(key) for key in (KEY, "profile:foreign", "profile:none")), return_exceptions=True
     )
     assert [answers[0], answers[2]] == [b"1", None]
-    assert isinstance(answers[1], StoreUnavailable)
-    with pytest.raises(StoreUnavailable):
+    assert isinstance(answers[1], CorruptRecord)
+    with pytest.raises(CorruptRecord, match="names the record"):
         await cache.get("profile:foreign")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio as driver
 import uvloop
 from redis.exceptions import RedisClusterException
 from structlog.testing import capture_logs
@@ -170,6 +171,27 @@ async def test_cancelled_calls_leave_every_connection_of_the_pool_usable(store: 
     assert await asyncio.gather(*(store.get("a") for _ in range(2 * everyone))) == 2 * everyone * [b"1"]
     pool: Any = store.server.pool
     assert len(pool._in_use_connections) == 0
+
+
+@pytest.mark.parametrize("lost", ["closed by another task", "closed by the other side"])
+async def test_a_connection_that_is_lost_while_a_command_waits_for_its_turn_is_no_fault_of_ours(
+    store: Store, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The driver sends in a task of its own, a turn later: meanwhile another one may have read the loss."""
+    monkeypatch.setattr(connections, "_logged", set())
+    pool: Any = store.server.pool
+    connection = pool.make_connection()
+    await connection.connect()
+    with capture_logs() as lines:
+        sending = asyncio.ensure_future(connection.send_command("PING"))
+        await asyncio.sleep(0)
+        if lost == "closed by another task":
+            await connection.disconnect(nowait=True)
+        else:
+            connection._writer.transport.abort()
+        with pytest.raises(driver.ConnectionError):
+            await sending
+    assert lines == []
 
 
 def test_idle_connections_that_were_reset_are_not_used_on_uvloop_as_in_production(

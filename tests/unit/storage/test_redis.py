@@ -282,9 +282,31 @@ async def test_a_value_of_another_type_is_no_absence(store: Store) -> None:
     await store.swap("here", None, b"1", durable=False)
     value, refused, absent = await store.get_many(["here", "foreign", "none"])
     assert (value, absent) == (b"1", None)
-    assert isinstance(refused, StoreUnavailable)
-    assert isinstance((await store.get_many(["foreign"]))[0], StoreUnavailable)
+    assert isinstance(refused, CorruptRecord)
+    assert f"{store.prefix}foreign: a value of another type" in refused.detail
+    assert isinstance((await store.get_many(["foreign"]))[0], CorruptRecord)
     assert await store.get_many(["none"]) == [None]
+    for operation in (
+        store.get("foreign"), store.current("foreign"), store.swap("foreign", None, b"1"),
+        store.swap("foreign", b"0", b"1", until=2e9), store.add("foreign", b"1", ttl=60),
+        store.append("foreign", [b"1"], most_entries=1, most_bytes=1, durable=True),
+    ):  # fmt: skip
+        with pytest.raises(CorruptRecord) as told:
+            await operation
+        assert f"{store.prefix}foreign: a value of another type" in told.value.detail
+
+
+async def test_a_fence_of_another_type_proves_nothing_and_is_not_taken_for_the_key(store: Store) -> None:
+    noticed: list[bool] = []
+    store.expect("fence", range(5, 10), lambda: noticed.append(True))
+    await store.server.client.hset(store.prefix + "fence", "a", "b")
+    for operation in (store.current("absent"), store.get_many(["absent"])):
+        with pytest.raises(StoreUnavailable, match="can't be reached") as told:
+            await operation
+        assert "lost changes" in told.value.detail
+    with pytest.raises(OutcomeUnknown):
+        await store.add("absent", b"1", ttl=60)
+    assert len(noticed) == 3
 
 
 @pytest.mark.parametrize("foreign", [b"", b"garbage", b"1.5", b"9" * 5000, b"9" * 18 + b"999", b"9223372036854775807"])

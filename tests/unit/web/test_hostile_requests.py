@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.listeners import FORM, Run, Served, serving
 from tests.sockets import answer, get
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tokenmint.web.heads import MAX_LINES, Head
+from tokenmint.web.protocol import BODY_SLICE, SLICE
 
 CHUNKS = b"3\r\na=b\r\n0\r\n\r\n"
 NEXT = get("/quick")
@@ -176,3 +178,23 @@ def test_a_head_is_judged_alike_however_it_is_cut(cuts: list[int], hostile: byte
             break
     assert hostile is None
     assert taken == len(whole)
+
+
+async def test_a_long_body_costs_few_calls_of_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call of the parser costs as much as tens of kilobytes, and everything that has arrived is parsed at once."""
+    calls: list[int] = []
+    parse = H11Protocol.data_received
+
+    def counted(self: H11Protocol, data: bytes) -> None:
+        calls.append(len(data))
+        parse(self, data)
+
+    monkeypatch.setattr(H11Protocol, "data_received", counted)
+    body = b"a" * 4_000_000
+    async with serving() as served:
+        served.application.gate.set()
+        told = await answer(served.at, post(b"Connection: close", b"Content-Length: %d" % len(body)) + body)
+        assert told.startswith(b"HTTP/1.1 200")
+        assert served.application.bodies == [body]
+    assert sum(size for size in calls if size > SLICE) > len(body) // 2
+    assert max(calls) <= BODY_SLICE

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import BadUrl, HttpUrl, same_url
 from tokenmint.base.key_path import key_path
+from tokenmint.config.claim_checks import claim_checks
 from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
 from tokenmint.config.in_cluster import in_cluster
@@ -26,6 +27,8 @@ from tokenmint.verification.proxies import Proxy
 
 _ONE_SIGNATURE: Final = frozenset({"EdDSA", "Ed25519"})
 """Two names of one algorithm, as long as no other curve is verified (RFC 9864 section 2.2)."""
+_NO_CLIENT: Final = frozenset({"", "iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+"""Names of claims that never stand for a missing audience: with `iss`, every token of the provider would do."""
 _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
 
@@ -173,8 +176,10 @@ class _Builder:
             subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
         kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in parts.kinds)
-        unnamed = customers_unnamed(issuers, parts.checks, kinds, self._condition())
-        if unnamed and not self.entry.require_one_of:
+        # An entry guards its own issuers.
+        foreign = issuers if self.table.issuer is not None or not self.entry.issuers else ()
+        unnamed = customers_unnamed(foreign, parts.checks, kinds, self._condition())
+        if unnamed:
             self._problem("issuer", unnamed)
         if source is None and not self.problems:
             self._problem("jwks_url", "is required: the URL of the keys")
@@ -240,6 +245,12 @@ class _Builder:
         elif not audiences or not all(audiences):
             self._problem(
                 "audiences", "is required: the client ids, or other audiences, that its tokens are issued for"
+            )
+        if set(self._setting("audience_claims", ())) & _NO_CLIENT:
+            self._problem(
+                "audience_claims",
+                "expected names of claims for the client, and no registered claim (RFC 7519 section 4.1): those have "
+                "another meaning",
             )
         patterns = self._default_audiences()
         for audience in sorted(audiences):
@@ -351,28 +362,7 @@ class _Builder:
         return {key: value[0] for key, value in self.values.items() if not self.entry.parameters[key].list}
 
     def _checks(self) -> tuple[ClaimCheck, ...]:
-        checks: list[ClaimCheck] = []
-        for check in self.table.checks:
-            if isinstance(check.values, str) and check.values not in self.entry.parameters:
-                self._problem(
-                    "checks", f"{'.'.join(check.claim)}: values: expected a list, or the name of a key of the entry"
-                )
-        for check in (*self.entry.checks, *self.table.checks):
-            if check.when is not None:
-                wanted = (check.when.value,) if check.when.value is not None else None
-                if self.values.get(check.when.parameter) != wanted:
-                    continue
-            values = check.values
-            if isinstance(values, str):
-                if values not in self.values:
-                    continue  # the operator did not enable it
-                values = self.values[values]
-            name = ".".join(check.claim)
-            if check.kind in ("one_of", "none_of", "prefix") and not values:
-                self._problem("checks", f"{name}: {check.kind} needs values")
-            if check.token_types - TOKEN_TYPES.keys():
-                self._problem("checks", f"{name}: token_types: expected some of {', '.join(TOKEN_TYPES)}")
-            kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in check.token_types)
-            made = ClaimCheck(check.claim, check.kind, frozenset(values), check.message, kinds, check.or_claim)
-            checks.append(made)
-        return tuple(checks)
+        checks, problems = claim_checks(self.table, self.entry, self.values)
+        for text in problems:
+            self._problem("checks", text)
+        return checks

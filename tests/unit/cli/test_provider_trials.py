@@ -131,6 +131,9 @@ def test_a_clock_that_differs_is_told(trials: Trials, idp: Documents, monkeypatc
     assert trials("idp").document["answers"][0]["clock_difference"] == pytest.approx(0, abs=60)
     monkeypatch.setattr(Handler, "date_time_string", lambda *_: "no date")
     assert trials("idp").document["answers"][0]["clock_difference"] is None
+    monkeypatch.setattr(Handler, "date_time_string", lambda *_: formatdate(time(), usegmt=True))
+    idp.headers["Age"] = "9" * 1000  # no age, and no infinite difference
+    assert trials("idp").document["answers"][0]["clock_difference"] == pytest.approx(0, abs=60)
 
 
 def test_each_key_that_is_not_used_is_told_with_its_reason(trials: Trials, idp: Documents) -> None:

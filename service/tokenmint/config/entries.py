@@ -137,6 +137,8 @@ class Entry(CommonTable):
     default_audiences_of_host: str | None = None
     """The same where the issuer is another host's: `{host}` is that host, without ``issuer_prefix``."""
     issuer_prefix: str = ""
+    nameless_act: bool = False
+    """Whether an `act` without a `sub` is of no meaning here: it names no actor."""
     subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
         default_factory=dict
     )

@@ -215,6 +215,7 @@ class _Builder:
             max_subject=self._setting("max_subject", 255),
             boolean_claims=self._setting("boolean_claims", frozenset()),
             google_email=self._setting("google_email", default=False),
+            nameless_act=entry.nameless_act,
             skew=table.skew,
             max_age=table.max_age,
             single_use=self._setting("single_use", default=False),

@@ -36,7 +36,8 @@ def shared_issuers() -> Mapping[str, SharedIssuer]:
         if entry.customer_claims:
             defaults = {key: item.default for key, item in entry.parameters.items() if item.default is not None}
             shared = SharedIssuer(name, entry.customer_claims)
-            found |= {fill(item.issuer, defaults): shared for item in entry.issuers}
+            issuers = [fill(item.issuer, defaults) for item in entry.issuers]
+            found |= {issuer: shared for issuer in issuers if "{" not in issuer}  # others are a customer's own
     return MappingProxyType(found)
 
 

@@ -21,7 +21,6 @@ from tokenmint.base.token_errors import (
     WrongAudience,
     WrongNonce,
 )
-from tokenmint.config.entries import catalogue
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.shared_issuers import shared_issuers
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
@@ -217,9 +216,9 @@ async def test_an_issuer_that_signs_for_all_customers_needs_to_know_which_ones_a
     # The entry of another provider checks other claims.
     with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
         shipped("okta", domain="acme.okta.com", audiences=["app"], issuer=issuer)
-    for other in ("gitlab", "github-actions"):
-        if issuer not in {item.issuer for item in catalogue()[other].issuers} | {"https://gitlab.com"}:
-            keys: dict[str, Any] = {"project_ids": ["1"]} if other == "gitlab" else {"repository_ids": ["1"]}
+    for other, claim in (("gitlab", "project_id"), ("github-actions", "repository_id")):
+        if claim not in shared_issuers()[issuer].claims:
+            keys: dict[str, Any] = {f"{claim}s": ["1"]}
             with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
                 shipped(other, audiences=["app"], issuer=issuer, **keys)
 

@@ -125,6 +125,8 @@ class Entry(CommonTable):
     title: str = "any OpenID provider"
     issuers: Annotated[tuple[IssuerTable, ...], BeforeValidator(_as_path)] = ()
     parameters: dict[str, Parameter] = Field(default_factory=dict)
+    other_issuers: TextList = ()
+    """Patterns of issuers that are nobody else's, and that operators name in `issuer`."""
     expand: str | None = None
     """The list parameter whose every value makes its own issuers."""
     audiences_from: str | None = None

@@ -139,6 +139,7 @@ class _Builder:
 
     def _parameters(self, given: dict[str, object]) -> dict[str, tuple[str, ...]]:
         values: dict[str, tuple[str, ...]] = {}
+        wrong = set[str]()
         for key, parameter in self.entry.parameters.items():
             value = given.pop(key, parameter.default)
             if value is None:
@@ -148,11 +149,13 @@ class _Builder:
             items = value if parameter.list and isinstance(value, list) else [value]
             if parameter.list and not isinstance(value, list):
                 self._problem(key, f"expected a list: {parameter.help}")
+                wrong.add(key)
             elif not items or not all(isinstance(i, str) and re.fullmatch(parameter.pattern, i) for i in items):
-                self._problem(key, f"expected {parameter.help}")
+                self._problem(key, f"expected {parameter.help}, for example {parameter.sample}")
+                wrong.add(key)
             else:
                 values[key] = tuple(map(str, items))
-        if self.entry.require_one_of and not any(key in values for key in self.entry.require_one_of):
+        if self.entry.require_one_of and not any(key in values.keys() | wrong for key in self.entry.require_one_of):
             self._problem("", f"one of {', '.join(self.entry.require_one_of)} is required: without it "
                           "tokens of any tenant are accepted")  # fmt: skip
         return values

@@ -104,6 +104,13 @@ def test_every_problem_is_named_with_its_key(table: dict[str, Any], expected: li
         assert any(line.startswith(start) for line in found), found
 
 
+def test_a_wrong_value_is_told_with_an_example_and_without_what_only_follows_from_it() -> None:
+    [told] = problems(use="gitlab", audiences=["a"], project_ids=["group/project"])
+    assert told.endswith("expected the numeric ids of the projects whose jobs are accepted, for example 123456")
+    [told] = problems(use="github-actions", audiences=["a"], repository_ids="octo/web")
+    assert "expected a list" in told
+
+
 def test_an_operator_may_add_to_a_shipped_entry() -> None:
     provider = make(
         use="google",

@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,17 +79,22 @@ class ProxySeen:
 
 @contextmanager
 def proxy(
-    to: Mapping[str, int], *, login: str | None = None, tls: ssl.SSLContext | None = None, status: int = 200
+    to: Mapping[str, int],
+    *,
+    login: str | Collection[str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    status: int = 200,
 ) -> Iterator[ProxySeen]:
     """Run an HTTP proxy (RFC 9110 section 9.3.6).
 
     Args:
         to: ports of loopback by the `host:port` that is asked for.
-        login: `user:password` that it wants.
+        login: `user:password` that it wants, or those of which one is enough.
         tls: ends TLS to the proxy itself.
         status: what it answers to those who are let in.
     """
     seen = ProxySeen()
+    logins = {login} if isinstance(login, str) else login
 
     class Tunnel(Handler):
         def handle_one_request(self) -> None:
@@ -100,10 +105,8 @@ def proxy(
             self.close_connection = True
             given = {name.lower(): value for name, value in self.headers.items()}
             seen.asked.append((self.requestline, given))
-            if (
-                login is not None
-                and given.get("proxy-authorization") != "Basic " + base64.b64encode(login.encode()).decode()
-            ):
+            basic = given.get("proxy-authorization", "").removeprefix("Basic ")
+            if logins is not None and base64.b64decode(basic).decode() not in logins:
                 self.send_error(407)
             elif status != 200 or self.command != "CONNECT" or self.path not in to:
                 self.send_error(status if status != 200 else 502)

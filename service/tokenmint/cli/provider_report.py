@@ -1,5 +1,6 @@
 """The report of a provider's trial: tables for people, one JSON document for scripts."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.cli.output import at, plain, print_table
 from tokenmint.cli.provider_trial import Trial
+from tokenmint.config.proxies import FROM_ENVIRONMENT
 from tokenmint.exchange.explain import Outcome
 from tokenmint.verification.answers import Answer
 from tokenmint.verification.jwk import VerificationKey
@@ -65,7 +67,7 @@ def print_report(trial: Trial) -> None:
     )
     print(f"keys at   {plain(source)}")
     if provider.key_source.is_fetched:
-        print(f"proxy     {plain(_proxy(provider) or 'none')}")
+        print(f"proxy     {plain(_proxy(provider) or f'none{_unused_proxy()}')}")
     for answer, difference in trial.answers:
         _print_answer(answer, difference, provider)
     rows = [
@@ -103,7 +105,7 @@ def _print_answer(answer: Answer, difference: float | None, provider: Provider) 
         print("clock     the answer has no date")
     else:
         far = "" if abs(difference) <= provider.skew else f": more than skew, {provider.skew:g} s"
-        print(f"clock     the server's is {_seconds(difference)} this machine's{far}")
+        print(f"clock     the server's {_seconds(difference)} this machine's{far}")
     rows = [
         (str(number), found["subject"], found["issuer"], at(found["not_after"]))
         for number, found in enumerate(_certificates(answer))
@@ -114,8 +116,8 @@ def _print_answer(answer: Answer, difference: float | None, provider: Provider) 
 
 def _seconds(difference: float) -> str:
     if abs(difference) < 1.5:  # the date has whole seconds
-        return "that of"
-    return f"{abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'}"
+        return "agrees with"
+    return f"is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'}"
 
 
 def _proxy(provider: Provider) -> str | None:
@@ -123,6 +125,12 @@ def _proxy(provider: Provider) -> str | None:
     if proxy is None:
         return None
     return f"{proxy.url.scheme}://{proxy.url.authority}"
+
+
+def _unused_proxy() -> str:
+    """Return what people wonder about who have a proxy in the environment."""
+    named = next((name for name in FROM_ENVIRONMENT if os.environ.get(name)), "")
+    return f": {named} is not read, unless proxy.environment = true" if named else ""
 
 
 def _certificates(answer: Answer) -> Iterator[dict[str, Any]]:

@@ -36,6 +36,8 @@ class Recognised:
     """The entry's parameters, as the issuer has them."""
     certain: bool
     """Whether no other provider has such issuers: more than a free host name matches."""
+    issuer: str = ""
+    """The issuer, if the table has to name it."""
 
 
 def recognised(issuer: str, entries: Mapping[str, Entry]) -> list[Recognised]:
@@ -49,6 +51,8 @@ def recognised(issuer: str, entries: Mapping[str, Entry]) -> list[Recognised]:
                 required = sum(parameter.required for parameter in entry.parameters.values())
                 found.append((not match.certain, len(values), required + len(entry.require_one_of), match))
                 break
+        if any(re.fullmatch(pattern, issuer) for pattern in entry.other_issuers):
+            found.append((False, 0, 0, Recognised(name, entry, {}, certain=True, issuer=issuer)))
     return [match for *_, match in sorted(found, key=lambda one: one[:3])]
 
 
@@ -86,6 +90,8 @@ def draft_of_entry(name: str, match: Recognised) -> str:
     entry = match.entry
     lines = [f"# {entry.title}: the shipped entry brings its issuer, keys and checks.", _header(name)]
     lines.append(f'use = "{match.name}"')
+    if match.issuer:
+        lines.append(f"issuer = {json.dumps(match.issuer)}")
     if entry.audiences_from is None:
         lines += [AUDIENCES, f'audiences = ["{PLACEHOLDER}"]']
     needed = set(entry.require_one_of[:1])

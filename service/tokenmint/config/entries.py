@@ -125,6 +125,8 @@ class Entry(CommonTable):
     title: str = "any OpenID provider"
     issuers: Annotated[tuple[IssuerTable, ...], BeforeValidator(_as_path)] = ()
     parameters: dict[str, Parameter] = Field(default_factory=dict)
+    other_issuers: TextList = ()
+    """Patterns of issuers that are nobody else's, and that operators name in `issuer`."""
     expand: str | None = None
     """The list parameter whose every value makes its own issuers."""
     audiences_from: str | None = None
@@ -137,6 +139,8 @@ class Entry(CommonTable):
     default_audiences_of_host: str | None = None
     """The same where the issuer is another host's: `{host}` is that host, without ``issuer_prefix``."""
     issuer_prefix: str = ""
+    nameless_act: bool = False
+    """Whether an `act` without a `sub` is of no meaning here: it names no actor."""
     subject_claims_with: dict[str, Annotated[tuple[ClaimPath, ...], BeforeValidator(_as_paths)]] = Field(
         default_factory=dict
     )

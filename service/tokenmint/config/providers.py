@@ -11,6 +11,7 @@ from typing import Any, Final
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import BadUrl, HttpUrl, same_url
 from tokenmint.base.key_path import key_path
+from tokenmint.config.claim_checks import claim_checks
 from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
 from tokenmint.config.in_cluster import in_cluster
@@ -26,6 +27,8 @@ from tokenmint.verification.proxies import Proxy
 
 _ONE_SIGNATURE: Final = frozenset({"EdDSA", "Ed25519"})
 """Two names of one algorithm, as long as no other curve is verified (RFC 9864 section 2.2)."""
+_NO_CLIENT: Final = frozenset({"", "iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+"""Names of claims that never stand for a missing audience: with `iss`, every token of the provider would do."""
 _TEMPLATE = re.compile(r"[{}*\s\x00-\x1f\x7f]")
 
 
@@ -136,6 +139,7 @@ class _Builder:
 
     def _parameters(self, given: dict[str, object]) -> dict[str, tuple[str, ...]]:
         values: dict[str, tuple[str, ...]] = {}
+        wrong = set[str]()
         for key, parameter in self.entry.parameters.items():
             value = given.pop(key, parameter.default)
             if value is None:
@@ -145,11 +149,13 @@ class _Builder:
             items = value if parameter.list and isinstance(value, list) else [value]
             if parameter.list and not isinstance(value, list):
                 self._problem(key, f"expected a list: {parameter.help}")
+                wrong.add(key)
             elif not items or not all(isinstance(i, str) and re.fullmatch(parameter.pattern, i) for i in items):
-                self._problem(key, f"expected {parameter.help}")
+                self._problem(key, f"expected {parameter.help}, for example {parameter.sample}")
+                wrong.add(key)
             else:
                 values[key] = tuple(map(str, items))
-        if self.entry.require_one_of and not any(key in values for key in self.entry.require_one_of):
+        if self.entry.require_one_of and not any(key in values.keys() | wrong for key in self.entry.require_one_of):
             self._problem("", f"one of {', '.join(self.entry.require_one_of)} is required: without it "
                           "tokens of any tenant are accepted")  # fmt: skip
         return values
@@ -173,8 +179,10 @@ class _Builder:
             subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
         kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in parts.kinds)
-        unnamed = customers_unnamed(issuers, parts.checks, kinds, self._condition())
-        if unnamed and not self.entry.require_one_of:
+        # An entry guards its own issuers.
+        foreign = issuers if self.table.issuer is not None or not self.entry.issuers else ()
+        unnamed = customers_unnamed(foreign, parts.checks, kinds, self._condition())
+        if unnamed:
             self._problem("issuer", unnamed)
         if source is None and not self.problems:
             self._problem("jwks_url", "is required: the URL of the keys")
@@ -210,6 +218,7 @@ class _Builder:
             max_subject=self._setting("max_subject", 255),
             boolean_claims=self._setting("boolean_claims", frozenset()),
             google_email=self._setting("google_email", default=False),
+            nameless_act=entry.nameless_act,
             skew=table.skew,
             max_age=table.max_age,
             single_use=self._setting("single_use", default=False),
@@ -240,6 +249,12 @@ class _Builder:
         elif not audiences or not all(audiences):
             self._problem(
                 "audiences", "is required: the client ids, or other audiences, that its tokens are issued for"
+            )
+        if set(self._setting("audience_claims", ())) & _NO_CLIENT:
+            self._problem(
+                "audience_claims",
+                "expected names of claims for the client, and no registered claim (RFC 7519 section 4.1): those have "
+                "another meaning",
             )
         patterns = self._default_audiences()
         for audience in sorted(audiences):
@@ -351,28 +366,7 @@ class _Builder:
         return {key: value[0] for key, value in self.values.items() if not self.entry.parameters[key].list}
 
     def _checks(self) -> tuple[ClaimCheck, ...]:
-        checks: list[ClaimCheck] = []
-        for check in self.table.checks:
-            if isinstance(check.values, str) and check.values not in self.entry.parameters:
-                self._problem(
-                    "checks", f"{'.'.join(check.claim)}: values: expected a list, or the name of a key of the entry"
-                )
-        for check in (*self.entry.checks, *self.table.checks):
-            if check.when is not None:
-                wanted = (check.when.value,) if check.when.value is not None else None
-                if self.values.get(check.when.parameter) != wanted:
-                    continue
-            values = check.values
-            if isinstance(values, str):
-                if values not in self.values:
-                    continue  # the operator did not enable it
-                values = self.values[values]
-            name = ".".join(check.claim)
-            if check.kind in ("one_of", "none_of", "prefix") and not values:
-                self._problem("checks", f"{name}: {check.kind} needs values")
-            if check.token_types - TOKEN_TYPES.keys():
-                self._problem("checks", f"{name}: token_types: expected some of {', '.join(TOKEN_TYPES)}")
-            kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in check.token_types)
-            made = ClaimCheck(check.claim, check.kind, frozenset(values), check.message, kinds, check.or_claim)
-            checks.append(made)
-        return tuple(checks)
+        checks, problems = claim_checks(self.table, self.entry, self.values)
+        for text in problems:
+            self._problem("checks", text)
+        return checks

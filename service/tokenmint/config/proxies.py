@@ -59,7 +59,10 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
     if table.password_file is not None and table.username is None:
         problems.append("proxy.password_file: needs proxy.username")
     if table.ca_file is not None and url.scheme != "https":
-        problems.append("proxy.ca_file: is for TLS to the proxy, which its URL does not ask for: https://")
+        problems.append(
+            "proxy.ca_file: is for TLS to the proxy, which its URL does not ask for (https://). The authority of a "
+            "proxy that opens providers' TLS belongs into the ca_file of each provider"
+        )
     if len(problems) > found:
         return None
     return Proxy(

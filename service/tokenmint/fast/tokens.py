@@ -120,7 +120,7 @@ class Tokens:
             key=key,
             algorithm=header.algorithm,
             signed=(provider.name, key.thumbprint),
-            even=not provider.boolean_claims and not provider.google_email,
+            even=not (provider.boolean_claims or provider.google_email or provider.nameless_act),
             conditions=bool(provider.checks or provider.issuers.get(issuer)),
             by_sub=(
                 provider.subject_claims_by_type.get(token_type, provider.subject_claims) == _SUBJECT

@@ -4,6 +4,7 @@ Nothing here is guessed. A request with two tokens has none that is certain, and
 for one that the configuration names, nor for one that it does not.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from tokenmint.verification.jws import decode_segment, parse_object
 
 AUTHORIZATION: Final = "authorization"
 _AT_JWT: Final = "at+jwt"
+_SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,16 @@ class Gateway:
     """The cookie that holds the token of a browser, where no header has one."""
     headers: tuple[str, ...] = ()
     """Headers that may hold the token beside `Authorization`, in lower case. They are removed from the request."""
+
+    @property
+    def alike(self) -> frozenset[str]:
+        """The same headers, as servers that cannot tell their spellings apart read them."""
+        return frozenset(map(alike, self.headers))
+
+
+def alike(name: str) -> str:
+    """Return a header's name in lower case as the variables of CGI and WSGI spell it: `-`, `_` and `.` are one."""
+    return _SEPARATORS.sub("-", name)
 
 
 class NoToken(Exception):
@@ -56,6 +68,8 @@ def find_token(gateway: Gateway, given: Mapping[str, str]) -> Found:
     headers = {name.lower(): value for name, value in given.items()}
     if len(headers) != len(given):
         raise NoToken  # one header in two spellings: which one counts is anybody's guess
+    if any(name not in gateway.headers and alike(name) in gateway.alike for name in headers):
+        raise NoToken  # it would pass the gateway, and the service behind may read it as the header that was removed
     found, left = _cookies(gateway.cookie, headers.get("cookie", ""))
     places = [name for name in (AUTHORIZATION, *gateway.headers) if name in headers]
     if len(places) > 1:

@@ -3,8 +3,11 @@
 import ssl
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from tokenmint.verification.key_source import FetchResult
+
+_AGE: Final = 9  # digits of an age: more are none, and would be an infinite difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Answer:
         age = self.result.headers.get("age", "0")
         try:
             date = parsedate_to_datetime(self.result.headers.get("date", "")).timestamp()
-            return date + float(age if age.isascii() and age.isdigit() else 0) - now
+            return date + float(age if age.isascii() and age.isdigit() and len(age) <= _AGE else 0) - now
         except (ValueError, OverflowError):
             return None
 

@@ -57,6 +57,10 @@ _FAILURES: Final = (
     httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError, httpcore2.TimeoutException,
     httpcore2.UnsupportedProtocol, ssl.SSLError, OSError,
 )  # fmt: skip
+_AUTHORITY: Final = dict.fromkeys(
+    (18, 19, 20, 21),  # OpenSSL's numbers: self-signed, alone or in the chain, and an issuer that is not known
+    ": if a private authority made it, or a proxy that opens TLS, name that authority in ca_file",
+)
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -263,9 +267,10 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted: {cause.verify_message}"
+            return f"its certificate is not accepted: {cause.verify_message}{_AUTHORITY.get(cause.verify_code, '')}"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpcore2.ProxyError):
         status = re.match(r"\d{3}\b", str(error))
-        return f"the proxy answered {status[0]}" if status else "the proxy's answer can't be used"
+        login = ": set proxy.username and proxy.password_file" if status and status[0] == "407" else ""
+        return f"the proxy answered {status[0]}{login}" if status else "the proxy's answer can't be used"
     return type(error).__name__

@@ -240,6 +240,7 @@ def read_jwk(member: JsonValue) -> VerificationKey:
     """Read one public signature key. Raises :class:`BadKey` if its form rules it out."""
     if not isinstance(member, dict):
         raise BadKey("not a JSON object")
+    member = {name: value for name, value in member.items() if value is not None}  # some write all that they know of
     if _PRIVATE & member.keys():
         raise BadKey("it has private members; its publisher has to replace it")
     if member.get("use", "sig") not in ("sig", "jwt-svid"):  # the latter is SPIFFE's

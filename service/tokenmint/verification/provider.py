@@ -94,6 +94,8 @@ class Provider:
     """Claims that the provider may send as the text "true" or "false"."""
     google_email: bool = False
     """Whether `email_authoritative` is derived from Google's rule."""
+    nameless_act: bool = False
+    """Whether its `act` is dropped where it has no `sub`, and so names no actor."""
     skew: float = 30.0
     """Seconds that clocks may differ, at most 60."""
     iat_required: bool = True
@@ -320,4 +322,7 @@ def normalised(provider: Provider, claims: Mapping[str, JsonValue]) -> Mapping[s
         result["email_authoritative"] = isinstance(email, str) and (
             email.lower().endswith("@gmail.com") or (verified and bool(result.get("hd")))
         )
+    act = result.get("act")
+    if provider.nameless_act and isinstance(act, dict) and "sub" not in act:
+        del result["act"]
     return MappingProxyType(result)

@@ -2,8 +2,8 @@
 
 A signature by such a key proves nothing. Each check needs only the public key: a modulus that is a prime number or a
 power (its phi follows), small factors, primes that are close (CVE-2022-26320), the fingerprint of CVE-2017-15361,
-repeated words, bits far from random; Ed25519 points of small order, and those a small order away from the base point
-(RFC 8032 section 5.1.3, RFC 8725 section 3.4); points of other curves whose private half is a small number.
+repeated words, bits far from random; Ed25519 points of small order (RFC 8032 section 5.1.3, RFC 8725 section 3.4);
+points of any curve whose private half is a small number, also those of Ed25519 a small order away from them.
 
 The test for a prime modulus costs milliseconds, so its result is cached by the key's thumbprint: it runs once for a
 key, not once for a token or for a fetch.
@@ -214,8 +214,8 @@ def ed25519_weakness(encoded: bytes) -> str:
     eightfold = _eightfold(point)
     if eightfold == (0, 1):
         return "x is a point of small order, so signatures for it are easily forged"
-    if eightfold[1] == _eightfold_base()[1]:
-        return "x is the base point, so its private half is known"
+    if eightfold[1] in _eightfold_multiples():
+        return "x is a small multiple of the base point, so its private half is known"
     return ""
 
 
@@ -249,16 +249,27 @@ def _decoded(encoded: bytes) -> _Point | None:
 
 
 def _eightfold(point: _Point) -> _Point:
-    x, y = point
     for _ in range(3):
-        product = _D * x * x * y * y
-        x, y = (
-            2 * x * y * pow(1 + product, -1, _FIELD) % _FIELD,
-            (y * y + x * x) * pow(1 - product, -1, _FIELD) % _FIELD,
-        )
-    return x, y
+        point = _sum(point, point)
+    return point
+
+
+def _sum(one: _Point, other: _Point) -> _Point:
+    """Add two points (RFC 8032 section 5.1.4, in affine coordinates)."""
+    (x, y), (u, v) = one, other
+    product = _D * x * u * y * v
+    return (
+        (x * v + u * y) * pow(1 + product, -1, _FIELD) % _FIELD,
+        (y * v + x * u) * pow(1 - product, -1, _FIELD) % _FIELD,
+    )
 
 
 @cache
-def _eightfold_base() -> _Point:
-    return _eightfold(_decoded(_BASE_Y.to_bytes(32, "little")) or (0, 1))
+def _eightfold_multiples() -> frozenset[int]:
+    """Return the y of eight times the small multiples of the base point, and so of their negatives, too."""
+    base = _eightfold(_decoded(_BASE_Y.to_bytes(32, "little")) or (0, 1))
+    point, found = base, set[int]()
+    for _ in range(_MULTIPLES):
+        found.add(point[1])
+        point = _sum(point, base)
+    return frozenset(found)

@@ -1,6 +1,7 @@
 """`tokenmint providers test` against real HTTPS providers, proxies and files: no service runs."""
 
 import json
+import re
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -126,11 +127,24 @@ def test_a_clock_that_differs_is_told(trials: Trials, idp: Documents, monkeypatc
 
     monkeypatch.setattr(Handler, "date_time_string", lambda *_: formatdate(time() - 600, usegmt=True))
     assert trials("idp").document["answers"][0]["clock_difference"] == pytest.approx(-600, abs=60)
-    assert "behind this machine's: more than skew, 30 s" in trials("idp", output="text").out
+    assert re.search(
+        r"the server's is 60\d s behind this machine's: more than skew, 30 s", trials("idp", output="text").out
+    )
     idp.headers["Age"] = "600"  # a cache on the way kept it as long
     assert trials("idp").document["answers"][0]["clock_difference"] == pytest.approx(0, abs=60)
     monkeypatch.setattr(Handler, "date_time_string", lambda *_: "no date")
     assert trials("idp").document["answers"][0]["clock_difference"] is None
+    monkeypatch.setattr(Handler, "date_time_string", lambda *_: formatdate(time(), usegmt=True))
+    idp.headers["Age"] = "9" * 1000  # no age, and no infinite difference
+    assert trials("idp").document["answers"][0]["clock_difference"] == pytest.approx(0, abs=60)
+
+
+def test_a_proxy_of_the_environment_that_is_not_read_is_told(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{CANARY}@proxy.example:3128")
+    told = trials("idp", output="text").out
+    assert "proxy     none: HTTPS_PROXY is not read, unless proxy.environment = true" in told
+    assert "clock     the server's agrees with this machine's" in told
+    assert CANARY not in told
 
 
 def test_each_key_that_is_not_used_is_told_with_its_reason(trials: Trials, idp: Documents) -> None:

@@ -95,6 +95,29 @@ def test_a_template_of_placeholders_alone_is_as_uncertain_as_one_of_a_host() -> 
         assert [match.certain for match in recognised(issuer, {"okta": entry})] == [certain]
 
 
+@pytest.mark.parametrize(
+    ("issuer", "name"),
+    [
+        ("https://git.acme.example:8443/_services/token", "github-actions"),
+        ("https://token.actions.acme.ghe.com", "github-actions"),
+        ("https://token.actions.githubusercontent.com/acme", "github-actions"),
+        ("https://kubernetes.default.svc.cluster.local", "kubernetes"),
+        ("https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF", "kubernetes"),
+        ("https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c", "kubernetes"),
+        ("https://westeurope.oic.prod-aks.azure.com/11111111-2222/33333333-4444/", "kubernetes"),
+    ],
+)
+def test_an_issuer_that_the_table_has_to_name_leads_to_its_entry_too(issuer: str, name: str) -> None:
+    match, *more = recognised(issuer, catalogue())
+    assert (match.name, match.certain) == (name, True)
+    assert not any(other.certain for other in more)
+    [table] = tables(draft_of_entry("p", match)).values()
+    assert (table["use"], table["issuer"]) == (name, issuer)
+    assert judge_provider("p", decided(table, catalogue()[name]), own_issuer="https://me.example").problems == ()
+    for other in (f"{issuer}.evil.example", f"https://evil.example/{issuer}", f"{issuer}?"):
+        assert not any(match.certain for match in recognised(other, catalogue()))
+
+
 def test_an_issuer_of_no_entry_is_not_recognised() -> None:
     assert recognised("https://idp.example/tenant/7", catalogue()) == []
     assert recognised("https://accounts.google.com.example/x", catalogue()) == []

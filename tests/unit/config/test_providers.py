@@ -72,6 +72,18 @@ def test_a_trailing_slash_of_the_issuer_stays_in_it_and_not_in_the_url() -> None
         ({"issuer": "https://i", "audiences": ["a"],
           "checks": [{"claim": "x", "kind": "present", "token_types": ["access"]}]},
          ["providers.p.checks: x: token_types: expected some of"]),
+        *(({"issuer": "https://i", "audiences": ["a"], "checks": [{"claim": "x", "kind": kind, "values": ["a", ""]}]},
+           [f"providers.p.checks: x: {kind} has an empty value"])
+          for kind in ("one_of", "none_of", "prefix", "no_suffix")),
+        ({"issuer": "https://i", "audiences": ["a"],
+          "checks": [{"claim": "x", "kind": "present", "when": {"parameter": "y", "is": "z"}}]},
+         ["providers.p.checks: x: when is for shipped entries"]),
+        ({"use": "gitlab", "audiences": ["a"], "project_ids": ["1"],
+          "checks": [{"claim": "namespace_id", "kind": "one_of", "values": "namespace_ids"}]},
+         ["providers.p.checks: namespace_id: values: namespace_ids is not set"]),
+        *(({"issuer": "https://i", "audiences": ["a"], "audience_claims": ["client_id", name]},
+           ["providers.p.audience_claims: expected names of claims for the client, and no registered claim"])
+          for name in ("", "iss", "sub", "aud", "exp", "nbf", "iat", "jti")),
         ({"use": "googel"}, ["providers.p.use: no such entry; the entries are adfs"]),
         ({"use": 5}, ["providers.p.use: no such entry"]),
         ({"use": "auth0"}, ["providers.p.domain: is required", "providers.p.audiences: is required"]),
@@ -90,6 +102,13 @@ def test_every_problem_is_named_with_its_key(table: dict[str, Any], expected: li
     found = problems(**table)
     for start in expected:
         assert any(line.startswith(start) for line in found), found
+
+
+def test_a_wrong_value_is_told_with_an_example_and_without_what_only_follows_from_it() -> None:
+    [told] = problems(use="gitlab", audiences=["a"], project_ids=["group/project"])
+    assert told.endswith("expected the numeric ids of the projects whose jobs are accepted, for example 123456")
+    [told] = problems(use="github-actions", audiences=["a"], repository_ids="octo/web")
+    assert "expected a list" in told
 
 
 def test_an_operator_may_add_to_a_shipped_entry() -> None:

@@ -197,7 +197,9 @@ def check_documentation(name: str, entries: Mapping[str, Entry], documented: Doc
     assert "" in refused_keys or not entry.require_one_of, f'{name}.toml: add [[refused_tables]] with key ""'
     patterns = (entry.default_audiences, entry.default_audiences_of_host)
     assert "audiences" in refused_keys or patterns == (None, None)
-    if entry.customer_claims:
+    if entry.customer_claims and not entry.require_one_of:
+        assert {check.claim[0] for check in entry.checks} & set(entry.customer_claims)
+    elif entry.customer_claims:
         guarded = {check.claim[0] for check in entry.checks if check.values in entry.require_one_of}
         assert guarded
         assert guarded <= set(entry.customer_claims)

@@ -115,6 +115,16 @@ def test_any_value_of_any_member_is_used_or_skipped_and_nothing_else(good: Any, 
     assert parse_jwks(document).keys[-1].key_id == "good"  # one bad key takes no other with it
 
 
+@pytest.mark.parametrize("key", [rsa_key(), ec_key()])
+def test_a_member_that_is_null_is_as_good_as_none(key: Any) -> None:
+    names = ("use", "key_ops", "alg", "kid", "x5c", "x5t", "x5t#S256", "issuer", "d")
+    assert parse_jwk(jwk(key, **dict.fromkeys(names))) == parse_jwk(jwk(key))
+    for name in ("n", "x"):
+        if name in jwk(key):
+            with pytest.raises(BadKey, match=f"{name} is missing"):
+                parse_jwk({**jwk(key), name: None})
+
+
 def test_one_bad_key_does_not_spoil_the_set() -> None:
     parsed = parse_jwks(json.dumps({"keys": [{"kty": "oct"}, {**GOOD_EC, "kid": "e"}, GOOD_RSA]}).encode())
     assert [key.key_id for key in parsed.keys] == ["e", None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.issuer import jwk, rsa_key
-from tests.unit.verification.proving import IDP, ME, NOW, prove, shipped
+from tests.unit.verification.proving import IDP, ME, NOW, prove, provider, shipped
 
 from tokenmint.base.token_errors import (
     ClaimRejected,
@@ -190,3 +190,23 @@ async def test_what_has_not_to_be_true_is_missing_or_false(value: Any, refusal: 
     else:
         with pytest.raises(refusal, match="is_anonymous is neither missing nor false"):
             await prove(IDP.token(NOW, is_anonymous=value), found)
+
+
+async def test_vercel_an_act_that_names_nobody_is_no_actor_and_one_that_does_stays() -> None:
+    entry = shipped("vercel", audiences=["app"], team="acme", owner_ids=["team_1"])
+    claims: dict[str, Any] = {
+        "iss": "https://oidc.vercel.com/acme",
+        "owner_id": "team_1",
+        "project_id": "prj_1",
+        "environment": "production",
+    }
+    for act, kept in (
+        ({"aud": "x", "iat": 1}, False),
+        ({"sub": "admin"}, True),
+        ({"sub": None}, True),
+        ("admin", True),
+    ):
+        proved = await prove(IDP.token(NOW, **claims, act=act), entry)
+        assert ("act" in proved.claims) is kept
+    other = provider()
+    assert "act" in (await prove(IDP.token(NOW, act={"aud": "x"}), other)).claims

@@ -196,19 +196,37 @@ async def test_an_issuer_that_signs_for_all_customers_needs_to_know_which_ones_a
     for checks in (
         [],
         [{"claim": "sub", "kind": "present"}],
-        [{"claim": shared_issuers()[issuer][0], "kind": "present"}],
+        [{"claim": shared_issuers()[issuer].claims[0], "kind": "present"}],
     ):
         with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
             provider_from_table("p", {**table, "checks": checks}, own_issuer="https://me.example")
-    ours = {"claim": shared_issuers()[issuer][0], "kind": "one_of", "values": ["ours"]}
+    ours = {"claim": shared_issuers()[issuer].claims[0], "kind": "one_of", "values": ["ours"]}
     for gap in ({"token_types": ["access_token"]}, {"or_claim": "sub"}):  # tokens of another kind, or without the claim
         with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
             provider_from_table("p", {**table, "checks": [{**ours, **gap}]}, own_issuer="https://me.example")
     entry = provider_from_table("p", {**table, "checks": [ours]}, own_issuer="https://me.example")
-    await judged(entry, {"iss": issuer, shared_issuers()[issuer][0]: "ours"}, None)
+    await judged(entry, {"iss": issuer, shared_issuers()[issuer].claims[0]: "ours"}, None)
     for other in ("theirs", None, ["ours"]):
-        await judged(entry, {"iss": issuer, shared_issuers()[issuer][0]: other}, ClaimRejected)
-    assert provider_from_table("p", {**table, "condition": "assertion.sub == 'x'"}, own_issuer="https://me.example")
+        await judged(entry, {"iss": issuer, shared_issuers()[issuer].claims[0]: other}, ClaimRejected)
+    for condition in ("true", "assertion.ref == 'refs/heads/main'", "assertion.subject_x == 'x'"):
+        with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+            provider_from_table("p", {**table, "condition": condition}, own_issuer="https://me.example")
+    for condition in ("assertion.sub == 'x'", f"assertion['{shared_issuers()[issuer].claims[0]}'] in ['x']"):
+        assert provider_from_table("p", {**table, "condition": condition}, own_issuer="https://me.example")
+    # The entry of another provider checks other claims.
+    with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+        shipped("okta", domain="acme.okta.com", audiences=["app"], issuer=issuer)
+    for other, claim in (("gitlab", "project_id"), ("github-actions", "repository_id")):
+        if claim not in shared_issuers()[issuer].claims:
+            keys: dict[str, Any] = {f"{claim}s": ["1"]}
+            with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+                shipped(other, audiences=["app"], issuer=issuer, **keys)
+
+
+async def test_google_without_its_entry_needs_to_know_whose_tokens_are_accepted() -> None:
+    table = {"issuer": "https://accounts.google.com", "audiences": ["app"], "jwks": IDP.jwks().decode()}
+    with pytest.raises(ConfigurationError, match='use = "google"'):
+        provider_from_table("p", table, own_issuer="https://me.example")
 
 
 async def test_gitlab_writes_lists_of_audiences_and_no_azp() -> None:

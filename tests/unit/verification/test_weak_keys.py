@@ -27,6 +27,7 @@ from tokenmint.verification.jwk import BadKey, parse_jwk, parse_jwks, parse_x509
 from tokenmint.verification.weak_keys import Verdicts, ed25519_weakness, rsa_weakness
 
 FIELD = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 8032 section 5.1
 NOW = 1_800_000_000
 
 
@@ -166,6 +167,38 @@ def test_the_base_point_and_those_a_small_order_away_are_no_keys() -> None:
     assert point is not None
     x, y = plus(point, (0, FIELD - 1), d)
     assert "base point" in ed25519_weakness((y | (x & 1) << 255).to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("scalar", [2, 3, 16])
+def test_a_small_multiple_of_the_base_point_of_ed25519_is_no_key(scalar: int) -> None:
+    """The scalar signs as well as the seed does, which nobody needs."""
+    d = -121665 * pow(121666, -1, FIELD) % FIELD
+    base = weak_keys._decoded((4 * pow(5, -1, FIELD) % FIELD).to_bytes(32, "little"))
+    assert base is not None
+    point = base
+    for _ in range(scalar - 1):
+        point = plus(point, base, d)
+
+    def encoded(x: int, y: int) -> bytes:
+        return (y | (x & 1) << 255).to_bytes(32, "little")
+
+    public = encoded(*point)
+
+    def forged(data: bytes) -> bytes:  # with 0 for the secret nonce, and no secret at all
+        identity = encoded(0, 1)
+        challenge = int.from_bytes(hashlib.sha512(identity + public + data).digest(), "little")
+        return identity + (challenge * scalar % ORDER).to_bytes(32, "little")
+
+    ed25519.Ed25519PublicKey.from_public_bytes(public).verify(forged(b"any text"), b"any text")
+    key: dict[str, Any] = {"kty": "OKP", "crv": "Ed25519", "x": b64(public)}
+    with pytest.raises(BadKey, match="small multiple of the base point"):
+        parse_jwk(key)
+    with pytest.raises(ProofRejected, match="small multiple of the base point"):
+        check_proof(
+            dpop_proof({"alg": "EdDSA", "jwk": key}, forged), method="POST", url="https://t.example/token", now=NOW
+        )
+    negative = encoded(FIELD - point[0], point[1])
+    assert "small multiple" in ed25519_weakness(negative)
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -72,6 +72,7 @@ class Fast:
 
     application: Application
     answered: int = 0
+    traceparents: list[str] = field(default_factory=list)
 
     def routes(self) -> FastRoutes:
         return FastRoutes({("GET", "/quick"): self, ("POST", "/form"): self}, self.application.stopping.is_set, 65_536)
@@ -79,7 +80,8 @@ class Fast:
     def learn(self, fields: Headers, *, has_body: bool) -> str:
         return "form" if has_body else "quick"
 
-    def answer(self, learned: str, body: bytes, address: str) -> DatedAnswer | Later | None:
+    def answer(self, learned: str, body: bytes, address: str, traceparent: str = "") -> DatedAnswer | Later | None:
+        self.traceparents.append(traceparent)
         if learned == "form":
             if body.startswith(b"wait"):
                 return partial(self.later, body)

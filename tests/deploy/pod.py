@@ -60,6 +60,8 @@ class MountedPod:
             return given.encode()
         if key == "ca.crt":
             return self._authority.pem
+        if key == "headers":
+            return b"authorization: a-secret\n"
         if key in ("tls.crt", "tls.key"):
             if f"{secret}/tls.key" not in self._secrets:
                 certificate, private = self._authority.issue("tokenmint", "tokens.example.com")

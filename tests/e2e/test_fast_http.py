@@ -44,6 +44,14 @@ async def test_plain_exchanges_take_the_fast_way(http: Http) -> None:
     await http.check(http.form(subject_token=http.ways.token(jti="a longer one")), recognised=True)
 
 
+async def test_a_caller_with_a_trace_takes_the_fast_way_and_is_recorded_with_it(http: Http) -> None:
+    for number, more in enumerate(((), ("tracestate: a=1",), ("tracestate: b=2",))):
+        traceparent = f"traceparent: 00-{number + 1:032x}-{number + 1:016x}-01"  # sampled, where nothing is exported
+        full = await http.check(http.form(), http.basic(), traceparent, *more, recognised=True, accepted=True)
+        assert full.events[0]["trace_id"] == f"{number + 1:032x}"
+        assert full.events[0]["span_id"] == f"{number + 1:016x}"
+
+
 async def test_what_the_full_way_refuses_is_refused_by_both(http: Http) -> None:
     await http.check(recognised=True)
     secret, token = http.ways.rig.secrets["web"].reveal(), http.ways.token()

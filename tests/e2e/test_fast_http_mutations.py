@@ -54,7 +54,11 @@ MUTATIONS: list[tuple[Any, Any, str, str, str, Scenario]] = [
         scenarios.test_what_the_full_way_refuses_is_refused_by_both,
     ),
     # the response
-    (*ANSWERED, ', "200")', ")", scenarios.test_plain_exchanges_take_the_fast_way),
+    (*ANSWERED, ', "200", parent)', ", parent=parent)", scenarios.test_plain_exchanges_take_the_fast_way),
+    (
+        *ANSWERED, ', "200", parent)', ', "200")',
+        scenarios.test_a_caller_with_a_trace_takes_the_fast_way_and_is_recorded_with_it,
+    ),
     (*ANSWERED, "fast.write()", "pass", scenarios.test_plain_exchanges_take_the_fast_way),
     (
         fast_token, FastToken, "_later", "in_hand(None)", "pass",

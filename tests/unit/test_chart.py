@@ -200,4 +200,6 @@ def test_every_value_is_in_the_schema_and_every_one_of_the_schema_has_a_default(
     below = (".resources", ".topologySpread", ".networkPolicy.data", ".monitoring.dashboards.labels")
     given = {key for key in keys(values) if not key.startswith(tuple(f"{prefix}." for prefix in below))}
     assert given - described == set()
-    assert described - given - {".global", ".config.listen", ".config.redis", ".config.keys"} == set()
+    assert (
+        described - given - {".global", ".config.listen", ".config.redis", ".config.keys", ".config.tracing"} == set()
+    )

@@ -15,6 +15,7 @@ import structlog
 
 from tokenmint.admission.access import ANYBODY, CLIENT, Row
 from tokenmint.admission.audit import AuditTrail
+from tokenmint.admission.call_spans import is_recordable, spans_of
 from tokenmint.admission.callers import ClientAuthenticator, Credentials, Operator
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import (
@@ -26,6 +27,7 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.telemetry import Metrics, places
+from tokenmint.base.trace_context import CallTrace, TraceContext, enter_trace
 from tokenmint.exchange.attempt import Trace
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
@@ -33,6 +35,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
+from tokenmint.tracing.tracer import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +61,21 @@ class Call:
     """The keys that the caller has proved to hold: that of its certificate."""
     admitted: bool = False
     """Whether it was admitted. Errors after that are answered in the method's own way."""
+    parent: TraceContext | None = None
+    """The caller's place in a trace."""
+    trace: CallTrace | None = None
+    """The trace that it belongs to, if any."""
+    steps: Trace | None = None
+    """The steps of its exchange, if it is one."""
+    reason: str = ""
+    """Why it was refused, once it has ended."""
+    scheme: str = ""
+    """`http` or `https`, over HTTP."""
+
+    @property
+    def becomes_span(self) -> bool:
+        """Whether it is to become a span."""
+        return self.trace is not None and self.trace.recorded
 
 
 _current: ContextVar[Call] = ContextVar("call")
@@ -98,6 +116,7 @@ class Gate:
         metrics: the metrics.
         audit: the audit trail.
         clock_right: raises while the clock may be wrong; clients are then neither authenticated nor refused.
+        tracer: begins and ends the traces of calls; None: there are none.
     """
 
     def __init__(
@@ -107,8 +126,10 @@ class Gate:
         metrics: Metrics,
         audit: AuditTrail,
         clock_right: Callable[[], None] = lambda: None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._clock_right = clock_right
+        self._tracer = tracer
         self._authenticator = authenticator
         self._limiter = limiter
         self._metrics = metrics
@@ -119,11 +140,31 @@ class Gate:
         """The configured clients."""
         return self._authenticator().callers.clients
 
-    def begin(self, method: str, row: Row | None) -> Call:
-        """Begin a call of a method with this row of the access table, or without one."""
+    def begin(self, method: str, row: Row | None, parent: TraceContext | None = None) -> Call:
+        """Begin a call of a method with this row of the access table, or without one.
+
+        ``parent``: the caller's place in a trace.
+        """
         call = Call(method, row, time.perf_counter(), {})
         _current.set(call)
+        self._trace(call, parent)
         return call
+
+    def continue_trace(self, parent: TraceContext | None) -> None:
+        """Continue a trace that the request of this call names, unless its metadata named one."""
+        call = _current.get()
+        if parent is None or call.parent is not None:
+            return
+        before = call.trace
+        self._trace(call, parent)
+        if before is not None and call.trace is not None:
+            call.trace.requests += before.requests
+
+    def _trace(self, call: Call, parent: TraceContext | None) -> None:
+        call.parent = parent
+        if self._tracer is not None:
+            call.trace = self._tracer.begin(call.method, parent, recordable=is_recordable(call.row))
+        enter_trace(call.trace)
 
     async def admit(self, call: Call, credentials: Callable[[], Credentials]) -> None:
         """Authenticate the caller, if the row requires it, by the result of ``credentials``.
@@ -179,11 +220,29 @@ class Gate:
         elif call.operator is not None:
             await self._limiter.take_of_operator(call.operator.operator_id, cost)
         if row.audit.before:
-            event = {"kind": row.audit.kind, "method": call.method, "outcome": "begun"} | call.facts
+            event = {"kind": row.audit.kind, "method": call.method, "outcome": "begun"} | call.facts | _ids(call)
             await self._audit.record(event, durable=row.audit.confirmed)
 
     def ended(self, call: Call, code: str, reason: str = "", detail: str = "") -> None:
         """Count a call, and record it as its row requires. Never raises, because the response comes after it."""
+        self._record(call, code, reason, detail)
+        if call.trace is not None:
+            self._end_trace(call, call.trace, code)
+
+    def _end_trace(self, call: Call, trace: CallTrace, code: str) -> None:
+        """Pass the spans of a call on, if its caller has authenticated itself."""
+        try:
+            if trace.recorded and self._tracer is not None and (call.client is not None or call.operator is not None):
+                facts = _attributes(call)
+                self._tracer.end(
+                    lambda moment: spans_of(trace, call.method, call.steps, facts, call.started, code, moment)
+                )
+        except Exception as error:  # noqa: BLE001  # must not raise
+            log_internal(call.method, error)
+        trace.over = True
+
+    def _record(self, call: Call, code: str, reason: str, detail: str) -> None:
+        call.reason = reason or str(call.facts.get("reason", ""))
         try:
             self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
             if reason and call.client is not None:
@@ -198,7 +257,7 @@ class Gate:
             event: dict[str, object] = {"kind": row.audit.kind, "method": call.method, "outcome": outcome}
             if reason:
                 event |= {"reason": reason, "detail": detail}
-            event |= call.facts
+            event |= call.facts | _ids(call)
             # Unauthenticated calls are logged but not streamed: they could push others' events out of the stream.
             authenticated = call.client is not None or call.operator is not None
             self._audit.note(event, keep=authenticated and reason != CallerUnauthenticated.reason)
@@ -234,7 +293,7 @@ class ClientExchanges:
 
     async def one(self, request: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange a token for one token. Raises as ``TokenExchange.exchange``."""
-        trace = Trace()
+        trace = _begin_steps()
         annotate_audit(audience=clipped(request.audience, LONG))
         try:
             minted = await self.use_case.exchange(request, client, trace)
@@ -247,7 +306,7 @@ class ClientExchanges:
         self, requests: Sequence[ExchangeRequest], client: Client
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange a token for several tokens. Raises as ``TokenExchange.exchange_batch``."""
-        trace = Trace()
+        trace = _begin_steps()
         annotate_audit(audience=[clipped(target.audience, LONG) for target in requests])
         try:
             outcomes = await self.use_case.exchange_batch(requests, client, trace)
@@ -273,6 +332,33 @@ class ClientExchanges:
         for audience, minted in trace.minted:
             if not minted.reused:
                 self.gate.minted(audience)
+
+
+def _begin_steps() -> Trace:
+    """Return the trace of this call's exchange."""
+    call = _current.get()
+    call.steps = Trace(timed=call.becomes_span)
+    return call.steps
+
+
+def _ids(call: Call) -> dict[str, str]:
+    """Return the fields of an audit event that name the trace."""
+    return call.trace.ids() if call.trace is not None else {}
+
+
+def _attributes(call: Call) -> dict[str, str]:
+    """Return the attributes of a call's span: names of the configuration, and the reason of a refusal."""
+    steps = call.steps
+    minted = list(dict.fromkeys(audience for audience, _ in steps.minted)) if steps is not None else []
+    found = {
+        "tokenmint.client.id": call.client.client_id if call.client is not None else "",
+        "tokenmint.operator.id": call.operator.operator_id if call.operator is not None else "",
+        "tokenmint.provider": steps.provider if steps is not None else "",
+        "tokenmint.audience": clipped(" ".join(minted), LONG),
+        "tokenmint.reason": call.reason,
+        "url.scheme": call.scheme,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def log_internal(method: str, error: BaseException) -> None:

@@ -24,6 +24,7 @@ import structlog
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.standard_streams import ERROR
 from tokenmint.base.telemetry import bounded_json, json_text, places
+from tokenmint.base.trace_context import current_trace
 
 log = structlog.get_logger(__name__)
 
@@ -48,8 +49,18 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def _add_trace(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the trace of the call that logs."""
+    trace = current_trace()
+    if trace is not None:
+        event.setdefault("trace_id", trace.trace_id)
+        event.setdefault("span_id", trace.span_id)
+    return event
+
+
 def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
     """Render an event as a line. A single processor, because there is an event for each call."""
+    _add_trace(_, level, event)
     event["level"] = level
     event["timestamp"] = stamp()
     try:
@@ -92,6 +103,7 @@ def configure(level: str, output: str, writer: LineWriter | None = None) -> Line
     console = output == "console" or (output == "auto" and os.isatty(2))
     readable: list[Any] = [
         structlog.processors.add_log_level,
+        _add_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.dev.ConsoleRenderer(),
     ]

@@ -98,6 +98,9 @@ class StateMetrics:
         ):  # fmt: skip
             self._gauge(name, text, mode, *labels)
         self._counter("tokenmint_store_errors", "Operations of the store that failed, by reason", "reason")
+        self._counter(
+            "tokenmint_spans", "Spans, by outcome: sent, dropped (no room), refused by the collector", "outcome"
+        )
         self._counter("tokenmint_near_cache", "Reads of profiles and identities, by outcome", "outcome")
 
     def _gauge(self, name: str, text: str, mode: Any, *labels: str) -> Gauge:

@@ -20,6 +20,7 @@ from tokenmint.config.proxies import shared_proxy
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
 from tokenmint.config.tables import File
+from tokenmint.config.tracing import tracing_options
 from tokenmint.firebase.clients import EMULATOR
 from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
@@ -82,6 +83,7 @@ def check(
         caches=file.caches,
         log=file.log,
         audit=file.audit,
+        tracing=tracing_options(file.tracing, base, environ, problems),
         oauth=file.oauth,
         envoy=file.envoy,
         firebase_emulator=development and bool(environ.get(EMULATOR)),

@@ -22,6 +22,7 @@ from tokenmint.keys.schedule import Schedule
 from tokenmint.model.policy import Audience, Client
 from tokenmint.model.secret import Secret
 from tokenmint.storage.options import StoreOptions
+from tokenmint.tracing.options import TracingOptions
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
@@ -66,6 +67,8 @@ class Settings:
     caches: CachesTable
     log: LogTable
     audit: AuditTable
+    tracing: TracingOptions | None
+    """The export of spans; None: there is none."""
     oauth: OAuthTable
     envoy: EnvoyTable
     firebase_emulator: bool

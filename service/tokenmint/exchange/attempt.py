@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 from tokenmint.base.foreign_text import clipped
 from tokenmint.model.minted import MintedToken
@@ -11,15 +12,21 @@ from tokenmint.model.policy import Client, ExchangeRequest, TokenGrant
 class Trace:
     """The steps of an attempt and their results, in order, even if it is refused.
 
-    Explain reads the steps, audit the facts, and the metrics the minted tokens. A batch has one trace.
+    Explain reads the steps, audit the facts, the metrics the minted tokens, and spans the steps with their times. A
+    batch has one trace.
+
+    Args:
+        timed: whether the times of steps are kept.
     """
 
-    __slots__ = ("actor", "minted", "principal", "provider", "step", "steps", "token_sha256")
+    __slots__ = ("actor", "minted", "principal", "provider", "step", "steps", "times", "token_sha256")
 
-    def __init__(self) -> None:
+    def __init__(self, *, timed: bool = False) -> None:
         self.steps: list[str] = []
         """The names of the steps that were started. After a failure, the last one is the one that failed."""
-        self.step: Callable[[str], None] = self.steps.append
+        self.times: list[float] = []
+        """When each began, by ``time.perf_counter``, if they are kept."""
+        self.step: Callable[[str], None] = self._timed_step if timed else self.steps.append
         """Records the name of a step at its start."""
         self.token_sha256 = ""
         self.provider = ""
@@ -27,6 +34,10 @@ class Trace:
         self.actor = ""
         self.minted: list[tuple[str, MintedToken]] = []
         """Each token with its audience."""
+
+    def _timed_step(self, name: str) -> None:
+        self.times.append(perf_counter())
+        self.steps.append(name)
 
     def actor_step(self, name: str) -> None:
         """Record the name of a step for the actor token."""

@@ -22,6 +22,7 @@ from tokenmint.admission.rate_limit import Lot, RateLimiter
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.telemetry import Metrics
+from tokenmint.base.trace_context import TraceContext
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of, unsigned_of
 from tokenmint.fast.people import People, Person, Wanted
@@ -283,8 +284,15 @@ class FastExchange:
                 self._signatures.popitem(last=False)
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
 
-    def ended(self, method: str, audience: str, seconds: float, code: str = "OK") -> None:
-        """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` records it."""
+    def ended(
+        self, method: str, audience: str, seconds: float, code: str = "OK", parent: TraceContext | None = None
+    ) -> None:
+        """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` records it.
+
+        ``parent``: the caller's place in a trace, for the event of the exchange that ended last, which is this one's.
+        """
+        if parent is not None:
+            self._events[-1] += b',"trace_id":"%b","span_id":"%b"' % (parent.trace_id.encode(), parent.span_id.encode())
         self._ended.append((method, audience, seconds, code))
 
     def write(self) -> None:

@@ -122,6 +122,7 @@ class App:
         watch_state(parts, servers.certificates())
         base.state_metrics.process()
         parts.audit.follow(base.background)
+        parts.tracing.follow(base)
         base.background.every(
             "readiness", READINESS_INTERVAL, partial(_watch_readiness, parts, servers), longest=READINESS_INTERVAL
         )
@@ -211,6 +212,7 @@ def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
         *(one.files for one in servers.tls.values()),
         *parts.rules.files,
         *parts.store.server.files,
+        *parts.tracing.files,
         *parts.verifiers.fetch.files.of(sources),
         *keys,
     ]

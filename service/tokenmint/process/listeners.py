@@ -120,7 +120,7 @@ def build(parts: Parts) -> Listeners:
     documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata)
     fast = fast_documents(documents)
     if routes:
-        fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock)
+        fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     return Listeners(data, admin, public, private, watches, tls, _shares(parts))
@@ -145,7 +145,8 @@ def _grpc(
     native = name == "grpc" and listen.native
     # Callers with certificates take the full way: a certificate says more than the secret that came with it.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
-    fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)
+    # On grpcio, the guard has decided before which calls become spans.
+    fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes, parts.tracing.tracer if native else None)
     guard = Guard(
         table,
         parts.gate,

@@ -46,6 +46,9 @@ def watch_state(parts: Parts, certificates: Mapping[str, bytes] | None = None) -
     _keys(parts)
     _providers(parts)
     _store(parts)
+    if parts.tracing.export is not None:
+        outcomes = parts.tracing.export.outcomes
+        base.state_metrics.reach("tokenmint_spans", {(name,): count for name, count in outcomes.items()})
     now = base.clock.now()
     expiry: Values = {
         (use,): end - now for use, pem in (certificates or {}).items() if (end := _end_of(pem)) is not None

@@ -42,6 +42,7 @@ from tokenmint.process.rules import (
     policy_of,
     rate_limits,
 )
+from tokenmint.process.tracing import Tracing, tracing
 from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
@@ -82,6 +83,7 @@ class Parts:
     gate: Gate
     exchanges: ClientExchanges
     forwarded: ForwardedCertificates
+    tracing: Tracing
 
     @property
     def exchange(self) -> TokenExchange:
@@ -112,7 +114,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store)
     issued_tokens = _issued_tokens(base, signing, issued)
-    verifiers = Verifiers(base, HttpFetch(), UserCheck(firebase))
+    propagate = settings.tracing is not None and settings.tracing.providers
+    verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=issued_tokens,
@@ -134,7 +137,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
     closing.push_async_callback(limiter.close)
-    gate = Gate(lambda: rules.authenticator, limiter, base.metrics, audit, signing.clocks.require)
+    traces = tracing(base, closing)
+    gate = Gate(lambda: rules.authenticator, limiter, base.metrics, audit, signing.clocks.require, traces.tracer)
     return Parts(
         base=base,
         store=store,
@@ -148,6 +152,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         gate=gate,
         exchanges=ClientExchanges(lambda: rules.exchange, tokens, gate),
         forwarded=ForwardedCertificates(settings.proxy_hashes),
+        tracing=traces,
     )
 
 

@@ -31,6 +31,7 @@ from tokenmint.base.errors import (
     TokenmintError,
 )
 from tokenmint.base.token_errors import TokenRejected
+from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_in
 from tokenmint.envoy.v3 import external_authorization_pb2 as pb
 from tokenmint.model.policy import ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -70,6 +71,8 @@ class ExternalAuthorization:
     async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:  # noqa: ARG002, N802  # gRPC
         """Exchange the token, or return the refusal as an HTTP response."""
         http = request.attributes.request.http
+        headers = [(name, http.headers[name]) for name in (TRACEPARENT, TRACESTATE) if name in http.headers]
+        self._exchanges.gate.continue_trace(context_in(headers))
         try:
             found = find_token(self._gateway, http.headers)
             extensions = request.attributes.context_extensions

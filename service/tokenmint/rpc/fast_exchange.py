@@ -13,12 +13,14 @@ from google.protobuf.message import DecodeError
 from tokenmint.admission.gate import log_internal
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.tasks import ENDING
+from tokenmint.base.trace_context import TraceContext, context_in
 from tokenmint.fast.exchange import FastExchange, Fetched, Unfinished
 from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.rpc import convert
 from tokenmint.rpc.credentials import CLIENT_ASSERTION, CLIENT_ID, CLIENT_SECRET, WORKLOAD_TOKEN
+from tokenmint.tracing.tracer import Tracer
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 METHOD: Final = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
@@ -66,6 +68,8 @@ class Pending(NamedTuple):
     unfinished: Unfinished
     started: float
     """When it began, by the clock of performance."""
+    parent: TraceContext | None
+    """The caller's place in a trace."""
 
 
 class FastExchangeToken:
@@ -74,11 +78,13 @@ class FastExchangeToken:
     Args:
         in_force: returns the fast way of the configuration in force.
         limit: bytes of a request at most.
+        tracer: decides which calls leave the fast way, because they become spans; None: none.
     """
 
-    def __init__(self, in_force: Callable[[], FastExchange], limit: int) -> None:
+    def __init__(self, in_force: Callable[[], FastExchange], limit: int, tracer: Tracer | None = None) -> None:
         self._in_force = in_force
         self._limit = limit
+        self._tracer = tracer
         self._unwritten: FastExchange | None = None
 
     def answer(self, request: bytes, metadata: Metadata) -> bytes | Pending | None:
@@ -89,6 +95,9 @@ class FastExchangeToken:
         """
         started = time.perf_counter()
         try:
+            parent = context_in(metadata)
+            if self._tracer is not None and self._tracer.keeps_from_fast_way(METHOD, parent):
+                return None
             fast = self._in_force()
             cut = _cut(request) if len(request) <= self._limit else None
             if cut is None or (client := _client(fast, metadata)) is None:
@@ -98,8 +107,8 @@ class FastExchangeToken:
             if plan is None or (minted := fast.exchange(plan, token)) is None:
                 return None
             if not isinstance(minted, Minted):
-                return Pending(fast, minted, started)
-            return self._answered(fast, plan, minted, started)
+                return Pending(fast, minted, started, parent)
+            return self._answered(fast, plan, minted, started, parent)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
@@ -124,14 +133,16 @@ class FastExchangeToken:
                 return None
             if not isinstance(minted, Minted):
                 return pending._replace(unfinished=minted)
-            return self._answered(pending.fast, pending.unfinished.plan, minted, pending.started)
+            return self._answered(pending.fast, pending.unfinished.plan, minted, pending.started, pending.parent)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # as in answer
             log_internal(METHOD, error)
             return None
 
-    def _answered(self, fast: FastExchange, plan: Plan, minted: Minted, started: float) -> bytes:
+    def _answered(
+        self, fast: FastExchange, plan: Plan, minted: Minted, started: float, parent: TraceContext | None
+    ) -> bytes:
         if self._unwritten is not fast:
             self.write()
             self._unwritten = fast
@@ -139,7 +150,7 @@ class FastExchangeToken:
         if not isinstance(shared, _Answer):
             plan.answer = shared = _Answer(plan)
         answer = shared.bytes(minted)
-        fast.ended(METHOD, plan.audience, time.perf_counter() - started)
+        fast.ended(METHOD, plan.audience, time.perf_counter() - started, parent=parent)
         return answer
 
     def write(self) -> None:

@@ -25,6 +25,7 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.foreign_text import clipped
 from tokenmint.base.tasks import ENDING, TimeLimit
+from tokenmint.base.trace_context import context_in
 from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
 from tokenmint.rpc.fast_calls import NO_FAST_WAY, Event, FastCalls, FastMethod
@@ -165,14 +166,15 @@ class Guard:
                 in_hand = self._capacity.enter()
                 left: Any = in_hand
                 context.add_done_callback(left)  # when the response was sent, not when it was made
-            call = self._gate.begin(method, row)
+            metadata = context.invocation_metadata() or ()
+            call = self._gate.begin(method, row, context_in(metadata))
             try:
                 with TimeLimit(min(limit, remaining)):
                     raw = await receive(incoming, context)
                     if in_hand is not None:
                         in_hand.arrived(bounded=bounded)
-                    if fast is not None:
-                        response = fast.answer(raw, context.invocation_metadata() or ())
+                    if fast is not None and not call.becomes_span:
+                        response = fast.answer(raw, metadata)
                         while response is not None and not isinstance(response, bytes):
                             [fetched] = await fast.fetch([response])
                             response = fast.finish(response, fetched)
@@ -204,7 +206,7 @@ class Guard:
             refusal = None if to_the_end else self._capacity.refusal(bounded=False)
             if refusal is not None:
                 await self._refusals.abort(context, refusal)
-            call = self._gate.begin(method, row)
+            call = self._gate.begin(method, row, context_in(context.invocation_metadata() or ()))
             try:
                 with TimeLimit(self._deadline):  # the responses have no time limit
                     raw = await receive(incoming, context)

@@ -22,6 +22,7 @@ from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, Sto
 from tokenmint.base.foreign_text import clipped, quoted
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.state_metrics import SECONDS, Durations
+from tokenmint.base.trace_context import OutgoingRequest, current_trace
 from tokenmint.storage import urls
 from tokenmint.storage.connections import cluster_client, sentinel_pool, server_pool, translated
 from tokenmint.storage.files import StoreFiles
@@ -138,7 +139,7 @@ class Server:
 
         ``counted``: the block is one operation of the metrics, and no part of one.
         """
-        started = time.perf_counter()
+        started, failure = time.perf_counter(), ""
         try:
             with translated(self.url, writes=writes, starting=starting, follow=follow, record=record):
                 try:
@@ -148,14 +149,20 @@ class Server:
                         self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
                     raise
         except DependencyUnavailable as error:
+            failure = error.reason
             if counted:
                 self.errors[error.reason] += 1
             raise
         finally:
             if counted:
-                seconds, kept = time.perf_counter() - started, self.durations["write" if writes else "read"]
-                kept.classes[bisect_left(SECONDS, seconds)] += 1
-                kept.total += seconds
+                operation, ended = "write" if writes else "read", time.perf_counter()
+                kept = self.durations[operation]
+                kept.classes[bisect_left(SECONDS, ended - started)] += 1
+                kept.total += ended - started
+                trace = current_trace()
+                if trace is not None and trace.recorded:
+                    about: dict[str, str | int] = {"db.system.name": "redis", "db.operation.name": operation}
+                    trace.note(OutgoingRequest(f"store {operation}", about, trace.new_id(), started, ended, failure))
 
     async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
         if self._cluster is not None:

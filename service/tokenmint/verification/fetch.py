@@ -19,6 +19,7 @@ import httpcore2
 
 from tokenmint.base.http_url import BadUrl, HttpUrl, shown
 from tokenmint.base.threads import Busy
+from tokenmint.base.trace_context import TRACEPARENT, outgoing
 from tokenmint.model.secret import Secret
 from tokenmint.verification.answers import Answer, chain_of
 from tokenmint.verification.content_coding import BadCoding, decoder
@@ -69,11 +70,13 @@ class HttpFetch:
 
     Args:
         observe: is called with each answer, for the command that tries a provider.
+        propagate: whether providers get the trace of the call that a fetch is for.
     """
 
-    def __init__(self, observe: Callable[[Answer], None] | None = None) -> None:
+    def __init__(self, observe: Callable[[Answer], None] | None = None, *, propagate: bool = False) -> None:
         self.files = SourceFiles()
         self._observe = observe
+        self._propagate = propagate
         self._look_ups = SourceThreads()
         self._readings = SourceThreads()
 
@@ -86,7 +89,7 @@ class HttpFetch:
         ends = asyncio.get_running_loop().time() + source.timeout
         await self._read_files(source)
         for _ in range(MAX_REDIRECTS + 1):
-            result = await self._get(source, target, etag, ends)
+            result = await self._traced(source, target, etag, ends)
             if result.status not in (301, 302, 303, 307, 308):
                 return result
             target = _redirected(target, result.headers.get("location"))
@@ -104,8 +107,21 @@ class HttpFetch:
             if not complete:
                 raise FetchFailed("the files of this provider can't be read: does their disk hang?") from None
 
-    async def _get(self, source: KeySource, url: HttpUrl, etag: str | None, ends: float) -> FetchResult:
-        headers = self._headers(source, url, etag)
+    async def _traced(self, source: KeySource, url: HttpUrl, etag: str | None, ends: float) -> FetchResult:
+        """GET one URL, as a span of the call that waits for it. Its query may hold secrets, and its path customers."""
+        about: dict[str, str | int] = {
+            "http.request.method": "GET", "url.scheme": url.scheme, "server.address": url.host,
+            "server.port": url.port,
+        }  # fmt: skip
+        with outgoing("GET", about) as request:
+            headers = self._headers(source, url, etag)
+            if request is not None and self._propagate:
+                headers.append((TRACEPARENT.encode(), request.traceparent.encode()))
+            result = await self._get(source, url, headers, ends)
+            about["http.response.status_code"] = result.status
+            return result
+
+    async def _get(self, source: KeySource, url: HttpUrl, headers: Headers, ends: float) -> FetchResult:
         context = self.files.context(source.ca_file)
         if source.proxy is not None and source.proxy.serves(url):
             check_proxied(url, source)

@@ -41,7 +41,7 @@ class FastDocument:
         """Return the fields that count; None for a fetch with a body."""
         return None if has_body else Fetch(fields.get("user-agent", ""), fields.get("if-none-match", ""))
 
-    def answer(self, learned: Fetch, _: bytes, address: str) -> DatedAnswer | None:
+    def answer(self, learned: Fetch, _: bytes, address: str, __: str = "") -> DatedAnswer | None:
         """Return the document or 304; None while there is no document to be served."""
         try:
             document = self._current(address, learned.agent)

@@ -3,7 +3,7 @@
 Clients send the same head again and again. The full way (`web/protocol.py`, uvicorn, h11) parses it once. If it was a
 plain request, the SHA-256 of its bytes is remembered with the route that answers it. The same bytes have the same
 meaning, so nothing is parsed here. A head that two servers could read differently is refused by the full way, and never
-remembered. Only the number of Content-Length may differ.
+remembered. Only the number of Content-Length, and the ids of a trace, may differ.
 
 A route recognises answers with success only. It returns None for any other request, which then takes the full way.
 """
@@ -31,7 +31,11 @@ SIZE: Final = 4 * 1024 * 1024  # bytes of all
 LARGEST: Final = 8 * 1024  # bytes of one
 HEAD: Final = 512  # bytes of one beyond its fields
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([1-9][0-9]{0,6})(?=\r\n)")
-_PLAIN: Final = frozenset(
+_TRACE: Final = re.compile(rb"\r\n[Tt]race[Pp]arent: (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(?=\r\n)")
+_STATE: Final = re.compile(rb"\r\n[Tt]race[Ss]tate: ([\x21-\x7e]{1,512})(?=\r\n)")
+"""Fields of W3C Trace Context in the forms that are cut out of a head."""
+_OF_TRACES: Final = frozenset({b"traceparent", b"tracestate"})
+_PLAIN: Final = _OF_TRACES | frozenset(
     {
         b"host", b"user-agent", b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"cache-control",
         b"pragma", b"if-none-match", b"authorization", b"content-type", b"content-length", b"connection",
@@ -60,7 +64,7 @@ class FastRoute(Protocol[Learned]):
         """
         ...
 
-    def answer(self, learned: Learned, body: bytes, address: str) -> DatedAnswer | Later | None:
+    def answer(self, learned: Learned, body: bytes, address: str, traceparent: str = "") -> DatedAnswer | Later | None:
         """Return the response to a request from ``address``, or None without any effect."""
         ...
 
@@ -92,6 +96,7 @@ class Arrival(NamedTuple):
     """The place of the first byte of its body."""
     end: int
     """The place behind its body, of which parts may be on their way."""
+    traceparent: str = ""
 
 
 class FastRequests:
@@ -122,9 +127,11 @@ class FastRequests:
         begin = data.find(b"\r\n\r\n", 0, LONGEST) + 4
         if begin < 4:
             return None
-        key, size = _cut(data, begin)
+        key, size, traceparent = _cut(data, begin)
         head = self._heads.find(hashlib.sha256(key).digest())
-        return Arrival(head, begin, begin + size) if head is not None and size <= self._body_limit else None
+        if head is None or size > self._body_limit:
+            return None
+        return Arrival(head, begin, begin + size, traceparent)
 
     def learn(self, raw: bytes, scope: Scope) -> None:
         """Remember a head, ``raw``, that the parser has read alone, and in which it found ``scope``."""
@@ -138,19 +145,21 @@ class FastRequests:
             return
         if dict(fields).get(b"connection", b"keep-alive").lower() != b"keep-alive":
             return
-        key, size = _cut(raw, len(raw))
+        key, size, _ = _cut(raw, len(raw))
         if (b"content-length" in names) is not bool(size):
             return
+        if names & _OF_TRACES and not _without_trace(raw, len(raw))[2]:
+            return  # it would be remembered with its ids, which do not come again
         learned = route.learn(Headers(raw=fields), has_body=bool(size))
         if learned is not None:
             self._heads.remember(hashlib.sha256(key).digest(), KnownHead(route, learned), HEAD + 2 * len(raw))
 
-    def answer(self, head: KnownHead, body: bytes, address: str) -> DatedAnswer | Later | None:
+    def answer(self, head: KnownHead, body: bytes, address: str, traceparent: str = "") -> DatedAnswer | Later | None:
         """Return the response to a whole request, as its route does. None: it takes the full way."""
         if self.stopping() or not self._places.free:
             return None
         try:
-            answer = head.route.answer(head.learned, body, address)
+            answer = head.route.answer(head.learned, body, address, traceparent)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
@@ -179,12 +188,32 @@ class FastRequests:
         return answer[0] + self._lines + close + answer[1]
 
 
-def _cut(head: bytes, end: int) -> tuple[bytes, int]:
-    """Return a head without the number of its Content-Length, and that number; 0: it has none."""
+def _cut(head: bytes, end: int) -> tuple[bytes, int, str]:
+    """Return a head without the number of its Content-Length and the ids of its trace; that number (0: it has none),
+    and its `traceparent` ("": it has none of the usual form).
+    """
+    traceparent = ""
+    if head.find(b"race", 0, end) >= 0:
+        head, end, traceparent = _without_trace(head, end)
     length = _LENGTH.search(head, 0, end)
     if length is None:
-        return head[:end], 0
-    return head[: length.start(1)] + head[length.end(1) : end], int(length[1])
+        return head[:end], 0, traceparent
+    return head[: length.start(1)] + head[length.end(1) : end], int(length[1]), traceparent
+
+
+def _without_trace(head: bytes, end: int) -> tuple[bytes, int, str]:
+    """Return a head without the ids of its trace, its length, and its `traceparent`, if it has one of the usual form.
+
+    `tracestate` goes with it: a call on the fast way does not become a span, and has no use for it.
+    """
+    parent = _TRACE.search(head, 0, end)
+    if parent is None:
+        return head, end, ""
+    head = head[: parent.start(1)] + head[parent.end(1) : end]
+    state = _STATE.search(head)
+    if state is not None:
+        head = head[: state.start(1)] + head[state.end(1) :]
+    return head, len(head), parent[1].decode()
 
 
 def _lines(fields: Iterable[Field]) -> bytes:

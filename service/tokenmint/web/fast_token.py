@@ -17,12 +17,14 @@ from starlette.datastructures import Headers
 from tokenmint.base.capacity import Capacity
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import TokenmintError
+from tokenmint.base.trace_context import TraceContext, context_of
 from tokenmint.fast.exchange import FastExchange, Unfinished
 from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.minted import MintedToken, presented_as
 from tokenmint.model.policy import Binding, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
+from tokenmint.tracing.tracer import Tracer
 from tokenmint.web.credentials import credentials_in
 from tokenmint.web.fast_requests import DatedAnswer, Later, dated_answer
 from tokenmint.web.forms import Form, is_form, parse_form, single
@@ -60,10 +62,14 @@ class FastToken:
         in_force: returns the fast way of the configuration in force.
         capacity: the bound on calls in progress.
         clock: the time.
+        tracer: decides which calls leave the fast way, because they become spans; None: none.
     """
 
-    def __init__(self, in_force: Callable[[], FastExchange], capacity: Capacity, clock: Clock) -> None:
+    def __init__(
+        self, in_force: Callable[[], FastExchange], capacity: Capacity, clock: Clock, tracer: Tracer | None = None
+    ) -> None:
         self._in_force = in_force
+        self._tracer = tracer
         self._capacity = capacity
         self._clock = clock
 
@@ -78,9 +84,12 @@ class FastToken:
         client = _authenticated(fast, basic, {})
         return Known(ref(fast), client) if client is not None else None
 
-    def answer(self, learned: Known, body: bytes, _: str) -> DatedAnswer | Later | None:
+    def answer(self, learned: Known, body: bytes, _: str, traceparent: str = "") -> DatedAnswer | Later | None:
         """Exchange the token of a body; None without any effect: the request takes the full way."""
         started = time.perf_counter()
+        parent = context_of((traceparent,)) if traceparent else None
+        if self._tracer is not None and self._tracer.keeps_from_fast_way(METHOD, parent):
+            return None
         fast, client = self._in_force(), learned.client
         # A reload may have taken a client's secret back: the full way proves it again, and the head is learned anew.
         if learned.fast() is not fast or not self._capacity.takes_bounded:
@@ -98,10 +107,12 @@ class FastToken:
         if plan is None or (minted := fast.exchange(plan, found[1])) is None:
             return None
         if not isinstance(minted, Minted):
-            return partial(self._later, fast, minted, started)
-        return self._answered(fast, plan, minted, started)
+            return partial(self._later, fast, minted, started, parent)
+        return self._answered(fast, plan, minted, started, parent)
 
-    async def _later(self, fast: FastExchange, unfinished: Unfinished, started: float) -> DatedAnswer | None:
+    async def _later(
+        self, fast: FastExchange, unfinished: Unfinished, started: float, parent: TraceContext | None
+    ) -> DatedAnswer | None:
         """Exchange a token that waits: for a place in the rate limits, for its profile, for its signature."""
         if not self._capacity.takes_bounded:
             return None
@@ -112,13 +123,15 @@ class FastToken:
             while minted is not None and not isinstance(minted, Minted):
                 [fetched] = await fast.fetch([minted])
                 minted = fast.finish(minted, fetched)
-            return self._answered(fast, unfinished.plan, minted, started) if minted is not None else None
+            return self._answered(fast, unfinished.plan, minted, started, parent) if minted is not None else None
         finally:
             in_hand(None)
 
-    def _answered(self, fast: FastExchange, plan: Plan, minted: Minted, started: float) -> DatedAnswer:
+    def _answered(
+        self, fast: FastExchange, plan: Plan, minted: Minted, started: float, parent: TraceContext | None
+    ) -> DatedAnswer:
         response = self._response(plan, minted)
-        fast.ended(METHOD, plan.audience, time.perf_counter() - started, "200")
+        fast.ended(METHOD, plan.audience, time.perf_counter() - started, "200", parent)
         fast.write()
         return response
 

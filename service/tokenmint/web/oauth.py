@@ -26,6 +26,7 @@ from tokenmint.base.errors import (
     UnsupportedGrantType,
 )
 from tokenmint.base.tasks import ENDING
+from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -101,7 +102,11 @@ class OAuthEndpoints:
                 in_hand(None)
 
         async def admitted(request: Request, in_hand: InHand) -> Response:
-            call = gate.begin(f"POST {path}", row)
+            headers = request.headers
+            call = gate.begin(
+                f"POST {path}", row, context_of(headers.getlist(TRACEPARENT), headers.getlist(TRACESTATE))
+            )
+            call.scheme = request.url.scheme
             try:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):

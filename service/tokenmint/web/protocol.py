@@ -119,7 +119,7 @@ class Protocol(H11Protocol):
         if self._fast is None or arrival.end != len(data):
             return False
         address = self.client[0] if self.client is not None else ""
-        answer = self._fast.answer(arrival.head, data[arrival.begin :], address)
+        answer = self._fast.answer(arrival.head, data[arrival.begin :], address, arrival.traceparent)
         if answer is None:
             return False
         self._stop_timer()

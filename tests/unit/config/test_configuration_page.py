@@ -34,6 +34,7 @@ from tokenmint.config.tables import (
     audience_table,
     file_table,
 )
+from tokenmint.config.tracing_table import TracingTable
 from tokenmint.formats.table import shipped, tables
 from tokenmint.model.policy import OnMissingProfile
 
@@ -55,6 +56,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[caches]": CachesTable,
     "[log]": LogTable,
     "[audit]": AuditTable,
+    "[tracing]": TracingTable,
     "[oauth]": OAuthTable,
     "[envoy]": EnvoyTable,
     "[providers.NAME]": ProviderTable,

@@ -92,3 +92,15 @@ async def requests_in_other_spellings(ways: BothWays) -> None:
     ):
         outcome = await ways.check(request, recognised=False)
         assert outcome.answer is not None
+
+
+async def callers_with_a_trace(ways: BothWays) -> None:
+    """The event of an exchange names the caller's trace, and that of its neighbour does not."""
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    for flag in ("00", "01"):
+        traced = (*ways.metadata(), ("traceparent", f"00-{trace}-{span}-{flag}"), ("tracestate", "a=1"))
+        outcome = await ways.check(metadata=traced, recognised=True)
+        assert [(event["trace_id"], event["span_id"]) for event in outcome.events] == [(trace, span)]
+    for value in (f"00-{trace}-{span}", "x" * 9000, f"00-{trace}-{span}-00-more"):
+        outcome = await ways.check(metadata=(*ways.metadata(), ("traceparent", value)), recognised=True)
+        assert "trace_id" not in outcome.events[0]

@@ -381,8 +381,9 @@ async def refused_when_cached(ways: BothWays, subject: str) -> None:
 ALL: Final[tuple[Scenario, ...]] = (
     plain_exchanges, signing.signatures_that_take_a_thread, tokens.tokens_that_are_refused,
     tokens.tokens_that_are_taken, tokens.a_signature_that_was_good_for_another_token, calls.callers_that_are_refused,
-    calls.requests_that_are_refused, calls.requests_in_other_spellings, calls_beyond_the_limits, calls_that_wait,
-    times_when_nothing_is_served, profiles_that_change, a_near_cache_that_may_not_be_used, the_providers_keys_change,
+    calls.requests_that_are_refused, calls.requests_in_other_spellings, calls.callers_with_a_trace,
+    calls_beyond_the_limits, calls_that_wait, times_when_nothing_is_served, profiles_that_change,
+    a_near_cache_that_may_not_be_used, the_providers_keys_change,
     signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
     tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
     identities_that_were_unlinked,

@@ -286,6 +286,7 @@ MUTATIONS = [
     Mutation(*UNSIGNED, "if plan.second != second:", "if plan.second < 0:", scenarios.times_that_pass),
     Mutation(*MINTED, "len(token) > grant.max_token_bytes", "False", scenarios.tokens_that_are_too_large),
     Mutation(*SIGNED, "self._events.append(event_of(unsigned))", "pass", scenarios.plain_exchanges),
+    Mutation(exchange, FastExchange, "ended", "if parent is not None:", "if False:", calls.callers_with_a_trace),
     Mutation(
         exchange,
         FastExchange,

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from tests.issuer import Issuer
-from tests.unit.verification.fetched import get, source
+from tests.unit.verification.fetched import answering, get, source
 
+from tokenmint.base.trace_context import CallTrace, enter_trace
 from tokenmint.verification.dialling import LOOK_UPS, is_public
 from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed
@@ -23,6 +24,26 @@ async def test_a_document_is_fetched_with_its_headers(issuer: Issuer) -> None:
     result = await HttpFetch()(source(issuer.url), f"{issuer.url}/jwks.json", etag='"6"')
     assert (result.status, result.headers["etag"], result.headers["cache-control"]) == (200, '"7"', "max-age=300")
     assert result.body == issuer.jwks()
+
+
+@pytest.mark.parametrize("propagate", [False, True])
+async def test_a_fetch_within_a_call_is_a_request_of_its_trace_and_says_so_only_where_it_is_asked_to(
+    propagate: bool,
+) -> None:
+    trace = CallTrace("a" * 32, "b" * 16, new_ids=iter(["c" * 16]))
+    url, asked = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    enter_trace(trace)
+    try:
+        await HttpFetch(propagate=propagate)(source(url + "?key=secret"), url + "?key=secret", etag=None)
+    finally:
+        enter_trace(None)
+    (request,) = trace.requests
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    assert request.attributes == {
+        "http.request.method": "GET", "url.scheme": "http", "server.address": "127.0.0.1", "server.port": port,
+        "http.response.status_code": 200,
+    }  # fmt: skip
+    assert (b"traceparent: 00-" + b"a" * 32 + b"-" + b"c" * 16 + b"-01" in asked()[0]) is propagate
 
 
 @pytest.mark.parametrize(

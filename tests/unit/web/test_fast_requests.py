@@ -31,6 +31,53 @@ def test_a_repeated_head_is_answered_as_by_the_full_way(run: Run) -> None:
     run(scenario())
 
 
+TRACES = [f"00-{number:032x}-{number:016x}-0{number % 2}".encode() for number in range(1, 4)]
+
+
+def traced(request: bytes, *fields: bytes) -> bytes:
+    return request.replace(b"\r\n\r\n", b"".join(b"\r\n" + field for field in fields) + b"\r\n\r\n", 1)
+
+
+@pytest.mark.parametrize("state", [b"", b"tracestate: a=1"])
+@pytest.mark.parametrize("request_of", [QUICK, form(b"a=b")], ids=["without a body", "with a body"])
+def test_a_head_that_differs_by_its_trace_is_the_same_head(run: Run, request_of: bytes, state: bytes) -> None:
+    async def scenario() -> None:
+        async with serving() as served:
+            served.application.gate.set()
+            async with connected(served) as streams:
+                for number, trace in enumerate(TRACES):
+                    fields = [b"traceparent: " + trace, *([state + b"2" * number] if state else [])]
+                    await asked(streams, traced(request_of, *fields))
+            assert served.fast.answered == 2
+            assert served.fast.traceparents == [trace.decode() for trace in TRACES[1:]]
+            assert len(served.server._fast or ()) == 1
+
+    run(scenario())
+
+
+OTHER_TRACES = {
+    "capitals": [b"traceparent: " + TRACES[0].upper()],
+    "another version": [b"traceparent: 01" + TRACES[0][2:]],
+    "twice": [b"traceparent: " + TRACES[0]] * 2,
+    "an empty one": [b"traceparent: "],
+    "a state alone": [b"tracestate: a=1"],
+    "a folded one": [b"traceparent: " + TRACES[0] + b"\r\n more"],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TRACES)
+def test_a_trace_of_another_form_is_never_remembered(run: Run, name: str) -> None:
+    async def scenario() -> None:
+        async with serving() as served:
+            served.application.gate.set()
+            await answer(served.at, traced(QUICK, b"traceparent: " + TRACES[0]) + get("/quick"))
+            for _ in range(3):
+                await answer(served.at, traced(QUICK, *OTHER_TRACES[name]) + get("/quick"))
+            assert served.fast.answered == 0
+
+    run(scenario())
+
+
 LEFT_TO_THE_FULL_WAY = {
     "HTTP/1.0": QUICK.replace(b"/1.1", b"/1.0"),
     "a head that ends the connection": QUICK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),

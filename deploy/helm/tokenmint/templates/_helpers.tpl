@@ -35,7 +35,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $_ := set $all (printf "key-encryption-%d" $index) (dict "secret" $other.name "keys" (list $other.key)) }}
 {{- end }}
 {{- $named := dict "store-password" .Values.store.passwordSecret "sentinel-password" .Values.store.sentinelPasswordSecret
-  "store-ca" .Values.store.caSecret "client-ca" .Values.tls.clientCASecret "pkcs11-pin" .Values.pkcs11.pinSecret }}
+  "store-ca" .Values.store.caSecret "client-ca" .Values.tls.clientCASecret "pkcs11-pin" .Values.pkcs11.pinSecret
+  "tracing-headers" .Values.tracing.headersSecret "tracing-ca" .Values.tracing.caSecret }}
 {{- range $name, $of := $named }}
 {{- if $of.name }}{{ $_ := set $all $name (dict "secret" $of.name "keys" (list $of.key)) }}{{ end }}
 {{- end }}
@@ -57,10 +58,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- range $name, $port := $values.ports }}{{ $_ := set $listen $name (printf "0.0.0.0:%v" $port) }}{{ end }}
 {{- $redis := dict "url" $values.store.url }}
 {{- $keys := dict }}
+{{- $tracing := dict }}
 {{- $secrets := include "tokenmint.secrets" . | fromJson }}
 {{- $files := dict "key-encryption" (list $keys "encryption_key_file") "store-password" (list $redis "password_file")
   "sentinel-password" (list $redis "sentinel_password_file") "store-ca" (list $redis "ca_file")
-  "client-ca" (list $listen "client_ca_file") }}
+  "client-ca" (list $listen "client_ca_file") "tracing-headers" (list $tracing "headers_file")
+  "tracing-ca" (list $tracing "ca_file") }}
 {{- range $volume, $place := $files }}
 {{- with get $secrets $volume }}
 {{- $_ := set (first $place) (last $place) (printf "%s/%s" (include "tokenmint.secretDirectory" $volume) (first .keys)) }}
@@ -86,6 +89,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $_ := set $keys "pkcs11" (dict "pin_file" (printf "%s/%s" (include "tokenmint.secretDirectory" "pkcs11-pin") (first $pin.keys))) }}
 {{- end }}
 {{- $own := dict "data_dir" "/var/lib/tokenmint" "listen" $listen "redis" $redis "keys" $keys }}
+{{- if $tracing }}{{ $_ := set $own "tracing" $tracing }}{{ end }}
 {{- $config := mergeOverwrite (deepCopy $values.config) $own }}
 {{- include "tokenmint.wholeNumbers" $config }}
 {{- /* Without empty lines, which YAML's indentation would fill with spaces. */ -}}

@@ -1,0 +1,1 @@
+"""Traces: which calls become spans, their queue, and their export by OTLP (an extra)."""

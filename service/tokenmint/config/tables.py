@@ -284,8 +284,7 @@ class OAuthTable(Table):
     """`[oauth]`: the OAuth 2.0 endpoints on the public HTTP listener.
 
     Off by default: that listener is for the public key set, and is often reachable from outside and without its own
-    TLS.
-    Client secrets and users' tokens pass it only if an operator enables this.
+    TLS. Client secrets and users' tokens pass it only if an operator enables this.
     """
 
     enabled: bool = False
@@ -295,8 +294,7 @@ class EnvoyTable(Table):
     """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
 
     Off by default. The gateway is one of `[clients]`; the audience comes from its routes (`context_extensions`), or
-    from
-    this table by host.
+    from this table by host.
     """
 
     enabled: bool = False

@@ -29,8 +29,7 @@ class Refusals:
     def __init__(self, answers: Answers = NONE) -> None:
         self._answers = answers
         # None of them sends the delay that gRPC's own retries obey: after Stopping a retry is immediate and goes
-        # elsewhere,
-        # and gRPC does not retry RESOURCE_EXHAUSTED.
+        # elsewhere, and gRPC does not retry RESOURCE_EXHAUSTED.
         errors: tuple[TokenmintError, ...] = (Overloaded(), Stopping(), DeadlinePassed())
         self._statuses = {
             type(error): (code_of(error), error.message, trailers(error, pushback=False)) for error in errors

@@ -137,8 +137,7 @@ def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
         ("grpc.absolute_max_metadata_size", limits.metadata),
         ("grpc.max_concurrent_streams", limits.streams),
         # A header that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2) and makes
-        # the same
-        # header of other calls fail. Calls behind one proxy share a connection, so there is no table.
+        # the same header of other calls fail. Calls behind one proxy share a connection, so there is no table.
         ("grpc.http2.hpack_table_size.decoder", 0),
         # A client that pings too often gets GOAWAY; idle connections are checked, and all have a largest age.
         ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
@@ -158,8 +157,7 @@ def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
         ("grpc.http2.settings_timeout", int(limits.handshake * 1000)),
         ("grpc.max_allowed_incoming_connections", limits.connections),
         # Beyond this number, ended streams that are not released yet count as concurrent. Well-behaved callers stay
-        # below;
-        # floods of resets (CVE-2023-44487) do not: docs/adr/0014-ended-streams.md
+        # below; floods of resets (CVE-2023-44487) do not: docs/adr/0014-ended-streams.md
         ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
         # The core ends further calls with CANCELLED. A refusal in Python costs half of a served call, and a call that
         # waits longer than its caller is served in vain.

@@ -238,8 +238,7 @@ class Store:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
 
         Returns the number taken, and 0; or 0, and the seconds until the least is available. Not confirmed: a lost
-        bucket
-        counts as a full one.
+        bucket counts as a full one.
 
         Raises:
             StoreUnavailable: the bucket can't be reached.

@@ -7,9 +7,8 @@ withdrew is gone after the next refresh.
 Keys in a file are read again when the file changes. While it can't be used, the earlier keys stay.
 
 Every error of a fetch counts as that provider's failure. It is kept as the provider's last error, logged when it
-begins,
-changes and ends, and retried after a pause that grows and differs between replicas. Callers learn whether a retry can
-help, or can't because the provider's own documents are wrong.
+begins, changes and ends, and retried after a pause that grows and differs between replicas. Callers learn whether a
+retry can help, or can't because the provider's own documents are wrong.
 """
 
 import asyncio

@@ -32,9 +32,8 @@ def bypasses(entry: str, url: HttpUrl) -> bool:
     """Return whether an entry of NO_PROXY matches a URL's host.
 
     `*` matches all hosts; `example.com` that name and the names below it; `.example.com` the names below it; an
-    address,
-    or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A port may follow a name
-    or an IPv4 address.
+    address, or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A port may
+    follow a name or an IPv4 address.
     """
     entry = entry.strip().lower()
     if entry == "*":

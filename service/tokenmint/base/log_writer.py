@@ -84,7 +84,8 @@ class LineWriter:
         return self.put_all((line,)) == 1
 
     def put_all(self, lines: Sequence[bytes]) -> int:
-        """Accept lines as :meth:`put` does each. Returns how many; those after the first that was dropped were, too."""
+        """Accept lines as :meth:`put` does. Returns their number; after the first dropped line all others are dropped
+        too."""
         if self._process != os.getpid():
             self._begin()
         with self._lock:

@@ -206,7 +206,7 @@ class Metrics:
 
 
 def places(error: BaseException) -> list[str]:
-    """Return the origin of an error, function and line, the innermost last; without its text."""
+    """Return the functions and lines from which an error came, the innermost last, without the error's text."""
     lines = []
     trace = error.__traceback__
     while trace is not None:

@@ -77,7 +77,7 @@ class CompactJws:
 
 
 def split_compact(raw: bytes, most: int = MAX_TOKEN) -> CompactJws:
-    """Take a compact JWS of at most ``most`` bytes apart and check its header.
+    """Split a compact JWS of at most ``most`` bytes, and check its header.
 
     Raises:
         MalformedToken: it is not one, or its header has members that this service refuses to interpret (`crit`, `b64`).
@@ -120,9 +120,9 @@ def read_header(segment: bytes) -> JwsHeader:
 
 
 def media_type(typ: str) -> str:
-    """Return a `typ` as it is compared: in lower case, without the "application/" that may be left out.
+    """Return a `typ` in the form for comparison: in lower case, without the optional "application/".
 
-    It may be left out where no other "/" follows (RFC 7515 section 4.1.9).
+    "application/" is optional if no other "/" follows (RFC 7515 section 4.1.9).
     """
     short = typ.lower().removeprefix("application/")
     return short if "/" not in short else typ.lower()

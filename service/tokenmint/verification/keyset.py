@@ -104,7 +104,7 @@ class KeySets:
     ) -> tuple[VerificationKey, ...]:
         """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        Without ``fetch`` only what is at hand counts.
+        Without ``fetch`` only the present keys are searched.
 
         Args:
             wanted: what the token says of its key, or its `kid`.
@@ -133,10 +133,10 @@ class KeySets:
     async def find_newer(
         self, provider: str, wanted: WantedKey, tried: tuple[VerificationKey, ...]
     ) -> tuple[VerificationKey, ...]:
-        """Return the keys that took the place of ``tried``, which did not sign a token; () if there are none.
+        """Return the keys that replaced ``tried``, none of which had signed the token; () if there are none.
 
-        Only for keys that the token does not name: a provider may replace such a key without a sign in its tokens.
-        It is one search, with the limits and errors of :meth:`find`.
+        Only for tokens that do not name their key: such tokens do not show that the provider replaced the key. The call
+        counts as one search, with the limits and errors of :meth:`find`.
         """
         state = self._states[provider]
         if not state.source.is_fetched or named(wanted, tried):

@@ -1,6 +1,6 @@
-"""Texts that are sent as tokens and are no compact JWS, named, so that callers learn what to send.
+"""Names the kind of a text that was sent as a token but is not a compact JWS, so that callers learn what to send.
 
-Nothing of the text is repeated. It is bounded before it comes here.
+The message quotes no part of the text, whose size the caller has bounded.
 """
 
 import binascii
@@ -25,7 +25,7 @@ LOAD_BALANCER: Final = (
 
 
 def why_not_compact(raw: bytes) -> tuple[str, str]:
-    """Return what callers are told of a text that is no compact JWS, and what operators are told."""
+    """Return the messages about a text that is not a compact JWS: one for callers, one for operators."""
     dots = raw.count(b".")
     if dots == 4:
         return ENCRYPTED, ENCRYPTED

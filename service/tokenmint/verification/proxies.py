@@ -15,16 +15,17 @@ class Proxy:
     url: HttpUrl
     username: str = ""
     password: Secret | None = field(default=None, hash=False)
-    """The password from the environment ..."""
+    """The password from the environment."""
     password_file: Path | None = None
-    """... or the file with it. Only TLS to the proxy hides it from the network."""
+    """The file with the password. Only TLS to the proxy hides the password from the network."""
     ca_file: str | None = None
     """PEM file of the authorities that verify the proxy's own certificate, instead of the public ones."""
     no_proxy: tuple[str, ...] = ()
     """Hosts that are reached directly, as :func:`bypasses` reads them."""
 
     def serves(self, url: HttpUrl) -> bool:
-        """Return whether ``url`` is fetched through the proxy. Loopback never is: it would be the proxy's own."""
+        """Return whether ``url`` is fetched through the proxy. Loopback never is: the proxy would dial its own
+        loopback."""
         return not url.is_loopback and not any(bypasses(entry, url) for entry in self.no_proxy)
 
 

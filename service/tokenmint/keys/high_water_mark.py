@@ -58,7 +58,7 @@ class Mark:
     def missing(self, ring: KeyRing | None, beat: int | None = None) -> list[str]:
         """List in words the parts of this mark that ``ring`` lacks; empty if the ring is as new as the mark.
 
-        With the store's ``beat``, also report that other records are older although the ring is not.
+        With the store's ``beat``, also report that other records are older although the ring is current.
         """
         if ring is None:
             return [f"it holds no key ring, where generation {self.generation} was served here before"]
@@ -114,8 +114,8 @@ class HighWaterMark:
     async def raise_to(self, ring: KeyRing, beat: int = 0) -> None:
         """Raise the mark to ``ring`` if the ring is newer. A failed write is logged once and reported by `problem`.
 
-        A write that takes too long counts as failed, and no other write starts before it ends. A newer beat alone is
-        written only once in :data:`BEATS`.
+        A write that takes too long counts as failed, and no other write starts before it ends. If only the beat is
+        newer, the mark is written only once in :data:`BEATS` beats.
         """
         mark, written = Mark.of(ring, beat), self._written
         if written is not None and replace(mark, beat=written.beat) == written and mark.beat < written.beat + BEATS:

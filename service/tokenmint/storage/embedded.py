@@ -34,7 +34,7 @@ _POLL = 0.02  # seconds between polls of another process
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 ENGINE_FILE: Final = "engine.json"
-"""Names the server that wrote the directory."""
+"""The file that names the server program that wrote the directory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ Receiver: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 _OK: Final = grpc.StatusCode.OK.name
 _CANCELLED: Final = grpc.StatusCode.CANCELLED.name
 _OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
-"""Errors that grpcio raises in a call that has ended: the latter on reads and writes."""
+"""Errors that grpcio raises in a call that has ended; it raises the second one on reads and writes."""
 
 
 class Guard:
@@ -118,7 +118,8 @@ class Guard:
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Event]], None]) -> FastCalls:
-        """Return what answers calls of the native transport by the fast way. Calls name ``methods`` by their place."""
+        """Return the object that answers the native transport's calls by the fast way. Calls name a method by its index
+        in ``methods``."""
         return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity, pass_on)
 
     def _receiver(self, handler: "Handler") -> "Receiver":

@@ -42,7 +42,7 @@ class Refusals:
         return message if message is not None else await self.abort(context, error)
 
     async def abort(self, context: Context, error: TokenmintError) -> NoReturn:
-        """End the call with the status of a refusal. One that the transport has ended meanwhile is over."""
+        """End the call with the status of a refusal, unless the transport has ended the call meanwhile."""
         code, message, trailing = self._statuses[type(error)]
         try:
             await context.abort(code, message, trailing_metadata=trailing)

@@ -36,7 +36,7 @@ class Limits:
     """The limits of connections."""
 
     connections: int = 10_000
-    """The number beyond which grpcio refuses more. For both transports, `rpc/connections.py` keeps a smaller one."""
+    """The number of connections beyond which grpcio refuses more. `rpc/connections.py` enforces a smaller limit."""
 
     message: int = 64 * 1024
     """Bytes."""
@@ -49,11 +49,11 @@ class Limits:
     connection_age: float = 3600.0
     """Seconds after which a client is asked to reconnect, which spreads clients over replicas."""
     connection_grace: float = 30.0
-    """Seconds for its calls to end after that."""
+    """Seconds for the calls of such a connection to end."""
     keepalive: float = 60.0
     """Seconds without traffic after which the peer is pinged."""
     keepalive_timeout: float = 20.0
-    """Seconds for the peer to answer."""
+    """Seconds for the peer to answer such a ping."""
     ping_interval: float = 10.0
     """The least time between a client's pings in seconds."""
     handshake: float = 10.0
@@ -200,7 +200,7 @@ def _batch_scheduled_threads() -> Iterator[None]:
 
 def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
     """Return credentials that follow the files. Each handshake asks for new ones, in a thread of the library's that may
-    not wait for a disk. So it gets what was read last, by a look in the background.
+    not wait for a disk. So it gets the content that a look in the background read last.
     """
     given = -1
 

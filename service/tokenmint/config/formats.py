@@ -64,7 +64,7 @@ class AudienceRules:
         return int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
 
     def reuse_window(self) -> int:
-        """Return the seconds in which a token is issued again to the same request."""
+        """Return the seconds within which the same request gets the same token again."""
         table = self._table
         if table.reuse_window and not self.form.traits.reusable:
             name = self.form.traits.name
@@ -105,7 +105,7 @@ class AudienceRules:
         return named[0] if named else without_table(self._formats)
 
     def _no_place(self) -> list[str]:
-        """Return the keys with content that the format's tokens have no place for."""
+        """Return the keys of the table whose content the format's tokens can't hold."""
         traits = self.form.traits
         places = {
             "algorithm": traits.signed_by_ring,

@@ -26,7 +26,7 @@ def shared_issuers() -> Mapping[str, Sequence[str]]:
 def customers_unnamed(
     issuers: Iterable[str], checks: Sequence[ClaimCheck], token_types: frozenset[str], condition: str | None
 ) -> str:
-    """Return what is missing where a provider would accept the tokens of everybody's customers, "" where nothing is.
+    """Return the missing setting if a provider would accept every customer's tokens, "" if nothing is missing.
 
     Args:
         checks: those that are in force; one for some of the ``token_types`` (URNs) leaves the others open.

@@ -170,7 +170,7 @@ class OfLibraries(logging.Handler):
             log.error("a library's message can't be shown", logger=record.name)  # noqa: TRY400  # its text stays out
 
     def _more(self, logger: str, message: str) -> int | None:
-        """Return the number of times a message came since its last line. None if that was just now: it is only
+        """Return how often a message came since its last line; None if that was just now, so that it is only
         counted."""
         key, now = (logger, message), self._monotonic()
         at, more = self._told.pop(key, (float("-inf"), 0))

@@ -75,8 +75,7 @@ def expanded(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]
 
 
 def collected(parameters: Iterable[inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments for ``parameters``. Groups are made from their fields, which are removed from
-    ``arguments``."""
+    """Return the arguments for ``parameters``. Groups are made of their fields, which leave ``arguments``."""
     found: dict[str, Any] = {}
     for parameter in parameters:
         group = _group_of(parameter)

@@ -66,8 +66,7 @@ def _values(template: str, issuer: str, entry: Entry) -> dict[str, str] | None:
 
 
 def _is_certain(template: str, values: Mapping[str, str], entry: Entry) -> bool:
-    """A host name that an operator chooses does not show the provider, unless it is the provider's own or the path is
-    special."""
+    """Return whether an issuer of ``template`` shows the provider: by its path, or by a host name of the provider's."""
     place = template.removeprefix("https://")
     if _PLACEHOLDERS.sub("", place).strip("/"):
         return True

@@ -133,8 +133,7 @@ class Entry(CommonTable):
     customer_claims: TextList = ()
     """For an issuer that signs for all customers: the claims that tell them apart, ids that nobody can choose."""
     default_audiences: str | None = None
-    """A pattern of default audiences. Any tenant's tokens may have them, so none of them may be one of our
-    audiences."""
+    """A pattern of default audiences. Any tenant's tokens may have them, so none may be an audience of ours."""
     default_audiences_of_host: str | None = None
     """Such a pattern if the issuer has another host: `{host}` is that host, without ``issuer_prefix``."""
     issuer_prefix: str = ""

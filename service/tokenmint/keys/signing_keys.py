@@ -302,8 +302,7 @@ class SigningKeys:
             self._changed = asyncio.Event()
 
     def _sign_with_opened(self, ring: KeyRing) -> None:
-        """Stop signing with the keys that ``ring`` has revoked, at once: a signer may take seconds to open the other
-        keys."""
+        """Stop signing with keys that ``ring`` has revoked, before other keys are opened, which may take seconds."""
         if ring.generation < self._ring.generation:
             return
         revoked = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}

@@ -281,8 +281,7 @@ class NearCache:
             self._proven_at, self._unproven = self._unproven, None
 
     async def _prove(self) -> None:
-        """Write this process's key. Its report proves that the reports come from the server to which changes are
-        written."""
+        """Write this process's key. Its report proves that reports come from the server that receives the writes."""
         self._drop_aged()
         if self._unproven is None:
             self._unproven = self._clock.monotonic()

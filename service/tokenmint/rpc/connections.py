@@ -4,8 +4,8 @@ Neither transport tells Python about its connections. So the process looks throu
 connections of its listeners, and ends the newest ones of each peer beyond its share. It looks ten times a second, but
 only while at least as many files are open as a peer, or a listener, may have connections.
 
-grpcio's core refuses connections by their total number, whatever the peer. So its limit has to be higher than the limit
-here, by :func:`spare`. Otherwise new connections of other peers would be refused before the process sees them.
+grpcio's core refuses connections by their total number, and ignores the peer. So its limit has to be higher than the
+limit here, by :func:`spare`. Otherwise new connections of other peers would be refused before the process sees them.
 """
 
 import asyncio

@@ -118,8 +118,7 @@ class Guard:
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Event]], None]) -> FastCalls:
-        """Return the object that answers the native transport's calls by the fast way. Calls name a method by its index
-        in ``methods``."""
+        """Return the fast way for the native transport's calls. A call names its method by the index in ``methods``."""
         return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity, pass_on)
 
     def _receiver(self, handler: "Handler") -> "Receiver":

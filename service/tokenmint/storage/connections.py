@@ -89,8 +89,7 @@ class _Dependable(AbstractConnection):
 
 
 class _AsConnectionError:
-    """Turns other errors into a connection error of the driver. A class is faster than a generator, in every
-    command."""
+    """Turns other errors into a connection error of the driver. A class, because it is faster than a generator."""
 
     def __enter__(self) -> None:
         pass
@@ -272,8 +271,7 @@ def cluster_client(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles)
 
 
 def _transport(files: StoreFiles) -> dict[str, Any]:
-    """Return the arguments of a connection over TCP. Only this function decides, by the URL's scheme, whether it uses
-    TLS."""
+    """Return the arguments of a connection over TCP. Only here the URL's scheme decides whether it uses TLS."""
     if files.tls is None:
         return {"connection_class": _ServerConnection}
     return {"connection_class": _TlsConnection, "tls": files.tls}

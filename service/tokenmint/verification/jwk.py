@@ -75,8 +75,7 @@ class VerificationKey:
     issuer: str | None = None
     """The non-standard `issuer` member of Entra ID: the issuer whose tokens the key signs."""
     certificates: frozenset[tuple[str, str]] = frozenset()
-    """Thumbprints of its certificate, as (parameter, value): from its members, and of the first certificate in
-    `x5c`."""
+    """Thumbprints of its certificate, as (parameter, value): from its members, and of the first one in `x5c`."""
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """Return whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
@@ -141,8 +140,7 @@ def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
 
 
 def is_judged_slowly(key: VerificationKey) -> bool:
-    """Return whether the check of ``key`` is so slow that other work has to run meanwhile; a set may have 1,000
-    keys."""
+    """Return whether the check of ``key`` is so slow that other work has to run during it."""
     return not isinstance(key.public_key, ec.EllipticCurvePublicKey) and not VERDICTS.known(key.thumbprint)
 
 

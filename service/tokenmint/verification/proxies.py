@@ -24,8 +24,7 @@ class Proxy:
     """Hosts that are reached directly, as :func:`bypasses` reads them."""
 
     def serves(self, url: HttpUrl) -> bool:
-        """Return whether ``url`` is fetched through the proxy. Loopback never is: the proxy would dial its own
-        loopback."""
+        """Return whether ``url`` is fetched through the proxy. Loopback never is: it would be the proxy's loopback."""
         return not url.is_loopback and not any(bypasses(entry, url) for entry in self.no_proxy)
 
 

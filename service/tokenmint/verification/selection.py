@@ -34,8 +34,7 @@ class Selection:
                 self._by_trust_domain.append(provider)
 
     def provider(self, token: UnverifiedAssertion) -> Provider:
-        """Return the provider from which the token claims to come. Raises ``TokenRejected`` if there is no such
-        provider."""
+        """Return the provider from which the token claims to come. Raises ``TokenRejected`` if there is none."""
         if token.issuer != self._own_issuer:
             found = self._by_issuer.get(token.issuer)
             if found is not None:

@@ -48,8 +48,7 @@ class SourceFiles:
         return self._contexts.keys() >= set(source.ca_files()) and self._secrets.keys() >= set(source.secret_files())
 
     def named(self, source: KeySource) -> bool:
-        """Return whether ``source`` names files. The public authorities don't count, because they are not read
-        again."""
+        """Return whether ``source`` names files. The public authorities don't count: they are not read again."""
         return any(source.ca_files()) or bool(source.secret_files())
 
     def context(self, ca_file: str | None) -> ssl.SSLContext:

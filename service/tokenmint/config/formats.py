@@ -72,7 +72,7 @@ class AudienceRules:
         if table.reuse_window and table.single_use:
             self._problem("reuse_window", "contradicts single_use, which gives each exchange its own token")
         if table.reuse_window % 1:
-            self._problem("reuse_window", "is counted in whole seconds")
+            self._problem("reuse_window", "expected a whole number of seconds")
         return int(table.reuse_window)
 
     def actors(self) -> ActorRules | None:
@@ -85,7 +85,7 @@ class AudienceRules:
         for audience in sorted(table.audiences - self._file.audiences.keys()):
             self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
         if not table.providers and not table.audiences:
-            self._problem("actors.providers", "is required, or audiences: their tokens prove an actor")
+            self._problem("actors.providers", "is required, or audiences: their tokens authenticate an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)
 
     def formatted(self, audience: Audience) -> Audience:

@@ -36,7 +36,7 @@ def customers_unnamed(
         if names and condition is None and not any(_names_customers(check, names, token_types) for check in checks):
             return (
                 f"signs for all customers of this provider: add a check of kind one_of on one of {', '.join(names)}, "
-                "or a condition; without it anybody's tokens would do"
+                "or a condition; otherwise tokens of all its customers are accepted"
             )
     return ""
 

@@ -76,7 +76,7 @@ def _password(contents: Sequence[bytes]) -> Secret:
     try:
         text = contents[0].decode().strip()
     except UnicodeDecodeError:
-        raise ConfigurationError("redis: a file of a password is not a text file") from None
+        raise ConfigurationError("redis: a password file is not a text file") from None
     if not text:
-        raise ConfigurationError("redis: a file of a password is empty")
+        raise ConfigurationError("redis: a password file is empty: write the password into it")
     return Secret(text)

@@ -57,7 +57,7 @@ def _one_of(providers: list[Provider], claims: Mapping[str, JsonValue]) -> Provi
     if not fitting:
         names = sorted({name for one in providers for name in one.where})
         raise ClaimRejected(
-            f"the claims that tell the providers of this issuer apart are none's: {', '.join(names)}",
+            f"the claims that distinguish the providers of this issuer match none of them: {', '.join(names)}",
             detail=f"{', '.join(one.name for one in providers)}: {[dict(one.where) for one in providers]}",
         )
     if len(fitting) == 1:

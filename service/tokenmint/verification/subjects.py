@@ -45,15 +45,15 @@ def _text(provider: Provider, name: str, value: JsonValue) -> str:
         value = str(value)
     elif isinstance(value, str) and provider.numeric_subjects == "accept" and _NUMBER.fullmatch(value):
         raise ClaimRejected(
-            f"{about} is a text that reads as a number, and would be the identity of that number: where the provider "
-            'means the same by both, set numeric_subjects = "as_text"'
+            f"{about} is a text that looks like a number, and would have the identity of that number: if both name the "
+            'same principal at the provider, set numeric_subjects = "as_text"'
         )
     if isinstance(value, str) and 0 < len(value) <= provider.max_subject:
         return value
     if value is None or value == "":
         reason = "it is missing"
     elif isinstance(value, str):
-        reason = "it is longer (max_subject)"
+        reason = "it is longer (set max_subject to accept it)"
     elif isinstance(value, int) and not isinstance(value, bool):
         reason = 'it is a number (numeric_subjects = "accept" takes whole ones)'
     else:

@@ -70,7 +70,7 @@ def row_tables(outcome: Figures) -> str:
 
 def sizing_table(outcome: Figures) -> str:
     """Return the figures that size an installation: exchanges of a core by transport, and the memory of a process."""
-    lines = ["| exchanges, ES256, one audience | CPU of one | each second, of one core |", "|---|--:|--:|"]
+    lines = ["| exchanges (ES256, one audience) | CPU time of one | exchanges a second on one core |", "|---|--:|--:|"]
     for contender in ("native", "native, no near cache", "grpcio", "grpcio, TLS"):
         found = [one["cpu_us"] for one in outcome["results"]
                  if (one["scenario"], one["contender"]) == ("exchange", contender)]  # fmt: skip

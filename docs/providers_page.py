@@ -13,7 +13,7 @@ HEADINGS: Final = (
     "Audience",
     "Algorithms",
     "Kinds of tokens",
-    "Checked besides",
+    "Further checks",
     "Principal",
 )
 KINDS: Final = {"id_token": "ID tokens", "access_token": "access tokens", "jwt": "JWTs"}
@@ -85,9 +85,9 @@ def _issuers(entry: Entry) -> str:
 def _audience(entry: Entry) -> str:
     words = [f"`{entry.audiences_from or 'audiences'}`"]
     if entry.audience_claims:
-        words.append(f"without `aud`: {', '.join(f'`{name}`' for name in entry.audience_claims)}")
+        words.append(f"if `aud` is missing: {', '.join(f'`{name}`' for name in entry.audience_claims)}")
     patterns = (entry.default_audiences, entry.default_audiences_of_host)
-    words += [f"none like `{pattern}`" for pattern in patterns if pattern is not None]
+    words += [f"not one like `{pattern}`" for pattern in patterns if pattern is not None]
     return "<br>".join(words)
 
 
@@ -135,7 +135,7 @@ def _check(check: CheckTable, entry: Entry) -> str:
         "past": f"{claim} is in the past",
         "uuid": f"{claim} is a GUID",
         "no_suffix": f"{claim} does not end with {values}",
-        "no_digits": f"{claim} is no number",
+        "no_digits": f"{claim} is not a number",
     }[check.kind]
     if check.token_types:
         words += f" ({', '.join(KINDS[kind] for kind in KINDS if kind in check.token_types)})"

@@ -148,8 +148,8 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         assert state(store.ring(), active.key_id) is KeyState.REVOKED, "what the mark knows is put back at once"
         assert store.ring().generation > last
         said = service.errors.read_text()
-        assert f"where {last} was served here before" in said
-        assert f"these keys were revoked, and it does not know: {active.key_id}" in said
+        assert f"but {last} was served here before" in said
+        assert f"these keys were revoked, and it lacks that: {active.key_id}" in said
         done = run("keys", "accept-store", "--yes", directory=tmp_path, **settings)
         assert done.returncode == 0, done.stderr
         assert readiness(service, ready=True) == {}

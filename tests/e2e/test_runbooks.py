@@ -68,7 +68,7 @@ def test_the_runbook_for_an_old_store(tmp_path: Path) -> None:
         line for block in texts(ROOT / "docs" / "runbooks" / "old-store.md", "sh") for line in block.split("\n") if line
     ]
     told = shell(tmp_path, look)
-    assert "were revoked, and it does not know: gone" in told.stdout
+    assert "were revoked, and it lacks that: gone" in told.stdout
     assert json.loads(mark.read_text())["revoked"] == ["gone"]
     done = shell(tmp_path, accept)
     assert done.returncode == 0, done.stderr

@@ -75,7 +75,7 @@ class Row:
     bounded: bool = False
     """Whether a call is refused while the limit of calls in hand (`limits.calls_in_flight`) is reached."""
     served_to_the_end: bool = False
-    """Whether a call is served while the process stops, because load balancers learn of the stop by it."""
+    """Whether a call is served while the process stops, because it tells load balancers of the stop."""
 
     def __post_init__(self) -> None:
         if self.caller is ANYBODY:

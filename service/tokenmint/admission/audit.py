@@ -55,7 +55,7 @@ class AuditLimits:
     admin_bytes: int = 32 * 1024 * 1024
     event_bytes: int = 8 * 1024
     waiting_events: int = 10_000
-    """Not yet in the stream; for each stream."""
+    """The limits of events that are not in the stream yet, for each stream."""
     waiting_bytes: int = 8 * 1024 * 1024
     refusals_per_second: float = 10.0
     """Refusals of one client that are recorded one by one in the stream."""

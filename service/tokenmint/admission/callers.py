@@ -30,7 +30,7 @@ from tokenmint.verification.verifier import Verifier
 SECRET_PREFIX: Final = "tms_"  # noqa: S105  # secret scanners find leaked ones by it
 MAX_ASSERTION_LIFETIME: Final = 300.0  # seconds , the longest lifetime of a client assertion
 NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
-"""The hashes of a caller that there is not: comparing with them takes as long as with one's that there is."""
+"""Hashes for an unknown caller: a comparison with them takes as long as with the hashes of a known caller."""
 
 
 class Role(StrEnum):

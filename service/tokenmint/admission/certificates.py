@@ -56,7 +56,7 @@ class CertificateFiles:
         return self.files.value[1]
 
     def _made(self, contents: Sequence[bytes]) -> tuple[Pem, ssl.SSLContext]:
-        """Return what the files hold, and a context for a server with it."""
+        """Return the content of the files, and a TLS context for a server with it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(TLS_1_2_SUITES)

@@ -22,8 +22,8 @@ from tokenmint.storage.redis import Store
 
 PATIENCE: Final = 0.05  # seconds; a call must not wait long for counting
 LOT_LIFE: Final = 0.5
-"""Seconds after which the rest of a lot is dropped. A busy process may be without a core for 0.1 s and longer: if lots
-ended meanwhile, every call after that would have to ask the store."""
+"""Seconds after which the rest of a lot is dropped. A busy process may not run for 0.1 s and longer. If lots ended in
+that time, every later call would have to ask the store."""
 LOT_SHARE: Final = 0.05  # the largest lot as a part of the burst
 MAX_LOTS: Final = 10_000
 STORE_AWAY: Final = 1.0  # seconds without requests to a store that failed
@@ -50,7 +50,7 @@ class RateLimits:
 Bucket: TypeAlias = tuple[str, Rate]
 """A bucket's key, and its rate."""
 Buckets: TypeAlias = tuple[Bucket, ...]
-"""The buckets that a call is counted in."""
+"""The buckets in which a call is counted."""
 
 
 class RateLimiter:
@@ -82,9 +82,10 @@ class RateLimiter:
         return self._take_of(self.buckets_of(client), cost)
 
     def at_hand(self, buckets: "Buckets", now: float, cost: int = 1) -> "tuple[Lot, ...] | None":
-        """Return the lots that ``cost`` calls can be counted in at ``now``, or None. Never waits.
+        """Return the lots in which ``cost`` calls can be counted at ``now``, or None. Never waits.
 
-        None: one of them has too little left, so that the call has to ask the store. Nothing is counted in either case.
+        None means that one of the lots has too few calls left, so the store has to be asked. Nothing is counted in
+        either case.
 
         Args:
             buckets: the client's, as :meth:`buckets_of` returns them.
@@ -100,7 +101,7 @@ class RateLimiter:
         return tuple(lots)
 
     async def pay(self, buckets: "Buckets", cost: int = 1) -> "tuple[Lot, ...] | None":
-        """Count ``cost`` calls as :meth:`take` does, and return the lots that they were counted in; None: refused.
+        """Count ``cost`` calls as :meth:`take` does, and return their lots; None if they are refused.
 
         :meth:`refund` takes it back.
         """
@@ -115,11 +116,11 @@ class RateLimiter:
         return tuple(lots)
 
     def refuses(self, buckets: "Buckets", now: float) -> bool:
-        """Return whether a bucket refused a call, and has no place again at ``now``. Never waits."""
+        """Return whether a bucket refused a call and still has no place at ``now``. Never waits."""
         return any((lot := self._lots.get(key)) is not None and now < lot.refused_until for key, _ in buckets)
 
     def refund(self, lots: "Iterable[Lot]", cost: int = 1) -> None:
-        """Take back what :meth:`pay` counted: the calls are counted elsewhere."""
+        """Undo :meth:`pay`, because the calls are counted elsewhere."""
         for lot in lots:
             lot.left += cost
 
@@ -281,7 +282,7 @@ class Lot:
         self.refused = 0
         """The smallest number of calls that the bucket refused last time."""
         self.refused_until = float("-inf")
-        """When the bucket has a place again, if it refused one."""
+        """The time at which the bucket has a place again, after it refused a call."""
         self._since, self._now, self._before = now, 0, 0
 
     def demand(self, cost: int, now: float) -> None:

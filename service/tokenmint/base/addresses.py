@@ -79,9 +79,9 @@ class Reservation:
 def reserve(name: str, address: Address) -> Reservation:
     """Check that no other process listens on ``address``, replace port 0 by a free one, and hold the address.
 
-    The servers listen with SO_REUSEPORT. With it, a second service on a taken port would start silently and receive a
-    share of the connections, so the port is first tried without it. The held port then keeps out processes of other
-    users, and every process that makes the same check, until the servers listen.
+    The servers listen with SO_REUSEPORT. With that option, a second service on a taken port would start silently and
+    receive a share of the connections, so the port is first tried without it. The held port then keeps out processes of
+    other users, and every process that makes the same check, until the servers listen.
 
     Raises:
         ConfigurationError: the address is taken, or does not belong to this machine.

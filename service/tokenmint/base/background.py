@@ -105,7 +105,7 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unit(self, name: str) -> Unit:
-        """Return a unit whose failures the caller reports: one that is not a task here, or that ends."""
+        """Return a unit whose failures the caller reports: its work is not a task of this object, or it ends."""
         unit = Unit(name, self._clock, self._metrics)
         self._metrics.task(name, failed=False)  # the time series exists before the first failure
         self._units.add(unit)

@@ -1,4 +1,4 @@
-"""Caches that are bounded in bytes, so that callers who choose the entries can't choose the memory that they take.
+"""Caches that are bounded in bytes, so that callers who choose the entries can't fill the memory.
 
 The size of an entry is measured once, when it is stored, by the code that makes it.
 """
@@ -32,7 +32,7 @@ class Remembered(Generic[Key, Value]):
         self._largest = largest
         self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
         self.size = 0
-        """Bytes that the values take now."""
+        """The number of bytes that the values take now."""
 
     def __len__(self) -> int:
         return len(self._values)

@@ -60,7 +60,7 @@ class Capacity:
 
     @property
     def takes_bounded(self) -> bool:
-        """Whether a bounded call that comes now may enter. Counts nothing."""
+        """Return whether a bounded call that arrives now may enter. Counts nothing."""
         return not self.stopping and self._bounded < self.limit
 
     def enter(self) -> "InHand":
@@ -79,7 +79,7 @@ class Capacity:
         self.note_whole(in_hand)
 
     def note_whole(self, in_hand: "InHand") -> None:
-        """Note that all of a call is here."""
+        """Record that the whole request of a call has arrived."""
         in_hand.is_whole = True
         self._whole += 1
         self._none_whole.clear()
@@ -98,7 +98,7 @@ class Capacity:
     async def idle(self, patience: float) -> bool:
         """Wait up to ``patience`` seconds until no call is in hand. Returns whether none is.
 
-        A call whose caller never sends the rest of it gets less time: no part of it has begun.
+        The wait for calls whose requests are incomplete is shorter, because no work on them has begun.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -122,7 +122,7 @@ class InHand:
         self.has_place = self.is_whole = False
 
     def arrived(self, *, bounded: bool) -> None:
-        """Note that all of it is here; a bounded call takes its place. Raises ``Overloaded``."""
+        """Record that the whole request has arrived; a bounded call takes its place. Raises ``Overloaded``."""
         if bounded:
             self.begin()
         else:

@@ -29,7 +29,7 @@ class TokenmintError(Exception):
     reason: ClassVar[str] = "INTERNAL"
     summary: ClassVar[str] = "internal error"
     tells: ClassVar[bool] = False
-    """Whether a client that proved itself is told the ``detail``, too."""
+    """Whether the message to an authenticated client includes the ``detail``."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class TokenmintError(Exception):
         super().__init__(self.message)
 
     def tell(self) -> None:
-        """Have the message say the detail, too, for a client that proved itself, where the class lets it."""
+        """Add the detail to the message, for an authenticated client, if the class allows it."""
         if self.tells and self.detail and self.detail not in self.message:
             self.message = f"{self.message}: {self.detail}"
 
@@ -105,7 +105,7 @@ class MessageMissing(MalformedCall):
 
 
 class TooManyHealthStreams(TokenmintError):
-    """No further client can be told of changes of health. gRFC A17: told UNIMPLEMENTED, it does without."""
+    """No further client can watch the health. After UNIMPLEMENTED it uses the connection all the same (gRFC A17)."""
 
     reason = "HEALTH_STREAMS"
     summary = "too many health streams are open: poll Check instead"

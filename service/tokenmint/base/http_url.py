@@ -24,7 +24,7 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 
 class BadUrl(ValueError):
-    """The text is not a URL that can be fetched. The message gives the reason and quotes nothing of the URL."""
+    """The text is not a URL that can be fetched. The message gives the reason and does not quote the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _authority(text: str) -> tuple[str, int | None]:
 
 
 def _check_address(host: str) -> None:
-    """Refuse the spellings that some resolvers take for an address, and checks of addresses for a name."""
+    """Refuse spellings that some resolvers read as an address, although a check of addresses reads them as a name."""
     try:
         ipaddress.IPv4Address(host)
     except ValueError:

@@ -84,7 +84,7 @@ class LineWriter:
         return self.put_all((line,)) == 1
 
     def put_all(self, lines: Sequence[bytes]) -> int:
-        """Accept lines as :meth:`put` does each. Returns how many; those after the first that was dropped were, too."""
+        """Accept lines as :meth:`put` does, until one is dropped; the rest is dropped too. Returns their number."""
         if self._process != os.getpid():
             self._begin()
         with self._lock:

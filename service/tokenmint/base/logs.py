@@ -39,7 +39,7 @@ _PLACES: Final = 6  # innermost places of an error that are logged
 
 
 def stamp() -> str:
-    """Return the time as lines of the log have it."""
+    """Return the time in the format of log lines."""
     whole, part = divmod(time.time_ns() // 1000, 1_000_000)
     return f"{_second(whole)}.{part:06}Z"
 
@@ -71,7 +71,7 @@ def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> str:
 
 
 class _Lines:
-    """The target of structlog, and what returns it."""
+    """The target of structlog, and the factory that returns it."""
 
     def __init__(self, writer: LineWriter) -> None:
         self.writer = writer
@@ -122,9 +122,9 @@ def configure(level: str, output: str, writer: LineWriter | None = None) -> Line
 
 
 def json_lines() -> LineWriter | None:
-    """Return the writer of events of the level `info`, where each is one line of JSON; None where it is not.
+    """Return the writer of events of the level `info` if each event is one line of JSON, otherwise None.
 
-    For callers that make such lines themselves. It holds as long as nobody configures the log anew.
+    For callers that make such lines themselves. The result is valid until the log is configured again.
     """
     config = structlog.get_config()
     lines, plain = config["logger_factory"], config["processors"] == [_json_line]
@@ -151,8 +151,8 @@ def _without_metadata(record: logging.LogRecord) -> bool:
 class OfLibraries(logging.Handler):
     """Turns records of the standard library's logging into events.
 
-    One message is one line in :data:`SILENCE` seconds, and the next one tells how many there were: a library may log
-    several for each call that somebody breaks.
+    The same message is logged once in :data:`SILENCE` seconds, and its next line has the number of times: a library may
+    log several messages for each broken call.
 
     Args:
         monotonic: a clock that never goes back, seconds.
@@ -162,7 +162,7 @@ class OfLibraries(logging.Handler):
         super().__init__()
         self._monotonic = monotonic
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
-        """By logger and message: when it was logged, and how often it came since."""
+        """By logger and message: the time of its last line, and the number of times since."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record. Never raises: the caller is a library at work."""
@@ -182,7 +182,8 @@ class OfLibraries(logging.Handler):
             log.error("a library's message can't be shown", logger=record.name)  # noqa: TRY400  # its text stays out
 
     def _more(self, logger: str, message: str) -> int | None:
-        """Return how often a message came since it was logged; None: that was just now, so that it is counted alone."""
+        """Return how often a message came since its last line; None if that was just now, so that it is only
+        counted."""
         key, now = (logger, message), self._monotonic()
         at, more = self._told.pop(key, (float("-inf"), 0))
         silent = now - at < SILENCE

@@ -1,7 +1,7 @@
 """Files that are read again when they change. Every renewed file comes into force in this way.
 
-Certificates and their keys, authorities, passwords, tokens and key sets are read like this: a renewal needs no restart,
-and a renewal that went wrong ends nothing. The disk of a file may hang, so neither the event loop nor a handshake reads
+Certificates and their keys, authorities, passwords, tokens and key sets are read in this way. A renewal needs no
+restart, and a failed renewal does no harm. The disk of a file may hang, so neither the event loop nor a handshake reads
 one.
 """
 
@@ -28,9 +28,9 @@ T = TypeVar("T")
 class RenewedFiles(Generic[T]):
     """A value that is made from one file or from several.
 
-    A change that can't be used, as while a file is half written, leaves the last good value in force. It is logged
-    once, is in :attr:`problem` until it is mended, and is tried again with each look. Only making one and :meth:`look`
-    touch the disk.
+    If a change can't be used, for instance because a file is half written, the last good value stays in force. The
+    fault is logged once and is in :attr:`problem` until it is fixed, and each look tries again. Only the constructor
+    and :meth:`look` read the disk.
 
     Args:
         files: the name of each file in messages (`redis.ca_file`), and its path.
@@ -55,7 +55,7 @@ class RenewedFiles(Generic[T]):
     def look(self, *, unconditionally: bool = False) -> bool:
         """Read the files again if they changed, and return whether there is a new value.
 
-        While one look hangs, others end at once.
+        While one look hangs, further looks return at once.
 
         Args:
             unconditionally: read them even if they look unchanged.
@@ -111,14 +111,14 @@ class RenewedFiles(Generic[T]):
 
 
 class FileWatch:
-    """Looks at files in threads. A disk that hangs keeps one thread for each of its files, and no other file waits."""
+    """Looks at files in threads. A disk that hangs holds one thread for each of its files; other files don't wait."""
 
     def __init__(self) -> None:
         self._threads = Threads("files", HUNG)
         self._hangs = False
 
     async def look(self, files: Iterable[RenewedFiles[Any]], *, unconditionally: bool = False) -> None:
-        """Look at ``files``, for :data:`LOOK_LIMIT` seconds at most: those that hang then stay as they are."""
+        """Look at ``files`` for at most :data:`LOOK_LIMIT` seconds. A file whose look has not ended keeps its value."""
         watched = list(files)
 
         def look() -> None:

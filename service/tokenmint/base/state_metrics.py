@@ -66,7 +66,9 @@ class StateMetrics:
         self._shown: dict[str, set[tuple[str, ...]]] = {}
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
-        build = self._gauge("tokenmint_build_info", "The version that runs: 1", "livemax", "version", "python")
+        build = self._gauge(
+            "tokenmint_build_info", "The running version, as labels; the value is 1", "livemax", "version", "python"
+        )
         build.labels(version, platform.python_version()).set(1)
         self._store_seconds = _Summed(
             "tokenmint_store_seconds",

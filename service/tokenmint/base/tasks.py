@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 ENDING: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
-"""Raised where a task or the process is to end. All else is a failure of the work that raises it, also a panic in Rust:
-`pyo3_runtime.PanicException` is none of Exception's."""
+"""Exceptions that end a task or the process. Every other one is a failure of the work that raises it, even a panic in
+Rust, whose class (`pyo3_runtime.PanicException`) is not derived from Exception."""
 _PATIENCE: Final = 0.5  # seconds
 
 

@@ -59,7 +59,7 @@ class Metrics:
         closed = "Connections of a gRPC listener that its limits closed"
         self._grpc_closed = self._counter("tokenmint_grpc_connections_closed", closed, "listener")
         self._replaced = self._counter(
-            "tokenmint_workers_replaced", "Workers that replaced another, by the end of that one", "why"
+            "tokenmint_workers_replaced", "Replaced workers, by the reason: hung, ended or never_ready", "why"
         )
         self._log_dropped = self._counter(
             "tokenmint_log_dropped", "Lines of the log that were dropped, because it was slow or broken"
@@ -206,7 +206,7 @@ class Metrics:
 
 
 def places(error: BaseException) -> list[str]:
-    """Return the origin of an error, function and line, the innermost last; without its text."""
+    """Return the functions and lines from which an error came, the innermost last, without the error's text."""
     lines = []
     trace = error.__traceback__
     while trace is not None:

@@ -52,8 +52,9 @@ def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None)
 def verifying(authorities: bytes | None) -> ssl.SSLContext:
     """Return a context that requires a certificate that names the host, with the same rules in every Python.
 
-    Python 3.13 began to refuse authorities without key identifiers, as RFC 5280 4.2.1.1 wants; those that clusters and
-    companies make for themselves often have none. It also began to trust an intermediate authority that is given alone.
+    Python 3.13 began to refuse authorities without key identifiers, which RFC 5280 section 4.2.1.1 requires; clusters
+    and companies often make authorities without them. It also began to trust an intermediate authority whose root is
+    not given.
 
     Args:
         authorities: the only trusted ones, in PEM; None: the public ones.

@@ -78,7 +78,7 @@ class WrongNonce(TokenRejected):
 
 class TokenReplayed(TokenRejected):
     reason = "REPLAYED"
-    summary = "the token was used before and may be used once"
+    summary = "the token was used before, and may be used only once"
 
 
 class TokenRevoked(TokenRejected):

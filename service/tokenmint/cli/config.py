@@ -59,5 +59,5 @@ def check(
 
 
 def _tokens(audience: Audience) -> str:
-    """Return the display form of an audience's tokens: the algorithm if it can be chosen, otherwise the format."""
+    """Return the text for the column `tokens`: the algorithm if it can be chosen, otherwise the format."""
     return audience.algorithm if audience.format.signed_by_ring else audience.format.name

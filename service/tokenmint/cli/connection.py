@@ -126,9 +126,7 @@ def connect(options: ConnectionOptions, *, operator: bool, typed: Callable[[str]
         )
     if (identifier is None) is not (secret is None):
         missing = "an id: --client-id" if identifier is None else "a secret: --secret-file"
-        raise ConfigurationError(
-            f"clients have an id and a secret, but this one lacks {missing}, or --credentials FILE"
-        )
+        raise ConfigurationError(f"a client needs an id and a secret: add {missing}, or use --credentials FILE instead")
     for name, value in (("id", identifier), ("secret", secret.reveal() if secret else None)):
         if value is not None and not (value.isascii() and value.isprintable() and value):
             raise ConfigurationError(f"the {name} can't be sent: expected printable ASCII characters on one line")

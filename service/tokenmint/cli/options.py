@@ -66,7 +66,7 @@ class ConnectionOptions(Group):
 
 
 def expanded(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
-    """Return a command's parameters as typer has to see them: in the place of each group, its fields."""
+    """Return a command's parameters for typer, with the fields of each group in place of the group."""
     found: list[inspect.Parameter] = []
     for parameter in parameters:
         group = _group_of(parameter)
@@ -75,7 +75,7 @@ def expanded(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]
 
 
 def collected(parameters: Iterable[inspect.Parameter], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments for ``parameters``, with the groups made of their fields, which leave ``arguments``."""
+    """Return the arguments for ``parameters``. Groups are made of their fields, which leave ``arguments``."""
     found: dict[str, Any] = {}
     for parameter in parameters:
         group = _group_of(parameter)

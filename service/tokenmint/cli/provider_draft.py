@@ -64,7 +64,7 @@ async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[Verifica
     named = document.get("issuer")
     if named != source.issuer:
         raise KeySetInvalid(
-            f"{source.place} names another issuer, {quoted(named, LONG)}: its tokens have exactly that, so add that one"
+            f"{source.place} names another issuer, {quoted(named, LONG)}: its tokens have that issuer, so add that one"
         )
     key_sets = KeySets({"": source}, fetch=fetch, clock=clock)
     problem, again = await fetched(key_sets, "")

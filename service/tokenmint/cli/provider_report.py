@@ -156,7 +156,7 @@ def _type(key: VerificationKey) -> str:
 
 
 def _reason(trial: Trial, key: VerificationKey) -> str:
-    """Return why no token of the provider may be signed with ``key``; "" if it may."""
+    """Return the reason why tokens of the provider may not be signed with ``key``; "" if they may."""
     accepted = ", ".join(sorted(trial.provider.algorithms))
     return "" if trial.serves(key) else f"not for the provider's algorithms: {accepted}"
 

@@ -50,9 +50,9 @@ class Trial:
     keys: tuple[VerificationKey, ...] = ()
     status: KeySetStatus | None = None
     problem: str = ""
-    """Why there are no keys; "" if there are."""
+    """The reason why there are no keys; "" if there are some."""
     again: bool = False
-    """Whether a later trial may end otherwise, since the provider could not be reached."""
+    """Whether a later trial may succeed, because the provider could not be reached."""
     steps: list[Step] = field(default_factory=list)
     """The checks of the token, up to the one that refused it."""
     verified: VerifiedToken | None = None
@@ -125,7 +125,7 @@ async def _verify(trial: Trial, settings: Settings, key_sets: KeySets, presented
 
 
 def _other_provider(trial: Trial, selection: Selection, token: Secret, most: int) -> str:
-    """Return the reason why the token is not the tried provider's; "" if it is, or is no provider's."""
+    """Return the reason why the token is another provider's; "" if it is not."""
     try:
         chosen = selection.provider(parse_compact(token, most)).name
     except TokenmintError:

@@ -73,7 +73,7 @@ def trial(
     dev: Annotated[bool, typer.Option("--dev", help="Apply the rules of `serve --dev`.")] = False,
     output: Output = "text",
 ) -> None:
-    """Fetch a provider's keys from this machine, and show what is found: needs the configuration, and no service.
+    """Fetch a provider's keys from this machine, and show them. Needs the configuration but no running service.
 
     With a token, show step by step whether the provider's rules accept it. The token itself is never printed.
     Exit status 1 if there are no usable keys or the token is refused, 3 if the provider is out of reach.
@@ -114,7 +114,7 @@ def add_provider(
 ) -> None:
     """Print the table of a provider for the configuration, from its issuer's discovery document.
 
-    Decisions are left to you, as comments and as CHANGE-ME. Nothing is written.
+    Required decisions are left to you as CHANGE-ME, optional ones as comments. No file is written.
 
     Example: tokenmint providers add https://login.example.com
     """

@@ -95,7 +95,7 @@ def exchange(
     raw: Annotated[bool, typer.Option("--raw", help="Print only the tokens, one on each line.")] = False,
     output: Output = "json",
 ) -> None:
-    """Exchange a provider's token, or an issued token, for new tokens. Several audiences are one call, with one proof.
+    """Exchange a provider's token, or an issued token, for new tokens. Several audiences make one call.
 
     Exit status 1 if one of several audiences is refused; the tokens for the others are printed.
 
@@ -139,7 +139,7 @@ def exchange(
 def introspect(service: Connection, token_file: TokenFile = Path("-"), output: Output = "json") -> None:
     """Ask the service for the claims of an issued token and whether it is active (RFC 7662).
 
-    The exit status is 0 in both cases: the answer shows which.
+    The exit status is 0 for active and inactive tokens; the answer shows which it is.
 
     Example: tokenmint token introspect < token
     """

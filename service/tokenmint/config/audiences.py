@@ -87,7 +87,7 @@ def _problems_of_headers(names: Sequence[str]) -> Iterator[str]:
         if not _HEADER.fullmatch(name):
             yield "envoy.headers: expected names of headers in lower case, e.g. x-goog-iap-jwt-assertion"
         elif name in _NO_TOKENS:
-            yield f"envoy.headers: {name} is read already, or holds no token"
+            yield f"envoy.headers: {name} is read already, or never holds a token: leave it out"
     if len(set(names)) != len(names) or len(names) > MAX_HEADERS:
         yield f"envoy.headers: expected {MAX_HEADERS} names at most, each once"
 

@@ -147,8 +147,8 @@ def _problems_of_limits(file: File) -> Iterator[str]:
     limits = file.limits
     if limits.token_bytes + BESIDE_TOKEN > limits.message_bytes:
         yield (
-            f"limits.token_bytes: such a token fits no request of limits.message_bytes, {limits.message_bytes}: set "
-            f"that to {limits.token_bytes + BESIDE_TOKEN} at least"
+            f"limits.token_bytes: such a token does not fit into limits.message_bytes ({limits.message_bytes}): set "
+            f"limits.message_bytes to {limits.token_bytes + BESIDE_TOKEN} at least"
         )
 
 
@@ -178,8 +178,9 @@ def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
             if not disjoint(outcome.provider, other):
                 yield (
                     f"{key_path('providers', name)}: has the issuer of {key_path('providers', other.name)}, and "
-                    "nothing tells their tokens apart: one provider with all the audiences, or audiences of which none "
-                    "is in both, or where = { CLAIM = VALUE } with one claim and different values in both"
+                    "nothing distinguishes their tokens: use one provider with all the audiences, or give the two no "
+                    "audience in common, or set where = { CLAIM = VALUE } in both, with the same claim and different "
+                    "values"
                 )
         before.append(outcome.provider)
 
@@ -226,8 +227,8 @@ def _warnings(file: File, base: Path) -> Iterator[str]:
         if mode & 0o077:
             key = "encryption_key_file" if name == file.keys.encryption_key_file else "other_encryption_key_files"
             yield (
-                f"keys.{key}: {shown(path)} is open to other users than its owner (mode {mode & 0o777:o}), and opens "
-                f"every signing key: chmod 600 {path.name}"
+                f"keys.{key}: {shown(path)} is open to other users than its owner (mode {mode & 0o777:o}), and it "
+                f"opens every signing key: chmod 600 {path.name}"
             )
 
 

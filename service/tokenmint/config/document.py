@@ -110,8 +110,7 @@ def _drop(document: dict[str, Any], loc: tuple[int | str, ...], *, missing: bool
     """Remove the key of a problem and return its path, or () if it is already gone.
 
     The key is the deepest existing one on the path. For a list's element it is the list's key, and for a missing key,
-    the
-    table that lacks it.
+    the table that lacks it.
     """
     path: list[str] = []
     owner: Any = document

@@ -22,7 +22,7 @@ AUDIENCES: Final = "# Required: the client ids, or other audiences, that its tok
 MAX_LISTED: Final = 20  # names of the document in one comment
 _PLACEHOLDERS: Final = re.compile(r"\{(\w+)\}")
 _RESERVED: Final = re.compile(r"(?:^|\.)example(?:\.(?:com|net|org))?$")
-"""Names for documentation, which are nobody's (RFC 2606)."""
+"""Names for documentation, which no organisation owns (RFC 2606)."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -35,7 +35,7 @@ class Recognised:
     values: Mapping[str, str]
     """The entry's parameters, as the issuer has them."""
     certain: bool
-    """Whether no other provider has such issuers: more than a free host name matches."""
+    """Whether only this provider has such issuers, because more than a freely chosen host name matches."""
     issuer: str = ""
     """The issuer, if the table has to name it."""
 
@@ -70,7 +70,7 @@ def _values(template: str, issuer: str, entry: Entry) -> dict[str, str] | None:
 
 
 def _is_certain(template: str, values: Mapping[str, str], entry: Entry) -> bool:
-    """A host name that an operator chooses says nothing, unless it is the provider's own or the path is special."""
+    """Return whether an issuer of ``template`` shows the provider: by its path, or by a host name of the provider's."""
     place = template.removeprefix("https://")
     if _PLACEHOLDERS.sub("", place).strip("/"):
         return True
@@ -81,7 +81,7 @@ def _is_certain(template: str, values: Mapping[str, str], entry: Entry) -> bool:
 
 
 def _owner(host: str) -> str:
-    """Return the part of a host name that says whose it is, roughly: its last two labels."""
+    """Return the part of a host name that roughly identifies its owner: its last two labels."""
     return ".".join(host.partition(":")[0].split(".")[-2:])
 
 

@@ -135,9 +135,9 @@ class Entry(CommonTable):
     customer_claims: TextList = ()
     """For an issuer that signs for all customers: the claims that tell them apart, ids that nobody can choose."""
     default_audiences: str | None = None
-    """A pattern of default audiences, which any tenant's tokens may have: none of them is an audience of ours."""
+    """A pattern of default audiences. Any tenant's tokens may have them, so none may be an audience of ours."""
     default_audiences_of_host: str | None = None
-    """The same where the issuer is another host's: `{host}` is that host, without ``issuer_prefix``."""
+    """Such a pattern if the issuer has another host: `{host}` is that host, without ``issuer_prefix``."""
     issuer_prefix: str = ""
     nameless_act: bool = False
     """Whether an `act` without a `sub` is of no meaning here: it names no actor."""

@@ -28,7 +28,7 @@ class Documentation(Table):
     about: str = ""
     """A paragraph for operators."""
     pages: TextList = ()
-    """The pages that were read for it: the provider's own, and others where those lack something."""
+    """The pages that were read for it: the provider's own, and others if something is missing there."""
     cited: TextList = ()
     """Further pages that it follows, which were not read again on that day."""
     looked_at: Annotated[str, Field(pattern=r"\d{4}-\d\d-\d\d")] | None = None
@@ -51,7 +51,7 @@ class RefusedToken(Table):
 
 
 class ExampleToken(Table):
-    """A token that is accepted. `exp` is added, and `iat` where ``without_iat`` does not leave it out."""
+    """A token that is accepted. `exp` is added, and `iat` unless ``without_iat`` is set."""
 
     name: str
     settings: dict[str, Any]

@@ -64,7 +64,7 @@ class AudienceRules:
         return int(table.lifetime), int(table.max_lifetime or max(3600.0, table.lifetime))
 
     def reuse_window(self) -> int:
-        """Return the seconds in which a token is issued again to the same request."""
+        """Return the seconds within which the same request gets the same token again."""
         table = self._table
         if table.reuse_window and not self.form.traits.reusable:
             name = self.form.traits.name
@@ -72,7 +72,7 @@ class AudienceRules:
         if table.reuse_window and table.single_use:
             self._problem("reuse_window", "contradicts single_use, which gives each exchange its own token")
         if table.reuse_window % 1:
-            self._problem("reuse_window", "is counted in whole seconds")
+            self._problem("reuse_window", "expected a whole number of seconds")
         return int(table.reuse_window)
 
     def actors(self) -> ActorRules | None:
@@ -85,7 +85,7 @@ class AudienceRules:
         for audience in sorted(table.audiences - self._file.audiences.keys()):
             self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
         if not table.providers and not table.audiences:
-            self._problem("actors.providers", "is required, or audiences: their tokens prove an actor")
+            self._problem("actors.providers", "is required, or audiences: their tokens authenticate an actor")
         return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)
 
     def formatted(self, audience: Audience) -> Audience:
@@ -105,7 +105,7 @@ class AudienceRules:
         return named[0] if named else without_table(self._formats)
 
     def _no_place(self) -> list[str]:
-        """Return the keys with content that the format's tokens have no place for."""
+        """Return the keys of the table whose content the format's tokens can't hold."""
         traits = self.form.traits
         places = {
             "algorithm": traits.signed_by_ring,

@@ -104,7 +104,7 @@ class KeyRules:
             if algorithm not in ALGORITHMS:
                 self._problems.append(f"keys.algorithms: expected some of {', '.join(ALGORITHMS)}")
         if not keys.algorithms:
-            self._problems.append("keys.algorithms: is empty")
+            self._problems.append(f"keys.algorithms: is empty: expected some of {', '.join(ALGORITHMS)}")
         self._check_endpoint()
         if keys.signer == "local":
             return
@@ -115,7 +115,8 @@ class KeyRules:
         unable = [name for name in keys.algorithms if name not in EXTERNAL_ALGORITHMS]
         if unable:
             self._problems.append(
-                f"keys.algorithms: {keys.signer} signs {' and '.join(EXTERNAL_ALGORITHMS)}, not {', '.join(unable)}"
+                f"keys.algorithms: the signer {keys.signer} supports {' and '.join(EXTERNAL_ALGORITHMS)}, "
+                f"not {', '.join(unable)}"
             )
 
     def _check_endpoint(self) -> None:

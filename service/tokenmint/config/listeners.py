@@ -66,9 +66,9 @@ def _collide(one: Address, other: Address) -> bool:
 
 def _needs(listen: ListenTable) -> Iterator[str]:
     if (listen.cert_file is None) != (listen.key_file is None):
-        yield "listen.cert_file, listen.key_file: both or none"
+        yield "listen.cert_file, listen.key_file: set both, or neither"
     if (listen.http_cert_file is None) != (listen.http_key_file is None):
-        yield "listen.http_cert_file, listen.http_key_file: both or none"
+        yield "listen.http_cert_file, listen.http_key_file: set both, or neither"
     if listen.client_ca_file is not None and listen.cert_file is None:
         yield "listen.client_ca_file: needs listen.cert_file and listen.key_file"
     if listen.transport == "native" and listen.cert_file is not None:

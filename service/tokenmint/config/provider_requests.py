@@ -66,4 +66,4 @@ def problems_of_requests(table: ProviderTable) -> Iterator[Problem]:
             yield setting.partition(".")[0], error.message.partition(": ")[2]
     if (names or table.proxy) and (table.jwks or table.jwks_file):
         key = "proxy" if table.proxy else "bearer_token_file" if table.bearer_token_file else "headers"
-        yield key, "is for keys that are fetched, and this provider's are in jwks or jwks_file"
+        yield key, "is for keys that are fetched, and this provider's are in jwks or jwks_file: leave it out"

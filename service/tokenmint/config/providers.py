@@ -285,10 +285,12 @@ class _Builder:
         table, project = self.table, self._singles().get("project")
         if not table.check_revoked:
             if table.service_account_file is not None:
-                self._problem("service_account_file", "is used only with check_revoked")
+                self._problem(
+                    "service_account_file", "is used only with check_revoked: set check_revoked = true, or leave it out"
+                )
             return None
         if project is None:
-            self._problem("check_revoked", "is for Firebase's providers")
+            self._problem("check_revoked", "is only for providers of Firebase: leave it out")
             return None
         if table.service_account_file is None:
             return FirebaseProject(project)

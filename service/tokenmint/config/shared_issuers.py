@@ -44,7 +44,7 @@ def shared_issuers() -> Mapping[str, SharedIssuer]:
 def customers_unnamed(
     issuers: Iterable[str], checks: Sequence[ClaimCheck], token_types: frozenset[str], condition: str | None
 ) -> str:
-    """Return what is missing where a provider would accept the tokens of everybody's customers, "" where nothing is.
+    """Return the missing setting if a provider would accept every customer's tokens, "" if nothing is missing.
 
     Args:
         issuers: those that the provider's table names.
@@ -61,8 +61,8 @@ def customers_unnamed(
         ):
             return (
                 f'signs for all customers of this provider: use = "{shared[issuer].entry}" asks for yours. Or add a '
-                f"check of kind one_of on one of {', '.join(names)}, or a condition on one; without it anybody's "
-                "tokens would do"
+                f"check of kind one_of on one of {', '.join(names)}, or a condition on one; otherwise the tokens of "
+                "all its customers are accepted"
             )
     return ""
 

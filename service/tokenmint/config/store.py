@@ -56,7 +56,7 @@ def _problems(redis: RedisTable, options: StoreOptions, files: dict[str, Path]) 
             unread = True
             yield f"redis.{key}: {shown(path)} can't be read ({error.strerror})"
     if (redis.cert_file is None) != (redis.key_file is None):
-        yield "redis.cert_file, redis.key_file: both or none"
+        yield "redis.cert_file, redis.key_file: set both, or neither"
         unread = True
     for key in ("sentinel_username", "sentinel_password_file"):
         if getattr(redis, key) is not None and (url is None or url.kind != "sentinel"):

@@ -38,7 +38,7 @@ def _path(value: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(_path)]
-"""A path that is not only for reading a file."""
+"""A path that may name something other than a file to read."""
 ListenAddress = Annotated[Address, BeforeValidator(_address)]
 
 
@@ -207,7 +207,7 @@ class RateTable(Table):
 
 
 class WorkloadTable(Table):
-    """A workload whose tokens prove a client."""
+    """A workload whose tokens authenticate a client."""
 
     provider: str
     subject: str
@@ -249,16 +249,16 @@ class LimitsTable(Table):
     metadata_bytes: Annotated[int, Field(ge=4 * 1024, le=64 * 1024)] = 8 * 1024
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 100
     grpc_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Of each gRPC listener, and no more than a quarter of the files that the process may have open."""
+    """Connections of each gRPC listener, and no more than a quarter of the files that the process may have open."""
     grpc_connections_per_peer: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
-    """... and of one of its peers. None: all of them, as long as no other peer wants any."""
+    """Connections of one peer of a gRPC listener. None: all of them, as long as no other peer wants any."""
     connection_age: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 3600.0
     connection_grace: Annotated[Seconds, Field(ge=1, le=3600)] = 30.0
     """The time in which calls on a connection that has reached its age may end."""
     keepalive: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 60.0
-    """After so long without traffic, the service pings the peer ..."""
+    """The service pings a peer after this time without traffic."""
     keepalive_timeout: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 20.0
-    """... which has so long to answer."""
+    """The time in which the peer has to answer such a ping."""
     ping_interval: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 10.0
     """A peer that pings more often than this is disconnected."""
     calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
@@ -266,16 +266,16 @@ class LimitsTable(Table):
     calls_waiting: Annotated[int, Field(ge=1, le=100_000)] = 320
     """Calls of one method that wait in grpcio until the process can begin them; a further call ends as CANCELLED."""
     request_time: Annotated[Seconds, Field(gt=0, le=120)] = 10.0
-    """For a handshake, for an HTTP request to be sent, and for its answer to be read."""
+    """The longest time for a handshake, for sending an HTTP request, and for reading its answer."""
     http_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Of each HTTP listener, and no more than an eighth of the files that the process may have open."""
+    """Connections of each HTTP listener, and no more than an eighth of the files that the process may have open."""
     http_connections_per_peer: Annotated[int, Field(ge=1, le=100_000)] = 250
-    """... and of one of its peers."""
+    """Connections of one peer of an HTTP listener."""
     http_requests: Annotated[int, Field(ge=1, le=100_000)] = 200
     """HTTP requests that a listener answers at a time; health checks do not count."""
     call_deadline: Annotated[Seconds, Field(gt=0, le=60)] = 10.0
     lame_duck: Annotated[Seconds, Field(ge=0, le=60)] = 5.0
-    """Between SIGTERM, when the process reports that it is not ready, and its refusal of calls."""
+    """The time after SIGTERM in which the process reports that it is not ready and still serves calls."""
     drain: Annotated[Seconds, Field(ge=0, le=30)] = 10.0
     each_client: RateTable | None = RateTable(per_second=1000.0, burst=2000)
     all_clients: RateTable | None = None
@@ -285,8 +285,7 @@ class OAuthTable(Table):
     """`[oauth]`: the OAuth 2.0 endpoints on the public HTTP listener.
 
     Off by default: that listener is for the public key set, and is often reachable from outside and without its own
-    TLS.
-    Client secrets and users' tokens pass it only if an operator enables this.
+    TLS. Client secrets and users' tokens pass it only if an operator enables this.
     """
 
     enabled: bool = False
@@ -296,8 +295,7 @@ class EnvoyTable(Table):
     """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
 
     Off by default. The gateway is one of `[clients]`; the audience comes from its routes (`context_extensions`), or
-    from
-    this table by host.
+    from this table by host.
     """
 
     enabled: bool = False
@@ -305,7 +303,7 @@ class EnvoyTable(Table):
     """The default for hosts without an entry."""
     hosts: dict[str, str] = Field(default_factory=dict)
     cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie that holds a browser's token, where no header has one."""
+    """The cookie that holds a browser's token, for requests without a token in a header."""
     headers: TextList = ()
     """Headers that may hold the token beside `Authorization`."""
 
@@ -330,7 +328,7 @@ class AuditTable(Table):
     waiting_events: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
     waiting_bytes: Annotated[int, Field(ge=64 * 1024, le=1024**3)] = 8 * 1024 * 1024
     refusals_per_client: RateTable = RateTable(per_second=10.0, burst=500)
-    """Recorded one by one in the stream; the rest are counted."""
+    """The refusals of one client that are recorded one by one in the stream; the rest are counted."""
 
 
 class File(Table):

@@ -50,7 +50,7 @@ class Authenticated:
 
 
 def _always_serving() -> None:
-    """Never raise: there is no clock or store that could be wrong."""
+    """Never raises: for exchanges without a clock or a store that could be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class TokenExchange:
     replay: ReplayGuard
     clock: Clock
     serving: Callable[[], None] = _always_serving
-    """Raises if no token can be verified or minted now, because of the clock or the store."""
+    """Raises an error if no token can be verified or minted now, because of the clock or the store."""
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
         """Return the same exchange with another configuration (reload)."""
@@ -241,7 +241,7 @@ def single_use(audience: Audience, subject: Authenticated, actor: Authenticated 
 
 
 def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
-    """Return a hash of the requests, by which a retry is told from another request."""
+    """Return a hash of the requests; a retry has the same hash, another request has not."""
     fields = [
         [
             item.audience,

@@ -86,7 +86,7 @@ class Tokens:
         """
         now = self._clock.now()
         try:
-            # This includes a revoked token: a caller repeats a revocation that was not confirmed to have it confirmed.
+            # This includes a revoked token: if a revocation was not confirmed, the caller repeats it until it is.
             issued = await self._issued_tokens.identify(token, now=now)
         except TokenRejected:
             return

@@ -1,12 +1,13 @@
 """The fast way of one exchange, in the order of the full way (`exchange/exchange.py`).
 
-It recognises only acceptances. A refusal or an odd request makes it return None; the call then takes the full way,
-which is the specification and words refusals. The fast way changes nothing until a token is signed, so such a call was
-not counted. It waits only for places in the rate limits and profiles that are not at hand, and for signatures
-that take a thread or another machine; for those of many calls together.
+It only accepts requests. For a request that is unusual or would be refused it returns None. The call then takes the
+full way, which is the specification and writes refusals. The fast way changes nothing until a token is signed, so such
+a call is not counted twice. It waits only for rate limits and profiles that are not in memory, and for signatures that
+need a thread or another machine. The calls of a batch wait together.
 
 The order may differ from the full way's if no caller can notice: every check except the signature's depends only on the
-token and the configuration, and comes before it. The store's data about the subject is checked after it, as there.
+token and the configuration, and comes before it. The store's data about the subject is checked after the signature, as
+on the full way.
 """
 
 import asyncio
@@ -49,7 +50,7 @@ class Service:
 
 
 class Unpaid(NamedTuple):
-    """An exchange for which the rate limits have no place at hand. Nothing of it has begun."""
+    """An exchange for which no lot in memory has a place. No part of it has begun."""
 
     plan: Plan
     token: bytes
@@ -82,7 +83,7 @@ class Signing(NamedTuple):
 
 
 Unfinished: TypeAlias = Unpaid | Waiting | Signing
-"""An exchange that waits. ``paid``: the rate limits' lots that it was counted in, because none was at hand."""
+"""An exchange that waits. ``paid``: the lots in which it was counted after it had to wait for one."""
 Fetched: TypeAlias = tuple[Lot, ...] | Person | bytes | None
 """The lots, the profile or the signature that it waits for; None: the full way has to decide."""
 
@@ -94,9 +95,9 @@ class _Ready(NamedTuple):
     """The moment (monotonic)."""
     signer: Signer
     lots: tuple[Lot, ...]
-    """The places of its rate limits, if they are at hand."""
+    """The lots that have a place for it, if they are in memory."""
     paid: tuple[Lot, ...] | None
-    """Those that it was counted in already."""
+    """The lots in which it was counted already."""
 
 
 class FastExchange:
@@ -130,7 +131,7 @@ class FastExchange:
     def client(self, identifier: str, secret: str) -> Client | None:
         """Authenticate a client by its secret (``ClientAuthenticator._by_secret``).
 
-        The look-up is by a hash, which no caller can steer, so that its time tells nothing about secrets or clients.
+        The look-up is by a hash, which callers can't choose, so its duration reveals nothing about secrets or clients.
         """
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
         return self._by_secret.get((identifier, digest)) if secret else None
@@ -138,7 +139,7 @@ class FastExchange:
     def exchange(self, plan: Plan, token: bytes, paid: tuple[Lot, ...] | None = None) -> Minted | Unfinished | None:
         """Exchange one subject token for one token, or return None without any effect.
 
-        An unfinished one waits for what :meth:`fetch` brings, and :meth:`finish` goes on.
+        An unfinished exchange waits for the results of :meth:`fetch`; then :meth:`finish` continues it.
 
         The comments name the function of the full way that each step repeats.
         """
@@ -167,7 +168,7 @@ class FastExchange:
         return self._mint(plan, proved, person, _Ready(instant, signer, lots, paid))
 
     async def fetch(self, unfinished: Sequence[Unfinished]) -> list[Fetched]:
-        """Return what exchanges wait for."""
+        """Return the results for which exchanges wait."""
         return await asyncio.gather(*map(self._fetch, unfinished))
 
     async def _fetch(self, unfinished: Unfinished) -> Fetched:
@@ -181,7 +182,7 @@ class FastExchange:
             return None
 
     def finish(self, unfinished: Unfinished, fetched: Fetched) -> Minted | Unfinished | None:
-        """Go on with an exchange, as :meth:`exchange`. Signer, limits and trail are those of now."""
+        """Continue an exchange, as :meth:`exchange` does, with the current signer, limits and audit trail."""
         if isinstance(unfinished, Unpaid):
             paid = fetched if isinstance(fetched, tuple) else None
             result = self.exchange(unfinished.plan, unfinished.token, paid) if paid is not None else None
@@ -242,7 +243,7 @@ class FastExchange:
         return minted
 
     def _pass_on(self, proved: Proved) -> None:
-        """Note a good signature for the full way, which comes next and need not verify it again."""
+        """Note a good signature for the full way, which the call takes next, so that it is not verified again."""
         self._exchange.verifier.signatures.note(proved.digest, proved.signed)
 
     def _verify(self, plan: Plan, token: bytes, now: float) -> Proved | None:

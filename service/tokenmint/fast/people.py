@@ -1,8 +1,8 @@
 """Profiles of the fast way: an identity's entry in the near cache, and a plan's claims from it.
 
 The full way's functions read each value of the near cache once. The result is kept in its entry, so the near cache
-drops both together. The near cache's own conditions bound the use of a value. A value that it lacks is read from the
-store, for many identities in one round trip.
+drops both together. The near cache's own conditions bound the use of a value. A value that the near cache lacks is read
+from the store, for many identities in one round trip.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class Person:
     key: str
     """The profile's key."""
     raw: bytes
-    """The profile, parsed; it may be served, and lists the identity."""
+    """The parsed profile, which may be served and lists the identity."""
     principal: str
     valid_after: int
     """The second up to which issued tokens are refused; -1: none."""

@@ -96,7 +96,7 @@ class Plans:
         return len(self._plans)
 
     def of(self, client: Client, rest: bytes) -> Plan | None:
-        """Return the plan for a request of ``client``; None if it has none, which is cached, too."""
+        """Return the plan for a request of ``client``; None if it has none. Both results are cached."""
         key = client.client_id, rest
         if (plan := self._plans.find(key)) is not None:
             return plan

@@ -1,6 +1,7 @@
 """Subject tokens of the fast way: the rules for one header of one issuer, decided once, and the checks of each token.
 
-Each check handles its plain case here. Other cases go to the full way's own function, or are not recognised.
+Each check handles only its plain case here. Other cases go to the full way's own function, or the call takes the full
+way.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class TokenRules:
     issuer: str
     token_type: str
     keys: tuple[VerificationKey, ...]
-    """The provider's keys at that time: a change makes another tuple."""
+    """The provider's keys at that time; after a change the provider has another tuple."""
     key: VerificationKey
     """The one key that may sign such tokens."""
     algorithm: str

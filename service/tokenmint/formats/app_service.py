@@ -48,11 +48,11 @@ class AppServiceOptions:
     """The options of the table."""
 
     key: RenewedFiles[Secret] = field(compare=False, repr=False)
-    """The site's signing key ..."""
+    """The site's signing key."""
     path: Path
-    """... from this file ..."""
+    """The file with the key."""
     encoding: str
-    """... in this encoding."""
+    """The encoding of the key in the file."""
 
 
 class AppServiceFormat(Format):

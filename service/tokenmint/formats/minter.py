@@ -23,7 +23,7 @@ class Minter:
         self._reuse = reuse
 
     def plain_kit(self, grant: TokenGrant) -> Kit | None:
-        """Return what a JWT for ``grant`` is minted with; None where it is none, or may be given out again."""
+        """Return the parts with which a JWT for ``grant`` is minted; None if it is not a JWT, or may be reused."""
         plain = self._formats.get(grant.format.name) is jwt.FORMAT and not grant.reuse_window
         return self._kit if plain else None
 

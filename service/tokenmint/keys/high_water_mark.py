@@ -58,20 +58,20 @@ class Mark:
     def missing(self, ring: KeyRing | None, beat: int | None = None) -> list[str]:
         """List in words the parts of this mark that ``ring`` lacks; empty if the ring is as new as the mark.
 
-        With the store's ``beat``, also report that other records are older although the ring is not.
+        With the store's ``beat``, also report that other records are older although the ring is current.
         """
         if ring is None:
-            return [f"it holds no key ring, where generation {self.generation} was served here before"]
+            return [f"it holds no key ring, but generation {self.generation} was served here before"]
         if ring.ring_id != self.ring_id:
             return ["it holds another key ring than the one that was served here before"]
         problems = []
         if ring.generation < self.generation:
-            problems.append(f"it holds generation {ring.generation}, where {self.generation} was served here before")
+            problems.append(f"it holds generation {ring.generation}, but {self.generation} was served here before")
         back = sorted(self.revoked - Mark.of(ring).revoked)
         if back:
-            problems.append("these keys were revoked, and it does not know: " + ", ".join(back))
+            problems.append("these keys were revoked, and it lacks that: " + ", ".join(back))
         if beat is not None and beat < self.beat:
-            problems.append(f"it counts {beat} beats, where {self.beat} were seen here before: later changes are lost")
+            problems.append(f"it counts {beat} beats, but {self.beat} were seen here before: later changes are lost")
         return problems
 
 
@@ -114,8 +114,8 @@ class HighWaterMark:
     async def raise_to(self, ring: KeyRing, beat: int = 0) -> None:
         """Raise the mark to ``ring`` if the ring is newer. A failed write is logged once and reported by `problem`.
 
-        A write that takes too long counts as failed, and no other write starts before it ends. A newer beat alone is
-        written only once in :data:`BEATS`.
+        A write that takes too long counts as failed, and no other write starts before it ends. If only the beat is
+        newer, the mark is written only once in :data:`BEATS` beats.
         """
         mark, written = Mark.of(ring, beat), self._written
         if written is not None and replace(mark, beat=written.beat) == written and mark.beat < written.beat + BEATS:
@@ -130,8 +130,8 @@ class HighWaterMark:
             if not self._failure:
                 log.error("the high-water mark can't be kept", file=str(self.path), error=type(error).__name__)  # noqa: TRY400
             self._failure = (
-                f"{self.path}: the high-water mark can't be kept ({type(error).__name__}): after a start of every "
-                "replica lost changes of the store would go unnoticed; put the file on a persistent disk, "
+                f"{self.path}: the high-water mark can't be kept ({type(error).__name__}): if all replicas "
+                "restart, changes that the store has lost go unnoticed; put the file on a persistent disk, "
                 "writable by this process"
             )
         else:

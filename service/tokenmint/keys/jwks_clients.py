@@ -48,7 +48,7 @@ class KnownVerifier:
 
     sighting: Sighting
     missing: tuple[str, ...]
-    """Ids of prepared keys that the verifier has not fetched yet."""
+    """The ids of prepared keys that the verifier has not fetched yet."""
 
 
 class JwksFetchLog:

@@ -52,9 +52,9 @@ def retired_when_due(key: SigningKey, now: float) -> SigningKey:
 
 
 def was_pruned(keys: tuple[SigningKey, ...], key: SigningKey) -> bool:
-    """Tell whether a retired key is missing among ``keys`` because as many went after it as records are kept.
+    """Return whether a retired key is missing among ``keys`` because its record was pruned as one of the oldest.
 
-    Some of these may have been revoked since: then fewer retired ones are left than were there when it was pruned.
+    Some of the kept keys may have been revoked since. Then fewer retired ones are left than when the record was pruned.
     """
     gone = (KeyState.RETIRED, KeyState.REVOKED)
     return sum(other.state in gone and _age(other) > _age(key) for other in keys) >= MAX_RECORDS

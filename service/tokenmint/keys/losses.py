@@ -57,7 +57,7 @@ class LossWatch:
         self._beat = 0
         self._failed = False
         self.problem = ""
-        """The reason why no beat can be confirmed until an operator mends the store, for operators; or ""."""
+        """The reason why no beat can be confirmed until an operator repairs the store, for operators; or ""."""
 
     def confirmed(self, ring: KeyRing) -> None:
         """Remember ``ring``, which the store confirmed as durable."""

@@ -270,14 +270,14 @@ class Rotator:
         self._signing_keys.clocks.require()
 
     async def _follow(self, algorithm: str) -> None:
-        """After a revocation, publish a prepared key, and activate one if nothing signs.
+        """After a revocation, publish a prepared key, and activate one if no key signs.
 
         If this process ends here, the holder of the lease continues.
         """
         await self._advance((algorithm,), self._signing_keys.ring.fence)
         ring = self._signing_keys.ring
         if ring.only(algorithm, KeyState.ACTIVE) is None and rings.in_use(ring, algorithm):
-            # Nothing signs until every replica publishes the next key.
+            # No key signs until every replica publishes the next one.
             await self._signing_keys.await_acknowledged(ring.generation, REPLICAS_LIMIT)
             await self._advance((algorithm,), ring.fence)
 

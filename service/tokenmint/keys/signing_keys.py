@@ -173,7 +173,7 @@ class SigningKeys:
             CorruptRecord, SignerUnavailable, StoreUnavailable
         """
         await self.clocks.look()
-        # Before the ring is read: from now on no key is activated that this replica does not publish.
+        # This comes before the ring is read: from now on no key is activated unless this replica publishes it.
         await self.store.acknowledge(self.replica, 0, self.schedule.replica_lag)
         await self._losses.compare_with_mark()
         for _ in range(ATTEMPTS):
@@ -302,7 +302,7 @@ class SigningKeys:
             self._changed = asyncio.Event()
 
     def _sign_with_opened(self, ring: KeyRing) -> None:
-        """Sign no more with keys that ``ring`` has revoked: opening others may take a signer seconds."""
+        """Stop signing with keys that ``ring`` has revoked, before other keys are opened, which may take seconds."""
         if ring.generation < self._ring.generation:
             return
         revoked = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
@@ -345,7 +345,7 @@ class SigningKeys:
     async def change(self, change: Callable[[KeyRing], KeyRing], etag: str = "", *, timely: bool = True) -> KeyRing:
         """Change the ring in the store and serve it. ``change`` runs again after each concurrent change.
 
-        ``timely``: it is decided anew, too, where it comes to the store late. A revocation is true at any time.
+        ``timely``: the change is also decided anew if it reaches the store late. A revocation needs no such limit.
 
         Raises:
             Conflict: ``etag`` is not the current one, or there were too many concurrent changes.

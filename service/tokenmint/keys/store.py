@@ -49,7 +49,7 @@ class RingStore:
         return await self._store.count(self._beat, by)
 
     def expect(self, beat: int, within: int, noticed: Callable[[], object]) -> None:
-        """Accept no missing value as proof unless the store's beat is in the ``within`` values from ``beat`` on.
+        """Trust a missing value only while the store's beat is one of the ``within`` values from ``beat`` on.
 
         As :meth:`Store.expect`.
         """

@@ -16,11 +16,11 @@ class FirebaseProject:
     account: RenewedFiles[Secret] | None = field(default=None, compare=False, repr=False)
     """A service account with its key, in the JSON form of Google's console. None: application default credentials."""
     account_path: Path | None = None
-    """Its file."""
+    """The file of that service account."""
     service_account: str | None = None
     """The e-mail address of a service account whose key stays with Google; IAM signs for it (`signBlob`)."""
 
     @property
     def credentials(self) -> Secret | None:
-        """The service account as it is in the file now."""
+        """The content of that file, as it is now."""
         return None if self.account is None else self.account.value

@@ -11,7 +11,7 @@ class FormatTraits:
     """A format as configured for an audience. A format can do only what it declares here."""
 
     name: str
-    """Also the name of its table: `[audiences."NAME".name]`."""
+    """The name of the format and of its table: `[audiences."NAME".name]`."""
     token_types: tuple[str, ...]
     """The requested token types, URNs as in RFC 8693 section 3; the first is the default."""
     signed_by_ring: bool
@@ -36,4 +36,4 @@ class FormatTraits:
     options: object = None
     """The options of its table, in a frozen type that only the format reads."""
     files: tuple[RenewedFiles[Any], ...] = field(default=(), compare=False, repr=False)
-    """The files of these options, which are followed."""
+    """The files of these options; the service reads them again when they change."""

@@ -18,7 +18,7 @@ MAX_DEPTH: Final = 4
 class IssuedToken:
     """An issued token, verified: minted here, valid now, not revoked.
 
-    Only ``issued/verifier.py`` makes one. It implies nothing about its principal, who may be disabled by now.
+    Only ``issued/verifier.py`` makes one. It implies nothing about the principal, who may be disabled by now.
     """
 
     token_id: str

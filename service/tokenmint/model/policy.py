@@ -83,7 +83,7 @@ class Audience:
     begins with `=` is a CEL expression."""
     on_missing_profile: OnMissingProfile = OnMissingProfile.DENY
     single_use: bool = False
-    """Whether a subject token may be exchanged only once for this audience, in addition to its provider's rule."""
+    """Whether a subject token may be exchanged only once for this audience, even if its provider allows more."""
     max_token_bytes: int = 8192
     public_clients: bool = False
     """Whether clients without a credential may get its tokens."""

@@ -29,4 +29,4 @@ class Profile:
     create_time: float = 0.0
     update_time: float = 0.0
     etag: str = ""
-    """A validator of this version; empty for a profile that is not stored."""
+    """Identifies this version of the profile; empty for a profile that is not stored."""

@@ -77,7 +77,7 @@ def holds(condition: Expression, variables: Facts) -> bool:
 
 
 def compute(expression: Expression, variables: Facts) -> JsonValue:
-    """Return the value of a claim; None for an error, a null, a value without JSON form, or one that is too large."""
+    """Return the value of a claim; None for an error, null, a value without JSON form, or a value that is too large."""
     try:
         result = expression._program.eval(data=variables)  # noqa: SLF001  # this module's type
         if result.type().name() == "ERROR":

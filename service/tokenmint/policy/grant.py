@@ -173,7 +173,7 @@ class Policy:
         return conditions.holds(condition, conditions.facts(verified, client, nothing))
 
     def derive(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> VerifiedToken:
-        """Return the token with its provider's computed claims, none of which replaces a proved claim."""
+        """Return the token with its provider's computed claims; a computed claim never replaces a verified one."""
         derived = self._derived.get(verified.provider)
         if not derived:
             return verified

@@ -92,7 +92,7 @@ class App:
 
     @property
     def reloads(self) -> Reloads:
-        """Takes over new configurations, once the service has started."""
+        """The object that applies new configurations, once the service has started."""
         return self._started.reloads
 
     async def start(self) -> None:
@@ -149,7 +149,7 @@ class App:
         await self.reloads.take_over(settings)
 
     async def retire(self, hurry: asyncio.Event) -> None:
-        """Report not ready, and serve on until load balancers have noticed, or until ``hurry`` is set.
+        """Report not ready, and keep serving until load balancers have noticed, or until ``hurry`` is set.
 
         With the private store there is no pause, because there is no other replica for callers.
         """

@@ -5,7 +5,7 @@ from tokenmint.process.wiring import Parts
 
 
 class FastWayInForce:
-    """Returns the fast way of the rules in force. After a reload it is a new one with empty caches.
+    """Returns the fast way of the rules in force; after a reload that is a new one, with empty caches.
 
     Args:
         parts: the parts of the service.

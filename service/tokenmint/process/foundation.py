@@ -32,7 +32,7 @@ class Foundation:
     clock: Clock
     entropy: Entropy
     store_time: StoreTime | None
-    """None: ask the server that holds the key ring."""
+    """The source of the store's time; None: the server that holds the key ring."""
     log_writer: LineWriter | None
     """The writer of the log; None if another process writes it and its state is unknown."""
     issuer: str
@@ -58,7 +58,7 @@ def foundation(
 ) -> Foundation:
     """Return the parts that exist before the store is reached."""
     metrics, readiness, draining = Metrics(), Readiness(), asyncio.Event()
-    # Differs between replicas; it is not a secret.
+    # The value differs between replicas, and is not a secret.
     jitter = random.Random(entropy(8)).random  # noqa: S311
     background = Background(clock, jitter, metrics)
     readiness.tell("background tasks", background.describe)

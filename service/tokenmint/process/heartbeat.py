@@ -17,15 +17,15 @@ class Watch:
     """Time limits in seconds. `silence`, `look` and `beat` sum to less than 30, the limit to replace a hung worker."""
 
     beat: float = 1.0
-    """Between two heartbeats of a worker."""
+    """The time between two heartbeats of a worker."""
     silence: float = 24.0
-    """Without a heartbeat, until a worker counts as hung."""
+    """The time without a heartbeat after which a worker counts as hung."""
     look: float = 1.0
-    """Between two looks of the supervisor if nothing happens."""
+    """The time between two looks of the supervisor if nothing happens."""
     start: float = 120.0
-    """Until a worker has to be ready."""
+    """The time within which a worker has to be ready."""
     margin: float = 5.0
-    """Beyond the drain, until a stopping worker is killed."""
+    """The time after the drain at which a stopping worker is killed."""
 
 
 class Pulse:

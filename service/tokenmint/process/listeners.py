@@ -49,9 +49,9 @@ Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
 
 GRPC_SHARE: Final = 4
-"""Each gRPC listener may use one in this many of the open files ..."""
+"""Each gRPC listener may use one in this many of the open files."""
 HTTP_SHARE: Final = 8
-"""... and each HTTP listener one in so many, so that some are left for the store and for providers."""
+"""Each HTTP listener may use one in this many of the open files. The rest is for the store and for providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _grpc(
     base = parts.base
     listen, limits = base.settings.listen, base.settings.limits
     native = name == "grpc" and listen.native
-    # Callers with certificates take the full way: a certificate says more than the secret that came with it.
+    # Callers with certificates take the full way, because a certificate has to be checked beside the secret.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
     # On grpcio, the guard has decided before which calls become spans.
     fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes, parts.tracing.tracer if native else None)

@@ -22,10 +22,10 @@ HUNG: Final = 4  # readings that may not have ended at a time
 
 
 class ReloadRequests:
-    """Reads and judges the configuration whenever it is asked for, and has it taken over while calls go on.
+    """Reads and judges the configuration on each request, and has it applied while calls continue.
 
-    Files may be on a disk that hangs. So they are read in threads of their own: a reading that takes too long is given
-    up, and does not keep a later one from being made.
+    Files may be on a disk that hangs, so they are read in separate threads. A reading that takes too long is given up,
+    and does not block later ones.
 
     Args:
         load: reads and judges. Raises ``ConfigurationError``.
@@ -55,7 +55,7 @@ class ReloadRequests:
         self._waiting = False
 
     def request(self) -> None:
-        """Begin a reload; one that waits for its turn already reads what is there then."""
+        """Begin a reload, unless one waits for its turn: that one reads the files at its turn."""
         if not self._waiting:
             self._waiting = True
             task = asyncio.get_running_loop().create_task(self._reload())

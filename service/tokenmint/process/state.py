@@ -12,7 +12,7 @@ from tokenmint.process.wiring import Parts
 
 Values: TypeAlias = dict[tuple[str, ...], float]
 STORE_ERRORS: Final = (StoreUnavailable.reason, OutcomeUnknown.reason)
-"""The reasons whose series exist before their first error: only then does an increase show the first one."""
+"""The reasons whose series exist before their first error; otherwise an increase would not show the first error."""
 PROCESS_INTERVAL: Final = 10.0  # seconds between readings of /proc
 
 

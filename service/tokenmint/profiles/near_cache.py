@@ -48,7 +48,7 @@ class Entry:
         self.raw = raw
         self.asked = asked
         self.memo: object = None
-        """The result of a reader for these bytes, for its next call; dropped with the bytes."""
+        """The last result of a reader for these bytes, kept for its next call and dropped with the bytes."""
 
 
 def size_of(key: str, raw: bytes | None) -> int:
@@ -89,11 +89,11 @@ class NearCache:
         self._pending: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
         self._complete_until = _NEVER
-        """Every change until then was reported."""
+        """The time until which every change was reported."""
         self._unproven: float | None = None
-        """When this process's key was first written after its last report."""
+        """The time at which this process's key was first written after its last report."""
         self._proven_at = _NEVER
-        """When it was written that was reported last."""
+        """The time of the last write of that key that was reported."""
         self._usable_until = _NEVER
         self._batches: set[asyncio.Task[None]] = set()
         self._failures: dict[str, tuple[StoreUnavailable | CorruptRecord, float]] = {}
@@ -133,13 +133,13 @@ class NearCache:
         return await answer
 
     def note_failure(self, key: str, error: StoreUnavailable | CorruptRecord) -> None:
-        """Pass the failure of a read on to the next reader of ``key``: it would wait in vain once more."""
+        """Pass the failure of a read on to the next reader of ``key``, which would otherwise wait in vain too."""
         self._failures[key] = error, self._clock.monotonic() + FAILURE_LIFE
         if len(self._failures) > FAILURES:
             del self._failures[next(iter(self._failures))]
 
     def peek(self, key: str, now: float) -> Entry | None:
-        """Return what is remembered under ``key`` where it may be used at ``now`` (monotonic), or None. Never waits."""
+        """Return the cached entry of ``key`` if it may be used at ``now`` (monotonic), or None. Never waits."""
         entry = self._entries.get(key)
         if entry is None or now > self._usable_until or now - entry.asked > MAX_AGE:
             return None
@@ -172,7 +172,8 @@ class NearCache:
         flight = self._flights[key] = _Flight()
         self._pending.append((key, flight))
         if self._departure is None:
-            # Sent after the other callers of this turn, and together with those that come while a batch is on its way.
+            # The read waits for the keys of the other callers of this turn. While a batch is on its way, it waits for
+            # further keys, up to LINGER seconds.
             loop = self._loop()
             self._departure = loop.call_later(LINGER, self._send) if self._batches else loop.call_soon(self._send)
         return flight
@@ -280,14 +281,14 @@ class NearCache:
             self._proven_at, self._unproven = self._unproven, None
 
     async def _prove(self) -> None:
-        """Write this process's key, whose report proves that reports are of the server that is written to."""
+        """Write this process's key. Its report proves that reports come from the server that receives the writes."""
         self._drop_aged()
         if self._unproven is None:
             self._unproven = self._clock.monotonic()
         await self._store.touch(self._own, ttl=PROOF_LIFE)
 
     def _drop_aged(self) -> None:
-        """Drop the values that are not used any more because of their age."""
+        """Drop the values that are too old to be used."""
         now = self._clock.monotonic()
         aged = []
         for key, entry in self._entries.items():  # the oldest first, so that the scan ends early

@@ -1,11 +1,11 @@
 """Shares of a gRPC listener's connections, so that no peer keeps the others out.
 
-Neither transport tells Python of its connections. So the process looks through its own open files for those of its
-listeners, and ends the newest ones of each peer beyond its share. It looks ten times a second, and has nothing to do
-while fewer files are open than a peer, or a listener, may have connections.
+Neither transport tells Python about its connections. So the process looks through its own open files for the
+connections of its listeners, and ends the newest ones of each peer beyond its share. It looks ten times a second, but
+only while at least as many files are open as a peer, or a listener, may have connections.
 
-grpcio's core refuses connections by their number alone. Its limit has to be higher than the one here, by
-:func:`spare`, or the connections of other peers would never be seen.
+grpcio's core refuses connections by their total number, and ignores the peer. So its limit has to be higher than the
+limit here, by :func:`spare`. Otherwise new connections of other peers would be refused before the process sees them.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class _File:
     """An open file of the process."""
 
     identity: tuple[int, int]
-    """Device and inode: another file may get the same number."""
+    """Device and inode, because another file may get the same number later."""
     listener: str = ""
     """The listener whose connection it is; empty for other files, and for a connection that was ended."""
     peer: str = ""

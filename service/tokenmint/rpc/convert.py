@@ -305,7 +305,7 @@ def duration(seconds: float) -> Duration:
 
 
 def struct(values: Mapping[str, JsonValue]) -> Struct:
-    """Return JSON as a struct. Its numbers are doubles: a whole one that is none is told as its decimal text."""
+    """Return JSON as a struct, whose numbers are doubles. A whole number that no double equals becomes a text."""
     return ParseDict({name: _exact(value) for name, value in values.items()}, Struct())
 
 

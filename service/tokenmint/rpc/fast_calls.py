@@ -16,27 +16,27 @@ from tokenmint.base.capacity import Capacity, InHand
 BATCH: Final = 16  # calls that are exchanged before the first of them is answered
 
 Event: TypeAlias = tuple[Any, ...]
-"""Kind, call, method, message, content type, details: (metadata, peer, seconds that the caller waits).
+"""An event: kind, call, method, message, content type, and details (metadata, peer, seconds that the caller waits).
 
-Without details it ends a call.
+An event without details ends a call.
 """
 Pending: TypeAlias = Any
-"""A call that waits, as its method knows it."""
+"""A call that waits, in its method's own form."""
 
 
 class FastMethod(Protocol):
     """The fast way of one method."""
 
     def answer(self, request: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> bytes | Pending | None:
-        """Return the answer's bytes, or None if the call takes the full way. Anything else is a call that waits."""
+        """Return the answer's bytes, None if the call takes the full way, or the form of a call that waits."""
         ...
 
     async def fetch(self, pending: Sequence[Pending]) -> Sequence[Any]:
-        """Return what calls wait for, for :meth:`finish`. Never raises, except by cancellation."""
+        """Return the results for which calls wait, for :meth:`finish`. Never raises, except by cancellation."""
         ...
 
     def finish(self, pending: Pending, fetched: Any) -> bytes | Pending | None:
-        """Go on with a call that waited, as :meth:`answer`."""
+        """Continue a call that waited. Returns as :meth:`answer`."""
         ...
 
     def write(self) -> None:
@@ -55,7 +55,7 @@ class _Held:
     fast: FastMethod
     pending: Pending
     until: float
-    """When its caller stops waiting, by the clock of :func:`time.monotonic`."""
+    """The time at which its caller stops waiting, by :func:`time.monotonic`."""
     in_hand: InHand
 
 
@@ -152,7 +152,7 @@ class FastCalls:
             task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, held: list[_Held]) -> None:
-        """Answer the calls of one method when all is there that they wait for. Others take the full way."""
+        """Answer the calls of one method once the results for which they wait are there. Others take the full way."""
         fast, others = held[0].fast, list[Event]()
         waiting = [(one, one.pending) for one in held]
         try:
@@ -186,6 +186,6 @@ class FastCalls:
 
 
 def _later(one: _Held, now: float) -> Event:
-    """Return the event of a call for which its caller waits less long by now."""
+    """Return the event of a call, with the time that its caller still waits."""
     *event, (metadata, peer, remaining) = one.event
     return (*event, (metadata, peer, None if remaining is None else one.until - now))

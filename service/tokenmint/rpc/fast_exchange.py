@@ -67,7 +67,7 @@ class Pending(NamedTuple):
     """The configuration under which it began."""
     unfinished: Unfinished
     started: float
-    """When it began, by the clock of performance."""
+    """The time at which it began, by :func:`time.perf_counter`."""
     parent: TraceContext | None
     """The caller's place in a trace."""
 
@@ -90,8 +90,8 @@ class FastExchangeToken:
     def answer(self, request: bytes, metadata: Metadata) -> bytes | Pending | None:
         """Return the answer to a call, or None without any effect; the call then takes the full way.
 
-        ``Pending``: it waits for what :meth:`fetch` brings, and :meth:`finish` goes on. The caller calls
-        :meth:`write` before an answer is sent.
+        ``Pending``: the call waits for the results of :meth:`fetch`; then :meth:`finish` continues it. :meth:`write`
+        has to be called before an answer is sent.
         """
         started = time.perf_counter()
         try:
@@ -116,7 +116,7 @@ class FastExchangeToken:
             return None
 
     async def fetch(self, pending: Sequence[Pending]) -> list[Fetched]:
-        """Return what calls of one configuration wait for, for :meth:`finish`."""
+        """Return the results for which calls of one configuration wait, for :meth:`finish`."""
         try:
             return await pending[0].fast.fetch([one.unfinished for one in pending])
         except ENDING:
@@ -126,7 +126,7 @@ class FastExchangeToken:
             return [None] * len(pending)
 
     def finish(self, pending: Pending, fetched: Fetched) -> bytes | Pending | None:
-        """Go on with a call that waited, as :meth:`answer`."""
+        """Continue a call that waited. Returns as :meth:`answer`."""
         try:
             minted = pending.fast.finish(pending.unfinished, fetched)
             if minted is None:
@@ -193,7 +193,7 @@ def _cut(request: bytes) -> tuple[bytes, bytes] | None:
 def _read(rest: bytes) -> ExchangeRequest | None:
     """Read a request without its token (``Codec.decode``, ``convert.exchange_request``).
 
-    The rest must not contain a token, empty or not: after the first one, it would be the one that counts.
+    The rest must not contain another token, not even an empty one: in protobuf the last one counts.
     """
     try:
         alone = pb.ExchangeTokenRequest.FromString(rest)

@@ -1,7 +1,7 @@
-"""A request that has come in at a gateway, as Envoy describes it: where its token is, and which audience it is for.
+"""A request at a gateway, as Envoy describes it: its token and its audience.
 
-Nothing here is guessed. A request with two tokens has none that is certain, and a host in an odd spelling is not taken
-for one that the configuration names, nor for one that it does not.
+Nothing here is guessed. A request with two tokens counts as one without a token. A host in an unusual spelling is
+refused: it is treated neither as a configured host nor as another one.
 """
 
 import re
@@ -25,16 +25,16 @@ _SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """How requests are read."""
+    """The configured rules for reading requests."""
 
     audience: str | None = None
-    """For hosts that have none of their own."""
+    """The audience of hosts without one of their own."""
     hosts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Audiences by host, in lower case, without port."""
     cookie: str | None = None
-    """The cookie that holds the token of a browser, where no header has one."""
+    """The cookie that holds a browser's token, for requests without a token in a header."""
     headers: tuple[str, ...] = ()
-    """Headers that may hold the token beside `Authorization`, in lower case. They are removed from the request."""
+    """Other headers that may hold the token, in lower case. They are removed from the request."""
 
     @property
     def alike(self) -> frozenset[str]:
@@ -48,22 +48,22 @@ def alike(name: str) -> str:
 
 
 class NoToken(Exception):
-    """The request has none: RFC 6750 section 3.1 asks for a challenge without an error code."""
+    """The request has no token: RFC 6750 section 3.1 requires a challenge without an error code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A request's token, and what is not to go on."""
+    """A request's token, and the parts that must not reach the service behind the gateway."""
 
     token: str
     cookies: str | None = None
-    """The cookies that are left where ours was among them; None: they may stay as they are."""
+    """The cookies without ours; None if ours was not among them, so that the header stays unchanged."""
 
 
 def find_token(gateway: Gateway, given: Mapping[str, str]) -> Found:
     """Return the token of a request with these headers. Raises :class:`NoToken`.
 
-    Our cookie is left out also where the token is in a header: a session stays at the edge.
+    Our cookie is removed even if the token is in a header, so that a session does not pass the gateway.
     """
     headers = {name.lower(): value for name, value in given.items()}
     if len(headers) != len(given):
@@ -82,14 +82,14 @@ def find_token(gateway: Gateway, given: Mapping[str, str]) -> Found:
 
 
 def _cookies(name: str | None, header: str) -> tuple[list[str], str | None]:
-    """Return the values of our cookie, and the others where there is ours."""
+    """Return the values of our cookie, and the other cookies if ours is present."""
     pairs = [pair.strip() for pair in header.split(";")] if name is not None else []
     found = [pair.partition("=")[2] for pair in pairs if pair.partition("=")[0] == name]
     return found, "; ".join(pair for pair in pairs if pair and pair.partition("=")[0] != name) if found else None
 
 
 def _header(name: str, value: str) -> str:
-    """Return a header's token: behind `Bearer`, which is left out in headers that are for a token alone."""
+    """Return a header's token. It follows `Bearer`, which may be missing in headers that hold only a token."""
     scheme, separator, token = value.strip().partition(" ")
     if name != AUTHORIZATION and not separator:
         token = scheme
@@ -101,7 +101,7 @@ def _header(name: str, value: str) -> str:
 
 
 def audience_of(gateway: Gateway, host: str) -> str:
-    """Return the audience of a host, which may come with its port.
+    """Return the audience of a host. ``host`` may include a port.
 
     Raises:
         InvalidRequest: it is no host.
@@ -129,9 +129,10 @@ def _host(text: str) -> str:
 
 
 def token_type_of(token: str) -> str:
-    """Return the kind that a token says it is, which is still to be proved: `typ` of RFC 9068 stands for access tokens.
+    """Return the kind that a token claims to be, which is not verified yet: the `typ` of RFC 9068 means an access
+    token.
 
-    A reference token has no dots; it is a token of our own, and those come in as access tokens.
+    A reference token has no dots. It is an issued token, and issued tokens are sent as access tokens.
     """
     segment, dot, _ = token.partition(".")
     if not dot:

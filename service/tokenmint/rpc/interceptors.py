@@ -60,7 +60,7 @@ Receiver: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 _OK: Final = grpc.StatusCode.OK.name
 _CANCELLED: Final = grpc.StatusCode.CANCELLED.name
 _OVER: Final = (asyncio.CancelledError, grpc.aio.InternalError)
-"""Errors that grpcio raises in a call that has ended: the latter on reads and writes."""
+"""Errors that grpcio raises in a call that has ended; it raises the second one on reads and writes."""
 
 
 class Guard:
@@ -119,7 +119,7 @@ class Guard:
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Event]], None]) -> FastCalls:
-        """Return what answers calls of the native transport by the fast way. Calls name ``methods`` by their place."""
+        """Return the fast way for the native transport's calls. A call names its method by the index in ``methods``."""
         return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity, pass_on)
 
     def _receiver(self, handler: "Handler") -> "Receiver":

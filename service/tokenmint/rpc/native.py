@@ -94,7 +94,7 @@ class _TypedFront:
 
 
 def _is_grpc(content_type: bytes | str | None) -> bool:
-    """Return whether it is gRPC's with protobuf, with any parameters. None stands for an event that starts no call."""
+    """Return whether a content type is gRPC's with protobuf, with any parameters. None: the event starts no call."""
     if content_type == b"application/grpc" or content_type is None:
         return True
     return isinstance(content_type, bytes) and content_type.partition(b";")[0].rstrip().lower() in _GRPC
@@ -102,6 +102,6 @@ def _is_grpc(content_type: bytes | str | None) -> bool:
 
 def _marked(event: tuple[Any, ...]) -> tuple[Any, ...]:
     kind, call, method, payload, content_type, (metadata, peer, remaining) = event
-    # Without the header, the front passes the peer in its place, as text.
+    # If the header is missing, the front passes the peer's address in this field, as text.
     content = content_type.decode("latin-1")[:64] if isinstance(content_type, bytes) else ""
     return kind, call, method, payload, None, ((*metadata, (CONTENT_TYPE, content)), peer, remaining)

@@ -1,6 +1,6 @@
 """The TCP sockets among this process's open files: neither gRPC transport tells Python of its connections.
 
-All of it works with no file descriptor left, which is when connections are most in the way.
+All of this works without a free file descriptor, because the limits matter most when none is left.
 """
 
 import contextlib

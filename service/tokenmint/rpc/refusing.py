@@ -29,8 +29,7 @@ class Refusals:
     def __init__(self, answers: Answers = NONE) -> None:
         self._answers = answers
         # None of them sends the delay that gRPC's own retries obey: after Stopping a retry is immediate and goes
-        # elsewhere,
-        # and gRPC does not retry RESOURCE_EXHAUSTED.
+        # elsewhere, and gRPC does not retry RESOURCE_EXHAUSTED.
         errors: tuple[TokenmintError, ...] = (Overloaded(), Stopping(), DeadlinePassed())
         self._statuses = {
             type(error): (code_of(error), error.message, trailers(error, pushback=False)) for error in errors
@@ -43,7 +42,7 @@ class Refusals:
         return message if message is not None else await self.abort(context, error)
 
     async def abort(self, context: Context, error: TokenmintError) -> NoReturn:
-        """End the call with the status of a refusal. One that the transport has ended meanwhile is over."""
+        """End the call with the status of a refusal, unless the transport has ended the call meanwhile."""
         code, message, trailing = self._statuses[type(error)]
         try:
             await context.abort(code, message, trailing_metadata=trailing)

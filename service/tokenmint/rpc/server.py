@@ -36,7 +36,7 @@ class Limits:
     """The limits of connections."""
 
     connections: int = 10_000
-    """The number beyond which grpcio refuses more. For both transports, `rpc/connections.py` keeps a smaller one."""
+    """The number of connections beyond which grpcio refuses more. `rpc/connections.py` enforces a smaller limit."""
 
     message: int = 64 * 1024
     """Bytes."""
@@ -49,11 +49,11 @@ class Limits:
     connection_age: float = 3600.0
     """Seconds after which a client is asked to reconnect, which spreads clients over replicas."""
     connection_grace: float = 30.0
-    """Seconds for its calls to end after that."""
+    """Seconds for the calls of such a connection to end."""
     keepalive: float = 60.0
     """Seconds without traffic after which the peer is pinged."""
     keepalive_timeout: float = 20.0
-    """Seconds for the peer to answer."""
+    """Seconds for the peer to answer such a ping."""
     ping_interval: float = 10.0
     """The least time between a client's pings in seconds."""
     handshake: float = 10.0
@@ -137,8 +137,7 @@ def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
         ("grpc.absolute_max_metadata_size", limits.metadata),
         ("grpc.max_concurrent_streams", limits.streams),
         # A header that can't be parsed stays in the connection's table of headers (RFC 7541 section 2.3.2) and makes
-        # the same
-        # header of other calls fail. Calls behind one proxy share a connection, so there is no table.
+        # the same header of other calls fail. Calls behind one proxy share a connection, so there is no table.
         ("grpc.http2.hpack_table_size.decoder", 0),
         # A client that pings too often gets GOAWAY; idle connections are checked, and all have a largest age.
         ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_interval * 1000)),
@@ -158,8 +157,7 @@ def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:
         ("grpc.http2.settings_timeout", int(limits.handshake * 1000)),
         ("grpc.max_allowed_incoming_connections", limits.connections),
         # Beyond this number, ended streams that are not released yet count as concurrent. Well-behaved callers stay
-        # below;
-        # floods of resets (CVE-2023-44487) do not: docs/adr/0014-ended-streams.md
+        # below; floods of resets (CVE-2023-44487) do not: docs/adr/0014-ended-streams.md
         ("grpc.http2.max_deallocating_streams", ENDED_STREAMS * limits.streams),
         # The core ends further calls with CANCELLED. A refusal in Python costs half of a served call, and a call that
         # waits longer than its caller is served in vain.
@@ -202,7 +200,7 @@ def _batch_scheduled_threads() -> Iterator[None]:
 
 def _credentials(files: CertificateFiles) -> grpc.ServerCredentials:
     """Return credentials that follow the files. Each handshake asks for new ones, in a thread of the library's that may
-    not wait for a disk. So it gets what was read last, by a look in the background.
+    not wait for a disk. So it gets the content that a look in the background read last.
     """
     given = -1
 

@@ -85,7 +85,7 @@ class _Dependable(AbstractConnection):
         await super()._send_packed_command(*args, **kwargs)
 
     def out_of_date(self) -> bool:
-        """Tell whether what it was made with has been replaced."""
+        """Return whether the files of this connection have been renewed since it was made."""
         return False
 
     def _lost(self) -> bool:
@@ -96,7 +96,7 @@ class _Dependable(AbstractConnection):
 
 
 class _AsConnectionError:
-    """Turns other errors into a connection error of the driver. No generator, because every command uses it."""
+    """Turns other errors into a connection error of the driver. A class, because it is faster than a generator."""
 
     def __enter__(self) -> None:
         pass
@@ -116,9 +116,10 @@ class _SocketConnection(_Dependable, UnixDomainSocketConnection):
 
 
 class _TlsConnection(_Dependable, SSLConnection):
-    """TLS 1.2 at least, with a certificate that names the host that is dialled.
+    """A connection with TLS 1.2 or later. The server's certificate has to name the dialled host.
 
-    When its files are renewed it is made anew before it is used again: what was withdrawn is of no use from then on.
+    If its files have been renewed, the connection is made anew before its next use. So a withdrawn certificate or
+    authority is no longer used.
     """
 
     def __init__(self, *, tls: RenewedFiles[ssl.SSLContext], **kwargs: Any) -> None:
@@ -127,11 +128,12 @@ class _TlsConnection(_Dependable, SSLConnection):
         self._generation = tls.generation
 
     def out_of_date(self) -> bool:
-        """Tell whether the authorities, or the certificate that was shown, have been renewed."""
+        """Return whether the authorities, or this side's certificate, have been renewed."""
         return self._generation != self._tls.generation
 
     def _connection_arguments(self) -> dict[str, Any]:
-        # All connections share a context: the driver makes one for each, and loads every public authority each time.
+        # All connections share a context, because the driver would make one for each, and load every public authority
+        # each time.
         plain: dict[str, Any] = dict(Connection._connection_arguments(self))  # noqa: SLF001  # of its base class
         self._generation = self._tls.generation
         return plain | {"ssl": self._tls.value}
@@ -178,7 +180,7 @@ class _PrimaryTlsConnection(_PrimaryConnection, _TlsConnection):
 
 class _SentinelClient(driver.Redis):
     refused = False
-    """Whether the sentinel refused the credentials when it was asked last."""
+    """Whether the sentinel refused the credentials at the last request."""
 
     async def sentinel_masters(self, *args: Any, **kwargs: Any) -> Any:
         """Ask, as the driver does. A sentinel with an unusable answer is skipped, like one that is unreachable."""
@@ -276,7 +278,7 @@ def cluster_client(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles)
 
 
 def _transport(files: StoreFiles) -> dict[str, Any]:
-    """Return how a connection over TCP is made. With the URL's scheme, the one place that decides whether it is TLS."""
+    """Return the arguments of a connection over TCP. Only here the URL's scheme decides whether it uses TLS."""
     if files.tls is None:
         return {"connection_class": _ServerConnection}
     return {"connection_class": _TlsConnection, "tls": files.tls}

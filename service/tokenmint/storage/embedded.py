@@ -43,7 +43,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """Becomes the server, which the kernel ends with its parent (prctl(2), PR_SET_PDEATHSIG), or ends if the parent has. It
 is a program of its own: in a process with threads, no code of Python may run between fork and exec."""
 ENGINE_FILE: Final = "engine.json"
-"""Names the server that wrote the directory."""
+"""The file that names the server program that wrote the directory."""
 
 
 @dataclass(frozen=True, slots=True)

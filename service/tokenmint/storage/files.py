@@ -1,4 +1,4 @@
-"""The files that connections to the store are made with: certificates and passwords, as they are renewed."""
+"""The files for connections to the store, certificates and passwords, which are read again after a renewal."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ class StoreFiles:
         )
 
     def every(self) -> list[RenewedFiles[Any]]:
-        """Return all of them, to be looked at."""
+        """Return all files, which the background watches for changes."""
         found: list[RenewedFiles[Any]] = [self.tls] if self.tls is not None else []
         return found + [one.file for one in (self.store, self.sentinels) if one is not None and one.file is not None]
 
@@ -57,7 +57,7 @@ class Credentials(CredentialProvider):
 
 
 def credentials(key: str, username: str | None, path: Path | None, password: Secret | None) -> Credentials | None:
-    """Return what connections authenticate with; None: nothing. Raises ``ConfigurationError``.
+    """Return the credentials of connections; None if they do not authenticate. Raises ``ConfigurationError``.
 
     Args:
         key: the key of `[redis]` that names the file.
@@ -76,7 +76,7 @@ def _password(contents: Sequence[bytes]) -> Secret:
     try:
         text = contents[0].decode().strip()
     except UnicodeDecodeError:
-        raise ConfigurationError("redis: a file of a password is not a text file") from None
+        raise ConfigurationError("redis: a password file is not a text file") from None
     if not text:
-        raise ConfigurationError("redis: a file of a password is empty")
+        raise ConfigurationError("redis: a password file is empty: write the password into it")
     return Secret(text)

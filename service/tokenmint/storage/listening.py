@@ -31,7 +31,7 @@ class Changes:
     keys: Sequence[str] | None
     """The keys that changed, without prefix. None: any key may have changed."""
     complete_since: float | None
-    """If known: every change up to so many seconds ago has been reported."""
+    """Every change that is at least so many seconds old has been reported; None if that is unknown."""
 
 
 async def listen(
@@ -92,7 +92,8 @@ async def track(
         changed.append(message[1])
 
     async def ping() -> None:
-        # The driver would open a lost connection again, which nobody closes, and which reports nothing.
+        # After a loss the driver would open another connection, which nobody would close, and which would report no
+        # changes.
         while connection.is_connected:
             asked.append(loop.time())
             await connection.send_command("PING")
@@ -137,7 +138,7 @@ def _names(told: Sequence[Sequence[bytes] | None], own: str) -> list[str] | None
 
 
 def _out_of_date(connection: Any) -> bool:
-    """Tell whether a connection was made with files that have been renewed since."""
+    """Return whether a connection was made with files that have been renewed since."""
     return connection is not None and bool(connection.out_of_date())
 
 

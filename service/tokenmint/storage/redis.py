@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 USUAL: Final = StoreOptions()
 MOST_DIGITS: Final = 19
-"""Of a counter, which the server keeps in 64 bits. Python refuses to read thousands of them."""
+"""The most digits of a counter, which the server keeps in 64 bits. Python refuses to read thousands of digits."""
 T = TypeVar("T")
 Answer: TypeAlias = bytes | StoreUnavailable | CorruptRecord | None
 """The value of one of several keys: bytes, None, or the error of a key that can't be read."""
@@ -156,7 +156,7 @@ class Store:
                 return await self.server.time()
 
     async def clock_of(self, key: str) -> float:
-        """Return the clock of the server that ``key`` is on, Unix seconds. Raises ``StoreUnavailable``."""
+        """Return the clock of the server that holds ``key``, in Unix seconds. Raises ``StoreUnavailable``."""
         return await self._evaluate("return redis.call('TIME')", key, read=seconds)
 
     async def ping(self) -> None:
@@ -238,8 +238,7 @@ class Store:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
 
         Returns the number taken, and 0; or 0, and the seconds until the least is available. Not confirmed: a lost
-        bucket
-        counts as a full one.
+        bucket counts as a full one.
 
         Raises:
             StoreUnavailable: the bucket can't be reached.
@@ -256,7 +255,8 @@ class Store:
         await self._evaluate(scripts.JOIN, key, member, round(ttl * 1000), value, read=lambda _: None)
 
     async def touch(self, key: str, *, ttl: float) -> None:
-        """Write ``key``, for ``ttl`` seconds, so that :meth:`track` reports it. Not confirmed: the report is.
+        """Write ``key``, for ``ttl`` seconds, so that :meth:`track` reports it. The write is not confirmed; its report
+        is enough.
 
         Raises:
             StoreUnavailable: it may or may not be written.

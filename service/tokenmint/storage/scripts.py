@@ -44,10 +44,8 @@ end
 return sum
 """
 # One command and one answer for many entries. Each entry has the sum of bytes up to it, so the size of the stream is
-# the
-# difference of two entries: this needs no second key, and stays right if an operator trims or deletes the stream.
-# Entries
-# from older versions have no sum; they count as nothing, and go with the number of entries.
+# the difference of two entries: this needs no second key, and stays right if an operator trims or deletes the stream.
+# Entries from older versions have no sum; they count as nothing, and go with the number of entries.
 APPEND: Final = """
 local most, limit, added = ARGV[1], tonumber(ARGV[2]), #ARGV - 2
 local function sum(entries)

@@ -50,12 +50,12 @@ class Server:
             self._sentinel, self.pool = sentinel_pool(url, options, self._files)
         else:
             self.pool = server_pool(url, options, self._files)
-        # All calls share one: to make one takes longer than a read.
+        # All calls share one client, because to make one takes longer than a read.
         self.client: Any = self._cluster if self._cluster is not None else driver.Redis(connection_pool=self.pool)
 
     @property
     def files(self) -> list[RenewedFiles[Any]]:
-        """The files that connections are made with. What they hold is used after somebody has looked at them."""
+        """The files for connections. A change takes effect after the background has looked at the files."""
         return self._files.every()
 
     @property
@@ -137,7 +137,7 @@ class Server:
     ) -> Iterator[None]:
         """As :func:`translated`. If a node of a cluster is unreachable, the next call asks for the nodes again.
 
-        ``counted``: the block is one operation of the metrics, and no part of one.
+        ``counted``: the block counts as one operation in the metrics; otherwise it is a part of another operation.
         """
         started, failure = time.perf_counter(), ""
         try:

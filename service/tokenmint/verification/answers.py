@@ -1,4 +1,4 @@
-"""One answer to a fetch with the way that it came, for the command that tries a provider. The service keeps none."""
+"""One answer to a fetch, with its route, for the command `providers test`. The service itself keeps no answers."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -27,7 +27,8 @@ class Answer:
     def clock_difference(self, now: float) -> float | None:
         """Return the server's clock less ``now``, in seconds (RFC 9110 section 6.6.1, RFC 9111 section 5.1).
 
-        None if the answer has no date. The date has whole seconds, and the way of the answer takes time too.
+        None if the answer has no date. The result is not exact: the date has whole seconds, and the answer takes time
+        to arrive.
         """
         age = self.result.headers.get("age", "0")
         try:

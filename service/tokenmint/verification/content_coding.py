@@ -1,6 +1,6 @@
 """Content codings of answers (RFC 9110 section 8.4.1), decoded up to a limit.
 
-They are not requested. Some servers and networks compress all the same.
+The service requests none, but some servers and networks compress all the same.
 """
 
 import zlib
@@ -11,7 +11,7 @@ _CODINGS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 MAX_MEMBERS: Final = 64
-"""Parts of a gzip body: each costs as much time as many bytes, also without content."""
+"""The limit of parts of a gzip body: each part, even an empty one, costs as much time as many bytes."""
 
 
 class BadCoding(ValueError):

@@ -30,13 +30,13 @@ _NEVER: Final = (
 
 
 class SourceThreads:
-    """Calls in threads of each source's own: name servers and disks may hang."""
+    """Calls in threads, of which each source has its own: name servers and disks may hang."""
 
     def __init__(self) -> None:
         self._threads: dict[KeySource, Threads] = {}
 
     async def run(self, source: KeySource, function: Callable[[], T]) -> T:
-        """Call ``function``. Raises ``Busy`` where too many calls for ``source`` have not ended."""
+        """Call ``function``. Raises ``Busy`` if too many calls for ``source`` have not ended."""
         threads = self._threads.setdefault(source, Threads("provider", LOOK_UPS))
         try:
             return await threads.run(function)

@@ -1,6 +1,6 @@
 """DPoP proofs (RFC 9449): a client proves that it holds the key of its token, existing or requested.
 
-Pure: only the proof's single use is left to check, by the caller, with ``replay_id``
+Pure. The caller has to check the proof's single use, by ``replay_id``
 (:meth:`tokenmint.verification.replay.ReplayGuard.consume_proof`).
 """
 
@@ -43,7 +43,7 @@ class DpopProof:
     replay_id: str
     """The key of the record of its single use: a hash of key and `jti`."""
     expires_at: float
-    """The time from which it is too old, seconds since the epoch."""
+    """The time from which the proof is too old, in seconds since the epoch."""
 
 
 def check_proof(proof: Secret, *, method: str, url: str, now: float, access_token: Secret | None = None) -> DpopProof:
@@ -100,7 +100,7 @@ def _key(token: CompactJws) -> VerificationKey:
     if token.algorithm not in key.algorithms:
         raise ProofRejected("the DPoP proof's alg does not fit its jwk")
     if isinstance(key.public_key, rsa.RSAPublicKey) and key.public_key.key_size > LIBRARY_BITS:
-        # Callers choose their keys. A larger key costs them little to make, and much here to check.
+        # Callers choose their keys. A larger key is cheap to make and expensive to check.
         raise ProofRejected(f"the DPoP proof's jwk is an RSA key of more than {LIBRARY_BITS} bits: use ES256")
     return key
 
@@ -125,7 +125,7 @@ def _check_hash(claims: Mapping[str, JsonValue], access_token: Secret) -> None:
 
 
 def _normal(url: str) -> tuple[str, str, int, str] | None:
-    """Return what of a URL is compared (RFC 3986 sections 6.2.2 and 6.2.3), or None where it is none."""
+    """Return the parts of a URL that are compared (RFC 3986 sections 6.2.2 and 6.2.3). None if it is not a URL."""
     try:
         parsed = HttpUrl.parse(url)
     except BadUrl:

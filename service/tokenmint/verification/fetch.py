@@ -66,7 +66,8 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class HttpFetch:
-    """Fetches over HTTPS, a new connection for each request: names with one address would share pooled ones.
+    """Fetches over HTTPS with a new connection for each request, because names with one address would share pooled
+    ones.
 
     Args:
         observe: is called with each answer, for the command that tries a provider.
@@ -96,7 +97,7 @@ class HttpFetch:
         raise FetchFailed(f"{shown(target)}: more than {MAX_REDIRECTS} redirects")
 
     async def _read_files(self, source: KeySource) -> None:
-        """Read what was renewed. What was read once has to do while its disk hangs."""
+        """Read the renewed files. While a disk hangs, the content that was read before is used."""
         complete = self.files.complete(source)
         if complete and not self.files.named(source):
             return
@@ -136,7 +137,8 @@ class HttpFetch:
         addresses = await look_up(self._look_ups, url, source)
         failure = ""
         for number, address in enumerate(addresses):
-            # An address that never answers leaves the others their share of the time.
+            # Each address gets only its share of the time, so that one that never answers does not use up the others'
+            # share.
             share = _seconds(ends) / (len(addresses) - number)
             request = _Request(url, str(address), headers, _seconds(ends), share)
             try:
@@ -203,7 +205,7 @@ class HttpFetch:
 
 
 class _Request:
-    """One request to one place.
+    """Send one request to one address.
 
     Args:
         url: what is asked for.

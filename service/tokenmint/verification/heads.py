@@ -1,7 +1,7 @@
-"""Connections on which an answer's head has an end.
+"""Connections that limit the head of an answer.
 
 Any number of interim answers may come before the answer itself (RFC 9110 section 15.2), and the HTTP client reads on
-past all of them. Each costs a parse, so that a provider which sends nothing else takes most of a processor.
+past all of them. Each has to be parsed, so a provider that sends nothing else would take most of a core.
 """
 
 import ssl
@@ -25,7 +25,7 @@ class BoundedHeads(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, url: str) -> None:
         self.complete = False
-        """Whether the head is here: what comes then is the body."""
+        """Whether the head is complete; all further bytes are the body."""
         self._url = url
         self._read = 0
         self._dialler = httpcore2.AnyIOBackend()
@@ -34,7 +34,7 @@ class BoundedHeads(httpcore2.AsyncNetworkBackend):
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,  # noqa: ASYNC109  # as its base class
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:  # fmt: skip
-        """Connect, as the client asks for it."""
+        """Connect as the HTTP client requests."""
         stream = await self._dialler.connect_tcp(host, port, timeout, local_address, socket_options)
         return _Stream(stream, self)
 
@@ -50,7 +50,7 @@ class BoundedHeads(httpcore2.AsyncNetworkBackend):
 
 
 class _Stream(httpcore2.AsyncNetworkStream):
-    """A stream that counts. TLS is below it, so that its handshake is not counted."""
+    """A stream that counts the bytes that are read. It is above TLS, so the handshake does not count."""
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream, heads: BoundedHeads) -> None:
         self._stream = stream

@@ -50,7 +50,7 @@ ALGORITHMS: Final = RSA_ALGORITHMS | {"ES256", "ES384", "ES512", "EdDSA", "Ed255
 """The JWS algorithms that can be verified: no `none`, no HMAC."""
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 VERDICTS: Final = Verdicts()
-"""The judged keys of providers, and ours: each key is checked once."""
+"""The results of the checks of providers' keys and of ours: each key is checked once."""
 
 
 CERTIFICATE_NAMES: Final[Mapping[str, Callable[[bytes], Any]]] = {"x5t": hashlib.sha1, "x5t#S256": hashlib.sha256}
@@ -75,7 +75,7 @@ class VerificationKey:
     issuer: str | None = None
     """The non-standard `issuer` member of Entra ID: the issuer whose tokens the key signs."""
     certificates: frozenset[tuple[str, str]] = frozenset()
-    """Thumbprints of its certificate, as (parameter, value): those that it names, and those of the first of `x5c`."""
+    """Thumbprints of its certificate, as (parameter, value): from its members, and of the first one in `x5c`."""
 
     def verify(self, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """Return whether ``signature`` is this key's over ``signing_input``. Never raises for a bad signature."""
@@ -140,12 +140,12 @@ def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
 
 
 def is_judged_slowly(key: VerificationKey) -> bool:
-    """Return whether other work has to continue during the check of ``key``: a set may have a thousand such keys."""
+    """Return whether the check of ``key`` is so slow that other work has to run during it."""
     return not isinstance(key.public_key, ec.EllipticCurvePublicKey) and not VERDICTS.known(key.thumbprint)
 
 
 def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
-    """Read a JWK set. Raises :class:`BadKey` where the document is none."""
+    """Read a JWK set. Raises :class:`BadKey` if the document is not one."""
     document = _document(body)
     members = document.get("keys")
     if not isinstance(members, list):
@@ -171,7 +171,7 @@ def _readable(
     most: int,
     refresh_hint: float | None = None,
 ) -> ParsedKeySet:
-    """Read keys, at most ``most`` that can be; the others are left out, and told."""
+    """Read keys, and use the first ``most`` usable ones. The others are skipped, each with a reason."""
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     looked_at = 0
@@ -265,7 +265,7 @@ def read_jwk(member: JsonValue) -> VerificationKey:
 
 
 def _certificates(member: Mapping[str, JsonValue], public_key: PublicKey) -> frozenset[tuple[str, str]]:
-    """Return the names that a key has by its certificate. They say nothing of trust: the signature does."""
+    """Return the names that a key has by its certificate. They imply no trust: only the signature counts."""
     named = {(name, member.get(name)) for name in CERTIFICATE_NAMES if isinstance(member.get(name), str)}
     found = {(name, value) for name, value in named if isinstance(value, str) and 0 < len(value) <= MAX_KEY_ID}
     chain = member.get("x5c")

@@ -77,7 +77,7 @@ class CompactJws:
 
 
 def split_compact(raw: bytes, most: int = MAX_TOKEN) -> CompactJws:
-    """Take a compact JWS of at most ``most`` bytes apart and check its header.
+    """Split a compact JWS of at most ``most`` bytes, and check its header.
 
     Raises:
         MalformedToken: it is not one, or its header has members that this service refuses to interpret (`crit`, `b64`).
@@ -120,9 +120,9 @@ def read_header(segment: bytes) -> JwsHeader:
 
 
 def media_type(typ: str) -> str:
-    """Return a `typ` as it is compared: in lower case, without the "application/" that may be left out.
+    """Return a `typ` in the form for comparison: in lower case, without the optional "application/".
 
-    It may be left out where no other "/" follows (RFC 7515 section 4.1.9).
+    "application/" is optional if no other "/" follows (RFC 7515 section 4.1.9).
     """
     short = typ.lower().removeprefix("application/")
     return short if "/" not in short else typ.lower()
@@ -191,8 +191,8 @@ def _parse_canonical(text: bytes) -> JsonValue:
     """Parse text that the fast codec itself would write in the same way, or return None.
 
     The codec keeps the last of two members with one name, and rounds integers beyond 64 bits. If it writes the text
-    back
-    byte for byte, the text has neither: a dictionary has each name once, and a rounded number is written differently.
+    back byte for byte, the text has neither: a dictionary has each name once, and a rounded number is written
+    differently.
     """
     try:
         value: JsonValue = orjson.loads(text)
@@ -253,8 +253,7 @@ def is_deeper(text: bytes, most: int) -> bool:
     """Return whether JSON is nested deeper than ``most`` levels, in time that grows only with its length.
 
     Each round removes the innermost pairs of brackets outside strings, so one level less remains. Text that is not JSON
-    may
-    count as deep or not, but no parser receives more than ``most`` levels.
+    may count as deep or not, but no parser receives more than ``most`` levels.
     """
     # Backslashes occur only in strings. Without escaped ones, and then escaped quotes, every quote begins or ends a
     # string.

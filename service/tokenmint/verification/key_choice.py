@@ -1,8 +1,9 @@
 """The keys of a set that a token may be signed with, by what its header says of its key (RFC 7515 section 6).
 
-`kid` names a key, and where there is none, `x5t` or `x5t#S256` does: by a certificate of the key, or as a `kid` of the
-same value. A name that no key has is refused. A token that names no key is tried with those that fit its algorithm, a
-few at most; a key without a name, if it is the only one, with tokens that name any.
+`kid` names a key. In a token without `kid`, `x5t` or `x5t#S256` does: by a certificate of the key, or by a key whose
+`kid` has the same value. A token with a name that no key has is refused. A token that names no key is tried with the
+keys that fit its algorithm, a few at most. If a set has only one key and this key has no name, it is tried with every
+token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +30,11 @@ class WantedKey:
 
     @property
     def named(self) -> bool:
-        """Tell whether the token names a key, so that a new set may have it."""
+        """Return whether the token names a key, so that a fetch may find it."""
         return self.key_id is not None or bool(self.certificates)
 
     def __str__(self) -> str:
-        """Return what was looked for, for operators."""
+        """Return a description of the wanted key, for operators."""
         if self.key_id is not None:
             return f"kid {quoted(self.key_id)}"
         if self.certificates:
@@ -42,7 +43,7 @@ class WantedKey:
 
 
 def wanted_key(key_id: str | None, header: Mapping[str, JsonValue], algorithm: str) -> WantedKey:
-    """Read a token's header. A thumbprint that is none names a key that there is not."""
+    """Read a token's header. A malformed thumbprint counts as the name of a key that does not exist."""
     named = {name: header[name] for name in CERTIFICATE_NAMES if name in header}
     texts = {
         name: value if isinstance(value, str) and len(value) <= MAX_KEY_ID else "" for name, value in named.items()

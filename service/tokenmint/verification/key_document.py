@@ -72,9 +72,9 @@ async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> Parse
 
 
 def freshness(headers: Mapping[str, str], hint: float | None = None) -> float:
-    """Return for how many seconds an answer may be used without asking again (RFC 9111), within our bounds.
+    """Return the seconds for which an answer may be used without a new fetch (RFC 9111), within our bounds.
 
-    ``hint`` is what the document itself asks for (SPIFFE Trust Domain and Bundle section 4.1.1), where it does.
+    ``hint`` is the time that the document itself names, if it does (SPIFFE Trust Domain and Bundle section 4.1.1).
     """
     if hint is not None:
         return max(MIN_FRESH, min(MAX_FRESH, hint))

@@ -1,4 +1,4 @@
-"""Key sets that are not fetched: in the configuration, or in a file that somebody else renews."""
+"""Key sets that are not fetched: in the configuration, or in a file that another program renews."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def key_file(path: Path, most: int = MAX_KEYS) -> RenewedFiles[ParsedKeySet]:
 
 
 def at_hand(source: KeySource) -> ParsedKeySet:
-    """Return the keys of a source that is not fetched. Raises ``BadKey``: a pinned set is none."""
+    """Return the keys of a source that is not fetched. Raises ``BadKey`` if a pinned set is not a key set."""
     return parse_jwks(source.pinned, source.max_keys) if source.file is None else source.file.value
 
 

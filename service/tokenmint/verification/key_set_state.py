@@ -1,4 +1,4 @@
-"""The keys of one provider as they are at hand, and how the fetches for them went."""
+"""The keys of one provider that are present now, and the results of the fetches for them."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -23,23 +23,23 @@ class KeySetState:
     trusted_until: float = 0.0
     failures: int = 0
     invalid: bool = False
-    """Whether the last failure is one that only the provider, or the configuration, can mend."""
+    """Whether only the provider or a change of the configuration can remedy the last failure."""
     retry_at: float = 0.0
     unknown_key_fetch_at: float = float("-inf")
     looking: bool = False
-    """Whether the next good answer counts as a look for a key that is not known."""
+    """Whether the next good answer counts as a search for an unknown key."""
     last_error: str = ""
     last_error_at: float | None = None
     skipped: tuple[str, ...] = ()
-    """Why some of its keys are not used, as it was logged."""
+    """The logged reasons for which some of its keys are not used."""
     refresh_hint: float | None = None
-    """Seconds after which the document asks to be fetched again, where it does."""
+    """Seconds after which the document wants to be fetched again; None if it does not say."""
     fetching: "asyncio.Task[None] | None" = None
     unit: Unit | None = None
-    """Is told how each fetch ended."""
+    """Receives the result of each fetch."""
     judging: Threads = field(default_factory=partial(Threads, "keys", 1))
-    """Judges keys. What it found stays known also where the fetch had ended before."""
+    """Checks keys. A result is kept even if the fetch ended before the check did."""
 
     def known(self) -> tuple[VerificationKey, ...]:
-        """Return the keys at hand: of a file, those that are in it now."""
+        """Return the present keys; for a file, its current content."""
         return self.keys if self.source.file is None else self.source.file.value.keys

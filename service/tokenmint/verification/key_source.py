@@ -25,13 +25,13 @@ class KeySource:
     issuer: str = ""
     """The issuer that the discovery document has to name, for `discovery`."""
     more_issuers: frozenset[str] = frozenset()
-    """Others that it may name: of one provider with several."""
+    """Other issuers that the document may name, for a provider with several."""
     pinned: bytes = field(default=b"", repr=False)
     """The JWK set itself, for `pinned`."""
     path: Path | None = None
-    """The file with the JWK set, for `file` ..."""
+    """The file with the JWK set, for `file`."""
     file: RenewedFiles[ParsedKeySet] | None = field(default=None, compare=False, repr=False)
-    """... and what is in it."""
+    """The keys in that file."""
     ca_file: str | None = None
     """PEM file of the certificate authorities to trust instead of the public ones."""
     allow_private: bool = False

@@ -7,9 +7,8 @@ withdrew is gone after the next refresh.
 Keys in a file are read again when the file changes. While it can't be used, the earlier keys stay.
 
 Every error of a fetch counts as that provider's failure. It is kept as the provider's last error, logged when it
-begins,
-changes and ends, and retried after a pause that grows and differs between replicas. Callers learn whether a retry can
-help, or can't because the provider's own documents are wrong.
+begins, changes and ends, and retried after a pause that grows and differs between replicas. Callers learn whether a
+retry can help, or can't because the provider's own documents are wrong.
 """
 
 import asyncio
@@ -105,7 +104,7 @@ class KeySets:
     ) -> tuple[VerificationKey, ...]:
         """Return the keys that a token of ``provider`` may be signed with: usually one.
 
-        Without ``fetch`` only what is at hand counts.
+        Without ``fetch`` only the present keys are searched.
 
         Args:
             wanted: what the token says of its key, or its `kid`.
@@ -134,10 +133,10 @@ class KeySets:
     async def find_newer(
         self, provider: str, wanted: WantedKey, tried: tuple[VerificationKey, ...]
     ) -> tuple[VerificationKey, ...]:
-        """Return the keys that took the place of ``tried``, which did not sign a token; () if there are none.
+        """Return the keys that replaced ``tried``, none of which had signed the token; () if there are none.
 
-        Only for keys that the token does not name: a provider may replace such a key without a sign in its tokens.
-        It is one search, with the limits and errors of :meth:`find`.
+        Only for tokens that do not name their key: such tokens do not show that the provider replaced the key. The call
+        counts as one search, with the limits and errors of :meth:`find`.
         """
         state = self._states[provider]
         if not state.source.is_fetched or named(wanted, tried):

@@ -1,6 +1,6 @@
-"""Texts that are sent as tokens and are no compact JWS, named, so that callers learn what to send.
+"""Names the kind of a text that was sent as a token but is not a compact JWS, so that callers learn what to send.
 
-Nothing of the text is repeated. It is bounded before it comes here.
+The message quotes no part of the text, whose size the caller has bounded.
 """
 
 import binascii
@@ -25,7 +25,7 @@ LOAD_BALANCER: Final = (
 
 
 def why_not_compact(raw: bytes) -> tuple[str, str]:
-    """Return what callers are told of a text that is no compact JWS, and what operators are told."""
+    """Return the messages about a text that is not a compact JWS: one for callers, one for operators."""
     dots = raw.count(b".")
     if dots == 4:
         return ENCRYPTED, ENCRYPTED
@@ -33,7 +33,7 @@ def why_not_compact(raw: bytes) -> tuple[str, str]:
         return NOT_ONE, "this is the JSON serialisation; send the compact one"
     if dots != 2:
         words = OPAQUE if _OPAQUE.fullmatch(raw) else NOT_ONE
-        return words, f"{dots + 1} parts where three are due"
+        return words, f"{dots + 1} parts instead of three"
     if _is_of_a_load_balancer(raw):
         return LOAD_BALANCER, LOAD_BALANCER
     return NOT_ONE, "the header is empty, or there are characters outside base64url (RFC 4648 section 5, no padding)"

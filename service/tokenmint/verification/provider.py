@@ -81,9 +81,9 @@ class Provider:
     subject_claims: ClaimPaths = (("sub",),)
     """The paths of the claims that together name the principal (``subjects.joined``)."""
     subject_claims_by_type: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
-    """Others, by the kind of token (URN)."""
+    """Other claims that name the principal, by the kind of token (URN)."""
     subject_claims_instead: Mapping[str, ClaimPaths] = field(default_factory=_nothing)
-    """By the kind of token: those that name the principal in tokens that have none of the first ones."""
+    """By the kind of token (URN): the claims that name the principal of a token that has none of the claims above."""
     numeric_subjects: Literal["refuse", "accept", "as_text"] = "refuse"
     """The meaning of a whole number in a claim that names the principal.
 
@@ -99,9 +99,9 @@ class Provider:
     skew: float = 30.0
     """Seconds that clocks may differ, at most 60."""
     iat_required: bool = True
-    """Whether a token needs `iat`. Without, `nbf` takes its place, or else `exp` less ``token_lifetime``."""
+    """Whether a token needs `iat`. If not, `nbf` replaces a missing `iat`, or else `exp` minus ``token_lifetime``."""
     token_lifetime: float | None = None
-    """Seconds that its tokens live, where they say neither `iat` nor `nbf`."""
+    """The lifetime in seconds of its tokens that have neither `iat` nor `nbf`."""
     max_age: float | None = None
     """Seconds after `iat` in which a token is accepted, even if its `exp` is later."""
     single_use: bool = False
@@ -124,9 +124,10 @@ _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt"})
 
 
 def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) -> str:
-    """Refuse one kind of token in the place of another (RFC 8725 section 3.11); return the kind that it is.
+    """Refuse a token that was sent as another kind (RFC 8725 section 3.11); return its kind.
 
-    An access token that says so (`typ`) is one also where it is sent as a JWT, which it is, too (RFC 8693 section 3).
+    An access token with the `typ` of one counts as an access token even if it was sent as a JWT, which is correct too
+    (RFC 8693 section 3).
 
     Raises ``UnsupportedTokenType``.
     """
@@ -151,7 +152,7 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
 
 
 def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float) -> tuple[float, float | None]:
-    """Check `exp`, `iat`, `nbf` and the age; return (exp, iat, or what takes its place).
+    """Check `exp`, `iat`, `nbf` and the age. Return `exp`, and `iat` or its replacement.
 
     A token is valid while now < exp + skew, from nbf - skew and iat - skew on, and until iat + max_age + skew.
 
@@ -187,7 +188,7 @@ def _time(claims: Mapping[str, JsonValue], name: str) -> float | None:
 
 
 def audiences_of(provider: Provider, claims: Mapping[str, JsonValue]) -> list[str]:
-    """Return the audiences of a token, none where `aud` is malformed.
+    """Return the audiences of a token; none if `aud` is malformed.
 
     A token without `aud`, or with an empty list, is for the client that the first of ``audience_claims`` names.
     """
@@ -202,8 +203,8 @@ def audiences_of(provider: Provider, claims: Mapping[str, JsonValue]) -> list[st
 def check_audience(provider: Provider, claims: Mapping[str, JsonValue], token_type: str = ID_TOKEN) -> None:
     """Check `aud`, and in an ID token for several audiences `azp`. Raises ``WrongAudience``.
 
-    OpenID Connect Core asked for `azp` in section 3.1.3.7, until errata set 2 left that to extensions: it is asked for
-    here all the same, unless the provider's configuration says otherwise. It never was a rule for access tokens.
+    OpenID Connect Core required `azp` in section 3.1.3.7, until errata set 2 left this to extensions. It is still
+    required here, unless the provider's configuration says otherwise. There never was such a rule for access tokens.
     """
     value, audiences = claims.get("aud"), audiences_of(provider, claims)
     if not audiences or (isinstance(value, list) and value and len(audiences) != len(value)):

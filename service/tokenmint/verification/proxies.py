@@ -15,16 +15,16 @@ class Proxy:
     url: HttpUrl
     username: str = ""
     password: Secret | None = field(default=None, hash=False)
-    """The password from the environment ..."""
+    """The password from the environment."""
     password_file: Path | None = None
-    """... or the file with it. Only TLS to the proxy hides it from the network."""
+    """The file with the password. Only TLS to the proxy hides the password from the network."""
     ca_file: str | None = None
     """PEM file of the authorities that verify the proxy's own certificate, instead of the public ones."""
     no_proxy: tuple[str, ...] = ()
     """Hosts that are reached directly, as :func:`bypasses` reads them."""
 
     def serves(self, url: HttpUrl) -> bool:
-        """Return whether ``url`` is fetched through the proxy. Loopback never is: it would be the proxy's own."""
+        """Return whether ``url`` is fetched through the proxy. Loopback never is: it would be the proxy's loopback."""
         return not url.is_loopback and not any(bypasses(entry, url) for entry in self.no_proxy)
 
 
@@ -32,9 +32,8 @@ def bypasses(entry: str, url: HttpUrl) -> bool:
     """Return whether an entry of NO_PROXY matches a URL's host.
 
     `*` matches all hosts; `example.com` that name and the names below it; `.example.com` the names below it; an
-    address,
-    or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A port may follow a name
-    or an IPv4 address.
+    address, or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A port may
+    follow a name or an IPv4 address.
     """
     entry = entry.strip().lower()
     if entry == "*":

@@ -1,7 +1,7 @@
 """Names the kind of a refused token, if it is often sent by mistake, so that its sender learns what to send.
 
-Nothing is accepted here: the token was refused already, and this module only chooses the words. They repeat nothing of
-the token.
+Nothing is accepted here: the token was refused already, and this module only chooses the words. The words quote no part
+of the token.
 """
 
 from collections.abc import Collection
@@ -31,7 +31,7 @@ _ISSUERS: Final = (
 
 
 def unknown_issuer(token: UnverifiedAssertion, *, own_issuer: str, known: Collection[str] = ()) -> TokenRejected:
-    """Return the refusal of a token whose issuer is no provider's. ``known`` are those of the providers."""
+    """Return the refusal of a token whose issuer is not a provider's. ``known`` are the providers' issuers."""
     claims = token.claims
     if claims.get("aud") == FIREBASE_CUSTOM_TOKEN:
         return WrongAudience(

@@ -1,8 +1,8 @@
-"""The choice of the provider whose rules a token is judged by: by its exact issuer.
+"""The choice of the provider whose rules apply to a token, by the token's exact issuer.
 
-Several providers may share an issuer where the configuration keeps them apart: by exact claims (`where`), or by their
-audiences. Nothing of the token is believed yet: the provider that it leads to proves all of it, the claims that led
-there included.
+Several providers may share an issuer if the configuration distinguishes them, by exact claims (`where`) or by their
+audiences. The token is not trusted yet. The rules of the chosen provider then verify all of it, including the claims
+that led to the choice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,12 +34,12 @@ class Selection:
                 self._by_trust_domain.append(provider)
 
     def provider(self, token: UnverifiedAssertion) -> Provider:
-        """Return the provider whose token this says that it is. Raises ``TokenRejected`` where it is none."""
+        """Return the provider from which the token claims to come. Raises ``TokenRejected`` if there is none."""
         if token.issuer != self._own_issuer:
             found = self._by_issuer.get(token.issuer)
             if found is not None:
                 return _one_of(found, token.claims)
-            # SPIFFE's tokens need no issuer, and where they have one it says nothing of the trust domain.
+            # SPIFFE's tokens need no issuer, and an issuer does not determine the trust domain.
             subject = token.claims.get("sub")
             found = [one for one in self._by_trust_domain if in_trust_domain(subject, one.trust_domain or "")]
             if found:
@@ -47,7 +47,7 @@ class Selection:
         raise unknown_issuer(token, own_issuer=self._own_issuer, known=self._by_issuer)
 
     def alone(self, issuer: str) -> Provider | None:
-        """Return the provider that every token with this exact issuer is judged by; None where there is no such one."""
+        """Return the provider for every token with this exact issuer; None if there is none, or more than one."""
         found = self._by_issuer.get(issuer, []) if issuer != self._own_issuer else []
         return found[0] if len(found) == 1 and not found[0].where else None
 
@@ -57,7 +57,7 @@ def _one_of(providers: list[Provider], claims: Mapping[str, JsonValue]) -> Provi
     if not fitting:
         names = sorted({name for one in providers for name in one.where})
         raise ClaimRejected(
-            f"the claims that tell the providers of this issuer apart are none's: {', '.join(names)}",
+            f"the claims that distinguish the providers of this issuer match none of them: {', '.join(names)}",
             detail=f"{', '.join(one.name for one in providers)}: {[dict(one.where) for one in providers]}",
         )
     if len(fitting) == 1:
@@ -77,7 +77,7 @@ def _one_of(providers: list[Provider], claims: Mapping[str, JsonValue]) -> Provi
 
 
 def disjoint(one: Provider, other: Provider) -> bool:
-    """Tell whether no token can be meant for both of two providers."""
+    """Return whether no token can be meant for both of two providers."""
     same_issuer = bool(one.issuers.keys() & other.issuers.keys())
     same_domain = one.trust_domain is not None and one.trust_domain == other.trust_domain
     differ = any(other.where.get(name, value) != value for name, value in one.where.items())

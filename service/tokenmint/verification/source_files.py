@@ -26,9 +26,10 @@ class SourceFiles:
         self._secrets: dict[tuple[str, Path], RenewedFiles[Secret]] = {}
 
     def read(self, source: KeySource) -> None:
-        """Read the files of ``source`` where they were not, or have changed. In a thread: their disk may hang.
+        """Read the files of ``source`` that were not read yet or have changed. Call it in a thread: their disk may
+        hang.
 
-        Raises ``FetchFailed`` where one was never of use.
+        Raises ``FetchFailed`` if a file has never been usable.
         """
         try:
             for ca_file in source.ca_files():
@@ -43,29 +44,29 @@ class SourceFiles:
             files.look()
 
     def complete(self, source: KeySource) -> bool:
-        """Tell whether each file of ``source`` was read once."""
+        """Return whether each file of ``source`` was read at least once."""
         return self._contexts.keys() >= set(source.ca_files()) and self._secrets.keys() >= set(source.secret_files())
 
     def named(self, source: KeySource) -> bool:
-        """Tell whether ``source`` names files: the public authorities are not its own, and not read again."""
+        """Return whether ``source`` names files. The public authorities don't count: they are not read again."""
         return any(source.ca_files()) or bool(source.secret_files())
 
     def context(self, ca_file: str | None) -> ssl.SSLContext:
-        """Return what verifies a server: by ``ca_file`` alone, or by the public authorities."""
+        """Return the TLS context for a server: with ``ca_file`` alone, or with the public authorities."""
         try:
             return self._contexts[ca_file].value
         except KeyError:
             raise FetchFailed(_REPLACED) from None
 
     def secret(self, setting: str, path: Path) -> Secret:
-        """Return what a file holds for a header."""
+        """Return the value of a header from its file."""
         try:
             return self._secrets[setting, path].value
         except KeyError:
             raise FetchFailed(_REPLACED) from None
 
     def of(self, sources: Iterable[KeySource]) -> list[RenewedFiles[Any]]:
-        """Return the files of ``sources`` that were read once."""
+        """Return the files of ``sources`` that were read at least once."""
         found: list[RenewedFiles[Any]] = []
         for source in sources:
             found += [self._contexts[name] for name in source.ca_files() if name in self._contexts]

@@ -1,8 +1,8 @@
 """The name of a principal at its provider, made of one claim or of several.
 
-Two inputs never give one name. A single claim is the name as it is. Of several, the usual texts are joined with "/".
-Where one of them has a "/" itself, each has its "%" and "/" percent-encoded, and "//" separates them: what is joined
-in the usual way has no empty part, so that it never contains "//".
+Two different inputs never give one name. A single claim is the name, unchanged. Several claims are joined with "/". If
+one of them contains a "/", then "%" and "/" are percent-encoded in each, and "//" separates them. The two ways can't
+give the same name, because names joined with "/" have no empty part, and so never contain "//".
 """
 
 import re
@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 
 
 def subject(provider: Provider, claims: Mapping[str, JsonValue], token_type: str) -> str:
-    """Return how the provider names the principal of a token of this kind.
+    """Return the provider's name of the principal of a token of this kind.
 
     Raises:
         ClaimRejected: it does not; the words say in which way.
@@ -29,7 +29,8 @@ def subject(provider: Provider, claims: Mapping[str, JsonValue], token_type: str
 def _paths(provider: Provider, claims: Mapping[str, JsonValue], token_type: str) -> ClaimPaths:
     """Return the claims that name the principal: those of the token's kind.
 
-    The others of the kind count only where the token has none of the first: a token that has one chooses nothing.
+    The other claims of the kind count only if the token has none of the first ones, so that a token can't choose
+    between the two.
     """
     paths = provider.subject_claims_by_type.get(token_type, provider.subject_claims)
     others = provider.subject_claims_instead.get(token_type)
@@ -44,15 +45,15 @@ def _text(provider: Provider, name: str, value: JsonValue) -> str:
         value = str(value)
     elif isinstance(value, str) and provider.numeric_subjects == "accept" and _NUMBER.fullmatch(value):
         raise ClaimRejected(
-            f"{about} is a text that reads as a number, and would be the identity of that number: where the provider "
-            'means the same by both, set numeric_subjects = "as_text"'
+            f"{about} is a text that looks like a number, and would have the identity of that number: if both name the "
+            'same principal at the provider, set numeric_subjects = "as_text"'
         )
     if isinstance(value, str) and 0 < len(value) <= provider.max_subject:
         return value
     if value is None or value == "":
         reason = "it is missing"
     elif isinstance(value, str):
-        reason = "it is longer (max_subject)"
+        reason = "it is longer (set max_subject to accept it)"
     elif isinstance(value, int) and not isinstance(value, bool):
         reason = 'it is a number (numeric_subjects = "accept" takes whole ones)'
     else:
@@ -61,7 +62,7 @@ def _text(provider: Provider, name: str, value: JsonValue) -> str:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """Return one text for these, none of which is empty, and for no others of the same number."""
+    """Join the parts, none of which is empty. No other parts of the same number give the same text."""
     if len(parts) == 1:
         return parts[0]
     if any("/" in part for part in parts):

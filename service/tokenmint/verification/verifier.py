@@ -116,7 +116,7 @@ class Verifier:
         )
 
     def provider_of(self, issuer: str) -> Provider | None:
-        """Return the provider of all tokens with this exact issuer; None where there is none, or are several."""
+        """Return the provider of all tokens with this exact issuer; None if there is none, or more than one."""
         return self._selection.alone(issuer)
 
     def is_emulated(self, provider: str) -> bool:
@@ -152,7 +152,7 @@ def _signed_by(
     token: UnverifiedAssertion,
     signer: tuple[str, str] | None,
 ) -> VerificationKey:
-    """Return the key of ``keys`` that signed ``token``. Raises ``TokenRejected`` if it is none."""
+    """Return the key of ``keys`` that signed ``token``. Raises ``TokenRejected`` if none of them did."""
     if provider.key_issuer == "match":
         keys = tuple(key for key in keys if _signs_for(key.issuer, provider, token))
         if not keys:
@@ -169,7 +169,7 @@ def _signed_by(
 
 
 def _signs_for(key_issuer: str | None, provider: Provider, token: UnverifiedAssertion) -> bool:
-    """Return whether a key with an issuer, of one tenant or of all, may sign for the token's tenant."""
+    """Return whether a key may sign for the token's tenant: its `issuer` names that tenant, or all tenants."""
     if key_issuer is None:
         return True
     tenant = token.claims.get("tid")

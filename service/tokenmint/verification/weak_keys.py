@@ -28,7 +28,7 @@ VERDICTS: Final = 2048  # cached keys, with 43 characters and a reason each
 _FERMAT_ROUNDS: Final = 100
 _MULTIPLES: Final = 16  # private halves that anybody would try first
 LIBRARY_BITS: Final = 3072
-"""Up to so many bits, OpenSSL accepts an exponent as long as the modulus; beyond, the test takes 0.2 s and more."""
+"""Up to so many bits, OpenSSL accepts an exponent as long as the modulus. For more, the test takes 0.2 s or longer."""
 # Powers of 65537 modulo small primes: the moduli of CVE-2017-15361 (ROCA) are all such powers, others hardly ever.
 _ROCA_PRIMES: Final = (
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
@@ -228,7 +228,7 @@ def ec_weakness(point: ec.EllipticCurvePublicNumbers) -> str:
 
 @cache
 def _small_multiples(curve: str) -> frozenset[int]:
-    """Return the x of these points, and so of their negatives, too."""
+    """Return the x coordinates of these points, which their negatives have too."""
     made = (ec.derive_private_key(scalar, _CURVES[curve]) for scalar in range(1, _MULTIPLES + 1))
     return frozenset(key.public_key().public_numbers().x for key in made)
 

@@ -13,7 +13,7 @@ from tokenmint.web.wellknown import Current, has, response
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """The fields of a head that count."""
+    """The fields of a head that affect the answer."""
 
     agent: str
     if_none_match: str
@@ -38,11 +38,11 @@ class FastDocument:
         self._unchanged: DatedAnswer = (b"", b"")
 
     def learn(self, fields: Headers, *, has_body: bool) -> Fetch | None:
-        """Return the fields that count; None for a fetch with a body."""
+        """Return the fields that affect the answer; None for a fetch with a body."""
         return None if has_body else Fetch(fields.get("user-agent", ""), fields.get("if-none-match", ""))
 
     def answer(self, learned: Fetch, _: bytes, address: str, __: str = "") -> DatedAnswer | None:
-        """Return the document or 304; None while there is no document to be served."""
+        """Return the document or 304; None while no document may be served."""
         try:
             document = self._current(address, learned.agent)
         except DependencyUnavailable:
@@ -52,5 +52,5 @@ class FastDocument:
             self._whole = dated_answer(response(document, unchanged=False))
             self._unchanged = dated_answer(response(document, unchanged=True))
             self._version = version
-        # An empty condition is none; the function judges all others.
+        # An empty condition does not count; the function judges all others.
         return self._unchanged if learned.if_none_match and has(learned.if_none_match, document) else self._whole

@@ -93,9 +93,9 @@ class Arrival(NamedTuple):
 
     head: KnownHead
     begin: int
-    """The place of the first byte of its body."""
+    """The position of the first byte of its body."""
     end: int
-    """The place behind its body, of which parts may be on their way."""
+    """The position after its body, parts of which may not have arrived yet."""
     traceparent: str = ""
 
 
@@ -117,7 +117,7 @@ class FastRequests:
 
         self._fields: list[Field] = []
         self._lines = b""
-        """These fields as lines."""
+        """The fields of every response, as lines."""
 
     def __len__(self) -> int:
         return len(self._heads)
@@ -134,13 +134,13 @@ class FastRequests:
         return Arrival(head, begin, begin + size, traceparent)
 
     def learn(self, raw: bytes, scope: Scope) -> None:
-        """Remember a head, ``raw``, that the parser has read alone, and in which it found ``scope``."""
+        """Remember the head ``raw``. The parser has read it, without other data, and made ``scope`` of it."""
         route = self._routes.get((scope["method"], scope["path"]))
         if route is None or len(raw) > LONGEST or scope["http_version"] != "1.1" or scope["query_string"]:
             return
         fields: list[Field] = scope["headers"]
         names = {name for name, _ in fields}
-        # Each field once: a second one might count too. `Connection: keep-alive` changes nothing.
+        # Each field may occur once, because a second one might count too. `Connection: keep-alive` has no effect.
         if len(names) < len(fields) or not names <= _PLAIN or raw.lower().count(b"content-length") > 1:
             return
         if dict(fields).get(b"connection", b"keep-alive").lower() != b"keep-alive":
@@ -155,7 +155,7 @@ class FastRequests:
             self._heads.remember(hashlib.sha256(key).digest(), KnownHead(route, learned), HEAD + 2 * len(raw))
 
     def answer(self, head: KnownHead, body: bytes, address: str, traceparent: str = "") -> DatedAnswer | Later | None:
-        """Return the response to a whole request, as its route does. None: it takes the full way."""
+        """Return the route's response to a complete request; None if it takes the full way."""
         if self.stopping() or not self._places.free:
             return None
         try:
@@ -181,7 +181,7 @@ class FastRequests:
             self._places.free += taken
 
     def dated(self, answer: DatedAnswer, fields: list[Field]) -> bytes:
-        """Return the whole response, with the ``fields`` that each has; they are another list each second."""
+        """Return the whole response with ``fields``, those of every response; their list changes each second."""
         if fields is not self._fields:
             self._fields, self._lines = fields, _lines(fields)
         close = b"connection: close\r\n" if self.stopping() else b""
@@ -189,8 +189,9 @@ class FastRequests:
 
 
 def _cut(head: bytes, end: int) -> tuple[bytes, int, str]:
-    """Return a head without the number of its Content-Length and the ids of its trace; that number (0: it has none),
-    and its `traceparent` ("": it has none of the usual form).
+    """Return a head without the number of its Content-Length and the ids of its trace, that number, and `traceparent`.
+
+    The number is 0 if the head has no such field; `traceparent` is "" if the head has none of the usual form.
     """
     traceparent = ""
     if head.find(b"race", 0, end) >= 0:

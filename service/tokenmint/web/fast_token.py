@@ -41,7 +41,7 @@ class Known(NamedTuple):
 
     fast: ReferenceType[FastExchange]
     client: Client | None
-    """The client that the head authenticates; None: the body does."""
+    """The client that the head authenticates; None if the body does."""
 
 
 class _Fixed(NamedTuple):
@@ -91,7 +91,8 @@ class FastToken:
         if self._tracer is not None and self._tracer.keeps_from_fast_way(METHOD, parent):
             return None
         fast, client = self._in_force(), learned.client
-        # A reload may have taken a client's secret back: the full way proves it again, and the head is learned anew.
+        # A reload may have removed a client's secret. So the full way authenticates the client again, and the head is
+        # remembered anew.
         if learned.fast() is not fast or not self._capacity.takes_bounded:
             return None
         found = _TOKEN.search(body)
@@ -113,7 +114,7 @@ class FastToken:
     async def _later(
         self, fast: FastExchange, unfinished: Unfinished, started: float, parent: TraceContext | None
     ) -> DatedAnswer | None:
-        """Exchange a token that waits: for a place in the rate limits, for its profile, for its signature."""
+        """Continue an exchange that waited for a rate limit, its profile or its signature."""
         if not self._capacity.takes_bounded:
             return None
         in_hand = self._capacity.enter()
@@ -174,7 +175,7 @@ def _client_of(fast: FastExchange, client: Client | None, rest: bytes) -> tuple[
 
 
 def _form(rest: bytes) -> Form | None:
-    """Parse a body without its token, with another one in its place; None if it is no form."""
+    """Parse a body with a placeholder instead of its token; None if it is not a form."""
     place = _TOKEN.search(rest)
     if place is None:
         return None
@@ -196,7 +197,7 @@ def _read(rest: bytes) -> ExchangeRequest | None:
 
 
 def _fixed(plan: Plan) -> _Fixed:
-    """Take a response of the full way apart at its token, its lifetime and its length."""
+    """Split a response of the full way at its token, its lifetime and its length."""
     grant = plan.grant
     minted = MintedToken(Secret(_PROBE), grant.token_type, presented_as(grant), 0, grant.scopes, "", "", "")
     response = token_response(minted, lifetime=0)

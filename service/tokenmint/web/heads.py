@@ -36,7 +36,8 @@ class Head:
         if breaks != head.count(b"\r\n") or b"\r\n " in head or b"\r\n\t" in head or self._lines > MAX_LINES:
             return -1
         length = len(head) - len(self._tail)
-        # The possible beginning of the end, or of a fold. A line feed without its carriage return was counted already.
+        # This may be the beginning of the end, or of a folded line. A line feed without a carriage return was counted
+        # already.
         self._tail = head[-3:].removeprefix(b"\n") if end < 0 else b""
         if end >= 0:
             self._lines = 0

@@ -169,7 +169,8 @@ class Listener:
         except BaseException as error:  # includes cancellation, to make room or to stop
             place.leave()
             connection.close()
-            # uvloop may have made the connection, and read a request; it ends it without a word to the protocol.
+            # uvloop may have made the connection and read a request. Then it ends the connection without telling the
+            # protocol.
             protocol.connection_lost(None)
             if not isinstance(error, OSError):  # includes errors of TLS and handshakes out of time
                 raise

@@ -2,7 +2,7 @@
 
 
 class Places:
-    """The requests that may be answered at a time."""
+    """Limits the number of requests that are answered at a time."""
 
     __slots__ = ("free",)
 
@@ -10,7 +10,7 @@ class Places:
         self.free = free
 
     def take(self) -> bool:
-        """Take a place; tell whether there was one."""
+        """Take a place. Returns whether there was one."""
         taken = self.free > 0
         self.free -= taken
         return taken

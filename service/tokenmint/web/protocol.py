@@ -25,7 +25,7 @@ BODY_SLICE: Final = 65536
 
 
 class _Held(NamedTuple):
-    """A request with a known head, of whose body a part is on its way."""
+    """A request with a known head, whose body has not arrived completely."""
 
     arrival: Arrival
     data: bytearray
@@ -54,7 +54,7 @@ class Protocol(H11Protocol):
         self._waiting: asyncio.Task[None] | None = None
         """Waits for the answer to a request that takes the fast way."""
         self._is_last = False
-        """Whether the connection ends after that answer."""
+        """Whether the connection ends after the answer of the fast way."""
         self._place = place
         self._connections = connections
         self._request_time = request_time
@@ -94,7 +94,8 @@ class Protocol(H11Protocol):
             self._parse()
 
     def _recognised(self, data: bytes) -> bool:
-        """Answer a request that repeats a known head, on a connection between requests, or hold it until it is whole.
+        """Answer a request that repeats a known head, or hold it until it is complete. The connection has no other
+        request.
 
         Returns False, without any effect, for data that the parser has to read.
         """
@@ -108,14 +109,14 @@ class Protocol(H11Protocol):
         return True
 
     def _end_held(self) -> None:
-        """Answer the request that was held, or let the parser read it."""
+        """Answer the held request, or pass it to the parser."""
         held, self._held = self._held, None
         if held is not None and not self._answered(held.arrival, bytes(held.data)):
             self._backlog += held.data
             self._parse()
 
     def _answered(self, arrival: Arrival, data: bytes) -> bool:
-        """Answer a request now or later, unless data follows it; tell whether it takes the fast way."""
+        """Answer a request now or later, unless data follows it. Returns whether it takes the fast way."""
         if self._fast is None or arrival.end != len(data):
             return False
         address = self.client[0] if self.client is not None else ""
@@ -134,7 +135,7 @@ class Protocol(H11Protocol):
         return True
 
     async def _wait(self, fast: FastRequests, later: Later, data: bytes) -> None:
-        """Wait for the answer to a request, ``data``; without one, let the parser read it."""
+        """Wait for the answer to the request ``data``; without an answer, pass the request to the parser."""
         answer = await later()
         self._waiting = None
         if self.transport.is_closing():

@@ -95,7 +95,7 @@ class HttpServer:
 
     @property
     def files(self) -> list[RenewedFiles[Any]]:
-        """The files of its TLS. What they hold is used by the handshakes that come after somebody looked at them."""
+        """The files of its TLS. A change takes effect in handshakes after the background has looked at the files."""
         return [self._tls.files] if self._tls is not None else []
 
     def start(self, background: Background, name: str) -> None:

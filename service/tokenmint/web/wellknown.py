@@ -111,7 +111,7 @@ def has(if_none_match: str, document: Document) -> bool:
 
 
 def response(document: Document, *, unchanged: bool) -> Response:
-    """Return the document, or 304 where it is ``unchanged``."""
+    """Return the document, or 304 if it is ``unchanged``."""
     headers = {
         "ETag": f'"{document.etag}"',
         "Cache-Control": f"public, max-age={document.max_age}",

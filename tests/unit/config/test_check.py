@@ -114,7 +114,7 @@ roles = ["king"]
         ('[listen]\ngrpc = "7443"', 'listen.grpc: expected "host:port"'),
         ('[listen]\ngrpc = "::1:7443"', "listen.grpc: expected an IPv6 address in brackets"),
         ('[listen]\nhttp = "0.0.0.0:80"', "issuer: is required if listen.http is not on loopback"),
-        ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: both or none"),
+        ('[listen]\ncert_file = "x"', "listen.cert_file, listen.key_file: set both, or neither"),
         ('[listen]\nclient_ca_file = "x"', "listen.client_ca_file: needs"),
         (
             f'[listen]\ntransport = "grpcio"\nforwarded = {{ secrets = ["{HASH}"] }}',
@@ -153,7 +153,7 @@ roles = ["king"]
         ('[redis]\npassword_file = "none"', "redis.password_file: "),
         ('[keys]\nencryption_key = "x"', "keys.encryption_key: a secret is not allowed in the file"),
         ('[keys]\nencryption_key_file = "none"', "keys.encryption_key_file: "),
-        ("[keys]\nalgorithms = []", "keys.algorithms: is empty"),
+        ("[keys]\nalgorithms = []", "keys.algorithms: is empty: expected some of"),
         ('[keys]\nrotation_interval = "1h"', "keys: rotation_interval is 3600 s"),
         ('[audiences.a]\nclients = ["w"]', "audiences.a.providers: is required"),
         ("[audiences.a]\nproviders = []", "audiences.a.clients: is required"),
@@ -171,11 +171,11 @@ roles = ["king"]
         (MINIMAL.replace('"read"]', '"read"]\nsurprise = 1'), 'audiences."https://api".surprise: there is no such key'),
         (
             MINIMAL + '[providers.two]\nissuer = "https://idp.example"\naudiences = ["app"]',
-            "nothing tells their tokens apart: one provider with all the audiences",
+            "nothing distinguishes their tokens: use one provider with all the audiences",
         ),
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
         (MINIMAL + "[limits]\ntoken_bytes = 65537", "limits.token_bytes"),
-        (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token fits no request"),
+        (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token does not fit"),
     ],
 )
 def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:
@@ -323,11 +323,11 @@ def test_what_is_no_duration(value: object) -> None:
         ('reexchange_from = ["https://x"]', 'there is no [audiences."https://x"]'),
         ('bound = "mtls"', "needs listen.client_ca_file"),
         ('reuse_window = "61s"', '"https://api".reuse_window: '),
-        ('reuse_window = "1500ms"', "is counted in whole seconds"),
+        ('reuse_window = "1500ms"', "expected a whole number of seconds"),
         ('reuse_window = "5s"\nsingle_use = true', "contradicts single_use"),
         ('reuse_window = "5s"\n[audiences."https://api".reference]', "[reference] mints others"),
         ('reuse_window = "5s"\n[audiences."https://api".firebase]\nproject = "demo-app"', "[firebase] mints others"),
-        ('[audiences."https://api".actors]', "their tokens prove an actor"),
+        ('[audiences."https://api".actors]', "their tokens authenticate an actor"),
     ],
 )
 def test_formats_that_can_not_work_are_told(tmp_path: Path, extra: str, expected: str) -> None:

@@ -64,7 +64,7 @@ def test_each_key_has_the_line_that_it_begins_on() -> None:
         ('audiences."https://api".clients: there is no [clients.x]', "line 3"),
         ('audiences."https://api".providers: is required', "line 2"),
         ("clients.web.secrets[0]: expected", "line 5"),
-        ("listen.cert_file, listen.key_file: both or none", "line 7"),
+        ("listen.cert_file, listen.key_file: set both, or neither", "line 7"),
         ("keys: publish_ahead is 3600 s", ""),
         ("x" * 5000, ""),
     ],

@@ -78,7 +78,7 @@ def test_the_configuration_refuses_providers_whose_tokens_nothing_tells_apart(
     if apart:
         assert set(load(path, {}).providers) == set("abc"[: len(tables)])
         return
-    with pytest.raises(ConfigurationError, match="nothing tells their tokens apart"):
+    with pytest.raises(ConfigurationError, match="nothing distinguishes their tokens"):
         load(path, {})
 
 

@@ -6,9 +6,15 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from tests.conftest import PATIENT
+from tests.fakes import FakeEntropy
 from tests.polling import pause
 from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
+from tokenmint.profiles.eraser import ProfileEraser
+from tokenmint.profiles.erasure import Erasures
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -73,3 +79,27 @@ async def test_who_is_disabled_by_another_replica_is_refused_as_soon_as_it_is_to
                 told = refused.details() or ""
             await pause()
     assert "disabled" in told
+
+
+async def test_a_person_that_another_replica_erased_is_refused_as_soon_as_it_is_told(
+    rig: Rig, redis_url: str, redis_prefix: str
+) -> None:
+    await remembered(rig)
+    other = await Store.open(redis_url, prefix=redis_prefix, options=PATIENT)
+    try:
+        near = NearCache(other, PREFIXES, 0, rig.clock)
+        erasures = Erasures(other, near, rig.clock, rig.parts.signing.sealer, FakeEntropy())
+        profiles = ProfileStore(other, rig.clock, near, erasures=erasures)
+        assert await ProfileEraser(profiles, other, near, erasures).erase("ada", allow_return=False) == (True, 1)
+    finally:
+        await other.close()
+    async with asyncio.timeout(20):
+        told = ""
+        while not told:
+            try:
+                await exchange(rig)
+            except grpc.aio.AioRpcError as refused:
+                told = refused.details() or ""
+            await pause()
+    assert "disabled" in told
+    assert (await refusal(exchange(rig))).reason == "PRINCIPAL_DISABLED"  # also when the rest is told

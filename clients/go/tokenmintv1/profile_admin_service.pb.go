@@ -215,9 +215,11 @@ func (x *CreateProfileRequest) GetReplaceDeleted() bool {
 type CreateProfileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The profile.
-	Profile       *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Profile *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Providers in its identities that are not configured.
+	UnknownProviders []string `protobuf:"bytes,2,rep,name=unknown_providers,json=unknownProviders,proto3" json:"unknown_providers,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CreateProfileResponse) Reset() {
@@ -253,6 +255,13 @@ func (*CreateProfileResponse) Descriptor() ([]byte, []int) {
 func (x *CreateProfileResponse) GetProfile() *Profile {
 	if x != nil {
 		return x.Profile
+	}
+	return nil
+}
+
+func (x *CreateProfileResponse) GetUnknownProviders() []string {
+	if x != nil {
+		return x.UnknownProviders
 	}
 	return nil
 }
@@ -621,9 +630,11 @@ func (x *LinkIdentityRequest) GetIdentity() *Identity {
 type LinkIdentityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The profile.
-	Profile       *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Profile *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	// The identity's provider, if it is not configured.
+	UnknownProviders []string `protobuf:"bytes,2,rep,name=unknown_providers,json=unknownProviders,proto3" json:"unknown_providers,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *LinkIdentityResponse) Reset() {
@@ -659,6 +670,13 @@ func (*LinkIdentityResponse) Descriptor() ([]byte, []int) {
 func (x *LinkIdentityResponse) GetProfile() *Profile {
 	if x != nil {
 		return x.Profile
+	}
+	return nil
+}
+
+func (x *LinkIdentityResponse) GetUnknownProviders() []string {
+	if x != nil {
+		return x.UnknownProviders
 	}
 	return nil
 }
@@ -856,11 +874,16 @@ func (x *RevokePrincipalTokensResponse) GetTokensValidAfterTime() *timestamppb.T
 	return nil
 }
 
-// One profile of an import.
+// Profiles of an import: one, or several in one message.
 type ImportProfilesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The profile; times and etag are ignored.
-	Profile       *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	Profile *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Several profiles, in place of `profile`.
+	Profiles []*Profile `protobuf:"bytes,2,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	// Checks the profiles against the store and changes nothing. Counts only in
+	// the first message of a stream.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -902,6 +925,20 @@ func (x *ImportProfilesRequest) GetProfile() *Profile {
 	return nil
 }
 
+func (x *ImportProfilesRequest) GetProfiles() []*Profile {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+func (x *ImportProfilesRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // What became of an import.
 type ImportProfilesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -912,9 +949,12 @@ type ImportProfilesResponse struct {
 	// How many profiles were refused.
 	FailedCount int64 `protobuf:"varint,3,opt,name=failed_count,json=failedCount,proto3" json:"failed_count,omitempty"`
 	// The first 100 refusals.
-	Failures      []*ImportFailure `protobuf:"bytes,4,rep,name=failures,proto3" json:"failures,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Failures []*ImportFailure `protobuf:"bytes,4,rep,name=failures,proto3" json:"failures,omitempty"`
+	// Providers in identities that are not configured, at most 20: a mistake, or
+	// configured later. Their profiles were imported.
+	UnknownProviders []string `protobuf:"bytes,5,rep,name=unknown_providers,json=unknownProviders,proto3" json:"unknown_providers,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ImportProfilesResponse) Reset() {
@@ -975,10 +1015,17 @@ func (x *ImportProfilesResponse) GetFailures() []*ImportFailure {
 	return nil
 }
 
+func (x *ImportProfilesResponse) GetUnknownProviders() []string {
+	if x != nil {
+		return x.UnknownProviders
+	}
+	return nil
+}
+
 // A refused profile of an import.
 type ImportFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The position in the stream, from 0.
+	// The position among the profiles of the stream, from 0.
 	Index int64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// The principal, as it was sent.
 	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
@@ -1048,6 +1095,228 @@ func (x *ImportFailure) GetMessage() string {
 	return ""
 }
 
+// Whom to erase.
+type EraseProfileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The principal. Required.
+	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Leaves nothing that refuses the person: with a later sign-in an audience's
+	// `on_missing_profile` decides as for somebody new. The same in every call.
+	AllowReturn bool `protobuf:"varint,2,opt,name=allow_return,json=allowReturn,proto3" json:"allow_return,omitempty"`
+	// The `next_page_token` of the answer before. Default: begin.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseProfileRequest) Reset() {
+	*x = EraseProfileRequest{}
+	mi := &file_tokenmint_v1_profile_admin_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseProfileRequest) ProtoMessage() {}
+
+func (x *EraseProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tokenmint_v1_profile_admin_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseProfileRequest.ProtoReflect.Descriptor instead.
+func (*EraseProfileRequest) Descriptor() ([]byte, []int) {
+	return file_tokenmint_v1_profile_admin_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EraseProfileRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *EraseProfileRequest) GetAllowReturn() bool {
+	if x != nil {
+		return x.AllowReturn
+	}
+	return false
+}
+
+func (x *EraseProfileRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// What one step erased.
+type EraseProfileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether there was a profile, a tombstone or the keyed hash of an earlier
+	// erasure. Told by the first step.
+	Found bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	// How many identities were erased.
+	IdentitiesCount int64 `protobuf:"varint,2,opt,name=identities_count,json=identitiesCount,proto3" json:"identities_count,omitempty"`
+	// How many reference tokens were erased.
+	TokensCount int64 `protobuf:"varint,3,opt,name=tokens_count,json=tokensCount,proto3" json:"tokens_count,omitempty"`
+	// Asks for the next step; empty at the end.
+	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How long audit records, which name the principal, stay in the store.
+	AuditRetention *AuditRetention `protobuf:"bytes,5,opt,name=audit_retention,json=auditRetention,proto3" json:"audit_retention,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *EraseProfileResponse) Reset() {
+	*x = EraseProfileResponse{}
+	mi := &file_tokenmint_v1_profile_admin_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseProfileResponse) ProtoMessage() {}
+
+func (x *EraseProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tokenmint_v1_profile_admin_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseProfileResponse.ProtoReflect.Descriptor instead.
+func (*EraseProfileResponse) Descriptor() ([]byte, []int) {
+	return file_tokenmint_v1_profile_admin_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EraseProfileResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *EraseProfileResponse) GetIdentitiesCount() int64 {
+	if x != nil {
+		return x.IdentitiesCount
+	}
+	return 0
+}
+
+func (x *EraseProfileResponse) GetTokensCount() int64 {
+	if x != nil {
+		return x.TokensCount
+	}
+	return 0
+}
+
+func (x *EraseProfileResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *EraseProfileResponse) GetAuditRetention() *AuditRetention {
+	if x != nil {
+		return x.AuditRetention
+	}
+	return nil
+}
+
+// The size of the audit streams: the oldest events make room for new ones. The
+// log and backups have a retention of their own.
+type AuditRetention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events of exchanges that are kept.
+	ExchangeEvents int64 `protobuf:"varint,1,opt,name=exchange_events,json=exchangeEvents,proto3" json:"exchange_events,omitempty"`
+	// The bytes of these.
+	ExchangeBytes int64 `protobuf:"varint,2,opt,name=exchange_bytes,json=exchangeBytes,proto3" json:"exchange_bytes,omitempty"`
+	// The events of operators' actions that are kept.
+	AdminEvents int64 `protobuf:"varint,3,opt,name=admin_events,json=adminEvents,proto3" json:"admin_events,omitempty"`
+	// The bytes of these.
+	AdminBytes    int64 `protobuf:"varint,4,opt,name=admin_bytes,json=adminBytes,proto3" json:"admin_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRetention) Reset() {
+	*x = AuditRetention{}
+	mi := &file_tokenmint_v1_profile_admin_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRetention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRetention) ProtoMessage() {}
+
+func (x *AuditRetention) ProtoReflect() protoreflect.Message {
+	mi := &file_tokenmint_v1_profile_admin_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRetention.ProtoReflect.Descriptor instead.
+func (*AuditRetention) Descriptor() ([]byte, []int) {
+	return file_tokenmint_v1_profile_admin_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AuditRetention) GetExchangeEvents() int64 {
+	if x != nil {
+		return x.ExchangeEvents
+	}
+	return 0
+}
+
+func (x *AuditRetention) GetExchangeBytes() int64 {
+	if x != nil {
+		return x.ExchangeBytes
+	}
+	return 0
+}
+
+func (x *AuditRetention) GetAdminEvents() int64 {
+	if x != nil {
+		return x.AdminEvents
+	}
+	return 0
+}
+
+func (x *AuditRetention) GetAdminBytes() int64 {
+	if x != nil {
+		return x.AdminBytes
+	}
+	return 0
+}
+
 var File_tokenmint_v1_profile_admin_service_proto protoreflect.FileDescriptor
 
 const file_tokenmint_v1_profile_admin_service_proto_rawDesc = "" +
@@ -1062,9 +1331,10 @@ const file_tokenmint_v1_profile_admin_service_proto_rawDesc = "" +
 	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\"p\n" +
 	"\x14CreateProfileRequest\x12/\n" +
 	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\x12'\n" +
-	"\x0freplace_deleted\x18\x02 \x01(\bR\x0ereplaceDeleted\"H\n" +
+	"\x0freplace_deleted\x18\x02 \x01(\bR\x0ereplaceDeleted\"u\n" +
 	"\x15CreateProfileResponse\x12/\n" +
-	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\"\x84\x01\n" +
+	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\x12+\n" +
+	"\x11unknown_providers\x18\x02 \x03(\tR\x10unknownProviders\"\x84\x01\n" +
 	"\x14UpdateProfileRequest\x12/\n" +
 	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
@@ -1084,9 +1354,10 @@ const file_tokenmint_v1_profile_admin_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"g\n" +
 	"\x13LinkIdentityRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x122\n" +
-	"\bidentity\x18\x02 \x01(\v2\x16.tokenmint.v1.IdentityR\bidentity\"G\n" +
+	"\bidentity\x18\x02 \x01(\v2\x16.tokenmint.v1.IdentityR\bidentity\"t\n" +
 	"\x14LinkIdentityResponse\x12/\n" +
-	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\"i\n" +
+	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\x12+\n" +
+	"\x11unknown_providers\x18\x02 \x03(\tR\x10unknownProviders\"i\n" +
 	"\x15UnlinkIdentityRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x122\n" +
 	"\bidentity\x18\x02 \x01(\v2\x16.tokenmint.v1.IdentityR\bidentity\"I\n" +
@@ -1095,19 +1366,39 @@ const file_tokenmint_v1_profile_admin_service_proto_rawDesc = "" +
 	"\x1cRevokePrincipalTokensRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\"r\n" +
 	"\x1dRevokePrincipalTokensResponse\x12Q\n" +
-	"\x17tokens_valid_after_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x14tokensValidAfterTime\"H\n" +
+	"\x17tokens_valid_after_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x14tokensValidAfterTime\"\xa0\x01\n" +
 	"\x15ImportProfilesRequest\x12/\n" +
-	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\"\xbe\x01\n" +
+	"\aprofile\x18\x01 \x01(\v2\x15.tokenmint.v1.ProfileR\aprofile\x121\n" +
+	"\bprofiles\x18\x02 \x03(\v2\x15.tokenmint.v1.ProfileR\bprofiles\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\xeb\x01\n" +
 	"\x16ImportProfilesResponse\x12#\n" +
 	"\rcreated_count\x18\x01 \x01(\x03R\fcreatedCount\x12#\n" +
 	"\rupdated_count\x18\x02 \x01(\x03R\fupdatedCount\x12!\n" +
 	"\ffailed_count\x18\x03 \x01(\x03R\vfailedCount\x127\n" +
-	"\bfailures\x18\x04 \x03(\v2\x1b.tokenmint.v1.ImportFailureR\bfailures\"u\n" +
+	"\bfailures\x18\x04 \x03(\v2\x1b.tokenmint.v1.ImportFailureR\bfailures\x12+\n" +
+	"\x11unknown_providers\x18\x05 \x03(\tR\x10unknownProviders\"u\n" +
 	"\rImportFailure\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x03R\x05index\x12\x1c\n" +
 	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage2\xd0\x06\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"u\n" +
+	"\x13EraseProfileRequest\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12!\n" +
+	"\fallow_return\x18\x02 \x01(\bR\vallowReturn\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xe9\x01\n" +
+	"\x14EraseProfileResponse\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found\x12)\n" +
+	"\x10identities_count\x18\x02 \x01(\x03R\x0fidentitiesCount\x12!\n" +
+	"\ftokens_count\x18\x03 \x01(\x03R\vtokensCount\x12&\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\x12E\n" +
+	"\x0faudit_retention\x18\x05 \x01(\v2\x1c.tokenmint.v1.AuditRetentionR\x0eauditRetention\"\xa4\x01\n" +
+	"\x0eAuditRetention\x12'\n" +
+	"\x0fexchange_events\x18\x01 \x01(\x03R\x0eexchangeEvents\x12%\n" +
+	"\x0eexchange_bytes\x18\x02 \x01(\x03R\rexchangeBytes\x12!\n" +
+	"\fadmin_events\x18\x03 \x01(\x03R\vadminEvents\x12\x1f\n" +
+	"\vadmin_bytes\x18\x04 \x01(\x03R\n" +
+	"adminBytes2\xa7\a\n" +
 	"\x13ProfileAdminService\x12O\n" +
 	"\n" +
 	"GetProfile\x12\x1f.tokenmint.v1.GetProfileRequest\x1a .tokenmint.v1.GetProfileResponse\x12X\n" +
@@ -1118,7 +1409,8 @@ const file_tokenmint_v1_profile_admin_service_proto_rawDesc = "" +
 	"\fLinkIdentity\x12!.tokenmint.v1.LinkIdentityRequest\x1a\".tokenmint.v1.LinkIdentityResponse\x12[\n" +
 	"\x0eUnlinkIdentity\x12#.tokenmint.v1.UnlinkIdentityRequest\x1a$.tokenmint.v1.UnlinkIdentityResponse\x12p\n" +
 	"\x15RevokePrincipalTokens\x12*.tokenmint.v1.RevokePrincipalTokensRequest\x1a+.tokenmint.v1.RevokePrincipalTokensResponse\x12]\n" +
-	"\x0eImportProfiles\x12#.tokenmint.v1.ImportProfilesRequest\x1a$.tokenmint.v1.ImportProfilesResponse(\x01B\xae\x01\n" +
+	"\x0eImportProfiles\x12#.tokenmint.v1.ImportProfilesRequest\x1a$.tokenmint.v1.ImportProfilesResponse(\x01\x12U\n" +
+	"\fEraseProfile\x12!.tokenmint.v1.EraseProfileRequest\x1a\".tokenmint.v1.EraseProfileResponseB\xae\x01\n" +
 	"\x10com.tokenmint.v1B\x18ProfileAdminServiceProtoP\x01Z/tokenmint.dev/client-go/tokenmintv1;tokenmintv1\xa2\x02\x03TXX\xaa\x02\fTokenmint.V1\xca\x02\fTokenmint\\V1\xe2\x02\x18Tokenmint\\V1\\GPBMetadata\xea\x02\rTokenmint::V1b\x06proto3"
 
 var (
@@ -1133,7 +1425,7 @@ func file_tokenmint_v1_profile_admin_service_proto_rawDescGZIP() []byte {
 	return file_tokenmint_v1_profile_admin_service_proto_rawDescData
 }
 
-var file_tokenmint_v1_profile_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_tokenmint_v1_profile_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_tokenmint_v1_profile_admin_service_proto_goTypes = []any{
 	(*GetProfileRequest)(nil),             // 0: tokenmint.v1.GetProfileRequest
 	(*GetProfileResponse)(nil),            // 1: tokenmint.v1.GetProfileResponse
@@ -1154,50 +1446,57 @@ var file_tokenmint_v1_profile_admin_service_proto_goTypes = []any{
 	(*ImportProfilesRequest)(nil),         // 16: tokenmint.v1.ImportProfilesRequest
 	(*ImportProfilesResponse)(nil),        // 17: tokenmint.v1.ImportProfilesResponse
 	(*ImportFailure)(nil),                 // 18: tokenmint.v1.ImportFailure
-	(*Identity)(nil),                      // 19: tokenmint.v1.Identity
-	(*Profile)(nil),                       // 20: tokenmint.v1.Profile
-	(*fieldmaskpb.FieldMask)(nil),         // 21: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil),         // 22: google.protobuf.Timestamp
+	(*EraseProfileRequest)(nil),           // 19: tokenmint.v1.EraseProfileRequest
+	(*EraseProfileResponse)(nil),          // 20: tokenmint.v1.EraseProfileResponse
+	(*AuditRetention)(nil),                // 21: tokenmint.v1.AuditRetention
+	(*Identity)(nil),                      // 22: tokenmint.v1.Identity
+	(*Profile)(nil),                       // 23: tokenmint.v1.Profile
+	(*fieldmaskpb.FieldMask)(nil),         // 24: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),         // 25: google.protobuf.Timestamp
 }
 var file_tokenmint_v1_profile_admin_service_proto_depIdxs = []int32{
-	19, // 0: tokenmint.v1.GetProfileRequest.identity:type_name -> tokenmint.v1.Identity
-	20, // 1: tokenmint.v1.GetProfileResponse.profile:type_name -> tokenmint.v1.Profile
-	20, // 2: tokenmint.v1.CreateProfileRequest.profile:type_name -> tokenmint.v1.Profile
-	20, // 3: tokenmint.v1.CreateProfileResponse.profile:type_name -> tokenmint.v1.Profile
-	20, // 4: tokenmint.v1.UpdateProfileRequest.profile:type_name -> tokenmint.v1.Profile
-	21, // 5: tokenmint.v1.UpdateProfileRequest.update_mask:type_name -> google.protobuf.FieldMask
-	20, // 6: tokenmint.v1.UpdateProfileResponse.profile:type_name -> tokenmint.v1.Profile
-	20, // 7: tokenmint.v1.ListProfilesResponse.profiles:type_name -> tokenmint.v1.Profile
-	19, // 8: tokenmint.v1.LinkIdentityRequest.identity:type_name -> tokenmint.v1.Identity
-	20, // 9: tokenmint.v1.LinkIdentityResponse.profile:type_name -> tokenmint.v1.Profile
-	19, // 10: tokenmint.v1.UnlinkIdentityRequest.identity:type_name -> tokenmint.v1.Identity
-	20, // 11: tokenmint.v1.UnlinkIdentityResponse.profile:type_name -> tokenmint.v1.Profile
-	22, // 12: tokenmint.v1.RevokePrincipalTokensResponse.tokens_valid_after_time:type_name -> google.protobuf.Timestamp
-	20, // 13: tokenmint.v1.ImportProfilesRequest.profile:type_name -> tokenmint.v1.Profile
-	18, // 14: tokenmint.v1.ImportProfilesResponse.failures:type_name -> tokenmint.v1.ImportFailure
-	0,  // 15: tokenmint.v1.ProfileAdminService.GetProfile:input_type -> tokenmint.v1.GetProfileRequest
-	2,  // 16: tokenmint.v1.ProfileAdminService.CreateProfile:input_type -> tokenmint.v1.CreateProfileRequest
-	4,  // 17: tokenmint.v1.ProfileAdminService.UpdateProfile:input_type -> tokenmint.v1.UpdateProfileRequest
-	6,  // 18: tokenmint.v1.ProfileAdminService.DeleteProfile:input_type -> tokenmint.v1.DeleteProfileRequest
-	8,  // 19: tokenmint.v1.ProfileAdminService.ListProfiles:input_type -> tokenmint.v1.ListProfilesRequest
-	10, // 20: tokenmint.v1.ProfileAdminService.LinkIdentity:input_type -> tokenmint.v1.LinkIdentityRequest
-	12, // 21: tokenmint.v1.ProfileAdminService.UnlinkIdentity:input_type -> tokenmint.v1.UnlinkIdentityRequest
-	14, // 22: tokenmint.v1.ProfileAdminService.RevokePrincipalTokens:input_type -> tokenmint.v1.RevokePrincipalTokensRequest
-	16, // 23: tokenmint.v1.ProfileAdminService.ImportProfiles:input_type -> tokenmint.v1.ImportProfilesRequest
-	1,  // 24: tokenmint.v1.ProfileAdminService.GetProfile:output_type -> tokenmint.v1.GetProfileResponse
-	3,  // 25: tokenmint.v1.ProfileAdminService.CreateProfile:output_type -> tokenmint.v1.CreateProfileResponse
-	5,  // 26: tokenmint.v1.ProfileAdminService.UpdateProfile:output_type -> tokenmint.v1.UpdateProfileResponse
-	7,  // 27: tokenmint.v1.ProfileAdminService.DeleteProfile:output_type -> tokenmint.v1.DeleteProfileResponse
-	9,  // 28: tokenmint.v1.ProfileAdminService.ListProfiles:output_type -> tokenmint.v1.ListProfilesResponse
-	11, // 29: tokenmint.v1.ProfileAdminService.LinkIdentity:output_type -> tokenmint.v1.LinkIdentityResponse
-	13, // 30: tokenmint.v1.ProfileAdminService.UnlinkIdentity:output_type -> tokenmint.v1.UnlinkIdentityResponse
-	15, // 31: tokenmint.v1.ProfileAdminService.RevokePrincipalTokens:output_type -> tokenmint.v1.RevokePrincipalTokensResponse
-	17, // 32: tokenmint.v1.ProfileAdminService.ImportProfiles:output_type -> tokenmint.v1.ImportProfilesResponse
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	22, // 0: tokenmint.v1.GetProfileRequest.identity:type_name -> tokenmint.v1.Identity
+	23, // 1: tokenmint.v1.GetProfileResponse.profile:type_name -> tokenmint.v1.Profile
+	23, // 2: tokenmint.v1.CreateProfileRequest.profile:type_name -> tokenmint.v1.Profile
+	23, // 3: tokenmint.v1.CreateProfileResponse.profile:type_name -> tokenmint.v1.Profile
+	23, // 4: tokenmint.v1.UpdateProfileRequest.profile:type_name -> tokenmint.v1.Profile
+	24, // 5: tokenmint.v1.UpdateProfileRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 6: tokenmint.v1.UpdateProfileResponse.profile:type_name -> tokenmint.v1.Profile
+	23, // 7: tokenmint.v1.ListProfilesResponse.profiles:type_name -> tokenmint.v1.Profile
+	22, // 8: tokenmint.v1.LinkIdentityRequest.identity:type_name -> tokenmint.v1.Identity
+	23, // 9: tokenmint.v1.LinkIdentityResponse.profile:type_name -> tokenmint.v1.Profile
+	22, // 10: tokenmint.v1.UnlinkIdentityRequest.identity:type_name -> tokenmint.v1.Identity
+	23, // 11: tokenmint.v1.UnlinkIdentityResponse.profile:type_name -> tokenmint.v1.Profile
+	25, // 12: tokenmint.v1.RevokePrincipalTokensResponse.tokens_valid_after_time:type_name -> google.protobuf.Timestamp
+	23, // 13: tokenmint.v1.ImportProfilesRequest.profile:type_name -> tokenmint.v1.Profile
+	23, // 14: tokenmint.v1.ImportProfilesRequest.profiles:type_name -> tokenmint.v1.Profile
+	18, // 15: tokenmint.v1.ImportProfilesResponse.failures:type_name -> tokenmint.v1.ImportFailure
+	21, // 16: tokenmint.v1.EraseProfileResponse.audit_retention:type_name -> tokenmint.v1.AuditRetention
+	0,  // 17: tokenmint.v1.ProfileAdminService.GetProfile:input_type -> tokenmint.v1.GetProfileRequest
+	2,  // 18: tokenmint.v1.ProfileAdminService.CreateProfile:input_type -> tokenmint.v1.CreateProfileRequest
+	4,  // 19: tokenmint.v1.ProfileAdminService.UpdateProfile:input_type -> tokenmint.v1.UpdateProfileRequest
+	6,  // 20: tokenmint.v1.ProfileAdminService.DeleteProfile:input_type -> tokenmint.v1.DeleteProfileRequest
+	8,  // 21: tokenmint.v1.ProfileAdminService.ListProfiles:input_type -> tokenmint.v1.ListProfilesRequest
+	10, // 22: tokenmint.v1.ProfileAdminService.LinkIdentity:input_type -> tokenmint.v1.LinkIdentityRequest
+	12, // 23: tokenmint.v1.ProfileAdminService.UnlinkIdentity:input_type -> tokenmint.v1.UnlinkIdentityRequest
+	14, // 24: tokenmint.v1.ProfileAdminService.RevokePrincipalTokens:input_type -> tokenmint.v1.RevokePrincipalTokensRequest
+	16, // 25: tokenmint.v1.ProfileAdminService.ImportProfiles:input_type -> tokenmint.v1.ImportProfilesRequest
+	19, // 26: tokenmint.v1.ProfileAdminService.EraseProfile:input_type -> tokenmint.v1.EraseProfileRequest
+	1,  // 27: tokenmint.v1.ProfileAdminService.GetProfile:output_type -> tokenmint.v1.GetProfileResponse
+	3,  // 28: tokenmint.v1.ProfileAdminService.CreateProfile:output_type -> tokenmint.v1.CreateProfileResponse
+	5,  // 29: tokenmint.v1.ProfileAdminService.UpdateProfile:output_type -> tokenmint.v1.UpdateProfileResponse
+	7,  // 30: tokenmint.v1.ProfileAdminService.DeleteProfile:output_type -> tokenmint.v1.DeleteProfileResponse
+	9,  // 31: tokenmint.v1.ProfileAdminService.ListProfiles:output_type -> tokenmint.v1.ListProfilesResponse
+	11, // 32: tokenmint.v1.ProfileAdminService.LinkIdentity:output_type -> tokenmint.v1.LinkIdentityResponse
+	13, // 33: tokenmint.v1.ProfileAdminService.UnlinkIdentity:output_type -> tokenmint.v1.UnlinkIdentityResponse
+	15, // 34: tokenmint.v1.ProfileAdminService.RevokePrincipalTokens:output_type -> tokenmint.v1.RevokePrincipalTokensResponse
+	17, // 35: tokenmint.v1.ProfileAdminService.ImportProfiles:output_type -> tokenmint.v1.ImportProfilesResponse
+	20, // 36: tokenmint.v1.ProfileAdminService.EraseProfile:output_type -> tokenmint.v1.EraseProfileResponse
+	27, // [27:37] is the sub-list for method output_type
+	17, // [17:27] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tokenmint_v1_profile_admin_service_proto_init() }
@@ -1216,7 +1515,7 @@ func file_tokenmint_v1_profile_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tokenmint_v1_profile_admin_service_proto_rawDesc), len(file_tokenmint_v1_profile_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	ProfileAdminService_UnlinkIdentity_FullMethodName        = "/tokenmint.v1.ProfileAdminService/UnlinkIdentity"
 	ProfileAdminService_RevokePrincipalTokens_FullMethodName = "/tokenmint.v1.ProfileAdminService/RevokePrincipalTokens"
 	ProfileAdminService_ImportProfiles_FullMethodName        = "/tokenmint.v1.ProfileAdminService/ImportProfiles"
+	ProfileAdminService_EraseProfile_FullMethodName          = "/tokenmint.v1.ProfileAdminService/EraseProfile"
 )
 
 // ProfileAdminServiceClient is the client API for ProfileAdminService service.
@@ -36,9 +37,9 @@ const (
 //
 // Lets operators keep the profiles that minted tokens are enriched from.
 // Served on the operators' listener. Reading needs the viewer role, changing
-// the operator role, RevokePrincipalTokens the security role. An answer means
-// that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-// means that it may or may not be: a retry is safe.
+// the operator role, RevokePrincipalTokens and EraseProfile the security role.
+// An answer means that the change is durable; UNAVAILABLE with the reason
+// `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
 type ProfileAdminServiceClient interface {
 	// Returns one profile, by principal or by identity. Fails with NOT_FOUND.
 	//
@@ -81,12 +82,29 @@ type ProfileAdminServiceClient interface {
 	//
 	// Idempotent in effect; a later call moves the second forward.
 	RevokePrincipalTokens(ctx context.Context, in *RevokePrincipalTokensRequest, opts ...grpc.CallOption) (*RevokePrincipalTokensResponse, error)
-	// Creates or replaces profiles one by one as they arrive, and answers when
-	// the stream ends. One refused profile does not fail the others. Deleted
-	// principals stay deleted.
+	// Creates or replaces profiles in batches as they arrive, each confirmed
+	// once, and answers when the stream ends: what the answer counts is durable.
+	// One refused profile does not fail the others. Identities are added to those
+	// of a profile, none is taken. Deleted and erased principals stay refused.
 	//
-	// Idempotent.
+	// A stream that fails may have been imported in part. Idempotent: send all of
+	// it again.
 	ImportProfiles(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportProfilesRequest, ImportProfilesResponse], error)
+	// Erases a person: the profile or its tombstone, the identities, and the
+	// reference tokens that name the principal as subject or actor. A keyed hash
+	// of the principal and of each identity is left, by which both stay refused,
+	// unless `allow_return` is set. Audit records stay as long as the answer
+	// says. Signed tokens can't be erased; without `allow_return` this service no
+	// longer accepts them.
+	//
+	// Fails with FAILED_PRECONDITION where a person that was erased before shall
+	// be allowed to return: CreateProfile with `replace_deleted` does that.
+	//
+	// The first call refuses the person; the whole store is searched after it, in
+	// steps. Call again with `next_page_token` until that is empty.
+	//
+	// Idempotent: without a page token it begins again.
+	EraseProfile(ctx context.Context, in *EraseProfileRequest, opts ...grpc.CallOption) (*EraseProfileResponse, error)
 }
 
 type profileAdminServiceClient struct {
@@ -190,15 +208,25 @@ func (c *profileAdminServiceClient) ImportProfiles(ctx context.Context, opts ...
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ProfileAdminService_ImportProfilesClient = grpc.ClientStreamingClient[ImportProfilesRequest, ImportProfilesResponse]
 
+func (c *profileAdminServiceClient) EraseProfile(ctx context.Context, in *EraseProfileRequest, opts ...grpc.CallOption) (*EraseProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseProfileResponse)
+	err := c.cc.Invoke(ctx, ProfileAdminService_EraseProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProfileAdminServiceServer is the server API for ProfileAdminService service.
 // All implementations must embed UnimplementedProfileAdminServiceServer
 // for forward compatibility.
 //
 // Lets operators keep the profiles that minted tokens are enriched from.
 // Served on the operators' listener. Reading needs the viewer role, changing
-// the operator role, RevokePrincipalTokens the security role. An answer means
-// that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-// means that it may or may not be: a retry is safe.
+// the operator role, RevokePrincipalTokens and EraseProfile the security role.
+// An answer means that the change is durable; UNAVAILABLE with the reason
+// `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
 type ProfileAdminServiceServer interface {
 	// Returns one profile, by principal or by identity. Fails with NOT_FOUND.
 	//
@@ -241,12 +269,29 @@ type ProfileAdminServiceServer interface {
 	//
 	// Idempotent in effect; a later call moves the second forward.
 	RevokePrincipalTokens(context.Context, *RevokePrincipalTokensRequest) (*RevokePrincipalTokensResponse, error)
-	// Creates or replaces profiles one by one as they arrive, and answers when
-	// the stream ends. One refused profile does not fail the others. Deleted
-	// principals stay deleted.
+	// Creates or replaces profiles in batches as they arrive, each confirmed
+	// once, and answers when the stream ends: what the answer counts is durable.
+	// One refused profile does not fail the others. Identities are added to those
+	// of a profile, none is taken. Deleted and erased principals stay refused.
 	//
-	// Idempotent.
+	// A stream that fails may have been imported in part. Idempotent: send all of
+	// it again.
 	ImportProfiles(grpc.ClientStreamingServer[ImportProfilesRequest, ImportProfilesResponse]) error
+	// Erases a person: the profile or its tombstone, the identities, and the
+	// reference tokens that name the principal as subject or actor. A keyed hash
+	// of the principal and of each identity is left, by which both stay refused,
+	// unless `allow_return` is set. Audit records stay as long as the answer
+	// says. Signed tokens can't be erased; without `allow_return` this service no
+	// longer accepts them.
+	//
+	// Fails with FAILED_PRECONDITION where a person that was erased before shall
+	// be allowed to return: CreateProfile with `replace_deleted` does that.
+	//
+	// The first call refuses the person; the whole store is searched after it, in
+	// steps. Call again with `next_page_token` until that is empty.
+	//
+	// Idempotent: without a page token it begins again.
+	EraseProfile(context.Context, *EraseProfileRequest) (*EraseProfileResponse, error)
 	mustEmbedUnimplementedProfileAdminServiceServer()
 }
 
@@ -283,6 +328,9 @@ func (UnimplementedProfileAdminServiceServer) RevokePrincipalTokens(context.Cont
 }
 func (UnimplementedProfileAdminServiceServer) ImportProfiles(grpc.ClientStreamingServer[ImportProfilesRequest, ImportProfilesResponse]) error {
 	return status.Error(codes.Unimplemented, "method ImportProfiles not implemented")
+}
+func (UnimplementedProfileAdminServiceServer) EraseProfile(context.Context, *EraseProfileRequest) (*EraseProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseProfile not implemented")
 }
 func (UnimplementedProfileAdminServiceServer) mustEmbedUnimplementedProfileAdminServiceServer() {}
 func (UnimplementedProfileAdminServiceServer) testEmbeddedByValue()                             {}
@@ -456,6 +504,24 @@ func _ProfileAdminService_ImportProfiles_Handler(srv interface{}, stream grpc.Se
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ProfileAdminService_ImportProfilesServer = grpc.ClientStreamingServer[ImportProfilesRequest, ImportProfilesResponse]
 
+func _ProfileAdminService_EraseProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProfileAdminServiceServer).EraseProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProfileAdminService_EraseProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProfileAdminServiceServer).EraseProfile(ctx, req.(*EraseProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ProfileAdminService_ServiceDesc is the grpc.ServiceDesc for ProfileAdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -494,6 +560,10 @@ var ProfileAdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokePrincipalTokens",
 			Handler:    _ProfileAdminService_RevokePrincipalTokens_Handler,
+		},
+		{
+			MethodName: "EraseProfile",
+			Handler:    _ProfileAdminService_EraseProfile_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

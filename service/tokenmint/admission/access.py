@@ -154,6 +154,7 @@ ADMIN: Final[Mapping[str, Row]] = MappingProxyType(
         f"{_V1}ProfileAdminService/LinkIdentity": _CHANGE,
         f"{_V1}ProfileAdminService/UnlinkIdentity": _CHANGE,
         f"{_V1}ProfileAdminService/ImportProfiles": _CHANGE,
+        f"{_V1}ProfileAdminService/EraseProfile": Row(Role.SECURITY, 1, CHANGES),
         f"{_V1}ProfileAdminService/RevokePrincipalTokens": Row(Role.SECURITY, 1, CHANGES),
         f"{_V1}ProviderAdminService/ListProviders": _LOOK,
         f"{_V1}ProviderAdminService/GetProvider": _LOOK,

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -103,14 +103,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables, which may be secrets
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},  # commands have the same
     epilog=EPILOG,
     help="Exchange identity providers' tokens for short-lived tokens of your own.\n\n"
     "Begin with `tokenmint demo` to see it work, `tokenmint init` to write a configuration, and `tokenmint serve`.",
 )
 
 
+def _print_version(wanted: bool) -> None:  # a callback of typer
+    if wanted:
+        from importlib import metadata
+
+        print(f"tokenmint {metadata.version('tokenmint')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[  # its callback prints it
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+) -> None:
     """Do nothing before a command."""
 
 

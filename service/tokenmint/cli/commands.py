@@ -23,7 +23,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, as the base class does."""
-        options = {option for parameter in self.params for option in parameter.opts}
+        options = {option for parameter in self.params for option in parameter.opts} | set(ctx.help_option_names)
         masked = [_MASK + word[1:] if _DASHED.match(word) and word not in options else word for word in args]
         rest: list[str] = super().parse_args(ctx, masked)
         ctx.params = {name: _unmasked(value) for name, value in ctx.params.items()}

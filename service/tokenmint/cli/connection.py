@@ -38,6 +38,11 @@ _EXIT: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: 2,
 }
 
+LONGEST: Final = 256 << 20
+"""Bytes of an answer: a page of 500 profiles, each as large as the service allows, and twice as many."""
+UNREACHED: Final = 1.0  # seconds between attempts to reach a service
+MOST_DELAY: Final = 60.0  # seconds that a service can make a command wait between two attempts
+
 Stub = TypeVar("Stub")
 
 
@@ -51,9 +56,12 @@ class Connection:
     options: ConnectionOptions
 
     @contextmanager
-    def stub(self, make: Callable[[grpc.Channel], Stub]) -> Iterator[Stub]:
-        """Yield a stub; a failed call in the block ends the command with a clear line."""
-        with self._channel() as channel:
+    def stub(self, make: Callable[[grpc.Channel], Stub], *, long_answers: bool = False) -> Iterator[Stub]:
+        """Yield a stub; a failed call in the block ends the command with a clear line.
+
+        ``long_answers``: an answer may be longer than gRPC's usual limit.
+        """
+        with self._channel([("grpc.max_receive_message_length", LONGEST)] if long_answers else []) as channel:
             try:
                 yield make(channel)
             except grpc.RpcError as error:
@@ -71,11 +79,11 @@ class Connection:
             metadata.append(("tokenmint-client-secret", self.secret.reveal()))
         return {"metadata": metadata, "timeout": self.options.timeout}
 
-    def _channel(self) -> grpc.Channel:
+    def _channel(self, more: list[tuple[str, int]]) -> grpc.Channel:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # `describe` reports each error, once
         loopback = _on_loopback(self.target)
         # A proxy would receive data for this machine, and can't reach this machine anyway.
-        options = (("grpc.enable_http_proxy", 0),) if loopback else ()
+        options = (*more, ("grpc.enable_http_proxy", 0)) if loopback else tuple(more)
         if self.options.uses_tls:
             return grpc.secure_channel(self.target, self._tls_credentials(), options)
         if not self.options.insecure and not loopback:
@@ -266,6 +274,19 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
     if status is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # of a message or of metadata: no retry helps
         return "\n".join([head, *lines]), 1
     return "\n".join([head, *lines]), _EXIT.get(code, 1)
+
+
+def retry_after(error: grpc.RpcError) -> float | None:
+    """Return the seconds after which a failed call is worth another try (RetryInfo); None if it is not."""
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    if status is None:
+        return UNREACHED if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) else None
+    retry = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        if detail.Unpack(retry):
+            delay: int = retry.retry_delay.ToMilliseconds()
+            return min(MOST_DELAY, max(0.0, delay / 1000))
+    return None
 
 
 def refusal_of(status: Status) -> str:

@@ -1,36 +1,37 @@
 """`tokenmint profiles`."""
 
-import contextlib
-import json
 import sys
-import tempfile
-from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import Annotated
 
 import grpc
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import ParseDict, ParseError
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, plain, print_json, print_message, print_table, when
+from tokenmint.cli.profile_erase import erase
+from tokenmint.cli.profile_export import differences, export
+from tokenmint.cli.profile_import import GIVE_UP, SUFFIX, Importer, PlaceFile, Result, as_document
+from tokenmint.cli.profile_lines import MAX_LINE, checked_input, opened, parse
+from tokenmint.cli.progress import shown_progress
 from tokenmint.model.secret import shown
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 
-IMPORT_TIMEOUT: Final = 600.0  # seconds
-SHOWN_PROBLEMS: Final = 20  # listed for a file to import
-SPOOL: Final = 16 << 20  # bytes of a file to import kept in memory
-PROGRESS: Final = 1000  # profiles between two lines of progress
-
 app = App(add_completion=False, no_args_is_help=True, help="Manage the profiles that enrich minted tokens.")
 
 ProfileFile = Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")]
+ExportFile = Annotated[Path, typer.Argument(help="The file to write; - for standard output.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the profiles against the store; change nothing.")]
+ResumeFrom = Annotated[int | None, typer.Option(min=1, help="Begin at this line, and not where FILE.import says.")]
+FromStart = Annotated[bool, typer.Option("--from-start", help="Begin at the first line, in spite of FILE.import.")]
+GiveUp = Annotated[float, typer.Option(min=1, help="Seconds without an acknowledgement after which it ends.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Allow a deleted principal again.")]
 Provider = Annotated[str, typer.Argument(help="The configured name of the provider, e.g. google.")]
 Subject = Annotated[str, typer.Argument(help="The provider's name for the principal, e.g. its sub.")]
@@ -42,39 +43,12 @@ def _row(profile: profile_pb2.Profile) -> tuple[str, ...]:
     return profile.principal, state, ", ".join(profile.roles), identities, when(profile, "update_time")
 
 
-def _parse(text: bytes, where: str) -> profile_pb2.Profile:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ConfigurationError(f"{where}: is not JSON") from None
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{where}: expected one profile, a JSON object with its principal")
-    try:
-        return ParseDict(document, profile_pb2.Profile())
-    except (ParseError, TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{where}: {error}") from None
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
-    if str(file) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise ConfigurationError(f"{plain(shown(file))}: can't be read ({error.strerror})") from None
-    with stream:
-        yield stream
-
-
 def _read(file: Path) -> profile_pb2.Profile:
-    with _opened(file) as stream:
-        try:
-            text = stream.read()
-        except OSError as error:  # a directory
-            raise ConfigurationError(f"{plain(shown(file))}: can't be read ({error.strerror})") from None
-    return _parse(text, str(file))
+    with opened(file) as stream:
+        text = stream.read(MAX_LINE + 1)
+    if len(text) > MAX_LINE:
+        raise ConfigurationError(f"{plain(shown(file))}: is longer than {MAX_LINE} bytes")
+    return parse(text, str(file))
 
 
 @app.command("get")
@@ -95,6 +69,7 @@ def create_profile(
     request = pb.CreateProfileRequest(profile=_read(file), replace_deleted=replace_deleted)
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.CreateProfile(request, **service.call)
+    _warn_providers(answer.unknown_providers)
     print_message(answer.profile, output)
 
 
@@ -113,7 +88,8 @@ def put_profile(
     with service.stub(ProfileAdminServiceStub) as stub:
         try:
             request = pb.CreateProfileRequest(profile=profile, replace_deleted=replace_deleted)
-            stored = stub.CreateProfile(request, **service.call).profile
+            created = stub.CreateProfile(request, **service.call)
+            stored, unknown = created.profile, set(created.unknown_providers)
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
                 raise
@@ -121,11 +97,15 @@ def put_profile(
             stored = stub.UpdateProfile(
                 pb.UpdateProfileRequest(profile=profile, update_mask=mask), **service.call
             ).profile
+            unknown = set()
             linked = {(item.provider, item.subject) for item in stored.identities}
             for item in profile.identities:
                 if (item.provider, item.subject) not in linked:
                     link = pb.LinkIdentityRequest(principal=profile.principal, identity=item)
-                    stored = stub.LinkIdentity(link, **service.call).profile
+                    answer = stub.LinkIdentity(link, **service.call)
+                    stored = answer.profile
+                    unknown.update(answer.unknown_providers)
+    _warn_providers(unknown)
     print_message(stored, output)
 
 
@@ -164,6 +144,7 @@ def link_identity(
     identity = profile_pb2.Identity(provider=provider, subject=subject)
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.LinkIdentity(pb.LinkIdentityRequest(principal=principal, identity=identity), **service.call)
+    _warn_providers(answer.unknown_providers)
     print_message(answer.profile, output)
 
 
@@ -196,67 +177,134 @@ def revoke_tokens(service: Connection, principal: str, output: Output = "text") 
 def import_profiles(
     service: Connection,
     file: Annotated[Path, typer.Argument(help="One JSON profile on each line; - for standard input.")],
+    dry_run: DryRun = False,
+    resume_from: ResumeFrom = None,
+    from_start: FromStart = False,
+    give_up: GiveUp = GIVE_UP,
     output: Output = "text",
 ) -> None:
     """Create or replace many profiles. Running it again is safe. Exit status 1 if the service refused any.
 
-    The whole input is checked before the first profile is sent: with one broken line, nothing is imported.
+    The whole input is checked before the first profile is sent: with one bad line, nothing is imported. An interrupted
+    import goes on where it was when the same command runs again: FILE.import keeps the place.
 
     Example: tokenmint profiles import people.jsonl
     """
-    with tempfile.SpooledTemporaryFile(SPOOL) as spool:
-        places = _check_lines(file, spool)
-
-        def requests() -> Iterator[pb.ImportProfilesRequest]:
-            spool.seek(0)
-            for index, line in enumerate(spool):
-                if index and index % PROGRESS == 0:
-                    typer.echo(f"{index} of {len(places)} profiles sent", err=True)
-                yield pb.ImportProfilesRequest(profile=_parse(line, f"{file}:{places[index]}"))
-
-        with service.stub(ProfileAdminServiceStub) as stub:
-            arguments = service.call | {"timeout": max(IMPORT_TIMEOUT, service.options.timeout)}
-            answer = stub.ImportProfiles(requests(), **arguments)
+    kept = None if dry_run or str(file) == "-" else PlaceFile(file.with_name(file.name + SUFFIX))
+    with checked_input(file) as given, service.stub(ProfileAdminServiceStub) as stub:
+        importer = Importer(service, stub, given, kept, dry=dry_run, give_up=give_up)
+        importer.find_place(resume_from, from_start=from_start)
+        if importer.resumed:
+            typer.echo(f"goes on at line {importer.next_line}: what is above it was imported before", err=True)
+        try:
+            with shown_progress(len(given), "profiles acknowledged") as progress:
+                importer.run(progress)
+        except (grpc.RpcError, KeyboardInterrupt):
+            _tell_where(importer, len(given), kept)
+            raise
+    result = importer.result
     if output == "json":
-        print_json(as_dict(answer))
+        print_json(as_document(result, importer.resumed, progress, dry=dry_run))
     else:
-        print(f"created {answer.created_count}, replaced {answer.updated_count}, refused {answer.failed_count}")
-        rows = [
-            (
-                str(places[item.index]) if 0 <= item.index < len(places) else "-",
-                item.principal,
-                item.reason,
-                item.message,
-            )
-            for item in answer.failures
-        ]
-        if rows:
-            print_table(("line", "principal", "reason", "problem"), rows, "")
-        if answer.failed_count > len(rows):
-            print(f"and {answer.failed_count - len(rows)} more")
-    if answer.failed_count:
+        _print_result(result, dry=dry_run)
+    _warn_providers(result.unknown_providers)
+    if result.refused:
         raise typer.Exit(1)
 
 
-def _check_lines(file: Path, spool: IO[bytes]) -> "array[int]":
-    """Copy the lines that are not empty to ``spool``; return their numbers. Raises ``ConfigurationError``."""
-    places = array("Q")
-    problems: list[str] = []
-    more = 0
-    with _opened(file) as lines:
-        try:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    _parse(line, f"{file}:{number}")
-                except ConfigurationError as error:
-                    more += len(problems) >= SHOWN_PROBLEMS
-                    problems += error.problems if len(problems) < SHOWN_PROBLEMS else ()
-                places.append(number)
-                spool.write(line.strip() + b"\n")
-        except OSError as error:
-            raise ConfigurationError(f"{plain(shown(file))}: can't be read ({error.strerror})") from None
-    if problems:
-        raise ConfigurationError([*problems, *([f"and {more} more"] if more else []), "nothing was imported"])
-    return places
+def _tell_where(importer: Importer, total: int, kept: PlaceFile | None) -> None:
+    how = "run the same command again" if kept else f"go on with --resume-from {importer.next_line}"
+    typer.echo(f"{importer.contiguous} of {total} profiles are acknowledged: {how}", err=True)
+
+
+def _print_result(result: Result, *, dry: bool) -> None:
+    if dry:
+        print(f"would create {result.created}, would replace {result.replaced}, would refuse {result.refused}")
+    else:
+        print(f"created {result.created}, replaced {result.replaced}, refused {result.refused}")
+    rows = [(str(line), principal, reason, message) for line, principal, reason, message in sorted(result.failures)]
+    if rows:
+        print_table(("line", "principal", "reason", "problem"), rows, "")
+    if result.refused > len(rows):
+        print(f"and {result.refused - len(rows)} more")
+
+
+def _warn_providers(names: Iterable[str]) -> None:
+    for name in sorted(names):
+        typer.echo(f"warning: no provider {plain(name)!r} is configured: identities at it can't sign in yet", err=True)
+
+
+@app.command("export")
+@as_operator
+def export_profiles(service: Connection, file: ExportFile, force: Force = False, output: Output = "text") -> None:
+    """Write every profile as a line of JSON, in the form that `import` reads. Deleted ones are left out.
+
+    Each profile is written as it was when it was read. One that is changed, created or deleted during the export is
+    written as before or as after it.
+
+    Example: tokenmint profiles export people.jsonl
+    """
+    with service.stub(ProfileAdminServiceStub, long_answers=True) as stub:
+        number = export(stub, service.call, file, force=force)
+    if str(file) == "-":
+        return
+    if output == "json":
+        print_json({"file": str(file), "profiles": number})
+    else:
+        print(f"wrote {plain(str(file))}: {number} profiles")
+
+
+@app.command("diff")
+@as_operator
+def diff_profiles(
+    service: Connection,
+    file: Annotated[Path, typer.Argument(help="One JSON profile on each line; - for standard input.")],
+    output: Output = "text",
+) -> None:
+    """Compare a file with the store. Exit status 0: the same; 1: they differ; 2 and above: not compared.
+
+    added: in the file alone, `import` would create it. changed: `import` would change it (but it never unlinks an
+    identity). missing: in the store alone.
+    """
+    with checked_input(file) as given, service.stub(ProfileAdminServiceStub, long_answers=True) as stub:
+        found = differences(stub, service.call, given)
+    if output == "json":
+        print_json(found.document)
+    else:
+        print_table(("profile", "principal", "line", "fields"), found.rows, "no differences")
+    if found.rows:
+        raise typer.Exit(1)
+
+
+@app.command("erase")
+@as_operator
+def erase_profile(
+    service: Connection,
+    principal: str,
+    allow_return: Annotated[
+        bool,
+        typer.Option(
+            "--allow-return", help="Leave nothing that refuses the person: a later sign-in is that of somebody new."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    output: Output = "text",
+) -> None:
+    """Erase a person: profile, identities, reference tokens. A keyed hash stays, and refuses the person; no undo.
+
+    Needs the security role. Exit status 5 if nothing of the person was there.
+
+    Example: tokenmint profiles erase ada --yes
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("an erasure can't be undone: confirm it with --yes", param_hint="--yes")
+        typer.confirm(f"Erase {plain(principal)}? It can't be undone.", abort=True, err=True)
+    with service.stub(ProfileAdminServiceStub) as stub:
+        erased = erase(stub, service.call, principal, allow_return=allow_return)
+    if output == "json":
+        print_json({"principal": principal, "allow_return": allow_return, **erased.document})
+    else:
+        print(erased.described(principal, allow_return=allow_return))
+    if not erased.anything:
+        raise typer.Exit(5)

@@ -15,10 +15,11 @@ from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Change, Store
 
 VERSION: Final = 1
 MARGIN: Final = 60.0  # seconds that records outlive their tokens, for differing clocks of replicas
+MOST_ACTORS: Final = 32  # looked at in one token, more than a chain may have
 RENEWALS: Final = 20  # a sliding reference token is renewed after a 20th of its idle time, not at each use
 
 
@@ -72,6 +73,22 @@ class IssuedStore:
             return issued
         return stored
 
+    async def erase(self, principal: str, cursor: str, count: int) -> tuple[str, int]:
+        """Erase the reference tokens that name ``principal`` as subject or actor, among about ``count``.
+
+        Returns the next cursor ("" at the end), and their number.
+        """
+        following, keys = await self._store.scan("reference:*", cursor, count)
+        values = await self._store.get_many(keys, fenced=False) if keys else []
+        name = principal.encode()
+        theirs: list[Change] = [
+            (key, raw, None)
+            for key, raw in zip(keys, values, strict=True)
+            if isinstance(raw, bytes) and name in raw and _names(_load(key, raw).get("claims"), principal)
+        ]
+        # One that was used meanwhile has another end: it is found by the next erasure, or expires.
+        return following, sum(await self._store.swap_many(theirs))
+
     async def revoke(self, issued: IssuedToken, *, now: float) -> None:
         """Record a revocation, confirmed as durable. A second one has no effect."""
         raw = json.dumps({"v": VERSION, "token_id": issued.token_id, "time": int(now)}).encode()
@@ -91,6 +108,17 @@ class IssuedStore:
         if _load(key, raw).get("token_id") != token_id:
             raise CorruptRecord(detail=f"{key}: it is the record of another token")
         return True
+
+
+def _names(claims: object, principal: str) -> bool:
+    """Return whether claims name ``principal`` as the subject, or as one of the actors (RFC 8693 section 4.1)."""
+    for _ in range(MOST_ACTORS):
+        if not isinstance(claims, dict):
+            return False
+        if claims.get("sub") == principal:
+            return True
+        claims = claims.get("act")
+    return False
 
 
 def _reference_key(name: str) -> str:

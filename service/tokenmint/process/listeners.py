@@ -27,7 +27,7 @@ from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
-from tokenmint.rpc.profile_admin_service import ProfileAdminService
+from tokenmint.rpc.profile_admin_service import ProfileAdminService, ProfileParts
 from tokenmint.rpc.provider_admin_service import ProviderAdminService
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
 from tokenmint.v1 import (
@@ -37,6 +37,7 @@ from tokenmint.v1 import (
     provider_admin_service_pb2_grpc,
     token_exchange_service_pb2_grpc,
 )
+from tokenmint.v1.profile_admin_service_pb2 import AuditRetention
 from tokenmint.web import ops, wellknown
 from tokenmint.web.closing import ClosingConnections
 from tokenmint.web.fast_documents import fast_documents
@@ -101,8 +102,8 @@ def build(parts: Parts) -> Listeners:
         lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
         *((gateway.register,) if table.enabled else ()),
     )
-    keys = KeyAdminService(signing.signing_keys, signing.rotator, signing.jwks_clients)
-    people = ProfileAdminService(parts.profiles)
+    keys = KeyAdminService(signing.signing_keys, signing.rotator, signing.jwks_clients, parts.persons.erasures.reseal)
+    people = ProfileAdminService(_profile_parts(parts))
     providers = ProviderAdminService(lambda: parts.exchange.verifier)
     admin = _grpc(
         parts,
@@ -124,6 +125,22 @@ def build(parts: Parts) -> Listeners:
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     return Listeners(data, admin, public, private, watches, tls, _shares(parts))
+
+
+def _profile_parts(parts: Parts) -> ProfileParts:
+    audit = parts.base.settings.audit
+    return ProfileParts(
+        profiles=parts.profiles,
+        batches=parts.persons.batches,
+        erasure=parts.persons.erasure,
+        providers=lambda: parts.exchange.verifier.providers.keys(),
+        retention=AuditRetention(
+            exchange_events=audit.exchange_events,
+            exchange_bytes=audit.exchange_bytes,
+            admin_events=audit.admin_events,
+            admin_bytes=audit.admin_bytes,
+        ),
+    )
 
 
 def _certificates(parts: Parts) -> dict[str, CertificateFiles]:

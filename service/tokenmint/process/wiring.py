@@ -15,6 +15,7 @@ from tokenmint.admission.gate import ClientExchanges, Gate
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.log_writer import LineWriter
+from tokenmint.exchange.erasure import PersonErasure
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
 from tokenmint.firebase.clients import FirebaseClients
@@ -28,6 +29,7 @@ from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.rotator import Rotator
+from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.store import RingStore
 from tokenmint.process import bootstrap
@@ -43,6 +45,9 @@ from tokenmint.process.rules import (
     rate_limits,
 )
 from tokenmint.process.tracing import Tracing, tracing
+from tokenmint.profiles.batches import ProfileBatches
+from tokenmint.profiles.eraser import ProfileEraser
+from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
@@ -65,6 +70,16 @@ class Signing:
     clocks: ClockCheck
     mark: HighWaterMark
     jwks_clients: JwksFetchLog
+    sealer: Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Persons:
+    """The parts that operators manage persons with."""
+
+    batches: ProfileBatches
+    erasures: Erasures
+    erasure: PersonErasure
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,7 @@ class Parts:
     signing: Signing
     near: NearCache
     profiles: ProfileStore
+    persons: Persons
     verifiers: Verifiers
     rules: RulesInForce
     audit: AuditTrail
@@ -108,9 +124,11 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
     closing.push_async_callback(store.close)
     log.info("the store is reached", durability=store.durability)
+    base.readiness.tell("store durability", lambda: store.weakness)
     signing = await _signing(base, store)
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
-    profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time)
+    erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
+    profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time, erasures)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store)
     issued_tokens = _issued_tokens(base, signing, issued)
@@ -145,6 +163,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         signing=signing,
         near=near,
         profiles=profiles,
+        persons=_persons(base, store, near, profiles, erasures, issued),
         verifiers=verifiers,
         rules=rules,
         audit=audit,
@@ -153,6 +172,16 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         exchanges=ClientExchanges(lambda: rules.exchange, tokens, gate),
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
+    )
+
+
+def _persons(
+    base: Foundation, store: Store, near: NearCache, profiles: ProfileStore, erasures: Erasures, issued: IssuedStore
+) -> Persons:
+    return Persons(
+        batches=ProfileBatches(profiles, store, near, base.clock, erasures),
+        erasures=erasures,
+        erasure=PersonErasure(ProfileEraser(profiles, store, near, erasures), issued),
     )
 
 
@@ -183,7 +212,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     base.readiness.tell("high-water mark", mark.problem)
     rotator = Rotator(signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock)
     await rotator.start()
-    return Signing(signing_keys, rotator, clocks, mark, JwksFetchLog(store, signing_keys, base.clock))
+    return Signing(signing_keys, rotator, clocks, mark, JwksFetchLog(store, signing_keys, base.clock), sealer)
 
 
 def _signing_problem(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from tokenmint.model.profile import Identity, Profile
 VERSION: Final = 1
 REMEMBERED: Final = 2048  # parsed records that are cached by their bytes
 LONGEST: Final = 4096  # bytes of one
-PREFIXES: Final = ("profile:", "identity:")
+PREFIXES: Final = ("profile:", "identity:", "erased:")
 """The prefixes of the keys."""
 
 
@@ -142,6 +142,15 @@ def _link(identity: Identity, raw: bytes) -> Link:
     if not isinstance(principal, str) or not isinstance(unlinked, bool):
         raise CorruptRecord(detail=f"{key}: not an identity's record of version {VERSION}")
     return Link(principal, unlinked)
+
+
+def parse_identity(key: str, raw: bytes) -> Identity:
+    """Return the identity of an index entry. Raises ``CorruptRecord``."""
+    try:
+        provider, subject = _load(key, raw)["identity"]
+        return Identity(_text(provider), _text(subject))
+    except (KeyError, TypeError, ValueError):
+        raise CorruptRecord(detail=f"{key}: not an identity's record of version {VERSION}") from None
 
 
 _remembered_link = lru_cache(maxsize=REMEMBERED)(_link)

@@ -94,7 +94,7 @@ class Profiles:
     async def _create(self, new: Profile) -> Profile:
         for _ in range(ROUNDS):
             try:
-                return await self._store.create(new)
+                return await self._store.create(new, just_in_time=True)
             except (AlreadyExists, Conflict):  # another replica, or an operator, was faster
                 profile = _active(await self._store.resolve(new.identities[0]))
                 if profile is not None:

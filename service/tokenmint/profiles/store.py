@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Final
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AlreadyExists, Conflict, NotFound, WrongState
+from tokenmint.base.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, StoreUnavailable, WrongState
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import JsonValue
+from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.limits import MAX_IDENTITIES, PRINCIPAL
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
@@ -57,7 +58,9 @@ class ProfileStore:
         clock: Clock,
         near: NearCache | None = None,
         store_time: Callable[[], Awaitable[float]] | None = None,
+        erasures: Erasures | None = None,
     ) -> None:
+        self._erasures = erasures
         self._store_time = store_time or store.time
         self._store = store
         self._clock = clock
@@ -86,19 +89,26 @@ class ProfileStore:
         None.
         """
         link = parse_link(identity, await self._near.get(identity_key(identity)))
-        if link is None or link.unlinked:
+        if link is not None and link.unlinked:
             return link
-        record = await self.record(link.principal)
+        record = await self.record(link.principal) if link is not None else None
         if record is not None and identity in record.identities:
             return record
-        return None  # a link that was not completed, or lost to another
+        # No link; or one that was not completed, or lost to another.
+        return await self._erasures.of_identity(identity) if self._erasures is not None else None
 
     async def record(self, principal: str) -> Profile | Tombstone | None:
         """Return the record of ``principal``, which may be a tombstone, from the near cache if possible."""
         if not PRINCIPAL.match(principal):
             return None
         raw = await self._near.get(profile_key(principal))
-        return parse_record(principal, raw) if raw is not None else None
+        if raw is None:
+            return await self._erasures.of_principal(principal) if self._erasures is not None else None
+        return parse_record(principal, raw)
+
+    async def stored(self, principal: str) -> Profile | Tombstone | None:
+        """Return the record of ``principal``, which may be a tombstone, from the store itself."""
+        return (await self._read(principal)).record
 
     async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
         """Return about ``page_size`` profiles and the token of the next page ("" at the end)."""
@@ -106,8 +116,11 @@ class ProfileStore:
         cursor = page_token
         while True:
             cursor, keys = await self._store.scan("profile:*", cursor, page_size)
-            for key in keys:
-                record = (await self._read(key.removeprefix("profile:"))).record
+            for key, raw in zip(keys, await self._store.get_many(keys, fenced=False) if keys else (), strict=True):
+                if isinstance(raw, StoreUnavailable | CorruptRecord):
+                    raise raw
+                principal = key.removeprefix("profile:")
+                record = parse_record(principal, raw) if raw is not None and PRINCIPAL.match(principal) else None
                 if isinstance(record, Profile):
                     profiles.append(record)
             if not cursor or len(profiles) >= page_size:
@@ -115,28 +128,38 @@ class ProfileStore:
 
     # --- changing ------------------------------------------------------------------------------------------------
 
-    async def create(self, profile: Profile, *, replace_deleted: bool = False) -> Profile:
-        """Store a new profile and link its identities.
+    async def create(self, profile: Profile, *, replace_deleted: bool = False, just_in_time: bool = False) -> Profile:
+        """Store a new profile and link its identities; ``just_in_time``: none of them may have been erased.
 
         Raises:
             AlreadyExists: the principal has a profile, or an identity belongs to another principal.
-            WrongState: the principal was deleted, and ``replace_deleted`` is not set.
+            WrongState: the principal was deleted and ``replace_deleted`` is not set, or an identity was erased.
         """
         stored = await self._read(profile.principal)
         if isinstance(stored.record, Profile):
             raise AlreadyExists("profile", profile.principal)
-        if isinstance(stored.record, Tombstone) and not replace_deleted:
-            raise _deleted(profile.principal)
+        gone = isinstance(stored.record, Tombstone) or (
+            self._erasures is not None and bool(await self._erasures.among([profile.principal]))
+        )
+        if gone and not replace_deleted:
+            raise deleted(profile.principal)
         for identity in profile.identities:
             await self._assign(identity, profile.principal)
+        if just_in_time and self._erasures is not None and await self._erasures.any_of(profile.identities):
+            # After the links: an erasure leaves its hashes before it takes its own links, which would stop these.
+            links = [(identity_key(one), dump_link(one, Link(profile.principal)), None) for one in profile.identities]
+            await self._store.swap_many(links)
+            raise deleted(profile.principal)
         now = self._clock.now()
         new = replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
-        if isinstance(stored.record, Tombstone):
+        if gone:
             # A principal that comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
         raw = dump_profile(new)
         if not await self._swap(profile_key(profile.principal), stored.raw, raw):
             raise Conflict()
+        if gone and self._erasures is not None:
+            await self._erasures.clear(profile.principal, profile.identities)
         return replace(new, etag=etag_of(raw))
 
     async def update(
@@ -184,11 +207,7 @@ class ProfileStore:
         """
         profile = await self.get(principal)
         if identity not in profile.identities and len(profile.identities) >= MAX_IDENTITIES:
-            raise WrongState(
-                f"the profile has {MAX_IDENTITIES} identities: unlink one first",
-                violation="TOO_MANY_IDENTITIES",
-                subject=principal,
-            )
+            raise too_many_identities(principal)
         await self._assign(identity, principal)
 
         def change(profile: Profile) -> Profile:
@@ -274,11 +293,7 @@ class ProfileStore:
                     return
                 owner = (await self._read(link.principal)).record
                 if owner is not None and identity in owner.identities:
-                    raise AlreadyExists(
-                        "identity",
-                        f"{identity.provider}/{identity.subject}",
-                        f"the identity belongs to the principal {link.principal!r}: unlink it there first",
-                    )
+                    raise owned(identity, link.principal)
             if await self._swap(key, raw, dump_link(identity, Link(principal))):
                 return
         raise Conflict()
@@ -306,7 +321,25 @@ class ProfileStore:
         return _Stored(raw, parse_record(principal, raw) if raw is not None else None)
 
 
-def _deleted(principal: str) -> WrongState:
+def owned(identity: Identity, principal: str) -> AlreadyExists:
+    """Return the refusal of an identity that belongs to another principal."""
+    name = f"{identity.provider}/{identity.subject}"
+    return AlreadyExists(
+        "identity", name, f"the identity belongs to the principal {principal!r}: unlink it there first"
+    )
+
+
+def too_many_identities(principal: str) -> WrongState:
+    """Return the refusal of one more identity than a profile may have."""
+    return WrongState(
+        f"a profile has at most {MAX_IDENTITIES} identities: unlink one first",
+        violation="TOO_MANY_IDENTITIES",
+        subject=principal,
+    )
+
+
+def deleted(principal: str) -> WrongState:
+    """Return the refusal of a principal that was deleted."""
     return WrongState(
         f"the principal {principal!r} was deleted: create it with replace_deleted to use it again",
         violation=DELETED,

@@ -48,6 +48,7 @@ NAMING: Final = {
     "client_id": "client_id",
     "force": "force",
     "with_prepared": "with_prepared",
+    "allow_return": "allow_return",
     "reason": "why",
 }
 """Fields of operators' requests that identify the action, and their names in events."""

@@ -1,5 +1,7 @@
 """KeyAdminService."""
 
+from collections.abc import Awaitable, Callable
+
 from tokenmint.admission.callers import Role
 from tokenmint.admission.gate import current_operator
 from tokenmint.admission.validation import Violations
@@ -18,7 +20,14 @@ from tokenmint.v1 import signing_key_pb2
 class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     """Manages the signing keys."""
 
-    def __init__(self, signing_keys: SigningKeys, rotator: Rotator, verifiers: JwksFetchLog) -> None:
+    def __init__(
+        self,
+        signing_keys: SigningKeys,
+        rotator: Rotator,
+        verifiers: JwksFetchLog,
+        reseal_others: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._reseal_others = reseal_others
         self._signing_keys = signing_keys
         self._rotator = rotator
         self._verifiers = verifiers
@@ -94,7 +103,8 @@ class KeyAdminService(pb_grpc.KeyAdminServiceServicer):
     async def ResealSigningKeys(
         self, request: pb.ResealSigningKeysRequest, context: Context
     ) -> pb.ResealSigningKeysResponse:
-        """Seal every private key under the first key-encryption key."""
+        """Seal every private key, and the key of erased persons' hashes, under the first key-encryption key."""
+        await self._reseal_others()
         resealed = await self._rotator.reseal()
         return pb.ResealSigningKeysResponse(
             signing_keys=[message for key in resealed if (message := self._message(key)) is not None],

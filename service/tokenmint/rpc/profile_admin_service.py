@@ -1,15 +1,19 @@
 """ProfileAdminService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from tokenmint.admission.gate import current_operator
+from tokenmint.admission.gate import annotate_audit, current_operator
 from tokenmint.admission.validation import Violations
-from tokenmint.base.errors import DependencyUnavailable, InvalidRequest, NotFound, TokenmintError
+from tokenmint.base.errors import InvalidRequest, NotFound
 from tokenmint.base.foreign_text import quoted
+from tokenmint.exchange.erasure import PersonErasure, is_step
 from tokenmint.model.profile import Identity, Profile
+from tokenmint.profiles.batches import ProfileBatches
 from tokenmint.profiles.limits import (
     claims_violations,
     identity_violations,
@@ -20,6 +24,7 @@ from tokenmint.profiles.limits import (
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
+from tokenmint.rpc.profile_import import Import
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_admin_service_pb2_grpc as pb_grpc
 from tokenmint.v1 import profile_pb2
@@ -27,14 +32,28 @@ from tokenmint.v1 import profile_pb2
 log = structlog.get_logger(__name__)
 
 UPDATABLE: Final = ("disabled", "claims", "roles")
-MAX_FAILURES: Final = 100  # in the response of an import
+MAX_UNKNOWN: Final = 20  # providers that are not configured, in a response
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileParts:
+    """The parts that profiles are managed with."""
+
+    profiles: ProfileStore
+    batches: ProfileBatches
+    erasure: PersonErasure
+    providers: Callable[[], AbstractSet[str]]
+    """Returns the names of the configured providers."""
+    retention: pb.AuditRetention
+    """The size of the audit streams, which bounds the life of their records."""
 
 
 class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
     """Manages the profiles."""
 
-    def __init__(self, profiles: ProfileStore) -> None:
-        self._profiles = profiles
+    def __init__(self, parts: ProfileParts) -> None:
+        self._parts = parts
+        self._profiles = parts.profiles
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Context) -> pb.GetProfileResponse:
         """Return one profile."""
@@ -53,7 +72,8 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
         profile = _checked(request.profile)
         created = await self._profiles.create(profile, replace_deleted=request.replace_deleted)
         _record("profile created", profile.principal)
-        return pb.CreateProfileResponse(profile=convert.profile_message(created))
+        unknown = self._unknown(identity.provider for identity in profile.identities)
+        return pb.CreateProfileResponse(profile=convert.profile_message(created), unknown_providers=unknown)
 
     async def UpdateProfile(self, request: pb.UpdateProfileRequest, context: Context) -> pb.UpdateProfileResponse:
         """Change the fields that the mask names."""
@@ -100,7 +120,8 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
         principal, identity = _link(request.principal, request.identity)
         changed = await self._profiles.link(principal, identity)
         _record("identity linked", principal, provider=identity.provider)
-        return pb.LinkIdentityResponse(profile=convert.profile_message(changed))
+        unknown = self._unknown([identity.provider])
+        return pb.LinkIdentityResponse(profile=convert.profile_message(changed), unknown_providers=unknown)
 
     async def UnlinkIdentity(self, request: pb.UnlinkIdentityRequest, context: Context) -> pb.UnlinkIdentityResponse:
         """Refuse an identity from now on."""
@@ -120,29 +141,40 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
     async def ImportProfiles(
         self, request_iterator: AsyncIterator[pb.ImportProfilesRequest], context: Context
     ) -> pb.ImportProfilesResponse:
-        """Create or replace profiles as they arrive."""
-        response = pb.ImportProfilesResponse()
-        index = -1
+        """Create or replace profiles in batches as they arrive."""
+        running = Import(self._parts.batches)
         async for request in request_iterator:
-            index += 1
-            try:
-                if await self._profiles.put(_checked(request.profile)):
-                    response.created_count += 1
-                else:
-                    response.updated_count += 1
-            except DependencyUnavailable:
-                raise  # the rest would fail too; imported profiles stay, and a second import is safe
-            except TokenmintError as refusal:
-                response.failed_count += 1
-                if len(response.failures) < MAX_FAILURES:
-                    response.failures.add(
-                        index=index,
-                        principal=request.profile.principal[:128],
-                        reason=refusal.reason,
-                        message=refusal.message,
-                    )
-        log.info("profiles imported", operator=current_operator().operator_id, count=index + 1)
+            await running.add(request)
+        response = await running.end()
+        response.unknown_providers.extend(self._unknown(running.providers))
+        annotate_audit(count=running.count, refused=response.failed_count, validate_only=running.dry)
+        log.info("profiles imported", operator=current_operator().operator_id, count=running.count)
         return response
+
+    async def EraseProfile(self, request: pb.EraseProfileRequest, context: Context) -> pb.EraseProfileResponse:
+        """Erase a person, one step at a time."""
+        violations = Violations()
+        violations.add(principal_violations(request.principal, "principal"))
+        right = not request.page_token or is_step(request.page_token)
+        violations.check("page_token", "expected the next_page_token of the previous response", holds=right)
+        violations.raise_any()
+        erasure = self._parts.erasure
+        if request.page_token:
+            done = await erasure.go_on(request.principal, request.page_token, allow_return=request.allow_return)
+        else:
+            done = await erasure.begin(request.principal, allow_return=request.allow_return)
+            _record("person erased", request.principal)
+        return pb.EraseProfileResponse(
+            found=done.found,
+            identities_count=done.identities,
+            tokens_count=done.tokens,
+            next_page_token=done.following,
+            audit_retention=self._parts.retention,
+        )
+
+    def _unknown(self, names: Iterable[str]) -> list[str]:
+        """Return those of ``names`` that are no configured provider."""
+        return sorted(set(names) - self._parts.providers())[:MAX_UNKNOWN]
 
 
 def _checked(message: profile_pb2.Profile) -> Profile:

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import redis.asyncio as driver
 import structlog
-from redis.exceptions import InvalidResponse, MovedError
+from redis.exceptions import InvalidResponse
 
 from tokenmint.base.errors import CorruptRecord, OutcomeUnknown, StoreUnavailable
-from tokenmint.storage import listening, scripts, urls
+from tokenmint.storage import durability, listening, scripts, urls
+from tokenmint.storage.confirmed import ConfirmedWrites, each_made
 from tokenmint.storage.listening import Changes, Notice
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.server import Server, packed, seconds
@@ -23,11 +24,14 @@ from tokenmint.storage.server import Server, packed, seconds
 log = structlog.get_logger(__name__)
 
 USUAL: Final = StoreOptions()
+NODES_AT_ONCE: Final = 16  # changes that are sent to a Cluster's nodes at a time
 MOST_DIGITS: Final = 19
 """The most digits of a counter, which the server keeps in 64 bits. Python refuses to read thousands of digits."""
 T = TypeVar("T")
 Answer: TypeAlias = bytes | StoreUnavailable | CorruptRecord | None
 """The value of one of several keys: bytes, None, or the error of a key that can't be read."""
+Change: TypeAlias = tuple[str, bytes | None, bytes | None]
+"""A change among several: the key, its expected value (None: absent), and its new one (None: delete it)."""
 
 
 class Store:
@@ -38,7 +42,7 @@ class Store:
         self.url = url
         self.options = options
         self.server = Server(url, options)
-        self._confirms_log = False
+        self._writes = ConfirmedWrites(self.server, options)
         self._fence: _Fence | None = None
 
     @classmethod
@@ -51,11 +55,11 @@ class Store:
         """
         store = cls(urls.parse(url), prefix, options)
         try:
-            store._confirms_log = await store.server.check()
+            store._writes.confirms_log = await store.server.check()
         except BaseException:
             await store.close()
             raise
-        if not store._confirms_log:
+        if not store.confirms_log:
             log.warning(
                 "the store does not confirm writes to disk", version=store.server.version, durability=store.durability
             )
@@ -101,14 +105,15 @@ class Store:
             failure = OutcomeUnknown if wrote else StoreUnavailable
             raise failure(detail=f"{self.url.describe()} lost changes: its data is older than before")
 
-    async def get_many(self, keys: Sequence[str]) -> list[Answer]:
+    async def get_many(self, keys: Sequence[str], *, fenced: bool = True) -> list[Answer]:
         """Return the values under ``keys`` (without prefix), in one round trip if one server has them all.
 
-        For a refused key, its error is the result: ``CorruptRecord`` for another type. Raises ``StoreUnavailable``.
+        ``fenced``: of a store that lost nothing, as far as :meth:`expect` can tell. For a refused key, its error is the
+        result: ``CorruptRecord`` for a value of another type. Raises ``StoreUnavailable``.
         """
         if self.server.clustered:
             return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
-        fence = self._fence
+        fence = self._fence if fenced else None
         asked = [self.prefix + key for key in keys] + ([fence.key] if fence is not None else [])
         command = packed(("MGET", *asked))
         values: list[Answer]
@@ -198,6 +203,30 @@ class Store:
         )
         return bool(reply)
 
+    async def swap_many(self, changes: Sequence[Change], *, durable: bool = True) -> list[bool]:
+        """Make each change (key, expected, new) as :meth:`swap` does, all with one confirmation; None deletes the key.
+
+        Returns which were made. In a Cluster each change is confirmed by its own node. Raises: as :meth:`swap`, where
+        some may have been made.
+        """
+        if not changes:
+            return []
+        if not self.server.clustered:
+            return await self._swap_together(changes, durable=durable)
+        made: list[bool] = []
+        for start in range(0, len(changes), NODES_AT_ONCE):
+            some = (self._swap_together([one], durable=True) for one in changes[start : start + NODES_AT_ONCE])
+            made += [answer[0] for answer in await asyncio.gather(*some)]
+        return made
+
+    async def _swap_together(self, changes: Sequence[Change], *, durable: bool) -> list[bool]:
+        keys = [self.prefix + key for key, _, _ in changes]
+        values = [value or b"" for _, expected, new in changes for value in (expected, new)]
+        command: tuple[str | bytes, ...] = ("EVAL", scripts.SWAP_MANY, str(len(keys)), *keys, *values)
+        replies = await self._write(changes[0][0], command, durable=durable)
+        with self.server.translated(writes=True, counted=False):
+            return each_made(replies, len(changes))
+
     async def add(self, key: str, value: bytes, *, ttl: float) -> bytes | None:
         """Set ``key`` for ``ttl`` seconds unless it has a value, and confirm it. Returns the value it had, or None.
 
@@ -210,7 +239,7 @@ class Store:
             reply: bytes | None = await self._write(key, command)
             return reply
         # The number comes first: otherwise another process that repairs a loss meanwhile could hide it.
-        beat, reply = await self._write_all(key, ("MGET", fence.key), command)
+        beat, reply = await self._writes.send(self.prefix + key, ("MGET", fence.key), command)
         self._check_fence(fence, beat, wrote=reply is None)
         return reply
 
@@ -287,37 +316,7 @@ class Store:
                 return read(await self.server.client.eval(script, 1, self.prefix + key, *arguments))
 
     async def _write(self, key: str, *writes: tuple[str | bytes, ...], durable: bool = True) -> Any:
-        return (await self._write_all(key, *writes, durable=durable))[0]
-
-    async def _write_all(self, key: str, *writes: tuple[str | bytes, ...], durable: bool = True) -> list[Any]:
-        commands = list(writes)
-        milliseconds = str(round(self.options.write_timeout * 800))
-        if not durable:
-            pass
-        elif self._confirms_log:
-            commands.append(("WAITAOF", "1", str(self.options.min_replicas), milliseconds))
-        elif self.options.min_replicas:
-            commands.append(("WAIT", str(self.options.min_replicas), milliseconds))
-        try:
-            replies = await self.server.roundtrip(self.prefix + key, commands, follow=self.server.clustered)
-        except MovedError:
-            await self.get(key)  # follows the redirection, and learns the slot's new node
-            try:
-                replies = await self.server.roundtrip(self.prefix + key, commands)
-            except MovedError:  # the cluster is moving the slot
-                raise StoreUnavailable(detail=f"{self.url.describe()}: MovedError") from None
-        if len(replies) > len(writes):
-            self._check_confirmed(replies[-1])
-        return replies[: len(writes)]
-
-    def _check_confirmed(self, reply: Any) -> None:
-        with self.server.translated(writes=True, counted=False):
-            logged, replicas = map(int, reply if isinstance(reply, list) else (1, reply))
-        if logged < 1 or replicas < self.options.min_replicas:
-            self.server.errors[OutcomeUnknown.reason] += 1
-            raise OutcomeUnknown(
-                detail=f"confirmed by {logged} local log(s) and {replicas} of {self.options.min_replicas} replica(s)"
-            )
+        return (await self._writes.send(self.prefix + key, *writes, durable=durable))[0]
 
     # --- listening -----------------------------------------------------------------------------------------------
 
@@ -349,15 +348,17 @@ class Store:
     @property
     def confirms_log(self) -> bool:
         """Whether the server confirms that a change is in its append-only file."""
-        return self._confirms_log
+        return self._writes.confirms_log
 
     @property
     def durability(self) -> str:
         """The guarantee of a confirmed write on this server, in words for the operator."""
-        replicas = f" and by {self.options.min_replicas} replica(s)" if self.options.min_replicas else ""
-        if self._confirms_log:
-            return "confirmed as synced to the append-only file" + replicas
-        return "held in memory" + replicas + "; the server does not confirm that it is on disk"
+        return durability.durability(self.server.appendfsync, self.options.min_replicas, confirms_log=self.confirms_log)
+
+    @property
+    def weakness(self) -> str:
+        """The ways in which writes are less durable or slower than they could be, for the operator; "" if in none."""
+        return durability.weakness(self.server.appendfsync, self.options.min_replicas, confirms_log=self.confirms_log)
 
     async def close(self) -> None:
         """Close every connection, and ignore those that can't be closed."""

@@ -1,4 +1,4 @@
-"""Lua scripts that the server runs in one step. Each reads and writes one key, by the server's own clock."""
+"""Lua scripts that the server runs in one step. Each but SWAP_MANY reads and writes one key, by the server's clock."""
 
 from typing import Final
 
@@ -12,6 +12,19 @@ if (current or '') ~= ARGV[1] then return 0 end
 if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
+"""
+# Each key by itself: one that does not match, or holds no text, keeps none of the others from its change.
+SWAP_MANY: Final = """
+local made = {}
+for i, key in ipairs(KEYS) do
+    local current, new = redis.pcall('GET', key), ARGV[2 * i]
+    made[i] = 0
+    if type(current) ~= 'table' and (current or '') == ARGV[2 * i - 1] then
+        if new ~= '' then redis.call('SET', key, new) else redis.call('DEL', key) end
+        made[i] = 1
+    end
+end
+return made
 """
 # The generic cell rate algorithm: one number, the time at which the bucket would be full again, by the server's clock.
 # Gives between the least and the most requested; or nothing, and the seconds until the least is available.

@@ -16,14 +16,14 @@ import hiredis
 import redis.asyncio as driver
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from tokenmint.base.errors import ConfigurationError, DependencyUnavailable, StoreUnavailable
 from tokenmint.base.foreign_text import clipped, quoted
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.state_metrics import SECONDS, Durations
 from tokenmint.base.trace_context import OutgoingRequest, current_trace
-from tokenmint.storage import urls
+from tokenmint.storage import durability, urls
 from tokenmint.storage.connections import cluster_client, sentinel_pool, server_pool, translated
 from tokenmint.storage.files import StoreFiles
 from tokenmint.storage.options import StoreOptions
@@ -36,6 +36,8 @@ class Server:
         self.url = url
         self.options = options
         self.version = ""
+        self.appendfsync = ""
+        """When its append-only file is synced, as :meth:`check` found: always or everysec; "" if it does not tell."""
         self.durations = {"read": Durations(), "write": Durations()}
         """The durations of operations since the start: of confirmed changes, and of all others."""
         self.errors: Counter[str] = Counter()
@@ -192,7 +194,7 @@ class Server:
         """Return whether the server can confirm that a write is in its append-only file.
 
         Raises:
-            ConfigurationError: it evicts keys, or refuses the credentials.
+            ConfigurationError: it evicts keys, never confirms a write, or refuses the credentials.
             StoreUnavailable: it can't be reached, or is loading its data.
         """
         facts: dict[str, Any] = {}
@@ -211,7 +213,25 @@ class Server:
         version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
         knows_waitaof = tuple(int(part) for part in version.split(".")[:2]) >= (7, 2)
         self.version = clipped(version)
-        return bool(int(facts.get("aof_enabled", 0))) and knows_waitaof
+        confirms = bool(int(facts.get("aof_enabled", 0))) and knows_waitaof
+        self.appendfsync = await self._appendfsync() if confirms else ""
+        durability.check(self.appendfsync)
+        return confirms
+
+    async def _appendfsync(self) -> str:
+        """Return the setting; "" of a server that does not tell: CONFIG needs a permission, which services deny."""
+        with contextlib.suppress(RedisError, RedisClusterException, OSError, TimeoutError, ValueError, AttributeError):
+            async with asyncio.timeout(self.options.read_timeout):
+                reply: Any
+                if self._cluster is not None:
+                    node = self._cluster.get_primaries()[0]
+                    reply = await self._cluster.config_get("appendfsync", target_nodes=node)
+                else:
+                    reply = await self.client.config_get("appendfsync")
+            values: list[Any] = list(reply.values())
+            value = values[0] if values else ""
+            return clipped(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+        return ""
 
     async def _info(self, section: str) -> dict[str, Any]:
         if self._cluster is not None:

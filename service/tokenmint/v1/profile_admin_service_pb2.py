@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tokenmint.v1 import profile_pb2 as tokenmint_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tokenmint/v1/profile_admin_service.proto\x12\x0ctokenmint.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atokenmint/v1/profile.proto\"`\n\x11GetProfileRequest\x12\x13\n\tprincipal\x18\x01 \x01(\tH\x00\x12*\n\x08identity\x18\x02 \x01(\x0b\x32\x16.tokenmint.v1.IdentityH\x00\x42\n\n\x08selector\"<\n\x12GetProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"W\n\x14\x43reateProfileRequest\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12\x17\n\x0freplace_deleted\x18\x02 \x01(\x08\"?\n\x15\x43reateProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"o\n\x14UpdateProfileRequest\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"?\n\x15UpdateProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"7\n\x14\x44\x65leteProfileRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteProfileResponse\"<\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x14ListProfilesResponse\x12\'\n\x08profiles\x18\x01 \x03(\x0b\x32\x15.tokenmint.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x13LinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12(\n\x08identity\x18\x02 \x01(\x0b\x32\x16.tokenmint.v1.Identity\">\n\x14LinkIdentityResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"T\n\x15UnlinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12(\n\x08identity\x18\x02 \x01(\x0b\x32\x16.tokenmint.v1.Identity\"@\n\x16UnlinkIdentityResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"1\n\x1cRevokePrincipalTokensRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\"\\\n\x1dRevokePrincipalTokensResponse\x12;\n\x17tokens_valid_after_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x15ImportProfilesRequest\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"\x8b\x01\n\x16ImportProfilesResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x03\x12\x15\n\rupdated_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12-\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\x1b.tokenmint.v1.ImportFailure\"R\n\rImportFailure\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\xd0\x06\n\x13ProfileAdminService\x12O\n\nGetProfile\x12\x1f.tokenmint.v1.GetProfileRequest\x1a .tokenmint.v1.GetProfileResponse\x12X\n\rCreateProfile\x12\".tokenmint.v1.CreateProfileRequest\x1a#.tokenmint.v1.CreateProfileResponse\x12X\n\rUpdateProfile\x12\".tokenmint.v1.UpdateProfileRequest\x1a#.tokenmint.v1.UpdateProfileResponse\x12X\n\rDeleteProfile\x12\".tokenmint.v1.DeleteProfileRequest\x1a#.tokenmint.v1.DeleteProfileResponse\x12U\n\x0cListProfiles\x12!.tokenmint.v1.ListProfilesRequest\x1a\".tokenmint.v1.ListProfilesResponse\x12U\n\x0cLinkIdentity\x12!.tokenmint.v1.LinkIdentityRequest\x1a\".tokenmint.v1.LinkIdentityResponse\x12[\n\x0eUnlinkIdentity\x12#.tokenmint.v1.UnlinkIdentityRequest\x1a$.tokenmint.v1.UnlinkIdentityResponse\x12p\n\x15RevokePrincipalTokens\x12*.tokenmint.v1.RevokePrincipalTokensRequest\x1a+.tokenmint.v1.RevokePrincipalTokensResponse\x12]\n\x0eImportProfiles\x12#.tokenmint.v1.ImportProfilesRequest\x1a$.tokenmint.v1.ImportProfilesResponse(\x01\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tokenmint/v1/profile_admin_service.proto\x12\x0ctokenmint.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atokenmint/v1/profile.proto\"`\n\x11GetProfileRequest\x12\x13\n\tprincipal\x18\x01 \x01(\tH\x00\x12*\n\x08identity\x18\x02 \x01(\x0b\x32\x16.tokenmint.v1.IdentityH\x00\x42\n\n\x08selector\"<\n\x12GetProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"W\n\x14\x43reateProfileRequest\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12\x17\n\x0freplace_deleted\x18\x02 \x01(\x08\"Z\n\x15\x43reateProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12\x19\n\x11unknown_providers\x18\x02 \x03(\t\"o\n\x14UpdateProfileRequest\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"?\n\x15UpdateProfileResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"7\n\x14\x44\x65leteProfileRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteProfileResponse\"<\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x14ListProfilesResponse\x12\'\n\x08profiles\x18\x01 \x03(\x0b\x32\x15.tokenmint.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x13LinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12(\n\x08identity\x18\x02 \x01(\x0b\x32\x16.tokenmint.v1.Identity\"Y\n\x14LinkIdentityResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12\x19\n\x11unknown_providers\x18\x02 \x03(\t\"T\n\x15UnlinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12(\n\x08identity\x18\x02 \x01(\x0b\x32\x16.tokenmint.v1.Identity\"@\n\x16UnlinkIdentityResponse\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\"1\n\x1cRevokePrincipalTokensRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\"\\\n\x1dRevokePrincipalTokensResponse\x12;\n\x17tokens_valid_after_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x15ImportProfilesRequest\x12&\n\x07profile\x18\x01 \x01(\x0b\x32\x15.tokenmint.v1.Profile\x12\'\n\x08profiles\x18\x02 \x03(\x0b\x32\x15.tokenmint.v1.Profile\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\xa6\x01\n\x16ImportProfilesResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x03\x12\x15\n\rupdated_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12-\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\x1b.tokenmint.v1.ImportFailure\x12\x19\n\x11unknown_providers\x18\x05 \x03(\t\"R\n\rImportFailure\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"R\n\x13\x45raseProfileRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x14\n\x0c\x61llow_return\x18\x02 \x01(\x08\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xa5\x01\n\x14\x45raseProfileResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x18\n\x10identities_count\x18\x02 \x01(\x03\x12\x14\n\x0ctokens_count\x18\x03 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12\x35\n\x0f\x61udit_retention\x18\x05 \x01(\x0b\x32\x1c.tokenmint.v1.AuditRetention\"l\n\x0e\x41uditRetention\x12\x17\n\x0f\x65xchange_events\x18\x01 \x01(\x03\x12\x16\n\x0e\x65xchange_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x61\x64min_events\x18\x03 \x01(\x03\x12\x13\n\x0b\x61\x64min_bytes\x18\x04 \x01(\x03\x32\xa7\x07\n\x13ProfileAdminService\x12O\n\nGetProfile\x12\x1f.tokenmint.v1.GetProfileRequest\x1a .tokenmint.v1.GetProfileResponse\x12X\n\rCreateProfile\x12\".tokenmint.v1.CreateProfileRequest\x1a#.tokenmint.v1.CreateProfileResponse\x12X\n\rUpdateProfile\x12\".tokenmint.v1.UpdateProfileRequest\x1a#.tokenmint.v1.UpdateProfileResponse\x12X\n\rDeleteProfile\x12\".tokenmint.v1.DeleteProfileRequest\x1a#.tokenmint.v1.DeleteProfileResponse\x12U\n\x0cListProfiles\x12!.tokenmint.v1.ListProfilesRequest\x1a\".tokenmint.v1.ListProfilesResponse\x12U\n\x0cLinkIdentity\x12!.tokenmint.v1.LinkIdentityRequest\x1a\".tokenmint.v1.LinkIdentityResponse\x12[\n\x0eUnlinkIdentity\x12#.tokenmint.v1.UnlinkIdentityRequest\x1a$.tokenmint.v1.UnlinkIdentityResponse\x12p\n\x15RevokePrincipalTokens\x12*.tokenmint.v1.RevokePrincipalTokensRequest\x1a+.tokenmint.v1.RevokePrincipalTokensResponse\x12]\n\x0eImportProfiles\x12#.tokenmint.v1.ImportProfilesRequest\x1a$.tokenmint.v1.ImportProfilesResponse(\x01\x12U\n\x0c\x45raseProfile\x12!.tokenmint.v1.EraseProfileRequest\x1a\".tokenmint.v1.EraseProfileResponseB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,37 +42,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROFILEREQUEST']._serialized_start=313
   _globals['_CREATEPROFILEREQUEST']._serialized_end=400
   _globals['_CREATEPROFILERESPONSE']._serialized_start=402
-  _globals['_CREATEPROFILERESPONSE']._serialized_end=465
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=467
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=578
-  _globals['_UPDATEPROFILERESPONSE']._serialized_start=580
-  _globals['_UPDATEPROFILERESPONSE']._serialized_end=643
-  _globals['_DELETEPROFILEREQUEST']._serialized_start=645
-  _globals['_DELETEPROFILEREQUEST']._serialized_end=700
-  _globals['_DELETEPROFILERESPONSE']._serialized_start=702
-  _globals['_DELETEPROFILERESPONSE']._serialized_end=725
-  _globals['_LISTPROFILESREQUEST']._serialized_start=727
-  _globals['_LISTPROFILESREQUEST']._serialized_end=787
-  _globals['_LISTPROFILESRESPONSE']._serialized_start=789
-  _globals['_LISTPROFILESRESPONSE']._serialized_end=877
-  _globals['_LINKIDENTITYREQUEST']._serialized_start=879
-  _globals['_LINKIDENTITYREQUEST']._serialized_end=961
-  _globals['_LINKIDENTITYRESPONSE']._serialized_start=963
-  _globals['_LINKIDENTITYRESPONSE']._serialized_end=1025
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=1027
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=1111
-  _globals['_UNLINKIDENTITYRESPONSE']._serialized_start=1113
-  _globals['_UNLINKIDENTITYRESPONSE']._serialized_end=1177
-  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_start=1179
-  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_end=1228
-  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_start=1230
-  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_end=1322
-  _globals['_IMPORTPROFILESREQUEST']._serialized_start=1324
-  _globals['_IMPORTPROFILESREQUEST']._serialized_end=1387
-  _globals['_IMPORTPROFILESRESPONSE']._serialized_start=1390
-  _globals['_IMPORTPROFILESRESPONSE']._serialized_end=1529
-  _globals['_IMPORTFAILURE']._serialized_start=1531
-  _globals['_IMPORTFAILURE']._serialized_end=1613
-  _globals['_PROFILEADMINSERVICE']._serialized_start=1616
-  _globals['_PROFILEADMINSERVICE']._serialized_end=2464
+  _globals['_CREATEPROFILERESPONSE']._serialized_end=492
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=494
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=605
+  _globals['_UPDATEPROFILERESPONSE']._serialized_start=607
+  _globals['_UPDATEPROFILERESPONSE']._serialized_end=670
+  _globals['_DELETEPROFILEREQUEST']._serialized_start=672
+  _globals['_DELETEPROFILEREQUEST']._serialized_end=727
+  _globals['_DELETEPROFILERESPONSE']._serialized_start=729
+  _globals['_DELETEPROFILERESPONSE']._serialized_end=752
+  _globals['_LISTPROFILESREQUEST']._serialized_start=754
+  _globals['_LISTPROFILESREQUEST']._serialized_end=814
+  _globals['_LISTPROFILESRESPONSE']._serialized_start=816
+  _globals['_LISTPROFILESRESPONSE']._serialized_end=904
+  _globals['_LINKIDENTITYREQUEST']._serialized_start=906
+  _globals['_LINKIDENTITYREQUEST']._serialized_end=988
+  _globals['_LINKIDENTITYRESPONSE']._serialized_start=990
+  _globals['_LINKIDENTITYRESPONSE']._serialized_end=1079
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=1081
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=1165
+  _globals['_UNLINKIDENTITYRESPONSE']._serialized_start=1167
+  _globals['_UNLINKIDENTITYRESPONSE']._serialized_end=1231
+  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_start=1233
+  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_end=1282
+  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_start=1284
+  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_end=1376
+  _globals['_IMPORTPROFILESREQUEST']._serialized_start=1378
+  _globals['_IMPORTPROFILESREQUEST']._serialized_end=1505
+  _globals['_IMPORTPROFILESRESPONSE']._serialized_start=1508
+  _globals['_IMPORTPROFILESRESPONSE']._serialized_end=1674
+  _globals['_IMPORTFAILURE']._serialized_start=1676
+  _globals['_IMPORTFAILURE']._serialized_end=1758
+  _globals['_ERASEPROFILEREQUEST']._serialized_start=1760
+  _globals['_ERASEPROFILEREQUEST']._serialized_end=1842
+  _globals['_ERASEPROFILERESPONSE']._serialized_start=1845
+  _globals['_ERASEPROFILERESPONSE']._serialized_end=2010
+  _globals['_AUDITRETENTION']._serialized_start=2012
+  _globals['_AUDITRETENTION']._serialized_end=2120
+  _globals['_PROFILEADMINSERVICE']._serialized_start=2123
+  _globals['_PROFILEADMINSERVICE']._serialized_end=3058
 # @@protoc_insertion_point(module_scope)

@@ -28,9 +28,9 @@ if _version_not_supported:
 class ProfileAdminServiceStub:
     """Lets operators keep the profiles that minted tokens are enriched from.
     Served on the operators' listener. Reading needs the viewer role, changing
-    the operator role, RevokePrincipalTokens the security role. An answer means
-    that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-    means that it may or may not be: a retry is safe.
+    the operator role, RevokePrincipalTokens and EraseProfile the security role.
+    An answer means that the change is durable; UNAVAILABLE with the reason
+    `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
     """
 
     def __init__(self, channel):
@@ -84,14 +84,19 @@ class ProfileAdminServiceStub:
                 request_serializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.ImportProfilesRequest.SerializeToString,
                 response_deserializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.ImportProfilesResponse.FromString,
                 _registered_method=True)
+        self.EraseProfile = channel.unary_unary(
+                '/tokenmint.v1.ProfileAdminService/EraseProfile',
+                request_serializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.EraseProfileRequest.SerializeToString,
+                response_deserializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.EraseProfileResponse.FromString,
+                _registered_method=True)
 
 
 class ProfileAdminServiceServicer:
     """Lets operators keep the profiles that minted tokens are enriched from.
     Served on the operators' listener. Reading needs the viewer role, changing
-    the operator role, RevokePrincipalTokens the security role. An answer means
-    that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-    means that it may or may not be: a retry is safe.
+    the operator role, RevokePrincipalTokens and EraseProfile the security role.
+    An answer means that the change is durable; UNAVAILABLE with the reason
+    `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
     """
 
     def GetProfile(self, request, context):
@@ -176,11 +181,33 @@ class ProfileAdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportProfiles(self, request_iterator, context):
-        """Creates or replaces profiles one by one as they arrive, and answers when
-        the stream ends. One refused profile does not fail the others. Deleted
-        principals stay deleted.
+        """Creates or replaces profiles in batches as they arrive, each confirmed
+        once, and answers when the stream ends: what the answer counts is durable.
+        One refused profile does not fail the others. Identities are added to those
+        of a profile, none is taken. Deleted and erased principals stay refused.
 
-        Idempotent.
+        A stream that fails may have been imported in part. Idempotent: send all of
+        it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseProfile(self, request, context):
+        """Erases a person: the profile or its tombstone, the identities, and the
+        reference tokens that name the principal as subject or actor. A keyed hash
+        of the principal and of each identity is left, by which both stay refused,
+        unless `allow_return` is set. Audit records stay as long as the answer
+        says. Signed tokens can't be erased; without `allow_return` this service no
+        longer accepts them.
+
+        Fails with FAILED_PRECONDITION where a person that was erased before shall
+        be allowed to return: CreateProfile with `replace_deleted` does that.
+
+        The first call refuses the person; the whole store is searched after it, in
+        steps. Call again with `next_page_token` until that is empty.
+
+        Idempotent: without a page token it begins again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,6 +261,11 @@ def add_ProfileAdminServiceServicer_to_server(servicer, server):
                     request_deserializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.ImportProfilesRequest.FromString,
                     response_serializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.ImportProfilesResponse.SerializeToString,
             ),
+            'EraseProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseProfile,
+                    request_deserializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.EraseProfileRequest.FromString,
+                    response_serializer=tokenmint_dot_v1_dot_profile__admin__service__pb2.EraseProfileResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tokenmint.v1.ProfileAdminService', rpc_method_handlers)
@@ -245,9 +277,9 @@ def add_ProfileAdminServiceServicer_to_server(servicer, server):
 class ProfileAdminService:
     """Lets operators keep the profiles that minted tokens are enriched from.
     Served on the operators' listener. Reading needs the viewer role, changing
-    the operator role, RevokePrincipalTokens the security role. An answer means
-    that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-    means that it may or may not be: a retry is safe.
+    the operator role, RevokePrincipalTokens and EraseProfile the security role.
+    An answer means that the change is durable; UNAVAILABLE with the reason
+    `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
     """
 
     @staticmethod
@@ -483,6 +515,33 @@ class ProfileAdminService:
             '/tokenmint.v1.ProfileAdminService/ImportProfiles',
             tokenmint_dot_v1_dot_profile__admin__service__pb2.ImportProfilesRequest.SerializeToString,
             tokenmint_dot_v1_dot_profile__admin__service__pb2.ImportProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenmint.v1.ProfileAdminService/EraseProfile',
+            tokenmint_dot_v1_dot_profile__admin__service__pb2.EraseProfileRequest.SerializeToString,
+            tokenmint_dot_v1_dot_profile__admin__service__pb2.EraseProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,14 +1,21 @@
-"""Admin services that record what the command line sends."""
+"""Admin services that record what the command line sends, and commands that are sent to them."""
 
+import os
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
+import typer
 from google.rpc import status_pb2
 from grpc_status import rpc_status
+from typer.testing import CliRunner
 
+from tokenmint.cli import app, run
 from tokenmint.v1 import (
     key_admin_service_pb2,
     key_admin_service_pb2_grpc,
@@ -49,10 +56,20 @@ class Keys(key_admin_service_pb2_grpc.KeyAdminServiceServicer):
 
 
 class Profiles(profile_admin_service_pb2_grpc.ProfileAdminServiceServicer):
-    """Counts what is imported; refuses the third."""
+    """Counts what is imported; refuses what it is told to refuse."""
 
     def __init__(self) -> None:
         self.principals: list[str] = []
+        self.sizes: list[int] = []
+        """The numbers of profiles of imports, in the order of their ends."""
+        self.bytes: list[int] = []
+        """The sizes of their messages."""
+        self.refused: set[str] = set()
+        self.refusals: list[status_pb2.Status | None] = []
+        """Of the next imports; None: it is taken."""
+        self.old = False
+        """Whether it knows one profile in each message, as earlier versions."""
+        self._lock = threading.Lock()
 
     def CreateProfile(self, request: Any, context: Any) -> Any:
         if request.profile.principal == "there":
@@ -67,12 +84,25 @@ class Profiles(profile_admin_service_pb2_grpc.ProfileAdminServiceServicer):
         return profile_admin_service_pb2.DeleteProfileResponse()
 
     def ImportProfiles(self, request_iterator: Any, context: Any) -> Any:
-        self.principals += [request.profile.principal for request in request_iterator]
-        failure = profile_admin_service_pb2.ImportFailure(
-            index=2, principal=self.principals[2], reason="X", message="no"
-        )
+        requests = list(request_iterator)
+        names = [one.principal for request in requests for one in request.profiles]
+        with self._lock:
+            refusal = self.refusals.pop(0) if self.refusals else None
+            self.sizes.append(len(names))
+            self.bytes += [request.ByteSize() for request in requests]
+            if refusal is None:
+                self.principals += names
+        if refusal is not None:
+            context.abort_with_status(rpc_status.to_status(refusal))
+        if self.old:
+            return profile_admin_service_pb2.ImportProfilesResponse(failed_count=len(requests))
+        failures = [
+            profile_admin_service_pb2.ImportFailure(index=index, principal=name, reason="X", message="no")
+            for index, name in enumerate(names)
+            if name in self.refused
+        ]
         return profile_admin_service_pb2.ImportProfilesResponse(
-            created_count=len(self.principals) - 1, failed_count=1, failures=[failure]
+            created_count=len(names) - len(failures), failed_count=len(failures), failures=failures
         )
 
 
@@ -82,7 +112,7 @@ class Served:
     def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
         self.keys = Keys()  # type: ignore[abstract]  # what is not called answers UNIMPLEMENTED
         self.profiles = Profiles()  # type: ignore[abstract]  # as above
-        self.server = grpc.server(futures.ThreadPoolExecutor(2))
+        self.server = grpc.server(futures.ThreadPoolExecutor(4))
         key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(self.keys, self.server)
         profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(self.profiles, self.server)
         place = "127.0.0.1:0"
@@ -98,3 +128,34 @@ def served(credentials: grpc.ServerCredentials | None = None) -> Iterator[Served
         yield running
     finally:
         running.server.stop(None).wait(timeout=10)
+
+
+def call(*arguments: str, stdin: str | bytes = "", **environ: str) -> tuple[int, str, str]:
+    wrapper = typer.Typer(add_completion=False)
+
+    @wrapper.command()
+    def invoke() -> None:
+        raise typer.Exit(run(lambda: app(list(arguments))))
+
+    result = CliRunner().invoke(wrapper, [], input=stdin, env=environ)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.stderr
+    return result.exit_code, result.stdout, result.stderr
+
+
+def as_root(service: Served, **more: str) -> dict[str, str]:
+    return {"TOKENMINT_TARGET": service.target, "TOKENMINT_CLIENT_ID": "root", "TOKENMINT_CLIENT_SECRET": "s", **more}
+
+
+def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:
+    status = status_pb2.Status(code=code, message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def as_nobody(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Take away the settings and the operator of the person that runs the tests."""
+    for name in [name for name in os.environ if name.startswith("TOKENMINT_") or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(directory)

@@ -1,27 +1,25 @@
 """The command line against services made for one test: pages, refusals, TLS, credentials, hostile text."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import grpc
 import jwt
 import pytest
-import typer
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2
 from tests.issuer import Issuer, segment, serving
 from tests.tls import certificate
-from tests.unit.cli.serving import Served, served
-from typer.testing import CliRunner
+from tests.unit.cli.serving import Served, as_nobody, as_root, call, refusal, served
 
-from tokenmint.cli import COMMANDS, app, run
+from tokenmint.cli import COMMANDS
 
 pytestmark = pytest.mark.slow
 
@@ -34,27 +32,7 @@ def service() -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Take away the settings and the operator of the person that runs the tests."""
-    for name in [name for name in os.environ if name.startswith("TOKENMINT_") or name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-def call(*arguments: str, stdin: str | bytes = "", **environ: str) -> tuple[int, str, str]:
-    wrapper = typer.Typer(add_completion=False)
-
-    @wrapper.command()
-    def invoke() -> None:
-        raise typer.Exit(run(lambda: app(list(arguments))))
-
-    result = CliRunner().invoke(wrapper, [], input=stdin, env=environ)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.stderr
-    return result.exit_code, result.stdout, result.stderr
-
-
-def as_root(service: Served, **more: str) -> dict[str, str]:
-    return {"TOKENMINT_TARGET": service.target, "TOKENMINT_CLIENT_ID": "root", "TOKENMINT_CLIENT_SECRET": "s", **more}
+    as_nobody(monkeypatch, tmp_path)
 
 
 def test_every_page_is_listed_and_nothing_is_cut_where_there_is_no_terminal(service: Served) -> None:
@@ -115,13 +93,6 @@ def test_a_call_that_overload_ended_is_worth_another_try(service: Served) -> Non
 def test_a_message_that_is_too_long_is_not_worth_another_try(service: Served) -> None:
     status, _, err = call("keys", "list", **as_root(service, TOKENMINT_CLIENT_ID="r" * 200_000))
     assert (status, "RESOURCE_EXHAUSTED" in err) == (1, True)
-
-
-def refusal(code: int, message: str, *details: Any) -> status_pb2.Status:
-    status = status_pb2.Status(code=code, message=message)
-    for detail in details:
-        status.details.add().Pack(detail)
-    return status
 
 
 @pytest.mark.parametrize(
@@ -268,28 +239,6 @@ def test_profiles_are_created_once(service: Served, tmp_path: Path) -> None:
         assert (status, "can't be read" in err) == (2, True)
 
 
-def test_an_import_streams_with_progress_and_names_lines(service: Served, tmp_path: Path) -> None:
-    file = tmp_path / "many.jsonl"
-    lines = [json.dumps({"principal": f"p{number}"}) for number in range(2500)]
-    file.write_text("\n\n" + "\n".join(lines))
-    status, out, err = call("profiles", "import", str(file), **as_root(service))
-    assert (status, "refused 1" in out, "p2 " in out) == (1, True, True)
-    assert out.splitlines()[-1].startswith("5 ")  # two empty lines before the third profile
-    assert err.splitlines() == ["1000 of 2500 profiles sent", "2000 of 2500 profiles sent"]
-    assert service.profiles.principals == [f"p{number}" for number in range(2500)]
-
-
-def test_one_broken_line_and_nothing_is_imported(service: Served) -> None:
-    text = '{"principal": "a"}\n' + "{\n" * 30
-    status, _, err = call("profiles", "import", "-", stdin=text, **as_root(service))
-    assert status == 2
-    assert "-:2: is not JSON" in err
-    assert "-:31" not in err
-    assert "and 10 more" in err
-    assert "nothing was imported" in err
-    assert service.profiles.principals == []
-
-
 def test_a_token_of_a_stranger_is_shown_safely() -> None:
     def inspect(**claims: Any) -> tuple[int, str, str]:
         return call("token", "inspect", stdin=f"{segment({'alg': 'none'})}.{segment(claims)}.")
@@ -357,6 +306,10 @@ def test_the_list_of_commands_is_that_of_the_modules() -> None:
     for name, (_, summary) in COMMANDS.items():
         assert summary in out
         assert call(name, "--help")[0] == 0
+    for arguments in (("-h",), ("keys", "-h"), ("profiles", "import", "-h")):
+        assert (call(*arguments)[0], "Usage:" in call(*arguments)[1]) == (0, True)
+    status, out, _ = call("--version")
+    assert (status, out) == (0, f"tokenmint {metadata.version('tokenmint')}\n")
     assert "--install-completion" not in call("keys", "--help")[1]
     assert "Exit codes" in out
 

@@ -38,61 +38,6 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             yield Terminal(service, issuer, directory)
 
 
-def profile(principal: str, **changes: Any) -> str:
-    identities = [{"provider": "idp", "subject": f"of-{principal}"}]
-    return json.dumps({"principal": principal, "identities": identities, **changes})
-
-
-def test_profiles_through_their_life(terminal: Terminal, tmp_path: Path) -> None:
-    status, out, err = terminal("profiles", "put", "-", stdin=profile("life", claims={"tenant": "t"}))
-    assert (status, json.loads(out)["claims"]) == (0, {"tenant": "t"}), err
-    changed = profile("life", roles=["clerk"])
-    changed = changed.replace('"of-life"}', '"of-life"}, {"provider": "idp", "subject": "second-life"}')
-    (tmp_path / "p.json").write_text(changed)
-    status, out, err = terminal("profiles", "put", str(tmp_path / "p.json"))
-    assert status == 0, err
-    stored = json.loads(out)
-    assert stored["roles"] == ["clerk"]
-    assert len(stored["identities"]) == 2
-    status, out, _ = terminal("profiles", "get", "life")
-    assert (status, json.loads(out)["principal"]) == (0, "life")
-    status, out, _ = terminal("profiles", "list")
-    assert status == 0
-    assert "life" in out
-    assert "idp/of-life" in out
-    status, out, _ = terminal("profiles", "list", "-o", "json")
-    assert "life" in [item["principal"] for item in json.loads(out)]
-    status, out, _ = terminal("profiles", "link", "life", "google", "7")
-    assert len(json.loads(out)["identities"]) == 3
-    status, out, _ = terminal("profiles", "unlink", "life", "google", "7")
-    assert len(json.loads(out)["identities"]) == 2
-    status, out, _ = terminal("profiles", "revoke-tokens", "life")
-    assert "tokens of life issued" in out
-    assert terminal("profiles", "delete", "life")[:2] == (0, "deleted life\n")
-    status, _, err = terminal("profiles", "get", "life")
-    assert (status, "NOT_FOUND" in err) == (5, True)
-    status, _, err = terminal("profiles", "put", "-", stdin=profile("life"))
-    assert status == 1
-    assert "replace_deleted" in err
-    assert terminal("profiles", "put", "-", "--replace-deleted", stdin=profile("life"))[0] == 0
-
-
-def test_imports(terminal: Terminal, tmp_path: Path) -> None:
-    file = tmp_path / "many.jsonl"
-    file.write_text("\n".join([profile("im1"), "", profile("im2"), profile("im1")]) + "\n")
-    status, out, err = terminal("profiles", "import", str(file))
-    assert (status, out) == (0, "created 2, replaced 1, refused 0\n"), err
-    status, out, _ = terminal("profiles", "import", "-", stdin=profile("no name"))
-    assert status == 1
-    assert "INVALID_REQUEST" in out
-    status, out, _ = terminal("profiles", "import", "-", "-o", "json", stdin=profile("im3"))
-    assert json.loads(out) == {"created_count": "1", "updated_count": "0", "failed_count": "0", "failures": []}
-    for text, expected in (("{", "is not JSON"), ('{"colour": 1}', "colour")):
-        status, _, err = terminal("profiles", "import", "-", stdin=text)
-        assert (status, expected in err, "Traceback" in err) == (2, True, False)
-    assert terminal("profiles", "import", str(tmp_path / "none"))[0] == 2
-
-
 def test_keys(terminal: Terminal) -> None:
     status, out, err = terminal("keys", "list")
     assert status == 0, err

@@ -46,6 +46,7 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
         "time": store.time,
         "clock_of": lambda: store.clock_of("a"),
         "swap": lambda: store.swap("a", None, b"1"),
+        "swap_many": lambda: store.swap_many([("g", None, b"1"), ("h", None, b"1")]),
         "add": lambda: store.add("b", b"1", ttl=60),
         "append": lambda: store.append("c", [b"1"], most_entries=10, most_bytes=1000, durable=True),
         "take": lambda: store.take("d", rate=1.0, burst=1, least=1, most=1),
@@ -55,7 +56,7 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
     }
 
 
-WRITES = {"swap", "add", "append"}
+WRITES = {"swap", "swap_many", "add", "append"}
 OPERATIONS = sorted(operations(Store.__new__(Store)))
 
 
@@ -131,7 +132,7 @@ async def test_an_answer_that_is_none_is_an_outage(store: Store, name: str, answ
     with scripted(answer) as port:
         url = replace(store.url, socket_path=None, hosts=(("127.0.0.1", port),))
         broken = Store(url, "t:", PATIENT)
-        broken._confirms_log = True
+        broken._writes.confirms_log = True
         try:
             await operations(broken)[name]()
         except (StoreUnavailable, OutcomeUnknown) as error:

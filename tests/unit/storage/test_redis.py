@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.conftest import PATIENT
@@ -13,6 +14,7 @@ from tests.conftest import PATIENT
 from tokenmint.base.errors import ConfigurationError, CorruptRecord, OutcomeUnknown, StoreUnavailable
 from tokenmint.model.secret import Secret
 from tokenmint.storage import urls
+from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
@@ -333,3 +335,37 @@ async def test_a_fence_that_is_no_number_proves_nothing(store: Store, foreign: b
     with pytest.raises(StoreUnavailable):
         await store.current("absent")
     assert noticed
+
+
+async def test_many_changes_are_made_each_by_itself(store: Store) -> None:
+    await store.swap("a", None, b"1")
+    await store.swap("b", None, b"1")
+    await store.server.client.hset(store.prefix + "h", "x", "y")
+    changes = [("a", b"1", b"2"), ("b", b"0", b"2"), ("c", None, b"2"), ("h", None, b"2"), ("d", None, None)]
+    assert await store.swap_many(changes) == [True, False, True, False, True]
+    assert [await store.get(key) for key in "abcd"] == [b"2", b"1", b"2", None]
+    assert await store.swap_many([("a", b"2", None)], durable=False) == [True]
+    assert await store.get("a") is None
+    assert await store.swap_many([]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("appendfsync", ["everysec", "no"])
+async def test_when_the_server_syncs_is_looked_at_at_the_start(tmp_path: Path, appendfsync: str) -> None:
+    server = EmbeddedServer(tmp_path)
+    url = server.start()
+    try:
+        usual = await Store.open(url, options=PATIENT)
+        assert (usual.server.appendfsync, usual.weakness) == ("always", "")
+        await usual.server.client.config_set("appendfsync", appendfsync)
+        await usual.close()
+        if appendfsync == "no":
+            with pytest.raises(ConfigurationError, match="never confirms"):
+                await Store.open(url, options=PATIENT)
+            return
+        slow = await Store.open(url, options=PATIENT)
+        assert "everysec" in slow.durability
+        assert "0.1 s" in slow.weakness
+        await slow.close()
+    finally:
+        server.stop()

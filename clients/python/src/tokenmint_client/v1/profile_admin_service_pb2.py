@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tokenmint_client.v1 import profile_pb2 as tokenmint__client_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tokenmint_client/v1/profile_admin_service.proto\x12\x13tokenmint_client.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tokenmint_client/v1/profile.proto\"g\n\x11GetProfileRequest\x12\x13\n\tprincipal\x18\x01 \x01(\tH\x00\x12\x31\n\x08identity\x18\x02 \x01(\x0b\x32\x1d.tokenmint_client.v1.IdentityH\x00\x42\n\n\x08selector\"C\n\x12GetProfileResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"^\n\x14\x43reateProfileRequest\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x17\n\x0freplace_deleted\x18\x02 \x01(\x08\"F\n\x15\x43reateProfileResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"v\n\x14UpdateProfileRequest\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"F\n\x15UpdateProfileResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"7\n\x14\x44\x65leteProfileRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteProfileResponse\"<\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x14ListProfilesResponse\x12.\n\x08profiles\x18\x01 \x03(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13LinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12/\n\x08identity\x18\x02 \x01(\x0b\x32\x1d.tokenmint_client.v1.Identity\"E\n\x14LinkIdentityResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"[\n\x15UnlinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12/\n\x08identity\x18\x02 \x01(\x0b\x32\x1d.tokenmint_client.v1.Identity\"G\n\x16UnlinkIdentityResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"1\n\x1cRevokePrincipalTokensRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\"\\\n\x1dRevokePrincipalTokensResponse\x12;\n\x17tokens_valid_after_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x15ImportProfilesRequest\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"\x92\x01\n\x16ImportProfilesResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x03\x12\x15\n\rupdated_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12\x34\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\".tokenmint_client.v1.ImportFailure\"R\n\rImportFailure\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\xce\x07\n\x13ProfileAdminService\x12]\n\nGetProfile\x12&.tokenmint_client.v1.GetProfileRequest\x1a\'.tokenmint_client.v1.GetProfileResponse\x12\x66\n\rCreateProfile\x12).tokenmint_client.v1.CreateProfileRequest\x1a*.tokenmint_client.v1.CreateProfileResponse\x12\x66\n\rUpdateProfile\x12).tokenmint_client.v1.UpdateProfileRequest\x1a*.tokenmint_client.v1.UpdateProfileResponse\x12\x66\n\rDeleteProfile\x12).tokenmint_client.v1.DeleteProfileRequest\x1a*.tokenmint_client.v1.DeleteProfileResponse\x12\x63\n\x0cListProfiles\x12(.tokenmint_client.v1.ListProfilesRequest\x1a).tokenmint_client.v1.ListProfilesResponse\x12\x63\n\x0cLinkIdentity\x12(.tokenmint_client.v1.LinkIdentityRequest\x1a).tokenmint_client.v1.LinkIdentityResponse\x12i\n\x0eUnlinkIdentity\x12*.tokenmint_client.v1.UnlinkIdentityRequest\x1a+.tokenmint_client.v1.UnlinkIdentityResponse\x12~\n\x15RevokePrincipalTokens\x12\x31.tokenmint_client.v1.RevokePrincipalTokensRequest\x1a\x32.tokenmint_client.v1.RevokePrincipalTokensResponse\x12k\n\x0eImportProfiles\x12*.tokenmint_client.v1.ImportProfilesRequest\x1a+.tokenmint_client.v1.ImportProfilesResponse(\x01\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tokenmint_client/v1/profile_admin_service.proto\x12\x13tokenmint_client.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tokenmint_client/v1/profile.proto\"g\n\x11GetProfileRequest\x12\x13\n\tprincipal\x18\x01 \x01(\tH\x00\x12\x31\n\x08identity\x18\x02 \x01(\x0b\x32\x1d.tokenmint_client.v1.IdentityH\x00\x42\n\n\x08selector\"C\n\x12GetProfileResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"^\n\x14\x43reateProfileRequest\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x17\n\x0freplace_deleted\x18\x02 \x01(\x08\"a\n\x15\x43reateProfileResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x19\n\x11unknown_providers\x18\x02 \x03(\t\"v\n\x14UpdateProfileRequest\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"F\n\x15UpdateProfileResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"7\n\x14\x44\x65leteProfileRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteProfileResponse\"<\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x14ListProfilesResponse\x12.\n\x08profiles\x18\x01 \x03(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13LinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12/\n\x08identity\x18\x02 \x01(\x0b\x32\x1d.tokenmint_client.v1.Identity\"`\n\x14LinkIdentityResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x19\n\x11unknown_providers\x18\x02 \x03(\t\"[\n\x15UnlinkIdentityRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12/\n\x08identity\x18\x02 \x01(\x0b\x32\x1d.tokenmint_client.v1.Identity\"G\n\x16UnlinkIdentityResponse\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\"1\n\x1cRevokePrincipalTokensRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\"\\\n\x1dRevokePrincipalTokensResponse\x12;\n\x17tokens_valid_after_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8d\x01\n\x15ImportProfilesRequest\x12-\n\x07profile\x18\x01 \x01(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12.\n\x08profiles\x18\x02 \x03(\x0b\x32\x1c.tokenmint_client.v1.Profile\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\xad\x01\n\x16ImportProfilesResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x03\x12\x15\n\rupdated_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12\x34\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\".tokenmint_client.v1.ImportFailure\x12\x19\n\x11unknown_providers\x18\x05 \x03(\t\"R\n\rImportFailure\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"R\n\x13\x45raseProfileRequest\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x14\n\x0c\x61llow_return\x18\x02 \x01(\x08\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xac\x01\n\x14\x45raseProfileResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x18\n\x10identities_count\x18\x02 \x01(\x03\x12\x14\n\x0ctokens_count\x18\x03 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12<\n\x0f\x61udit_retention\x18\x05 \x01(\x0b\x32#.tokenmint_client.v1.AuditRetention\"l\n\x0e\x41uditRetention\x12\x17\n\x0f\x65xchange_events\x18\x01 \x01(\x03\x12\x16\n\x0e\x65xchange_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x61\x64min_events\x18\x03 \x01(\x03\x12\x13\n\x0b\x61\x64min_bytes\x18\x04 \x01(\x03\x32\xb3\x08\n\x13ProfileAdminService\x12]\n\nGetProfile\x12&.tokenmint_client.v1.GetProfileRequest\x1a\'.tokenmint_client.v1.GetProfileResponse\x12\x66\n\rCreateProfile\x12).tokenmint_client.v1.CreateProfileRequest\x1a*.tokenmint_client.v1.CreateProfileResponse\x12\x66\n\rUpdateProfile\x12).tokenmint_client.v1.UpdateProfileRequest\x1a*.tokenmint_client.v1.UpdateProfileResponse\x12\x66\n\rDeleteProfile\x12).tokenmint_client.v1.DeleteProfileRequest\x1a*.tokenmint_client.v1.DeleteProfileResponse\x12\x63\n\x0cListProfiles\x12(.tokenmint_client.v1.ListProfilesRequest\x1a).tokenmint_client.v1.ListProfilesResponse\x12\x63\n\x0cLinkIdentity\x12(.tokenmint_client.v1.LinkIdentityRequest\x1a).tokenmint_client.v1.LinkIdentityResponse\x12i\n\x0eUnlinkIdentity\x12*.tokenmint_client.v1.UnlinkIdentityRequest\x1a+.tokenmint_client.v1.UnlinkIdentityResponse\x12~\n\x15RevokePrincipalTokens\x12\x31.tokenmint_client.v1.RevokePrincipalTokensRequest\x1a\x32.tokenmint_client.v1.RevokePrincipalTokensResponse\x12k\n\x0eImportProfiles\x12*.tokenmint_client.v1.ImportProfilesRequest\x1a+.tokenmint_client.v1.ImportProfilesResponse(\x01\x12\x63\n\x0c\x45raseProfile\x12(.tokenmint_client.v1.EraseProfileRequest\x1a).tokenmint_client.v1.EraseProfileResponseB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,37 +42,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROFILEREQUEST']._serialized_start=348
   _globals['_CREATEPROFILEREQUEST']._serialized_end=442
   _globals['_CREATEPROFILERESPONSE']._serialized_start=444
-  _globals['_CREATEPROFILERESPONSE']._serialized_end=514
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=516
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=634
-  _globals['_UPDATEPROFILERESPONSE']._serialized_start=636
-  _globals['_UPDATEPROFILERESPONSE']._serialized_end=706
-  _globals['_DELETEPROFILEREQUEST']._serialized_start=708
-  _globals['_DELETEPROFILEREQUEST']._serialized_end=763
-  _globals['_DELETEPROFILERESPONSE']._serialized_start=765
-  _globals['_DELETEPROFILERESPONSE']._serialized_end=788
-  _globals['_LISTPROFILESREQUEST']._serialized_start=790
-  _globals['_LISTPROFILESREQUEST']._serialized_end=850
-  _globals['_LISTPROFILESRESPONSE']._serialized_start=852
-  _globals['_LISTPROFILESRESPONSE']._serialized_end=947
-  _globals['_LINKIDENTITYREQUEST']._serialized_start=949
-  _globals['_LINKIDENTITYREQUEST']._serialized_end=1038
-  _globals['_LINKIDENTITYRESPONSE']._serialized_start=1040
-  _globals['_LINKIDENTITYRESPONSE']._serialized_end=1109
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=1111
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=1202
-  _globals['_UNLINKIDENTITYRESPONSE']._serialized_start=1204
-  _globals['_UNLINKIDENTITYRESPONSE']._serialized_end=1275
-  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_start=1277
-  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_end=1326
-  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_start=1328
-  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_end=1420
-  _globals['_IMPORTPROFILESREQUEST']._serialized_start=1422
-  _globals['_IMPORTPROFILESREQUEST']._serialized_end=1492
-  _globals['_IMPORTPROFILESRESPONSE']._serialized_start=1495
-  _globals['_IMPORTPROFILESRESPONSE']._serialized_end=1641
-  _globals['_IMPORTFAILURE']._serialized_start=1643
-  _globals['_IMPORTFAILURE']._serialized_end=1725
-  _globals['_PROFILEADMINSERVICE']._serialized_start=1728
-  _globals['_PROFILEADMINSERVICE']._serialized_end=2702
+  _globals['_CREATEPROFILERESPONSE']._serialized_end=541
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=543
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=661
+  _globals['_UPDATEPROFILERESPONSE']._serialized_start=663
+  _globals['_UPDATEPROFILERESPONSE']._serialized_end=733
+  _globals['_DELETEPROFILEREQUEST']._serialized_start=735
+  _globals['_DELETEPROFILEREQUEST']._serialized_end=790
+  _globals['_DELETEPROFILERESPONSE']._serialized_start=792
+  _globals['_DELETEPROFILERESPONSE']._serialized_end=815
+  _globals['_LISTPROFILESREQUEST']._serialized_start=817
+  _globals['_LISTPROFILESREQUEST']._serialized_end=877
+  _globals['_LISTPROFILESRESPONSE']._serialized_start=879
+  _globals['_LISTPROFILESRESPONSE']._serialized_end=974
+  _globals['_LINKIDENTITYREQUEST']._serialized_start=976
+  _globals['_LINKIDENTITYREQUEST']._serialized_end=1065
+  _globals['_LINKIDENTITYRESPONSE']._serialized_start=1067
+  _globals['_LINKIDENTITYRESPONSE']._serialized_end=1163
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=1165
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=1256
+  _globals['_UNLINKIDENTITYRESPONSE']._serialized_start=1258
+  _globals['_UNLINKIDENTITYRESPONSE']._serialized_end=1329
+  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_start=1331
+  _globals['_REVOKEPRINCIPALTOKENSREQUEST']._serialized_end=1380
+  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_start=1382
+  _globals['_REVOKEPRINCIPALTOKENSRESPONSE']._serialized_end=1474
+  _globals['_IMPORTPROFILESREQUEST']._serialized_start=1477
+  _globals['_IMPORTPROFILESREQUEST']._serialized_end=1618
+  _globals['_IMPORTPROFILESRESPONSE']._serialized_start=1621
+  _globals['_IMPORTPROFILESRESPONSE']._serialized_end=1794
+  _globals['_IMPORTFAILURE']._serialized_start=1796
+  _globals['_IMPORTFAILURE']._serialized_end=1878
+  _globals['_ERASEPROFILEREQUEST']._serialized_start=1880
+  _globals['_ERASEPROFILEREQUEST']._serialized_end=1962
+  _globals['_ERASEPROFILERESPONSE']._serialized_start=1965
+  _globals['_ERASEPROFILERESPONSE']._serialized_end=2137
+  _globals['_AUDITRETENTION']._serialized_start=2139
+  _globals['_AUDITRETENTION']._serialized_end=2247
+  _globals['_PROFILEADMINSERVICE']._serialized_start=2250
+  _globals['_PROFILEADMINSERVICE']._serialized_end=3325
 # @@protoc_insertion_point(module_scope)

@@ -110,18 +110,24 @@ class CreateProfileResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROFILE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_PROVIDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def profile(self) -> _profile_pb2.Profile:
         """The profile."""
+
+    @_builtins.property
+    def unknown_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Providers in its identities that are not configured."""
 
     def __init__(
         self,
         *,
         profile: _profile_pb2.Profile | None = ...,
+        unknown_providers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "unknown_providers", b"unknown_providers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,18 +323,24 @@ class LinkIdentityResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROFILE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_PROVIDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def profile(self) -> _profile_pb2.Profile:
         """The profile."""
+
+    @_builtins.property
+    def unknown_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The identity's provider, if it is not configured."""
 
     def __init__(
         self,
         *,
         profile: _profile_pb2.Profile | None = ...,
+        unknown_providers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "unknown_providers", b"unknown_providers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -434,23 +446,35 @@ Global___RevokePrincipalTokensResponse: _TypeAlias = RevokePrincipalTokensRespon
 
 @_typing.final
 class ImportProfilesRequest(_message.Message):
-    """One profile of an import."""
+    """Profiles of an import: one, or several in one message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROFILE_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Checks the profiles against the store and changes nothing. Counts only in
+    the first message of a stream.
+    """
     @_builtins.property
     def profile(self) -> _profile_pb2.Profile:
         """The profile; times and etag are ignored."""
+
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Profile]:
+        """Several profiles, in place of `profile`."""
 
     def __init__(
         self,
         *,
         profile: _profile_pb2.Profile | None = ...,
+        profiles: _abc.Iterable[_profile_pb2.Profile] | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "profiles", b"profiles", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,6 +490,7 @@ class ImportProfilesResponse(_message.Message):
     UPDATED_COUNT_FIELD_NUMBER: _builtins.int
     FAILED_COUNT_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
+    UNKNOWN_PROVIDERS_FIELD_NUMBER: _builtins.int
     created_count: _builtins.int
     """How many profiles were created."""
     updated_count: _builtins.int
@@ -476,6 +501,12 @@ class ImportProfilesResponse(_message.Message):
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportFailure]:
         """The first 100 refusals."""
 
+    @_builtins.property
+    def unknown_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Providers in identities that are not configured, at most 20: a mistake, or
+        configured later. Their profiles were imported.
+        """
+
     def __init__(
         self,
         *,
@@ -483,10 +514,11 @@ class ImportProfilesResponse(_message.Message):
         updated_count: _builtins.int = ...,
         failed_count: _builtins.int = ...,
         failures: _abc.Iterable[Global___ImportFailure] | None = ...,
+        unknown_providers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_count", b"created_count", "failed_count", b"failed_count", "failures", b"failures", "updated_count", b"updated_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_count", b"created_count", "failed_count", b"failed_count", "failures", b"failures", "unknown_providers", b"unknown_providers", "updated_count", b"updated_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,7 +535,7 @@ class ImportFailure(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """The position in the stream, from 0."""
+    """The position among the profiles of the stream, from 0."""
     principal: _builtins.str
     """The principal, as it was sent."""
     reason: _builtins.str
@@ -525,3 +557,113 @@ class ImportFailure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportFailure: _TypeAlias = ImportFailure  # noqa: Y015
+
+@_typing.final
+class EraseProfileRequest(_message.Message):
+    """Whom to erase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    ALLOW_RETURN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """The principal. Required."""
+    allow_return: _builtins.bool
+    """Leaves nothing that refuses the person: with a later sign-in an audience's
+    `on_missing_profile` decides as for somebody new. The same in every call.
+    """
+    page_token: _builtins.str
+    """The `next_page_token` of the answer before. Default: begin."""
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        allow_return: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_return", b"allow_return", "page_token", b"page_token", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseProfileRequest: _TypeAlias = EraseProfileRequest  # noqa: Y015
+
+@_typing.final
+class EraseProfileResponse(_message.Message):
+    """What one step erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    IDENTITIES_COUNT_FIELD_NUMBER: _builtins.int
+    TOKENS_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AUDIT_RETENTION_FIELD_NUMBER: _builtins.int
+    found: _builtins.bool
+    """Whether there was a profile, a tombstone or the keyed hash of an earlier
+    erasure. Told by the first step.
+    """
+    identities_count: _builtins.int
+    """How many identities were erased."""
+    tokens_count: _builtins.int
+    """How many reference tokens were erased."""
+    next_page_token: _builtins.str
+    """Asks for the next step; empty at the end."""
+    @_builtins.property
+    def audit_retention(self) -> Global___AuditRetention:
+        """How long audit records, which name the principal, stay in the store."""
+
+    def __init__(
+        self,
+        *,
+        found: _builtins.bool = ...,
+        identities_count: _builtins.int = ...,
+        tokens_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+        audit_retention: Global___AuditRetention | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_retention", b"audit_retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_retention", b"audit_retention", "found", b"found", "identities_count", b"identities_count", "next_page_token", b"next_page_token", "tokens_count", b"tokens_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseProfileResponse: _TypeAlias = EraseProfileResponse  # noqa: Y015
+
+@_typing.final
+class AuditRetention(_message.Message):
+    """The size of the audit streams: the oldest events make room for new ones. The
+    log and backups have a retention of their own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_EVENTS_FIELD_NUMBER: _builtins.int
+    EXCHANGE_BYTES_FIELD_NUMBER: _builtins.int
+    ADMIN_EVENTS_FIELD_NUMBER: _builtins.int
+    ADMIN_BYTES_FIELD_NUMBER: _builtins.int
+    exchange_events: _builtins.int
+    """The events of exchanges that are kept."""
+    exchange_bytes: _builtins.int
+    """The bytes of these."""
+    admin_events: _builtins.int
+    """The events of operators' actions that are kept."""
+    admin_bytes: _builtins.int
+    """The bytes of these."""
+    def __init__(
+        self,
+        *,
+        exchange_events: _builtins.int = ...,
+        exchange_bytes: _builtins.int = ...,
+        admin_events: _builtins.int = ...,
+        admin_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_bytes", b"admin_bytes", "admin_events", b"admin_events", "exchange_bytes", b"exchange_bytes", "exchange_events", b"exchange_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRetention: _TypeAlias = AuditRetention  # noqa: Y015

@@ -29,9 +29,9 @@ GRPC_VERSION: str
 class ProfileAdminServiceStub:
     """Lets operators keep the profiles that minted tokens are enriched from.
     Served on the operators' listener. Reading needs the viewer role, changing
-    the operator role, RevokePrincipalTokens the security role. An answer means
-    that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-    means that it may or may not be: a retry is safe.
+    the operator role, RevokePrincipalTokens and EraseProfile the security role.
+    An answer means that the change is durable; UNAVAILABLE with the reason
+    `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
     """
 
     @_typing.overload
@@ -88,20 +88,38 @@ class ProfileAdminServiceStub:
     Idempotent in effect; a later call moves the second forward.
     """
     ImportProfiles: _grpc.StreamUnaryMultiCallable[_profile_admin_service_pb2.ImportProfilesRequest, _profile_admin_service_pb2.ImportProfilesResponse]
-    """Creates or replaces profiles one by one as they arrive, and answers when
-    the stream ends. One refused profile does not fail the others. Deleted
-    principals stay deleted.
+    """Creates or replaces profiles in batches as they arrive, each confirmed
+    once, and answers when the stream ends: what the answer counts is durable.
+    One refused profile does not fail the others. Identities are added to those
+    of a profile, none is taken. Deleted and erased principals stay refused.
 
-    Idempotent.
+    A stream that fails may have been imported in part. Idempotent: send all of
+    it again.
+    """
+    EraseProfile: _grpc.UnaryUnaryMultiCallable[_profile_admin_service_pb2.EraseProfileRequest, _profile_admin_service_pb2.EraseProfileResponse]
+    """Erases a person: the profile or its tombstone, the identities, and the
+    reference tokens that name the principal as subject or actor. A keyed hash
+    of the principal and of each identity is left, by which both stay refused,
+    unless `allow_return` is set. Audit records stay as long as the answer
+    says. Signed tokens can't be erased; without `allow_return` this service no
+    longer accepts them.
+
+    Fails with FAILED_PRECONDITION where a person that was erased before shall
+    be allowed to return: CreateProfile with `replace_deleted` does that.
+
+    The first call refuses the person; the whole store is searched after it, in
+    steps. Call again with `next_page_token` until that is empty.
+
+    Idempotent: without a page token it begins again.
     """
 
 @_typing.type_check_only
 class ProfileAdminServiceAsyncStub(ProfileAdminServiceStub):
     """Lets operators keep the profiles that minted tokens are enriched from.
     Served on the operators' listener. Reading needs the viewer role, changing
-    the operator role, RevokePrincipalTokens the security role. An answer means
-    that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-    means that it may or may not be: a retry is safe.
+    the operator role, RevokePrincipalTokens and EraseProfile the security role.
+    An answer means that the change is durable; UNAVAILABLE with the reason
+    `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -155,19 +173,37 @@ class ProfileAdminServiceAsyncStub(ProfileAdminServiceStub):
     Idempotent in effect; a later call moves the second forward.
     """
     ImportProfiles: _aio.StreamUnaryMultiCallable[_profile_admin_service_pb2.ImportProfilesRequest, _profile_admin_service_pb2.ImportProfilesResponse]  # type: ignore[assignment]
-    """Creates or replaces profiles one by one as they arrive, and answers when
-    the stream ends. One refused profile does not fail the others. Deleted
-    principals stay deleted.
+    """Creates or replaces profiles in batches as they arrive, each confirmed
+    once, and answers when the stream ends: what the answer counts is durable.
+    One refused profile does not fail the others. Identities are added to those
+    of a profile, none is taken. Deleted and erased principals stay refused.
 
-    Idempotent.
+    A stream that fails may have been imported in part. Idempotent: send all of
+    it again.
+    """
+    EraseProfile: _aio.UnaryUnaryMultiCallable[_profile_admin_service_pb2.EraseProfileRequest, _profile_admin_service_pb2.EraseProfileResponse]  # type: ignore[assignment]
+    """Erases a person: the profile or its tombstone, the identities, and the
+    reference tokens that name the principal as subject or actor. A keyed hash
+    of the principal and of each identity is left, by which both stay refused,
+    unless `allow_return` is set. Audit records stay as long as the answer
+    says. Signed tokens can't be erased; without `allow_return` this service no
+    longer accepts them.
+
+    Fails with FAILED_PRECONDITION where a person that was erased before shall
+    be allowed to return: CreateProfile with `replace_deleted` does that.
+
+    The first call refuses the person; the whole store is searched after it, in
+    steps. Call again with `next_page_token` until that is empty.
+
+    Idempotent: without a page token it begins again.
     """
 
 class ProfileAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Lets operators keep the profiles that minted tokens are enriched from.
     Served on the operators' listener. Reading needs the viewer role, changing
-    the operator role, RevokePrincipalTokens the security role. An answer means
-    that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
-    means that it may or may not be: a retry is safe.
+    the operator role, RevokePrincipalTokens and EraseProfile the security role.
+    An answer means that the change is durable; UNAVAILABLE with the reason
+    `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
     """
 
     @_abc_1.abstractmethod
@@ -273,11 +309,35 @@ class ProfileAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_profile_admin_service_pb2.ImportProfilesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_profile_admin_service_pb2.ImportProfilesResponse, _abc.Awaitable[_profile_admin_service_pb2.ImportProfilesResponse]]:
-        """Creates or replaces profiles one by one as they arrive, and answers when
-        the stream ends. One refused profile does not fail the others. Deleted
-        principals stay deleted.
+        """Creates or replaces profiles in batches as they arrive, each confirmed
+        once, and answers when the stream ends: what the answer counts is durable.
+        One refused profile does not fail the others. Identities are added to those
+        of a profile, none is taken. Deleted and erased principals stay refused.
 
-        Idempotent.
+        A stream that fails may have been imported in part. Idempotent: send all of
+        it again.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseProfile(
+        self,
+        request: _profile_admin_service_pb2.EraseProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_admin_service_pb2.EraseProfileResponse, _abc.Awaitable[_profile_admin_service_pb2.EraseProfileResponse]]:
+        """Erases a person: the profile or its tombstone, the identities, and the
+        reference tokens that name the principal as subject or actor. A keyed hash
+        of the principal and of each identity is left, by which both stay refused,
+        unless `allow_return` is set. Audit records stay as long as the answer
+        says. Signed tokens can't be erased; without `allow_return` this service no
+        longer accepts them.
+
+        Fails with FAILED_PRECONDITION where a person that was erased before shall
+        be allowed to return: CreateProfile with `replace_deleted` does that.
+
+        The first call refuses the person; the whole store is searched after it, in
+        steps. Call again with `next_page_token` until that is empty.
+
+        Idempotent: without a page token it begins again.
         """
 
 def add_ProfileAdminServiceServicer_to_server(servicer: ProfileAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

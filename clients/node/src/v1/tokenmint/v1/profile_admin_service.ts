@@ -57,7 +57,11 @@ export interface CreateProfileRequest {
 /** The created profile. */
 export interface CreateProfileResponse {
   /** The profile. */
-  profile: Profile | undefined;
+  profile:
+    | Profile
+    | undefined;
+  /** Providers in its identities that are not configured. */
+  unknownProviders: string[];
 }
 
 /** A change to a profile. */
@@ -121,7 +125,11 @@ export interface LinkIdentityRequest {
 /** The profile with the identity. */
 export interface LinkIdentityResponse {
   /** The profile. */
-  profile: Profile | undefined;
+  profile:
+    | Profile
+    | undefined;
+  /** The identity's provider, if it is not configured. */
+  unknownProviders: string[];
 }
 
 /** An identity to unlink. */
@@ -150,10 +158,19 @@ export interface RevokePrincipalTokensResponse {
   tokensValidAfterTime: Date | undefined;
 }
 
-/** One profile of an import. */
+/** Profiles of an import: one, or several in one message. */
 export interface ImportProfilesRequest {
   /** The profile; times and etag are ignored. */
-  profile: Profile | undefined;
+  profile:
+    | Profile
+    | undefined;
+  /** Several profiles, in place of `profile`. */
+  profiles: Profile[];
+  /**
+   * Checks the profiles against the store and changes nothing. Counts only in
+   * the first message of a stream.
+   */
+  validateOnly: boolean;
 }
 
 /** What became of an import. */
@@ -166,11 +183,16 @@ export interface ImportProfilesResponse {
   failedCount: bigint;
   /** The first 100 refusals. */
   failures: ImportFailure[];
+  /**
+   * Providers in identities that are not configured, at most 20: a mistake, or
+   * configured later. Their profiles were imported.
+   */
+  unknownProviders: string[];
 }
 
 /** A refused profile of an import. */
 export interface ImportFailure {
-  /** The position in the stream, from 0. */
+  /** The position among the profiles of the stream, from 0. */
   index: bigint;
   /** The principal, as it was sent. */
   principal: string;
@@ -178,6 +200,51 @@ export interface ImportFailure {
   reason: string;
   /** What was wrong, for people. */
   message: string;
+}
+
+/** Whom to erase. */
+export interface EraseProfileRequest {
+  /** The principal. Required. */
+  principal: string;
+  /**
+   * Leaves nothing that refuses the person: with a later sign-in an audience's
+   * `on_missing_profile` decides as for somebody new. The same in every call.
+   */
+  allowReturn: boolean;
+  /** The `next_page_token` of the answer before. Default: begin. */
+  pageToken: string;
+}
+
+/** What one step erased. */
+export interface EraseProfileResponse {
+  /**
+   * Whether there was a profile, a tombstone or the keyed hash of an earlier
+   * erasure. Told by the first step.
+   */
+  found: boolean;
+  /** How many identities were erased. */
+  identitiesCount: bigint;
+  /** How many reference tokens were erased. */
+  tokensCount: bigint;
+  /** Asks for the next step; empty at the end. */
+  nextPageToken: string;
+  /** How long audit records, which name the principal, stay in the store. */
+  auditRetention: AuditRetention | undefined;
+}
+
+/**
+ * The size of the audit streams: the oldest events make room for new ones. The
+ * log and backups have a retention of their own.
+ */
+export interface AuditRetention {
+  /** The events of exchanges that are kept. */
+  exchangeEvents: bigint;
+  /** The bytes of these. */
+  exchangeBytes: bigint;
+  /** The events of operators' actions that are kept. */
+  adminEvents: bigint;
+  /** The bytes of these. */
+  adminBytes: bigint;
 }
 
 function createBaseGetProfileRequest(): GetProfileRequest {
@@ -388,13 +455,16 @@ export const CreateProfileRequest: MessageFns<CreateProfileRequest> = {
 };
 
 function createBaseCreateProfileResponse(): CreateProfileResponse {
-  return { profile: undefined };
+  return { profile: undefined, unknownProviders: [] };
 }
 
 export const CreateProfileResponse: MessageFns<CreateProfileResponse> = {
   encode(message: CreateProfileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.profile !== undefined) {
       Profile.encode(message.profile, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.unknownProviders) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -420,6 +490,14 @@ export const CreateProfileResponse: MessageFns<CreateProfileResponse> = {
             message.profile = Profile.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unknownProviders.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -440,6 +518,7 @@ export const CreateProfileResponse: MessageFns<CreateProfileResponse> = {
     message.profile = (object.profile !== undefined && object.profile !== null)
       ? Profile.fromPartial(object.profile)
       : undefined;
+    message.unknownProviders = object.unknownProviders?.map((e) => e) || [];
     return message;
   },
 };
@@ -884,13 +963,16 @@ export const LinkIdentityRequest: MessageFns<LinkIdentityRequest> = {
 };
 
 function createBaseLinkIdentityResponse(): LinkIdentityResponse {
-  return { profile: undefined };
+  return { profile: undefined, unknownProviders: [] };
 }
 
 export const LinkIdentityResponse: MessageFns<LinkIdentityResponse> = {
   encode(message: LinkIdentityResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.profile !== undefined) {
       Profile.encode(message.profile, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.unknownProviders) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -916,6 +998,14 @@ export const LinkIdentityResponse: MessageFns<LinkIdentityResponse> = {
             message.profile = Profile.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unknownProviders.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -936,6 +1026,7 @@ export const LinkIdentityResponse: MessageFns<LinkIdentityResponse> = {
     message.profile = (object.profile !== undefined && object.profile !== null)
       ? Profile.fromPartial(object.profile)
       : undefined;
+    message.unknownProviders = object.unknownProviders?.map((e) => e) || [];
     return message;
   },
 };
@@ -1177,13 +1268,19 @@ export const RevokePrincipalTokensResponse: MessageFns<RevokePrincipalTokensResp
 };
 
 function createBaseImportProfilesRequest(): ImportProfilesRequest {
-  return { profile: undefined };
+  return { profile: undefined, profiles: [], validateOnly: false };
 }
 
 export const ImportProfilesRequest: MessageFns<ImportProfilesRequest> = {
   encode(message: ImportProfilesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.profile !== undefined) {
       Profile.encode(message.profile, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.profiles) {
+      Profile.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.validateOnly !== false) {
+      writer.uint32(24).bool(message.validateOnly);
     }
     return writer;
   },
@@ -1209,6 +1306,22 @@ export const ImportProfilesRequest: MessageFns<ImportProfilesRequest> = {
             message.profile = Profile.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.profiles.push(Profile.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.validateOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1229,12 +1342,14 @@ export const ImportProfilesRequest: MessageFns<ImportProfilesRequest> = {
     message.profile = (object.profile !== undefined && object.profile !== null)
       ? Profile.fromPartial(object.profile)
       : undefined;
+    message.profiles = object.profiles?.map((e) => Profile.fromPartial(e)) || [];
+    message.validateOnly = object.validateOnly ?? false;
     return message;
   },
 };
 
 function createBaseImportProfilesResponse(): ImportProfilesResponse {
-  return { createdCount: 0n, updatedCount: 0n, failedCount: 0n, failures: [] };
+  return { createdCount: 0n, updatedCount: 0n, failedCount: 0n, failures: [], unknownProviders: [] };
 }
 
 export const ImportProfilesResponse: MessageFns<ImportProfilesResponse> = {
@@ -1259,6 +1374,9 @@ export const ImportProfilesResponse: MessageFns<ImportProfilesResponse> = {
     }
     for (const v of message.failures) {
       ImportFailure.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.unknownProviders) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -1308,6 +1426,14 @@ export const ImportProfilesResponse: MessageFns<ImportProfilesResponse> = {
             message.failures.push(ImportFailure.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.unknownProviders.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1335,6 +1461,7 @@ export const ImportProfilesResponse: MessageFns<ImportProfilesResponse> = {
       ? BigInt(object.failedCount)
       : 0n;
     message.failures = object.failures?.map((e) => ImportFailure.fromPartial(e)) || [];
+    message.unknownProviders = object.unknownProviders?.map((e) => e) || [];
     return message;
   },
 };
@@ -1433,12 +1560,317 @@ export const ImportFailure: MessageFns<ImportFailure> = {
   },
 };
 
+function createBaseEraseProfileRequest(): EraseProfileRequest {
+  return { principal: "", allowReturn: false, pageToken: "" };
+}
+
+export const EraseProfileRequest: MessageFns<EraseProfileRequest> = {
+  encode(message: EraseProfileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.principal !== "") {
+      writer.uint32(10).string(message.principal);
+    }
+    if (message.allowReturn !== false) {
+      writer.uint32(16).bool(message.allowReturn);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EraseProfileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEraseProfileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.allowReturn = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EraseProfileRequest>): EraseProfileRequest {
+    return EraseProfileRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EraseProfileRequest>): EraseProfileRequest {
+    const message = createBaseEraseProfileRequest();
+    message.principal = object.principal ?? "";
+    message.allowReturn = object.allowReturn ?? false;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseEraseProfileResponse(): EraseProfileResponse {
+  return { found: false, identitiesCount: 0n, tokensCount: 0n, nextPageToken: "", auditRetention: undefined };
+}
+
+export const EraseProfileResponse: MessageFns<EraseProfileResponse> = {
+  encode(message: EraseProfileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.found !== false) {
+      writer.uint32(8).bool(message.found);
+    }
+    if (message.identitiesCount !== 0n) {
+      if (BigInt.asIntN(64, message.identitiesCount) !== message.identitiesCount) {
+        throw new globalThis.Error("value provided for field message.identitiesCount of type int64 too large");
+      }
+      writer.uint32(16).int64(message.identitiesCount);
+    }
+    if (message.tokensCount !== 0n) {
+      if (BigInt.asIntN(64, message.tokensCount) !== message.tokensCount) {
+        throw new globalThis.Error("value provided for field message.tokensCount of type int64 too large");
+      }
+      writer.uint32(24).int64(message.tokensCount);
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(34).string(message.nextPageToken);
+    }
+    if (message.auditRetention !== undefined) {
+      AuditRetention.encode(message.auditRetention, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EraseProfileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEraseProfileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.found = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.identitiesCount = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.tokensCount = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.auditRetention = AuditRetention.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EraseProfileResponse>): EraseProfileResponse {
+    return EraseProfileResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EraseProfileResponse>): EraseProfileResponse {
+    const message = createBaseEraseProfileResponse();
+    message.found = object.found ?? false;
+    message.identitiesCount = (object.identitiesCount !== undefined && object.identitiesCount !== null)
+      ? BigInt(object.identitiesCount)
+      : 0n;
+    message.tokensCount = (object.tokensCount !== undefined && object.tokensCount !== null)
+      ? BigInt(object.tokensCount)
+      : 0n;
+    message.nextPageToken = object.nextPageToken ?? "";
+    message.auditRetention = (object.auditRetention !== undefined && object.auditRetention !== null)
+      ? AuditRetention.fromPartial(object.auditRetention)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAuditRetention(): AuditRetention {
+  return { exchangeEvents: 0n, exchangeBytes: 0n, adminEvents: 0n, adminBytes: 0n };
+}
+
+export const AuditRetention: MessageFns<AuditRetention> = {
+  encode(message: AuditRetention, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.exchangeEvents !== 0n) {
+      if (BigInt.asIntN(64, message.exchangeEvents) !== message.exchangeEvents) {
+        throw new globalThis.Error("value provided for field message.exchangeEvents of type int64 too large");
+      }
+      writer.uint32(8).int64(message.exchangeEvents);
+    }
+    if (message.exchangeBytes !== 0n) {
+      if (BigInt.asIntN(64, message.exchangeBytes) !== message.exchangeBytes) {
+        throw new globalThis.Error("value provided for field message.exchangeBytes of type int64 too large");
+      }
+      writer.uint32(16).int64(message.exchangeBytes);
+    }
+    if (message.adminEvents !== 0n) {
+      if (BigInt.asIntN(64, message.adminEvents) !== message.adminEvents) {
+        throw new globalThis.Error("value provided for field message.adminEvents of type int64 too large");
+      }
+      writer.uint32(24).int64(message.adminEvents);
+    }
+    if (message.adminBytes !== 0n) {
+      if (BigInt.asIntN(64, message.adminBytes) !== message.adminBytes) {
+        throw new globalThis.Error("value provided for field message.adminBytes of type int64 too large");
+      }
+      writer.uint32(32).int64(message.adminBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditRetention {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditRetention();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.exchangeEvents = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.exchangeBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.adminEvents = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.adminBytes = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditRetention>): AuditRetention {
+    return AuditRetention.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditRetention>): AuditRetention {
+    const message = createBaseAuditRetention();
+    message.exchangeEvents = (object.exchangeEvents !== undefined && object.exchangeEvents !== null)
+      ? BigInt(object.exchangeEvents)
+      : 0n;
+    message.exchangeBytes = (object.exchangeBytes !== undefined && object.exchangeBytes !== null)
+      ? BigInt(object.exchangeBytes)
+      : 0n;
+    message.adminEvents = (object.adminEvents !== undefined && object.adminEvents !== null)
+      ? BigInt(object.adminEvents)
+      : 0n;
+    message.adminBytes = (object.adminBytes !== undefined && object.adminBytes !== null)
+      ? BigInt(object.adminBytes)
+      : 0n;
+    return message;
+  },
+};
+
 /**
  * Lets operators keep the profiles that minted tokens are enriched from.
  * Served on the operators' listener. Reading needs the viewer role, changing
- * the operator role, RevokePrincipalTokens the security role. An answer means
- * that the change is durable; UNAVAILABLE with the reason `OUTCOME_UNKNOWN`
- * means that it may or may not be: a retry is safe.
+ * the operator role, RevokePrincipalTokens and EraseProfile the security role.
+ * An answer means that the change is durable; UNAVAILABLE with the reason
+ * `OUTCOME_UNKNOWN` means that it may or may not be: a retry is safe.
  */
 export type ProfileAdminServiceService = typeof ProfileAdminServiceService;
 export const ProfileAdminServiceService = {
@@ -1573,11 +2005,13 @@ export const ProfileAdminServiceService = {
     responseDeserialize: (value: Buffer): RevokePrincipalTokensResponse => RevokePrincipalTokensResponse.decode(value),
   },
   /**
-   * Creates or replaces profiles one by one as they arrive, and answers when
-   * the stream ends. One refused profile does not fail the others. Deleted
-   * principals stay deleted.
+   * Creates or replaces profiles in batches as they arrive, each confirmed
+   * once, and answers when the stream ends: what the answer counts is durable.
+   * One refused profile does not fail the others. Identities are added to those
+   * of a profile, none is taken. Deleted and erased principals stay refused.
    *
-   * Idempotent.
+   * A stream that fails may have been imported in part. Idempotent: send all of
+   * it again.
    */
   importProfiles: {
     path: "/tokenmint.v1.ProfileAdminService/ImportProfiles" as const,
@@ -1589,6 +2023,32 @@ export const ProfileAdminServiceService = {
     responseSerialize: (value: ImportProfilesResponse): Buffer =>
       Buffer.from(ImportProfilesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ImportProfilesResponse => ImportProfilesResponse.decode(value),
+  },
+  /**
+   * Erases a person: the profile or its tombstone, the identities, and the
+   * reference tokens that name the principal as subject or actor. A keyed hash
+   * of the principal and of each identity is left, by which both stay refused,
+   * unless `allow_return` is set. Audit records stay as long as the answer
+   * says. Signed tokens can't be erased; without `allow_return` this service no
+   * longer accepts them.
+   *
+   * Fails with FAILED_PRECONDITION where a person that was erased before shall
+   * be allowed to return: CreateProfile with `replace_deleted` does that.
+   *
+   * The first call refuses the person; the whole store is searched after it, in
+   * steps. Call again with `next_page_token` until that is empty.
+   *
+   * Idempotent: without a page token it begins again.
+   */
+  eraseProfile: {
+    path: "/tokenmint.v1.ProfileAdminService/EraseProfile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EraseProfileRequest): Buffer => Buffer.from(EraseProfileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EraseProfileRequest => EraseProfileRequest.decode(value),
+    responseSerialize: (value: EraseProfileResponse): Buffer =>
+      Buffer.from(EraseProfileResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EraseProfileResponse => EraseProfileResponse.decode(value),
   },
 } as const;
 
@@ -1651,13 +2111,32 @@ export interface ProfileAdminServiceServer extends UntypedServiceImplementation 
    */
   revokePrincipalTokens: handleUnaryCall<RevokePrincipalTokensRequest, RevokePrincipalTokensResponse>;
   /**
-   * Creates or replaces profiles one by one as they arrive, and answers when
-   * the stream ends. One refused profile does not fail the others. Deleted
-   * principals stay deleted.
+   * Creates or replaces profiles in batches as they arrive, each confirmed
+   * once, and answers when the stream ends: what the answer counts is durable.
+   * One refused profile does not fail the others. Identities are added to those
+   * of a profile, none is taken. Deleted and erased principals stay refused.
    *
-   * Idempotent.
+   * A stream that fails may have been imported in part. Idempotent: send all of
+   * it again.
    */
   importProfiles: handleClientStreamingCall<ImportProfilesRequest, ImportProfilesResponse>;
+  /**
+   * Erases a person: the profile or its tombstone, the identities, and the
+   * reference tokens that name the principal as subject or actor. A keyed hash
+   * of the principal and of each identity is left, by which both stay refused,
+   * unless `allow_return` is set. Audit records stay as long as the answer
+   * says. Signed tokens can't be erased; without `allow_return` this service no
+   * longer accepts them.
+   *
+   * Fails with FAILED_PRECONDITION where a person that was erased before shall
+   * be allowed to return: CreateProfile with `replace_deleted` does that.
+   *
+   * The first call refuses the person; the whole store is searched after it, in
+   * steps. Call again with `next_page_token` until that is empty.
+   *
+   * Idempotent: without a page token it begins again.
+   */
+  eraseProfile: handleUnaryCall<EraseProfileRequest, EraseProfileResponse>;
 }
 
 export interface ProfileAdminServiceClient extends Client {
@@ -1831,11 +2310,13 @@ export interface ProfileAdminServiceClient extends Client {
     callback: (error: ServiceError | null, response: RevokePrincipalTokensResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Creates or replaces profiles one by one as they arrive, and answers when
-   * the stream ends. One refused profile does not fail the others. Deleted
-   * principals stay deleted.
+   * Creates or replaces profiles in batches as they arrive, each confirmed
+   * once, and answers when the stream ends: what the answer counts is durable.
+   * One refused profile does not fail the others. Identities are added to those
+   * of a profile, none is taken. Deleted and erased principals stay refused.
    *
-   * Idempotent.
+   * A stream that fails may have been imported in part. Idempotent: send all of
+   * it again.
    */
   importProfiles(
     callback: (error: ServiceError | null, response: ImportProfilesResponse) => void,
@@ -1853,6 +2334,37 @@ export interface ProfileAdminServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ImportProfilesResponse) => void,
   ): ClientWritableStream<ImportProfilesRequest>;
+  /**
+   * Erases a person: the profile or its tombstone, the identities, and the
+   * reference tokens that name the principal as subject or actor. A keyed hash
+   * of the principal and of each identity is left, by which both stay refused,
+   * unless `allow_return` is set. Audit records stay as long as the answer
+   * says. Signed tokens can't be erased; without `allow_return` this service no
+   * longer accepts them.
+   *
+   * Fails with FAILED_PRECONDITION where a person that was erased before shall
+   * be allowed to return: CreateProfile with `replace_deleted` does that.
+   *
+   * The first call refuses the person; the whole store is searched after it, in
+   * steps. Call again with `next_page_token` until that is empty.
+   *
+   * Idempotent: without a page token it begins again.
+   */
+  eraseProfile(
+    request: EraseProfileRequest,
+    callback: (error: ServiceError | null, response: EraseProfileResponse) => void,
+  ): ClientUnaryCall;
+  eraseProfile(
+    request: EraseProfileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EraseProfileResponse) => void,
+  ): ClientUnaryCall;
+  eraseProfile(
+    request: EraseProfileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EraseProfileResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const ProfileAdminServiceClient = makeGenericClientConstructor(

@@ -1,0 +1,54 @@
+"""The progress of a long command, on a terminal and elsewhere."""
+
+import os
+import pty
+
+import pytest
+
+from tokenmint.cli import progress
+from tokenmint.cli.progress import shown_progress
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what a terminal shows."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        with shown_progress(1000, "profiles") as shown:
+            shown.begin(200)
+            shown.update(600)
+        terminal.flush()
+        told = os.read(ours, 65536).decode()
+    os.close(ours)
+    return told
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    told = drawn(monkeypatch)
+    assert "600/1000" in told
+    assert "/s" in told
+    assert "\x1b[3" in told or "\x1b[9" in told  # colours
+
+
+def test_a_terminal_without_colours_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    told = drawn(monkeypatch)
+    assert "600/1000" in told
+    assert not any(f"\x1b[{code}m" in told for code in (*range(30, 38), *range(90, 98)))
+
+
+def test_elsewhere_a_line_now_and_then_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with shown_progress(1000, "profiles") as shown:
+        shown.update(10)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(progress, "EVERY", 0.0)
+        shown.update(500)
+    told = capsys.readouterr().err
+    assert told.startswith("500 of 1000 profiles, ")
+    assert "\x1b" not in told

@@ -21,8 +21,7 @@ from tokenmint.rpc import external_authorization, server
 from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
-from tokenmint.rpc.fast_exchange import METHOD as FAST_METHOD
-from tokenmint.rpc.fast_exchange import FastExchangeToken
+from tokenmint.rpc.fast_exchange import FastBatchExchangeTokens, FastExchangeToken
 from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
@@ -145,7 +144,8 @@ def _grpc(
     native = name == "grpc" and listen.native
     # Callers with certificates take the full way: a certificate says more than the secret that came with it.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
-    fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes)
+    in_force = FastWayInForce(parts)
+    fast = [one(in_force, limits.message_bytes) for one in (FastExchangeToken, FastBatchExchangeTokens)]
     guard = Guard(
         table,
         parts.gate,
@@ -154,7 +154,7 @@ def _grpc(
         certificate=parts.forwarded if native and listen.forwarded is not None else of_connection,
         capacity=base.capacity,
         refusals=external_authorization.REFUSALS,
-        fast={FAST_METHOD: fast} if name == "grpc" and not certificates else {},
+        fast={one.name: one for one in fast} if name == "grpc" and not certificates else {},
     )
     return server.build(
         guard,

@@ -32,8 +32,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["profiles at hand", "profiles read"])
-async def test_both_ways_agree(ways: BothWays, cold: bool) -> None:
-    ways.cold = cold
+@pytest.mark.parametrize("batch", [False, True], ids=["one token", "batches"])
+async def test_both_ways_agree(ways: BothWays, batch: bool, cold: bool) -> None:
+    ways.cold, ways.batch = cold, batch
     for scenario in (*ALL, *ALL):  # what the first time left behind changes nothing
         try:
             await scenario(ways)
@@ -44,8 +45,12 @@ async def test_both_ways_agree(ways: BothWays, cold: bool) -> None:
     assert (ways.waited > 100) is cold
 
 
-async def test_a_call_that_the_fast_way_passes_on_is_verified_once(ways: BothWays, verified: list[bytes]) -> None:
+@pytest.mark.parametrize("batch", [False, True], ids=["one token", "batches"])
+async def test_a_call_that_the_fast_way_passes_on_is_verified_once(
+    ways: BothWays, verified: list[bytes], batch: bool
+) -> None:
     await ways.warm()
+    ways.batch = batch
     for changes in (
         {"sub": "stranger"}, {"sub": "another"}, {"email": 2**70}, {"email": "e" * 9000},
     ):  # fmt: skip

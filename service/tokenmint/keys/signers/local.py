@@ -19,7 +19,9 @@ from tokenmint.keys.types import SigningKey
 
 NAME: Final = "local"
 RSA_BITS: Final = 2048
-_ES256: Final = ec.ECDSA(hashes.SHA256())
+_SHA256: Final = hashes.SHA256()
+_ES256: Final = ec.ECDSA(_SHA256)
+_PKCS1: Final = padding.PKCS1v15()
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
@@ -37,9 +39,13 @@ class LocalSigner:
         signature = self.sign_now(signing_input)
         if signature is not None:
             return signature
+        return await asyncio.to_thread(self.sign_blocking, signing_input)
+
+    def sign_blocking(self, signing_input: bytes) -> bytes:
+        """Return the signature as :meth:`sign` does, of a key for which :meth:`sign_now` returns None."""
         if not isinstance(self._key, rsa.RSAPrivateKey):
             raise TypeError("a key that is neither signed with at once nor in a thread")
-        return await asyncio.to_thread(self._key.sign, signing_input, padding.PKCS1v15(), hashes.SHA256())
+        return self._key.sign(signing_input, _PKCS1, _SHA256)
 
     def sign_now(self, signing_input: bytes) -> bytes | None:
         """Return the signature as :meth:`sign` does, or None for RSA, which takes too long for the event loop."""

@@ -1,0 +1,39 @@
+"""Many signatures at once: those that take a thread share a few jobs, since each hand-over costs a part of one."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from tokenmint.base.errors import TokenmintError
+from tokenmint.keys.signers.local import LocalSigner
+from tokenmint.keys.signers.types import Signer
+
+Wanted = tuple[Signer, bytes]
+"""A signer and a signing input."""
+
+CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""The cores of this process. With more jobs at a time than that, none would end sooner."""
+
+
+async def sign_all(wanted: Sequence[Wanted]) -> list[bytes | None]:
+    """Return the JWS signature of each signing input, in order; None: its signer refused (``Signer.sign``)."""
+    local = [(index, signer, text) for index, (signer, text) in enumerate(wanted) if isinstance(signer, LocalSigner)]
+    shares = [share for share in (local[first::CORES] for first in range(CORES)) if share]
+    signed = dict[int, bytes | None]()
+
+    async def in_thread(share: Sequence[tuple[int, LocalSigner, bytes]]) -> None:
+        signatures = await asyncio.to_thread(lambda: [signer.sign_blocking(text) for _, signer, text in share])
+        signed.update(zip((index for index, *_ in share), signatures, strict=True))
+
+    async def elsewhere(index: int, signer: Signer, text: bytes) -> None:
+        try:
+            signed[index] = await signer.sign(text)
+        except TokenmintError:
+            signed[index] = None
+
+    await asyncio.gather(
+        *map(in_thread, shares),
+        *(elsewhere(index, *one) for index, one in enumerate(wanted) if not isinstance(one[0], LocalSigner)),
+    )
+    return [signed[index] for index in range(len(wanted))]

@@ -124,6 +124,10 @@ async def calls_that_wait(ways: BothWays) -> None:
     assert ways.fast.finish(paid, None) is None
     assert [lot.left for lot in parts.limiter._lots.values()] == [left + ways.tokens for left in lefts]
     pending, person = await waiting()
+    for lot in parts.limiter._lots.values():
+        lot.left = ways.tokens - 1
+    assert ways.fast.finish(pending, person) is None, "a place too few"
+    pending, person = await waiting()
     assert ways.fast.finish(pending, None) is None
     assert ways.fast.finish(pending, replace(person, valid_after=int(ways.rig.clock.now()))) is None
     before = len(parts.audit._exchanges)

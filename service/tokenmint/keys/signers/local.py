@@ -52,7 +52,7 @@ class LocalSigner:
         key = self._key
         if isinstance(key, ec.EllipticCurvePrivateKey):
             # Signed in the event loop: it takes 35 µs, less than a round trip to a thread.
-            return raw_signature(key.sign(signing_input, _ES256))
+            return _raw_signature_of_ours(key.sign(signing_input, _ES256))
         if isinstance(key, ed25519.Ed25519PrivateKey):
             return key.sign(signing_input)
         return None
@@ -135,6 +135,15 @@ def raw_signature(der: bytes) -> bytes:
     """Convert a P-256 signature from DER to the form of JWS: R and S side by side (RFC 7518 section 3.4)."""
     r, s = decode_dss_signature(der)
     return r.to_bytes(32) + s.to_bytes(32)
+
+
+def _raw_signature_of_ours(der: bytes) -> bytes:
+    """Convert a P-256 signature that this process made as :func:`raw_signature` does, which takes 1.1 µs longer.
+
+    Both integers have at most 32 bytes, or a zero before these, so that all lengths are single bytes.
+    """
+    end = 4 + der[3]
+    return der[4:end][-32:].rjust(32, b"\0") + der[end + 2 :][-32:].rjust(32, b"\0")
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:

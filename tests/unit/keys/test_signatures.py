@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.issuer import rsa_key
 
 from tokenmint.base.errors import SignerUnavailable
-from tokenmint.keys.signers import together
+from tokenmint.keys.signers import local, together
 from tokenmint.keys.signers.local import LocalSigner, generate
 from tokenmint.keys.signers.together import sign_all
+
+SIZES = (1, 2, 30, 31, 32)
+"""Bytes of the integers of a signature; nearly all have 31 or 32."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,9 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("cores", [1, 2, 5])
 async def test_each_signature_is_that_of_its_text(monkeypatch: pytest.MonkeyPatch, jobs: list[str], cores: int) -> None:
     monkeypatch.setattr(together, "CORES", cores)
-    local = LocalSigner("r", "RS256", rsa_key())
+    signer = LocalSigner("r", "RS256", rsa_key())
     near, gone = Remote("k", "ES256", b"signed: "), Remote("g", "ES256", None)
-    wanted = [(local, b"%d" % number) for number in range(7)]
+    wanted = [(signer, b"%d" % number) for number in range(7)]
     found = await sign_all([*wanted[:3], (near, b"x"), *wanted[3:], (gone, b"y"), (near, b"z")])
     assert [found[3], *found[8:]] == [b"signed: x", None, b"signed: z"]
     public = rsa_key().public_key()
@@ -56,6 +60,15 @@ async def test_each_signature_is_that_of_its_text(monkeypatch: pytest.MonkeyPatc
         public.verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
     assert len(jobs) == 7
     assert threading.main_thread().name not in jobs
+
+
+@pytest.mark.parametrize("r", SIZES)
+@pytest.mark.parametrize("s", SIZES)
+def test_a_signature_of_ours_is_converted_as_any_other(r: int, s: int) -> None:
+    for first in (0x01, 0x7F, 0x80, 0xFF):
+        integers = [first << 8 * (size - 1) for size in (r, s)]
+        der = encode_dss_signature(*integers)
+        assert local._raw_signature_of_ours(der) == local.raw_signature(der)
 
 
 async def test_no_signatures_are_none() -> None:

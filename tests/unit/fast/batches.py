@@ -72,7 +72,7 @@ async def batches_of_several_kinds(ways: BothWays) -> None:
         {"audience": AUDIENCE, "lifetime": Duration(seconds=60)}, {"audience": LEGACY_AUDIENCE}, USUAL,
         {"audience": AUDIENCE, "requested_token_type": "urn:ietf:params:oauth:token-type:jwt"},
     )  # fmt: skip
-    for order in (targets, targets[::-1], targets[1:4]):
+    for order in (targets[1:2], targets[1:4], targets, targets[::-1]):
         request = batch(ways, *order, token=email)
         await ways.check(request, recognised=True)
         found = await ways.by_fast(request, ways.metadata())

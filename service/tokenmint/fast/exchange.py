@@ -12,8 +12,9 @@ token and the configuration, and comes before it. The store's data about the sub
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from tokenmint.admission.audit import AuditTrail
@@ -27,6 +28,7 @@ from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of
 from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read
 from tokenmint.fast.tokens import Tokens, evened, subject_of
+from tokenmint.formats.format import TOKEN_ID_BYTES
 from tokenmint.keys.signers.local import LocalSigner
 from tokenmint.keys.signers.together import sign_all
 from tokenmint.keys.signers.types import Signer
@@ -71,8 +73,6 @@ class Signing(NamedTuple):
     proved: Proved
     principal: str
     tokens: Sequence[Unsigned]
-    signatures: Sequence[bytes | None]
-    """Those that are there, in the order of the tokens."""
     paid: tuple[Lot, ...] | None
 
 
@@ -186,18 +186,11 @@ class FastExchange:
 
     async def _sign(self, signing: Sequence[Signing]) -> list[Fetched]:
         """Sign the tokens of exchanges: all that take a thread together (``Signer.sign``)."""
-        wanted = [
-            (token.signer, token.text)
-            for one in signing
-            for token, signature in zip(one.tokens, one.signatures, strict=True)
-            if signature is None
-        ]
-        made = iter(await sign_all(wanted))
+        made = iter(await sign_all([(token.signer, token.text) for one in signing for token in one.tokens]))
         found: list[Fetched] = []
         for one in signing:
-            signatures = [next(made) if signature is None else signature for signature in one.signatures]
-            good = [signature for signature in signatures if signature is not None]
-            found.append(good if len(good) == len(signatures) else None)
+            signatures = [signature for signature in islice(made, len(one.tokens)) if signature is not None]
+            found.append(signatures if len(signatures) == len(one.tokens) else None)
         return found
 
     def finish(self, unfinished: Unfinished, fetched: Fetched) -> list[Minted] | Unfinished | None:
@@ -223,7 +216,10 @@ class FastExchange:
         ready = _Ready(instant, signers, lots, unfinished.paid)
         if isinstance(unfinished, Waiting):
             return self._mint(plan, unfinished.proved, fetched, ready) if isinstance(fetched, Person) else None
-        return self._signed(unfinished, fetched, ready) if isinstance(fetched, list) else None
+        if not isinstance(fetched, list):
+            return None
+        signed = zip(unfinished.tokens, fetched, strict=True)
+        return self._signed(plan, unfinished.proved, unfinished.principal, signed, ready)
 
     def _signers(self, plan: Plan) -> tuple[Signer, ...] | None:
         """Return the plan's signers, if an exchange may begin or end now."""
@@ -244,23 +240,28 @@ class FastExchange:
             self._pass_on(proved)
             return None
         # Policy.decide, for each target: in the plan. TokenExchange._mint, for each: all texts before all signatures.
-        tokens = []
+        tokens: list[Unsigned] = []
+        drawn, place = plan.kit.entropy(TOKEN_ID_BYTES * plan.cost), 0
         for target in plan.targets:
-            unsigned = unsigned_of(target, plan.kit, proved, person, ready.signers[target.signer])
+            own = drawn[place : place + TOKEN_ID_BYTES]
+            unsigned = unsigned_of(target, plan.kit, proved, person, ready.signers[target.signer], own)
             if unsigned is None:
                 self._pass_on(proved)
                 return None
             tokens.append(unsigned)
-        signatures = [one.signer.sign_now(one.text) if isinstance(one.signer, LocalSigner) else None for one in tokens]
-        signing = Signing(plan, proved, person.principal, tokens, signatures, ready.paid)
-        made = [signature for signature in signatures if signature is not None]
-        return self._signed(signing, made, ready) if len(made) == len(tokens) else signing
+            place += TOKEN_ID_BYTES
+        local = [signer for signer in ready.signers if isinstance(signer, LocalSigner) and signer.at_once]
+        if len(local) < len(ready.signers):
+            return Signing(plan, proved, person.principal, tokens, ready.paid)
+        signatures = [local[token.target.signer].sign_now(token.text) for token in tokens]
+        return self._signed(plan, proved, person.principal, zip(tokens, signatures, strict=True), ready)
 
-    def _signed(self, signing: Signing, signatures: Sequence[bytes], ready: _Ready) -> list[Minted] | None:
+    def _signed(
+        self, plan: Plan, proved: Proved, principal: str, signed: Iterable[tuple[Unsigned, bytes]], ready: _Ready
+    ) -> list[Minted] | None:
         """End the exchange with its tokens, and record it."""
-        plan, proved, principal, tokens, *_ = signing
         minted = []
-        for unsigned, signature in zip(tokens, signatures, strict=True):
+        for unsigned, signature in signed:
             token = minted_of(unsigned, signature, proved.second, principal)
             if token is None:
                 self._pass_on(proved)

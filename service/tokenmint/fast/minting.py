@@ -8,7 +8,7 @@ import orjson
 from tokenmint.base.encoding import encode_segment
 from tokenmint.fast.people import Person
 from tokenmint.fast.plans import Plan, Target, header_of
-from tokenmint.formats.format import TOKEN_ID_BYTES, Kit
+from tokenmint.formats.format import Kit
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.tokens import JsonValue, at_path
 
@@ -49,15 +49,20 @@ class Minted(NamedTuple):
     principal: str
 
 
-def unsigned_of(target: Target, kit: Kit, proved: Proved, person: Person, signer: Signer) -> Unsigned | None:
-    """Make a token without its signature (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``)."""
+def unsigned_of(
+    target: Target, kit: Kit, proved: Proved, person: Person, signer: Signer, drawn: bytes
+) -> Unsigned | None:
+    """Make a token without its signature (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``).
+
+    ``drawn``: the random bytes of its `jti`.
+    """
     if target.key_id != signer.key_id:
         target.header, target.key_id = header_of(target, kit, signer.key_id), signer.key_id
     second = proved.second
     if target.second != second:
         target.second, target.times = second, _times_of(second, second + target.grant.expires_at)
-    token_id = encode_segment(kit.entropy(TOKEN_ID_BYTES))
-    claims = [target.claims, b'"', person.principal.encode(), b'"', target.times, token_id, b'"']
+    token_id = encode_segment(drawn)
+    claims = [target.claims, person.subject, target.times, token_id, b'"']
     for before in target.of_provider:
         claims += before, orjson.dumps(proved.provider)
     try:

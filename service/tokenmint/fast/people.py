@@ -33,6 +33,8 @@ class Person:
     raw: bytes
     """The profile, parsed; it may be served, and lists the identity."""
     principal: str
+    subject: bytes
+    """The same as JSON."""
     valid_after: int
     """The second up to which issued tokens are refused; -1: none."""
     templates: Templates
@@ -138,6 +140,7 @@ def _person(identity: Identity, principal: str, raw: bytes | None, templates: Te
         key=profile_key(principal),
         raw=raw,
         principal=principal,
+        subject=b'"' + principal.encode() + b'"',
         valid_after=-1 if after is None else after,
         templates=templates,
         claims=tuple(_claims(template, record) for template in templates),

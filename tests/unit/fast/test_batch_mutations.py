@@ -117,10 +117,8 @@ MUTATIONS = [
     ),
     Mutation(*MINT, "proved.issued_at <= person.valid_after", "False", in_batches(scenarios.profiles_that_change)),
     Mutation(*MINT, "ready.signers[target.signer]", "ready.signers[0]", batches.batches_of_several_kinds),
-    Mutation(
-        *SIGN, "iter(await sign_all(wanted))", "iter((await sign_all(wanted))[::-1])", batches.batches_of_several_kinds
-    ),
-    Mutation(*UNSIGNED, "kit.entropy(TOKEN_ID_BYTES)", "b'x' * TOKEN_ID_BYTES", in_batches(scenarios.plain_exchanges)),
+    Mutation(*SIGN, "iter(await", "reversed(await", batches.batches_of_several_kinds),
+    Mutation(*MINT, "place += TOKEN_ID_BYTES", "pass", in_batches(scenarios.plain_exchanges)),
     Mutation(*UNSIGNED, "if target.second != second:", "if target.second < 0:", in_batches(scenarios.times_that_pass)),
     Mutation(
         *UNSIGNED, "if target.key_id != signer.key_id:", "if not target.key_id:", in_batches(signing.our_keys_change)

@@ -33,33 +33,37 @@ class Remote:
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The thread of each signature with RSA from now on."""
-    threads: list[str] = []
-    sign = LocalSigner.sign_blocking
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The algorithm and the thread of each signature of ours from now on."""
+    made: list[tuple[str, str]] = []
+    sign = LocalSigner.sign_now
 
     def noted(self: LocalSigner, signing_input: bytes) -> bytes:
-        threads.append(threading.current_thread().name)
+        made.append((self.algorithm, threading.current_thread().name))
         return sign(self, signing_input)
 
-    monkeypatch.setattr(LocalSigner, "sign_blocking", noted)
-    return threads
+    monkeypatch.setattr(LocalSigner, "sign_now", noted)
+    return made
 
 
 @pytest.mark.parametrize("cores", [1, 2, 5])
-async def test_each_signature_is_that_of_its_text(monkeypatch: pytest.MonkeyPatch, jobs: list[str], cores: int) -> None:
+async def test_each_signature_is_that_of_its_text(
+    monkeypatch: pytest.MonkeyPatch, jobs: list[tuple[str, str]], cores: int
+) -> None:
     monkeypatch.setattr(together, "CORES", cores)
     signer = LocalSigner("r", "RS256", rsa_key())
+    curve = LocalSigner("e", "ES256", generate("ES256"))
     near, gone = Remote("k", "ES256", b"signed: "), Remote("g", "ES256", None)
     wanted = [(signer, b"%d" % number) for number in range(7)]
-    found = await sign_all([*wanted[:3], (near, b"x"), *wanted[3:], (gone, b"y"), (near, b"z")])
-    assert [found[3], *found[8:]] == [b"signed: x", None, b"signed: z"]
+    found = await sign_all([*wanted[:3], (near, b"x"), *wanted[3:], (gone, b"y"), (near, b"z"), (curve, b"e")])
+    assert [found[3], *found[8:10]] == [b"signed: x", None, b"signed: z"]
     public = rsa_key().public_key()
     for signature, (_, text) in zip([*found[:3], *found[4:8]], wanted, strict=True):
         assert signature is not None
         public.verify(signature, text, padding.PKCS1v15(), hashes.SHA256())
-    assert len(jobs) == 7
-    assert threading.main_thread().name not in jobs
+    here = threading.main_thread().name
+    assert [algorithm for algorithm, thread in jobs if thread == here] == ["ES256"]
+    assert [algorithm for algorithm, thread in jobs if thread != here] == ["RS256"] * 7
 
 
 @pytest.mark.parametrize("r", SIZES)
@@ -73,8 +77,3 @@ def test_a_signature_of_ours_is_converted_as_any_other(r: int, s: int) -> None:
 
 async def test_no_signatures_are_none() -> None:
     assert await sign_all([]) == []
-
-
-async def test_a_key_that_signs_at_once_is_no_key_for_a_thread() -> None:
-    with pytest.raises(TypeError):
-        LocalSigner("e", "ES256", generate("ES256")).sign_blocking(b"x")

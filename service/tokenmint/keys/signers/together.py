@@ -18,12 +18,20 @@ CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") 
 
 async def sign_all(wanted: Sequence[Wanted]) -> list[bytes | None]:
     """Return the JWS signature of each signing input, in order; None: its signer refused (``Signer.sign``)."""
-    local = [(index, signer, text) for index, (signer, text) in enumerate(wanted) if isinstance(signer, LocalSigner)]
-    shares = [share for share in (local[first::CORES] for first in range(CORES)) if share]
     signed = dict[int, bytes | None]()
+    long = list[tuple[int, LocalSigner, bytes]]()
+    others = list[tuple[int, Signer, bytes]]()
+    for index, (signer, text) in enumerate(wanted):
+        if not isinstance(signer, LocalSigner):
+            others.append((index, signer, text))
+        elif signer.at_once:
+            signed[index] = signer.sign_now(text)
+        else:
+            long.append((index, signer, text))
+    shares = [share for share in (long[first::CORES] for first in range(CORES)) if share]
 
     async def in_thread(share: Sequence[tuple[int, LocalSigner, bytes]]) -> None:
-        signatures = await asyncio.to_thread(lambda: [signer.sign_blocking(text) for _, signer, text in share])
+        signatures = await asyncio.to_thread(lambda: [signer.sign_now(text) for _, signer, text in share])
         signed.update(zip((index for index, *_ in share), signatures, strict=True))
 
     async def elsewhere(index: int, signer: Signer, text: bytes) -> None:
@@ -32,8 +40,5 @@ async def sign_all(wanted: Sequence[Wanted]) -> list[bytes | None]:
         except TokenmintError:
             signed[index] = None
 
-    await asyncio.gather(
-        *map(in_thread, shares),
-        *(elsewhere(index, *one) for index, one in enumerate(wanted) if not isinstance(one[0], LocalSigner)),
-    )
+    await asyncio.gather(*map(in_thread, shares), *(elsewhere(*one) for one in others))
     return [signed[index] for index in range(len(wanted))]

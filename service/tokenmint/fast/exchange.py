@@ -29,8 +29,7 @@ from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read
 from tokenmint.fast.tokens import Tokens, evened, subject_of
 from tokenmint.formats.format import TOKEN_ID_BYTES
-from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.keys.signers.together import sign_all
+from tokenmint.keys.signers.together import sign_all, sign_at_once
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.policy import Client
 from tokenmint.profiles.near_cache import NearCache
@@ -229,7 +228,7 @@ class FastExchange:
         # TokenExchange.verify_subject: the clock and the store are trusted. Minter.mint: the ring is.
         try:
             self._exchange.serving()
-            return tuple([plan.kit.signer(grant) for grant in plan.signing])
+            return tuple(map(plan.kit.signer, plan.signing))
         except TokenmintError:
             return None
 
@@ -250,11 +249,12 @@ class FastExchange:
                 return None
             tokens.append(unsigned)
             place += TOKEN_ID_BYTES
-        local = [signer for signer in ready.signers if isinstance(signer, LocalSigner) and signer.at_once]
-        if len(local) < len(ready.signers):
+        if not sign_at_once(ready.signers):
             return Signing(plan, proved, person.principal, tokens, ready.paid)
-        signatures = [local[token.target.signer].sign_now(token.text) for token in tokens]
-        return self._signed(plan, proved, person.principal, zip(tokens, signatures, strict=True), ready)
+        signed: list[tuple[Unsigned, bytes]] = []
+        for token in tokens:
+            signed.append((token, ready.signers[token.target.signer].sign_now(token.text)))  # noqa: PERF401  # quicker
+        return self._signed(plan, proved, person.principal, signed, ready)
 
     def _signed(
         self, plan: Plan, proved: Proved, principal: str, signed: Iterable[tuple[Unsigned, bytes]], ready: _Ready

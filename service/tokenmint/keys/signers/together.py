@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from tokenmint.base.errors import TokenmintError
 from tokenmint.keys.signers.local import LocalSigner
@@ -14,6 +14,14 @@ Wanted = tuple[Signer, bytes]
 
 CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """The cores of this process. With more jobs at a time than that, none would end sooner."""
+
+
+def sign_at_once(signers: tuple[Signer, ...]) -> TypeGuard[tuple[LocalSigner, ...]]:
+    """Return whether the event loop may sign with all of these."""
+    for signer in signers:  # noqa: SIM110  # `all` takes longer
+        if not isinstance(signer, LocalSigner) or not signer.at_once:
+            return False
+    return True
 
 
 async def sign_all(wanted: Sequence[Wanted]) -> list[bytes | None]:

@@ -10,6 +10,7 @@ from tests.unit.fast.once import once
 from tests.unit.fast.scenarios import ALL
 from tests.unit.fast.tokens import tokens_that_are_taken
 
+from tokenmint.fast import people
 from tokenmint.model.policy import Client
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.rpc.fast_exchange import FastExchangeToken
@@ -117,3 +118,17 @@ async def test_a_token_that_is_too_long_is_not_taken_apart(ways: BothWays) -> No
         assert tracemalloc.get_traced_memory()[1] < 2 * len(request)
     finally:
         tracemalloc.stop()
+
+
+async def test_claims_that_take_more_than_a_value_counts_for_are_not_kept(
+    ways: BothWays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ways.warm()
+    ways.forget()
+    near = ways.rig.parts.near
+    monkeypatch.setattr(people, "OVERHEAD", -10_000)
+    await ways.check(recognised=True)
+    assert {entry.memo for entry in near._entries.values()} == {None}
+    monkeypatch.undo()
+    await ways.check(recognised=True)
+    assert any(entry.memo for entry in near._entries.values())

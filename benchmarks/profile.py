@@ -24,15 +24,22 @@ from benchmarks.contenders import Contender
 
 WARM_UP: Final = 2.0  # seconds
 MAIN: Final = "MainThread"
+CALLS: Final[dict[str, dict[str, str]]] = {
+    "exchange": {},
+    "batch": {"mode": "batch"},
+    "rs256": {"audience": world.RSA_AUDIENCE},
+}
+"""The options of the generator for each kind of call."""
 Figures = dict[str, Any]
 
 
-def measure(who: Contender, where: world.World, seconds: float, tokens: Path) -> Figures:
+def measure(who: Contender, where: world.World, seconds: float, tokens: Path, calls: str) -> Figures:
     """Sample ``who`` under load with these subject tokens; return the samples, and the generator's figures."""
+    kind = CALLS[calls]
     out = world.BUILD / "samples.json"
     out.unlink(missing_ok=True)
     with contenders.running(who, where, str(load.SERVER_CORE), module=("benchmarks.sampler", str(out))) as target:
-        load.load(target, where, tokens=tokens, seconds=WARM_UP, warmup=0.0)
+        load.load(target, where, tokens=tokens, seconds=WARM_UP, warmup=0.0, **kind)
 
         def switch() -> None:
             os.kill(target.pid, signal.SIGUSR2)
@@ -40,7 +47,7 @@ def measure(who: Contender, where: world.World, seconds: float, tokens: Path) ->
         begin = threading.Timer(0.5, switch)
         begin.start()
         # The clock of the generator runs while samples are taken, and a little longer.
-        answer = load.load(target, where, tokens=tokens, seconds=seconds, warmup=0.5)
+        answer = load.load(target, where, tokens=tokens, seconds=seconds, warmup=0.5, **kind)
         begin.join()
         switch()
         while not out.exists():
@@ -75,6 +82,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--caches", type=int, default=50_000, help="`caches.profiles`")
     parser.add_argument("--principals", default=world.MANY, choices=(world.MANY, world.FEW))
+    parser.add_argument("--calls", default="exchange", choices=tuple(CALLS))
     parser.add_argument("--out", type=Path, default=world.BUILD / "profile.json")
     options = parser.parse_args()
     busy = machine.Load()
@@ -83,12 +91,13 @@ def main() -> int:
     who = Contender("profile", transport=options.transport, settings=settings)
     with contextlib.ExitStack() as stack:
         where = stack.enter_context(world.world(load.OTHER_CORE, cold=False))
-        measured = measure(who, where, options.seconds, world.tokens_of(options.principals))
+        measured = measure(who, where, options.seconds, world.tokens_of(options.principals), options.calls)
     outcome = {
         "date": datetime.now(UTC).date().isoformat(),
         "transport": options.transport,
         "settings": f"caches.profiles = {options.caches}",
         "principals": options.principals,
+        "calls": options.calls,
         "machine": machine.describe(),
         "load": [busy.so_far()],
         "samples": sum(measured["samples"]["steps"].values()),

@@ -75,11 +75,13 @@ def rows(beside: str = "") -> list[Row]:
     """Return all rows, with those of the commit ``beside``, in the order in which a round measures them."""
     # The near cache holds all principals once each has come.
     exchange = [Row("exchange", who, warmup=FILLED) for who in (NATIVE, GO, GO_FULL, NODE, GRPCIO, GRPCIO_TLS)]
-    over_http, key_set = [DOORS, NODE], [NATIVE]
+    over_http, key_set, batches, rsa = [DOORS, NODE], [NATIVE], [NATIVE, GO, NODE], [NATIVE, GO, NODE]
     if beside:
         others = of(beside)
         over_http.append(others[DOORS.name])
         key_set.append(others[NATIVE.name])
+        batches.append(others[NATIVE.name])
+        rsa.append(others[NATIVE.name])
         exchange += [Row("exchange", others[who.name]) for who in (GRPCIO, GRPCIO_TLS, NATIVE)]
     return [
         *exchange,
@@ -93,8 +95,8 @@ def rows(beside: str = "") -> list[Row]:
         *(Row("few principals", who, principals=world.FEW, warmup=1.0) for who in (NATIVE, UNCACHED)),
         *(Row("cold principals", who, principals=world.ONCE, warmup=0.5) for who in (NATIVE, UNCACHED, GO_FULL)),
         *(Row("eight audiences", who, mode="eight") for who in (NATIVE, GO, NODE)),
-        *(Row("batch of eight", who, mode="batch") for who in (NATIVE, GO, NODE)),
-        *(Row("RS256", who, audience=world.RSA_AUDIENCE) for who in (NATIVE, GO, NODE)),
+        *(Row("batch of eight", who, mode="batch") for who in batches),
+        *(Row("RS256", who, audience=world.RSA_AUDIENCE) for who in rsa),
         Row("two workers", TWO),
         Row("two workers, one connection", TWO, connections=1),
         Row("two workers, 16 connections", TWO, connections=16),

@@ -1,14 +1,16 @@
 """Both ways of an exchange, driven by the same request in the same service: the fast way first, then the full way.
 
-A fast way that accepts has to agree with the full way: the same decision, the same token but for its `jti` and
-signature, the same audit event, the same counters, the same use of limits. One that does not accept leaves no trace.
+A fast way that accepts has to agree with the full way: the same decision, the same tokens but for `jti` and signature,
+the same audit event, the same counters, the same use of limits. One that does not accept leaves no trace.
+
+In batches (``BothWays.batch``) a request has three targets: the one in the middle is the test's, the others are usual.
 """
 
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,13 @@ from tokenmint.model import profile as profile_model
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.profiles.near_cache import HEARTBEAT
 from tokenmint.profiles.records import identity_key, profile_key
-from tokenmint.rpc.fast_exchange import METHOD, FastExchangeToken, Pending
+from tokenmint.rpc.fast_exchange import (
+    BATCH_METHOD,
+    METHOD,
+    FastBatchExchangeTokens,
+    FastExchangeToken,
+    Pending,
+)
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -41,6 +49,8 @@ max_token_bytes = 1500
 [audiences."{SMALL_AUDIENCE}".claims]
 email = "assertion.email"
 """
+OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type"})
+"""Fields of a request that each target of a batch has."""
 COUNTED = ("tokenmint_calls_total", "tokenmint_tokens_minted_total", "tokenmint_call_seconds_count")
 STOCK = 1000
 """Calls that each lot of the rate limits has for a test, regardless of earlier use."""
@@ -75,18 +85,23 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An answer, if any, and what changed with it."""
+    """The tokens of an answer, if it has no others, and what changed with it."""
 
-    answer: pb.ExchangeTokenResponse | None
+    answers: Sequence[pb.ExchangeTokenResponse]
     events: list[dict[str, Any]]
     counted: dict[str, float]
     spent: dict[str, int]
     """Calls that were taken from each lot."""
 
     @property
+    def answer(self) -> pb.ExchangeTokenResponse | None:
+        """The test's token."""
+        return self.answers[len(self.answers) // 2] if self.answers else None
+
+    @property
     def nothing(self) -> bool:
         """Whether there is neither an answer nor a trace."""
-        return self.answer is None and not self.events and not self.counted and not any(self.spent.values())
+        return not self.answers and not self.events and not self.counted and not any(self.spent.values())
 
 
 class BothWays:
@@ -95,12 +110,23 @@ class BothWays:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         guard = Guard(access.DATA, rig.parts.gate, deadline=20.0, native=True, capacity=rig.base.capacity)
-        handler = grpc.unary_unary_rpc_method_handler(
-            TokenExchangeService(rig.parts.exchanges).ExchangeToken,
+        service = TokenExchangeService(rig.parts.exchanges)
+        one = grpc.unary_unary_rpc_method_handler(
+            service.ExchangeToken,
             request_deserializer=pb.ExchangeTokenRequest.FromString,
             response_serializer=pb.ExchangeTokenResponse.SerializeToString,
         )
-        self._full: Any = guard.wrap(METHOD, handler).unary_unary
+        several = grpc.unary_unary_rpc_method_handler(
+            service.BatchExchangeTokens,
+            request_deserializer=pb.BatchExchangeTokensRequest.FromString,
+            response_serializer=pb.BatchExchangeTokensResponse.SerializeToString,
+        )
+        self._full: dict[bool, Any] = {
+            False: guard.wrap(METHOD, one).unary_unary,
+            True: guard.wrap(BATCH_METHOD, several).unary_unary,
+        }
+        self.batch = False
+        """Whether requests and answers are those of BatchExchangeTokens."""
         self.recognised = 0
         self.waited = 0
         """Calls of the fast way that waited for a profile."""
@@ -110,9 +136,29 @@ class BothWays:
 
     def forget(self) -> None:
         """Begin with a fast way that remembers nothing."""
-        self.fast = FastExchangeToken(FastWayInForce(self.rig.parts), 64 * 1024)
+        in_force = FastWayInForce(self.rig.parts)
+        self._fast = FastExchangeToken(in_force, 64 * 1024), FastBatchExchangeTokens(in_force, 64 * 1024)
         for entry in self.rig.parts.near._entries.values():
             entry.memo = None
+
+    @property
+    def fast(self) -> FastExchangeToken | FastBatchExchangeTokens:
+        """The fast way."""
+        return self._fast[self.batch]
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of a request."""
+        return 3 if self.batch else 1
+
+    @contextmanager
+    def in_batches(self) -> Iterator[None]:
+        """Let requests be batches for a while."""
+        before, self.batch = self.batch, True
+        try:
+            yield
+        finally:
+            self.batch = before
 
     def empty(self) -> None:
         """Empty the near cache."""
@@ -131,7 +177,19 @@ class BothWays:
     def request(self, token: str | None = None, audience: str = AUDIENCE, **fields: Any) -> bytes:
         """The bytes of a request."""
         subject = self.token() if token is None else token
-        return pb.ExchangeTokenRequest(subject_token=subject, audience=audience, **fields).SerializeToString()
+        if not self.batch:
+            return pb.ExchangeTokenRequest(subject_token=subject, audience=audience, **fields).SerializeToString()
+        own = {name: fields.pop(name) for name in OF_TARGETS & fields.keys()}
+        usual = [pb.BatchExchangeTarget(audience=name) for name in (AUDIENCE, SMALL_AUDIENCE)]
+        targets = [usual[0], pb.BatchExchangeTarget(audience=audience, **own), usual[1]]
+        return pb.BatchExchangeTokensRequest(subject_token=subject, targets=targets, **fields).SerializeToString()
+
+    def answers(self, raw: bytes) -> list[pb.ExchangeTokenResponse]:
+        """The tokens of an answer; none if a target of a batch was refused."""
+        if not self.batch:
+            return [pb.ExchangeTokenResponse.FromString(raw)]
+        results = pb.BatchExchangeTokensResponse.FromString(raw).results
+        return [one.token for one in results] if all(one.HasField("token") for one in results) else []
 
     def claims(self, answer: pb.ExchangeTokenResponse) -> dict[str, Any]:
         """The claims of a minted token."""
@@ -142,12 +200,12 @@ class BothWays:
         """Take the full way."""
         before = self._state()
         context = Context(metadata)
-        answer = None
+        answers: Sequence[pb.ExchangeTokenResponse] = ()
         with suppress(Refused):
-            answer = pb.ExchangeTokenResponse.FromString(await self._full(request, context))
+            answers = self.answers(await self._full[self.batch](request, context))
         for callback in context.done:
             callback(context)
-        return self._since(before, answer)
+        return self._since(before, answers)
 
     async def by_fast(self, request: bytes, metadata: Metadata) -> Outcome:
         """Try the fast way."""
@@ -160,7 +218,7 @@ class BothWays:
             [fetched] = await self.fast.fetch([raw])
             raw = self.fast.finish(raw, fetched)
         self.fast.write()
-        return self._since(before, pb.ExchangeTokenResponse.FromString(raw) if raw is not None else None)
+        return self._since(before, self.answers(raw) if raw is not None else ())
 
     async def check(
         self, request: bytes | None = None, metadata: Metadata | None = None, *, recognised: bool | None = None
@@ -181,9 +239,11 @@ class BothWays:
         else:
             self.recognised += 1
             assert full.answer is not None, "the fast way accepted what the full way refuses"
-            assert told(fast.answer) == told(full.answer)
-            assert [without_ids(event) for event in fast.events] == [without_ids(event) for event in full.events]
-            assert fast.events[0]["minted"][0]["jti"] == fast.answer.token_id
+            assert [told(one) for one in fast.answers] == [told(one) for one in full.answers]
+            assert [spelled(event) for event in fast.events] == [spelled(event) for event in full.events]
+            ids = [one.token_id for one in fast.answers]
+            assert [one["jti"] for one in fast.events[0]["minted"]] == ids
+            assert len(set(ids)) == len(ids)
             assert (fast.counted, fast.spent) == (full.counted, full.spent)
         if recognised is not None:
             assert (fast.answer is not None) is recognised
@@ -228,13 +288,13 @@ class BothWays:
         }
 
     def _since(
-        self, before: tuple[int, dict[str, float], dict[str, int]], answer: pb.ExchangeTokenResponse | None
+        self, before: tuple[int, dict[str, float], dict[str, int]], answers: Sequence[pb.ExchangeTokenResponse]
     ) -> Outcome:
         events, counted, lots = before
         waiting = list(self.rig.parts.audit._exchanges._waiting)[events:]
         now = {name: value - counted.get(name, 0) for name, value in self._counted().items()}
         spent = {key: left - self.rig.parts.limiter._lots[key].left for key, left in lots.items()}
-        return Outcome(answer, [json.loads(line) for line in waiting], {k: v for k, v in now.items() if v}, spent)
+        return Outcome(answers, [json.loads(line) for line in waiting], {k: v for k, v in now.items() if v}, spent)
 
 
 def decoded(token: str) -> list[Any]:
@@ -256,6 +316,11 @@ def without_ids(event: dict[str, Any]) -> dict[str, Any]:
     """An audit event without what is drawn anew for each token."""
     minted = [{name: value for name, value in one.items() if name != "jti"} for one in event.get("minted", [])]
     return event | {"minted": minted}
+
+
+def spelled(event: dict[str, Any]) -> str:
+    """The same as JSON: the order of its fields counts."""
+    return json.dumps(without_ids(event))
 
 
 @asynccontextmanager

@@ -21,14 +21,16 @@ async def test_a_plain_exchange_takes_the_fast_way_and_a_refusal_the_full_way(
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
         ways = BothWays(rig)
         asked: list[str] = []
-        full = TokenExchange.exchange
+        verify = TokenExchange.verify_subject
 
         async def counted(self: TokenExchange, *given: object) -> object:
             asked.append("full")
-            return await full(self, *given)  # type: ignore[arg-type]  # as it is called
+            return await verify(self, *given)  # type: ignore[arg-type]  # as it is called
 
-        monkeypatch.setattr(TokenExchange, "exchange", counted)
+        monkeypatch.setattr(TokenExchange, "verify_subject", counted)
         plain = pb.ExchangeTokenRequest.FromString(ways.request())
+        with ways.in_batches():
+            batch, tokens = pb.BatchExchangeTokensRequest.FromString(ways.request()), ways.tokens
         async with asyncio.timeout(60):
             while True:  # the near cache may be emptied again while the machine is busy
                 await ways.warm()
@@ -36,8 +38,13 @@ async def test_a_plain_exchange_takes_the_fast_way_and_a_refusal_the_full_way(
                 asked.clear()
                 answer = await rig.exchange.ExchangeToken(plain, **rig.auth("web"))
                 assert answer.subject == "ada"
+                several = await rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
+                assert [one.token.subject for one in several.results] == ["ada"] * tokens
                 if not asked:
                     break
         stale = pb.ExchangeTokenRequest.FromString(ways.request(ways.token(exp=1)))
         assert (await refusal(rig.exchange.ExchangeToken(stale, **rig.auth("web")))).reason == "EXPIRED"
         assert asked == ["full"]
+        batch.subject_token = stale.subject_token
+        assert (await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))).reason == "EXPIRED"
+        assert asked == ["full"] * 2

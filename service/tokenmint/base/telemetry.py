@@ -112,17 +112,21 @@ class Metrics:
             self._of_calls[method, code, reason] = series
         return series
 
-    def minted_calls(self, calls: Iterable[tuple[str, str, float, str]]) -> None:
-        """Count calls that minted one token each, by method, audience, seconds and code. Less work than one by one."""
-        groups: dict[tuple[str, str, str], list[float]] = {}
-        for method, audience, seconds, code in calls:
-            groups.setdefault((method, audience, code), []).append(seconds)
-        for (method, audience, code), durations in groups.items():
+    def minted_calls(self, calls: Iterable[tuple[str, tuple[str, ...], float, str]]) -> None:
+        """Count calls that minted tokens, by method, the tokens' audiences, seconds and code.
+
+        It is less work than one by one.
+        """
+        groups: dict[tuple[str, tuple[str, ...], str], list[float]] = {}
+        for method, audiences, seconds, code in calls:
+            groups.setdefault((method, audiences, code), []).append(seconds)
+        for (method, audiences, code), durations in groups.items():
             count, duration = self._series(method, code, "")
             count.inc(len(durations))
             for seconds in durations:
                 duration.observe(seconds)
-            self.minted(audience, len(durations))
+            for audience in audiences:
+                self.minted(audience, len(durations))
 
     def refused(self, client: str, reason: str) -> None:
         """Count a refused call of an authenticated client. Beyond :data:`CLIENTS` clients, the others are one."""

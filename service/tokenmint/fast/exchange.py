@@ -1,9 +1,10 @@
-"""The fast way of one exchange, in the order of the full way (`exchange/exchange.py`).
+"""The fast way of an exchange or a batch, in the order of the full way (`exchange/exchange.py`).
 
-It only accepts requests. For a request that is unusual or would be refused it returns None. The call then takes the
-full way, which is the specification and writes refusals. The fast way changes nothing until a token is signed, so such
-a call is not counted twice. It waits only for rate limits and profiles that are not in memory, and for signatures that
-need a thread or another machine. The calls of a batch wait together.
+It accepts requests only, and a batch only if it accepts all of its tokens. For a request that is unusual or would be
+refused it returns None. The call then takes the full way, which is the specification and writes refusals. The fast way
+changes nothing until all tokens are signed, so such a call is not counted twice. It waits only for rate limits and
+profiles that are not in memory, and for signatures that need a thread or another machine. Calls that arrive together
+wait together.
 
 The order may differ from the full way's if no caller can notice: every check except the signature's depends only on the
 token and the configuration, and comes before it. The store's data about the subject is checked after the signature, as
@@ -13,8 +14,9 @@ on the full way.
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from tokenmint.admission.audit import AuditTrail
@@ -29,11 +31,12 @@ from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of
 from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read
 from tokenmint.fast.tokens import Tokens, evened, subject_of
-from tokenmint.keys.signers.local import LocalSigner
+from tokenmint.formats.format import TOKEN_ID_BYTES
+from tokenmint.keys.signers.together import sign_all, sign_at_once
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.policy import Client
 from tokenmint.profiles.near_cache import NearCache
-from tokenmint.verification.jws import ALPHABET, decode_segment, parse_object
+from tokenmint.verification.jws import decode_segment, parse_object
 
 SIGNATURES: Final = 4096  # cached good signatures, by the SHA-256 of their token
 
@@ -66,26 +69,19 @@ class Waiting(NamedTuple):
 
 
 class Signing(NamedTuple):
-    """An exchange whose token waits for its signature."""
+    """An exchange whose tokens wait for signatures."""
 
-    unsigned: Unsigned
+    plan: Plan
+    proved: Proved
+    principal: str
+    tokens: Sequence[Unsigned]
     paid: tuple[Lot, ...] | None
-
-    @property
-    def plan(self) -> Plan:
-        """The exchange's plan."""
-        return self.unsigned.plan
-
-    @property
-    def proved(self) -> Proved:
-        """The subject token."""
-        return self.unsigned.proved
 
 
 Unfinished: TypeAlias = Unpaid | Waiting | Signing
 """An exchange that waits. ``paid``: the lots in which it was counted after it had to wait for one."""
-Fetched: TypeAlias = tuple[Lot, ...] | Person | bytes | None
-"""The lots, the profile or the signature that it waits for; None: the full way has to decide."""
+Fetched: TypeAlias = tuple[Lot, ...] | Person | list[bytes] | None
+"""The lots, the profile or the signatures that it waits for; None: the full way has to decide."""
 
 
 class _Ready(NamedTuple):
@@ -93,7 +89,8 @@ class _Ready(NamedTuple):
 
     instant: float
     """The moment (monotonic)."""
-    signer: Signer
+    signers: tuple[Signer, ...]
+    """Those of the plan."""
     lots: tuple[Lot, ...]
     """The lots that have a place for it, if they are in memory."""
     paid: tuple[Lot, ...] | None
@@ -119,13 +116,14 @@ class FastExchange:
         self._signatures: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._plans: dict[str, Plans] = {}
         self._events: list[bytes] = []
-        self._ended: list[tuple[str, str, float, str]] = []
+        self._ended: list[tuple[str, tuple[str, ...], float, str]] = []
 
-    def plans(self, method: str, read: Read) -> Plans:
-        """Return the plans of one method."""
+    def plans(self, method: str, read: Read, *, batch: bool = False) -> Plans:
+        """Return the plans of one method; ``batch`` as in :class:`Plans`."""
         known = self._plans.get(method)
         if known is None:
-            known = self._plans[method] = Plans(self._exchange, method, read, self._service.limiter.buckets_of)
+            buckets_of = self._service.limiter.buckets_of
+            known = self._plans[method] = Plans(self._exchange, method, read, buckets_of, batch=batch)
         return known
 
     def client(self, identifier: str, secret: str) -> Client | None:
@@ -136,8 +134,10 @@ class FastExchange:
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
         return self._by_secret.get((identifier, digest)) if secret else None
 
-    def exchange(self, plan: Plan, token: bytes, paid: tuple[Lot, ...] | None = None) -> Minted | Unfinished | None:
-        """Exchange one subject token for one token, or return None without any effect.
+    def exchange(
+        self, plan: Plan, token: bytes, paid: tuple[Lot, ...] | None = None
+    ) -> list[Minted] | Unfinished | None:
+        """Exchange one subject token for the tokens of a plan, all of them, or return None without any effect.
 
         An unfinished exchange waits for the results of :meth:`fetch`; then :meth:`finish` continues it.
 
@@ -145,44 +145,58 @@ class FastExchange:
         """
         service = self._service
         now, instant = service.clock.now(), service.clock.monotonic()
-        signer = self._signer(plan)
-        if signer is None:
+        signers = self._signers(plan)
+        if signers is None:
             return None
-        # Gate.enter: the rate limits have a place for this call, which takes it when it has succeeded.
-        lots = service.limiter.at_hand(plan.buckets, instant) if paid is None else ()
+        # Gate.enter: the rate limits have places for this call, which takes them when it has succeeded.
+        lots = service.limiter.at_hand(plan.buckets, instant, plan.cost) if paid is None else ()
         if lots is None:
             return None if service.limiter.refuses(plan.buckets, instant) else Unpaid(plan, token)
-        # TokenExchange.admit: in the plan.
-        # TokenExchange._verify: the token, then its principal.
+        # TokenExchange.admit, for each target: in the plan.
+        # TokenExchange._verify: the token, once, then its principal.
         proved = self._verify(plan, token, now)
         if proved is None:
             return None
-        # Policy.admit_subject.
+        # Policy.admit_subject, for all targets.
         if proved.provider not in plan.providers:
             self._pass_on(proved)
             return None
         # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
-        person = self._people.find(proved.provider, proved.subject, plan.of_profile, instant)
+        person = self._people.find(proved.provider, proved.subject, plan.templates, instant)
         if isinstance(person, Wanted):
             return Waiting(plan, proved, person, paid)
-        return self._mint(plan, proved, person, _Ready(instant, signer, lots, paid))
+        return self._mint(plan, proved, person, _Ready(instant, signers, lots, paid))
 
     async def fetch(self, unfinished: Sequence[Unfinished]) -> list[Fetched]:
         """Return the results for which exchanges wait."""
-        return await asyncio.gather(*map(self._fetch, unfinished))
+        signing = [one for one in unfinished if isinstance(one, Signing)]
+        others = [one for one in unfinished if not isinstance(one, Signing)]
+        if not others:
+            return await self._sign(signing)
+        if not signing:
+            return await asyncio.gather(*map(self._fetch, others))
+        signed, fetched = map(iter, await asyncio.gather(self._sign(signing), self.fetch(others)))
+        return [next(signed if isinstance(one, Signing) else fetched) for one in unfinished]
 
-    async def _fetch(self, unfinished: Unfinished) -> Fetched:
+    async def _fetch(self, unfinished: Unpaid | Waiting) -> Fetched:
         try:
             if isinstance(unfinished, Unpaid):
-                return await self._service.limiter.pay(unfinished.plan.buckets)
-            if isinstance(unfinished, Waiting):
-                return await self._people.fetch(unfinished.wanted)
-            return await unfinished.unsigned.signer.sign(unfinished.unsigned.text)
+                return await self._service.limiter.pay(unfinished.plan.buckets, unfinished.plan.cost)
+            return await self._people.fetch(unfinished.wanted)
         except TokenmintError:
             return None
 
-    def finish(self, unfinished: Unfinished, fetched: Fetched) -> Minted | Unfinished | None:
-        """Continue an exchange, as :meth:`exchange` does, with the current signer, limits and audit trail."""
+    async def _sign(self, signing: Sequence[Signing]) -> list[Fetched]:
+        """Sign the tokens of exchanges: all that take a thread together (``Signer.sign``)."""
+        made = iter(await sign_all([(token.signer, token.text) for one in signing for token in one.tokens]))
+        found: list[Fetched] = []
+        for one in signing:
+            signatures = [signature for signature in islice(made, len(one.tokens)) if signature is not None]
+            found.append(signatures if len(signatures) == len(one.tokens) else None)
+        return found
+
+    def finish(self, unfinished: Unfinished, fetched: Fetched) -> list[Minted] | Unfinished | None:
+        """Continue an exchange, as :meth:`exchange` does, with the current signers, limits and audit trail."""
         if isinstance(unfinished, Unpaid):
             paid = fetched if isinstance(fetched, tuple) else None
             result = self.exchange(unfinished.plan, unfinished.token, paid) if paid is not None else None
@@ -192,54 +206,72 @@ class FastExchange:
             if result is None:
                 self._pass_on(unfinished.proved)
         if result is None and paid is not None:  # the full way counts the call
-            self._service.limiter.refund(paid)
+            self._service.limiter.refund(paid, unfinished.plan.cost)
         return result
 
-    def _go_on(self, unfinished: Waiting | Signing, fetched: Fetched) -> Minted | Signing | None:
+    def _go_on(self, unfinished: Waiting | Signing, fetched: Fetched) -> list[Minted] | Signing | None:
         plan, instant = unfinished.plan, self._service.clock.monotonic()
-        signer = self._signer(plan)
-        lots = self._service.limiter.at_hand(plan.buckets, instant) if unfinished.paid is None else ()
-        if signer is None or lots is None:
+        signers = self._signers(plan)
+        lots = self._service.limiter.at_hand(plan.buckets, instant, plan.cost) if unfinished.paid is None else ()
+        if signers is None or lots is None:
             return None
-        ready = _Ready(instant, signer, lots, unfinished.paid)
+        ready = _Ready(instant, signers, lots, unfinished.paid)
         if isinstance(unfinished, Waiting):
             return self._mint(plan, unfinished.proved, fetched, ready) if isinstance(fetched, Person) else None
-        return self._signed(unfinished.unsigned, fetched, ready) if isinstance(fetched, bytes) else None
+        if not isinstance(fetched, list):
+            return None
+        signed = zip(unfinished.tokens, fetched, strict=True)
+        return self._signed(plan, unfinished.proved, unfinished.principal, signed, ready)
 
-    def _signer(self, plan: Plan) -> Signer | None:
-        """Return the signer, if an exchange may begin or end now."""
+    def _signers(self, plan: Plan) -> tuple[Signer, ...] | None:
+        """Return the plan's signers, if an exchange may begin or end now."""
         # Gate.admit: an exchange that can't be recorded does not begin.
         if not self._service.audit.takes_exchanges:
             return None
         # TokenExchange.verify_subject: the clock and the store are trusted. Minter.mint: the ring is.
         try:
             self._exchange.serving()
-            return plan.kit.signer(plan.grant)
+            return tuple(map(plan.kit.signer, plan.signing))
         except TokenmintError:
             return None
 
-    def _mint(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> Minted | Signing | None:
-        """Mint for a principal. ``Signing``: its signature takes a thread, or another machine."""
+    def _mint(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> list[Minted] | Signing | None:
+        """Mint for a principal. ``Signing``: a signature takes a thread, or another machine."""
         # Profiles._issued_before_revocation.
         if person is None or proved.issued_at <= person.valid_after:
             self._pass_on(proved)
             return None
-        # Policy.decide: in the plan. TokenExchange._mint.
-        unsigned = unsigned_of(plan, proved, person, ready.signer)
-        if unsigned is None:
-            self._pass_on(proved)
-            return None
-        signature = ready.signer.sign_now(unsigned.text) if isinstance(ready.signer, LocalSigner) else None
-        return self._signed(unsigned, signature, ready) if signature is not None else Signing(unsigned, ready.paid)
+        # Policy.decide, for each target: in the plan. TokenExchange._mint, for each: all texts before all signatures.
+        tokens: list[Unsigned] = []
+        drawn, place = plan.kit.entropy(TOKEN_ID_BYTES * plan.cost), 0
+        for target in plan.targets:
+            own = drawn[place : place + TOKEN_ID_BYTES]
+            unsigned = unsigned_of(target, plan.kit, proved, person, ready.signers[target.signer], own)
+            if unsigned is None:
+                self._pass_on(proved)
+                return None
+            tokens.append(unsigned)
+            place += TOKEN_ID_BYTES
+        if not sign_at_once(ready.signers):
+            return Signing(plan, proved, person.principal, tokens, ready.paid)
+        signed: list[tuple[Unsigned, bytes]] = []
+        for token in tokens:
+            signed.append((token, ready.signers[token.target.signer].sign_now(token.text)))  # noqa: PERF401  # quicker
+        return self._signed(plan, proved, person.principal, signed, ready)
 
-    def _signed(self, unsigned: Unsigned, signature: bytes, ready: _Ready) -> Minted | None:
-        """End the exchange with a token, and record it."""
-        minted = minted_of(unsigned, signature)
-        if minted is None:
-            self._pass_on(unsigned.proved)
-            return None
-        self._service.limiter.spend(ready.lots, ready.instant)
-        self._events.append(event_of(unsigned))
+    def _signed(
+        self, plan: Plan, proved: Proved, principal: str, signed: Iterable[tuple[Unsigned, bytes]], ready: _Ready
+    ) -> list[Minted] | None:
+        """End the exchange with its tokens, and record it."""
+        minted = []
+        for unsigned, signature in signed:
+            token = minted_of(unsigned, signature, proved.second, principal)
+            if token is None:
+                self._pass_on(proved)
+                return None
+            minted.append(token)
+        self._service.limiter.spend(ready.lots, ready.instant, plan.cost)
+        self._events.append(event_of(plan, proved, minted))
         return minted
 
     def _pass_on(self, proved: Proved) -> None:
@@ -248,12 +280,11 @@ class FastExchange:
 
     def _verify(self, plan: Plan, token: bytes, now: float) -> Proved | None:
         """Verify a token (``Verifier.verify``)."""
-        # parse_compact, split_compact
-        if len(token) > self._tokens.max_token or token.translate(None, ALPHABET) != b"..":
+        # parse_compact, split_compact. The characters of each part are checked where it is decoded.
+        parts = token.split(b".", 3) if len(token) <= self._tokens.max_token else ()
+        if len(parts) != 3 or not parts[0]:
             return None
-        header, payload, signature = token.split(b".")
-        if not header:
-            return None
+        header, payload, signature = parts
         try:
             claims = parse_object(decode_segment(payload, "payload"), "payload")
         except TokenmintError:
@@ -286,7 +317,7 @@ class FastExchange:
         return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
 
     def ended(
-        self, method: str, audience: str, seconds: float, code: str = "OK", parent: TraceContext | None = None
+        self, method: str, plan: Plan, seconds: float, code: str = "OK", parent: TraceContext | None = None
     ) -> None:
         """Note that a call was answered (``Gate.ended``, ``Gate.minted``); :meth:`write` records it.
 
@@ -294,7 +325,7 @@ class FastExchange:
         """
         if parent is not None:
             self._events[-1] += b',"trace_id":"%b","span_id":"%b"' % (parent.trace_id.encode(), parent.span_id.encode())
-        self._ended.append((method, audience, seconds, code))
+        self._ended.append((method, plan.audiences, seconds, code))
 
     def write(self) -> None:
         """Record the exchanges since the last call, before any of their answers is sent. Never raises."""

@@ -1,14 +1,14 @@
 """Minting on the fast way: a JWT from the parts of its plan, its principal's claims and its subject token."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 from tokenmint.base.encoding import encode_segment
 from tokenmint.fast.people import Person
-from tokenmint.fast.plans import Plan, header_of
-from tokenmint.formats.format import TOKEN_ID_BYTES
+from tokenmint.fast.plans import Plan, Target, header_of
+from tokenmint.formats.format import Kit
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.tokens import JsonValue, at_path
 
@@ -31,18 +31,17 @@ class Proved(NamedTuple):
 class Unsigned(NamedTuple):
     """A token without its signature."""
 
-    plan: Plan
-    proved: Proved
+    target: Target
     signer: Signer
     text: bytes
     """The signing input."""
     token_id: bytes
-    principal: str
 
 
 class Minted(NamedTuple):
     """A minted token."""
 
+    target: Target
     token: bytes
     token_id: bytes
     key_id: str
@@ -50,49 +49,53 @@ class Minted(NamedTuple):
     principal: str
 
 
-def unsigned_of(plan: Plan, proved: Proved, person: Person, signer: Signer) -> Unsigned | None:
-    """Make a token without its signature (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``)."""
-    if plan.key_id != signer.key_id:
-        plan.header, plan.key_id = header_of(plan, signer.key_id), signer.key_id
+def unsigned_of(
+    target: Target, kit: Kit, proved: Proved, person: Person, signer: Signer, drawn: bytes
+) -> Unsigned | None:
+    """Make a token without its signature (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``).
+
+    ``drawn``: the random bytes of its `jti`.
+    """
+    if target.key_id != signer.key_id:
+        target.header, target.key_id = header_of(target, kit, signer.key_id), signer.key_id
     second = proved.second
-    if plan.second != second:
-        plan.second, plan.times = second, _times_of(second, second + plan.grant.expires_at)
-    token_id = encode_segment(plan.kit.entropy(TOKEN_ID_BYTES))
-    claims = [plan.claims, b'"', person.principal.encode(), b'"', plan.times, token_id, b'"']
-    for before in plan.of_provider:
+    if target.second != second:
+        target.second, target.times = second, _times_of(second, second + target.grant.expires_at)
+    token_id = encode_segment(drawn)
+    claims = [target.claims, person.subject, target.times, token_id, b'"']
+    for before in target.of_provider:
         claims += before, orjson.dumps(proved.provider)
     try:
-        for before, path in plan.of_token:
+        for before, path in target.of_token:
             value = at_path(proved.claims, path)
             if value is not None:
                 claims += before, orjson.dumps(value)
     except TypeError:  # an integer beyond 64 bits, for which the full way has another codec
         return None
-    claims += person.claims, b"}"
-    text = plan.header + encode_segment(b"".join(claims))
-    if len(text) > plan.grant.max_token_bytes:
+    claims += person.claims[target.of_profile], b"}"
+    text = target.header + encode_segment(b"".join(claims))
+    if len(text) > target.grant.max_token_bytes:
         return None
-    return Unsigned(plan, proved, signer, text, token_id, person.principal)
+    return Unsigned(target, signer, text, token_id)
 
 
-def minted_of(unsigned: Unsigned, signature: bytes) -> Minted | None:
+def minted_of(unsigned: Unsigned, signature: bytes, second: int, principal: str) -> Minted | None:
     """Return a token with its signature (``formats.jwt.signed``); None if it is longer than its audience allows."""
-    grant = unsigned.plan.grant
+    target, grant = unsigned.target, unsigned.target.grant
     token = unsigned.text + b"." + encode_segment(signature)
     if len(token) > grant.max_token_bytes:
         return None
-    expires_at = unsigned.proved.second + grant.expires_at
-    return Minted(token, unsigned.token_id, unsigned.signer.key_id, expires_at, unsigned.principal)
+    return Minted(target, token, unsigned.token_id, unsigned.signer.key_id, second + grant.expires_at, principal)
 
 
-def event_of(unsigned: Unsigned) -> bytes:
-    """Return the audit event of a minted token, without its end (``Gate.ended``)."""
-    proved, key_id = unsigned.proved, unsigned.signer.key_id
+def event_of(plan: Plan, proved: Proved, minted: Sequence[Minted]) -> bytes:
+    """Return the audit event of an exchange, without its end (``Gate.ended``)."""
     return b"".join(
         (
-            unsigned.plan.audit, proved.digest.encode(), b'","provider":"', proved.provider.encode(),
-            b'","principal":"', unsigned.principal.encode(), b'","minted":[{"jti":"', unsigned.token_id,
-            b'","kid":"', key_id.encode(), b'"}]',
+            plan.audit, proved.digest.encode(), b'","provider":"', proved.provider.encode(),
+            b'","principal":"', minted[0].principal.encode(), b'","minted":[',
+            b",".join([b'{"jti":"%b","kid":"%b"}' % (one.token_id, one.key_id.encode()) for one in minted]),
+            plan.audit_end,
         )
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Profiles of the fast way: an identity's entry in the near cache, and a plan's claims from it.
+"""Profiles of the fast way: an identity's entry in the near cache, and the claims of a plan's tokens from it.
 
 The full way's functions read each value of the near cache once. The result is kept in its entry, so the near cache
 drops both together. The near cache's own conditions bound the use of a value. A value that the near cache lacks is read
@@ -13,12 +13,12 @@ import orjson
 
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import CorruptRecord, StoreUnavailable, TokenmintError
-from tokenmint.fast.plans import ANY_TOKEN, Template
+from tokenmint.fast.plans import ANY_TOKEN, Template, Templates
 from tokenmint.model.policy import Client
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.policy import mapping
 from tokenmint.profiles.limits import PRINCIPAL
-from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.near_cache import OVERHEAD, NearCache
 from tokenmint.profiles.records import LONGEST, Link, parse_link, parse_record, profile_key
 
 _NOBODY = Client("")
@@ -26,18 +26,20 @@ _NOBODY = Client("")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An identity's principal and one template's claims from its profile, while the profile has these bytes."""
+    """An identity's principal and the templates' claims from its profile, while the profile has these bytes."""
 
     key: str
     """The profile's key."""
     raw: bytes
     """The parsed profile, which may be served and lists the identity."""
     principal: str
+    subject: bytes
+    """The same as JSON."""
     valid_after: int
     """The second up to which issued tokens are refused; -1: none."""
-    template: Template
-    claims: bytes
-    """The template's claims as JSON, each after a comma."""
+    templates: Templates
+    claims: tuple[bytes, ...]
+    """The claims of each template as JSON, each after a comma."""
 
 
 class Wanted(NamedTuple):
@@ -46,7 +48,7 @@ class Wanted(NamedTuple):
     identity: Identity
     key: str
     """The identity's key."""
-    template: Template
+    templates: Templates
 
 
 class People:
@@ -63,7 +65,7 @@ class People:
         self._clock = clock
         self._begun = {name: hashlib.sha256(len(name.encode()).to_bytes(4) + name.encode()) for name in providers}
 
-    def find(self, provider: str, subject: str, template: Template, now: float) -> Person | Wanted | None:
+    def find(self, provider: str, subject: str, templates: Templates, now: float) -> Person | Wanted | None:
         """Return the principal of an identity that may be served now, by the near cache alone.
 
         None: the full way has to decide. Repeats ``ProfileStore.resolve`` and ``Profiles.find``, except the check of
@@ -75,9 +77,9 @@ class People:
         key = "identity:" + digest.hexdigest()
         link = self._near.peek(key, now)
         if link is None:
-            return Wanted(Identity(provider, subject), key, template)
+            return Wanted(Identity(provider, subject), key, templates)
         person = link.memo
-        if type(person) is Person and person.template is template:
+        if type(person) is Person and person.templates == templates:
             entry = self._near.peek(person.key, now)
             if entry is not None and entry.raw is person.raw:
                 return person
@@ -87,8 +89,10 @@ class People:
             return None
         entry = self._near.peek(profile_key(found.principal), now)
         if entry is None:
-            return Wanted(identity, key, template)
-        link.memo = person = _person(identity, found.principal, entry.raw, template)
+            return Wanted(identity, key, templates)
+        person = _person(identity, found.principal, entry.raw, templates)
+        if person is not None and sum(map(len, person.claims)) <= len(person.raw) + OVERHEAD:
+            link.memo = person  # no more than it counts for (near_cache.size_of)
         return person
 
     async def fetch(self, wanted: Wanted) -> Person | None:
@@ -96,7 +100,7 @@ class People:
 
         None: the full way has to decide, or the store does not answer.
         """
-        identity, template, key = wanted.identity, wanted.template, wanted.key
+        identity, templates, key = wanted.identity, wanted.templates, wanted.key
         try:
             link = _link(identity, await self._near.get(key))
             if link is None:
@@ -106,9 +110,9 @@ class People:
         except (StoreUnavailable, CorruptRecord) as error:
             self._near.note_failure(key, error)  # the full way refuses the call, and need not wait for that again
             return None
-        found = self.find(identity.provider, identity.subject, template, self._clock.monotonic())
+        found = self.find(identity.provider, identity.subject, templates, self._clock.monotonic())
         if isinstance(found, Wanted):  # nothing is cached: these values count for this call alone
-            return _person(identity, link.principal, raw, template)
+            return _person(identity, link.principal, raw, templates)
         return found
 
 
@@ -121,8 +125,8 @@ def _link(identity: Identity, raw: bytes | None) -> Link | None:
     return link if link is not None and not link.unlinked and PRINCIPAL.match(link.principal) else None
 
 
-def _person(identity: Identity, principal: str, raw: bytes | None, template: Template) -> Person | None:
-    """Read a profile (``ProfileStore.resolve``, ``_active``, ``mapping.evaluate``); None if it may not be served."""
+def _person(identity: Identity, principal: str, raw: bytes | None, templates: Templates) -> Person | None:
+    """Read a profile (``ProfileStore.resolve``, ``_active``); None if it may not be served."""
     if raw is None or len(raw) > LONGEST:
         return None
     try:
@@ -131,17 +135,23 @@ def _person(identity: Identity, principal: str, raw: bytes | None, template: Tem
         return None
     if not isinstance(record, Profile) or record.disabled or identity not in record.identities:
         return None
-    claims = b""
-    for before, source in template:
-        value = mapping.evaluate(source, ANY_TOKEN, record, _NOBODY)
-        if value is not None:
-            claims += before + orjson.dumps(value)
     after = record.tokens_valid_after
     return Person(
         key=profile_key(principal),
         raw=raw,
         principal=principal,
+        subject=b'"' + principal.encode() + b'"',
         valid_after=-1 if after is None else after,
-        template=template,
-        claims=claims,
+        templates=templates,
+        claims=tuple(_claims(template, record) for template in templates),
     )
+
+
+def _claims(template: Template, profile: Profile) -> bytes:
+    """Return a template's claims from a profile (``mapping.evaluate``)."""
+    claims = b""
+    for before, source in template:
+        value = mapping.evaluate(source, ANY_TOKEN, profile, _NOBODY)
+        if value is not None:
+            claims += before + orjson.dumps(value)
+    return claims

@@ -14,47 +14,42 @@ from tokenmint.base.telemetry import json_text
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.formats.format import Kit
 from tokenmint.formats.jwt import claims_of, signing_input
-from tokenmint.model.policy import Binding, Client, ExchangeRequest, TokenGrant
+from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import VerifiedToken
 from tokenmint.policy.mapping import Source
 
-LONGEST: Final = 1024  # bytes of a request without its token, for which a plan is made
+LONGEST: Final = 4096  # bytes of a request without its token, for which a plan is made
 ENTRIES: Final = 1024  # plans
 SIZE: Final = 8 * 1024 * 1024  # bytes of all plans
-LARGEST: Final = 64 * 1024  # bytes of one
-PLAN: Final = 4096  # bytes of a plan beyond its texts
+LARGEST: Final = 128 * 1024  # bytes of one
+PLAN: Final = 2048  # bytes of a plan beyond its texts
+TARGET: Final = 2048  # bytes of each of its tokens beyond its texts
 _FIXED: Final = frozenset({"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id"})
 _EACH_TIME: Final = frozenset({"sub", "exp", "iat", "nbf", "jti"})
 
 Template = tuple[tuple[bytes, Source], ...]
 """Claims that come from the profile: each begins with the bytes before its value."""
+Templates = tuple[Template, ...]
+"""Those of an exchange, each once."""
 
 
 @dataclass(slots=True)
-class Plan:
-    """An exchange that one client requests, without its token."""
+class Target:
+    """A token that an exchange mints."""
 
-    client: Client
-    buckets: Buckets
-    """The rate limits of the client's calls."""
     grant: TokenGrant
     """The decision without a subject, at second 0: scopes, lifetime, kind and format of the token."""
-    subject_token_type: str
-    providers: frozenset[str]
-    kit: Kit
+    signer: int
+    """The place of its signer among those of the plan."""
     claims: bytes
     """The minted claims that never change, as JSON up to the value of `sub`."""
     of_provider: tuple[bytes, ...]
     """Claims with the provider's name as their value: the bytes before each value."""
     of_token: tuple[tuple[bytes, tuple[str, ...]], ...]
     """Claims from the subject token: the bytes before each value, and its path."""
-    of_profile: Template
-    """Claims from the profile."""
-    audit: bytes
-    """The audit event, as JSON up to the value of `token_sha256`."""
-    audience: str
-    """The audience, as the metrics' label."""
+    of_profile: int
+    """The place of its claims from the profile among the plan's templates."""
     second: int = -1
     """The second of ``times``."""
     times: bytes = b""
@@ -63,11 +58,37 @@ class Plan:
     """The first segment of the minted token, with its dot, for the key ``key_id``."""
     key_id: str = ""
     answer: object = None
-    """The transport's own part of the plan."""
+    """The transport's own part."""
 
 
-Read = Callable[[bytes], ExchangeRequest | None]
-"""Reads a request without its token; returns it with a token in its place, or None if it is not plain."""
+@dataclass(slots=True)
+class Plan:
+    """An exchange of one token for one or, in a batch, several that one client requests, without its token."""
+
+    client: Client
+    buckets: Buckets
+    """The rate limits of the client's calls."""
+    cost: int
+    """The number of calls that it counts for (``access.Row.cost``)."""
+    subject_token_type: str
+    providers: frozenset[str]
+    """Those whose tokens are exchanged for every target."""
+    kit: Kit
+    signing: tuple[TokenGrant, ...]
+    """A grant for each algorithm of the minted tokens."""
+    targets: tuple[Target, ...]
+    """The minted tokens, in their order."""
+    templates: Templates
+    audit: bytes
+    """The audit event, as JSON up to the value of `token_sha256`."""
+    audit_end: bytes
+    """Its end, after the minted tokens."""
+    audiences: tuple[str, ...]
+    """The audience of each minted token, as the metrics' label."""
+
+
+Read = Callable[[bytes], Sequence[ExchangeRequest]]
+"""Reads a request without its token. Returns one for each minted token, none if the request is not plain."""
 
 
 class Plans:
@@ -78,19 +99,27 @@ class Plans:
         method: the method's name in audit events.
         read: reads a request without its token.
         buckets_of: returns the rate limits of a client's calls.
+        batch: whether the method mints several tokens, of which its audit events have lists.
     """
 
     def __init__(
-        self, exchange: TokenExchange, method: str, read: Read, buckets_of: Callable[[Client], Buckets]
+        self,
+        exchange: TokenExchange,
+        method: str,
+        read: Read,
+        buckets_of: Callable[[Client], Buckets],
+        *,
+        batch: bool = False,
     ) -> None:
         self._exchange = exchange
         self._buckets_of = buckets_of
         self._method = method
         self._read = read
+        self._batch = batch
         self._plans: Remembered[tuple[str, bytes], Plan | None] = Remembered(
             entries=ENTRIES, size=SIZE, largest=LARGEST
         )
-        self._templates: dict[Template, Template] = {}
+        self._templates: dict[Template, Template] = {}  # one object for each: comparing them is cheap
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -102,16 +131,59 @@ class Plans:
             return plan
         if key in self._plans or len(rest) > LONGEST:
             return None
-        request = self._read(rest)
-        if request is None:  # it has members that differ between calls
+        requests = self._read(rest)
+        if not requests:  # it has members that differ between calls
             return None
-        plan = self._made(client, request)
-        size = PLAN + 2 * len(rest) + (4 * (len(plan.claims) + len(plan.audit)) if plan is not None else 0)
-        self._plans.remember(key, plan, size)
+        plan = self._made(client, requests)
+        self._plans.remember(key, plan, PLAN + 2 * len(rest) + (_size(plan) if plan is not None else 0))
         return plan
 
-    def _made(self, client: Client, request: ExchangeRequest) -> Plan | None:
-        """Decide with the full way's functions: ``Policy.admit``, ``Policy.decide``, ``claims_of``."""
+    def _made(self, client: Client, requests: Sequence[ExchangeRequest]) -> Plan | None:
+        """Decide with the full way's functions; None if any of the tokens can't be minted, or not in a plain way."""
+        decided = []
+        for request in requests:
+            one = self._decide(client, request)
+            if one is None:
+                return None
+            decided.append(one)
+        signing = {one.grant.algorithm: one.grant for one in decided}
+        algorithms = tuple(signing)
+        templates = tuple(dict.fromkeys(self._templates.setdefault(*(one.claims.of_profile,) * 2) for one in decided))
+        audiences = [clipped(request.audience, LONG) for request in requests]
+        event = {
+            "kind": "exchange",
+            "method": self._method,
+            "outcome": "done",
+            "caller": client.client_id,
+            "audience": audiences if self._batch else audiences[0],
+        }
+        return Plan(
+            client=client,
+            buckets=self._buckets_of(client),
+            cost=len(decided),
+            subject_token_type=requests[0].subject_token_type,
+            providers=frozenset.intersection(*(one.audience.providers for one in decided)),
+            kit=decided[0].kit,
+            signing=tuple(signing.values()),
+            targets=tuple(
+                Target(
+                    grant=one.grant,
+                    signer=algorithms.index(one.grant.algorithm),
+                    claims=one.claims.always + b',"sub":',
+                    of_provider=one.claims.of_provider,
+                    of_token=one.claims.of_token,
+                    of_profile=templates.index(one.claims.of_profile),
+                )
+                for one in decided
+            ),
+            templates=templates,
+            audit=json_text(event)[:-1].encode() + b',"token_sha256":"',
+            audit_end=b'],"refused":[]' if self._batch else b"]",
+            audiences=tuple(one.grant.audience for one in decided),
+        )
+
+    def _decide(self, client: Client, request: ExchangeRequest) -> "_Decided | None":
+        """Decide about one token (``Policy.admit``, ``Policy.decide``, ``claims_of``)."""
         if client.anonymous or not _is_plain(request):
             return None
         policy = self._exchange.policy
@@ -127,29 +199,20 @@ class Plans:
         if kit is None or grant.binding:
             return None
         claims = _claims(client, grant, kit, sources)
-        if claims is None:
-            return None
-        event = {
-            "kind": "exchange",
-            "method": self._method,
-            "outcome": "done",
-            "caller": client.client_id,
-            "audience": clipped(request.audience, LONG),
-        }
-        return Plan(
-            client=client,
-            buckets=self._buckets_of(client),
-            grant=grant,
-            subject_token_type=request.subject_token_type,
-            providers=audience.providers,
-            kit=kit,
-            claims=claims.always + b',"sub":',
-            of_provider=claims.of_provider,
-            of_token=claims.of_token,
-            of_profile=self._templates.setdefault(claims.of_profile, claims.of_profile),
-            audit=json_text(event)[:-1].encode() + b',"token_sha256":"',
-            audience=grant.audience,
-        )
+        return _Decided(audience, grant, kit, claims) if claims is not None else None
+
+
+def _size(plan: Plan) -> int:
+    return 4 * len(plan.audit) + sum(TARGET + 4 * len(target.claims) for target in plan.targets)
+
+
+class _Decided(NamedTuple):
+    """The decision about one token."""
+
+    audience: Audience
+    grant: TokenGrant
+    kit: Kit
+    claims: "_Claims"
 
 
 class _Claims(NamedTuple):
@@ -204,7 +267,7 @@ def _is_plain(request: ExchangeRequest) -> bool:
     )
 
 
-def header_of(plan: Plan, key_id: str) -> bytes:
+def header_of(target: Target, kit: Kit, key_id: str) -> bytes:
     """Return the first segment of a token for the key ``key_id``, with its dot (``formats.jwt.signing_input``)."""
-    unsigned = signing_input(plan.grant, issuer=plan.kit.issuer, key_id=key_id, token_id="")
+    unsigned = signing_input(target.grant, issuer=kit.issuer, key_id=key_id, token_id="")
     return unsigned.partition(b".")[0] + b"."

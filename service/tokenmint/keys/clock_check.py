@@ -97,8 +97,10 @@ class ClockCheck:
 
     def require(self) -> None:
         """Raise ``ClockWrong`` while the clocks disagree."""
-        if problem := self.problem():
-            raise ClockWrong(detail=problem)
+        if self._measured is not None:
+            stepped = self._clock.now() - self._clock.monotonic() - self._wall_ahead
+            if self._measured.low + stepped > self._limit or self._measured.high + stepped < -self._limit:
+                raise ClockWrong(detail=self.problem())
 
     async def right_store_time(self) -> float:
         """Ask the store for its clock and return it. Raises ``ClockWrong`` if it may be wrong, ``StoreUnavailable``."""

@@ -21,8 +21,7 @@ from tokenmint.rpc import external_authorization, server
 from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
-from tokenmint.rpc.fast_exchange import METHOD as FAST_METHOD
-from tokenmint.rpc.fast_exchange import FastExchangeToken
+from tokenmint.rpc.fast_exchange import FastBatchExchangeTokens, FastExchangeToken
 from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
@@ -162,8 +161,11 @@ def _grpc(
     native = name == "grpc" and listen.native
     # Callers with certificates take the full way, because a certificate has to be checked beside the secret.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
-    # On grpcio, the guard has decided before which calls become spans.
-    fast = FastExchangeToken(FastWayInForce(parts), limits.message_bytes, parts.tracing.tracer if native else None)
+    in_force = FastWayInForce(parts)
+    tracer = (
+        parts.tracing.tracer if native else None
+    )  # on grpcio, the guard decides this earlier
+    fast = [one(in_force, limits.message_bytes, tracer) for one in (FastExchangeToken, FastBatchExchangeTokens)]
     guard = Guard(
         table,
         parts.gate,
@@ -172,7 +174,7 @@ def _grpc(
         certificate=parts.forwarded if native and listen.forwarded is not None else of_connection,
         capacity=base.capacity,
         refusals=external_authorization.REFUSALS,
-        fast={FAST_METHOD: fast} if name == "grpc" and not certificates else {},
+        fast={one.name: one for one in fast} if name == "grpc" and not certificates else {},
     )
     return server.build(
         guard,

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from tokenmint.base.capacity import Capacity, InHand
 
 BATCH: Final = 16  # calls that are exchanged before the first of them is answered
+BATCH_BYTES: Final = 16 * 1024  # bytes of answers from which on they are sent: about as many tokens as calls above
 
 Event: TypeAlias = tuple[Any, ...]
 """An event: kind, call, method, message, content type, and details (metadata, peer, seconds that the caller waits).
@@ -99,6 +100,7 @@ class FastCalls:
         began, others = time.monotonic(), list[Event]()
         answered: list[_Answered] = []
         held: list[_Held] = []
+        size = 0
         for event in events:
             found = self._answer_to(event, began) if event[1] not in ended else None
             if found is None:
@@ -107,8 +109,10 @@ class FastCalls:
                 held.append(found)
             else:
                 answered.append(found)
-                if len(answered) == BATCH:
+                size += len(found.answer)
+                if len(answered) == BATCH or size >= BATCH_BYTES:
                     self._send(answered)
+                    size = 0
         self._send(answered)
         if held:
             self._wait(held)

@@ -1,4 +1,5 @@
-"""ExchangeToken over the fast way: bytes in, bytes out, without a message, a context or a coroutine.
+"""ExchangeToken and BatchExchangeTokens over the fast way: bytes in, bytes out, without a message, a context or a
+coroutine.
 
 The token is cut out of the request (protobuf's wire format). A client repeats the other bytes in each request, so they
 are the key of the plan. Most parts of the answer are in the plan.
@@ -6,7 +7,7 @@ are the key of the plan. Most parts of the answer are in the plan.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -16,7 +17,7 @@ from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TraceContext, context_in
 from tokenmint.fast.exchange import FastExchange, Fetched, Unfinished
 from tokenmint.fast.minting import Minted
-from tokenmint.fast.plans import Plan
+from tokenmint.fast.plans import Plan, Target
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.rpc import convert
 from tokenmint.rpc.credentials import CLIENT_ASSERTION, CLIENT_ID, CLIENT_SECRET, WORKLOAD_TOKEN
@@ -24,7 +25,9 @@ from tokenmint.tracing.tracer import Tracer
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 METHOD: Final = "/tokenmint.v1.TokenExchangeService/ExchangeToken"
+BATCH_METHOD: Final = "/tokenmint.v1.TokenExchangeService/BatchExchangeTokens"
 _TOKEN: Final = pb.ExchangeTokenRequest.SUBJECT_TOKEN_FIELD_NUMBER << 3 | 2
+"""The first byte of a request of either method, if the token comes first."""
 _PROBE: Final = "p"
 _ELSEWHERE: Final = frozenset({CLIENT_ASSERTION, WORKLOAD_TOKEN, "content-type"})
 """Metadata that only the full way interprets."""
@@ -32,15 +35,16 @@ _SHORT: Final = tuple(bytes((number,)) for number in range(0x80))
 _THREE: Final = 3  # bytes of a length that are read: 2 MiB, more than any request has
 
 Metadata = Iterable[tuple[str, str | bytes]]
+_Request = TypeVar("_Request", pb.ExchangeTokenRequest, pb.BatchExchangeTokensRequest)
 
 
 class _Answer:
-    """The parts of an answer that the tokens of a plan share: all of them, or those of one second and key."""
+    """The parts of an answer that the tokens of a target share: all of them, or those of one second and key."""
 
     __slots__ = ("after", "before", "expires_at", "key_id", "scopes")
 
-    def __init__(self, plan: Plan) -> None:
-        grant = plan.grant
+    def __init__(self, target: Target) -> None:
+        grant = target.grant
         self.before = _field(2, grant.token_type.encode()) + _field(3, b"Bearer")
         self.scopes = b"".join(_field(5, scope.encode()) for scope in grant.scopes)
         self.expires_at, self.key_id = 0, ""
@@ -60,6 +64,14 @@ class _Answer:
         )  # fmt: skip
 
 
+def _answer(minted: Minted) -> bytes:
+    """Return the bytes of an answer with one token."""
+    shared = minted.target.answer
+    if not isinstance(shared, _Answer):
+        minted.target.answer = shared = _Answer(minted.target)
+    return shared.bytes(minted)
+
+
 class Pending(NamedTuple):
     """A call that waits."""
 
@@ -72,14 +84,17 @@ class Pending(NamedTuple):
     """The caller's place in a trace."""
 
 
-class FastExchangeToken:
-    """Answers the calls of ExchangeToken that the fast way recognises.
+class _Method:
+    """Answers the calls of one method that the fast way recognises.
 
     Args:
         in_force: returns the fast way of the configuration in force.
         limit: bytes of a request at most.
         tracer: decides which calls leave the fast way, because they become spans; None: none.
     """
+
+    name: str
+    batch: bool
 
     def __init__(self, in_force: Callable[[], FastExchange], limit: int, tracer: Tracer | None = None) -> None:
         self._in_force = in_force
@@ -96,23 +111,23 @@ class FastExchangeToken:
         started = time.perf_counter()
         try:
             parent = context_in(metadata)
-            if self._tracer is not None and self._tracer.keeps_from_fast_way(METHOD, parent):
+            if self._tracer is not None and self._tracer.keeps_from_fast_way(self.name, parent):
                 return None
             fast = self._in_force()
             cut = _cut(request) if len(request) <= self._limit else None
             if cut is None or (client := _client(fast, metadata)) is None:
                 return None
             token, rest = cut
-            plan = fast.plans(METHOD, _read).of(client, rest)
+            plan = fast.plans(self.name, self.read, batch=self.batch).of(client, rest)
             if plan is None or (minted := fast.exchange(plan, token)) is None:
                 return None
-            if not isinstance(minted, Minted):
+            if not isinstance(minted, list):
                 return Pending(fast, minted, started, parent)
             return self._answered(fast, plan, minted, started, parent)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
-            log_internal(METHOD, error)
+            log_internal(self.name, error)
             return None
 
     async def fetch(self, pending: Sequence[Pending]) -> list[Fetched]:
@@ -122,7 +137,7 @@ class FastExchangeToken:
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # as in answer
-            log_internal(METHOD, error)
+            log_internal(self.name, error)
             return [None] * len(pending)
 
     def finish(self, pending: Pending, fetched: Fetched) -> bytes | Pending | None:
@@ -131,32 +146,78 @@ class FastExchangeToken:
             minted = pending.fast.finish(pending.unfinished, fetched)
             if minted is None:
                 return None
-            if not isinstance(minted, Minted):
+            if not isinstance(minted, list):
                 return pending._replace(unfinished=minted)
             return self._answered(pending.fast, pending.unfinished.plan, minted, pending.started, pending.parent)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # as in answer
-            log_internal(METHOD, error)
+            log_internal(self.name, error)
             return None
 
     def _answered(
-        self, fast: FastExchange, plan: Plan, minted: Minted, started: float, parent: TraceContext | None
+        self, fast: FastExchange, plan: Plan, minted: list[Minted], started: float, parent: TraceContext | None
     ) -> bytes:
         if self._unwritten is not fast:
             self.write()
             self._unwritten = fast
-        shared = plan.answer
-        if not isinstance(shared, _Answer):
-            plan.answer = shared = _Answer(plan)
-        answer = shared.bytes(minted)
-        fast.ended(METHOD, plan.audience, time.perf_counter() - started, parent=parent)
+        answer = self.message(minted)
+        fast.ended(self.name, plan, time.perf_counter() - started, parent=parent)
         return answer
+
+    def read(self, rest: bytes) -> Sequence[ExchangeRequest]:
+        """Read a request without its token, as :data:`~tokenmint.fast.plans.Read`."""
+        raise NotImplementedError
+
+    def message(self, minted: list[Minted]) -> bytes:
+        """Return the bytes of an answer."""
+        raise NotImplementedError
 
     def write(self) -> None:
         """Record the answers since the last call. Never raises."""
         if self._unwritten is not None:
             self._unwritten.write()
+
+
+class FastExchangeToken(_Method):
+    """The fast way of ExchangeToken."""
+
+    name, batch = METHOD, False
+
+    def read(self, rest: bytes) -> Sequence[ExchangeRequest]:
+        """Read a request without its token (``Codec.decode``, ``convert.exchange_request``)."""
+        message = _read(pb.ExchangeTokenRequest, rest)
+        try:
+            return () if message is None else (convert.exchange_request(message),)
+        except TokenmintError:
+            return ()
+
+    def message(self, minted: list[Minted]) -> bytes:
+        """Return the bytes of an ExchangeTokenResponse."""
+        return _answer(minted[0])
+
+
+class FastBatchExchangeTokens(_Method):
+    """The fast way of BatchExchangeTokens."""
+
+    name, batch = BATCH_METHOD, True
+
+    def read(self, rest: bytes) -> Sequence[ExchangeRequest]:
+        """Read a request without its token (``Codec.decode``, ``convert.batch_requests``)."""
+        message = _read(pb.BatchExchangeTokensRequest, rest)
+        try:
+            return () if message is None else convert.batch_requests(message)
+        except TokenmintError:
+            return ()
+
+    def message(self, minted: list[Minted]) -> bytes:
+        """Return the bytes of a BatchExchangeTokensResponse: of each token's result."""
+        parts: list[bytes] = []
+        for one in minted:
+            answer = _answer(one)
+            token = _varint(len(answer))
+            parts += b"\x0a", _varint(1 + len(token) + len(answer)), b"\x0a", token, answer
+        return b"".join(parts)
 
 
 def _client(fast: FastExchange, metadata: Metadata) -> Client | None:
@@ -190,21 +251,21 @@ def _cut(request: bytes) -> tuple[bytes, bytes] | None:
     return None
 
 
-def _read(rest: bytes) -> ExchangeRequest | None:
-    """Read a request without its token (``Codec.decode``, ``convert.exchange_request``).
+def _read(kind: type[_Request], rest: bytes) -> _Request | None:
+    """Parse a request without its token, with another one in its place; None if it is not plain.
 
     The rest must not contain another token, not even an empty one: in protobuf the last one counts.
     """
     try:
-        alone = pb.ExchangeTokenRequest.FromString(rest)
-        message = pb.ExchangeTokenRequest.FromString(_field(1, _PROBE.encode()) + rest)
-        if alone.subject_token or message.subject_token != _PROBE:
-            return None
-        if message.nonce or message.request_id or message.actor_token or message.dpop_jkt:
-            return None
-        return convert.exchange_request(message)
-    except (DecodeError, TokenmintError):
+        alone = kind.FromString(rest)
+        message = kind.FromString(_field(1, _PROBE.encode()) + rest)
+    except DecodeError:
         return None
+    if alone.subject_token or message.subject_token != _PROBE:
+        return None
+    if message.nonce or message.request_id or message.actor_token or message.dpop_jkt:
+        return None
+    return message
 
 
 def _field(number: int, value: bytes) -> bytes:

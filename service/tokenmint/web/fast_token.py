@@ -6,7 +6,7 @@ decided by the full way's functions, when a head or a body is seen for the first
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from tokenmint.fast.exchange import FastExchange, Unfinished
 from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan
 from tokenmint.model.minted import MintedToken, presented_as
-from tokenmint.model.policy import Binding, Client, ExchangeRequest
+from tokenmint.model.policy import Binding, Client, ExchangeRequest, TokenGrant
 from tokenmint.model.secret import Secret
 from tokenmint.tracing.tracer import Tracer
 from tokenmint.web.credentials import credentials_in
@@ -45,7 +45,7 @@ class Known(NamedTuple):
 
 
 class _Fixed(NamedTuple):
-    """The parts of a response that all tokens of a plan share, in their order."""
+    """The parts of a response that all tokens of a target share, in their order."""
 
     status: bytes
     before_length: bytes
@@ -107,7 +107,7 @@ class FastToken:
         plan = fast.plans(METHOD, _read).of(client, rest)
         if plan is None or (minted := fast.exchange(plan, found[1])) is None:
             return None
-        if not isinstance(minted, Minted):
+        if not isinstance(minted, list):
             return partial(self._later, fast, minted, started, parent)
         return self._answered(fast, plan, minted, started, parent)
 
@@ -120,8 +120,8 @@ class FastToken:
         in_hand = self._capacity.enter()
         try:
             in_hand.begin()
-            minted: Minted | Unfinished | None = unfinished
-            while minted is not None and not isinstance(minted, Minted):
+            minted: list[Minted] | Unfinished | None = unfinished
+            while minted is not None and not isinstance(minted, list):
                 [fetched] = await fast.fetch([minted])
                 minted = fast.finish(minted, fetched)
             return self._answered(fast, unfinished.plan, minted, started, parent) if minted is not None else None
@@ -129,17 +129,17 @@ class FastToken:
             in_hand(None)
 
     def _answered(
-        self, fast: FastExchange, plan: Plan, minted: Minted, started: float, parent: TraceContext | None
+        self, fast: FastExchange, plan: Plan, minted: list[Minted], started: float, parent: TraceContext | None
     ) -> DatedAnswer:
-        response = self._response(plan, minted)
-        fast.ended(METHOD, plan.audience, time.perf_counter() - started, "200", parent)
+        response = self._response(minted[0])
+        fast.ended(METHOD, plan, time.perf_counter() - started, "200", parent)
         fast.write()
         return response
 
-    def _response(self, plan: Plan, minted: Minted) -> DatedAnswer:
-        fixed = plan.answer
+    def _response(self, minted: Minted) -> DatedAnswer:
+        fixed = minted.target.answer
         if not isinstance(fixed, _Fixed):
-            plan.answer = fixed = _fixed(plan)
+            minted.target.answer = fixed = _fixed(minted.target.grant)
         lifetime = max(0, int(minted.expires_at - self._clock.now()))
         body = b"%b%b%b%d%b" % (fixed.before_token, minted.token, fixed.before_lifetime, lifetime, fixed.end)
         return fixed.status, b"%b%d%b%b" % (fixed.before_length, len(body), fixed.before_body, body)
@@ -185,20 +185,19 @@ def _form(rest: bytes) -> Form | None:
         return None
 
 
-def _read(rest: bytes) -> ExchangeRequest | None:
+def _read(rest: bytes) -> Sequence[ExchangeRequest]:
     """Read a body without its token and without a client."""
     form = _form(rest)
     if form is None or form.keys() & _CLIENT:
-        return None
+        return ()
     try:
-        return exchange_request(form, Binding())
+        return (exchange_request(form, Binding()),)
     except TokenmintError:
-        return None
+        return ()
 
 
-def _fixed(plan: Plan) -> _Fixed:
+def _fixed(grant: TokenGrant) -> _Fixed:
     """Split a response of the full way at its token, its lifetime and its length."""
-    grant = plan.grant
     minted = MintedToken(Secret(_PROBE), grant.token_type, presented_as(grant), 0, grant.scopes, "", "", "")
     response = token_response(minted, lifetime=0)
     status, rest = dated_answer(response)

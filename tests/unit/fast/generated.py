@@ -231,33 +231,52 @@ class Call:
 
     request: bytes
     metadata: Metadata
+    batch: bool
+    """Whether it is one of BatchExchangeTokens."""
 
 
 def call(draw: Draw, now: float, secrets: dict[str, str]) -> Call:
     """A call of one of the clients."""
     odd = draw.some(_ODD)[: draw.one(0, 0, 1, 1, 1, 2)]
     first = token(draw, now, odd)
-    fields: dict[str, Any] = {"subject_token": first, "audience": draw.one(*AUDIENCES)}
+    batch = draw.rarely(0.3)
+    fields: dict[str, Any] = {"subject_token": first}
+    targets = [{"audience": draw.one(*AUDIENCES)} for _ in range(draw.one(1, 2, 3, 3, 5, 16) if batch else 1)]
     for _ in range(draw.one(1, 2) if "fields" in odd else 0):
-        fields |= draw.one(
-            {"scopes": draw.one(["read"], ["write", "read"], ["read", "read"], ["a b"], [""], ["x"], ["r" * 129])},
-            {"scopes": ["read"] * draw.one(64, 65)},
-            {"lifetime": Duration(seconds=draw.one(1, 60, 0, -1, 3600, 3601, 86400, 2**40), nanos=draw.one(0, 0, 1))},
-            {"subject_token_type": TYPE + draw.one("id_token", "access_token", "jwt", "jwt", "saml2", "")},
-            {"requested_token_type": draw.one(TYPE + "access_token", TYPE + "jwt", "x", "x" * 256)},
-            {"audience": draw.one("", "https://c.example", "https://orders.example", "a" * 256)},
-            {draw.one("nonce", "request_id", "actor_token", "dpop_jkt", "actor_token_type"): draw.one("x", first)},
-            {"request_id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}, {"dpop_jkt": "A" * 43},
-            {"actor_token": first, "actor_token_type": TYPE + "jwt"},
-        )  # fmt: skip
-    request = pb.ExchangeTokenRequest(**fields).SerializeToString()
+        own, shared = draw.one(*_odd_fields(draw, first))
+        draw.one(*targets).update(own)
+        fields |= shared
+    request = _message(fields, targets, batch=batch)
     if "length" in odd:
-        request = _overlong(fields)
+        request = _overlong(fields, targets, batch=batch)
     if "tail" in odd:
         request += _tail(draw, request)
     if "cut" in odd:
         request = draw.one(request[: len(request) // 2], request[1:], draw.bytes(60))
-    return Call(request, _caller(draw, secrets, odd))
+    return Call(request, _caller(draw, secrets, odd), batch)
+
+
+def _odd_fields(draw: Draw, first: str) -> tuple[tuple[dict[str, Any], dict[str, Any]], ...]:
+    """Fields of a target and of the whole request that few requests have."""
+    return (
+        ({"scopes": draw.one(["read"], ["write", "read"], ["read", "read"], ["a b"], [""], ["x"], ["r" * 129])}, {}),
+        ({"scopes": ["read"] * draw.one(64, 65)}, {}),
+        ({"lifetime": Duration(seconds=draw.one(1, 60, 0, -1, 3600, 3601, 86400, 2**40), nanos=draw.one(0, 0, 1))}, {}),
+        ({}, {"subject_token_type": TYPE + draw.one("id_token", "access_token", "jwt", "jwt", "saml2", "")}),
+        ({"requested_token_type": draw.one(TYPE + "access_token", TYPE + "jwt", "x", "x" * 256)}, {}),
+        ({"audience": draw.one("", "https://c.example", "https://orders.example", "a" * 256)}, {}),
+        ({}, {draw.one("nonce", "request_id", "actor_token", "dpop_jkt", "actor_token_type"): draw.one("x", first)}),
+        ({}, {"request_id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}),
+        ({}, {"dpop_jkt": "A" * 43}),
+        ({}, {"actor_token": first, "actor_token_type": TYPE + "jwt"}),
+    )
+
+
+def _message(fields: dict[str, Any], targets: list[dict[str, Any]], *, batch: bool) -> bytes:
+    if not batch:
+        return pb.ExchangeTokenRequest(**fields, **targets[0]).SerializeToString()
+    several = [pb.BatchExchangeTarget(**target) for target in targets]
+    return pb.BatchExchangeTokensRequest(**fields, targets=several).SerializeToString()
 
 
 def _tail(draw: Draw, request: bytes) -> bytes:
@@ -284,6 +303,7 @@ def _tail(draw: Draw, request: bytes) -> bytes:
         b"\x00\x00",
         b"\x3a\x00",
         b"\x42\x00",
+        b"\x42\x13\x0a\x11https://a.example",
         b"\x4a\x00",
         draw.bytes(6),
         request,
@@ -292,12 +312,12 @@ def _tail(draw: Draw, request: bytes) -> bytes:
     return tail
 
 
-def _overlong(fields: dict[str, Any]) -> bytes:
+def _overlong(fields: dict[str, Any], targets: list[dict[str, Any]], *, batch: bool) -> bytes:
     """A request whose first length takes more bytes than it needs."""
     first: bytes = fields["subject_token"].encode()
     rest = {key: fields[key] for key in fields if key != "subject_token"}
     length = bytes((len(first) & 127 | 128, len(first) >> 7 & 127 | 128, len(first) >> 14))
-    return b"\x0a" + length + first + pb.ExchangeTokenRequest(**rest).SerializeToString()
+    return b"\x0a" + length + first + _message(rest, targets, batch=batch)
 
 
 def _caller(draw: Draw, secrets: dict[str, str], odd: Collection[str]) -> Metadata:

@@ -44,7 +44,7 @@ async def plain_exchanges(ways: BothWays) -> None:
         ways.request(audience=LEGACY_AUDIENCE),
     ):
         outcome = await ways.check(request, recognised=True)
-        assert outcome.spent["rate:client:web"] == 1
+        assert outcome.spent["rate:client:web"] == ways.tokens
     await ways.check(metadata=ways.metadata("old"), recognised=True)
     await ways.check(metadata=(("user-agent", "x"), *ways.metadata(), ("x-bin", b"\x00")), recognised=True)
 
@@ -71,12 +71,13 @@ async def calls_beyond_the_limits(ways: BothWays) -> None:
             one.left, one.until, one.refused_until = left, until, float("-inf")
 
     with replaced(limiter, "_take", take):
-        for left, until in ((0, float("inf")), (5, clock.monotonic())):
+        few = ways.tokens - 1
+        for left, until, then in ((few, float("inf"), few), (5, clock.monotonic(), 0)):
             spend(left, until)
             taken.clear()
             found = await ways.by_fast(request, ways.metadata())
             assert found.answer is not None
-            assert (taken, lot.left) == ([("rate:client:web", 1)], 0)
+            assert (taken, lot.left) == ([("rate:client:web", ways.tokens)], then)
         ways.stock()
         with replaced(lot, "rate", Rate(1.0, 7)):
             taken.clear()
@@ -85,7 +86,7 @@ async def calls_beyond_the_limits(ways: BothWays) -> None:
         limiter._lots["rate:client:web"] = lot
         spend(0)
         found = await ways.by_fast(stranger, ways.metadata())
-        assert (found.answer, lot.left) == (None, 1), "the full way counts what it refuses"
+        assert (found.answer, lot.left) == (None, ways.tokens), "the full way counts what it refuses"
         refused = True
         spend(0)
         assert (await ways.by_fast(request, ways.metadata())).nothing
@@ -121,7 +122,11 @@ async def calls_that_wait(ways: BothWays) -> None:
     paid = pending._replace(unfinished=pending.unfinished._replace(paid=tuple(parts.limiter._lots.values())))
     lefts = [lot.left for lot in parts.limiter._lots.values()]
     assert ways.fast.finish(paid, None) is None
-    assert [lot.left for lot in parts.limiter._lots.values()] == [left + 1 for left in lefts]
+    assert [lot.left for lot in parts.limiter._lots.values()] == [left + ways.tokens for left in lefts]
+    pending, person = await waiting()
+    for lot in parts.limiter._lots.values():
+        lot.left = ways.tokens - 1
+    assert ways.fast.finish(pending, person) is None, "a place too few"
     pending, person = await waiting()
     assert ways.fast.finish(pending, None) is None
     assert ways.fast.finish(pending, replace(person, valid_after=int(ways.rig.clock.now()))) is None

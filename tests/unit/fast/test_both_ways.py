@@ -5,10 +5,12 @@ import tracemalloc
 
 import pytest
 from tests.both_ways import BothWays
+from tests.unit.fast.batches import ALONE
 from tests.unit.fast.once import once
 from tests.unit.fast.scenarios import ALL
 from tests.unit.fast.tokens import tokens_that_are_taken
 
+from tokenmint.fast import people
 from tokenmint.model.policy import Client
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.rpc.fast_exchange import FastExchangeToken
@@ -32,9 +34,11 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["profiles at hand", "profiles read"])
-async def test_both_ways_agree(ways: BothWays, cold: bool) -> None:
-    ways.cold = cold
-    for scenario in (*ALL, *ALL):  # what the first time left behind changes nothing
+@pytest.mark.parametrize("batch", [False, True], ids=["one token", "batches"])
+async def test_both_ways_agree(ways: BothWays, batch: bool, cold: bool) -> None:
+    ways.cold, ways.batch = cold, batch
+    scenarios = (*ALL, *ALONE) if batch else ALL
+    for scenario in (*scenarios, *scenarios):  # what the first time left behind changes nothing
         try:
             await scenario(ways)
         except Exception as error:
@@ -44,8 +48,12 @@ async def test_both_ways_agree(ways: BothWays, cold: bool) -> None:
     assert (ways.waited > 100) is cold
 
 
-async def test_a_call_that_the_fast_way_passes_on_is_verified_once(ways: BothWays, verified: list[bytes]) -> None:
+@pytest.mark.parametrize("batch", [False, True], ids=["one token", "batches"])
+async def test_a_call_that_the_fast_way_passes_on_is_verified_once(
+    ways: BothWays, verified: list[bytes], batch: bool
+) -> None:
     await ways.warm()
+    ways.batch = batch
     for changes in (
         {"sub": "stranger"}, {"sub": "another"}, {"email": 2**70}, {"email": "e" * 9000},
     ):  # fmt: skip
@@ -110,3 +118,17 @@ async def test_a_token_that_is_too_long_is_not_taken_apart(ways: BothWays) -> No
         assert tracemalloc.get_traced_memory()[1] < 2 * len(request)
     finally:
         tracemalloc.stop()
+
+
+async def test_claims_that_take_more_than_a_value_counts_for_are_not_kept(
+    ways: BothWays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ways.warm()
+    ways.forget()
+    near = ways.rig.parts.near
+    monkeypatch.setattr(people, "OVERHEAD", -10_000)
+    await ways.check(recognised=True)
+    assert {entry.memo for entry in near._entries.values()} == {None}
+    monkeypatch.undo()
+    await ways.check(recognised=True)
+    assert any(entry.memo for entry in near._entries.values())

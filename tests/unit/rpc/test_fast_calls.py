@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenmint.base.capacity import Capacity
-from tokenmint.rpc.fast_calls import BATCH, FastCalls
+from tokenmint.rpc.fast_calls import BATCH, BATCH_BYTES, FastCalls
 
 METADATA = (("key", "value"),)
 
@@ -79,6 +79,13 @@ def test_exchanges_are_recorded_before_any_of_their_answers_goes_out() -> None:
     assert serving.answer([call(number) for number in range(BATCH + 1)]) == []
     answers = [(number, b"YES") for number in range(BATCH + 1)]
     assert front.done == ["written", *answers[:BATCH], "written", *answers[BATCH:]]
+
+
+def test_long_answers_do_not_wait_for_many_others() -> None:
+    front, _, serving, _ = calls()
+    long = b"y" * (BATCH_BYTES // 2)
+    assert serving.answer([call(number, long) for number in range(3)]) == []
+    assert front.done == ["written", (0, long.upper()), (1, long.upper()), "written", (2, long.upper())]
 
 
 def test_a_call_that_was_cancelled_or_whose_time_is_over_is_handed_on() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +19,9 @@ from tokenmint.keys.types import SigningKey
 
 NAME: Final = "local"
 RSA_BITS: Final = 2048
-_ES256: Final = ec.ECDSA(hashes.SHA256())
+_SHA256: Final = hashes.SHA256()
+_ES256: Final = ec.ECDSA(_SHA256)
+_PKCS1: Final = padding.PKCS1v15()
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
@@ -31,25 +33,31 @@ class LocalSigner:
     key_id: str
     algorithm: str
     _key: PrivateKey = field(repr=False)
+    at_once: bool = field(init=False, repr=False, compare=False)
+    """Whether the event loop may sign with it. RSA takes too long; 35 µs are less than a round trip to a thread."""
+    _sign: Callable[[bytes], bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at_once", not isinstance(self._key, rsa.RSAPrivateKey))
+        object.__setattr__(self, "_sign", _signing_with(self._key))  # once, and not for each signature
 
     async def sign(self, signing_input: bytes) -> bytes:
         """Return the JWS signature of ``signing_input`` (RFC 7518 section 3, RFC 8037 section 3.1)."""
-        signature = self.sign_now(signing_input)
-        if signature is not None:
-            return signature
-        if not isinstance(self._key, rsa.RSAPrivateKey):
-            raise TypeError("a key that is neither signed with at once nor in a thread")
-        return await asyncio.to_thread(self._key.sign, signing_input, padding.PKCS1v15(), hashes.SHA256())
+        if self.at_once:
+            return self._sign(signing_input)
+        return await asyncio.to_thread(self._sign, signing_input)
 
-    def sign_now(self, signing_input: bytes) -> bytes | None:
-        """Return the signature as :meth:`sign` does, or None for RSA, which takes too long for the event loop."""
-        key = self._key
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            # Signed in the event loop: it takes 35 µs, less than a round trip to a thread.
-            return raw_signature(key.sign(signing_input, _ES256))
-        if isinstance(key, ed25519.Ed25519PrivateKey):
-            return key.sign(signing_input)
-        return None
+    def sign_now(self, signing_input: bytes) -> bytes:
+        """Return the signature as :meth:`sign` does. The caller waits in its own thread."""
+        return self._sign(signing_input)
+
+
+def _signing_with(key: PrivateKey) -> Callable[[bytes], bytes]:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return lambda signing_input: _raw_signature_of_ours(key.sign(signing_input, _ES256))
+    if isinstance(key, rsa.RSAPrivateKey):
+        return lambda signing_input: key.sign(signing_input, _PKCS1, _SHA256)
+    return key.sign
 
 
 class LocalSource:
@@ -129,6 +137,15 @@ def raw_signature(der: bytes) -> bytes:
     """Convert a P-256 signature from DER to the form of JWS: R and S side by side (RFC 7518 section 3.4)."""
     r, s = decode_dss_signature(der)
     return r.to_bytes(32) + s.to_bytes(32)
+
+
+def _raw_signature_of_ours(der: bytes) -> bytes:
+    """Convert a P-256 signature that this process made as :func:`raw_signature` does, which takes 1.1 µs longer.
+
+    Both integers have at most 32 bytes, or a zero before these, so that all lengths are single bytes.
+    """
+    end = 4 + der[3]
+    return der[4:end][-32:].rjust(32, b"\0") + der[end + 2 :][-32:].rjust(32, b"\0")
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:

@@ -113,6 +113,15 @@ class Guard:
             return grpc.stream_unary_rpc_method_handler(answer)
         return grpc.unary_unary_rpc_method_handler(answer)
 
+    @property
+    def capacity(self) -> Capacity:
+        """The calls in hand."""
+        return self._capacity
+
+    def has_fast_way(self, method: str) -> bool:
+        """Return whether calls of the method may be answered by the fast way."""
+        return method in self._fast
+
     def before(self, front: Any) -> AdmittingFront:
         """Return a front for the native transport that refuses the calls that this guard would refuse."""
         return AdmittingFront(front, self._access, self._capacity, self._answers)
@@ -171,7 +180,7 @@ class Guard:
                     raw = await receive(incoming, context)
                     if in_hand is not None:
                         in_hand.arrived(bounded=bounded)
-                    if fast is not None:
+                    if fast is not None and not context.tried:  # type: ignore[attr-defined]  # a QueueCall
                         response = fast.answer(raw, context.invocation_metadata() or ())
                         while response is not None and not isinstance(response, bytes):
                             [fetched] = await fast.fetch([response])

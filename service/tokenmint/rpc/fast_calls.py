@@ -1,4 +1,4 @@
-"""Answers calls of the native transport by the fast way, in the batches in which they arrive.
+"""Answers calls by the fast way, in the batches in which the transport brings them.
 
 A call that is answered here never becomes a task. Calls that have to wait, for a profile or a signature, wait together,
 in one task. The exchanges of a batch are recorded before any of its answers is sent. All other events are passed on.
@@ -18,7 +18,7 @@ BATCH: Final = 16  # calls that are exchanged before the first of them is answer
 Event: TypeAlias = tuple[Any, ...]
 """Kind, call, method, message, content type, details: (metadata, peer, seconds that the caller waits).
 
-Without details it ends a call.
+Without details it ends a call. The transport chooses what stands for a call: a number, or an object.
 """
 Pending: TypeAlias = Any
 """A call that waits, as its method knows it."""
@@ -62,7 +62,7 @@ class _Held:
 class _Answered(NamedTuple):
     """A call with its answer."""
 
-    call: int
+    call: Any
     fast: FastMethod
     answer: bytes
 
@@ -88,7 +88,7 @@ class FastCalls:
         self._methods = methods
         self._capacity = capacity
         self._pass_on = pass_on
-        self._held: dict[int, _Held] = {}
+        self._held: dict[Any, _Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def answer(self, events: list[Event]) -> list[Event]:
@@ -179,7 +179,7 @@ class FastCalls:
         if others:
             self._pass_on(others)
 
-    def _let_go(self, call: int) -> None:
+    def _let_go(self, call: Any) -> None:
         one = self._held.pop(call, None)
         if one is not None:
             one.in_hand(None)

@@ -127,7 +127,7 @@ class Guard:
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Event]], None]) -> FastCalls:
-        """Return what answers calls of the native transport by the fast way. Calls name ``methods`` by their place."""
+        """Return what answers calls by the fast way as they arrive. Calls name ``methods`` by their place."""
         return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity, pass_on)
 
     def _receiver(self, handler: "Handler") -> "Receiver":

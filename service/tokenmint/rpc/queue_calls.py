@@ -22,13 +22,22 @@ Trailing = Sequence[tuple[str, str | bytes]]
 class Watch:
     """The tag of the event that a call is over for its client: it has the whole response, or has cancelled the call.
 
-    ``over`` is to be called in the second case, and when the deadline has passed.
+    In the second case, and when the deadline has passed, the owner of the queue calls :meth:`cancelled`.
     """
 
-    __slots__ = ("over",)
+    __slots__ = ("_call", "_left")
 
-    def __init__(self, over: Callable[[], None]) -> None:
-        self.over = over
+    def __init__(self, call: "QueueCall", left: "Callable[[QueueCall], None] | None") -> None:
+        self._call = call
+        self._left = left
+
+    def cancelled(self) -> None:
+        """Cancel the task that serves the call; without one, tell the owner that the client has left."""
+        if self._call.task is not None:
+            if not self._call.ended:
+                self._call.task.cancel()
+        elif self._left is not None:
+            self._left(self._call)
 
 
 class QueueCall:
@@ -43,7 +52,7 @@ class QueueCall:
     """
 
     __slots__ = (
-        "_arrived", "_asked", "_begun", "_callbacks", "_core", "_deadline", "_gone", "_left", "_loop", "_message",
+        "_arrived", "_asked", "_begun", "_callbacks", "_core", "_deadline", "_gone", "_loop", "_message",
         "_metadata", "_reader", "_trailing", "_watched", "ended", "task", "tried",
     )  # fmt: skip
 
@@ -89,20 +98,15 @@ class QueueCall:
         """Whether a message, or the end of the messages, has arrived and was not read yet."""
         return self._arrived
 
-    def watch(self, left: Callable[[], None] = lambda: None) -> None:
-        """Notice that the client cancels, or no longer waits: the task is cancelled then.
+    def watch(self, left: "Callable[[QueueCall], None] | None" = None) -> None:
+        """Ask when the client cancels, or no longer waits; ``left`` is for a call that no task serves at that time.
 
-        ``left`` is called instead if no task serves the call at that time.
+        The call itself does not keep it: the core has ended streams until nothing refers to their calls any more, and
+        refuses others when they are too many. A cycle would stay until a collection.
         """
         if not self._watched:
-            self._watched, self._left = True, left
-            self._core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(_PLAIN),), Watch(self._over))
-
-    def _over(self) -> None:
-        if self.task is None:
-            self._left()
-        elif not self.ended:
-            self.task.cancel()
+            self._watched = True
+            self._core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(_PLAIN),), Watch(self, left))
 
     def answer(self, message: bytes, tag: object) -> bool:
         """End the call with a response. Returns whether the core will tell ``tag`` when that was done."""

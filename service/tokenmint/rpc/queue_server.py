@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -32,6 +31,7 @@ READY_FAST: Final = 16
 """Calls of a method with a fast way that the core may hand over at once; further ones wait in the core."""
 READY: Final = 2
 """The same for other methods."""
+LATE: Final = 0.05  # seconds that a call waits for its message before its handler does that
 _NOW: Final = 0.0  # a time that has passed: do not wait
 _TIMEOUT: Final = cygrpc.CompletionType.queue_timeout
 _SHUTDOWN: Final = cygrpc.CompletionType.queue_shutdown
@@ -66,8 +66,8 @@ class QueueServer:
         self._unknown = _Method("", None)
         self._fresh: list[tuple[QueueCall, _Method]] = []
         """Calls for the fast way, of this turn."""
-        self._late: list[tuple[QueueCall, _Method]] = []
-        """Calls for the fast way, of the turn before, whose messages had not come with them."""
+        self._late: dict[QueueCall, tuple[_Method, asyncio.TimerHandle]] = {}
+        """Calls for the fast way whose messages have not come with them, each with what ends the wait."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._started = self._stopping = self._over = False
         self._waits = threading.Semaphore(0)
@@ -145,6 +145,8 @@ class QueueServer:
         """Wait for an event whenever the event loop has nothing to do. Runs in a thread."""
         while True:
             self._waits.acquire()
+            if self._emptied.is_set():
+                return
             event = self._queue.poll()
             try:
                 self._loop.call_soon_threadsafe(self._empty, event)
@@ -163,6 +165,7 @@ class QueueServer:
                 break
             if event.completion_type == _SHUTDOWN:
                 self._emptied.set()
+                self._waits.release()  # for the last time: the thread ends
                 return
             taken += 1
             whole += isinstance(event.tag, QueueCall)
@@ -174,7 +177,7 @@ class QueueServer:
                 log_internal("", error)
             event = None  # an event holds its call
         self._answer()
-        if taken or self._late:
+        if taken:
             self._loop.call_soon(self._empty)
         else:
             self._waits.release()
@@ -187,6 +190,10 @@ class QueueServer:
                 self._arrive(tag, QueueCall(event, self._loop))
         elif isinstance(tag, QueueCall):
             tag.take(event.batch_operations[0].message(), ok=event.success)
+            if (late := self._late.pop(tag, None)) is not None:
+                method, timer = late
+                timer.cancel()  # it holds the call
+                self._fresh.append((tag, method))
         elif isinstance(tag, InHand):
             tag(None)
         elif isinstance(tag, asyncio.Future):
@@ -194,7 +201,7 @@ class QueueServer:
                 tag.set_result(event.success)
         elif isinstance(tag, Watch):
             if event.batch_operations[0].cancelled():
-                tag.over()
+                tag.cancelled()
         elif tag == _STOPPED:
             self._ended.set()
 
@@ -214,14 +221,15 @@ class QueueServer:
 
         A handler also gets a call whose message does not come in time: its guard counts the call, and limits its time.
         """
-        fresh, late = self._fresh, self._late
-        self._fresh, self._late = [], [one for one in fresh if not one[0].arrived]
+        fresh, self._fresh = self._fresh, []
         whole: list[Event] = []
-        for call, method in (*late, *fresh):
-            if call.message is not None:
+        for call, method in fresh:
+            if not call.arrived:
+                self._late[call] = method, self._loop.call_later(LATE, self._begin_late, call)
+            elif call.message is not None:
                 details = (call.invocation_metadata(), None, call.time_remaining())
                 whole.append((None, call, method.index, call.message, None, details))
-            elif method.handler is not None and (call.arrived or (call, method) not in self._late):
+            elif method.handler is not None:
                 self._begin(call, method.handler)
         if not whole:
             return
@@ -230,7 +238,12 @@ class QueueServer:
         for event in whole:
             call = event[1]
             if not call.ended and call.task is None:  # it waits, with others
-                call.watch(partial(self._leave, call))
+                call.watch(self._leave)
+
+    def _begin_late(self, call: QueueCall) -> None:
+        method, _ = self._late.pop(call)
+        if method.handler is not None:
+            self._begin(call, method.handler)
 
     def _leave(self, call: QueueCall) -> None:
         self._fast.answer([(None, call, 0, None, None, None)])

@@ -45,7 +45,7 @@ class Fast:
 
 
 class Guard:
-    """What a server asks of a guard; its handlers say how they were asked."""
+    """As much of a guard as a server needs; its handlers note how they were asked."""
 
     def __init__(self) -> None:
         self.fast = Fast()

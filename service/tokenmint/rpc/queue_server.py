@@ -259,6 +259,7 @@ class QueueServer:
     def respond(self, call: QueueCall, answer: bytes) -> None:
         """Send the answer of the fast way. Until the core has sent it, the call is in hand."""
         in_hand = self._guard.capacity.enter()
+        in_hand.arrived(bounded=False)  # a stop waits for it, however busy the machine is
         if not call.answer(answer, in_hand):
             in_hand(None)
 

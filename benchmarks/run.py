@@ -57,6 +57,12 @@ class Stage:
                 self.offer(who, seconds=SETTLE, warmup=0.0)
         return self._running[who.name]
 
+    def fill(self, who: Contender) -> None:
+        """Let every principal come once, so that a server's caches hold what they will."""
+        calls = 0
+        while calls < world.PRINCIPALS:
+            calls += int(self.offer(who, seconds=1.0, warmup=0.0)["calls"])
+
     def offer(self, who: Contender, **options: object) -> load.Answer:
         """Put load on a contender with tokens that it has not seen for long."""
         answer = load.load(self.running(who), self.where, **{"from": self._used.get(who.name, 0)} | options)
@@ -80,6 +86,8 @@ def measure(stage: Stage, row: Row, seconds: float, results: Sequence[Figures], 
         options["tokens"] = world.tokens_of(row.principals)
     if row.principals == world.ONCE:
         options |= {"from": 0, "once": True}
+    if row.filled:
+        stage.fill(row.who)
     answer = stage.offer(row.who, **options)
     calls = max(1, answer["calls"])
     shares = sorted(answer["cpu_each"].values(), reverse=True)

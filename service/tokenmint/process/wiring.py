@@ -144,12 +144,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         clock=base.clock,
         serving=signing.signing_keys.require_serving,
     )
-    tokens = Tokens(
-        issued_tokens=issued_tokens,
-        profiles=exchange.profiles,
-        clock=base.clock,
-        serving=signing.signing_keys.require_serving,
-    )
+    serving = signing.signing_keys.require_serving
+    tokens = Tokens(issued_tokens=issued_tokens, profiles=exchange.profiles, clock=base.clock, serving=serving)
     rules = RulesInForce(Rules(exchange, authenticator_of(verifiers, settings, exchange), files_of(settings)))
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)

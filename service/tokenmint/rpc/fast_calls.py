@@ -1,4 +1,4 @@
-"""Answers calls of the native transport by the fast way, in the batches in which they arrive.
+"""Answers calls by the fast way, in the batches in which the transport brings them.
 
 A call that is answered here never becomes a task. Calls that have to wait, for a profile or a signature, wait together,
 in one task. The exchanges of a batch are recorded before any of its answers is sent. All other events are passed on.
@@ -19,7 +19,7 @@ BATCH_BYTES: Final = 16 * 1024  # bytes of answers from which on they are sent: 
 Event: TypeAlias = tuple[Any, ...]
 """An event: kind, call, method, message, content type, and details (metadata, peer, seconds that the caller waits).
 
-An event without details ends a call.
+An event without details ends a call. The transport chooses what stands for a call: a number, or an object.
 """
 Pending: TypeAlias = Any
 """A call that waits, in its method's own form."""
@@ -63,7 +63,7 @@ class _Held:
 class _Answered(NamedTuple):
     """A call with its answer."""
 
-    call: int
+    call: Any
     fast: FastMethod
     answer: bytes
 
@@ -89,7 +89,7 @@ class FastCalls:
         self._methods = methods
         self._capacity = capacity
         self._pass_on = pass_on
-        self._held: dict[int, _Held] = {}
+        self._held: dict[Any, _Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def answer(self, events: list[Event]) -> list[Event]:
@@ -183,7 +183,7 @@ class FastCalls:
         if others:
             self._pass_on(others)
 
-    def _let_go(self, call: int) -> None:
+    def _let_go(self, call: Any) -> None:
         one = self._held.pop(call, None)
         if one is not None:
             one.in_hand(None)

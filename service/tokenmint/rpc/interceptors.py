@@ -115,12 +115,21 @@ class Guard:
             return grpc.stream_unary_rpc_method_handler(answer)
         return grpc.unary_unary_rpc_method_handler(answer)
 
+    @property
+    def capacity(self) -> Capacity:
+        """The calls in hand."""
+        return self._capacity
+
+    def has_fast_way(self, method: str) -> bool:
+        """Return whether calls of the method may be answered by the fast way."""
+        return method in self._fast
+
     def before(self, front: Any) -> AdmittingFront:
         """Return a front for the native transport that refuses the calls that this guard would refuse."""
         return AdmittingFront(front, self._access, self._capacity, self._answers)
 
     def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Event]], None]) -> FastCalls:
-        """Return the fast way for the native transport's calls. A call names its method by the index in ``methods``."""
+        """Return the fast way of calls, as they arrive. A call names its method by the index in ``methods``."""
         return FastCalls(front, [self._fast.get(method) for method in methods], self._capacity, pass_on)
 
     def _receiver(self, handler: "Handler") -> "Receiver":
@@ -150,7 +159,6 @@ class Guard:
         self, method: str, row: Row | None, behaviour: Any, limit: float, codec: Codec, receive: "Receiver"
     ) -> Callable[[Any, Context], Awaitable[bytes]]:
         bounded, to_the_end = row is not None and row.bounded, row is not None and row.served_to_the_end
-        fast = None if self._native else self._fast.get(method)  # there it was tried before the call came here
 
         async def answer(incoming: Any, context: Context) -> bytes:
             if not to_the_end:
@@ -174,14 +182,6 @@ class Guard:
                     raw = await receive(incoming, context)
                     if in_hand is not None:
                         in_hand.arrived(bounded=bounded)
-                    if fast is not None and not call.becomes_span:
-                        response = fast.answer(raw, metadata)
-                        while response is not None and not isinstance(response, bytes):
-                            [fetched] = await fast.fetch([response])
-                            response = fast.finish(response, fetched)
-                        if response is not None:
-                            fast.write()
-                            return response
                     request = await self._let_in(call, raw, codec, context)
                     response = codec.encode(await behaviour(request, context))
             except _OVER:  # the caller cancelled, its deadline passed, or the transport could not read

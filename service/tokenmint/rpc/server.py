@@ -16,6 +16,7 @@ from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.rpc.health_service import Health
 from tokenmint.rpc.interceptors import Guard, Handler
+from tokenmint.rpc.queue_server import QueueServer
 
 SERVICES: Final = (
     "tokenmint.v1.TokenExchangeService",
@@ -100,10 +101,7 @@ def build(
         ConfigurationError: can't listen on the address, the certificates can't be used, or the extra is missing.
     """
     options = _options(limits, native=native)
-    if native:
-        server = _native(options, tls, guard)
-    else:
-        server = grpc.aio.server(options=options)
+    server: Any = _native(options, tls, guard) if native else QueueServer(options, guard)
     guarded: Any = _Guarded(server, guard)
     for add in register:
         add(guarded)
@@ -125,7 +123,8 @@ def build(
         raise ConfigurationError(
             f"listen: can't listen on {address}: stop the process that listens there or choose another address"
         )
-    return server
+    built: grpc.aio.Server = server  # or has the methods of one
+    return built
 
 
 def _options(limits: Limits, *, native: bool) -> list[tuple[str, Any]]:

@@ -1,0 +1,210 @@
+"""grpcio's calls, taken from the core's queue on the event loop."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from tokenmint.base.capacity import Capacity
+from tokenmint.rpc.fast_calls import FastCalls
+from tokenmint.rpc.queue_server import QueueServer
+
+SERVICE = "tests.Queue"
+FAST, SLOW, STREAM = f"/{SERVICE}/Fast", f"/{SERVICE}/Slow", f"/{SERVICE}/Stream"
+
+
+class Fast:
+    """A fast way that recognises messages that begin with `y`, and lets those that begin with `w` wait for ever."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self.waits = asyncio.Event()
+        self.written = 0
+
+    def answer(self, request: bytes, _: Iterable[Any]) -> bytes | str | None:
+        self.asked.append(request)
+        if request[:1] == b"w":
+            return request.decode()
+        return request.upper() if request[:1] == b"y" else None
+
+    async def fetch(self, pending: Sequence[str]) -> list[str]:
+        self.waits.set()
+        await asyncio.Event().wait()
+        return list(pending)
+
+    def finish(self, pending: str, fetched: str) -> bytes | None:
+        raise AssertionError
+
+    def write(self) -> None:
+        self.written += 1
+
+
+class Guard:
+    """As much of a guard as a server needs; its handlers note how they were asked."""
+
+    def __init__(self) -> None:
+        self.fast = Fast()
+        self.capacity = Capacity(10)
+        self.handled = 0
+        self.began, self.over = asyncio.Event(), asyncio.Event()
+
+    def has_fast_way(self, method: str) -> bool:
+        return method == FAST
+
+    def fast_calls(self, front: Any, methods: Sequence[str], pass_on: Callable[[list[Any]], None]) -> FastCalls:
+        ways = [self.fast if method == FAST else None for method in methods]
+        return FastCalls(front, ways, self.capacity, pass_on)
+
+    async def unary(self, _: AsyncIterator[bytes], context: Any) -> bytes:
+        self.handled += 1
+        self.began.set()
+        message = await context.read()
+        if message is grpc.aio.EOF:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no message")
+        if message == b"hang":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.over.set()
+        if message == b"fail":
+            raise ValueError("secret")
+        return b"slowly: " + bytes(message)
+
+    async def stream(self, messages: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
+        async for message in messages:
+            yield message * 2
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[Guard, QueueServer, Any]]:
+    guard = Guard()
+    server = QueueServer([], guard)  # type: ignore[arg-type]  # as much of one as it needs
+    unary: Any = grpc.stream_unary_rpc_method_handler(guard.unary)
+    stream: Any = grpc.stream_stream_rpc_method_handler(guard.stream)
+    server.add_registered_method_handlers(SERVICE, {"Fast": unary, "Slow": unary, "Stream": stream})
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield guard, server, channel
+    finally:
+        await server.stop(0)
+
+
+def code(failed: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> tuple[grpc.StatusCode, str | None]:
+    return failed.value.code(), failed.value.details()
+
+
+async def test_a_whole_call_is_answered_without_its_handler_and_recorded_first() -> None:
+    async with serving() as (guard, _, channel):
+        assert await channel.unary_unary(FAST)(b"yes") == b"YES"
+        assert guard.handled == 0
+        assert guard.fast.written == 1
+    assert guard.capacity.in_flight == 0
+
+
+async def test_a_declined_call_reaches_its_handler_and_the_fast_way_is_not_asked_again() -> None:
+    async with serving() as (guard, _, channel):
+        assert await channel.unary_unary(FAST)(b"no") == b"slowly: no"
+        assert (guard.fast.asked, guard.handled) == ([b"no"], 1)
+
+
+async def test_a_message_that_comes_late_is_read_by_the_handler() -> None:
+    async with serving() as (guard, _, channel):
+        call = channel.stream_unary(FAST)()
+        await guard.began.wait()  # the headers are there
+        await call.write(b"yes")
+        await call.done_writing()
+        assert await call == b"slowly: yes"
+        assert (guard.fast.asked, guard.handled) == ([], 1)
+
+
+async def test_a_call_without_a_message_reaches_its_handler() -> None:
+    async with serving() as (guard, _, channel):
+        call = channel.stream_unary(FAST)()
+        await call.done_writing()
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+        assert code(failed) == (grpc.StatusCode.UNIMPLEMENTED, "no message")
+        assert guard.fast.asked == []
+
+
+async def test_a_call_that_waits_leaves_when_its_client_cancels() -> None:
+    async with serving() as (guard, _, channel):
+        call = channel.unary_unary(FAST)(b"wait")
+        await guard.fast.waits.wait()
+        assert guard.capacity.in_flight == 1
+        call.cancel()
+        assert await guard.capacity.idle(10)
+
+
+async def test_a_handler_is_cancelled_with_its_call() -> None:
+    async with serving() as (guard, _, channel):
+        call = channel.unary_unary(SLOW)(b"hang")
+        await guard.began.wait()
+        call.cancel()
+        await guard.over.wait()
+
+
+async def test_a_handler_is_cancelled_at_the_deadline_of_its_call() -> None:
+    async with serving() as (guard, _, channel):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary(SLOW)(b"hang", timeout=0.2)
+        assert failed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await guard.over.wait()
+
+
+async def test_a_full_process_begins_a_call_without_reading_it() -> None:
+    async with serving() as (guard, _, channel):
+        guard.capacity.stopping = True
+        assert await channel.unary_unary(FAST)(b"yes") == b"slowly: yes"
+        assert guard.fast.asked == []
+
+
+async def test_streams_are_read_and_written() -> None:
+    async with serving() as (_, _, channel):
+        call = channel.stream_stream(STREAM)(iter([b"a", b"b"]))
+        assert [message async for message in call] == [b"aa", b"bb"]
+
+
+async def test_the_text_of_an_exception_is_not_sent() -> None:
+    async with serving() as (_, _, channel):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary(SLOW)(b"fail")
+        assert failed.value.code() is grpc.StatusCode.INTERNAL
+        assert "secret" not in str(failed.value.details())
+
+
+async def test_an_unknown_method_is_unimplemented() -> None:
+    async with serving() as (_, _, channel):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary("/tests.Queue/None")(b"x")
+        assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_stop_lets_calls_end_cancels_the_others_and_ends_its_thread() -> None:
+    before = {thread for thread in threading.enumerate() if thread.name == "grpc-queue"}
+    async with serving() as (guard, server, channel):
+        [mine] = {thread for thread in threading.enumerate() if thread.name == "grpc-queue"} - before
+        hanging = channel.unary_unary(SLOW)(b"hang")
+        await guard.began.wait()
+        await server.stop(0.01)
+        assert guard.over.is_set()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await hanging
+        await asyncio.to_thread(mine.join, 10)
+        assert not mine.is_alive()
+
+
+async def test_many_calls_at_once_are_all_answered() -> None:
+    async with serving() as (guard, _, channel):
+        fast, slow = channel.unary_unary(FAST), channel.unary_unary(SLOW)
+        messages = [b"y%d" % number for number in range(100)]
+        assert await asyncio.gather(*map(fast, messages)) == [message.upper() for message in messages]
+        assert await asyncio.gather(*map(slow, messages)) == [b"slowly: " + message for message in messages]
+    assert guard.capacity.in_flight == 0

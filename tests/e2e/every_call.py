@@ -150,6 +150,12 @@ class Calls:
         request = pb.ExchangeTokenRequest(subject_token=self.token(), audience="https://other.example")
         return self.rig.exchange.ExchangeToken(request, **self.rig.auth("web"))
 
+    def unusual(self) -> Any:
+        """Ask for a token in a way that only the full way answers."""
+        identifier = "00000000-0000-4000-8000-000000000001"
+        request = pb.ExchangeTokenRequest(subject_token=self.token(), audience=AUDIENCE, request_id=identifier)
+        return self.rig.exchange.ExchangeToken(request, **self.rig.auth("web"))
+
     def _check(self) -> envoy.CheckRequest:
         request = envoy.CheckRequest()
         request.attributes.request.http.host = "any.example"
@@ -187,5 +193,6 @@ class Calls:
         for name, rpc in self.rpcs().items():
             yield name, lambda rpc=rpc: over_grpc(rpc())  # type: ignore[misc]  # defaults
         yield "a refused ExchangeToken", lambda: over_grpc(self.refused())
+        yield "an unusual ExchangeToken", lambda: over_grpc(self.unusual())
         for name, page in self.pages().items():
             yield name, lambda page=page: over_http(page())  # type: ignore[misc]  # defaults

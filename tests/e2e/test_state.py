@@ -14,6 +14,7 @@ from tests.tls import authority
 from tokenmint.base.errors import OutcomeUnknown
 from tokenmint.keys.types import KeyState
 from tokenmint.process.state import watch_state
+from tokenmint.storage.options import StoreOptions
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 DAY = 86400.0
@@ -79,7 +80,7 @@ async def test_operations_of_the_store_are_timed_and_their_failures_counted(
             name = f'tokenmint_store_seconds_{part}{{operation="{operation}"}}'
             assert after[name] > before[name]
     store = rig.parts.store
-    monkeypatch.setattr(store, "options", store.options.__class__(min_replicas=1, write_timeout=0.5))
+    monkeypatch.setattr(store._writes, "_options", StoreOptions(min_replicas=1, write_timeout=0.5))
     with pytest.raises(OutcomeUnknown):
         await store.count("a-number", 1)
     failed = await shown(rig)

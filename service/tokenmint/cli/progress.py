@@ -64,10 +64,10 @@ def shown_progress(total: int, what: str) -> Iterator[Progress]:
         class Drawn(Progress):
             def begin(self, done: int) -> None:
                 super().begin(done)
-                bar.update(task, completed=done)
+                bar.update(task, completed=done, refresh=True)
 
             def update(self, done: int) -> None:
                 self.done = done
-                bar.update(task, completed=done, rate=self.rate)
+                bar.update(task, completed=done, rate=self.rate, refresh=True)
 
         yield Drawn(total, what)

@@ -209,17 +209,17 @@ async def test_an_issuer_that_signs_for_all_customers_needs_to_know_which_ones_a
     for other in ("theirs", None, ["ours"]):
         await judged(entry, {"iss": issuer, shared_issuers()[issuer].claims[0]: other}, ClaimRejected)
     for condition in ("true", "assertion.ref == 'refs/heads/main'", "assertion.subject_x == 'x'"):
-        with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+        with pytest.raises(ConfigurationError, match="the tokens of all its customers are accepted"):
             provider_from_table("p", {**table, "condition": condition}, own_issuer="https://me.example")
     for condition in ("assertion.sub == 'x'", f"assertion['{shared_issuers()[issuer].claims[0]}'] in ['x']"):
         assert provider_from_table("p", {**table, "condition": condition}, own_issuer="https://me.example")
     # The entry of another provider checks other claims.
-    with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+    with pytest.raises(ConfigurationError, match="the tokens of all its customers are accepted"):
         shipped("okta", domain="acme.okta.com", audiences=["app"], issuer=issuer)
     for other, claim in (("gitlab", "project_id"), ("github-actions", "repository_id")):
         if claim not in shared_issuers()[issuer].claims:
             keys: dict[str, Any] = {f"{claim}s": ["1"]}
-            with pytest.raises(ConfigurationError, match="anybody's tokens would do"):
+            with pytest.raises(ConfigurationError, match="the tokens of all its customers are accepted"):
                 shipped(other, audiences=["app"], issuer=issuer, **keys)
 
 

@@ -1,6 +1,7 @@
 """Erased persons: what is left of them in a real store, and what it does."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -80,6 +81,77 @@ async def test_an_erased_person_stays_refused_until_an_operator_lets_it_back(peo
     await people.erase("ada")
     with pytest.raises(PrincipalDisabled):
         await people.lookup.find(TOKEN)
+
+
+async def test_an_identity_of_an_erased_person_comes_back_under_no_other_name(
+    people: Persons, clock: FakeClock
+) -> None:
+    await ada(people, clock)
+    await people.profiles.create(Profile("bob"))
+    await people.erase("ada")
+    before = await people.every_value()
+    for identity in (ADA, UNLINKED):
+        with pytest.raises(WrongState, match="was erased with its person"):
+            await people.profiles.create(Profile("eve", (Identity("idp", "eve"), identity)))
+        with pytest.raises(WrongState, match="replace_deleted"):
+            await people.profiles.link("bob", identity)
+    with pytest.raises(WrongState):
+        await people.profiles.put(Profile("bob", (OTHER,)))
+    for dry in (True, False):
+        outcomes = await people.batches.put(
+            [Profile("eve", (ADA,)), Profile("bob", (OTHER,)), Profile("carl", (Identity("idp", "carl"),))], dry=dry
+        )
+        assert [isinstance(outcome, WrongState) for outcome in outcomes] == [True, True, False]
+    await people.profiles.unlink("carl", Identity("idp", "carl"))
+    left = await people.every_value()
+    assert "of-ada" not in left
+    assert left.count("identity:") == before.count("identity:") + 1  # carl's
+    with pytest.raises(PrincipalDisabled):
+        await people.lookup.find(TOKEN)
+
+
+async def test_an_identity_that_is_erased_during_a_change_is_not_linked(
+    people: Persons, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people.profiles.create(Profile("bob"))
+    looked = people.erasures.identities_among
+    for change in (
+        lambda: people.profiles.create(Profile("eve", (ADA,))),
+        lambda: people.profiles.link("bob", ADA),
+        lambda: people.batches.put([Profile("eve", (ADA,))]),
+        lambda: people.batches.put([Profile("bob", (ADA,))]),
+    ):
+        asked = 0
+
+        async def erasing(identities: Sequence[Identity]) -> frozenset[Identity]:
+            nonlocal asked
+            asked += 1
+            if asked == 2:  # after the first look, by another replica
+                await people.erasures.mark(None, [ADA])
+            return await looked(identities)
+
+        monkeypatch.setattr(people.erasures, "identities_among", erasing)
+        outcome: object = None
+        try:
+            outcome = await change()
+        except WrongState as refusal:
+            outcome = [refusal]
+        monkeypatch.setattr(people.erasures, "identities_among", looked)
+        assert isinstance(outcome, list)
+        assert isinstance(outcome[0], WrongState)
+        assert asked == 2
+        assert "1842" not in await people.every_value()
+        await people.erasures.clear("nobody", [ADA])
+
+
+async def test_an_operator_lets_an_identity_back_under_a_new_name(people: Persons, clock: FakeClock) -> None:
+    await ada(people, clock)
+    await people.erase("ada")
+    back = await people.profiles.create(Profile("lovelace", (ADA,)), replace_deleted=True)
+    assert back.tokens_valid_after is not None  # tokens from before the erasure stay refused
+    assert (await people.lookup.find(replace(TOKEN, issued_at=1e12))).profile == back
+    await people.profiles.unlink("lovelace", ADA)
+    await people.profiles.link("lovelace", ADA)  # the hash is gone
 
 
 async def test_an_erased_person_that_may_return_is_somebody_new(people: Persons, clock: FakeClock) -> None:

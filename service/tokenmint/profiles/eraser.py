@@ -1,6 +1,6 @@
 """Erasing the records of persons from the store."""
 
-from tokenmint.base.errors import Conflict
+from tokenmint.base.errors import Conflict, StoreUnavailable
 from tokenmint.model.profile import Profile
 from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.near_cache import NearCache
@@ -66,6 +66,8 @@ class ProfileEraser:
         values = await self._store.get_many(keys, fenced=False) if keys else []
         name, number = principal.encode(), 0
         for key, raw in zip(keys, values, strict=True):
+            if isinstance(raw, StoreUnavailable):
+                raise raw
             if not isinstance(raw, bytes) or name not in raw:
                 continue
             identity = parse_identity(key, raw)

@@ -82,6 +82,9 @@ class Erasures:
             return
         markers = [_marker(key, name) for name in (profile_key(principal), *map(identity_key, identities))]
         values = await self._store.get_many(markers, fenced=False)
+        for raw in values:
+            if isinstance(raw, StoreUnavailable):
+                raise raw
         present = [(name, raw, None) for name, raw in zip(markers, values, strict=True) if isinstance(raw, bytes)]
         await self._change(present)
 

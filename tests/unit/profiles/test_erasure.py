@@ -9,7 +9,14 @@ import pytest
 from tests.fakes import FakeClock, FakeEntropy
 from tests.unit.profiles.persons import KEK, Persons, persons
 
-from tokenmint.base.errors import ConfigurationError, CorruptRecord, PrincipalDisabled, PrincipalUnknown, WrongState
+from tokenmint.base.errors import (
+    ConfigurationError,
+    CorruptRecord,
+    PrincipalDisabled,
+    PrincipalUnknown,
+    StoreUnavailable,
+    WrongState,
+)
 from tokenmint.exchange.erasure import is_step
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
@@ -18,7 +25,7 @@ from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 from tokenmint.profiles.erasure import KEY
 from tokenmint.profiles.records import identity_key
 from tokenmint.profiles.resolve import just_in_time_principal
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Answer, Change, Store
 
 ADA = Identity("idp", "1842-of-ada")
 OTHER = Identity("google", "7-of-ada")
@@ -234,6 +241,55 @@ async def test_a_key_in_a_wrong_form_lets_nobody_unknown_in(people: Persons, clo
     await people.store.swap(KEY, None, json.dumps({"v": 9}).encode())
     with pytest.raises(CorruptRecord):
         await people.lookup.find(TOKEN)
+
+
+async def test_an_erasure_does_not_pass_over_records_that_it_could_not_read(
+    people: Persons, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada(people, clock)
+    get_many = people.store.get_many
+    for kind in ("identity:", "reference:"):
+
+        async def away(keys: Sequence[str], *, fenced: bool = True, kind: str = kind) -> list[Answer]:
+            answers = await get_many(keys, fenced=fenced)  # a node of a Cluster is away
+            return [StoreUnavailable() if key.startswith(kind) else one for key, one in zip(keys, answers, strict=True)]
+
+        monkeypatch.setattr(people.store, "get_many", away)
+        with pytest.raises(StoreUnavailable):
+            await people.erase("ada")
+        monkeypatch.setattr(people.store, "get_many", get_many)
+    await people.erase("ada")
+    assert "of-ada" not in await people.every_value()
+
+    async def none(keys: Sequence[str], *, fenced: bool = True) -> list[Answer]:
+        return [StoreUnavailable() for _ in keys]
+
+    monkeypatch.setattr(people.store, "get_many", none)
+    with pytest.raises(StoreUnavailable):  # or the person would stay refused
+        await people.erasures.clear("ada", [ADA])
+
+
+async def test_a_reference_token_that_is_used_during_an_erasure_is_erased(
+    people: Persons, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people.profiles.create(Profile("ada", (ADA,)))
+    claims: dict[str, JsonValue] = {"exp": int(clock.now()) + 600, "iat": 1, "aud": "x", "client_id": "c", "sub": "ada"}
+    reference = Secret("tmr_sliding")
+    await people.issued.keep(reference, {**claims, "jti": "1"}, idle=60, now=clock.now())
+    swap_many = people.store.swap_many
+
+    async def used(changes: Sequence[Change], *, durable: bool = True) -> list[bool]:
+        if any(key.startswith("reference:") for key, _, _ in changes):
+            monkeypatch.setattr(people.store, "swap_many", swap_many)
+            clock.advance(30)
+            issued = await people.issued.find(reference)
+            assert issued is not None
+            await people.issued.used(issued, now=clock.now())
+        return await swap_many(changes, durable=durable)
+
+    monkeypatch.setattr(people.store, "swap_many", used)
+    assert await people.erase("ada") == (True, 1, 1)
+    assert "reference:" not in await people.every_value()
 
 
 def test_a_step_begins_where_one_can() -> None:

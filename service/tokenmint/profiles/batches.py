@@ -220,10 +220,10 @@ class ProfileBatches:
                 continue
             changes.append((profile_key(item.profile.principal), item.raw, dump_profile(new)))
             written.append(item)
-        if not changes and same:
-            # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it.
+        if same and (self._store.server.clustered or not changes):
+            # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it, on
+            # its own node.
             await self._store.swap_many(same if self._store.server.clustered else same[:1])
-            return
         made = await self._store.swap_many(changes)
         overtaken += [item for item, done in zip(written, made, strict=True) if not done]
         await self._agree([item for item, done in zip(written, made, strict=True) if done], overtaken)

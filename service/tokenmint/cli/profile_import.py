@@ -30,6 +30,7 @@ MESSAGE: Final = 28 * 1024
 AT_ONCE: Final = 4  # calls at a time; one where the order of lines counts
 TIMEOUT: Final = 60.0  # seconds for a call
 GIVE_UP: Final = 120.0  # seconds without an acknowledgement
+LONGEST_PLACE: Final = 4096  # bytes of the file that tells where to go on
 SHOWN_FAILURES: Final = 1000  # refused profiles that are told one by one
 SUFFIX: Final = ".import"
 """Of the file beside the input that tells where to go on."""
@@ -81,10 +82,17 @@ class PlaceFile:
     def read(self) -> Place | None:
         """Return the place; None if there is no file. Raises ``ConfigurationError``."""
         try:
-            return Place(**json.loads(self.path.read_bytes()[:4096]))
+            with self.path.open("rb") as file:
+                found: dict[str, Any] = json.loads(file.read(LONGEST_PLACE))
+            texts = ("sha256", "target")
+            if not all(
+                type(one) is str if name in texts else type(one) is int and one >= 0 for name, one in found.items()
+            ):
+                raise TypeError
+            return Place(**found)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             raise ConfigurationError(f"{self.path}: can't be used: delete it, or import --from-start") from None
 
     def write(self, place: Place) -> None:

@@ -100,7 +100,11 @@ def test_what_was_exported_is_imported_as_it_was(terminal: Terminal, tmp_path: P
     assert (status, "wrote" in out) == (0, True), err
     assert file.stat().st_mode & 0o77 == 0
     assert terminal("profiles", "export", str(file))[0] == 2  # it exists
+    foreign = tmp_path / "foreign"
+    foreign.touch(mode=0o666)
+    (tmp_path / "all.jsonl.new").symlink_to(foreign)
     assert terminal("profiles", "export", str(file), "--force", "-o", "json")[0] == 0
+    assert (foreign.read_text(), file.is_symlink(), file.stat().st_mode & 0o77) == ("", False, 0)
     exported = {document["principal"]: document for document in map(json.loads, file.read_text().splitlines())}
     assert exported["ex1"] == json.loads(profile("ex1", claims=claims, roles=["b", "a"]))
     assert exported["ex2"] == json.loads(profile("ex2", disabled=True))

@@ -23,7 +23,7 @@ from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 from tokenmint.profiles.erasure import KEY
-from tokenmint.profiles.records import identity_key
+from tokenmint.profiles.records import Link, dump_link, identity_key
 from tokenmint.profiles.resolve import just_in_time_principal
 from tokenmint.storage.redis import Answer, Change, Store
 
@@ -149,6 +149,19 @@ async def test_an_identity_that_is_erased_during_a_change_is_not_linked(
         assert asked == 2
         assert "1842" not in await people.every_value()
         await people.erasures.clear("nobody", [ADA])
+
+
+async def test_an_identity_that_another_principal_got_at_the_same_time_is_not_erased(people: Persons) -> None:
+    await people.profiles.create(Profile("ada", (ADA, OTHER)))
+    raw = await people.store.get(identity_key(ADA))
+    assert await people.store.swap(identity_key(ADA), raw, dump_link(ADA, Link("carl")))  # as of two creations at once
+    carl = await people.profiles.create(Profile("carl", (ADA,)))
+    assert (await people.erase("ada"))[:2] == (True, 1)
+    assert await people.erasures.identities_among([ADA, OTHER]) == {OTHER}
+    assert (await people.lookup.find(TOKEN)).profile == carl
+    await people.profiles.delete("carl")
+    assert (await people.erase("carl"))[:2] == (True, 1)
+    assert await people.erasures.identities_among([ADA]) == {ADA}
 
 
 async def test_an_operator_lets_an_identity_back_under_a_new_name(people: Persons, clock: FakeClock) -> None:

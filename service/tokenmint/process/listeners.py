@@ -162,7 +162,7 @@ def _grpc(
     # Callers with certificates take the full way, because a certificate has to be checked beside the secret.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
     in_force = FastWayInForce(parts)
-    tracer = parts.tracing.tracer if native else None  # on grpcio, the guard decides this earlier
+    tracer = parts.tracing.tracer
     fast = [one(in_force, limits.message_bytes, tracer) for one in (FastExchangeToken, FastBatchExchangeTokens)]
     guard = Guard(
         table,

@@ -161,7 +161,7 @@ type CreateProfileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The profile; times and etag are ignored.
 	Profile *Profile `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
-	// Lets a deleted principal come back.
+	// Lets a deleted principal, and erased identities, come back.
 	ReplaceDeleted bool `protobuf:"varint,2,opt,name=replace_deleted,json=replaceDeleted,proto3" json:"replace_deleted,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

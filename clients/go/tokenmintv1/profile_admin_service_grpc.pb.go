@@ -47,7 +47,8 @@ type ProfileAdminServiceClient interface {
 	GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (*GetProfileResponse, error)
 	// Creates a profile. Fails with ALREADY_EXISTS where the principal has one
 	// or an identity belongs to another, and with FAILED_PRECONDITION where the
-	// principal was deleted, unless `replace_deleted` is set.
+	// principal was deleted or an identity was erased, unless `replace_deleted` is
+	// set.
 	//
 	// Not idempotent.
 	CreateProfile(ctx context.Context, in *CreateProfileRequest, opts ...grpc.CallOption) (*CreateProfileResponse, error)
@@ -68,7 +69,8 @@ type ProfileAdminServiceClient interface {
 	// Idempotent.
 	ListProfiles(ctx context.Context, in *ListProfilesRequest, opts ...grpc.CallOption) (*ListProfilesResponse, error)
 	// Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-	// ALREADY_EXISTS where it belongs to another principal.
+	// ALREADY_EXISTS where it belongs to another principal, and with
+	// FAILED_PRECONDITION where it was erased.
 	//
 	// Idempotent.
 	LinkIdentity(ctx context.Context, in *LinkIdentityRequest, opts ...grpc.CallOption) (*LinkIdentityResponse, error)
@@ -85,7 +87,8 @@ type ProfileAdminServiceClient interface {
 	// Creates or replaces profiles in batches as they arrive, each confirmed
 	// once, and answers when the stream ends: what the answer counts is durable.
 	// One refused profile does not fail the others. Identities are added to those
-	// of a profile, none is taken. Deleted and erased principals stay refused.
+	// of a profile, none is taken. Deleted and erased principals, and erased
+	// identities under whichever principal, stay refused.
 	//
 	// A stream that fails may have been imported in part. Idempotent: send all of
 	// it again.
@@ -234,7 +237,8 @@ type ProfileAdminServiceServer interface {
 	GetProfile(context.Context, *GetProfileRequest) (*GetProfileResponse, error)
 	// Creates a profile. Fails with ALREADY_EXISTS where the principal has one
 	// or an identity belongs to another, and with FAILED_PRECONDITION where the
-	// principal was deleted, unless `replace_deleted` is set.
+	// principal was deleted or an identity was erased, unless `replace_deleted` is
+	// set.
 	//
 	// Not idempotent.
 	CreateProfile(context.Context, *CreateProfileRequest) (*CreateProfileResponse, error)
@@ -255,7 +259,8 @@ type ProfileAdminServiceServer interface {
 	// Idempotent.
 	ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error)
 	// Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-	// ALREADY_EXISTS where it belongs to another principal.
+	// ALREADY_EXISTS where it belongs to another principal, and with
+	// FAILED_PRECONDITION where it was erased.
 	//
 	// Idempotent.
 	LinkIdentity(context.Context, *LinkIdentityRequest) (*LinkIdentityResponse, error)
@@ -272,7 +277,8 @@ type ProfileAdminServiceServer interface {
 	// Creates or replaces profiles in batches as they arrive, each confirmed
 	// once, and answers when the stream ends: what the answer counts is durable.
 	// One refused profile does not fail the others. Identities are added to those
-	// of a profile, none is taken. Deleted and erased principals stay refused.
+	// of a profile, none is taken. Deleted and erased principals, and erased
+	// identities under whichever principal, stay refused.
 	//
 	// A stream that fails may have been imported in part. Idempotent: send all of
 	// it again.

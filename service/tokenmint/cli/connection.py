@@ -271,9 +271,14 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
                 "  clients call the listener of exchanges, operators their own (--target, --client-id), "
                 "and an operator needs the role (operators.ID.roles)"
             )
-    if status is None and code is grpc.StatusCode.RESOURCE_EXHAUSTED:  # of a message or of metadata: no retry helps
+    if is_too_long(error):
         return "\n".join([head, *lines]), 1
     return "\n".join([head, *lines]), _EXIT.get(code, 1)
+
+
+def is_too_long(error: grpc.RpcError) -> bool:
+    """Return whether gRPC itself refused a message, or metadata, for its length: no retry helps."""
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and rpc_status.from_call(cast(grpc.Call, error)) is None
 
 
 def retry_after(error: grpc.RpcError) -> float | None:

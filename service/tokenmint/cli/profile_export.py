@@ -82,7 +82,8 @@ def _written(file: Path, *, force: bool) -> Iterator[IO[bytes]]:
         raise ConfigurationError(f"{plain(shown(file))}: exists: --force replaces it")
     new = file.with_name(file.name + ".new")
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        new.unlink(missing_ok=True)  # of an export that was killed, or somebody else's, who could read this one
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()

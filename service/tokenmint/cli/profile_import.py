@@ -16,7 +16,7 @@ import grpc
 import typer
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.cli.connection import Connection, retry_after
+from tokenmint.cli.connection import Connection, is_too_long, retry_after
 from tokenmint.cli.output import plain
 from tokenmint.cli.profile_lines import Input
 from tokenmint.cli.progress import Progress
@@ -27,9 +27,12 @@ from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 PART: Final = 1000  # profiles in one call, which the service acknowledges
 MESSAGE: Final = 28 * 1024
 """Bytes of the profiles in one message: less than every service allows (`limits.message_bytes`)."""
+OF_MESSAGE: Final = 16  # bytes of a message beside its only profile
+SHOWN_LARGE: Final = 20  # profiles that are told to be too long for a message
 AT_ONCE: Final = 4  # calls at a time; one where the order of lines counts
 TIMEOUT: Final = 60.0  # seconds for a call
 GIVE_UP: Final = 120.0  # seconds without an acknowledgement
+LONGEST_PLACE: Final = 4096  # bytes of the file that tells where to go on
 SHOWN_FAILURES: Final = 1000  # refused profiles that are told one by one
 SUFFIX: Final = ".import"
 """Of the file beside the input that tells where to go on."""
@@ -81,10 +84,17 @@ class PlaceFile:
     def read(self) -> Place | None:
         """Return the place; None if there is no file. Raises ``ConfigurationError``."""
         try:
-            return Place(**json.loads(self.path.read_bytes()[:4096]))
+            with self.path.open("rb") as file:
+                found: dict[str, Any] = json.loads(file.read(LONGEST_PLACE))
+            texts = ("sha256", "target")
+            if not all(
+                type(one) is str if name in texts else type(one) is int and one >= 0 for name, one in found.items()
+            ):
+                raise TypeError
+            return Place(**found)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             raise ConfigurationError(f"{self.path}: can't be used: delete it, or import --from-start") from None
 
     def write(self, place: Place) -> None:
@@ -243,8 +253,19 @@ class Importer:
                 typer.echo(f"warning: {self._place.path}: can't be written ({error.strerror})", err=True)
                 self._place = None
 
+    def _tell_large(self, part: _Part) -> None:
+        """Raise ``ConfigurationError`` if a profile has a message of its own, which the service takes for too long."""
+        large = [
+            f"{self._given.name}:{self._given.lines[part.first + index]}: takes {len(content)} bytes as a message, "
+            f"which may be too long: set the service's limits.message_bytes to {len(content) + OF_MESSAGE} at least"
+            for index, content in enumerate(part.profiles)
+            if len(content) > MESSAGE
+        ]
+        if large:
+            raise ConfigurationError(large[:SHOWN_LARGE])
+
     def _send(self, part: _Part) -> pb.ImportProfilesResponse:
-        """Send a part until it is acknowledged. Raises ``grpc.RpcError``."""
+        """Send a part until it is acknowledged. Raises ``grpc.RpcError``, and as :meth:`_tell_large`."""
         while True:
             arguments = self._service.call | {"timeout": max(TIMEOUT, self._service.options.timeout)}
             call = self._stub.ImportProfiles.future(_messages(part.profiles, dry=self._dry), **arguments)
@@ -253,6 +274,8 @@ class Importer:
                 answer = call.result()
             except grpc.RpcError as error:
                 delay = retry_after(error)
+                if is_too_long(error):
+                    self._tell_large(part)
                 if delay is None or time.monotonic() - self._last + delay > self._give_up:
                     raise
                 if self._stopping.wait(delay):

@@ -25,6 +25,7 @@ SHOWN_PROBLEMS: Final = 20  # bad lines that are told with their faults
 NAMED_LINES: Final = 1000  # ... and further ones that are told by number
 SHOWN_FAULT: Final = 500  # characters of a fault
 SPOOL: Final = 16 << 20  # bytes of checked profiles kept in memory; more are in a temporary file
+_DIGITS: Final = 32  # of a whole number
 _LENGTH: Final = 4  # bytes before each profile in the spool
 _PLAIN: Final = {"principal": str, "disabled": bool, "roles": list, "identities": list, "claims": dict}
 """The members of a usual profile and their types, which need no slow reader."""
@@ -48,9 +49,29 @@ def parse(text: bytes, where: str) -> profile_pb2.Profile:
     return _message(_document(text, where), where)
 
 
+class _Changed(ValueError):
+    """JSON that would be stored otherwise than it is written."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _Changed("a name is twice in one object: one of its values would be lost")
+    return members
+
+
+def _whole(digits: str) -> int:
+    """Return a whole number. Numbers are stored as doubles, which hold others only nearly."""
+    if len(digits) > _DIGITS or int(float(digits)) != int(digits):
+        raise _Changed(f"{digits[:_DIGITS]} can't be kept exactly as a number: write it as text")
+    return int(digits)
+
+
 def _document(text: bytes, where: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_members, parse_int=_whole)
+    except _Changed as change:
+        raise ConfigurationError(f"{where}: {change}") from None
     except (ValueError, RecursionError):
         raise ConfigurationError(f"{where}: is not JSON") from None
     if not isinstance(document, dict):

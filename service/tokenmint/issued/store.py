@@ -8,10 +8,10 @@ ancestors.
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from tokenmint.base.errors import CorruptRecord, StoreUnavailable
+from tokenmint.base.errors import Conflict, CorruptRecord, StoreUnavailable
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
@@ -20,6 +20,7 @@ from tokenmint.storage.redis import Change, Store
 VERSION: Final = 1
 MARGIN: Final = 60.0  # seconds that records outlive their tokens, for differing clocks of replicas
 MOST_ACTORS: Final = 32  # looked at in one token, more than a chain may have
+ATTEMPTS: Final = 16  # rounds against uses of the same tokens before an erasure is called a conflict
 RENEWALS: Final = 20  # a sliding reference token is renewed after a 20th of its idle time, not at each use
 
 
@@ -76,18 +77,30 @@ class IssuedStore:
     async def erase(self, principal: str, cursor: str, count: int) -> tuple[str, int]:
         """Erase the reference tokens that name ``principal`` as subject or actor, among about ``count``.
 
-        Returns the next cursor ("" at the end), and their number.
+        Returns the next cursor ("" at the end), and their number. Raises ``Conflict`` if they are used all the time.
         """
         following, keys = await self._store.scan("reference:*", cursor, count)
+        erased = 0
+        for _ in range(ATTEMPTS):
+            theirs = await self._of(principal, keys)
+            made = await self._store.swap_many(theirs)
+            erased += sum(made)
+            # One that was used meanwhile has another end.
+            keys = [key for (key, _, _), done in zip(theirs, made, strict=True) if not done]
+            if not keys:
+                return following, erased
+        raise Conflict()
+
+    async def _of(self, principal: str, keys: Sequence[str]) -> list[Change]:
+        """Return the changes that erase the tokens, among those under ``keys``, that name ``principal``."""
         values = await self._store.get_many(keys, fenced=False) if keys else []
-        name = principal.encode()
-        theirs: list[Change] = [
-            (key, raw, None)
-            for key, raw in zip(keys, values, strict=True)
-            if isinstance(raw, bytes) and name in raw and _names(_load(key, raw).get("claims"), principal)
-        ]
-        # One that was used meanwhile has another end: it is found by the next erasure, or expires.
-        return following, sum(await self._store.swap_many(theirs))
+        name, theirs = principal.encode(), list[Change]()
+        for key, raw in zip(keys, values, strict=True):
+            if isinstance(raw, StoreUnavailable):
+                raise raw
+            if isinstance(raw, bytes) and name in raw and _names(_load(key, raw).get("claims"), principal):
+                theirs.append((key, raw, None))
+        return theirs
 
     async def revoke(self, issued: IssuedToken, *, now: float) -> None:
         """Record a revocation, confirmed as durable. A second one has no effect."""

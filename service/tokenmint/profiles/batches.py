@@ -25,7 +25,7 @@ from tokenmint.profiles.records import (
     parse_record,
     profile_key,
 )
-from tokenmint.profiles.store import ProfileStore, deleted, owned, too_many_identities
+from tokenmint.profiles.store import ProfileStore, deleted, erased, owned, too_many_identities
 from tokenmint.storage.redis import Answer, Change, Store
 
 BATCH: Final = 250  # profiles with one confirmation
@@ -97,7 +97,7 @@ class ProfileBatches:
             return
         overtaken: list[_Item] = []
         try:
-            ready = await self._link(ready, overtaken)
+            ready = await self._not_erased(await self._link(ready, overtaken), outcomes)
             await self._write(ready, overtaken)
         finally:
             for item in items:  # this process at once, the others by the store's report
@@ -144,6 +144,7 @@ class ProfileBatches:
 
     async def _with_links(self, items: list[_Item], outcomes: list[Outcome]) -> list[_Item]:
         """Return the items whose identities no other principal has, with the index entries that have to change."""
+        items = await self._not_erased(items, outcomes)
         wanted = [(item, identity) for item in items for identity in item.assign]
         answers = await self._store.get_many([identity_key(one) for _, one in wanted], fenced=False) if wanted else []
         others: list[tuple[_Item, Identity, bytes, Link]] = []
@@ -170,6 +171,25 @@ class ProfileBatches:
             else:
                 item.links[identity] = raw
         return [item for item in items if item.index not in refused]
+
+    async def _not_erased(self, items: list[_Item], outcomes: list[Outcome]) -> list[_Item]:
+        """Return the items whose new identities were not erased. Links that were made of the others are taken back.
+
+        It is called before the links, and after them as ``ProfileStore.create`` does.
+        """
+        wanted = [identity for item in items for identity in item.assign]
+        found = await self._erasures.identities_among(wanted) if self._erasures is not None and wanted else frozenset()
+        ready: list[_Item] = []
+        back: list[Change] = []
+        for item in items:
+            if gone := found.intersection(item.assign):
+                outcomes[item.index] = erased(min(gone))
+                link = Link(item.profile.principal)
+                back += [(identity_key(one), dump_link(one, link), None) for one in item.links]
+            else:
+                ready.append(item)
+        await self._store.swap_many(back)
+        return ready
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -200,10 +220,10 @@ class ProfileBatches:
                 continue
             changes.append((profile_key(item.profile.principal), item.raw, dump_profile(new)))
             written.append(item)
-        if not changes and same:
-            # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it.
+        if same and (self._store.server.clustered or not changes):
+            # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it, on
+            # its own node.
             await self._store.swap_many(same if self._store.server.clustered else same[:1])
-            return
         made = await self._store.swap_many(changes)
         overtaken += [item for item, done in zip(written, made, strict=True) if not done]
         await self._agree([item for item, done in zip(written, made, strict=True) if done], overtaken)

@@ -1,7 +1,7 @@
 """Erasing the records of persons from the store."""
 
-from tokenmint.base.errors import Conflict
-from tokenmint.model.profile import Profile
+from tokenmint.base.errors import Conflict, StoreUnavailable
+from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import Tombstone, identity_key, parse_identity, parse_link, parse_record, profile_key
@@ -43,12 +43,13 @@ class ProfileEraser:
         record = parse_record(principal, raw) if raw is not None else None
         if not isinstance(record, Tombstone):
             raise Conflict()
+        own = [identity for identity in record.identities if await self._is_own(principal, identity)]
         if allow_return:  # an earlier attempt may have marked them
-            await self._erasures.clear(principal, record.identities)
+            await self._erasures.clear(principal, own)
         else:
-            await self._erasures.mark(principal, record.identities)
+            await self._erasures.mark(principal, own)
         number = 0
-        for identity in record.identities:
+        for identity in own:
             entry = await self._store.get(identity_key(identity))
             link = parse_link(identity, entry)
             if link is not None and link.principal == principal:
@@ -66,6 +67,8 @@ class ProfileEraser:
         values = await self._store.get_many(keys, fenced=False) if keys else []
         name, number = principal.encode(), 0
         for key, raw in zip(keys, values, strict=True):
+            if isinstance(raw, StoreUnavailable):
+                raise raw
             if not isinstance(raw, bytes) or name not in raw:
                 continue
             identity = parse_identity(key, raw)
@@ -76,6 +79,17 @@ class ProfileEraser:
                 await self._erasures.mark(None, [identity])
             number += await self._remove(key, raw)
         return following, number
+
+    async def _is_own(self, principal: str, identity: Identity) -> bool:
+        """Return whether an identity that the record of ``principal`` lists is not another principal's.
+
+        A record may list an identity that another principal got at the same time (``ProfileStore.resolve``).
+        """
+        link = parse_link(identity, await self._store.get(identity_key(identity)))
+        if link is None or link.principal == principal:
+            return True
+        owner = await self._profiles.stored(link.principal)
+        return owner is None or identity not in owner.identities
 
     async def _remove(self, key: str, raw: bytes | None) -> bool:
         try:

@@ -63,9 +63,10 @@ class Erasures:
         found = await self._marked([profile_key(principal) for principal in principals])
         return frozenset(principal for principal, marked in zip(principals, found, strict=True) if marked)
 
-    async def any_of(self, identities: Sequence[Identity]) -> bool:
-        """Return whether one of ``identities`` was erased, by the store itself."""
-        return any(await self._marked([identity_key(identity) for identity in identities]))
+    async def identities_among(self, identities: Sequence[Identity]) -> frozenset[Identity]:
+        """Return those of ``identities`` that were erased, by the store itself."""
+        found = await self._marked([identity_key(identity) for identity in identities])
+        return frozenset(identity for identity, marked in zip(identities, found, strict=True) if marked)
 
     async def mark(self, principal: str | None, identities: Iterable[Identity]) -> None:
         """Keep the hashes of a principal and of identities, confirmed."""
@@ -81,6 +82,9 @@ class Erasures:
             return
         markers = [_marker(key, name) for name in (profile_key(principal), *map(identity_key, identities))]
         values = await self._store.get_many(markers, fenced=False)
+        for raw in values:
+            if isinstance(raw, StoreUnavailable):
+                raise raw
         present = [(name, raw, None) for name, raw in zip(markers, values, strict=True) if isinstance(raw, bytes)]
         await self._change(present)
 

@@ -6,7 +6,7 @@ identity as unlinked. Each change is a compare-and-swap of one value, ordered so
 reads correctly.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -129,11 +129,13 @@ class ProfileStore:
     # --- changing ------------------------------------------------------------------------------------------------
 
     async def create(self, profile: Profile, *, replace_deleted: bool = False, just_in_time: bool = False) -> Profile:
-        """Store a new profile and link its identities; ``just_in_time``: none of them may have been erased.
+        """Store a new profile and link its identities.
+
+        ``just_in_time``: :meth:`resolve` has looked for erased identities just before.
 
         Raises:
             AlreadyExists: the principal has a profile, or an identity belongs to another principal.
-            WrongState: the principal was deleted and ``replace_deleted`` is not set, or an identity was erased.
+            WrongState: the principal was deleted, or an identity erased, and ``replace_deleted`` is not set.
         """
         stored = await self._read(profile.principal)
         if isinstance(stored.record, Profile):
@@ -143,13 +145,14 @@ class ProfileStore:
         )
         if gone and not replace_deleted:
             raise deleted(profile.principal)
+        returning = frozenset() if just_in_time else await self._erased(profile.identities)
+        if returning and not replace_deleted:
+            raise erased(min(returning))
         for identity in profile.identities:
             await self._assign(identity, profile.principal)
-        if just_in_time and self._erasures is not None and await self._erasures.any_of(profile.identities):
-            # After the links: an erasure leaves its hashes before it takes its own links, which would stop these.
-            links = [(identity_key(one), dump_link(one, Link(profile.principal)), None) for one in profile.identities]
-            await self._store.swap_many(links)
-            raise deleted(profile.principal)
+        if not replace_deleted:
+            await self._not_erased_meanwhile(profile.identities, profile.principal)
+        gone = gone or bool(returning)
         now = self._clock.now()
         new = replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
         if gone:
@@ -203,12 +206,17 @@ class ProfileStore:
         Raises:
             NotFound: there is no such profile.
             AlreadyExists: the identity belongs to another principal.
-            WrongState: the profile has the largest number of identities.
+            WrongState: the profile has the largest number of identities, or the identity was erased.
         """
         profile = await self.get(principal)
-        if identity not in profile.identities and len(profile.identities) >= MAX_IDENTITIES:
+        new = identity not in profile.identities
+        if new and len(profile.identities) >= MAX_IDENTITIES:
             raise too_many_identities(principal)
+        if new and await self._erased([identity]):
+            raise erased(identity)
         await self._assign(identity, principal)
+        if new:
+            await self._not_erased_meanwhile([identity], principal)
 
         def change(profile: Profile) -> Profile:
             if identity in profile.identities:
@@ -298,6 +306,23 @@ class ProfileStore:
                 return
         raise Conflict()
 
+    async def _erased(self, identities: Sequence[Identity]) -> frozenset[Identity]:
+        return await self._erasures.identities_among(identities) if self._erasures is not None else frozenset()
+
+    async def _not_erased_meanwhile(self, identities: Sequence[Identity], principal: str) -> None:
+        """Take new links back if an identity was erased. Raises ``WrongState``.
+
+        After the links: an erasure leaves its hashes before it takes its own links, which would stop these.
+        """
+        if found := await self._erased(identities):
+            links = [(identity_key(one), dump_link(one, Link(principal)), None) for one in identities]
+            try:
+                await self._store.swap_many(links)
+            finally:
+                for key, _, _ in links:
+                    self._near.forget(key)
+            raise erased(min(found))
+
     async def _change(self, principal: str, change: Callable[[Profile], Profile], etag: str = "") -> Profile:
         for _ in range(ATTEMPTS):
             stored = await self._read(principal)
@@ -344,6 +369,17 @@ def deleted(principal: str) -> WrongState:
         f"the principal {principal!r} was deleted: create it with replace_deleted to use it again",
         violation=DELETED,
         subject=principal,
+    )
+
+
+def erased(identity: Identity) -> WrongState:
+    """Return the refusal of an identity that was erased with its person."""
+    name = f"{identity.provider}/{identity.subject}"
+    return WrongState(
+        f"the identity {name!r} was erased with its person: create a profile with it and replace_deleted to let the "
+        "person back",
+        violation=DELETED,
+        subject=name,
     )
 
 

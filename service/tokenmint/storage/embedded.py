@@ -28,6 +28,7 @@ from tokenmint.base.errors import ConfigurationError
 START_LIMIT = 20.0  # seconds; loading a large append-only file takes a while
 STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synced at every write anyway
 LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
+LOG_TAIL: Final = 1024  # bytes of the server's log that are shown
 _POLL = 0.02  # seconds between polls of another process
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
 FIRST_PAUSE: Final = 0.05  # seconds before a server that ended is started again; doubles up to ...
@@ -174,22 +175,43 @@ class EmbeddedServer:
         self, process: "subprocess.Popen[bytes]", path: Path, stopping: threading.Event, tell: Callable[[str], None]
     ) -> None:
         pause, began = FIRST_PAUSE, time.monotonic()
+        ended = 0
         while True:
             process.wait()
             if stopping.is_set():
                 return
-            tell(f"the private store (process {process.pid}) ended, and is started again: see {self._log_file}")
+            if process.pid != ended:
+                tell(f"the private store (process {process.pid}) ended, and is started again: see {self._log_file}")
+            ended = process.pid
             pause = FIRST_PAUSE if time.monotonic() - began > CALM else pause
             if stopping.wait(pause):
                 return
             pause, began = min(2 * pause, LONGEST_PAUSE), time.monotonic()
-            with self._changing, suppress(OSError, subprocess.SubprocessError):  # no process, or no room for one
-                if stopping.is_set():
-                    return
-                process = self._launch(path)
-            with suppress(ConfigurationError):
+            try:
+                with self._changing:
+                    if stopping.is_set():
+                        return
+                    process = self._launch(path)
+            except (OSError, subprocess.SubprocessError) as error:  # no process, no room for one, a read-only directory
+                tell(f"the private store can't be started ({getattr(error, 'strerror', '') or type(error).__name__})")
+                continue
+            self._tell_start(process, path, stopping, tell)
+
+    def _tell_start(
+        self, process: "subprocess.Popen[bytes]", path: Path, stopping: threading.Event, tell: Callable[[str], None]
+    ) -> None:
+        """Wait until a server answers or ends, however long it loads, and tell which."""
+        while not stopping.is_set():
+            try:
                 self._await_answer(path)
-                tell(f"the private store runs again (process {process.pid})")
+            except ConfigurationError as error:
+                if process.poll() is None:
+                    continue
+                if not stopping.is_set():
+                    tell(str(error))
+                return
+            tell(f"the private store runs again (process {process.pid})")
+            return
 
     def stop(self) -> None:
         """Stop the server and release the directory. May be called twice."""
@@ -291,8 +313,9 @@ class EmbeddedServer:
         )
 
     def _log_tail(self) -> str:
-        with suppress(OSError):
-            return " | ".join(self._log_file.read_text(errors="replace").splitlines()[-3:])
+        with suppress(OSError), self._log_file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL))
+            return " | ".join(log.read(LOG_TAIL).decode(errors="replace").splitlines()[-3:])
         return "nothing"
 
 

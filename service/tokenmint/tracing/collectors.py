@@ -29,6 +29,7 @@ PATH: Final = "/v1/traces"
 MAX_RESPONSE: Final = 64 * 1024  # bytes
 MAX_HEADERS: Final = 32
 MAX_VALUE: Final = 8 * 1024  # bytes of one header
+ADDRESSES: Final = 4  # of the collector's name that are tried
 LOOK_UPS: Final = 4  # look-ups of the collector's name that have not returned
 _HEADER: Final = re.compile(
     rb"([A-Za-z0-9][A-Za-z0-9_.-]{0,127})[ \t]*:[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)"
@@ -194,7 +195,19 @@ class HttpCollector:
         url = self._options.endpoint
         # In a thread of its own: the loop's threads are for other work, and a name server may hang.
         found = await self._look_ups.run(socket.getaddrinfo, url.host, url.port, 0, socket.SOCK_STREAM)
-        dialled = httpcore2.URL(scheme=url.scheme, host=str(found[0][4][0]), port=url.port, target=url.target)
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))[:ADDRESSES]
+        share = self._options.timeout / len(addresses)
+        for address in addresses[:-1]:
+            try:
+                return await self._post_to(address, body, share)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return await self._post_to(addresses[-1], body, share)
+
+    async def _post_to(self, address: str, body: bytes, share: float) -> tuple[int, bytes]:
+        """Send to one address of the collector, with ``share`` seconds for the connection."""
+        url = self._options.endpoint
+        dialled = httpcore2.URL(scheme=url.scheme, host=address, port=url.port, target=url.target)
         headers = [
             (b"Host", url.authority.encode("ascii")),
             (b"Content-Type", b"application/x-protobuf"),
@@ -208,7 +221,11 @@ class HttpCollector:
         async with (
             httpcore2.AsyncConnectionPool(context) as connections,
             connections.stream(
-                "POST", dialled, headers=headers, content=body, extensions={"sni_hostname": url.host}
+                "POST",
+                dialled,
+                headers=headers,
+                content=body,
+                extensions={"sni_hostname": url.host, "timeout": {"connect": share}},
             ) as response,
         ):
             received = bytearray()

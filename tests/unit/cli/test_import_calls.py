@@ -85,8 +85,19 @@ def test_a_file_that_was_changed_is_imported_from_its_start(service: Served, tmp
         status, _, err = call("profiles", "import", str(file), *arguments, **as_root(service))
         assert (status, len(service.profiles.principals)) == (0, count), err
     place = tmp_path / "many.jsonl.import"
-    place.write_text("{")
-    assert call("profiles", "import", str(file), **as_root(service))[0] == 2
+    right = {"profiles": 1, "sha256": "0", "target": service.target}
+    wrong: tuple[dict[str, object], ...] = (
+        {"profiles": -1},
+        {"profiles": "1"},
+        {"profiles": True},
+        {"created": "x"},
+        {"sha256": 1},
+        {"target": []},
+    )
+    for text in ("{", "[" * 4000, "\udcff", "", *(json.dumps(right | one) for one in wrong)):
+        place.write_bytes(text.encode(errors="surrogateescape"))
+        status, _, err = call("profiles", "import", str(file), **as_root(service))
+        assert (status, "delete it, or import --from-start" in err) == (2, True), (text[:80], err)
 
 
 def test_an_import_gives_up_when_nothing_is_acknowledged(tmp_path: Path) -> None:

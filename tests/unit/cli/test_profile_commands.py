@@ -91,6 +91,14 @@ def test_imports(terminal: Terminal, tmp_path: Path) -> None:
     assert terminal("profiles", "import", str(tmp_path / "none"))[0] == 2
 
 
+def test_a_profile_that_no_message_holds_is_named_by_its_line(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "large.jsonl"
+    file.write_text(profile("small") + "\n" + profile("large", claims={"n": [0] * 8000}) + "\n")
+    for arguments in ((), ("--dry-run",)):
+        status, _, err = terminal("profiles", "import", str(file), *arguments)
+        assert (status, f"{file}:2: takes 88" in err, "limits.message_bytes" in err) == (2, True, True), err
+
+
 def test_what_was_exported_is_imported_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
     claims = {"text": "ü\u2028", "big": 1e300, "number": 3, "ratio": 0.5, "nested": {"a": [1, None, True]}}
     lines = profile("ex1", claims=claims, roles=["b", "a"]) + "\n" + profile("ex2", disabled=True)
@@ -100,7 +108,11 @@ def test_what_was_exported_is_imported_as_it_was(terminal: Terminal, tmp_path: P
     assert (status, "wrote" in out) == (0, True), err
     assert file.stat().st_mode & 0o77 == 0
     assert terminal("profiles", "export", str(file))[0] == 2  # it exists
+    foreign = tmp_path / "foreign"
+    foreign.touch(mode=0o666)
+    (tmp_path / "all.jsonl.new").symlink_to(foreign)
     assert terminal("profiles", "export", str(file), "--force", "-o", "json")[0] == 0
+    assert (foreign.read_text(), file.is_symlink(), file.stat().st_mode & 0o77) == ("", False, 0)
     exported = {document["principal"]: document for document in map(json.loads, file.read_text().splitlines())}
     assert exported["ex1"] == json.loads(profile("ex1", claims=claims, roles=["b", "a"]))
     assert exported["ex2"] == json.loads(profile("ex2", disabled=True))

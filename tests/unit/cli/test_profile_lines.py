@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.profile_export import line_of
 from tokenmint.cli.profile_lines import checked, lines_of, ranges
 from tokenmint.model.profile import Identity, Profile
@@ -46,6 +48,25 @@ def test_a_usual_profile_and_any_other_spelling_are_read_alike() -> None:
         read.ClearField("create_time")
         read.ClearField("etag")
         assert read == checked(json.dumps(usual).encode(), "x")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"principal": "ada", "claims": {"n": 1' + "0" * 400 + "}}", "write it as text"),
+        ('{"principal": "ada", "claims": {"n": 1' + "0" * 5000 + "}}", "write it as text"),
+        ('{"principal": "ada", "claims": {"n": -9007199254740993}}', "write it as text"),
+        ('{"principal": "ada", "claims": {"n": [12345678901234567891]}}', "write it as text"),
+        ('{"principal": "ada", "principal": "bob"}', "twice"),
+        ('{"principal": "ada", "claims": {"a": {"b": 1, "b": 2}}}', "twice"),
+        ('{"principal": "ada", "claims": {"n": 1e999}}', "finite"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+)
+def test_what_would_be_stored_otherwise_than_it_is_written_is_refused(line: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refused:
+        checked(line.encode(), "x:1")
+    assert len(str(refused.value)) < 600
 
 
 def test_ranges_of_lines() -> None:

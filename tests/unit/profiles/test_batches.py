@@ -16,7 +16,8 @@ from tokenmint.base.errors import AlreadyExists, OutcomeUnknown, TokenmintError,
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.records import identity_key, profile_key
 from tokenmint.storage.options import StoreOptions
-from tokenmint.storage.redis import Store
+from tokenmint.storage.redis import Change, Store
+from tokenmint.storage.server import Server
 
 ADA = Identity("idp", "1842")
 OTHER = Identity("google", "7")
@@ -118,6 +119,23 @@ async def test_what_was_written_before_is_not_acknowledged_without_a_confirmatio
             await needing_a_replica.batches.put([Profile("ada")])
     await store.close()
     assert await people.batches.put([Profile("ada")]) == [False]
+
+
+async def test_in_a_cluster_each_profile_is_confirmed_by_its_own_node(
+    people: Persons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people.batches.put([Profile("ada"), Profile("bob")])
+    monkeypatch.setattr(Server, "clustered", True)
+    written: list[str] = []
+    swap_many = people.store.swap_many
+
+    async def noting(changes: Sequence[Change], *, durable: bool = True) -> list[bool]:
+        written.extend(key for key, _, _ in changes if durable)
+        return await swap_many(changes, durable=durable)
+
+    monkeypatch.setattr(people.store, "swap_many", noting)
+    assert await people.batches.put([Profile("ada"), Profile("bob", disabled=True)]) == [False, False]
+    assert sorted(written) == ["profile:ada", "profile:bob"]
 
 
 PRINCIPALS = st.sampled_from(["a", "b", "c"])

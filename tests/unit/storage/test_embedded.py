@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import signal
 import stat
 from pathlib import Path
@@ -133,3 +134,65 @@ async def test_a_claimed_token_stays_claimed_when_the_store_was_killed(tmp_path:
         await ReplayGuard(store).consume(verified, "web", None, now=1001.0)
     await store.close()
     again.stop()
+
+
+def test_a_private_store_that_can_not_start_again_says_the_reason_and_ends_at_once(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "data")
+    server.start()
+    told: queue.Queue[str] = queue.Queue()
+    pids: list[int] = []
+
+    def tell(text: str) -> None:
+        if not pids:  # before the first new start
+            [log] = [path for path in (tmp_path / "data" / "appendonlydir").iterdir() if "incr" in path.name]
+            log.write_bytes(b"*3\r\n$3\r\nSET\r\nXXXXXXXX")
+        pids.append(server.pid or 0)
+        told.put(text)
+
+    server.keep(tell)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    try:
+        assert "is started again" in told.get(timeout=60)
+        reason = told.get(timeout=60)
+        assert "did not start" in reason
+        assert "Bad file format reading the append only file" in reason
+        assert len(reason) < 2000
+    finally:
+        server.stop()
+    with pytest.raises(ConfigurationError, match="Bad file format"):
+        EmbeddedServer(tmp_path / "data").start()
+
+
+def test_a_directory_in_which_nothing_can_be_changed_is_the_reason_that_is_told(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "data")
+    server.start()
+    told: queue.Queue[str] = queue.Queue()
+    socket = tmp_path / "data" / "server.sock"
+
+    def tell(text: str) -> None:
+        if "ended" in text:
+            socket.unlink()
+            socket.mkdir()  # it can't be removed, as in a directory that became read-only
+        told.put(text)
+
+    server.keep(tell)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    try:
+        assert "is started again" in told.get(timeout=60)
+        assert "can't be started (Is a directory)" in told.get(timeout=60)
+        assert "can't be started" in told.get(timeout=60)
+        socket.rmdir()
+        while "runs again" not in (text := told.get(timeout=60)):
+            assert "can't be started" in text
+    finally:
+        server.stop()
+
+
+def test_of_a_long_log_only_the_end_is_read(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "server.log").write_bytes(b"\xff" * 100_000 + b"\n" + b"y" * 100_000 + b"\nthe end\n")
+    assert len(server._log_tail()) < 1100
+    assert server._log_tail().endswith("the end")

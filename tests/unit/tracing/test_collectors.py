@@ -112,6 +112,16 @@ async def test_a_response_over_the_limit_is_not_read_to_its_end() -> None:
         assert (found.message, found.again) == (f"the collector answered with more than {MAX_RESPONSE} bytes", False)
 
 
+async def test_over_http_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(_: str, port: int, *__: object) -> list[Any]:  # localhost is ::1 as well, where few collectors listen
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+
+    with over_http() as collector:
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        await sent(options(collector.url, "http/protobuf"))
+        assert len(collector.spans) == 1
+
+
 @contextmanager
 def speaking(answer: bytes, *, endless: bool = False) -> Iterator[str]:
     """A server that sends the same bytes to everybody, once or for as long as somebody reads."""

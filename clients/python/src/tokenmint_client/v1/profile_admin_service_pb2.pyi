@@ -84,7 +84,7 @@ class CreateProfileRequest(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     REPLACE_DELETED_FIELD_NUMBER: _builtins.int
     replace_deleted: _builtins.bool
-    """Lets a deleted principal come back."""
+    """Lets a deleted principal, and erased identities, come back."""
     @_builtins.property
     def profile(self) -> _profile_pb2.Profile:
         """The profile; times and etag are ignored."""

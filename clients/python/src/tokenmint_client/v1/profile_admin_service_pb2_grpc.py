@@ -111,7 +111,8 @@ class ProfileAdminServiceServicer:
     def CreateProfile(self, request, context):
         """Creates a profile. Fails with ALREADY_EXISTS where the principal has one
         or an identity belongs to another, and with FAILED_PRECONDITION where the
-        principal was deleted, unless `replace_deleted` is set.
+        principal was deleted or an identity was erased, unless `replace_deleted` is
+        set.
 
         Not idempotent.
         """
@@ -152,7 +153,8 @@ class ProfileAdminServiceServicer:
 
     def LinkIdentity(self, request, context):
         """Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-        ALREADY_EXISTS where it belongs to another principal.
+        ALREADY_EXISTS where it belongs to another principal, and with
+        FAILED_PRECONDITION where it was erased.
 
         Idempotent.
         """
@@ -184,7 +186,8 @@ class ProfileAdminServiceServicer:
         """Creates or replaces profiles in batches as they arrive, each confirmed
         once, and answers when the stream ends: what the answer counts is durable.
         One refused profile does not fail the others. Identities are added to those
-        of a profile, none is taken. Deleted and erased principals stay refused.
+        of a profile, none is taken. Deleted and erased principals, and erased
+        identities under whichever principal, stay refused.
 
         A stream that fails may have been imported in part. Idempotent: send all of
         it again.

@@ -46,7 +46,8 @@ class ProfileAdminServiceStub:
     CreateProfile: _grpc.UnaryUnaryMultiCallable[_profile_admin_service_pb2.CreateProfileRequest, _profile_admin_service_pb2.CreateProfileResponse]
     """Creates a profile. Fails with ALREADY_EXISTS where the principal has one
     or an identity belongs to another, and with FAILED_PRECONDITION where the
-    principal was deleted, unless `replace_deleted` is set.
+    principal was deleted or an identity was erased, unless `replace_deleted` is
+    set.
 
     Not idempotent.
     """
@@ -71,7 +72,8 @@ class ProfileAdminServiceStub:
     """
     LinkIdentity: _grpc.UnaryUnaryMultiCallable[_profile_admin_service_pb2.LinkIdentityRequest, _profile_admin_service_pb2.LinkIdentityResponse]
     """Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-    ALREADY_EXISTS where it belongs to another principal.
+    ALREADY_EXISTS where it belongs to another principal, and with
+    FAILED_PRECONDITION where it was erased.
 
     Idempotent.
     """
@@ -91,7 +93,8 @@ class ProfileAdminServiceStub:
     """Creates or replaces profiles in batches as they arrive, each confirmed
     once, and answers when the stream ends: what the answer counts is durable.
     One refused profile does not fail the others. Identities are added to those
-    of a profile, none is taken. Deleted and erased principals stay refused.
+    of a profile, none is taken. Deleted and erased principals, and erased
+    identities under whichever principal, stay refused.
 
     A stream that fails may have been imported in part. Idempotent: send all of
     it again.
@@ -131,7 +134,8 @@ class ProfileAdminServiceAsyncStub(ProfileAdminServiceStub):
     CreateProfile: _aio.UnaryUnaryMultiCallable[_profile_admin_service_pb2.CreateProfileRequest, _profile_admin_service_pb2.CreateProfileResponse]  # type: ignore[assignment]
     """Creates a profile. Fails with ALREADY_EXISTS where the principal has one
     or an identity belongs to another, and with FAILED_PRECONDITION where the
-    principal was deleted, unless `replace_deleted` is set.
+    principal was deleted or an identity was erased, unless `replace_deleted` is
+    set.
 
     Not idempotent.
     """
@@ -156,7 +160,8 @@ class ProfileAdminServiceAsyncStub(ProfileAdminServiceStub):
     """
     LinkIdentity: _aio.UnaryUnaryMultiCallable[_profile_admin_service_pb2.LinkIdentityRequest, _profile_admin_service_pb2.LinkIdentityResponse]  # type: ignore[assignment]
     """Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-    ALREADY_EXISTS where it belongs to another principal.
+    ALREADY_EXISTS where it belongs to another principal, and with
+    FAILED_PRECONDITION where it was erased.
 
     Idempotent.
     """
@@ -176,7 +181,8 @@ class ProfileAdminServiceAsyncStub(ProfileAdminServiceStub):
     """Creates or replaces profiles in batches as they arrive, each confirmed
     once, and answers when the stream ends: what the answer counts is durable.
     One refused profile does not fail the others. Identities are added to those
-    of a profile, none is taken. Deleted and erased principals stay refused.
+    of a profile, none is taken. Deleted and erased principals, and erased
+    identities under whichever principal, stay refused.
 
     A stream that fails may have been imported in part. Idempotent: send all of
     it again.
@@ -225,7 +231,8 @@ class ProfileAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_profile_admin_service_pb2.CreateProfileResponse, _abc.Awaitable[_profile_admin_service_pb2.CreateProfileResponse]]:
         """Creates a profile. Fails with ALREADY_EXISTS where the principal has one
         or an identity belongs to another, and with FAILED_PRECONDITION where the
-        principal was deleted, unless `replace_deleted` is set.
+        principal was deleted or an identity was erased, unless `replace_deleted` is
+        set.
 
         Not idempotent.
         """
@@ -274,7 +281,8 @@ class ProfileAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_admin_service_pb2.LinkIdentityResponse, _abc.Awaitable[_profile_admin_service_pb2.LinkIdentityResponse]]:
         """Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-        ALREADY_EXISTS where it belongs to another principal.
+        ALREADY_EXISTS where it belongs to another principal, and with
+        FAILED_PRECONDITION where it was erased.
 
         Idempotent.
         """
@@ -312,7 +320,8 @@ class ProfileAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates or replaces profiles in batches as they arrive, each confirmed
         once, and answers when the stream ends: what the answer counts is durable.
         One refused profile does not fail the others. Identities are added to those
-        of a profile, none is taken. Deleted and erased principals stay refused.
+        of a profile, none is taken. Deleted and erased principals, and erased
+        identities under whichever principal, stay refused.
 
         A stream that fails may have been imported in part. Idempotent: send all of
         it again.

@@ -50,7 +50,7 @@ export interface CreateProfileRequest {
   profile:
     | Profile
     | undefined;
-  /** Lets a deleted principal come back. */
+  /** Lets a deleted principal, and erased identities, come back. */
   replaceDeleted: boolean;
 }
 
@@ -1891,7 +1891,8 @@ export const ProfileAdminServiceService = {
   /**
    * Creates a profile. Fails with ALREADY_EXISTS where the principal has one
    * or an identity belongs to another, and with FAILED_PRECONDITION where the
-   * principal was deleted, unless `replace_deleted` is set.
+   * principal was deleted or an identity was erased, unless `replace_deleted` is
+   * set.
    *
    * Not idempotent.
    */
@@ -1956,7 +1957,8 @@ export const ProfileAdminServiceService = {
   },
   /**
    * Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-   * ALREADY_EXISTS where it belongs to another principal.
+   * ALREADY_EXISTS where it belongs to another principal, and with
+   * FAILED_PRECONDITION where it was erased.
    *
    * Idempotent.
    */
@@ -2008,7 +2010,8 @@ export const ProfileAdminServiceService = {
    * Creates or replaces profiles in batches as they arrive, each confirmed
    * once, and answers when the stream ends: what the answer counts is durable.
    * One refused profile does not fail the others. Identities are added to those
-   * of a profile, none is taken. Deleted and erased principals stay refused.
+   * of a profile, none is taken. Deleted and erased principals, and erased
+   * identities under whichever principal, stay refused.
    *
    * A stream that fails may have been imported in part. Idempotent: send all of
    * it again.
@@ -2062,7 +2065,8 @@ export interface ProfileAdminServiceServer extends UntypedServiceImplementation 
   /**
    * Creates a profile. Fails with ALREADY_EXISTS where the principal has one
    * or an identity belongs to another, and with FAILED_PRECONDITION where the
-   * principal was deleted, unless `replace_deleted` is set.
+   * principal was deleted or an identity was erased, unless `replace_deleted` is
+   * set.
    *
    * Not idempotent.
    */
@@ -2091,7 +2095,8 @@ export interface ProfileAdminServiceServer extends UntypedServiceImplementation 
   listProfiles: handleUnaryCall<ListProfilesRequest, ListProfilesResponse>;
   /**
    * Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-   * ALREADY_EXISTS where it belongs to another principal.
+   * ALREADY_EXISTS where it belongs to another principal, and with
+   * FAILED_PRECONDITION where it was erased.
    *
    * Idempotent.
    */
@@ -2114,7 +2119,8 @@ export interface ProfileAdminServiceServer extends UntypedServiceImplementation 
    * Creates or replaces profiles in batches as they arrive, each confirmed
    * once, and answers when the stream ends: what the answer counts is durable.
    * One refused profile does not fail the others. Identities are added to those
-   * of a profile, none is taken. Deleted and erased principals stay refused.
+   * of a profile, none is taken. Deleted and erased principals, and erased
+   * identities under whichever principal, stay refused.
    *
    * A stream that fails may have been imported in part. Idempotent: send all of
    * it again.
@@ -2163,7 +2169,8 @@ export interface ProfileAdminServiceClient extends Client {
   /**
    * Creates a profile. Fails with ALREADY_EXISTS where the principal has one
    * or an identity belongs to another, and with FAILED_PRECONDITION where the
-   * principal was deleted, unless `replace_deleted` is set.
+   * principal was deleted or an identity was erased, unless `replace_deleted` is
+   * set.
    *
    * Not idempotent.
    */
@@ -2248,7 +2255,8 @@ export interface ProfileAdminServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Makes an identity resolve to a principal. Fails with NOT_FOUND, and with
-   * ALREADY_EXISTS where it belongs to another principal.
+   * ALREADY_EXISTS where it belongs to another principal, and with
+   * FAILED_PRECONDITION where it was erased.
    *
    * Idempotent.
    */
@@ -2313,7 +2321,8 @@ export interface ProfileAdminServiceClient extends Client {
    * Creates or replaces profiles in batches as they arrive, each confirmed
    * once, and answers when the stream ends: what the answer counts is durable.
    * One refused profile does not fail the others. Identities are added to those
-   * of a profile, none is taken. Deleted and erased principals stay refused.
+   * of a profile, none is taken. Deleted and erased principals, and erased
+   * identities under whichever principal, stay refused.
    *
    * A stream that fails may have been imported in part. Idempotent: send all of
    * it again.

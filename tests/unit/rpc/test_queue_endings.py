@@ -118,7 +118,7 @@ async def test_nothing_stays_of_a_call(ending: str) -> None:
 async def test_2000_clients_that_leave_while_the_store_hangs_take_no_place_from_others() -> None:
     """On one connection: the results for which their calls wait come when all of them have left."""
     async with serving(*LIMITS) as (guard, server, channel):
-        guard.capacity.limit = 2 * STREAMS
+        guard.capacity.limit = 2000
         ended: collections.Counter[grpc.StatusCode] = collections.Counter()
         places = iter(range(2000))
 

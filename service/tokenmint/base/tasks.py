@@ -7,6 +7,8 @@ from typing import Any, Final
 ENDING: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 """Exceptions that end a task or the process. Every other one is a failure of the work that raises it, even a panic in
 Rust, whose class (`pyo3_runtime.PanicException`) is not derived from Exception."""
+END_OF_PROCESS: Final = (KeyboardInterrupt, SystemExit)
+"""The same outside tasks, in a callback of the event loop: a cancellation has no task to end there."""
 _PATIENCE: Final = 0.5  # seconds
 
 

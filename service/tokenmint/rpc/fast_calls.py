@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
+from tokenmint.admission.gate import log_internal
 from tokenmint.base.capacity import Capacity, InHand
+from tokenmint.base.tasks import END_OF_PROCESS
 
 BATCH: Final = 16  # calls that are exchanged before the first of them is answered
 BATCH_BYTES: Final = 16 * 1024  # bytes of answers from which on they are sent: about as many tokens as calls above
@@ -48,11 +50,12 @@ class FastMethod(Protocol):
 NO_FAST_WAY: Final[Mapping[str, FastMethod]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
     """A call that waits."""
 
-    event: Event
+    event: Event | None
+    """None once the call waits no longer: a transport may count a call until nothing refers to it any more."""
     fast: FastMethod
     pending: Pending
     until: float
@@ -101,22 +104,28 @@ class FastCalls:
         answered: list[_Answered] = []
         held: list[_Held] = []
         size = 0
-        for event in events:
-            found = self._answer_to(event, began) if event[1] not in ended else None
-            if found is None:
-                others.append(event)
-            elif isinstance(found, _Held):
-                held.append(found)
-            else:
-                answered.append(found)
-                size += len(found.answer)
-                if len(answered) == BATCH or size >= BATCH_BYTES:
-                    self._send(answered)
-                    size = 0
-        self._send(answered)
-        if held:
-            self._wait(held)
+        try:
+            for event in events:
+                found = self._answer_to(event, began) if event[1] not in ended else None
+                if found is None:
+                    others.append(event)
+                elif isinstance(found, _Held):
+                    held.append(found)
+                else:
+                    answered.append(found)
+                    size += len(found.answer)
+                    if len(answered) == BATCH or size >= BATCH_BYTES:
+                        self._send(answered)
+                        size = 0
+            self._send(answered)
+        finally:
+            if held:
+                self._wait(held)
         return others
+
+    def holds(self, call: Any) -> bool:
+        """Return whether a call waits."""
+        return call in self._held
 
     def _answer_to(self, event: Event, began: float) -> "_Answered | _Held | None":
         _, call, method, message, _, details = event
@@ -126,7 +135,13 @@ class FastCalls:
         # note_deadline: a caller that no longer waits gets no token. The time of earlier calls of the batch counts.
         if remaining is not None and remaining <= time.monotonic() - began:
             return None
-        answer = fast.answer(message, metadata)
+        try:
+            answer = fast.answer(message, metadata)
+        except END_OF_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the other calls of the batch are answered
+            log_internal("", error)
+            return None
         if answer is None:
             return None
         if isinstance(answer, bytes):
@@ -148,7 +163,8 @@ class FastCalls:
     def _wait(self, held: list[_Held]) -> None:
         by_method: dict[int, list[_Held]] = {}
         for one in held:
-            self._held[one.event[1]] = one
+            if one.event is not None:
+                self._held[one.event[1]] = one
             by_method.setdefault(id(one.fast), []).append(one)
         for group in by_method.values():
             task = asyncio.get_running_loop().create_task(self._finish(group))
@@ -157,39 +173,68 @@ class FastCalls:
 
     async def _finish(self, held: list[_Held]) -> None:
         """Answer the calls of one method once the results for which they wait are there. Others take the full way."""
-        fast, others = held[0].fast, list[Event]()
+        fast = held[0].fast
         waiting = [(one, one.pending) for one in held]
         try:
             while waiting:
                 fetched = await fast.fetch([pending for _, pending in waiting])
-                now, answered, still = time.monotonic(), list[_Answered](), []
-                for (one, pending), found in zip(waiting, fetched, strict=True):
-                    call = one.event[1]
-                    if call not in self._held:  # its caller left
-                        continue
-                    answer = fast.finish(pending, found) if now < one.until else None
-                    if answer is None:
-                        others.append(_later(one, now))
-                    elif isinstance(answer, bytes):
-                        answered.append(_Answered(call, fast, answer))
-                        self._let_go(call)  # before its answer: the caller's next call may come at once
-                    else:
-                        still.append((one, answer))
-                self._send(answered)
-                waiting = still
+                waiting = self._continue(fast, waiting, fetched)
         finally:
-            for one in held:
-                self._let_go(one.event[1])
-        if others:
-            self._pass_on(others)
+            left = [one for one in held if one.event is not None]
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # the process ends
+                for one in left:
+                    self._let_go(one.event[1] if one.event is not None else None)
+            else:  # a failure: what was fetched may have been cancelled elsewhere
+                self._decline(left)
+
+    def _continue(
+        self, fast: FastMethod, waiting: Sequence[tuple[_Held, Pending]], fetched: Sequence[Any]
+    ) -> list[tuple[_Held, Pending]]:
+        """Finish calls; return those that have to wait once more."""
+        now, answered, still, declined = time.monotonic(), list[_Answered](), [], list[_Held]()
+        for (one, pending), found in zip(waiting, fetched, strict=True):
+            if one.event is None:  # its caller left
+                continue
+            answer = _finished(fast, pending, found) if now < one.until else None
+            if answer is None:
+                declined.append(one)
+            elif isinstance(answer, bytes):
+                call = one.event[1]
+                answered.append(_Answered(call, fast, answer))
+                self._let_go(call)  # before its answer: the caller's next call may come at once
+            else:
+                still.append((one, answer))
+        self._send(answered)
+        self._decline(declined)
+        return still
+
+    def _decline(self, declined: list[_Held]) -> None:
+        now = time.monotonic()
+        events = [_later(one.event, one.until - now) for one in declined if one.event is not None]
+        for event in events:
+            self._let_go(event[1])
+        if events:
+            self._pass_on(events)
 
     def _let_go(self, call: Any) -> None:
         one = self._held.pop(call, None)
         if one is not None:
+            one.event = None
             one.in_hand(None)
 
 
-def _later(one: _Held, now: float) -> Event:
-    """Return the event of a call, with the time that its caller still waits."""
-    *event, (metadata, peer, remaining) = one.event
-    return (*event, (metadata, peer, None if remaining is None else one.until - now))
+def _finished(fast: FastMethod, pending: Pending, fetched: Any) -> bytes | Pending | None:
+    try:
+        return fast.finish(pending, fetched)
+    except END_OF_PROCESS:
+        raise
+    except BaseException as error:  # noqa: BLE001  # as in _answer_to
+        log_internal("", error)
+        return None
+
+
+def _later(event: Event, waits: float) -> Event:
+    """Return the event of a call, with the seconds that its caller still waits."""
+    *first, (metadata, peer, remaining) = event
+    return (*first, (metadata, peer, None if remaining is None else waits))

@@ -10,13 +10,29 @@ import grpc
 import grpc.aio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no stubs
 
-from tokenmint.admission.gate import INTERNAL_MESSAGE, log_internal
+from tokenmint.admission.gate import log_internal
 from tokenmint.rpc.interceptors import Handler
 
 _PLAIN: Final = 0  # no flags
 _OK: Final = 0
 
 Trailing = Sequence[tuple[str, str | bytes]]
+
+
+class Queue:
+    """A completion queue of the core. It brings what was asked of the core, as events with the tags that were given."""
+
+    __slots__ = ("core", "is_open")
+
+    def __init__(self) -> None:
+        self.core = cygrpc.CompletionQueue()
+        self.is_open = True
+        """Whether the core may be asked. It ends the whole process if it is asked later."""
+
+    def close(self) -> None:
+        """Ask no more. The events of earlier requests still come, and after them the end of the queue."""
+        self.is_open = False
+        self.core.shutdown()
 
 
 class Watch:
@@ -33,6 +49,7 @@ class Watch:
 
     def cancelled(self) -> None:
         """Cancel the task that serves the call; without one, tell the owner that the client has left."""
+        self._call.over = True
         if self._call.task is not None:
             if not self._call.ended:
                 self._call.task.cancel()
@@ -44,20 +61,22 @@ class QueueCall:
     """A call. It is the context of its handler, with the methods of ``grpc.aio.ServicerContext`` that handlers use.
 
     It is also the tag of its incoming messages: the owner of the queue passes each to :meth:`take`. Other tags are
-    futures, which get whether the core did what it was asked, and ``Watch``.
+    futures, which get whether the core did what it was asked, ``Watch``, and None: nobody waits.
 
     Args:
         event: the arrival of the call.
         loop: the running loop.
+        queue: gets the events of the call.
     """
 
     __slots__ = (
         "_arrived", "_asked", "_begun", "_callbacks", "_core", "_deadline", "_gone", "_loop", "_message",
-        "_metadata", "_reader", "_trailing", "_watched", "ended", "task",
+        "_metadata", "_queue", "_reader", "_trailing", "_watched", "ended", "over", "task",
     )  # fmt: skip
 
-    def __init__(self, event: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, event: Any, loop: asyncio.AbstractEventLoop, queue: Queue) -> None:
         self._core = event.call
+        self._queue = queue
         self._metadata: tuple[tuple[str, str | bytes], ...] = event.invocation_metadata
         self._deadline: float = event.call_details.deadline
         self._loop = loop
@@ -68,8 +87,10 @@ class QueueCall:
         self._callbacks: list[Callable[[Any], object]] = []
         self.ended = False
         """Whether the core has the call's status."""
+        self.over = False
+        """Whether the client waits no longer, or the core has ended the call."""
         self.task: asyncio.Task[None] | None = None
-        """Runs the handler."""
+        """Runs the handler. The owner sets it to None when the task is done: a cancelled one refers to its call."""
 
     # --- what the core is asked --------------------------------------------------------------------------------
 
@@ -77,7 +98,7 @@ class QueueCall:
         """Ask for the next message, unless that was done."""
         if not self._asked:
             self._asked = True
-            if self._core.start_server_batch((cygrpc.ReceiveMessageOperation(_PLAIN),), self):
+            if not self._start((cygrpc.ReceiveMessageOperation(_PLAIN),), self):
                 self.take(None, ok=False)
 
     def take(self, message: bytes | None, *, ok: bool) -> None:
@@ -104,38 +125,49 @@ class QueueCall:
         """
         if not self._watched:
             self._watched = True
-            self._core.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(_PLAIN),), Watch(self, left))
+            self._start((cygrpc.ReceiveCloseOnServerOperation(_PLAIN),), Watch(self, left))
 
     def answer(self, message: bytes, tag: object) -> bool:
         """End the call with a response. Returns whether the core will tell ``tag`` when that was done."""
-        self.ended = True
-        operations = self._last(message, _OK, "", ())
-        if not self._watched:
-            operations += (cygrpc.ReceiveCloseOnServerOperation(_PLAIN),)
-        return not self._core.start_server_batch(operations, tag)
+        self.ended = self._send((*self._last(message, _OK, "", ()), *self._close()), tag)
+        return self.ended
+
+    def refuse(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call with a status, unless it has ended. Nobody waits until that was done."""
+        if not self.ended and not self.over:
+            self.ended = self._send((*self._last(None, code.value[0], details, ()), *self._close()), None)
 
     def _last(self, message: bytes | None, code: int, details: str, trailing: Trailing) -> tuple[Any, ...]:
         status = cygrpc.SendStatusFromServerOperation(trailing, code, details, _PLAIN)
-        sent = () if message is None else (cygrpc.SendMessageOperation(message, _PLAIN),)
-        return (*self._first(), *sent, status)
+        return (status,) if message is None else (cygrpc.SendMessageOperation(message, _PLAIN), status)
 
-    def _first(self, metadata: Trailing | None = None) -> tuple[Any, ...]:
-        if self._begun:
-            return ()
-        self._begun = True
-        return (cygrpc.SendInitialMetadataOperation(metadata, _PLAIN),)
+    def _close(self) -> tuple[Any, ...]:
+        return () if self._watched else (cygrpc.ReceiveCloseOnServerOperation(_PLAIN),)
 
-    async def _do(self, operations: tuple[Any, ...]) -> None:
+    def _send(self, operations: tuple[Any, ...], tag: object, metadata: Trailing | None = None) -> bool:
+        """Send, after the response's headers. Returns whether the core will tell ``tag`` when that was done."""
+        if not self._begun:
+            operations = (cygrpc.SendInitialMetadataOperation(metadata, _PLAIN), *operations)
+        sent = self._start(operations, tag)
+        self._begun = self._begun or sent
+        return sent
+
+    def _start(self, operations: tuple[Any, ...], tag: object) -> bool:
+        return self._queue.is_open and not self._core.start_server_batch(operations, tag)
+
+    async def _do(self, operations: tuple[Any, ...], metadata: Trailing | None = None) -> None:
         """Raises ``InternalError`` if the core can't do it, because the call is over."""
         done: asyncio.Future[bool] = self._loop.create_future()
-        if self._core.start_server_batch(operations, done) or not await done:
+        if not self._send(operations, done, metadata) or not await done:
             raise grpc.aio.InternalError("the call is over")
 
     async def _end(self, message: bytes | None, code: int, details: str = "", trailing: Trailing = ()) -> None:
         if self.ended:
             raise grpc.aio.UsageError("the call has ended")
-        self.ended = True
-        await self._do(self._last(message, code, details, trailing or self._trailing))
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self.ended = self._send(self._last(message, code, details, trailing or self._trailing), done)
+        if not self.ended or not await done:
+            raise grpc.aio.InternalError("the call is over")
 
     # --- the handler -------------------------------------------------------------------------------------------
 
@@ -145,19 +177,15 @@ class QueueCall:
         self.watch()
         return self.task
 
-    async def refuse(self, code: grpc.StatusCode, details: str) -> None:
-        """End the call with a status, without a handler."""
-        with contextlib.suppress(grpc.aio.InternalError):
-            await self._end(None, code.value[0], details)
-
     async def _serve(self, handler: "Handler") -> None:
+        """Run the handler. The owner refuses the call if it has no status afterwards."""
         behaviour: Any = handler.stream_stream if handler.response_streaming else handler.stream_unary
         try:
             if handler.response_streaming:
                 stream: AsyncGenerator[bytes, None] = behaviour(self._messages(), self)
                 async with contextlib.aclosing(stream):
                     async for response in stream:
-                        await self._do((*self._first(), cygrpc.SendMessageOperation(response, _PLAIN)))
+                        await self._do((cygrpc.SendMessageOperation(response, _PLAIN),))
                 await self._end(None, _OK)
             else:
                 await self._end(await behaviour(self._messages(), self), _OK)
@@ -165,8 +193,6 @@ class QueueCall:
             pass  # the core has the status, or the call is over
         except Exception as error:  # noqa: BLE001  # the guard lets none out
             log_internal("", error)
-            if not self.ended:
-                await self.refuse(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE)
         finally:
             for callback in self._callbacks:
                 callback(self)
@@ -196,7 +222,9 @@ class QueueCall:
 
     async def send_initial_metadata(self, metadata: Trailing) -> None:
         """Send the response's headers."""
-        await self._do(self._first(metadata))
+        if self._begun:
+            raise grpc.aio.UsageError("the headers were sent")
+        await self._do((), metadata)
 
     def set_trailing_metadata(self, metadata: Trailing) -> None:
         """Set the trailers, for responses and for statuses without their own."""

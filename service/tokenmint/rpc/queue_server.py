@@ -18,12 +18,12 @@ import grpc
 import grpc.aio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no stubs
 
-from tokenmint.admission.gate import log_internal
+from tokenmint.admission.gate import INTERNAL_MESSAGE, log_internal
 from tokenmint.base.capacity import InHand
-from tokenmint.base.tasks import ENDING
+from tokenmint.base.tasks import END_OF_PROCESS, end
 from tokenmint.rpc.fast_calls import Event, FastCalls
 from tokenmint.rpc.interceptors import Guard, Handler
-from tokenmint.rpc.queue_calls import QueueCall, Watch
+from tokenmint.rpc.queue_calls import Queue, QueueCall, Watch
 
 WHOLE: Final = 16  # calls with their messages that are answered before other work of the event loop
 EVENTS: Final = 128  # events that are taken before other work of the event loop
@@ -32,6 +32,7 @@ READY_FAST: Final = 16
 READY: Final = 2
 """The same for other methods."""
 LATE: Final = 0.05  # seconds that a call waits for its message before its handler does that
+ENDING_LIMIT: Final = 0.5  # seconds after which a handler that goes on without its call is cancelled once more
 _NOW: Final = 0.0  # a time that has passed: do not wait
 _TIMEOUT: Final = cygrpc.CompletionType.queue_timeout
 _SHUTDOWN: Final = cygrpc.CompletionType.queue_shutdown
@@ -59,17 +60,17 @@ class QueueServer:
 
     def __init__(self, options: Sequence[tuple[str, Any]], guard: Guard) -> None:
         self._guard = guard
-        self._queue = cygrpc.CompletionQueue()
+        self._queue = Queue()
         self._core = cygrpc.Server(list(options), False)
-        self._core.register_completion_queue(self._queue)
+        self._core.register_completion_queue(self._queue.core)
         self._methods: dict[str, _Method] = {}
         self._unknown = _Method("", None)
         self._fresh: list[tuple[QueueCall, _Method]] = []
         """Calls for the fast way, of this turn."""
         self._late: dict[QueueCall, tuple[_Method, asyncio.TimerHandle]] = {}
         """Calls for the fast way whose messages have not come with them, each with what ends the wait."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._started = self._stopping = self._over = False
+        self._tasks: dict[asyncio.Task[None], QueueCall] = {}
+        self._started = self._stopping = False
         self._waits = threading.Semaphore(0)
         """Released when the thread is to wait for the queue."""
 
@@ -116,18 +117,21 @@ class QueueServer:
             return
         if not self._stopping:
             self._stopping = True
-            self._core.shutdown(self._queue, _STOPPED)
+            self._core.shutdown(self._queue.core, _STOPPED)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace or 0):
                 await self._ended.wait()
         if not self._ended.is_set():
             self._core.cancel_all_calls()
             await self._ended.wait()
+        for _, timer in self._late.values():
+            timer.cancel()
+        self._late.clear()
         if self._tasks:
-            await asyncio.wait(self._tasks)
-        if not self._over:
-            self._over = True
-            self._queue.shutdown()
+            await asyncio.wait(list(self._tasks), timeout=ENDING_LIMIT)
+            await end(self._tasks)  # a library may have swallowed the cancellation
+        if self._queue.is_open:
+            self._queue.close()
         await self._emptied.wait()
         self._core.destroy()
 
@@ -137,9 +141,9 @@ class QueueServer:
         if self._stopping:
             return
         if method.handler is None:
-            self._core.request_call(self._queue, self._queue, method)
+            self._core.request_call(self._queue.core, self._queue.core, method)
         else:
-            self._core.request_registered_call(self._queue, self._queue, method.path, method)
+            self._core.request_registered_call(self._queue.core, self._queue.core, method.path, method)
 
     def _wait(self) -> None:
         """Wait for an event whenever the event loop has nothing to do. Runs in a thread."""
@@ -147,47 +151,61 @@ class QueueServer:
             self._waits.acquire()
             if self._emptied.is_set():
                 return
-            event = self._queue.poll()
+            event = self._queue.core.poll()
             try:
                 self._loop.call_soon_threadsafe(self._empty, event)
             except RuntimeError:  # the loop is closed
                 return
             if event.completion_type == _SHUTDOWN:
                 return
+            event = None  # an event holds its call
 
     def _empty(self, event: Any = None) -> None:
-        """Take what is in the queue, some of it at a time."""
+        """Take what is in the queue, some of it at a time. Whatever fails, there is a next time."""
+        more = True
+        try:
+            more = self._turn(event)
+        except END_OF_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the other calls go on
+            log_internal("", error)
+        finally:
+            if more:
+                self._loop.call_soon(self._empty)
+            else:
+                self._waits.release()  # if the queue has ended, for the last time: the thread ends
+
+    def _turn(self, event: Any) -> bool:
+        """Take some events, and ``event`` before them. Returns whether there may be more."""
         taken = whole = 0
         while taken < EVENTS and whole < WHOLE:
             if event is None:
-                event = self._queue.poll(_NOW)
+                event = self._queue.core.poll(_NOW)
             if event.completion_type == _TIMEOUT:
                 break
             if event.completion_type == _SHUTDOWN:
                 self._emptied.set()
-                self._waits.release()  # for the last time: the thread ends
-                return
+                return False
             taken += 1
             whole += isinstance(event.tag, QueueCall)
             try:
                 self._take(event)
-            except ENDING:
+            except END_OF_PROCESS:
                 raise
-            except BaseException as error:  # noqa: BLE001  # the other calls go on
+            except BaseException as error:  # noqa: BLE001  # as in _empty
                 log_internal("", error)
             event = None  # an event holds its call
         self._answer()
-        if taken:
-            self._loop.call_soon(self._empty)
-        else:
-            self._waits.release()
+        return taken > 0
 
     def _take(self, event: Any) -> None:
         tag = event.tag
         if isinstance(tag, _Method):
-            self._request(tag)
-            if event.success and not self._stopping:
-                self._arrive(tag, QueueCall(event, self._loop))
+            try:
+                if event.success and self._queue.is_open:
+                    self._arrive(tag, QueueCall(event, self._loop, self._queue))
+            finally:
+                self._request(tag)
         elif isinstance(tag, QueueCall):
             tag.take(event.batch_operations[0].message(), ok=event.success)
             if (late := self._late.pop(tag, None)) is not None:
@@ -214,7 +232,7 @@ class QueueServer:
         elif method.handler is not None:
             self._begin(call, method.handler)
         else:
-            self._keep(self._loop.create_task(call.refuse(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")))
+            call.refuse(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
     def _answer(self) -> None:
         """Answer the calls whose messages are here by the fast way; a handler gets those that it declines.
@@ -233,12 +251,20 @@ class QueueServer:
                 self._begin(call, method.handler)
         if not whole:
             return
-        declined = self._fast.answer(whole)
-        self._pass_on(declined)
+        try:
+            self._pass_on(self._fast.answer(whole))
+        except END_OF_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as in _empty
+            log_internal("", error)
         for event in whole:
             call = event[1]
-            if not call.ended and call.task is None:  # it waits, with others
+            if call.ended or call.task is not None:
+                continue
+            if self._fast.holds(call):  # it waits, with others
                 call.watch(self._leave)
+            else:
+                call.refuse(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE)
 
     def _begin_late(self, call: QueueCall) -> None:
         method, _ = self._late.pop(call)
@@ -259,12 +285,26 @@ class QueueServer:
         """Send the answer of the fast way. Until the core has sent it, the call is in hand."""
         in_hand = self._guard.capacity.enter()
         in_hand.arrived(bounded=False)  # a stop waits for it, however busy the machine is
-        if not call.answer(answer, in_hand):
-            in_hand(None)
+        sent = False
+        try:
+            sent = call.answer(answer, in_hand)
+        except END_OF_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the other calls of the batch are answered
+            log_internal("", error)
+        finally:
+            if not sent:
+                in_hand(None)
+                call.refuse(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE)
 
     def _begin(self, call: QueueCall, handler: "Handler") -> None:
-        self._keep(call.begin(handler))
+        task = call.begin(handler)
+        self._tasks[task] = call
+        task.add_done_callback(self._served)
 
-    def _keep(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        call = self._tasks.pop(task)
+        call.task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log_internal("", error)
+        call.refuse(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE)  # unless it has ended, as usual

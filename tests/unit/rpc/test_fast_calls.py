@@ -1,6 +1,7 @@
 """Calls that the native transport brings in batches, and those of them that are answered at once."""
 
 import asyncio
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -169,3 +170,42 @@ async def test_a_call_may_wait_for_one_thing_after_the_other() -> None:
     await settled(fast)
     assert front.done[2:] == ["written", (1, b"WAIT")]
     assert capacity.in_flight == 0
+
+
+async def test_a_declined_call_does_not_wait_for_what_others_wait_for() -> None:
+    front, fast, serving, capacity = calls()
+    assert serving.answer([call(1, b"wait twice"), call(2, b"wrong")]) == []
+    await settled(fast)
+    assert front.done == [("passed on", call(2, b"wrong"))]
+    assert capacity.in_flight == 1
+    await settled(fast)
+
+
+async def test_nothing_refers_to_a_call_whose_caller_has_left() -> None:
+    """The results for which it waited may take long to come."""
+
+    class Call:
+        pass
+
+    _, fast, serving, capacity = calls()
+    left = Call()
+    gone = weakref.ref(left)
+    serving.answer([(0, left, 0, b"wait", None, (METADATA, "peer", None))])
+    await asyncio.sleep(0)
+    assert serving.holds(left)
+    serving.answer([(1, left, 0, None, None, None)])
+    assert not serving.holds(left)
+    del left
+    assert gone() is None
+    assert capacity.in_flight == 0
+    await settled(fast)
+
+
+async def test_calls_whose_process_ends_are_not_passed_on() -> None:
+    front, _, serving, capacity = calls()
+    serving.answer([call(1, b"wait")])
+    await asyncio.sleep(0)
+    [task] = serving._tasks
+    task.cancel()
+    await asyncio.wait([task])
+    assert (front.done, capacity.in_flight) == ([], 0)

@@ -18,7 +18,7 @@ from tests.process import OPERATOR, Service, configure, environment, write_kek
 from tokenmint.storage.embedded import EmbeddedServer
 
 COUNT = depth(6_000, 100_000)
-PATIENCE = 600.0  # seconds for an import, beside whatever else the machine does
+PATIENCE = 600.0  # seconds for an import on a machine with other work
 
 
 @pytest.fixture(params=["always", "everysec"])

@@ -161,7 +161,7 @@ class QueueServer:
             event = None  # an event holds its call
 
     def _empty(self, event: Any = None) -> None:
-        """Take what is in the queue, some of it at a time. Whatever fails, there is a next time."""
+        """Take what is in the queue, some of it at a time. If something fails, the next turn still comes."""
         more = True
         try:
             more = self._turn(event)

@@ -1,4 +1,4 @@
-"""Lines of profiles: what is exported is imported as it was, whatever it holds."""
+"""Lines of profiles: an exported profile is imported as it was, with any content."""
 
 import json
 from typing import Any

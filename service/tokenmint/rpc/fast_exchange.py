@@ -6,6 +6,7 @@ are the key of the plan. Most parts of the answer are in the plan.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -84,7 +85,7 @@ class Pending(NamedTuple):
     """The caller's place in a trace."""
 
 
-class _Method:
+class _Method(ABC):
     """Answers the calls of one method that the fast way recognises.
 
     Args:
@@ -165,13 +166,13 @@ class _Method:
         fast.ended(self.name, plan, time.perf_counter() - started, parent=parent)
         return answer
 
+    @abstractmethod
     def read(self, rest: bytes) -> Sequence[ExchangeRequest]:
         """Read a request without its token, as :data:`~tokenmint.fast.plans.Read`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def message(self, minted: list[Minted]) -> bytes:
         """Return the bytes of an answer."""
-        raise NotImplementedError
 
     def write(self) -> None:
         """Record the answers since the last call. Never raises."""

@@ -100,16 +100,17 @@ class Tracer:
                 return CallTrace(parent.trace_id, next(ids), parent.span_id, parent.state, ids)
         return CallTrace(parent.trace_id, parent.span_id) if parent is not None else None
 
-    def keeps_from_fast_way(self, method: str, parent: TraceContext | None, *, draws: bool = True) -> bool:
+    def keeps_from_fast_way(self, method: str, parent: TraceContext | None) -> bool:
         """Return whether a call has to leave the fast way, because it becomes a span.
+
+        A call without a trace was not begun, so the next one of the method that begins takes its place; if that tried
+        the fast way, too, it was drawn for twice.
 
         Args:
             method: the method's name.
             parent: the caller's place in a trace.
-            draws: whether this decides about a call without a trace. It was not begun, so the next one of the method
-                that begins takes its place; if that tried the fast way, too, it was drawn for twice.
         """
-        if self._sampler is None or (parent is None and not draws) or not self._sampler.wants(parent):
+        if self._sampler is None or not self._sampler.wants(parent):
             return False
         if parent is None:
             self._owed[method] += 1

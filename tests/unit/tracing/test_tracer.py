@@ -92,10 +92,6 @@ def test_a_call_without_a_trace_that_left_the_fast_way_is_drawn_once() -> None:
     assert begun.recorded
 
 
-def test_where_the_guard_has_drawn_the_fast_way_does_not() -> None:
-    assert not tracer(draw=0.0).keeps_from_fast_way(METHOD, None, draws=False)
-
-
 def test_methods_of_strangers_are_not_recorded() -> None:
     made = tracer(draw=0.0)
     assert made.begin(METHOD, None, recordable=False) is None

@@ -132,14 +132,11 @@ class Calls:
 
     def _caller(self, channel: grpc.aio.Channel, method: str, caller: str, request: Callable[[], Any]) -> Any:
         streams = method.endswith(("/Watch", "/WatchKeySet"))
-        sends = method.endswith("/ImportProfiles")
 
         def encode(message: Any) -> bytes:
             return message if isinstance(message, bytes) else message.SerializeToString()
 
         def call() -> Any:
-            if sends:
-                return channel.stream_unary(method, encode)(iter([request()]), **self.rig.auth(caller))
             make = channel.unary_stream if streams else channel.unary_unary
             return make(method, encode)(request(), **self.rig.auth(caller))
 

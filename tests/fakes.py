@@ -14,7 +14,7 @@ class FakeClock:
         self._monotonic = 1000.0
         self.store_ahead = 0.0
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[float, int, asyncio.Future[None], str]] = []
 
     def now(self) -> float:
         return self._now
@@ -26,20 +26,26 @@ class FakeClock:
         if seconds <= 0:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), future))
+        task = asyncio.current_task()
+        name = "" if task is None else task.get_name()
+        heapq.heappush(self._sleepers, (self._monotonic + seconds, next(self._order), future, name))
         await future
 
     @property
     def sleepers(self) -> int:
         """How many tasks wait for this clock."""
-        return sum(not future.done() for _, _, future in self._sleepers)
+        return sum(not future.done() for _, _, future, _ in self._sleepers)
+
+    def sleeps(self, name: str) -> bool:
+        """Return whether a task of this name waits for this clock."""
+        return any(its == name and not future.done() for _, _, future, its in self._sleepers)
 
     def advance(self, seconds: float) -> None:
         """Move both clocks on and wake those whose time has come (they run at the next await)."""
         self._now += seconds
         self._monotonic += seconds
         while self._sleepers and self._sleepers[0][0] <= self._monotonic:
-            _, _, future = heapq.heappop(self._sleepers)
+            _, _, future, _ = heapq.heappop(self._sleepers)
             if not future.done():
                 future.set_result(None)
 

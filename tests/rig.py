@@ -1,6 +1,7 @@
 """The whole service in the test's own event loop: real ports, a real store, a real provider over HTTP."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,6 +179,23 @@ class Rig:
         assert isinstance(self.clock, FakeClock)
         self.clock.set(now)
         await self.app.parts.signing.clocks.look()
+
+    async def let_pass(self, seconds: float) -> None:
+        """Move the service's clock on, once the service has caught up with it: on a busy machine a confirmation of the
+        key ring takes long, and a clock that runs on meanwhile stops signing."""
+        clock = self.clock
+        assert isinstance(clock, FakeClock)
+        async with asyncio.timeout(DEADLINE):
+            while not clock.sleeps("key ring poll"):  # noqa: ASYNC110  # it waits for a store
+                await asyncio.sleep(0.001)
+        clock.advance(seconds)
+        await asyncio.sleep(0.01)
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        """Let time pass until something holds."""
+        async with asyncio.timeout(DEADLINE):
+            while not holds():
+                await self.let_pass(0.5)
 
     def settings(self) -> Settings:
         """The configuration, read again."""

@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
-from tests.rig import AUDIENCE, DEADLINE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
@@ -256,17 +256,16 @@ async def test_a_renewed_site_key_signs_the_next_token_and_a_broken_one_none(
         return True
 
     async def until(problem: str, generation: int) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while (problem not in rig.base.readiness.details().get("files", "")) or rig.parts.rules.files[
-                0
-            ].generation != generation:
-                clock.advance(0.5)
-                await asyncio.sleep(0.01)
+        def so() -> bool:
+            told = rig.base.readiness.details().get("files", "")
+            return problem in told and rig.parts.rules.files[0].generation == generation
+
+        await rig.until(so)
 
     assert await signed_by(KEY)
     for broken in ("", "00", "no hex"):
         (tmp_path / "key0").write_text(broken)
-        clock.advance(1)
+        await rig.let_pass(1)
         await until("app_service.key_file", 0)
         assert await signed_by(KEY)
     (tmp_path / "key0").write_text(new.hex())

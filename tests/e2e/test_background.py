@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -53,16 +53,8 @@ class Broken:
 @pytest.fixture
 async def rig(serve: Serve, clock: FakeClock) -> AsyncIterator[Rig]:
     async with serve(extra=CACHED) as service:
-        await until(service, clock, lambda: service.parts.near.live)
+        await service.until(lambda: service.parts.near.live)
         yield service
-
-
-async def until(rig: Rig, clock: FakeClock, holds: Callable[[], Any]) -> None:
-    """Let time pass, of the service's clock and of the wall, until something holds."""
-    async with asyncio.timeout(DEADLINE):
-        while not holds():
-            clock.advance(0.5)
-            await asyncio.sleep(0.01)
 
 
 async def test_these_are_all_background_tasks(rig: Rig) -> None:
@@ -89,7 +81,7 @@ async def test_no_background_task_ends_the_service(
             clock.advance(7 * 3600)
         elif name == "key ring notices":
             await store.server.client.publish(f"{store.prefix}ring", b"2")
-        await until(rig, clock, lambda: name in rig.base.background.failing())
+        await rig.until(lambda: name in rig.base.background.failing())
         assert rig.base.background.running() == before
         if name != "listener ops":
             async with plain_http.client() as http:
@@ -97,7 +89,7 @@ async def test_no_background_task_ends_the_service(
                 assert f"{name}: RuntimeError" in answer["details"]["background tasks"]
                 shown = (await http.get(rig.url("ops", "/metrics"))).text
             assert f'tokenmint_task_failing{{task="{name}"}} 1.0' in shown
-    await until(rig, clock, lambda: name not in rig.base.background.failing() and not rig.base.readiness.problems())
+    await rig.until(lambda: name not in rig.base.background.failing() and not rig.base.readiness.problems())
     assert rig.base.background.running() == before
     assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
     async with plain_http.client() as http:
@@ -116,9 +108,9 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     server = rig.app.listeners.public._server
     assert server is not None
     server.should_exit = True
-    await until(rig, clock, lambda: rig.base.background.failing())
+    await rig.until(lambda: rig.base.background.failing())
     assert rig.base.readiness.problems()["http"] == "it ended unexpectedly"
-    await until(rig, clock, lambda: not rig.base.readiness.problems())
+    await rig.until(lambda: not rig.base.readiness.problems())
     async with plain_http.client() as http:
         assert (await http.get(rig.url("http", "/.well-known/jwks.json"))).status_code == 200
 

@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -82,11 +81,10 @@ async def proved(rig: Rig, tmp_path: Path, pair: tuple[bytes, bytes], host: str)
 
 
 async def until(rig: Rig, tmp_path: Path, pair: tuple[bytes, bytes], *, accepted: bool) -> None:
-    clock: Any = rig.clock
     async with asyncio.timeout(30):
         for host in ("127.0.0.1", "localhost"):
             while await proved(rig, tmp_path, pair, host) is not accepted:
-                clock.advance(1)
+                await rig.let_pass(1)
 
 
 async def test_the_authorities_of_clients_are_followed(
@@ -108,10 +106,9 @@ async def test_the_authorities_of_clients_are_followed(
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     ):
         write(tmp_path, "clients.crt", broken)  # as while it is half written: the last good ones stay
-        clock: Any = rig.clock
-        clock.advance(2)
+        await rig.let_pass(2)
         for _ in range(5):
-            clock.advance(1)
+            await rig.let_pass(1)
             assert await proved(rig, tmp_path, after, "127.0.0.1")
         assert not await proved(rig, tmp_path, before, "localhost")
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -90,13 +90,6 @@ async def rig(
         yield made
 
 
-async def until(clock: FakeClock, holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not holds():
-            clock.advance(0.5)
-            await asyncio.sleep(0.01)
-
-
 def request(rig: Rig, issuer: Issuer) -> pb.ExchangeTokenRequest:
     return pb.ExchangeTokenRequest(subject_token=issuer.token(rig.clock.now()), audience=AUDIENCE)
 
@@ -125,12 +118,12 @@ async def test_a_key_that_was_taken_out_of_a_file_proves_nothing_any_more(
     first, second = an_issuer("filed", 0), an_issuer("filed", 1)
     assert await exchange(rig, first)
     (tmp_path / "filed.jwks").write_bytes(second.jwks())
-    await until(clock, lambda: key_ids(rig, "filed") == ("filed-1",))
+    await rig.until(lambda: key_ids(rig, "filed") == ("filed-1",))
     assert await reason(rig, first) == "UNKNOWN_KEY"
     assert await exchange(rig, second)
 
     (tmp_path / "filed.jwks").write_text('{"keys": [')
-    await until(clock, lambda: rig.base.readiness.details().get("files"))
+    await rig.until(lambda: rig.base.readiness.details().get("files"))
     assert await exchange(rig, second)
     async with plain_http.client() as http:
         assert "jwks_file: is not a JWK set" in (await http.get(rig.url("ops", "/readyz"))).text
@@ -139,7 +132,7 @@ async def test_a_key_that_was_taken_out_of_a_file_proves_nothing_any_more(
     assert listed.provider.key_source == str(tmp_path / "filed.jwks")
 
     (tmp_path / "filed.jwks").write_bytes(first.jwks())
-    await until(clock, lambda: not rig.base.readiness.details().get("files"))
+    await rig.until(lambda: not rig.base.readiness.details().get("files"))
     assert await exchange(rig, first)
 
 
@@ -167,7 +160,7 @@ async def test_a_clients_own_keys_are_renewed_in_the_same_way(rig: Rig, clock: F
     assert await rig.exchange.ExchangeToken(request(rig, subject), **by_assertion(rig, first, "1"))
     (tmp_path / "client.jwks").write_bytes(second.jwks())
     key_sets = rig.parts.rules.authenticator.assertions.key_sets
-    await until(clock, lambda: key_sets.status("keyed").key_ids == ("keyed-1",))
+    await rig.until(lambda: key_sets.status("keyed").key_ids == ("keyed-1",))
     told = await refusal(rig.exchange.ExchangeToken(request(rig, subject), **by_assertion(rig, first, "2")))
     assert told.code is grpc.StatusCode.UNAUTHENTICATED
     assert await rig.exchange.ExchangeToken(request(rig, subject), **by_assertion(rig, second, "3"))
@@ -176,9 +169,9 @@ async def test_a_clients_own_keys_are_renewed_in_the_same_way(rig: Rig, clock: F
 async def test_a_reload_keeps_what_was_renewed(rig: Rig, clock: FakeClock, tmp_path: Path) -> None:
     (tmp_path / "filed.jwks").write_bytes(an_issuer("filed", 1).jwks())
     await rig.app.reload(rig.settings())
-    await until(clock, lambda: key_ids(rig, "filed") == ("filed-1",))
+    await rig.until(lambda: key_ids(rig, "filed") == ("filed-1",))
     (tmp_path / "filed.jwks").write_bytes(an_issuer("filed", 2).jwks())
-    await until(clock, lambda: key_ids(rig, "filed") == ("filed-2",))
+    await rig.until(lambda: key_ids(rig, "filed") == ("filed-2",))
     assert await exchange(rig, an_issuer("filed", 2))
 
 
@@ -238,8 +231,8 @@ async def test_no_call_is_lost_while_every_kind_of_file_is_renewed(
                 else:
                     (tmp_path / name).write_bytes(now)
                 await rig.providers.RefreshProviderKeys(refresh, **rig.auth("root"))
-                clock.advance(1)
-                await until(clock, partial(went_on, calls))
+                await rig.let_pass(1)
+                await rig.until(partial(went_on, calls))
         ended.set()
         await calling
     assert len(key_ids(rig, "filed")) == 2

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from tests.fakes import FakeClock
-from tests.rig import DEADLINE, OPEN_AUDIENCE, PATIENCE, Rig, Serve, refusal
+from tests.rig import OPEN_AUDIENCE, PATIENCE, Rig, Serve, refusal
 from tests.tls import authority
 from tests.unit.storage.test_store_identity import WATCHER, asking, show
 from tests.unit.storage.test_store_tls import LOG, PASSWORD, bulk, only_tls, sentinel
@@ -62,13 +62,6 @@ async def rig(serve: Serve, site: Site) -> AsyncIterator[Rig]:
         yield service
 
 
-async def until(clock: FakeClock, holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not holds():
-            clock.advance(0.5)
-            await asyncio.sleep(0.01)
-
-
 class Caller:
     """Calls without a pause, each of which reads and writes the store; the first failure ends it."""
 
@@ -97,11 +90,11 @@ class Caller:
         with contextlib.suppress(asyncio.CancelledError):
             await self.task  # raises where a call failed
 
-    async def several(self, clock: FakeClock) -> None:
+    async def several(self) -> None:
         """Wait for more calls, and for looks at the files."""
         before, task = self.calls, self.task
-        clock.advance(1)
-        await until(clock, lambda: self.calls > before + 3 or (task is not None and task.done()))
+        await self._rig.let_pass(1)
+        await self._rig.until(lambda: self.calls > before + 3 or (task is not None and task.done()))
 
 
 def generations(rig: Rig) -> list[int]:
@@ -122,15 +115,15 @@ async def test_no_call_is_lost_while_the_stores_files_are_renewed(rig: Rig, site
         ):
             for name in names:
                 (site.directory / name).unlink()
-            await caller.several(clock)
+            await caller.several()
             for name in names:
                 site.write(name, b"\n")
-            await caller.several(clock)
-            assert rig.base.readiness.details()["files"]
+            await caller.several()
+            await rig.until(lambda: rig.base.readiness.details().get("files"))
             for name, content in zip(names, contents, strict=True):
                 site.write(name, content)
-            await until(clock, lambda: not rig.base.readiness.details().get("files"))
-            await caller.several(clock)
+            await rig.until(lambda: not rig.base.readiness.details().get("files"))
+            await caller.several()
     assert generations(rig) == [2, 1, 1]
     only_tls(site.wire, site.to_sentinel)
 
@@ -140,9 +133,9 @@ async def test_what_the_store_no_longer_takes_is_not_shown_to_it(rig: Rig, site:
     for engine, name, before in ((site.engine, "password", PASSWORD), (site.watcher, "watcher", WATCHER)):
         engine.client.execute_command("ACL", "SETUSER", "default", f">the-next-{name}")
         site.write(name, f"the-next-{name}".encode())
-        await until(clock, lambda: sum(generations(rig)) >= 1)
+        await rig.until(lambda: sum(generations(rig)) >= 1)
         engine.client.execute_command("ACL", "SETUSER", "default", f"<{before}")
-    await until(clock, lambda: sum(generations(rig)) == 2)
+    await rig.until(lambda: sum(generations(rig)) == 2)
     connections = len(site.to_sentinel.first)
     assert site.wire.reset()
     site.to_sentinel.reset()
@@ -160,11 +153,11 @@ async def test_withdrawn_authorities_stop_every_call_until_they_are_back(
     caller = Caller(rig)
     await caller.once()
     site.write("store-ca.crt", authority("Another").pem)
-    await until(clock, lambda: generations(rig)[0] == 1)
+    await rig.until(lambda: generations(rig)[0] == 1)
     token = rig.issuer.token(clock.now(), jti="refused")
     told = await refusal(rig.exchange.ExchangeToken(rig.request(token, OPEN_AUDIENCE), **rig.auth("web")))
     assert told.code is grpc.StatusCode.UNAVAILABLE
     site.write("store-ca.crt", site.ca.pem)
-    await until(clock, lambda: generations(rig)[0] == 2)
+    await rig.until(lambda: generations(rig)[0] == 2)
     await caller.once()
     only_tls(site.wire, site.to_sentinel)

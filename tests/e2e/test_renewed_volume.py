@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.e2e.test_renewed_files import AUDIENCE, an_issuer, both, exchange, key_ids, reason, until
+from tests.e2e.test_renewed_files import AUDIENCE, an_issuer, both, exchange, key_ids, reason
 from tests.fakes import FakeClock
 from tests.providers import NAME, Documents, ProxySeen, ending_tls, provider, proxy
 from tests.rig import Rig, Serve, refusal
@@ -131,8 +131,8 @@ async def test_no_call_is_lost_while_a_volume_is_swapped(rig: Rig, site: Site, c
     ):
         site.volume.swap(**{name.replace(".", "_"): content for name, content in renewed.items()})
         await rig.providers.RefreshProviderKeys(REFRESH, **rig.auth("root"))
-        clock.advance(1)
-        await until(clock, partial(went_on, calls))
+        await rig.let_pass(1)
+        await rig.until(partial(went_on, calls))
     ended.set()
     await calling
 
@@ -140,7 +140,7 @@ async def test_no_call_is_lost_while_a_volume_is_swapped(rig: Rig, site: Site, c
 async def test_what_a_swap_takes_out_serves_nobody(rig: Rig, site: Site, clock: FakeClock) -> None:
     site.logins |= {"svc:two"}
     site.volume.swap(filed_jwks=an_issuer("filed", 1).jwks(), password=b"two", token=b"token-2")
-    await until(clock, lambda: key_ids(rig, "filed") == ("filed-1",))
+    await rig.until(lambda: key_ids(rig, "filed") == ("filed-1",))
     assert await reason(rig, an_issuer("filed", 0)) == "UNKNOWN_KEY"
     site.logins.remove("svc:one")
     await rig.providers.RefreshProviderKeys(REFRESH, **rig.auth("root"))

@@ -21,8 +21,6 @@ TRANSPORTS: Final = ("grpcio", "native")
 DEADLINE: Final = 1.0  # seconds
 AIM: Final = 0.7  # answered well per CPU second at four times the capacity, of that at the capacity
 WARM_UP: Final = 2.0  # seconds
-STREAMS: Final = 16384
-"""Calls that may wait at the callers: more than are due in a deadline, so that none is offered late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def measure(
         print("  times  offered       OK  refused     late    other   p99 ms   OK per CPU s", flush=True)
         for factor in factors:
             answer = load(
-                target, where, seconds=seconds, rate=capacity * factor, streams=STREAMS, deadline=DEADLINE, warmup=WARM_UP,
+                target, where, mode="offer", seconds=seconds, rate=capacity * factor, deadline=DEADLINE, warmup=WARM_UP,
                 connections=connections, **{"from": used},
             )  # fmt: skip
             used += answer["tokens_used"]

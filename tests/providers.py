@@ -3,9 +3,9 @@
 import base64
 import contextlib
 import json
+import select
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -116,10 +116,7 @@ def proxy(
         def _tunnel(self, port: int) -> None:
             with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as there:
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                back = threading.Thread(target=_hand_on, args=(there, self.connection, seen.passed), daemon=True)
-                back.start()
                 _hand_on(self.connection, there, seen.passed)
-                back.join(PATIENCE)
 
     with running(Tunnel, tls=tls) as at:
         seen.port = at
@@ -127,12 +124,20 @@ def proxy(
 
 
 def _hand_on(one: socket.socket, other: socket.socket, passed: bytearray) -> None:
+    """Hand on in both directions. One thread does it: two may not use one TLS connection at the same time."""
+    to = {one: other, other: one}
     with contextlib.suppress(OSError):
-        while data := one.recv(65536):
-            passed += data
-            other.sendall(data)
-    with contextlib.suppress(OSError):
-        other.shutdown(socket.SHUT_WR)
+        while to:
+            held = [each for each in to if isinstance(each, ssl.SSLSocket) and each.pending()]
+            ready = held or select.select(list(to), [], [], PATIENCE)[0]
+            if not ready:
+                return
+            for each in ready:
+                if data := each.recv(65536):
+                    passed += data
+                    to[each].sendall(data)
+                else:
+                    to.pop(each).shutdown(socket.SHUT_WR)
 
 
 def discovery(issuer: str, jwks_uri: str) -> bytes:

@@ -52,7 +52,7 @@ func main() {
 	flag.StringVar(&o.target, "target", "", "address, or URL for -mode http and oauth")
 	flag.StringVar(&o.tokens, "tokens", "", "file with a subject token in each line")
 	flag.StringVar(&o.mode, "mode", "exchange",
-		"exchange, eight (each token for eight audiences), batch (eight targets), authz, oauth, http (GET), watch")
+		"exchange, eight (each token for eight audiences), batch (eight targets), authz, oauth, http (GET), watch, offer")
 	flag.StringVar(&o.audience, "audience", "https://orders.example", "audience; of eight, the stem")
 	flag.StringVar(&o.id, "client-id", "bench", "client id")
 	flag.StringVar(&o.secret, "client-secret", "", "client secret")
@@ -89,6 +89,9 @@ func run(o options) (any, error) {
 	}
 	if o.mode == "oauth" {
 		return measure(o, len(requests), posting(o, requests))
+	}
+	if o.mode == "offer" {
+		return offer(o, requests)
 	}
 	connections, err := dial(o)
 	if err != nil {

@@ -11,6 +11,7 @@ import grpc.aio
 from tokenmint.base.capacity import Capacity
 from tokenmint.rpc.fast_calls import FastCalls
 from tokenmint.rpc.queue_server import QueueServer
+from tokenmint.rpc.refusing import Refusals
 
 SERVICE = "tests.Queue"
 FAST, SLOW, STREAM = f"/{SERVICE}/Fast", f"/{SERVICE}/Slow", f"/{SERVICE}/Stream"
@@ -47,10 +48,15 @@ class Guard:
 
     def __init__(self) -> None:
         self.fast = Fast()
-        self.capacity = Capacity(10)
+        self.counted: list[str] = []
+        self.capacity = Capacity(10, self.counted.append)
+        self.refusals = Refusals()
         self.address = ""
         self.handled = 0
         self.began, self.over = asyncio.Event(), asyncio.Event()
+
+    def refuses(self, method: str, call: Any) -> bool:
+        return self.refusals.end(method, call, self.capacity, bounded=True)
 
     def has_fast_way(self, method: str) -> bool:
         return method == FAST

@@ -58,7 +58,9 @@ func (c *counts) ended(tokens int64, err error) {
 	case codes.DeadlineExceeded:
 		c.late.Add(1)
 	default:
-		c.failed.Add(1)
+		if c.failed.Add(1) == 1 {
+			c.first.Store(err.Error()) // it says more than those that are told apart
+		}
 	}
 }
 

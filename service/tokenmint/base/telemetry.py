@@ -92,6 +92,7 @@ class Metrics:
         self._not_begun = self._counter(
             "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", "reason"
         )
+        self._not_begun_for: dict[str, Counter] = {}
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -138,7 +139,10 @@ class Metrics:
 
     def not_begun(self, reason: str) -> None:
         """Count a call that was refused before any part of it was read."""
-        self._not_begun.labels(reason).inc()
+        counter = self._not_begun_for.get(reason)
+        if counter is None:
+            counter = self._not_begun_for[reason] = self._not_begun.labels(reason)
+        counter.inc()
 
     def minted(self, audience: str, count: int = 1) -> None:
         """Count minted tokens."""

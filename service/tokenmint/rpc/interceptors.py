@@ -30,7 +30,7 @@ from tokenmint.rpc.codec import Codec
 from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
 from tokenmint.rpc.fast_calls import NO_FAST_WAY, Event, FastCalls, FastMethod
 from tokenmint.rpc.native_admission import AdmittingFront
-from tokenmint.rpc.refusing import NONE, Answers, Refusals
+from tokenmint.rpc.refusing import NONE, Answers, Refusals, Unserved
 from tokenmint.rpc.status import abort, code_of
 
 log = structlog.get_logger(__name__)
@@ -123,6 +123,11 @@ class Guard:
     def has_fast_way(self, method: str) -> bool:
         """Return whether calls of the method may be answered by the fast way."""
         return method in self._fast
+
+    def refuses(self, method: str, call: Unserved) -> bool:
+        """Refuse a call that can't be served, without a task for it. Returns whether it was refused."""
+        row = self._access.get(method)
+        return self._refusals.end(method, call, self._capacity, bounded=row is not None and row.bounded)
 
     def before(self, front: Any) -> AdmittingFront:
         """Return a front for the native transport that refuses the calls that this guard would refuse."""

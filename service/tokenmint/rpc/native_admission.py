@@ -51,27 +51,31 @@ class AdmittingFront:
             events = self._front.recv_batch_details(most)
             if events is None:
                 return None
-            kept = [event for event in events if self._admits(event)]
-            if kept:
+            if kept := self._admitted(events):
                 return kept
 
-    def _admits(self, event: tuple[Any, ...]) -> bool:
-        call, method, details = event[1], event[2], event[5]
-        if details is None:  # it starts no call
-            self._open.discard(call)
-            return True
-        if not self._bounded[method]:
-            return True
-        if len(self._open) >= self._capacity.limit and not self._capacity.stopping:
-            self._capacity.count(Overloaded.reason)
-            message = self._messages[method]
-            if message is not None:
-                self._front.respond(call, message)
-            else:
-                self._front.fail(call, *self._status, trailing_metadata=self._trailing)
-            return False
-        self._open.add(call)
-        return True
+    def _admitted(self, events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        bounded, opened, capacity = self._bounded, self._open, self._capacity
+        kept = []
+        for event in events:
+            call = event[1]
+            if event[5] is None:  # it starts no call
+                opened.discard(call)
+            elif bounded[event[2]]:
+                if len(opened) >= capacity.limit and not capacity.stopping:
+                    self._refuse(call, event[2])
+                    continue
+                opened.add(call)
+            kept.append(event)
+        return kept
+
+    def _refuse(self, call: int, method: int) -> None:
+        self._capacity.count(Overloaded.reason)
+        message = self._messages[method]
+        if message is not None:
+            self._front.respond(call, message)
+        else:
+            self._front.fail(call, *self._status, self._trailing)
 
     def respond(self, call: int, *answer: Any, **more: Any) -> None:
         """Answer a call."""

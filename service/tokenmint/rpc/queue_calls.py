@@ -132,10 +132,10 @@ class QueueCall:
         self.ended = self._send((*self._last(message, _OK, "", ()), *self._close()), tag)
         return self.ended
 
-    def refuse(self, code: grpc.StatusCode, details: str) -> None:
+    def refuse(self, code: grpc.StatusCode, details: str, trailing: Trailing = ()) -> None:
         """End the call with a status, unless it has ended. Nobody waits until that was done."""
         if not self.ended and not self.over:
-            self.ended = self._send((*self._last(None, code.value[0], details, ()), *self._close()), None)
+            self.ended = self._send((*self._last(None, code.value[0], details, trailing), *self._close()), None)
 
     def _last(self, message: bytes | None, code: int, details: str, trailing: Trailing) -> tuple[Any, ...]:
         status = cygrpc.SendStatusFromServerOperation(trailing, code, details, _PLAIN)

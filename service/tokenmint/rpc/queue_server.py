@@ -226,9 +226,10 @@ class QueueServer:
     # --- calls -------------------------------------------------------------------------------------------------
 
     def _arrive(self, method: _Method, call: QueueCall) -> None:
-        if method.fast and self._guard.capacity.takes_bounded:
-            call.ask()
-            self._fresh.append((call, method))
+        if method.fast:
+            if not self._guard.refuses(method.path, call):
+                call.ask()
+                self._fresh.append((call, method))
         elif method.handler is not None:
             self._begin(call, method.handler)
         else:
@@ -244,10 +245,10 @@ class QueueServer:
         for call, method in fresh:
             if not call.arrived:
                 self._late[call] = method, self._loop.call_later(LATE, self._begin_late, call)
-            elif call.message is not None:
+            elif call.message is not None and not self._guard.refuses(method.path, call):
                 details = (call.invocation_metadata(), None, call.time_remaining())
                 whole.append((None, call, method.index, call.message, None, details))
-            elif method.handler is not None:
+            elif call.message is None and method.handler is not None:
                 self._begin(call, method.handler)
         if not whole:
             return

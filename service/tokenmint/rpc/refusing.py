@@ -4,12 +4,14 @@ A refusal takes time from the calls that are served. Under overload its cost dec
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
+import grpc
 import grpc.aio
 
+from tokenmint.base.capacity import Capacity
 from tokenmint.base.errors import DeadlinePassed, Overloaded, Stopping, TokenmintError
 from tokenmint.rpc.status import code_of, trailers
 
@@ -17,6 +19,22 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Answers: TypeAlias = Mapping[str, Callable[[TokenmintError], bytes | None]]
 """Methods with messages for refusals: returns the bytes of the message, or None to send a status."""
 NONE: Final[Answers] = MappingProxyType({})
+
+
+class Unserved(Protocol):
+    """A call that no task serves."""
+
+    def time_remaining(self) -> float:
+        """Return the seconds until its deadline."""
+        ...
+
+    def answer(self, message: bytes, tag: object) -> bool:
+        """End the call with a response. Returns whether it could."""
+        ...
+
+    def refuse(self, code: grpc.StatusCode, details: str, trailing: Sequence[tuple[str, str | bytes]] = ()) -> None:
+        """End the call with a status."""
+        ...
 
 
 class Refusals:
@@ -40,6 +58,20 @@ class Refusals:
         answer = self._answers.get(method)
         message = answer(error) if answer is not None else None
         return message if message is not None else await self.abort(context, error)
+
+    def end(self, method: str, call: Unserved, capacity: Capacity, *, bounded: bool) -> bool:
+        """End a call that can't be served, without a task for it, and count it. Returns whether it was ended."""
+        error = capacity.refusal(bounded=bounded)
+        if error is None:
+            if call.time_remaining() > 0:
+                return False
+            error = DeadlinePassed()
+            capacity.count(error.reason)
+        answer = self._answers.get(method)
+        message = answer(error) if answer is not None else None
+        if message is None or not call.answer(message, None):
+            call.refuse(*self._statuses[type(error)])
+        return True
 
     async def abort(self, context: Context, error: TokenmintError) -> NoReturn:
         """End the call with the status of a refusal, unless the transport has ended the call meanwhile."""

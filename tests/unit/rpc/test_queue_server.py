@@ -1,6 +1,8 @@
 """grpcio's calls, taken from the core's queue on the event loop."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import grpc
@@ -9,6 +11,7 @@ import pytest
 from tests.queued import FAST, SLOW, STREAM, serving
 
 from tokenmint.rpc import queue_server
+from tokenmint.rpc.queue_calls import QueueCall
 
 
 def code(failed: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> tuple[grpc.StatusCode, str | None]:
@@ -77,11 +80,13 @@ async def test_a_handler_is_cancelled_at_the_deadline_of_its_call() -> None:
         await guard.over.wait()
 
 
-async def test_a_full_process_begins_a_call_without_reading_it() -> None:
-    async with serving() as (guard, _, channel):
+async def test_a_stopping_process_refuses_a_call_without_a_handler_before_it_is_read() -> None:
+    async with serving() as (guard, server, channel):
         guard.capacity.stopping = True
-        assert await channel.unary_unary(FAST)(b"yes") == b"slowly: yes"
-        assert guard.fast.asked == []
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary(FAST)(b"yes")
+        assert code(failed)[0] is grpc.StatusCode.UNAVAILABLE
+        assert (guard.fast.asked, guard.handled, server._tasks, guard.counted) == ([], 0, {}, ["STOPPING"])
 
 
 async def test_streams_are_read_and_written() -> None:
@@ -126,3 +131,58 @@ async def test_many_calls_at_once_are_all_answered() -> None:
         assert await asyncio.gather(*map(fast, messages)) == [message.upper() for message in messages]
         assert await asyncio.gather(*map(slow, messages)) == [b"slowly: " + message for message in messages]
     assert guard.capacity.in_flight == 0
+
+
+async def test_a_call_without_a_place_is_refused_without_a_handler_before_it_is_read() -> None:
+    async with serving() as (guard, server, channel):
+        places = [guard.capacity.enter() for _ in range(guard.capacity.limit)]
+        for place in places:
+            place.begin()
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary(FAST)(b"yes")
+        assert code(failed)[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (guard.fast.asked, guard.handled, server._tasks, guard.counted) == ([], 0, {}, ["OVERLOADED"])
+        for place in places:
+            place(None)
+        assert (await channel.unary_unary(FAST)(b"yes")).endswith((b"YES", b"yes"))
+
+
+async def test_a_call_whose_deadline_passed_while_its_message_came_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as (guard, server, channel):
+        remaining = iter([20.0, 0.0])
+        monkeypatch.setattr(QueueCall, "time_remaining", lambda _: next(remaining))
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary(FAST)(b"yes", timeout=20)
+        assert code(failed)[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (guard.fast.asked, guard.handled, server._tasks, guard.counted) == ([], 0, {}, ["DEADLINE"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SCHED_BATCH is Linux's")
+def test_threads_of_the_core_do_not_interrupt_the_event_loop() -> None:
+    """In a process of its own, because the core starts its threads once."""
+    program = """
+import asyncio, os
+from tests.queued import Guard
+from tokenmint.base.addresses import Address
+from tokenmint.rpc import server
+from tokenmint.rpc.health_service import Health
+
+class Wrapping(Guard):
+    def wrap(self, _, handler):
+        return handler
+
+async def main():
+    built = server.build(Wrapping(), Address("127.0.0.1", 0), [], Health(8), limits=server.Limits())
+    await built.start()
+    names = {int(tid): open(f"/proc/self/task/{tid}/comm").read() for tid in os.listdir("/proc/self/task")}
+    core = [tid for tid, name in names.items() if name.startswith(("event_engine", "grpc_global"))]
+    assert core, names
+    print({os.sched_getscheduler(tid) for tid in core} == {os.SCHED_BATCH}, os.sched_getscheduler(0) == os.SCHED_OTHER)
+    await built.stop(0)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "True True\n", done.stderr

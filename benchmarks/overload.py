@@ -85,7 +85,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--connections", type=int, default=4, help="over which the calls are spread, as in `make bench`")
+    parser.add_argument(
+        "--connections", type=int, default=4, help="over which the calls are spread, as in `make bench`"
+    )
     parser.add_argument("--transport", choices=TRANSPORTS, action="append")
     parser.add_argument("--factor", type=float, action="append", help="of the capacity that is offered")
     parser.add_argument("--settings", type=Path, help="further lines of the configuration")

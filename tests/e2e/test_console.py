@@ -1,0 +1,495 @@
+"""The operators' console over real HTTP: its answers, and the people and pages that it refuses."""
+
+import io
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests import console
+from tests.console import ASKED, LISTEN, MARK, SENT, Page, explained, page_of
+from tests.fakes import FakeClock
+from tests.rig import AUDIENCE, GRPC_TLS, OPEN_AUDIENCE, Rig, Serve, person, refusal, write_tls
+from tests.tls import Authority, authority
+
+from tokenmint.admission import audit
+from tokenmint.admission.access import CONSOLE, REFUSALS
+from tokenmint.admission.callers import Role
+from tokenmint.base.errors import ConfigurationError
+from tokenmint.config.load import load
+from tokenmint.v1 import key_admin_service_pb2 as keys_pb
+from tokenmint.v1 import provider_admin_service_pb2 as providers_pb
+from tokenmint.web.console import pages, shield
+from tokenmint.web.console.logins import AT_ONCE
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[31m"
+
+
+@pytest.fixture
+async def rig(serve: Serve, logged: io.StringIO) -> AsyncIterator[Rig]:
+    async with serve(listen=LISTEN) as service:
+        await service.create(person("ada", "1842", "clerk"))
+        yield service
+
+
+@pytest.fixture
+async def page(rig: Rig) -> AsyncIterator[Page]:
+    async with page_of(rig) as opened:
+        yield opened
+
+
+async def stream(rig: Rig, key: str = audit.ADMIN) -> list[dict[str, object]]:
+    await rig.parts.audit.flush()
+    store = rig.parts.store
+    return [json.loads(fields[b"event"]) for _, fields in await store.server.client.xrange(store.prefix + key)]
+
+
+# --- what it shows ---------------------------------------------------------------------------------------------------
+
+
+async def test_without_the_setting_there_is_no_console(serve: Serve) -> None:
+    async with serve() as rig:
+        assert "console" not in rig.app.listen
+        assert rig.app.listeners.console is None
+
+
+async def test_the_files_of_the_page_are_the_packages_and_hold_no_data(page: Page) -> None:
+    for file in pages.FOLDER.iterdir():
+        answer = await page.http.get("/" if file.name == "index.html" else f"/{file.name}")
+        assert (answer.status_code, answer.content) == (200, file.read_bytes())
+        assert answer.headers["content-type"] == pages.TYPES[file.name.rpartition(".")[2]]
+
+
+async def test_a_session_names_the_operator_and_the_roles(page: Page) -> None:
+    found = await page.document("/api/session")
+    assert (found["operator"], found["roles"]) == ("guest", ["viewer"])
+
+
+async def test_keys_on_a_time_axis_with_what_comes_next_and_what_lacks_the_next_key(page: Page, rig: Rig) -> None:
+    async with httpx2.AsyncClient() as http:
+        await http.get(rig.url("http", "/.well-known/jwks.json"), headers={"user-agent": "early/1"})
+    request = keys_pb.RevokeSigningKeyRequest(reason="leaked", with_prepared=True)
+    [active] = [key for key in rig.parts.signing_keys.ring.keys if key.state == "active"]
+    request.key_id = active.key_id
+    await rig.keys.RevokeSigningKey(request, **rig.auth("root"))
+    found = await page.document("/api/keys")
+    states = {row["key_id"]: row["state"] for row in found["rows"]}
+    assert states == {key.key_id: str(key.state) for key in rig.parts.signing_keys.ring.keys}
+    assert found["begin"] < found["now"] < found["end"]
+    assert found["prepared"]
+    behind = [(one["agent"], one["missing"]) for one in found["verifiers_behind"]]
+    assert behind == [("early/1", found["prepared"])]
+
+
+async def test_exchanges_are_read_from_the_audit_stream_and_filtered(page: Page, rig: Rig) -> None:
+    answer = await rig.exchange.ExchangeToken(rig.request(), **rig.auth("web"))
+    told = await refusal(
+        rig.exchange.ExchangeToken(rig.request(audience=OPEN_AUDIENCE, scopes=["x"]), **rig.auth("web"))
+    )
+    assert told.reason == "SCOPE_DENIED"
+    await rig.parts.audit.flush()
+    found = await page.document("/api/exchanges")
+    assert [(one["caller"], one.get("reason")) for one in found["events"]] == [("web", "SCOPE_DENIED"), ("web", None)]
+    for filters, count in [
+        ({"client": "WEB"}, 2),
+        ({"client": "batch"}, 0),
+        ({"principal": "ada"}, 1),
+        ({"provider": "idp"}, 1),
+        ({"jti": answer.token_id}, 1),
+        ({"jti": "none"}, 0),
+        ({"trace": "0af7651916cd43dd8448eb211c80319c"}, 0),
+        ({"outcome": "refused"}, 1),
+        ({"outcome": "minted", "principal": "ada"}, 1),
+        ({"outcome": "refused", "jti": answer.token_id}, 0),
+    ]:
+        assert len((await page.document("/api/exchanges", **filters))["events"]) == count, filters
+    assert (await page.document("/api/exchanges", after=found["newest"]))["events"] == []
+    await rig.exchange.ExchangeToken(rig.request(), **rig.auth("web"))
+    await rig.parts.audit.flush()
+    live = await page.document("/api/exchanges", after=found["newest"])
+    assert [one["principal"] for one in live["events"]] == ["ada"]
+    assert live["newest"] != found["newest"]
+
+
+async def test_refusals_are_counted_by_reason_with_the_way_out(page: Page, rig: Rig) -> None:
+    assert (await page.document("/api/refusals"))["reasons"] == []
+    for _ in range(3):
+        await refusal(rig.exchange.ExchangeToken(rig.request("x"), **rig.auth("web")))
+    await refusal(rig.exchange.ExchangeToken(rig.request(audience="https://none"), **rig.auth("web")))
+    await rig.parts.audit.flush()
+    found = await page.document("/api/refusals")
+    counted = {one["reason"]: (one["hour"], one["day"]) for one in found["reasons"]}
+    assert counted == {"MALFORMED": (3, 3), "AUDIENCE_DENIED": (1, 1)}
+    assert found["complete"]
+    [malformed] = [one for one in found["reasons"] if one["reason"] == "MALFORMED"]
+    told = "".join(segment["text"] for segment in malformed["remedy"]["segments"])
+    assert told.startswith("The text is not a compact JWS")
+    await rig.let_pass(2.0)
+    assert isinstance(rig.clock, FakeClock)
+    rig.clock.set(rig.clock.now() + 7200)
+    later = {one["reason"]: (one["hour"], one["day"]) for one in (await page.document("/api/refusals"))["reasons"]}
+    assert later == {"MALFORMED": (0, 3), "AUDIENCE_DENIED": (0, 1)}
+
+
+async def test_health_of_providers_and_replicas(page: Page, rig: Rig) -> None:
+    found = await page.document("/api/health")
+    [idp] = found["providers"]
+    assert (idp["name"], idp["issuer"], idp["state"], idp["keys"]) == ("idp", rig.issuer.url, "good", 1)
+    assert [one["current"] for one in found["replicas"]] == [True]
+    rig.issuer.status = 500
+    again = providers_pb.RefreshProviderKeysRequest(provider="idp")
+    await refusal(rig.providers.RefreshProviderKeys(again, **rig.auth("root")))
+    [idp] = (await page.document("/api/health"))["providers"]
+    assert idp["state"] == "stale"
+    assert idp["error"]
+
+
+async def test_the_picture_of_access_is_that_of_the_policy(page: Page) -> None:
+    found = await page.document("/api/access")
+    may = {one["name"]: one["clients"] for one in found["audiences"]}
+    assert may[AUDIENCE] == {"web": "read write"}
+    assert may[OPEN_AUDIENCE] == {"web": "read", "batch": ""}  # clients.batch.scopes gives it none
+    assert {one["id"] for one in found["clients"]} == {"web", "batch"}
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_explanation_names_the_step_the_remedy_and_the_line_that_decides(page: Page, rig: Rig) -> None:
+    found = await page.explain(rig.issuer.token(rig.clock.now(), aud="another-app"))
+    assert found["refused"]
+    assert [step["outcome"] for step in found["steps"][:-1]] == ["passed"] * (len(found["steps"]) - 1)
+    last = found["steps"][-1]
+    assert (last["name"], last["reason"]) == ("assertion.audience", "WRONG_AUDIENCE")
+    assert "another-app" in last["detail"]
+    [line] = found["decided_by"]
+    number = 1 + rig.config.read_text().split("\n").index('audiences = ["app"]')
+    assert line == {"key": "providers.idp.audiences", "where": f"line {number}", "text": 'audiences = ["app"]'}
+    assert found["remedy"]["segments"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "keys"),
+    [
+        ({"client_id": "batch"}, "AUDIENCE_DENIED", ['audiences."https://orders.example".clients']),
+        ({"audience": "https://none"}, "AUDIENCE_DENIED", ["audiences"]),
+        ({"scope": "admin"}, "SCOPE_DENIED", ['audiences."https://orders.example".scopes']),
+        (
+            {"client_id": "batch", "audience": OPEN_AUDIENCE, "scope": "read"},
+            "SCOPE_DENIED",
+            ["clients.batch.scopes", 'audiences."https://open.example".scopes'],
+        ),
+        ({"subject_token": "opaque"}, "MALFORMED", []),
+    ],
+)
+async def test_the_deciding_keys_of_a_step(
+    page: Page, rig: Rig, changes: dict[str, str], reason: str, keys: list[str]
+) -> None:
+    token = rig.issuer.token(rig.clock.now())
+    found = await page.explain(**{"token": token, **changes} if "subject_token" not in changes else {"token": "opaque"})
+    assert found["steps"][-1]["reason"] == reason
+    assert [one["key"] for one in found["decided_by"]] == keys
+
+
+async def test_a_default_that_decides_is_named_behind_its_table(page: Page, rig: Rig) -> None:
+    found = await page.explain(rig.issuer.token(rig.clock.now() - 7200))
+    assert found["steps"][-1]["reason"] == "EXPIRED"
+    assert [(one["key"], bool(one["where"])) for one in found["decided_by"]] == [
+        ("providers.idp", True), ("providers.idp.skew", False),
+    ]  # fmt: skip
+
+
+async def test_a_good_token_is_explained_without_being_exchanged(page: Page, rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now(), email="ada@example.com")
+    found = await page.explain(token, audience=OPEN_AUDIENCE)  # single use
+    assert (found["refused"], found["decided_by"]) == (False, [])
+    await rig.exchange.ExchangeToken(rig.request(token, audience=OPEN_AUDIENCE), **rig.auth("web"))
+    assert (await page.explain(token, audience=OPEN_AUDIENCE))["steps"][-1]["reason"] == "REPLAYED"
+
+
+async def test_an_explanation_is_recorded_before_it_is_made_and_without_the_token(page: Page, rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now())
+    await page.explain(token)
+    found = [event for event in await stream(rig) if event["method"] == "POST /api/explain"]
+    assert [(event["caller"], event["outcome"], event["client_id"]) for event in found] == [
+        ("root", "begun", "web"), ("root", "done", "web"),
+    ]  # fmt: skip
+    assert token not in json.dumps(found)
+
+
+async def test_a_reload_moves_the_lines(page: Page, rig: Rig) -> None:
+    rig.config.write_text("\n\n\n" + rig.config.read_text())
+    before = (await page.explain(rig.issuer.token(rig.clock.now(), aud="x")))["decided_by"][0]["where"]
+    await rig.app.reload(rig.settings())
+    after = (await page.explain(rig.issuer.token(rig.clock.now(), aud="x")))["decided_by"][0]["where"]
+    assert int(after.split()[1]) == int(before.split()[1]) + 3
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+
+async def test_every_route_of_data_has_a_row_and_every_row_a_route(page: Page) -> None:
+    assert set(CONSOLE) == {*ASKED, *SENT}
+    for path in CONSOLE:
+        assert (await page.ask(path, None)).status_code == 401, path
+    assert all((row.audit is REFUSALS) == (row.caller is Role.VIEWER) for row in CONSOLE.values())
+
+
+@pytest.mark.parametrize("path", sorted(CONSOLE))
+async def test_nothing_is_answered_without_an_operators_secret(page: Page, rig: Rig, path: str) -> None:
+    web = rig.secrets["web"].reveal()
+    for headers in (
+        {},
+        {"tokenmint-client-id": "guest"},
+        {"tokenmint-client-secret": rig.secrets["guest"].reveal()},
+        {"tokenmint-client-id": "guest", "tokenmint-client-secret": "tms_wrong"},
+        {"tokenmint-client-id": "web", "tokenmint-client-secret": web},
+        {"tokenmint-client-id": "root", "tokenmint-client-secret": rig.secrets["guest"].reveal()},
+        {"authorization": "Basic Z3Vlc3Q6eA=="},
+        {"cookie": f"tokenmint-client-secret={rig.secrets['guest'].reveal()}"},
+    ):
+        verb = "POST" if path in SENT else "GET"
+        answer = await page.http.request(verb, path, headers=MARK | headers, data={} if verb == "POST" else None)
+        assert (answer.status_code, answer.json()["reason"]) == (401, "CALLER_UNAUTHENTICATED")
+        assert answer.headers["www-authenticate"].startswith("Tokenmint ")  # no browser opens a dialog for it
+        assert "set-cookie" not in answer.headers
+    twice = [*MARK.items(), *[("tokenmint-client-id", "guest")] * 2]
+    assert (await page.http.get("/api/session", headers=twice)).status_code == 401
+
+
+async def test_roles_do_not_include_each_other(page: Page, rig: Rig) -> None:
+    denied = await page.ask("/api/explain", "guest", **explained("x"))
+    assert (denied.status_code, denied.json()["reason"]) == (403, "METHOD_DENIED")
+    for path in (*ASKED, "/api/exchanges"):
+        assert (await page.ask(path, "guest")).status_code == 200
+    refused = [event for event in await stream(rig) if event["method"] == "POST /api/explain"]
+    assert [(event["caller"], event["reason"]) for event in refused] == [("guest", "METHOD_DENIED")]
+
+
+async def test_a_viewer_does_not_see_the_compared_values_that_explain_is_for(page: Page, rig: Rig) -> None:
+    token = rig.issuer.token(rig.clock.now(), aud="secret-other-app")
+    await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
+    await rig.parts.audit.flush()
+    [seen] = (await page.document("/api/exchanges", "guest"))["events"]
+    assert "detail" not in seen
+    [seen] = (await page.document("/api/exchanges", "root"))["events"]
+    assert "secret-other-app" in seen["detail"]
+
+
+async def test_an_operators_calls_are_limited(serve: Serve) -> None:
+    limits = "\n[limits]\neach_client = { per_second = 0.001, burst = 2 }\n"
+    async with serve(limits, listen=LISTEN) as rig, page_of(rig) as page:
+        codes = [(await page.ask("/api/session")).status_code for _ in range(3)]
+        assert codes == [200, 200, 429]
+        assert "retry-after" in (await page.ask("/api/session")).headers
+
+
+async def test_a_flood_of_logins_fills_no_log_and_locks_nobody_out(page: Page, rig: Rig, logged: io.StringIO) -> None:
+    headers = MARK | {"tokenmint-client-id": "guest", "tokenmint-client-secret": "tms_wrong"}
+    codes = [(await page.http.get("/api/session", headers=headers)).status_code for _ in range(2 * AT_ONCE)]
+    assert codes == [401] * AT_ONCE + [429] * AT_ONCE
+    assert (await page.ask("/api/session")).status_code == 200
+    lines = [line for line in logged.getvalue().splitlines() if "/api/session" in line]
+    assert len(lines) == AT_ONCE
+    await rig.let_pass(2.0)
+    assert (await page.http.get("/api/session", headers=headers)).status_code == 401
+
+
+async def test_it_changes_nothing_whatever_the_method(page: Page, rig: Rig) -> None:
+    before = rig.parts.signing_keys.ring
+    for verb in ("PUT", "PATCH", "DELETE", "POST", "OPTIONS", "TRACE"):
+        for path in (*ASKED, "/", "/api/keys/rotate", "/api/nothing"):
+            answer = await page.http.request(verb, path, headers=page.headers("root"))
+            assert answer.status_code in (403, 404, 405), (verb, path)
+    for path in SENT:
+        assert (await page.http.get(path, headers=page.headers("root"))).status_code == 405
+    assert rig.parts.signing_keys.ring == before
+
+
+# --- hostile pages and input -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/main.js", "/api/session", "/api/nothing", "/nothing"])
+async def test_every_answer_forbids_scripts_frames_caches_and_referrers(page: Page, path: str) -> None:
+    for answer in (await page.http.get(path), await page.http.get(path, headers={"host": "evil.example"})):
+        headers = answer.headers
+        assert headers.get_list("content-security-policy") == [shield.POLICY]
+        assert "unsafe" not in shield.POLICY
+        assert "frame-ancestors 'none'" in shield.POLICY
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("LOCALHOST:1", 200), ("127.0.0.1:9999", 200), ("[::1]:80", 200), ("10.1.2.3", 200),
+        ("evil.example", 421), ("localhost.evil.example:7445", 421), ("127.0.0.1.evil.example", 421),
+        ("evil.example:127", 421), ("", 421), ("localhost@evil.example", 421), ("console.internal", 421),
+    ],
+)  # fmt: skip
+async def test_dns_rebinding_a_foreign_name_gets_nothing(page: Page, host: str, status: int) -> None:
+    for path in ("/", "/api/session"):
+        answer = await page.http.get(path, headers=page.headers() | {"host": host})
+        assert answer.status_code == status, path
+
+
+async def test_a_configured_name_is_the_consoles(serve: Serve) -> None:
+    async with serve(listen=LISTEN + 'console_hosts = ["Console.internal"]\n') as rig, page_of(rig) as page:
+        for host, status in (("console.internal:7445", 200), ("other.internal", 421)):
+            assert (await page.http.get("/api/session", headers=page.headers() | {"host": host})).status_code == status
+
+
+async def test_another_origins_page_gets_nothing_even_with_credentials(page: Page) -> None:
+    own = str(page.http.base_url).rstrip("/")
+    for headers, status in (
+        ({"sec-fetch-site": "same-origin", "origin": own}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "none"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"tokenmint-console": "0"}, 403),
+    ):
+        assert (await page.http.get("/api/session", headers=page.headers() | headers)).status_code == status, headers
+    without_mark = {name: value for name, value in page.headers().items() if name not in MARK}
+    assert (await page.http.get("/api/session", headers=without_mark)).status_code == 403
+    preflight = {"origin": "https://evil.example", "access-control-request-headers": "tokenmint-console"}
+    answer = await page.http.request("OPTIONS", "/api/session", headers=preflight)
+    assert answer.status_code == 403
+    assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+async def test_hostile_claims_are_bounded_and_printable_data(page: Page, rig: Rig) -> None:
+    hostile: list[dict[str, Any]] = [{"sub": HOSTILE + "x" * 200}, {"aud": HOSTILE}, {"iss": f"https://{HOSTILE}"}]
+    for claims in hostile:
+        token = rig.issuer.token(rig.clock.now(), **claims)
+        await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
+        found = await page.explain(token)
+        text = json.dumps(found)
+        assert "\\u202e" not in text.replace("\\\\u202e", "")
+        assert "\\u001b" not in text
+    await rig.parts.audit.flush()
+    answer = await page.ask("/api/exchanges", "root")
+    assert answer.headers["content-type"] == "application/json"
+    assert not {"\u202e", "\x1b"} & set("".join(str(event) for event in answer.json()["events"]))
+    assert all(len(str(value)) < 5000 for event in answer.json()["events"] for value in event.values())
+
+
+async def test_a_huge_paste_is_refused_before_it_is_parsed(page: Page) -> None:
+    for size in (70_000, 3_000_000):
+        answer = await page.ask("/api/explain", "root", **explained("x" * size))
+        assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
+    assert (await page.ask("/api/explain", None, **explained("x" * 3_000_000))).status_code == 401
+    long = await page.ask("/api/exchanges", "guest", client="x" * 256)
+    assert (long.status_code, long.json()["reason"]) == (400, "INVALID_REQUEST")
+
+
+async def test_nothing_of_a_request_is_in_the_head_of_an_answer(page: Page) -> None:
+    sent = "x-injected"
+    for path in (f"/{sent}%0d%0a{sent}:1", f"/api/session?{sent}", f"/api/keys/%0a{sent}", "/api/session"):
+        headers = page.headers("root") | {"user-agent": sent, "tokenmint-client-id": f"{sent}%0d%0a{sent}: 1"}
+        answer = await page.http.get(path, headers=headers)
+        assert sent not in str(answer.headers.raw)
+        assert sent not in answer.text
+    explained_client = await page.ask("/api/explain", "root", **explained("x", client_id=f"a\r\n{sent}: 1"))
+    assert explained_client.status_code == 404
+    assert sent not in str(explained_client.headers.raw)
+
+
+@pytest.mark.parametrize("field", ["before", "after"])
+@pytest.mark.parametrize("value", ["+", "-", "$", "(1-1", "1-1 COUNT 9", "1", "x-y", "1-1\n", "9" * 20 + "-1"])
+async def test_a_cursor_is_an_id_and_nothing_else(page: Page, field: str, value: str) -> None:
+    answer = await page.ask("/api/exchanges", "guest", **{field: value})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST")
+
+
+async def test_parameters_in_the_url_are_refused(page: Page) -> None:
+    answer = await page.http.post("/api/exchanges?principal=ada", data={}, headers=page.headers())
+    assert answer.status_code == 400
+
+
+async def test_foreign_entries_of_the_stream_are_left_out(page: Page, rig: Rig) -> None:
+    store = rig.parts.store
+    hostile = [b"", b"not json", b"[]", b'{"caller": {"a": 1}}', b'{"time": "x", "minted": [1, {"jti": 5}]}', b"\xff"]
+    for value in hostile:
+        await store.server.client.xadd(store.prefix + audit.EXCHANGES, {"event": value})
+    await store.server.client.xadd(store.prefix + audit.EXCHANGES, {"other": b"x"})
+    found = await page.document("/api/exchanges")
+    assert [set(event) <= {"time", "id", "minted"} for event in found["events"]] == [True, True]
+    assert (await page.document("/api/refusals"))["reasons"] == []
+
+
+async def test_while_the_store_is_away_it_says_so(page: Page, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object, **__: object) -> object:
+        raise OSError
+
+    monkeypatch.setattr(rig.parts.store.server.client, "xrevrange", away)
+    answer = await page.ask("/api/exchanges")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "STORE_UNAVAILABLE")
+    assert (await page.ask("/api/session")).status_code == 200
+
+
+# --- the listener ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listen", "problem"),
+    [
+        ('console = "0.0.0.0:7445"\n', "listen.console: secrets would cross the network unencrypted"),
+        ('console_hosts = ["a.example"]\n', "listen.console_hosts: needs listen.console"),
+        (
+            'console = "127.0.0.1:7445"\nconsole_hosts = ["https://a.example"]\n',
+            "listen.console_hosts: 'https://a.example' is not a host name",
+        ),
+        ('console = "127.0.0.1:9464"\n', "listen.console: 127.0.0.1:9464 is taken by listen.ops"),
+    ],
+)
+async def test_the_rules_of_listeners_that_take_secrets(rig: Rig, listen: str, problem: str) -> None:
+    text = rig.config.read_text().replace(LISTEN, listen).replace('ops = "127.0.0.1:0"', 'ops = "127.0.0.1:9464"')
+    rig.config.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(rig.config, {})
+    assert problem in caught.value.message
+    assert "(line " in caught.value.message
+
+
+async def test_where_operators_need_a_certificate_the_console_does_too(serve: Serve, tmp_path: Path) -> None:
+    ca = authority()
+    write_tls(tmp_path, ca)
+    by_certificate = '\n[operators.machine]\ncertificates = ["dns:operator.internal"]\nroles = ["viewer"]\n'
+    async with serve(by_certificate, listen=LISTEN + GRPC_TLS) as rig:
+        address = rig.url("console", "").replace("http:", "https:")
+        for identity, operator, name in (
+            ((), "guest", None),
+            (("x", "dns.of.nobody"), None, None),
+            (("x", "dns.of.nobody"), "guest", "guest"),
+            (("x", "operator.internal"), None, "machine"),
+            (("x", "operator.internal"), "guest", None),
+        ):
+            context = client_context(tmp_path, ca, *identity)
+            async with httpx2.AsyncClient(base_url=address, verify=context, timeout=20) as http:
+                answer = await http.get("/api/session", headers=Page(rig, http).headers(operator))
+            assert answer.json().get("operator") == name, identity
+            assert answer.status_code == (200 if name else 401)
+
+
+def client_context(directory: Path, ca: Authority, *identity: str) -> ssl.SSLContext:
+    """A TLS client, with a certificate of these names if there are any."""
+    context = ssl.create_default_context(cadata=ca.pem.decode())
+    if identity:
+        for part, pem in zip(("crt", "key"), ca.issue(identity[0], *identity[1:]), strict=True):
+            (directory / f"browser.{part}").write_bytes(pem)
+        context.load_cert_chain(directory / "browser.crt", directory / "browser.key")
+    return context
+
+
+def test_the_helper_and_the_service_agree_on_the_mark() -> None:
+    assert {shield.MARK: "1"} == console.MARK

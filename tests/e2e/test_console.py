@@ -167,7 +167,8 @@ async def test_an_explanation_names_the_step_the_remedy_and_the_line_that_decide
     assert "another-app" in last["detail"]
     [line] = found["decided_by"]
     number = 1 + rig.config.read_text().split("\n").index('audiences = ["app"]')
-    assert line == {"key": "providers.idp.audiences", "where": f"line {number}", "text": 'audiences = ["app"]'}
+    text = 'audiences = ["app"]'
+    assert line == {"key": "providers.idp.audiences", "where": f"line {number}", "text": text, "missing": False}
     assert found["remedy"]["segments"]
 
 
@@ -175,7 +176,7 @@ async def test_an_explanation_names_the_step_the_remedy_and_the_line_that_decide
     ("changes", "reason", "keys"),
     [
         ({"client_id": "batch"}, "AUDIENCE_DENIED", ['audiences."https://orders.example".clients']),
-        ({"audience": "https://none"}, "AUDIENCE_DENIED", ["audiences"]),
+        ({"audience": "https://none"}, "AUDIENCE_DENIED", ['audiences."https://none"']),
         ({"scope": "admin"}, "SCOPE_DENIED", ['audiences."https://orders.example".scopes']),
         (
             {"client_id": "batch", "audience": OPEN_AUDIENCE, "scope": "read"},

@@ -227,14 +227,14 @@ class RefusalCounts:
 
     def _count(self, entries: list[streams.Entry]) -> float:
         """Count entries. Returns the time of the last one that has a time, or infinity."""
-        last = float("inf")
+        last, now = float("inf"), self._clock.now()
         for entry in entries:
             event = shaped(entry.value, details=False)
             if event is None or not event["time"]:
                 continue
-            last = event["time"]
+            last = min(event["time"], now)  # a wrong clock may have written it
             self._since = last if self._since is None else min(last, self._since)
-            for reason, count in _refusals(event):
+            for reason, count in _refusals(event) if last >= now - DAY else ():
                 minute = self._minutes.setdefault(int(last // _BUCKET), Counter())
                 minute[reason if reason in self._known else OTHER] += count
         return last

@@ -16,6 +16,7 @@ from tokenmint.admission import access
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.remedies import remedies
+from tokenmint.config.entries import catalogue
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -145,6 +146,7 @@ def _console(parts: Parts) -> Starlette:
         capacity=base.capacity,
         remedies=remedies(),
         places=lambda: parts.rules.places,
+        entry_settings=frozenset(key for entry in catalogue().values() for key in entry.parameters),
         hosts=listen.console_hosts,
         body_limit=limits.message_bytes,
         deadline=limits.call_deadline,

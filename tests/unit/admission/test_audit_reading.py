@@ -72,6 +72,13 @@ async def test_refusals_are_counted_by_hour_and_day(store: Store, clock: FakeClo
     assert await counts.read() == found
 
 
+async def test_times_of_wrong_clocks_take_no_room(store: Store, clock: FakeClock, counts: RefusalCounts) -> None:
+    await note(store, *(refused(clock, ago) for ago in range(-90_000_000, 90_000_000, 300_000)))
+    found = await counts.read()
+    assert found.day == {"EXPIRED": 301}  # those of the future count as now
+    assert len(counts._minutes) <= 1441
+
+
 async def test_each_entry_is_counted_once_and_what_is_new_is_added(
     store: Store, clock: FakeClock, counts: RefusalCounts
 ) -> None:

@@ -27,7 +27,7 @@ from tokenmint.base.readiness import Readiness
 from tokenmint.base.remedies import Remedy
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.exchange.deciding import deciding_keys
+from tokenmint.exchange.deciding import Deciding, deciding_keys
 from tokenmint.exchange.explain import Outcome, explain
 from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.signing_keys import SigningKeys
@@ -80,6 +80,8 @@ class ConsoleParts:
     remedies: Mapping[str, Remedy]
     places: Callable[[], Mapping[str, Place]]
     """Returns the places of the keys that the current configuration sets."""
+    entry_settings: frozenset[str]
+    """The settings that shipped providers have of their own."""
     hosts: tuple[str, ...]
     body_limit: int
     """The largest size of a request's body in bytes."""
@@ -269,6 +271,7 @@ class Console:
         provider = exchanges.use_case.verifier.chosen(token)
         names = {"client": client_id, "audience": request.audience, "provider": provider}
         places = self._parts.places()
+        decided = deciding_keys(last, names, places.__contains__, self._parts.entry_settings)
         return {
             "steps": [
                 {
@@ -282,16 +285,14 @@ class Console:
             "refused": failed,
             "provider": provider,
             "remedy": documents.remedy(self._parts.remedies.get(last.reason)),
-            "decided_by": [_decided(key, places) for key in deciding_keys(last, names, places.__contains__)]
-            if failed
-            else [],
+            "decided_by": [_decided(key, places) for key in decided] if failed else [],
         }
 
 
-def _decided(key: str, places: Mapping[str, Place]) -> dict[str, str]:
-    place = places.get(key)
+def _decided(key: Deciding, places: Mapping[str, Place]) -> dict[str, object]:
+    place = places.get(key.path)
     where, text = (place.where, place.text) if place is not None else ("", "")
-    return {"key": clipped(key, 2 * LONG), "where": where, "text": text}
+    return {"key": clipped(key.path, 2 * LONG), "where": where, "text": text, "missing": key.missing}
 
 
 def _about(form: Form) -> Mapping[str, object]:

@@ -52,7 +52,7 @@ function decided(keys) {
   }
   const rows = keys.map((one) =>
     el("li", {},
-      el("p", {}, code(one.key), " ", el("span", { class: "quiet", text: one.where || "not written: the default decides" })),
+      el("p", {}, code(one.key), " ", el("span", { class: "quiet", text: one.where || (one.missing ? "there is no such table, or none that fits" : "not written: the default decides") })),
       one.text ? el("pre", {}, el("code", { text: one.text })) : null));
   return el("div", {}, el("h4", { text: "Decided by" }), el("ul", { class: "decided" }, rows));
 }

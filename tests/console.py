@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from tests.issuer import Issuer
 from tests.rig import Rig
 
 LISTEN = 'console = "127.0.0.1:0"\n'
@@ -19,9 +18,10 @@ SENT = ("/api/exchanges", "/api/explain")
 class Page:
     """Asks as the page does."""
 
-    def __init__(self, rig: Rig, http: httpx2.AsyncClient) -> None:
+    def __init__(self, rig: Rig, http: httpx2.AsyncClient, base: str = "") -> None:
         self.rig = rig
         self.http = http
+        self._base = base
 
     def headers(self, operator: str | None = "guest") -> dict[str, str]:
         """The headers of an operator's requests; None: of a request without credentials."""
@@ -34,8 +34,8 @@ class Page:
         """Ask one route."""
         headers = self.headers(operator)
         if path in SENT:
-            return await self.http.post(path, data={"outcome": "", **form}, headers=headers)
-        return await self.http.get(path, headers=headers)
+            return await self.http.post(self._base + path, data={"outcome": "", **form}, headers=headers)
+        return await self.http.get(self._base + path, headers=headers)
 
     async def document(self, path: str, operator: str = "guest", **form: str) -> dict[str, Any]:
         """Ask one route that has to answer."""
@@ -62,8 +62,3 @@ async def page_of(rig: Rig, **options: Any) -> AsyncIterator[Page]:
     """Open the console of a service."""
     async with httpx2.AsyncClient(base_url=rig.url("console", ""), timeout=20, **options) as http:
         yield Page(rig, http)
-
-
-def refused_token(issuer: Issuer, now: float, **claims: Any) -> str:
-    """A token that its provider signed for somebody else."""
-    return issuer.token(now, **{"aud": "another-app", **claims})

@@ -1,6 +1,7 @@
 """The keys that decide a refusal: those that the configuration has, as its tables name them."""
 
 import pytest
+from pydantic import BaseModel
 
 from tokenmint.base.remedies import remedies
 from tokenmint.config.entries import ProviderTable, catalogue
@@ -18,7 +19,12 @@ from tokenmint.exchange.deciding import (
 )
 from tokenmint.exchange.explain import Outcome, Step
 
-TABLES = {AUDIENCE: AudienceTable, PROVIDER: ProviderTable, CLIENT: ClientTable, "limits": LimitsTable}
+TABLES: dict[str, type[BaseModel]] = {
+    AUDIENCE: AudienceTable,
+    PROVIDER: ProviderTable,
+    CLIENT: ClientTable,
+    "limits": LimitsTable,
+}
 NAMES = {"client": "web", "audience": "https://api", "provider": "google"}
 ENTRY = ("hosted_domains", "tenants")
 WRITTEN = {

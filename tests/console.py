@@ -1,11 +1,14 @@
 """An operator's calls of the console over real HTTP."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 from tests.rig import Rig
+
+from tokenmint.admission import audit
 
 LISTEN = 'console = "127.0.0.1:0"\n'
 MARK = {"tokenmint-console": "1"}
@@ -62,3 +65,10 @@ async def page_of(rig: Rig, **options: Any) -> AsyncIterator[Page]:
     """Open the console of a service."""
     async with httpx2.AsyncClient(base_url=rig.url("console", ""), timeout=20, **options) as http:
         yield Page(rig, http)
+
+
+async def stream(rig: Rig, key: str = audit.ADMIN) -> list[dict[str, Any]]:
+    """The events of an audit stream."""
+    await rig.parts.audit.flush()
+    store = rig.parts.store
+    return [json.loads(fields[b"event"]) for _, fields in await store.server.client.xrange(store.prefix + key)]

@@ -22,7 +22,7 @@ from tokenmint.verification.provider import Provider
 Document = dict[str, Any]
 T = TypeVar("T")
 
-MOST_KEYS_GONE: Final = 6
+MOST_KEYS_GONE: Final = 4
 """Keys that have left the key set, the newest first. All of them would shrink the present to a line."""
 MOST_VERIFIERS: Final = 100
 MOST_REPLICAS: Final = 200

@@ -58,7 +58,7 @@ function draw(now) {
   const headings = ["Time", "Client", "Outcome", "Audience", "Provider", "Principal", "Token, trace"];
   show(section().querySelector("[data-body]"),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of exchanges" },
-      table("Exchanges, the newest first", headings, rows, "No exchange matches.")),
+      table("Exchanges, the newest first", headings, rows, older ? "None of the newest events matches." : "No exchange matches.")),
     older ? el("p", {}, el("button", { type: "button", class: "plain", text: "Read older ones",
       on: { click: () => readOlder().catch(tell) } })) : null);
   section().querySelector("[data-stamp]").textContent =

@@ -220,6 +220,12 @@ def other_tenant(walk: Walk) -> str:
 
 SITE = '[audiences."https://orders.azurewebsites.net"'
 REFUSED: Mapping[str, Sequence[Provocation]] = {
+    "console": [
+        config('console = "127.0.0.1:0"', 'console = "0.0.0.0:7445"'),
+        config('console = "127.0.0.1:0"', 'console = "127.0.0.1:0"\nconsole_hosts = ["https://console.example.com"]'),
+        command("curl --silent --fail-with-body --header 'Host: evil.example' http://127.0.0.1:7445/"),
+        command("curl --silent --fail-with-body http://127.0.0.1:7445/api/session"),
+    ],
     "delegation-and-binding": [
         acting("https://payments.example.com"),
         acting(ORDERS, "--actor-token-file id-token.txt"),

@@ -114,6 +114,7 @@ def certificates(directory: Path) -> None:
 
 
 SETTINGS: Mapping[str, Setting] = {
+    "console": Setting([partner(), ('console = "127.0.0.1:7445"', 'console = "127.0.0.1:0"')]),
     "delegation-and-binding": Setting(
         [
             partner(),

@@ -40,7 +40,12 @@ LANES: Final = {
 """The runners of blocks that need more than Python, by the second word of their fence."""
 KINDS: Final = frozenset({"sh", "toml", "json", "text", "python", "yaml"})
 ANSWERS: Final = frozenset({"json", "text"})
-USUAL: Final = {"grpc": "127.0.0.1:7443", "admin": "127.0.0.1:7444", "http": "127.0.0.1:8080"}
+USUAL: Final = {
+    "grpc": "127.0.0.1:7443",
+    "admin": "127.0.0.1:7444",
+    "http": "127.0.0.1:8080",
+    "console": "127.0.0.1:7445",
+}
 HEAD: Final = f"""\
 data_dir = "data"
 
@@ -170,7 +175,7 @@ class Walk:
     def placed(self, text: str) -> str:
         """Return a text with the addresses of the service that runs."""
         for name, usual in USUAL.items():
-            if self.service is not None:
+            if self.service is not None and name in self.service.listen:
                 text = text.replace(usual, self.service.listen[name])
         for usual, actual in self.setting.addresses.items():
             text = text.replace(usual, actual)

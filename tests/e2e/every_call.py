@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import grpc
 import grpc.aio
 import httpx2
 from google.rpc import error_details_pb2, status_pb2
+from tests.console import ASKED, GRANT, ID_TOKEN, Page, explained
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig
 
 from tokenmint.admission import access
@@ -18,9 +19,6 @@ from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import provider_admin_service_pb2 as providers_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
-
-GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"
 
 
 @dataclass
@@ -62,7 +60,7 @@ async def over_http(response: Awaitable[httpx2.Response]) -> Answer:
         body = answered.text
     about = body if isinstance(body, dict) else {}
     code = "INTERNAL" if answered.status_code == 500 else "OK" if answered.status_code < 400 else "REFUSED"
-    message = str(about.get("error_description", body if code == "INTERNAL" else ""))
+    message = str(about.get("error_description", about.get("message", body if code == "INTERNAL" else "")))
     return Answer(code, message, str(about.get("reason", "")), f"{answered.headers} {answered.text}")
 
 
@@ -183,7 +181,18 @@ class Calls:
         ):
             url = self.rig.url(listener, path)
             found[f"GET {path}"] = lambda url=url: self.http.get(url)  # type: ignore[misc]  # defaults
-        return found
+        return found | self._console()
+
+    def _console(self) -> dict[str, Callable[[], Awaitable[httpx2.Response]]]:
+        """Requests of the console's routes, if it is served."""
+        if "console" not in self.rig.app.listen:
+            return {}
+        page = Page(self.rig, self.http, self.rig.url("console", ""))
+        asked = {f"GET {path}": lambda path=path: page.ask(path, "root") for path in ASKED}
+        return asked | {
+            "POST /api/exchanges": lambda: page.ask("/api/exchanges", "root"),
+            "POST /api/explain": lambda: page.ask("/api/explain", "root", **explained(self.token())),
+        }
 
     async def all(self) -> AsyncIterator[tuple[str, Callable[[], Awaitable[Answer]]]]:
         """Yield a name and a call for each."""

@@ -20,6 +20,8 @@ EXTRAS = {"softhsm": ("pkcs11", "pkcs11 needs the package"), "aws-kms": ("boto3"
 """By the example: the package of an extra that it needs, and the complaint without it."""
 AFTER_DRAIN = 5.0
 """Seconds after `limits.drain` in which the supervisor waits for workers (docs/architecture.md, Processes)."""
+WITH_CONSOLE = frozenset({"cert-manager"})
+"""The examples that serve the console."""
 INGRESS = ("data", "admin", "ops")
 
 
@@ -125,7 +127,8 @@ def test_the_probes_are_those_of_the_architecture(name: str) -> None:
 
 @each_example
 def test_each_listener_has_a_service_and_is_in_one_network_policy(name: str) -> None:
-    listen = ("grpc", "admin", "http", "ops")
+    console = ["console"] if name in WITH_CONSOLE else []
+    listen = ("grpc", "admin", "http", "ops", *console)
     services = {item["metadata"]["name"]: item["spec"]["ports"][0] for item in of_kind(name, "Service")}
     assert {service: port["targetPort"] for service, port in services.items()} == {
         f"tokenmint-{listener}": listener for listener in listen
@@ -135,12 +138,19 @@ def test_each_listener_has_a_service_and_is_in_one_network_policy(name: str) -> 
         group: [port["port"] for rule in policies[f"tokenmint-{group}"]["ingress"] for port in rule["ports"]]
         for group in INGRESS
     }
-    assert ports == {"data": ["grpc", "http"], "admin": ["admin"], "ops": ["ops"]}
+    assert ports == {"data": ["grpc", "http"], "admin": ["admin", *console], "ops": ["ops"]}
     peers = {group: json.dumps(policies[f"tokenmint-{group}"]["ingress"][0]["from"]) for group in INGRESS}
     assert len(set(peers.values())) == len(INGRESS)
     assert policies["tokenmint-egress"]["policyTypes"] == ["Egress"]
     selector = workload(name)["spec"]["selector"]
     assert {json.dumps(policy["podSelector"]) for policy in policies.values()} == {json.dumps(selector)}
+
+
+@each_example
+def test_the_console_is_off_unless_the_values_serve_it(name: str, tmp_path: Path) -> None:
+    listen = tomllib.loads(mounted(name, tmp_path).config.read_text())["listen"]
+    served = {"console": "0.0.0.0:7445", "console_hosts": ["console.example.com", "tokenmint-console.tokenmint.svc"]}
+    assert {key: value for key, value in listen.items() if "console" in key} == (served if name in WITH_CONSOLE else {})
 
 
 @each_example

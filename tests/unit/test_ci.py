@@ -30,6 +30,7 @@ def clone(tmp_path: Path) -> Path:
         "npm",
         "faketime",
         "softhsm2-util",
+        "chromium",
         "mvn",
         "javac",
     ):

@@ -123,6 +123,12 @@ type SigningKey struct {
 	Signer string `protobuf:"bytes,15,opt,name=signer,proto3" json:"signer,omitempty"`
 	// The generation of the ring that first published the key.
 	PublishGeneration int64 `protobuf:"varint,16,opt,name=publish_generation,json=publishGeneration,proto3" json:"publish_generation,omitempty"`
+	// When an active key stops signing, as planned: its successor begins then.
+	// Unset for others, and without a successor.
+	PlannedRetireTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=planned_retire_time,json=plannedRetireTime,proto3" json:"planned_retire_time,omitempty"`
+	// When an active key leaves the key set, as planned. Unset for others, and
+	// without a successor.
+	PlannedDeleteTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=planned_delete_time,json=plannedDeleteTime,proto3" json:"planned_delete_time,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -269,11 +275,25 @@ func (x *SigningKey) GetPublishGeneration() int64 {
 	return 0
 }
 
+func (x *SigningKey) GetPlannedRetireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PlannedRetireTime
+	}
+	return nil
+}
+
+func (x *SigningKey) GetPlannedDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PlannedDeleteTime
+	}
+	return nil
+}
+
 var File_tokenmint_v1_signing_key_proto protoreflect.FileDescriptor
 
 const file_tokenmint_v1_signing_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1etokenmint/v1/signing_key.proto\x12\ftokenmint.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftokenmint/v1/json_web_key.proto\"\xf7\x06\n" +
+	"\x1etokenmint/v1/signing_key.proto\x12\ftokenmint.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftokenmint/v1/json_web_key.proto\"\x8f\b\n" +
 	"\n" +
 	"SigningKey\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n" +
@@ -297,7 +317,9 @@ const file_tokenmint_v1_signing_key_proto_rawDesc = "" +
 	"\rrevoke_reason\x18\r \x01(\tR\frevokeReason\x12=\n" +
 	"\fplanned_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vplannedTime\x12\x16\n" +
 	"\x06signer\x18\x0f \x01(\tR\x06signer\x12-\n" +
-	"\x12publish_generation\x18\x10 \x01(\x03R\x11publishGeneration\"~\n" +
+	"\x12publish_generation\x18\x10 \x01(\x03R\x11publishGeneration\x12J\n" +
+	"\x13planned_retire_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x11plannedRetireTime\x12J\n" +
+	"\x13planned_delete_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x11plannedDeleteTime\"~\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATE_PREPARED\x10\x01\x12\x10\n" +
@@ -328,20 +350,22 @@ var file_tokenmint_v1_signing_key_proto_goTypes = []any{
 	(*JsonWebKey)(nil),            // 3: tokenmint.v1.JsonWebKey
 }
 var file_tokenmint_v1_signing_key_proto_depIdxs = []int32{
-	0, // 0: tokenmint.v1.SigningKey.state:type_name -> tokenmint.v1.SigningKey.State
-	2, // 1: tokenmint.v1.SigningKey.create_time:type_name -> google.protobuf.Timestamp
-	2, // 2: tokenmint.v1.SigningKey.publish_time:type_name -> google.protobuf.Timestamp
-	2, // 3: tokenmint.v1.SigningKey.activate_time:type_name -> google.protobuf.Timestamp
-	2, // 4: tokenmint.v1.SigningKey.retire_time:type_name -> google.protobuf.Timestamp
-	2, // 5: tokenmint.v1.SigningKey.delete_time:type_name -> google.protobuf.Timestamp
-	2, // 6: tokenmint.v1.SigningKey.revoke_time:type_name -> google.protobuf.Timestamp
-	3, // 7: tokenmint.v1.SigningKey.public_jwk:type_name -> tokenmint.v1.JsonWebKey
-	2, // 8: tokenmint.v1.SigningKey.planned_time:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: tokenmint.v1.SigningKey.state:type_name -> tokenmint.v1.SigningKey.State
+	2,  // 1: tokenmint.v1.SigningKey.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: tokenmint.v1.SigningKey.publish_time:type_name -> google.protobuf.Timestamp
+	2,  // 3: tokenmint.v1.SigningKey.activate_time:type_name -> google.protobuf.Timestamp
+	2,  // 4: tokenmint.v1.SigningKey.retire_time:type_name -> google.protobuf.Timestamp
+	2,  // 5: tokenmint.v1.SigningKey.delete_time:type_name -> google.protobuf.Timestamp
+	2,  // 6: tokenmint.v1.SigningKey.revoke_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: tokenmint.v1.SigningKey.public_jwk:type_name -> tokenmint.v1.JsonWebKey
+	2,  // 8: tokenmint.v1.SigningKey.planned_time:type_name -> google.protobuf.Timestamp
+	2,  // 9: tokenmint.v1.SigningKey.planned_retire_time:type_name -> google.protobuf.Timestamp
+	2,  // 10: tokenmint.v1.SigningKey.planned_delete_time:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tokenmint_v1_signing_key_proto_init() }

@@ -126,6 +126,19 @@ OAUTH: Final[Mapping[str, Row]] = MappingProxyType(
 )
 """The public HTTP listener if OAuth is enabled: paths, each for POST. Public documents have no row."""
 
+CONSOLE: Final[Mapping[str, Row]] = MappingProxyType(
+    {
+        "/api/session": _LOOK,
+        "/api/keys": _LOOK,
+        "/api/exchanges": _LOOK,
+        "/api/refusals": _LOOK,
+        "/api/health": _LOOK,
+        "/api/access": _LOOK,
+        "/api/explain": Row(Role.SECURITY, 1, CHANGES),
+    }
+)
+"""The operators' console, if it is served: paths. The page's own files have no row: they hold no data."""
+
 ADMIN: Final[Mapping[str, Row]] = MappingProxyType(
     {
         **_EVERYWHERE,

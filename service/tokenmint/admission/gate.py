@@ -223,9 +223,12 @@ class Gate:
             event = {"kind": row.audit.kind, "method": call.method, "outcome": "begun"} | call.facts | _ids(call)
             await self._audit.record(event, durable=row.audit.confirmed)
 
-    def ended(self, call: Call, code: str, reason: str = "", detail: str = "") -> None:
-        """Count a call, and record it as its row requires. Never raises, because the response comes after it."""
-        self._record(call, code, reason, detail)
+    def ended(self, call: Call, code: str, reason: str = "", detail: str = "", *, told: bool = True) -> None:
+        """Count a call, and record it as its row requires. Never raises, because the response comes after it.
+
+        Without ``told`` it is only counted: one of many refusals of unauthenticated callers.
+        """
+        self._record(call, code, reason, detail, told=told)
         if call.trace is not None:
             self._end_trace(call, call.trace, code)
 
@@ -241,7 +244,7 @@ class Gate:
             log_internal(call.method, error)
         trace.over = True
 
-    def _record(self, call: Call, code: str, reason: str, detail: str) -> None:
+    def _record(self, call: Call, code: str, reason: str, detail: str, *, told: bool) -> None:
         call.reason = reason or str(call.facts.get("reason", ""))
         try:
             self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
@@ -250,7 +253,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001  # must not raise
             log_internal(call.method, error)
         row = call.row
-        if row is None or row.caller is ANYBODY or (row.audit.refusals_alone and not reason):
+        if not told or row is None or row.caller is ANYBODY or (row.audit.refusals_alone and not reason):
             return
         try:
             outcome = "refused" if reason else "done"

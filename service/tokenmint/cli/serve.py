@@ -27,6 +27,7 @@ def print_ready_text(ready: Ready) -> None:
         f"  operators  grpc://{listen['admin']}\n"
         f"  key set    http://{listen['http']}/.well-known/jwks.json\n"
         f"  operations http://{listen['ops']}/readyz\n"
+        + (f"  console    http://{listen['console']}/\n" if "console" in listen else "")
     )
 
 

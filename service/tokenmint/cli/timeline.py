@@ -8,82 +8,105 @@ from xml.sax.saxutils import escape
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenmint.cli.output import plain
+from tokenmint.keys.timeline import Life, Row, Span, Timeline, timeline
+from tokenmint.keys.types import KeyState
 from tokenmint.v1.signing_key_pb2 import SigningKey
 
 WIDTH: Final = 960
-_LEFT, _RIGHT, _TOP, _ROW, _BAR = 250, 30, 46, 30, 16
-_COLOURS: Final = {"prepared": "#9ec5fe", "active": "#2f9e44", "retiring": "#f59f00", "revoked": "#c92a2a"}
-_TICKS: Final = 6
+_LEFT, _RIGHT, _TOP, _ROW, _BAR, _FOOT = 250, 30, 64, 30, 16, 44
+_COLOURS: Final = {
+    KeyState.PREPARED: "#9ec5fe",
+    KeyState.ACTIVE: "#2f9e44",
+    KeyState.RETIRING: "#f59f00",
+    KeyState.REVOKED: "#c92a2a",
+}
+_LEGEND: Final = 22
+"""The base line of the legend; *now* has a line of its own below it."""
 
-Span = tuple[str, float, float]
-"""A state, its begin and its end (Unix seconds)."""
 
-
-def spans(key: SigningKey, now: float, end: float) -> list[Span]:
-    """Return the past and planned states of ``key``, in order, until ``end`` at the latest."""
-
-    published = _seconds(key.publish_time) or _seconds(key.create_time) or now
-    activated, retired = _seconds(key.activate_time), _seconds(key.retire_time)
-    deleted, revoked = _seconds(key.delete_time), _seconds(key.revoke_time)
-    if key.state == SigningKey.STATE_PREPARED:
-        activated = _seconds(key.planned_time)
-    over = revoked or deleted or end
-    steps = [("prepared", published), ("active", activated), ("retiring", retired)]
-    starts = [(state, start) for state, start in steps if start is not None and start <= over]
-    ends = [start for _, start in starts[1:]] + [over]
-    states = [(state, start, stop) for (state, start), stop in zip(starts, ends, strict=True) if stop > start]
-    if revoked is not None:
-        states.append(("revoked", revoked, max(revoked, min(now, end))))
-    return states
+def life(key: SigningKey, now: float) -> Life:
+    """Return the life of a key that the service listed."""
+    prepared = key.state == SigningKey.STATE_PREPARED
+    return Life(
+        key_id=key.key_id,
+        algorithm=key.algorithm,
+        state=KeyState(_state(key)),
+        published=_seconds(key.publish_time) or _seconds(key.create_time) or now,
+        activated=_seconds(key.planned_time if prepared else key.activate_time),
+        retired=_seconds(key.retire_time) or _seconds(key.planned_retire_time),
+        deleted=_seconds(key.delete_time) or _seconds(key.planned_delete_time),
+        revoked=_seconds(key.revoke_time),
+    )
 
 
 def svg(keys: Sequence[SigningKey], now: float) -> str:
     """Return the timeline as an SVG document."""
-    past = [span for key in keys for span in spans(key, now, now)]
-    first = min([start for _, start, _ in past], default=now)
-    last = max([stop for _, _, stop in past] + [_seconds(key.planned_time) or 0.0 for key in keys], default=now)
-    room = max(last - first, 60.0) * 0.05
-    begin, end = min(first, now) - room, max(last, now) + 4 * room
-
-    def x(time: float) -> float:
-        return round(_LEFT + (time - begin) / (end - begin) * (WIDTH - _LEFT - _RIGHT), 1)
-
-    height = _TOP + _ROW * max(1, len(keys)) + 44
+    picture = timeline([life(key, now) for key in keys], now)
+    height = _TOP + _ROW * max(1, len(keys)) + _FOOT
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}">',
         "<style>text { font: 12px sans-serif }</style>",
         "<title>Signing keys</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        *_legend(),
+        *_axis(picture, height),
     ]
-    for place, (state, colour) in enumerate(_COLOURS.items()):
-        left = _LEFT + place * 100
-        lines.append(f'<rect x="{left}" y="12" width="12" height="12" fill="{colour}"/>')
-        lines.append(f'<text x="{left + 18}" y="22">{state}</text>')
-    for tick in range(_TICKS + 1):
-        time = begin + (end - begin) * tick / _TICKS
-        lines.append(f'<line x1="{x(time)}" y1="{_TOP - 6}" x2="{x(time)}" y2="{height - 34}" stroke="#e9ecef"/>')
-        label = _label(time, end - begin)
-        lines.append(f'<text x="{x(time)}" y="{height - 16}" text-anchor="middle" fill="#495057">{label}</text>')
-    for row, key in enumerate(keys):
-        top = _TOP + row * _ROW
-        name = escape(plain(f"{key.key_id[:16]}  {key.algorithm}"))
-        state = SigningKey.State.Name(key.state).removeprefix("STATE_").lower()
-        lines.append(f'<text x="10" y="{top + 13}" font-family="ui-monospace, monospace">{name}</text>')
-        lines.append(f'<text x="{_LEFT - 10}" y="{top + 13}" text-anchor="end" fill="#495057">{state}</text>')
-        for name_of_state, start, stop in spans(key, now, end):
-            title = escape(f"{name_of_state}: {_instant(start)} to {_instant(stop)}")
-            opacity = ' opacity="0.45"' if start >= now else ""  # planned states
-            lines.append(
-                f'<rect x="{x(start)}" y="{top}" width="{max(1.5, round(x(stop) - x(start), 1))}" height="{_BAR}" '
-                f'fill="{_COLOURS[name_of_state]}"{opacity}><title>{title}</title></rect>'
-            )
-    lines.append(
-        f'<line x1="{x(now)}" y1="{_TOP - 10}" x2="{x(now)}" y2="{height - 34}" stroke="#212529" stroke-width="1.5"/>'
-    )
-    lines.append(f'<text x="{x(now)}" y="{_TOP - 13}" text-anchor="middle">now</text>')
+    for number, row in enumerate(picture.rows):
+        lines += _bars(picture, row, _TOP + number * _ROW)
+    now_at = _x(picture, now)
+    lines.append(f'<line x1="{now_at}" y1="{_TOP - 10}" x2="{now_at}" y2="{height - 34}" stroke="#212529"/>')
+    lines.append(f'<text x="{now_at}" y="{_TOP - 14}" text-anchor="middle">now</text>')
     if not keys:
         lines.append(f'<text x="{_LEFT}" y="{_TOP + 13}" fill="#495057">no keys</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _legend() -> list[str]:
+    lines = []
+    for place, (state, colour) in enumerate(_COLOURS.items()):
+        left = _LEFT + place * 100
+        lines.append(f'<rect x="{left}" y="{_LEGEND - 10}" width="12" height="12" fill="{colour}"/>')
+        lines.append(f'<text x="{left + 18}" y="{_LEGEND}">{state}</text>')
+    planned = _LEFT + len(_COLOURS) * 100
+    lines.append(f'<text x="{planned}" y="{_LEGEND}" fill="#495057">pale: planned</text>')
+    return lines
+
+
+def _axis(picture: Timeline, height: int) -> list[str]:
+    lines = []
+    for tick in picture.ticks:
+        at = _x(picture, tick)
+        lines.append(f'<line x1="{at}" y1="{_TOP - 6}" x2="{at}" y2="{height - 34}" stroke="#e9ecef"/>')
+        label = _label(tick, picture.end - picture.begin)
+        lines.append(f'<text x="{at}" y="{height - 16}" text-anchor="middle" fill="#495057">{label}</text>')
+    return lines
+
+
+def _bars(picture: Timeline, row: Row, top: int) -> list[str]:
+    name = escape(plain(f"{row.life.key_id[:16]}  {row.life.algorithm}"))
+    return [
+        f'<text x="10" y="{top + 13}" font-family="ui-monospace, monospace">{name}</text>',
+        f'<text x="{_LEFT - 10}" y="{top + 13}" text-anchor="end" fill="#495057">{row.life.state}</text>',
+        *(_bar(picture, span, top) for span in row.spans),
+    ]
+
+
+def _bar(picture: Timeline, span: Span, top: int) -> str:
+    left, right = _x(picture, span.begin), _x(picture, span.end)
+    title = f"{span.state}: {_instant(span.begin)} to {_instant(span.end)}{', planned' if span.planned else ''}"
+    opacity = ' opacity="0.45"' if span.planned else ""
+    return (
+        f'<rect x="{left}" y="{top}" width="{max(1.5, round(right - left, 1))}" height="{_BAR}" '
+        f'fill="{_COLOURS[span.state]}"{opacity}><title>{title}</title></rect>'
+    )
+
+
+def _x(picture: Timeline, time: float) -> float:
+    return round(_LEFT + (time - picture.begin) / (picture.end - picture.begin) * (WIDTH - _LEFT - _RIGHT), 1)
+
+
+def _state(key: SigningKey) -> str:
+    return SigningKey.State.Name(key.state).removeprefix("STATE_").lower()
 
 
 def _seconds(stamp: Timestamp) -> float | None:

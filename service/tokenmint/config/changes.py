@@ -26,7 +26,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "schedule": "keys",
 }
 """Fields of the settings whose configuration key has another name."""
-_DERIVED: Final = frozenset({"warnings", "assertions", "proxy_hashes", "proxy", "firebase_emulator"})
+_DERIVED: Final = frozenset({"warnings", "places", "assertions", "proxy_hashes", "proxy", "firebase_emulator"})
 """Fields that are computed from others, such as the proxy in the sources of keys."""
 _TAKEN_OVER: Final = frozenset({"listen.forwarded", *(f"limits.{name}" for name in _RATES)})
 

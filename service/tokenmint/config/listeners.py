@@ -1,5 +1,6 @@
 """The rules of `[listen]`: addresses, TLS files, and settings that depend on each other."""
 
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import combinations
@@ -10,6 +11,7 @@ from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
+from tokenmint.base.foreign_text import quoted
 from tokenmint.config.tables import File, ListenTable
 from tokenmint.model.secret import shown
 
@@ -21,6 +23,7 @@ FILES: Final = (
     "http_key_file",
     "http_client_ca_file",
 )
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not listened on
 
 
@@ -43,8 +46,9 @@ def problems_of_listeners(file: File, base: Path) -> Iterator[str]:
             "listen.http_key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
         )
     if listen.cert_file is None and not listen.plaintext:
-        for name in ("grpc", "admin"):
-            if not getattr(listen, name).is_loopback:
+        for name in ("grpc", "admin", "console"):
+            address = getattr(listen, name)
+            if address is not None and not address.is_loopback:
                 yield (
                     f"listen.{name}: secrets would cross the network unencrypted: set listen.cert_file and "
                     "listen.key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
@@ -85,6 +89,11 @@ def _needs(listen: ListenTable) -> Iterator[str]:
             'listen.forwarded: is for listen.transport = "native": grpcio takes certificates from its own TLS '
             "(listen.client_ca_file) only"
         )
+    if listen.console_hosts and listen.console is None:
+        yield "listen.console_hosts: needs listen.console"
+    for name in listen.console_hosts:
+        if not _HOST_NAME.fullmatch(name):
+            yield f"listen.console_hosts: {quoted(name)} is not a host name: leave out scheme, port and path"
     if listen.http_client_ca_file is not None and listen.http_cert_file is None:
         yield "listen.http_client_ca_file: needs listen.http_cert_file and listen.http_key_file"
 

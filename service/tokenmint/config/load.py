@@ -5,7 +5,9 @@ Secrets come only from files or the environment; a literal secret in the file is
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from tokenmint.base.config_values import Table
@@ -14,7 +16,7 @@ from tokenmint.base.files import read_text
 from tokenmint.config.check import check
 from tokenmint.config.data_dir import problems_of_start
 from tokenmint.config.document import follows, parsed, placeholders, too_deep
-from tokenmint.config.places import lines_of, place_of
+from tokenmint.config.places import lines_of, place_of, written_places
 from tokenmint.config.settings import Settings
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.config.tables import File, file_table
@@ -59,9 +61,10 @@ def load(
     document, text = _read(path) if path is not None else ({}, "")
     places = {key: f"line {line}" for key, line in lines_of(text).items()}
     base = path.resolve().parent if path is not None else Path.cwd()
-    return judged(
+    settings = judged(
         document, environ, base, places, development=development, listen=listen, starting=starting, formats=formats
     )
+    return replace(settings, places=MappingProxyType(written_places(places, text)))
 
 
 def judged(

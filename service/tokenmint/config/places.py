@@ -6,10 +6,14 @@
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from tokenmint.base.foreign_text import clipped
 from tokenmint.base.key_path import key_path
 
+LONGEST_LINE: Final = 200
+"""Bytes of a line that are shown."""
 _SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _STRING: Final = re.compile(
     r"""
@@ -24,6 +28,28 @@ _PART: Final = re.compile(r"[ \t]*(?:([A-Za-z0-9_-]+)|(\"(?:[^\"\\\n]|\\.)*\"|'[
 _PLAIN: Final = re.compile(r"[^\"'\[\]{}#\n]+")
 _LONGEST: Final = 1024  # characters at the beginning of a problem that may be its key
 _ENDS: Final = re.compile(r"[:.,\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a key that the configuration sets."""
+
+    where: str
+    """`line 12`, or the name of an environment variable."""
+    text: str = ""
+    """The line, bounded; "" for a variable, whose value may be a secret."""
+
+
+def written_places(places: Mapping[str, str], text: str) -> dict[str, Place]:
+    """Return the place of each key with its line of ``text``. ``places`` are the places as messages write them."""
+    lines = text.split("\n")
+
+    def place(where: str) -> Place:
+        number = where.removeprefix("line ")
+        line = lines[int(number) - 1].strip() if number.isdecimal() else ""
+        return Place(where, clipped(line, LONGEST_LINE))
+
+    return {key: place(where) for key, where in places.items()}
 
 
 def lines_of(text: str) -> dict[str, int]:

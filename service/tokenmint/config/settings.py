@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from tokenmint.admission.callers import Operator
 from tokenmint.base.addresses import Address
+from tokenmint.config.places import Place
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.tables import (
     AuditTable,
@@ -86,6 +88,8 @@ class Settings:
     """The conditions for the assertions of clients that sign their own, by client id."""
     warnings: tuple[str, ...] = ()
     """Notes on settings that work and should be changed."""
+    places: Mapping[str, Place] = field(default_factory=lambda: MappingProxyType({}))
+    """The place of each key that file or environment set, by its path."""
 
 
 def issuer_of(configured: str | None, http: Address | str) -> str:

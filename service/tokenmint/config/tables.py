@@ -12,7 +12,7 @@ from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
-LISTENERS: Final = ("grpc", "admin", "http", "ops")
+LISTENERS: Final = ("grpc", "admin", "http", "ops", "console")
 MAX_REUSE_WINDOW: Final = 60
 MAX_CONNECTION: Final = 14 * 86400  # gRPC counts milliseconds in 32 bits
 
@@ -81,12 +81,16 @@ class ForwardedTable(Table):
 
 
 class ListenTable(Table):
-    """`[listen]`: the four listeners, and TLS for the two of gRPC."""
+    """`[listen]`: the listeners, and TLS for those of gRPC and the console, and for HTTP."""
 
     grpc: ListenAddress = Address("127.0.0.1", 7443)
     admin: ListenAddress = Address("127.0.0.1", 7444)
     http: ListenAddress = Address("127.0.0.1", 8080)
     ops: ListenAddress = Address("127.0.0.1", 9464)
+    console: ListenAddress | None = None
+    """The operators' console, for browsers. None: it is not served."""
+    console_hosts: TextList = ()
+    """The names under which browsers reach the console, beside localhost and addresses."""
     cert_file: str | None = None
     key_file: str | None = None
     client_ca_file: str | None = None
@@ -108,8 +112,8 @@ class ListenTable(Table):
         return self.transport == "native"
 
     def addresses(self) -> dict[str, Address]:
-        """Return the addresses by the name of the listener."""
-        return {name: getattr(self, name) for name in LISTENERS}
+        """Return the addresses by the name of the listener, without one that is off."""
+        return {name: address for name in LISTENERS if (address := getattr(self, name)) is not None}
 
 
 class Pkcs11Table(Table):

@@ -59,6 +59,11 @@ class Policy:
         self._provider_conditions = rules.provider_conditions
         self._derived = rules.provider_claims
 
+    @property
+    def audiences(self) -> Mapping[str, Audience]:
+        """The configured audiences, by name."""
+        return self._audiences
+
     def plain_sources(self, audience: str) -> tuple[tuple[str, mapping.Source], ...] | None:
         """Return the sources of an audience's claims, in order; None if CEL decides or computes anything."""
         if audience in self._conditions or audience in self._computing or audience in self._uids:
@@ -85,7 +90,7 @@ class Policy:
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
-        refused = set(request.scopes) - _grantable(client, audience)
+        refused = set(request.scopes) - grantable(client, audience)
         if refused:
             raise ScopeDenied(
                 f"the caller may not request for this audience: {clipped(' '.join(sorted(refused)), LONG)}"
@@ -254,7 +259,8 @@ class Policy:
         return claims
 
 
-def _grantable(client: Client, audience: Audience) -> frozenset[str]:
+def grantable(client: Client, audience: Audience) -> frozenset[str]:
+    """Return the scopes that a client may have for an audience."""
     if client.scopes is None:
         return audience.scopes
     return audience.scopes & client.scopes.get(audience.name, frozenset())
@@ -276,7 +282,7 @@ def _within(
 
     A request beyond these limits is refused; a default is reduced to the parent's limits.
     """
-    granted = request.scopes or tuple(_grantable(client, audience))
+    granted = request.scopes or tuple(grantable(client, audience))
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:
         return tuple(sorted(granted)), expires_at

@@ -133,9 +133,10 @@ class App:
 
     async def _serve(self, servers: Listeners) -> None:
         background = self.base.background
-        for name, http in (("ops", servers.ops), ("http", servers.public)):
-            http.start(background, f"listener {name}")
-            self._closing.push_async_callback(http.stop)
+        for name, http in (("ops", servers.ops), ("http", servers.public), ("console", servers.console)):
+            if http is not None:
+                http.start(background, f"listener {name}")
+                self._closing.push_async_callback(http.stop)
         self.base.readiness.require("http", lambda: background.failing().get("listener http", ""))
         for grpc_server in (servers.admin, servers.data):
             await grpc_server.start()

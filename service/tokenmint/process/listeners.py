@@ -15,6 +15,8 @@ from starlette.routing import Route
 from tokenmint.admission import access
 from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
+from tokenmint.base.remedies import remedies
+from tokenmint.config.entries import catalogue
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -39,6 +41,7 @@ from tokenmint.v1 import (
 from tokenmint.v1.profile_admin_service_pb2 import AuditRetention
 from tokenmint.web import ops, wellknown
 from tokenmint.web.closing import ClosingConnections
+from tokenmint.web.console.routes import Console, ConsoleParts
 from tokenmint.web.fast_documents import fast_documents
 from tokenmint.web.fast_requests import FastRoute, FastRoutes
 from tokenmint.web.fast_token import FastToken
@@ -64,6 +67,8 @@ class Listeners:
     """The key set, discovery, OAuth."""
     ops: HttpServer
     """Health and metrics."""
+    console: HttpServer | None
+    """The operators' console, if it is configured."""
     watches: KeySetService
     """The watch streams, which the stop has to end."""
     tls: Mapping[str, CertificateFiles]
@@ -123,7 +128,31 @@ def build(parts: Parts) -> Listeners:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
-    return Listeners(data, admin, public, private, watches, tls, _shares(parts))
+    console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
+    return Listeners(data, admin, public, private, console, watches, tls, _shares(parts))
+
+
+def _console(parts: Parts) -> Starlette:
+    """Return the application of the console. Its TLS is that of the operators' gRPC listener."""
+    base, signing = parts.base, parts.signing
+    listen, limits = base.settings.listen, base.settings.limits
+    shown = ConsoleParts(
+        exchanges=parts.exchanges,
+        signing_keys=signing.signing_keys,
+        jwks_clients=signing.jwks_clients,
+        store=parts.store,
+        readiness=base.readiness,
+        clock=base.clock,
+        capacity=base.capacity,
+        remedies=remedies(),
+        places=lambda: parts.rules.places,
+        entry_settings=frozenset(key for entry in catalogue().values() for key in entry.parameters),
+        hosts=listen.console_hosts,
+        body_limit=limits.message_bytes,
+        deadline=limits.call_deadline,
+        client_certificates=listen.client_ca_file is not None,
+    )
+    return Console(shown).application()
 
 
 def _profile_parts(parts: Parts) -> ProfileParts:
@@ -219,7 +248,7 @@ def _http(
             request_time=table.request_time,
         ),
         always=ops.HEALTH if name == "ops" else frozenset(),
-        urgent=frozenset() if name == "ops" else frozenset({REVOKE_PATH}),
+        urgent=frozenset({REVOKE_PATH}) if name == "http" else frozenset(),
         fast=FastRoutes(fast, base.draining.is_set, table.message_bytes),
         count=partial(base.metrics.http_limit, name),
     )

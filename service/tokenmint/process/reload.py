@@ -150,4 +150,4 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
     verifier = parts.verifiers.of(settings.providers, before.exchange.verifier.key_sets)
     exchange = before.exchange.under(verifier, policy)
     authenticator = authenticator_of(parts.verifiers, settings, exchange, before.authenticator)
-    return Rules(exchange, authenticator, files_of(settings))
+    return Rules(exchange, authenticator, files_of(settings), settings.places)

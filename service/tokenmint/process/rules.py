@@ -7,6 +7,7 @@ from typing import Any, Final
 from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.rate_limit import Rate, RateLimits
 from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.config.places import Place
 from tokenmint.config.settings import Settings, provider_claims, provider_conditions
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.policy.grant import Policy
@@ -32,6 +33,8 @@ class Rules:
     authenticator: ClientAuthenticator
     files: tuple[RenewedFiles[Any], ...]
     """The files that the configuration reads, except for those of key sources."""
+    places: Mapping[str, Place]
+    """The places of the keys that the configuration sets."""
 
 
 class RulesInForce:
@@ -54,6 +57,11 @@ class RulesInForce:
     def files(self) -> tuple[RenewedFiles[Any], ...]:
         """The files of the current configuration."""
         return self._rules.files
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """The places of the keys that the current configuration sets."""
+        return self._rules.places
 
     def replace(self, rules: Rules) -> None:
         """Use ``rules`` for the calls that begin from now on."""

@@ -146,7 +146,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
     serving = signing.signing_keys.require_serving
     tokens = Tokens(issued_tokens=issued_tokens, profiles=exchange.profiles, clock=base.clock, serving=serving)
-    rules = RulesInForce(Rules(exchange, authenticator_of(verifiers, settings, exchange), files_of(settings)))
+    authenticator = authenticator_of(verifiers, settings, exchange)
+    rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))

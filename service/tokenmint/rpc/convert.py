@@ -15,6 +15,7 @@ from tokenmint.exchange.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.ring import activation_allowed, activation_planned
 from tokenmint.keys.schedule import Schedule
+from tokenmint.keys.timeline import planned_end
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
@@ -211,6 +212,7 @@ def signing_key(key: SigningKey, schedule: Schedule, ring: KeyRing) -> signing_k
     """Return a key in the form for operators."""
     activates = activation_allowed(key, schedule) if key.state is KeyState.PREPARED else key.activate_time
     planned = activation_planned(ring, key, schedule) if key.state is KeyState.PREPARED else None
+    stops, leaves = planned_end(key, schedule, ring) or (None, None)
     public = json_web_key_pb2.JsonWebKey(kid=key.key_id, alg=key.algorithm, use="sig", **key.public_jwk)
     return signing_key_pb2.SigningKey(
         name=f"signingKeys/{key.key_id}",
@@ -229,6 +231,8 @@ def signing_key(key: SigningKey, schedule: Schedule, ring: KeyRing) -> signing_k
         planned_time=timestamp(planned),
         signer=key.signer,
         publish_generation=key.publish_generation,
+        planned_retire_time=timestamp(stops),
+        planned_delete_time=timestamp(leaves),
     )
 
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tokenmint.v1 import json_web_key_pb2 as tokenmint_dot_v1_dot_json__web__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etokenmint/v1/signing_key.proto\x12\x0ctokenmint.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftokenmint/v1/json_web_key.proto\"\xc6\x05\n\nSigningKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x11\n\talgorithm\x18\x03 \x01(\t\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x1e.tokenmint.v1.SigningKey.State\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublish_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bretire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\npublic_jwk\x18\x0b \x01(\x0b\x32\x18.tokenmint.v1.JsonWebKey\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12\x15\n\rrevoke_reason\x18\r \x01(\t\x12\x30\n\x0cplanned_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06signer\x18\x0f \x01(\t\x12\x1a\n\x12publish_generation\x18\x10 \x01(\x03\"~\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_PREPARED\x10\x01\x12\x10\n\x0cSTATE_ACTIVE\x10\x02\x12\x12\n\x0eSTATE_RETIRING\x10\x03\x12\x11\n\rSTATE_RETIRED\x10\x04\x12\x11\n\rSTATE_REVOKED\x10\x05\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etokenmint/v1/signing_key.proto\x12\x0ctokenmint.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftokenmint/v1/json_web_key.proto\"\xb8\x06\n\nSigningKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x11\n\talgorithm\x18\x03 \x01(\t\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x1e.tokenmint.v1.SigningKey.State\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpublish_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bretire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\npublic_jwk\x18\x0b \x01(\x0b\x32\x18.tokenmint.v1.JsonWebKey\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12\x15\n\rrevoke_reason\x18\r \x01(\t\x12\x30\n\x0cplanned_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06signer\x18\x0f \x01(\t\x12\x1a\n\x12publish_generation\x18\x10 \x01(\x03\x12\x37\n\x13planned_retire_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13planned_delete_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"~\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_PREPARED\x10\x01\x12\x10\n\x0cSTATE_ACTIVE\x10\x02\x12\x12\n\x0eSTATE_RETIRING\x10\x03\x12\x11\n\rSTATE_RETIRED\x10\x04\x12\x11\n\rSTATE_REVOKED\x10\x05\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.tokenmint.v1P\001'
   _globals['_SIGNINGKEY']._serialized_start=115
-  _globals['_SIGNINGKEY']._serialized_end=825
-  _globals['_SIGNINGKEY_STATE']._serialized_start=699
-  _globals['_SIGNINGKEY_STATE']._serialized_end=825
+  _globals['_SIGNINGKEY']._serialized_end=939
+  _globals['_SIGNINGKEY_STATE']._serialized_start=813
+  _globals['_SIGNINGKEY_STATE']._serialized_end=939
 # @@protoc_insertion_point(module_scope)

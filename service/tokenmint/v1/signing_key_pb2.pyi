@@ -78,6 +78,8 @@ class SigningKey(_message.Message):
     PLANNED_TIME_FIELD_NUMBER: _builtins.int
     SIGNER_FIELD_NUMBER: _builtins.int
     PUBLISH_GENERATION_FIELD_NUMBER: _builtins.int
+    PLANNED_RETIRE_TIME_FIELD_NUMBER: _builtins.int
+    PLANNED_DELETE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `signingKeys/{key_id}`."""
     key_id: _builtins.str
@@ -126,6 +128,18 @@ class SigningKey(_message.Message):
     def planned_time(self) -> _timestamp_pb2.Timestamp:
         """When a prepared key begins to sign by itself. Unset for others."""
 
+    @_builtins.property
+    def planned_retire_time(self) -> _timestamp_pb2.Timestamp:
+        """When an active key stops signing, as planned: its successor begins then.
+        Unset for others, and without a successor.
+        """
+
+    @_builtins.property
+    def planned_delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When an active key leaves the key set, as planned. Unset for others, and
+        without a successor.
+        """
+
     def __init__(
         self,
         *,
@@ -145,10 +159,12 @@ class SigningKey(_message.Message):
         planned_time: _timestamp_pb2.Timestamp | None = ...,
         signer: _builtins.str = ...,
         publish_generation: _builtins.int = ...,
+        planned_retire_time: _timestamp_pb2.Timestamp | None = ...,
+        planned_delete_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "delete_time", b"delete_time", "planned_time", b"planned_time", "public_jwk", b"public_jwk", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "delete_time", b"delete_time", "planned_delete_time", b"planned_delete_time", "planned_retire_time", b"planned_retire_time", "planned_time", b"planned_time", "public_jwk", b"public_jwk", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "algorithm", b"algorithm", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "key_id", b"key_id", "name", b"name", "planned_time", b"planned_time", "public_jwk", b"public_jwk", "publish_generation", b"publish_generation", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "signer", b"signer", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "algorithm", b"algorithm", "create_time", b"create_time", "delete_time", b"delete_time", "etag", b"etag", "key_id", b"key_id", "name", b"name", "planned_delete_time", b"planned_delete_time", "planned_retire_time", b"planned_retire_time", "planned_time", b"planned_time", "public_jwk", b"public_jwk", "publish_generation", b"publish_generation", "publish_time", b"publish_time", "retire_time", b"retire_time", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "signer", b"signer", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

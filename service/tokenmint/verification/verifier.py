@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
 from tokenmint.base.foreign_text import quoted
-from tokenmint.base.token_errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, UnknownKey
+from tokenmint.base.token_errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, TokenRejected, UnknownKey
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints
@@ -118,6 +118,13 @@ class Verifier:
     def provider_of(self, issuer: str) -> Provider | None:
         """Return the provider of all tokens with this exact issuer; None if there is none, or more than one."""
         return self._selection.alone(issuer)
+
+    def chosen(self, token: Secret) -> str:
+        """Return the name of the provider whose rules apply to a token that is not verified; "" if there is none."""
+        try:
+            return self._selection.provider(parse_compact(token, self.max_token)).name
+        except TokenRejected:
+            return ""
 
     def is_emulated(self, provider: str) -> bool:
         """Return whether a provider's tokens come from an emulator, which does not sign."""

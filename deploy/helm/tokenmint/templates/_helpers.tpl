@@ -55,7 +55,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $_ := required "store.url: the URL of a Redis or Valkey" $values.store.url }}
 {{- $_ := required "keyEncryption.secret.name: the Secret with the key-encryption key" $values.keyEncryption.secret.name }}
 {{- $listen := dict }}
-{{- range $name, $port := $values.ports }}{{ $_ := set $listen $name (printf "0.0.0.0:%v" $port) }}{{ end }}
+{{- range $name, $port := $values.ports }}{{ if $port }}{{ $_ := set $listen $name (printf "0.0.0.0:%v" $port) }}{{ end }}{{ end }}
+{{- if $values.ports.console }}
+{{- $service := printf "%s-console.%s.svc" (include "tokenmint.name" .) .Release.Namespace }}
+{{- $_ := set $listen "console_hosts" (append (dig "listen" "console_hosts" list $values.config) $service) }}
+{{- end }}
 {{- $redis := dict "url" $values.store.url }}
 {{- $keys := dict }}
 {{- $tracing := dict }}

@@ -50,7 +50,9 @@ spec:
       {{- end }}
       ports:
         {{- range $name, $port := .Values.ports }}
+        {{- if $port }}
         - {name: {{ $name }}, containerPort: {{ $port }}, protocol: TCP}
+        {{- end }}
         {{- end }}
       # The event loop answers /healthz. /readyz is no liveness probe: it fails while the store is away.
       startupProbe:

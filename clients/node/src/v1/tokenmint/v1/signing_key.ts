@@ -63,6 +63,18 @@ export interface SigningKey {
   signer: string;
   /** The generation of the ring that first published the key. */
   publishGeneration: bigint;
+  /**
+   * When an active key stops signing, as planned: its successor begins then.
+   * Unset for others, and without a successor.
+   */
+  plannedRetireTime:
+    | Date
+    | undefined;
+  /**
+   * When an active key leaves the key set, as planned. Unset for others, and
+   * without a successor.
+   */
+  plannedDeleteTime: Date | undefined;
 }
 
 /** Where a key is in its life. A key only ever moves forward. */
@@ -100,6 +112,8 @@ function createBaseSigningKey(): SigningKey {
     plannedTime: undefined,
     signer: "",
     publishGeneration: 0n,
+    plannedRetireTime: undefined,
+    plannedDeleteTime: undefined,
   };
 }
 
@@ -155,6 +169,12 @@ export const SigningKey: MessageFns<SigningKey> = {
         throw new globalThis.Error("value provided for field message.publishGeneration of type int64 too large");
       }
       writer.uint32(128).int64(message.publishGeneration);
+    }
+    if (message.plannedRetireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.plannedRetireTime), writer.uint32(138).fork()).join();
+    }
+    if (message.plannedDeleteTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.plannedDeleteTime), writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -300,6 +320,22 @@ export const SigningKey: MessageFns<SigningKey> = {
             message.publishGeneration = reader.int64() as bigint;
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.plannedRetireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.plannedDeleteTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -337,6 +373,8 @@ export const SigningKey: MessageFns<SigningKey> = {
     message.publishGeneration = (object.publishGeneration !== undefined && object.publishGeneration !== null)
       ? BigInt(object.publishGeneration)
       : 0n;
+    message.plannedRetireTime = object.plannedRetireTime ?? undefined;
+    message.plannedDeleteTime = object.plannedDeleteTime ?? undefined;
     return message;
   },
 };

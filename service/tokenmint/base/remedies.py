@@ -1,0 +1,57 @@
+"""The refusals that callers can get, each with its meaning and the way out: the one place of these texts.
+
+docs/refusals.md is generated from them, and the console shows them.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+from tokenmint.base import errors, token_errors
+
+_FILE: Final = "refusals.toml"
+_RETRIED: Final = (errors.RateLimited, errors.Overloaded, errors.DependencyUnavailable)
+"""Errors whose answer names a delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One reason of refusals."""
+
+    reason: str
+    section: str
+    text: str
+    """Its meaning and the way out, in Markdown: code, emphasis and links, relative to docs/."""
+    kind: type[errors.TokenmintError]
+    """The class of its errors."""
+
+    @property
+    def retry(self) -> bool:
+        """Whether the answer names a delay, because a retry can help."""
+        return issubclass(self.kind, _RETRIED)
+
+
+def remedies() -> dict[str, Remedy]:
+    """Return every reason with its remedy, in the order of the page. Read once: keep the result.
+
+    Raises:
+        KeyError: the file has a reason that no error has.
+    """
+    document = tomllib.loads((files("tokenmint.base") / _FILE).read_text())
+    known: list[type[errors.TokenmintError]] = [errors.TokenmintError, *_kinds(errors.TokenmintError)]
+    kinds = {kind.reason: kind for kind in reversed(known)}
+    return {
+        reason: Remedy(reason, section, text, kinds[reason])
+        for section, texts in document.items()
+        for reason, text in texts.items()
+    }
+
+
+def _kinds(kind: type[errors.TokenmintError]) -> Iterator[type[errors.TokenmintError]]:
+    """Yield the classes of refusals, each after the class that it specialises."""
+    for below in kind.__subclasses__():
+        if below.__module__ in (errors.__name__, token_errors.__name__):
+            yield below
+            yield from _kinds(below)

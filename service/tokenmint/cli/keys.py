@@ -10,7 +10,9 @@ import typer
 
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
-from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
+from tokenmint.cli.output import Output, as_dict, print_json
+from tokenmint.cli.tables import Cell, enum_word, print_message, print_table, state
+from tokenmint.cli.times import spoken, when
 from tokenmint.v1 import key_admin_service_pb2 as pb
 from tokenmint.v1 import signing_key_pb2
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
@@ -32,8 +34,8 @@ Force = Annotated[
 ]
 
 
-def _state(key: signing_key_pb2.SigningKey) -> str:
-    return signing_key_pb2.SigningKey.State.Name(key.state).removeprefix("STATE_").lower()
+def _state(key: signing_key_pb2.SigningKey) -> Cell:
+    return state(enum_word(signing_key_pb2.SigningKey.State.DESCRIPTOR, key.state))
 
 
 def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object, empty: str = "no keys") -> None:
@@ -51,7 +53,8 @@ def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object,
         )
         for key in keys
     ]
-    print_table(("key id", "algorithm", "state", "published", "signs from", "withdrawn"), rows, empty)
+    columns = ("key id", "algorithm", "state", "published", "signs from", "withdrawn")
+    print_table(columns, rows, empty, lead=3)
 
 
 @app.command("list")
@@ -91,7 +94,8 @@ def _show_status(status: pb.GetKeyRingStatusResponse, *, every_verifier: bool) -
             (one.address, one.agent or "-", when(one, "last_fetch_time"), ", ".join(one.missing_key_ids) or "-")
             for one in listed
         ]
-        print_table(("verifier", "program", "fetched", "has not seen"), rows, "no verifier has fetched the key set yet")
+        columns = ("verifier", "program", "fetched", "has not seen")
+        print_table(columns, rows, "no verifier has fetched the key set yet", folded=("program", "has not seen"))
     print(f"\nknown verifiers: {len(status.verifiers)}, of which {len(missing)} have not fetched a prepared key yet")
 
 
@@ -248,14 +252,16 @@ def revoke(
     )
     typer.echo(
         "verifiers with a cached key set may accept the revoked key's tokens for another "
-        f"{answer.verifiers_may_accept.seconds} s",
+        f"{spoken(answer.verifiers_may_accept.seconds)}",
         err=True,
     )
     if answer.replicas_may_sign.seconds:
-        typer.echo(f"a replica did not answer: it stops signing within {answer.replicas_may_sign.seconds} s", err=True)
+        typer.echo(
+            f"a replica did not answer: it stops signing within {spoken(answer.replicas_may_sign.seconds)}", err=True
+        )
     _warn_missing(answer.verifiers_may_miss.seconds)
 
 
 def _warn_missing(seconds: int) -> None:
     if seconds:
-        typer.echo(f"verifiers may not know the key that signs now for up to {seconds} s", err=True)
+        typer.echo(f"verifiers may not know the key that signs now for up to {spoken(seconds)}", err=True)

@@ -11,7 +11,9 @@ from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
 from tokenmint.cli.options import Group, Timeout
-from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
+from tokenmint.cli.output import Output, as_dict, as_json, plain, print_json
+from tokenmint.cli.tables import enum_word, print_message, print_table, state
+from tokenmint.cli.times import at
 from tokenmint.cli.token_files import Kind, read_token, token_type
 
 app = App(
@@ -154,7 +156,7 @@ def introspect(service: Connection, token_file: TokenFile = Path("-"), output: O
         print_json({"active": answer.active, **dict(sorted(claims.items()))})
         return
     rows = [(name, value if isinstance(value, str) else as_json(value)) for name, value in sorted(claims.items())]
-    print_table(("claim", "value"), [("active", as_json(answer.active)), *rows], "nothing")
+    print_table(("claim", "value"), [("active", as_json(answer.active)), *rows], "nothing", folded=("value",))
 
 
 @app.command()
@@ -211,9 +213,10 @@ def explain(
     if output == "json":
         print_json(as_dict(answer)["steps"])
     else:
-        names = {value: name.removeprefix("OUTCOME_").lower() for name, value in pb.ExplainStep.Outcome.items()}
-        rows = [(step.name, names[step.outcome], step.reason, step.detail) for step in answer.steps]
-        print_table(("step", "outcome", "reason", "what was compared"), rows, "no steps")
+        kind = pb.ExplainStep.Outcome.DESCRIPTOR
+        rows = [(step.name, state(enum_word(kind, step.outcome)), step.reason, step.detail) for step in answer.steps]
+        columns = ("step", "outcome", "reason", "what was compared")
+        print_table(columns, rows, "no steps", folded=("what was compared",), lead=2)
     if any(step.outcome == pb.ExplainStep.OUTCOME_FAILED for step in answer.steps):
         raise typer.Exit(1)
 

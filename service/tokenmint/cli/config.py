@@ -13,7 +13,7 @@ from tokenmint.cli.tables import print_table
 from tokenmint.cli.times import spoken
 from tokenmint.model.policy import Audience
 
-app = App(add_completion=False, no_args_is_help=True, help="Check a configuration.")
+app = App(no_args_is_help=True, help="Check a configuration.")
 
 
 @app.callback()

@@ -10,7 +10,8 @@ import typer
 
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
-from tokenmint.cli.output import Output, as_dict, print_json
+from tokenmint.cli.key_ids import KeyId, whole_id
+from tokenmint.cli.output import Output, as_dict, plain, print_json
 from tokenmint.cli.tables import Cell, enum_word, print_message, print_table, state
 from tokenmint.cli.times import spoken, when
 from tokenmint.v1 import key_admin_service_pb2 as pb
@@ -24,6 +25,7 @@ app = App(
 )
 
 Algorithm = Annotated[str | None, typer.Option(help="ES256, RS256 or EdDSA. Default: the only configured one.")]
+KeyIdArgument = Annotated[str, KeyId]
 Force = Annotated[
     bool,
     typer.Option(
@@ -177,10 +179,11 @@ def accept_store(
 
 @app.command("get")
 @as_operator
-def get_key(service: Connection, key_id: str, output: Output = "json") -> None:
+def get_key(service: Connection, key_id: KeyIdArgument, output: Output = "json") -> None:
     """Show one key as JSON, with its public half."""
     with service.stub(KeyAdminServiceStub) as stub:
-        answer = stub.GetSigningKey(pb.GetSigningKeyRequest(key_id=key_id), **service.call)
+        request = pb.GetSigningKeyRequest(key_id=whole_id(key_id, stub.ListSigningKeys, service.call))
+        answer = stub.GetSigningKey(request, **service.call)
     print_message(answer.signing_key, output)
 
 
@@ -195,9 +198,10 @@ def prepare(service: Connection, algorithm: Algorithm = None, output: Output = "
 
 @app.command()
 @as_operator
-def activate(service: Connection, key_id: str, force: Force = False, output: Output = "text") -> None:
+def activate(service: Connection, key_id: KeyIdArgument, force: Force = False, output: Output = "text") -> None:
     """Let a prepared key sign."""
     with service.stub(KeyAdminServiceStub) as stub:
+        key_id = whole_id(key_id, stub.ListSigningKeys, service.call)
         answer = stub.ActivateSigningKey(pb.ActivateSigningKeyRequest(key_id=key_id, force=force), **service.call)
     _show([answer.signing_key], output, as_dict(answer))
     _warn_missing(answer.verifiers_may_miss.seconds)
@@ -227,7 +231,7 @@ def rotate(service: Connection, algorithm: Algorithm = None, force: Force = Fals
 @as_operator
 def revoke(
     service: Connection,
-    key_id: str,
+    key_id: KeyIdArgument,
     reason: Annotated[str, typer.Option(help="The reason, for the record.")],
     with_prepared: Annotated[
         bool,
@@ -240,11 +244,12 @@ def revoke(
 
     Example: tokenmint keys revoke KEY_ID --reason "copied from a stolen backup"
     """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("a revocation can't be undone: confirm it with --yes", param_hint="--yes")
-        typer.confirm(f"Revoke {key_id}? Tokens that it signed stop verifying.", abort=True, err=True)
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("a revocation can't be undone: confirm it with --yes", param_hint="--yes")
     with service.stub(KeyAdminServiceStub) as stub:
+        key_id = whole_id(key_id, stub.ListSigningKeys, service.call)
+        if not yes:
+            typer.confirm(f"Revoke {plain(key_id)}? Tokens that it signed stop verifying.", abort=True, err=True)
         request = pb.RevokeSigningKeyRequest(key_id=key_id, reason=reason, with_prepared=with_prepared)
         answer = stub.RevokeSigningKey(request, **service.call)
     _show(

@@ -19,20 +19,28 @@ from tokenmint.cli.profile_import import GIVE_UP, SUFFIX, Importer, PlaceFile, R
 from tokenmint.cli.profile_lines import MAX_LINE, checked_input, opened, parse
 from tokenmint.cli.progress import shown_progress
 from tokenmint.cli.tables import Value, print_message, print_table, state
-from tokenmint.cli.times import when
+from tokenmint.cli.times import duration, when
 from tokenmint.model.secret import shown
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 
-app = App(add_completion=False, no_args_is_help=True, help="Manage the profiles that enrich minted tokens.")
+app = App(no_args_is_help=True, help="Manage the profiles that enrich minted tokens.")
 
 ProfileFile = Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")]
 ExportFile = Annotated[Path, typer.Argument(help="The file to write; - for standard output.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the profiles against the store; change nothing.")]
 ResumeFrom = Annotated[int | None, typer.Option(min=1, help="Begin at this line, and not where FILE.import says.")]
 FromStart = Annotated[bool, typer.Option("--from-start", help="Begin at the first line, in spite of FILE.import.")]
-GiveUp = Annotated[float, typer.Option(min=1, help="Seconds without an acknowledgement after which it ends.")]
+GiveUp = Annotated[
+    float,
+    typer.Option(
+        parser=duration,
+        metavar="TIME",
+        show_default=False,
+        help="End after this time without an acknowledgement. Default: 2m",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Allow a deleted principal again.")]
 Provider = Annotated[str, typer.Argument(help="The configured name of the provider, e.g. google.")]

@@ -103,7 +103,7 @@ def _field(message: Message, field: Any) -> Value:
 
     value: Any = getattr(message, field.name)
     if field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
-        return when(message, field.name)
+        return str(when(message, field.name))
     if field.enum_type is not None and not field.is_repeated:
         return state(enum_word(field.enum_type, value))
     if field.message_type is not None:

@@ -13,8 +13,8 @@ from tokenmint.cli.connection import Connection, as_client, as_operator, refusal
 from tokenmint.cli.options import Group, Timeout
 from tokenmint.cli.output import Output, as_dict, as_json, plain, print_json
 from tokenmint.cli.tables import enum_word, print_message, print_table, state
-from tokenmint.cli.times import at
-from tokenmint.cli.token_files import Kind, read_token, token_type
+from tokenmint.cli.times import at, whole_seconds
+from tokenmint.cli.token_files import KINDS, Kind, read_token, token_type
 
 app = App(
     add_completion=False,
@@ -40,7 +40,10 @@ Audiences = Annotated[
     list[str], typer.Option("--audience", help="The service that the token is for. Repeated: one token for each.")
 ]
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
-Lifetime = Annotated[int | None, typer.Option(min=1, help="The token's lifetime in seconds.")]
+Lifetime = Annotated[
+    int | None,
+    typer.Option(parser=whole_seconds, metavar="TIME", help="The token's lifetime, for example 90s or 1h30m."),
+]
 HANDLE: Final = "tmr_"
 
 
@@ -49,13 +52,13 @@ class Presented(Group):
     """The tokens of an exchange or a batch, and the proofs that go with them."""
 
     token_file: TokenFile = Path("-")
-    kind: Annotated[Kind, typer.Option(help="The kind of token. A token that tokenmint issued is an access_token.")] = (
-        "id_token"
-    )
+    kind: Annotated[
+        Kind, typer.Option(metavar="KIND", help=f"The kind of token: {KINDS}. A token of tokenmint is an access_token.")
+    ] = "id_token"
     actor_token_file: Annotated[
         Path | None, typer.Option("--actor-token-file", help="File that holds the token of the actor for the subject.")
     ] = None
-    actor_kind: Annotated[Kind, typer.Option(help="The kind of the actor token.")] = "id_token"
+    actor_kind: Annotated[Kind, typer.Option(metavar="KIND", help="The kind of the actor token.")] = "id_token"
     nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None
     dpop_jkt: Annotated[
         str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")

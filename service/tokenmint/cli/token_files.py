@@ -2,13 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import shown
 
 Kind = Literal["id_token", "access_token", "jwt"]
+KINDS: Final = "id_token, access_token or jwt"
 
 
 def read_token(file: Path) -> str:

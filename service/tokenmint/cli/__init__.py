@@ -43,6 +43,8 @@ COMMANDS: Final = {
     "providers": ("providers:app", "List the providers whose tokens are accepted, and try or add one."),
     "clients": ("clients:app", "Make secrets for callers."),
     "token": ("token:app", "Exchange, introspect, revoke, explain, inspect and verify tokens."),
+    "audit": ("audit:app", "Follow the audit trail: exchanges, refusals and operators' actions."),
+    "top": ("top:command", "Show the rates of calls and refusals, live."),
     "completion": ("completion:command", "Print the script that completes the command line in bash, zsh or fish."),
 }
 """Module, attribute and help text of each command. The help lists the commands without importing them."""

@@ -10,6 +10,7 @@ import typer
 
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
+from tokenmint.cli.following import EVERY, Every, follow
 from tokenmint.cli.key_ids import KeyId, whole_id
 from tokenmint.cli.output import Output, as_dict, plain, print_json
 from tokenmint.cli.tables import Cell, enum_word, print_message, print_table, state
@@ -121,6 +122,21 @@ def timeline(
         return
     svg.write_text(picture)
     print(f"wrote {svg}: {len(keys)} keys")
+
+
+@app.command()
+@as_operator
+def watch(service: Connection, every: Every = EVERY, output: Output = "text") -> None:
+    """Print every key with its state, and then each change of the ring, until Ctrl-C.
+
+    Changes between two looks are one change. --output json prints a line for each.
+    """
+    from tokenmint.cli.key_changes import Ring, look, show
+
+    ring = Ring()
+    with service.stub(KeyAdminServiceStub) as stub:
+        show(ring.changes(*look(service, stub)), output)
+        follow(service, lambda: show(ring.changes(*look(service, stub)), output), every)
 
 
 @app.command()

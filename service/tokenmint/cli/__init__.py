@@ -22,7 +22,7 @@ from tokenmint.cli.completion import VARIABLE
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
-    "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself."
+    "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself; 130 ended by Ctrl-C."
 )
 DEBUG: Final = "TOKENMINT_DEBUG"
 """If set, a fault is printed with every place that it passed through. Values are never printed."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.process import START_LIMIT, environment
@@ -20,13 +21,13 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Screen:
     """The command line as a process whose standard output and standard error are a terminal."""
 
-    def __init__(self, *arguments: str, columns: int = 80, directory: Path, **environ: str) -> None:
+    def __init__(self, *arguments: str, directory: Path, environ: Mapping[str, str], columns: int = 80) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tokenmint", *arguments],
             stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, cwd=directory,
-            env={"TERM": "xterm-256color"} | _without_marks(environment()) | environ,
+            env={"TERM": "xterm-256color"} | _without_marks(environment()) | dict(environ),
         )  # fmt: skip
         os.close(theirs)
         self._told = b""

@@ -74,7 +74,7 @@ def test_the_newest_events_by_filter(terminal: Terminal) -> None:
 
 def test_a_terminal_shows_new_events_until_ctrl_c(terminal: Terminal) -> None:
     screen = Screen(
-        "audit", "tail", "-n", "0", *FAST, "--client", "web", directory=terminal.directory, **environ(terminal)
+        "audit", "tail", "-n", "0", *FAST, "--client", "web", directory=terminal.directory, environ=environ(terminal)
     )
     seen = 0
     while seen < 2:  # whatever the process takes to begin
@@ -88,7 +88,7 @@ def test_a_terminal_shows_new_events_until_ctrl_c(terminal: Terminal) -> None:
 
 
 def test_a_terminal_shows_the_changes_of_the_ring(terminal: Terminal) -> None:
-    screen = Screen("keys", "watch", *FAST, directory=terminal.directory, **environ(terminal))
+    screen = Screen("keys", "watch", *FAST, directory=terminal.directory, environ=environ(terminal))
     screen.wait_for("serve it")
     keys = json.loads(terminal("keys", "rotate", "--force", "-o", "json")[1])
     screen.wait_for(f"{keys['active_key']['key_id']}  prepared  ->  active")
@@ -106,7 +106,7 @@ def test_a_terminal_shows_the_rates(terminal: Terminal) -> None:
     assert "AUDIENCE_DENIED" in out
     document = json.loads(terminal("top", "--once", "--window", "1d", "-o", "json")[1])
     assert document["clients"][0]["client"] == "web"
-    screen = Screen("top", *FAST, "--window", "1d", directory=terminal.directory, **environ(terminal))
+    screen = Screen("top", *FAST, "--window", "1d", directory=terminal.directory, environ=environ(terminal))
     screen.wait_for("AUDIENCE_DENIED")
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 130
@@ -139,12 +139,8 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> Non
         listen = service.listen["admin"]
     config.write_text(config.read_text().replace('admin = "127.0.0.1:0"', f'admin = "{listen}"'))
     with Service(tmp_path):
-        given = {
-            "TOKENMINT_CLIENT_ID": "root",
-            "TOKENMINT_CLIENT_SECRET": OPERATOR.reveal(),
-            "TOKENMINT_TARGET": listen,
-        }
-        screen = Screen("keys", "watch", *FAST, directory=tmp_path, **given)
+        given = {"TOKENMINT_CLIENT_ID": "root", "TOKENMINT_CLIENT_SECRET": OPERATOR.reveal()}
+        screen = Screen("keys", "watch", *FAST, "--target", listen, directory=tmp_path, environ=given)
         screen.wait_for("serve it")
     screen.wait_for("goes on as soon as it answers")
     with Service(tmp_path):
@@ -154,8 +150,14 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> Non
 
 
 def test_a_caller_that_may_not_look_is_told_at_once(terminal: Terminal) -> None:
-    for words in (("audit", "tail"), ("keys", "watch"), ("top",)):
+    commands: tuple[tuple[str, ...], ...] = (("audit", "tail"), ("keys", "watch"), ("top",))
+    for words in commands:
         status, out, err = terminal(*words, TOKENMINT_CLIENT_ID="nobody")
         assert (status, out, "is not accepted" in err) == (4, "", True), words
-    for words in (("audit", "tail", "--every", "1ms"), ("top", "--window", "0"), ("audit", "tail", "--since", "x")):
+    wrong: tuple[tuple[str, ...], ...] = (
+        ("audit", "tail", "--every", "1ms"),
+        ("top", "--window", "0"),
+        ("audit", "tail", "--since", "x"),
+    )
+    for words in wrong:
         assert terminal(*words)[0] == 2, words

@@ -1,5 +1,6 @@
 """`tokenmint audit`."""
 
+import sys
 import time
 from collections import deque
 from typing import Annotated
@@ -67,6 +68,8 @@ def tail(
 
         first()
         if not ends:
+            if sys.stderr.isatty():
+                typer.echo("waiting for events: Ctrl-C ends", err=True)
             follow(service, following_ones, every)
 
 

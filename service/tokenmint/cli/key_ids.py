@@ -6,7 +6,7 @@ from typing import Any, Final
 import grpc
 import typer
 
-from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.errors import ConfigurationError, NotFound
 from tokenmint.cli.connection import pages
 from tokenmint.cli.output import plain
 from tokenmint.v1 import key_admin_service_pb2 as pb
@@ -18,9 +18,10 @@ KeyId = typer.Argument(metavar="key-id", help="The key's id, or the beginning of
 
 
 def whole_id(given: str, list_keys: Callable[..., Any], arguments: dict[str, Any]) -> str:
-    """Return the id of the key whose id begins with ``given``; ``given`` itself if no key has such an id.
+    """Return the id of the key whose id begins with ``given``.
 
     Raises:
+        NotFound: no key has such an id.
         ConfigurationError: several keys have such an id.
     """
     if not given or len(given) >= WHOLE:
@@ -32,7 +33,9 @@ def whole_id(given: str, list_keys: Callable[..., Any], arguments: dict[str, Any
             return given
         raise
     found: list[str] = sorted(key.key_id for key in keys if key.key_id.startswith(given))
-    if given in found or not found:
+    if not found:
+        raise NotFound("signing key", given)
+    if given in found:
         return given
     if len(found) > 1:
         listed = "".join(f"\n  {plain(one)}" for one in found[:LISTED])

@@ -99,6 +99,9 @@ def _show_status(status: pb.GetKeyRingStatusResponse, *, every_verifier: bool) -
         ]
         columns = ("verifier", "program", "fetched", "has not seen")
         print_table(columns, rows, "no verifier has fetched the key set yet", folded=("program", "has not seen"))
+    if not status.verifiers and not every_verifier:
+        print("\nno verifier has fetched the key set yet")
+        return
     print(f"\nknown verifiers: {len(status.verifiers)}, of which {len(missing)} have not fetched a prepared key yet")
 
 

@@ -1,4 +1,4 @@
-"""Operators read the audit trail: page by page, with what they may ask for."""
+"""Operators read the audit trail: page by page, within the limits of a request."""
 
 import json
 from collections.abc import AsyncIterator

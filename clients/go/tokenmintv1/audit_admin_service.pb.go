@@ -170,7 +170,7 @@ type ListAuditEventsResponse struct {
 	// Whether there are later events already.
 	HasMore bool `protobuf:"varint,3,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
 	// Whether the stream dropped events between `position` and this page, since
-	// it is full, or somebody removed it.
+	// it is full, or was removed.
 	HasGap        bool `protobuf:"varint,4,opt,name=has_gap,json=hasGap,proto3" json:"has_gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

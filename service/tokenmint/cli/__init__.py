@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from tokenmint.base.standard_streams import hold, say
-from tokenmint.cli.commands import App, CommandGroup
+from tokenmint.cli.commands import App, CommandGroup, unmasked
 from tokenmint.cli.completion import VARIABLE
 
 EPILOG: Final = (
@@ -100,10 +100,14 @@ class Commands(CommandGroup):
 
 @contextlib.contextmanager
 def _shortened() -> Iterator[None]:
-    """Remove long words from an error about the arguments, because one may be a token that was given by mistake."""
+    """Remove long words from an error about the arguments, because one may be a token that was given by mistake.
+
+    The words are those that were typed, and the library's own prefix is left out.
+    """
     try:
         yield
     except _UsageError as error:
+        error.message = unmasked(error.message).removeprefix("Value error, ")
         error.message = _WORD.sub(lambda word: f"({len(word[0])} characters)", error.message)
         raise
 

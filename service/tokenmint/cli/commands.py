@@ -72,6 +72,11 @@ class App(typer.Typer):
         return super().command(name, **{"cls": Command} | options)
 
 
+def unmasked(message: str) -> str:
+    """Return an error's message with the words as they were typed; the library may have quoted them."""
+    return message.replace(_MASK, "-").replace(repr(_MASK)[1:-1], "-")
+
+
 def _unmasked(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace(_MASK, "-")

@@ -136,7 +136,7 @@ def command(
 
 
 def _given_out(name: str, secret: Secret, file: Path | None) -> dict[str, str]:
-    """Write a caller's secret to ``file``, if there is one; return what the caller needs."""
+    """Write a caller's secret to ``file``, if there is one; return the id and the place of the secret."""
     if file is None:
         return {"id": name, "secret": secret.reveal()}
     write_private(file, secret.reveal() + "\n")

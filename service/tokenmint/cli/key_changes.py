@@ -44,7 +44,7 @@ class Ring:
     facts: dict[str, str] = field(default_factory=dict)
 
     def changes(self, keys: Mapping[str, str], facts: Mapping[str, str]) -> list[Change]:
-        """Return the differences to what was seen before, and remember what is seen now."""
+        """Return the differences to the last look, and remember this one."""
         found = [
             Change("key", key_id, self.states.get(key_id, ""), keys.get(key_id, ""))
             for key_id in dict.fromkeys([*self.states, *keys])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class Progress:
-    """Counts what is done."""
+    """Counts the finished part."""
 
     def __init__(self) -> None:
         self.done = 0

@@ -36,7 +36,7 @@ class Screen:
         self._reader.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError):  # the end, since nobody has the other side any more
+        with contextlib.suppress(OSError):  # the end: the other side is closed
             while part := os.read(self._ours, 65536):
                 with self._seen:
                     self._told += part
@@ -66,6 +66,6 @@ class Screen:
 
 
 def _without_marks(environ: dict[str, str]) -> dict[str, str]:
-    """Take away what would make a terminal seem another one."""
+    """Take away the variables that would make a terminal seem another one."""
     marks = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERMINAL_WIDTH", "GITHUB_ACTIONS", "PY_COLORS")
     return {name: value for name, value in environ.items() if name not in marks}

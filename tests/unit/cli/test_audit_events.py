@@ -1,4 +1,4 @@
-"""The events of the audit trail on the command line: which are wanted, how they are shown, and what they add up to."""
+"""The events of the audit trail on the command line: filters, lines and rates."""
 
 import json
 from typing import Any

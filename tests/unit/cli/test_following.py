@@ -1,4 +1,4 @@
-"""Commands that follow a real service, on a terminal and in a pipe, until Ctrl-C or until nobody reads."""
+"""Commands that follow a real service, on a terminal and in a pipe, until Ctrl-C or until the reader leaves."""
 
 import json
 import signal
@@ -77,7 +77,7 @@ def test_a_terminal_shows_new_events_until_ctrl_c(terminal: Terminal) -> None:
         "audit", "tail", "-n", "0", *FAST, "--client", "web", directory=terminal.directory, environ=environ(terminal)
     )
     seen = 0
-    while seen < 2:  # whatever the process takes to begin
+    while seen < 2:  # the process may take a while to begin
         exchange(terminal, audience=f"https://seen-{seen}.example")
         if f"https://seen-{seen}.example" in screen.text:
             seen += 1

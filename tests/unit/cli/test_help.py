@@ -1,4 +1,4 @@
-"""Help, completion and exit codes: what a new user meets first."""
+"""Help, completion and exit codes: the first things that a new user meets."""
 
 import os
 import shutil
@@ -112,6 +112,17 @@ def test_bash_itself_completes() -> None:
         timeout=START_LIMIT, check=True,
     )  # fmt: skip
     assert (outcome.stdout, outcome.stderr) == ("list\n", "")
+
+
+def test_a_mistake_is_told_in_the_words_that_were_typed() -> None:
+    for words, told in (
+        (("keys", "list", "-o", "x"), "'--output' / '-o': 'x' is not one of 'text', 'json'"),
+        (("completion", "-x"), "'shell': '-x' is not one of"),
+        (("audit", "tail", "--kind", "-y"), "'-y' is not one of"),
+        (("keys", "lst"), "Did you mean 'list'?"),
+    ):
+        status, _, err = call(*words, COLUMNS="200")
+        assert (status, told in err, "Value error" in err) == (2, True, False), err
 
 
 def test_the_beginning_of_a_key_id_names_the_key() -> None:

@@ -1,4 +1,4 @@
-"""Tables for people: what fits a terminal of 80 columns, what is never cut, and colours only where they are wanted."""
+"""Tables for people: they fit a terminal of 80 columns, no word of them is cut, and text of others controls nothing."""
 
 import io
 from collections.abc import Sequence

@@ -106,7 +106,7 @@ class ListAuditEventsResponse(_message.Message):
     """Whether there are later events already."""
     has_gap: _builtins.bool
     """Whether the stream dropped events between `position` and this page, since
-    it is full, or somebody removed it.
+    it is full, or was removed.
     """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEvent]:

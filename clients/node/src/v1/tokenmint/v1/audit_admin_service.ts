@@ -67,7 +67,7 @@ export interface ListAuditEventsResponse {
   hasMore: boolean;
   /**
    * Whether the stream dropped events between `position` and this page, since
-   * it is full, or somebody removed it.
+   * it is full, or was removed.
    */
   hasGap: boolean;
 }

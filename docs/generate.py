@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import report
-from docs import providers_page, refusals_page
+from docs import cli_page, providers_page, refusals_page
 
 from tokenmint.base.state_metrics import StateMetrics
 from tokenmint.base.telemetry import Metrics
@@ -95,6 +95,7 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
     "docs/providers.md": {"table": providers_page.table, "providers": providers_page.paragraphs},
     "docs/refusals.md": {f"refusals-{name}": refusals_page.table(name) for name in refusals_page.sections()},
     "README.md": {"shipped-providers": providers_list},
+    "docs/cli.md": {"connection": cli_page.connection, "commands": cli_page.commands},
     "docs/metrics.md": {"metrics": metrics_table},
     "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {

@@ -26,6 +26,7 @@ from tokenmint.process.bootstrap import new_encryption_key, new_secret
 from tokenmint.process.foundation import Foundation
 from tokenmint.process.supervisor import Job
 from tokenmint.process.wiring import Parts
+from tokenmint.v1.audit_admin_service_pb2_grpc import AuditAdminServiceStub
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.profile_admin_service_pb2 import CreateProfileRequest
@@ -36,6 +37,7 @@ from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 if TYPE_CHECKING:
+    from tokenmint.v1.audit_admin_service_pb2_grpc import AuditAdminServiceAsyncStub
     from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceAsyncStub
     from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceAsyncStub
     from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceAsyncStub
@@ -155,6 +157,10 @@ class Rig:
     @property
     def keys(self) -> "KeyAdminServiceAsyncStub":
         return KeyAdminServiceStub(self.admin)
+
+    @property
+    def trail(self) -> "AuditAdminServiceAsyncStub":
+        return AuditAdminServiceStub(self.admin)
 
     @property
     def profiles(self) -> "ProfileAdminServiceAsyncStub":

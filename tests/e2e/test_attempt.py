@@ -62,7 +62,7 @@ async def live(rig: Rig, request: ExchangeRequest) -> tuple[Trace, str]:
 @pytest.mark.parametrize("audience", [LEGACY_AUDIENCE, OPEN_AUDIENCE])
 async def test_a_dry_run_takes_the_steps_of_the_exchange(rig: Rig, audience: str) -> None:
     request = ask(rig, audience)
-    dry = [step.name for step in await explain(rig.parts.exchange, request, web(rig))]
+    dry = [step.name for step in (await explain(rig.parts.exchange, request, web(rig))).steps]
     trace, reason = await live(rig, request)
     assert reason == ""
     assert dry[-2:] == ["minting.signer", "replay.unclaimed"]
@@ -80,7 +80,7 @@ async def test_so_it_does_of_a_token_of_ours_and_an_actor(rig: Rig) -> None:
         rig, CHAINED_AUDIENCE, first.token.reveal(), subject_token_type=ACCESS_TOKEN,
         actor_token=second.token, actor_token_type=ACCESS_TOKEN,
     )  # fmt: skip
-    dry = [step.name for step in await explain(rig.parts.exchange, request, web(rig))]
+    dry = [step.name for step in (await explain(rig.parts.exchange, request, web(rig))).steps]
     trace, reason = await live(rig, request)
     assert (reason, trace.provider, trace.actor) == ("", "@tokenmint", second.subject)
     assert [*dry[:-2], "minting"] == trace.steps
@@ -103,7 +103,7 @@ async def test_both_end_at_the_same_step_for_the_same_reason(
     rig: Rig, audience: str, claims: dict[str, Any], fields: dict[str, Any], step: str, reason: str
 ) -> None:
     request = ask(rig, audience, rig.issuer.token(rig.clock.now(), **claims), **fields)
-    steps = await explain(rig.parts.exchange, request, web(rig))
+    steps = (await explain(rig.parts.exchange, request, web(rig))).steps
     trace, refused = await live(rig, request)
     assert (steps[-1].name, steps[-1].outcome, steps[-1].reason) == (step, Outcome.FAILED, reason)
     assert (trace.steps[-1], refused) == (step, reason)

@@ -79,7 +79,7 @@ func (x ExplainStep_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExplainStep_Outcome.Descriptor instead.
 func (ExplainStep_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{8, 0}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // What a caller asks for in one exchange.
@@ -725,7 +725,9 @@ func (x *ExplainExchangeRequest) GetClientId() string {
 type ExplainExchangeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The steps in the order in which they ran.
-	Steps         []*ExplainStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	Steps []*ExplainStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The token that the exchange would mint. Unset where it would be refused.
+	PlannedToken  *PlannedToken `protobuf:"bytes,2,opt,name=planned_token,json=plannedToken,proto3" json:"planned_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +769,122 @@ func (x *ExplainExchangeResponse) GetSteps() []*ExplainStep {
 	return nil
 }
 
+func (x *ExplainExchangeResponse) GetPlannedToken() *PlannedToken {
+	if x != nil {
+		return x.PlannedToken
+	}
+	return nil
+}
+
+// A token that an exchange would mint.
+type PlannedToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The format, e.g. `jwt` or `reference`.
+	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
+	// As in ExchangeTokenResponse.
+	IssuedTokenType string `protobuf:"bytes,2,opt,name=issued_token_type,json=issuedTokenType,proto3" json:"issued_token_type,omitempty"`
+	// The principal.
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The granted scopes.
+	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The key that would sign it. Empty where the key ring does not.
+	KeyId string `protobuf:"bytes,5,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// When it would expire.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// For how long it would be valid.
+	Lifetime *durationpb.Duration `protobuf:"bytes,7,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// Its claims, without its id. Whole numbers that no double equals are texts.
+	Claims        *structpb.Struct `protobuf:"bytes,8,opt,name=claims,proto3" json:"claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedToken) Reset() {
+	*x = PlannedToken{}
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedToken) ProtoMessage() {}
+
+func (x *PlannedToken) ProtoReflect() protoreflect.Message {
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedToken.ProtoReflect.Descriptor instead.
+func (*PlannedToken) Descriptor() ([]byte, []int) {
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PlannedToken) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *PlannedToken) GetIssuedTokenType() string {
+	if x != nil {
+		return x.IssuedTokenType
+	}
+	return ""
+}
+
+func (x *PlannedToken) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *PlannedToken) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *PlannedToken) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *PlannedToken) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *PlannedToken) GetLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.Lifetime
+	}
+	return nil
+}
+
+func (x *PlannedToken) GetClaims() *structpb.Struct {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
 // One check of an exchange.
 type ExplainStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -784,7 +902,7 @@ type ExplainStep struct {
 
 func (x *ExplainStep) Reset() {
 	*x = ExplainStep{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +914,7 @@ func (x *ExplainStep) String() string {
 func (*ExplainStep) ProtoMessage() {}
 
 func (x *ExplainStep) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +927,7 @@ func (x *ExplainStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainStep.ProtoReflect.Descriptor instead.
 func (*ExplainStep) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{8}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainStep) GetName() string {
@@ -854,7 +972,7 @@ type IntrospectTokenRequest struct {
 
 func (x *IntrospectTokenRequest) Reset() {
 	*x = IntrospectTokenRequest{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +984,7 @@ func (x *IntrospectTokenRequest) String() string {
 func (*IntrospectTokenRequest) ProtoMessage() {}
 
 func (x *IntrospectTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +997,7 @@ func (x *IntrospectTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectTokenRequest.ProtoReflect.Descriptor instead.
 func (*IntrospectTokenRequest) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{9}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IntrospectTokenRequest) GetToken() string {
@@ -913,7 +1031,7 @@ type IntrospectTokenResponse struct {
 
 func (x *IntrospectTokenResponse) Reset() {
 	*x = IntrospectTokenResponse{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1043,7 @@ func (x *IntrospectTokenResponse) String() string {
 func (*IntrospectTokenResponse) ProtoMessage() {}
 
 func (x *IntrospectTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1056,7 @@ func (x *IntrospectTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectTokenResponse.ProtoReflect.Descriptor instead.
 func (*IntrospectTokenResponse) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{10}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IntrospectTokenResponse) GetActive() bool {
@@ -969,7 +1087,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1099,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1112,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{11}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RevokeTokenRequest) GetToken() string {
@@ -1020,7 +1138,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1150,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1163,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{12}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{13}
 }
 
 var File_tokenmint_v1_token_exchange_service_proto protoreflect.FileDescriptor
@@ -1103,9 +1221,20 @@ const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\aoutcome\"u\n" +
 	"\x16ExplainExchangeRequest\x12>\n" +
 	"\bexchange\x18\x01 \x01(\v2\".tokenmint.v1.ExchangeTokenRequestR\bexchange\x12\x1b\n" +
-	"\tclient_id\x18\x02 \x01(\tR\bclientId\"J\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\"\x8b\x01\n" +
 	"\x17ExplainExchangeResponse\x12/\n" +
-	"\x05steps\x18\x01 \x03(\v2\x19.tokenmint.v1.ExplainStepR\x05steps\"\xef\x01\n" +
+	"\x05steps\x18\x01 \x03(\v2\x19.tokenmint.v1.ExplainStepR\x05steps\x12?\n" +
+	"\rplanned_token\x18\x02 \x01(\v2\x1a.tokenmint.v1.PlannedTokenR\fplannedToken\"\xc0\x02\n" +
+	"\fPlannedToken\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\tR\x06format\x12*\n" +
+	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
+	"\x06scopes\x18\x04 \x03(\tR\x06scopes\x12\x15\n" +
+	"\x06key_id\x18\x05 \x01(\tR\x05keyId\x12;\n" +
+	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x125\n" +
+	"\blifetime\x18\a \x01(\v2\x19.google.protobuf.DurationR\blifetime\x12/\n" +
+	"\x06claims\x18\b \x01(\v2\x17.google.protobuf.StructR\x06claims\"\xef\x01\n" +
 	"\vExplainStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2!.tokenmint.v1.ExplainStep.OutcomeR\aoutcome\x12\x16\n" +
@@ -1147,7 +1276,7 @@ func file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP() []byte {
 }
 
 var file_tokenmint_v1_token_exchange_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tokenmint_v1_token_exchange_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tokenmint_v1_token_exchange_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tokenmint_v1_token_exchange_service_proto_goTypes = []any{
 	(ExplainStep_Outcome)(0),            // 0: tokenmint.v1.ExplainStep.Outcome
 	(*ExchangeTokenRequest)(nil),        // 1: tokenmint.v1.ExchangeTokenRequest
@@ -1158,43 +1287,48 @@ var file_tokenmint_v1_token_exchange_service_proto_goTypes = []any{
 	(*BatchExchangeResult)(nil),         // 6: tokenmint.v1.BatchExchangeResult
 	(*ExplainExchangeRequest)(nil),      // 7: tokenmint.v1.ExplainExchangeRequest
 	(*ExplainExchangeResponse)(nil),     // 8: tokenmint.v1.ExplainExchangeResponse
-	(*ExplainStep)(nil),                 // 9: tokenmint.v1.ExplainStep
-	(*IntrospectTokenRequest)(nil),      // 10: tokenmint.v1.IntrospectTokenRequest
-	(*IntrospectTokenResponse)(nil),     // 11: tokenmint.v1.IntrospectTokenResponse
-	(*RevokeTokenRequest)(nil),          // 12: tokenmint.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),         // 13: tokenmint.v1.RevokeTokenResponse
-	(*durationpb.Duration)(nil),         // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),       // 15: google.protobuf.Timestamp
-	(*status.Status)(nil),               // 16: google.rpc.Status
-	(*structpb.Struct)(nil),             // 17: google.protobuf.Struct
+	(*PlannedToken)(nil),                // 9: tokenmint.v1.PlannedToken
+	(*ExplainStep)(nil),                 // 10: tokenmint.v1.ExplainStep
+	(*IntrospectTokenRequest)(nil),      // 11: tokenmint.v1.IntrospectTokenRequest
+	(*IntrospectTokenResponse)(nil),     // 12: tokenmint.v1.IntrospectTokenResponse
+	(*RevokeTokenRequest)(nil),          // 13: tokenmint.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),         // 14: tokenmint.v1.RevokeTokenResponse
+	(*durationpb.Duration)(nil),         // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),       // 16: google.protobuf.Timestamp
+	(*status.Status)(nil),               // 17: google.rpc.Status
+	(*structpb.Struct)(nil),             // 18: google.protobuf.Struct
 }
 var file_tokenmint_v1_token_exchange_service_proto_depIdxs = []int32{
-	14, // 0: tokenmint.v1.ExchangeTokenRequest.lifetime:type_name -> google.protobuf.Duration
-	15, // 1: tokenmint.v1.ExchangeTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 0: tokenmint.v1.ExchangeTokenRequest.lifetime:type_name -> google.protobuf.Duration
+	16, // 1: tokenmint.v1.ExchangeTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 2: tokenmint.v1.BatchExchangeTokensRequest.targets:type_name -> tokenmint.v1.BatchExchangeTarget
-	14, // 3: tokenmint.v1.BatchExchangeTarget.lifetime:type_name -> google.protobuf.Duration
+	15, // 3: tokenmint.v1.BatchExchangeTarget.lifetime:type_name -> google.protobuf.Duration
 	6,  // 4: tokenmint.v1.BatchExchangeTokensResponse.results:type_name -> tokenmint.v1.BatchExchangeResult
 	2,  // 5: tokenmint.v1.BatchExchangeResult.token:type_name -> tokenmint.v1.ExchangeTokenResponse
-	16, // 6: tokenmint.v1.BatchExchangeResult.error:type_name -> google.rpc.Status
+	17, // 6: tokenmint.v1.BatchExchangeResult.error:type_name -> google.rpc.Status
 	1,  // 7: tokenmint.v1.ExplainExchangeRequest.exchange:type_name -> tokenmint.v1.ExchangeTokenRequest
-	9,  // 8: tokenmint.v1.ExplainExchangeResponse.steps:type_name -> tokenmint.v1.ExplainStep
-	0,  // 9: tokenmint.v1.ExplainStep.outcome:type_name -> tokenmint.v1.ExplainStep.Outcome
-	17, // 10: tokenmint.v1.IntrospectTokenResponse.claims:type_name -> google.protobuf.Struct
-	1,  // 11: tokenmint.v1.TokenExchangeService.ExchangeToken:input_type -> tokenmint.v1.ExchangeTokenRequest
-	3,  // 12: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:input_type -> tokenmint.v1.BatchExchangeTokensRequest
-	7,  // 13: tokenmint.v1.TokenExchangeService.ExplainExchange:input_type -> tokenmint.v1.ExplainExchangeRequest
-	10, // 14: tokenmint.v1.TokenExchangeService.IntrospectToken:input_type -> tokenmint.v1.IntrospectTokenRequest
-	12, // 15: tokenmint.v1.TokenExchangeService.RevokeToken:input_type -> tokenmint.v1.RevokeTokenRequest
-	2,  // 16: tokenmint.v1.TokenExchangeService.ExchangeToken:output_type -> tokenmint.v1.ExchangeTokenResponse
-	5,  // 17: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:output_type -> tokenmint.v1.BatchExchangeTokensResponse
-	8,  // 18: tokenmint.v1.TokenExchangeService.ExplainExchange:output_type -> tokenmint.v1.ExplainExchangeResponse
-	11, // 19: tokenmint.v1.TokenExchangeService.IntrospectToken:output_type -> tokenmint.v1.IntrospectTokenResponse
-	13, // 20: tokenmint.v1.TokenExchangeService.RevokeToken:output_type -> tokenmint.v1.RevokeTokenResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 8: tokenmint.v1.ExplainExchangeResponse.steps:type_name -> tokenmint.v1.ExplainStep
+	9,  // 9: tokenmint.v1.ExplainExchangeResponse.planned_token:type_name -> tokenmint.v1.PlannedToken
+	16, // 10: tokenmint.v1.PlannedToken.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 11: tokenmint.v1.PlannedToken.lifetime:type_name -> google.protobuf.Duration
+	18, // 12: tokenmint.v1.PlannedToken.claims:type_name -> google.protobuf.Struct
+	0,  // 13: tokenmint.v1.ExplainStep.outcome:type_name -> tokenmint.v1.ExplainStep.Outcome
+	18, // 14: tokenmint.v1.IntrospectTokenResponse.claims:type_name -> google.protobuf.Struct
+	1,  // 15: tokenmint.v1.TokenExchangeService.ExchangeToken:input_type -> tokenmint.v1.ExchangeTokenRequest
+	3,  // 16: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:input_type -> tokenmint.v1.BatchExchangeTokensRequest
+	7,  // 17: tokenmint.v1.TokenExchangeService.ExplainExchange:input_type -> tokenmint.v1.ExplainExchangeRequest
+	11, // 18: tokenmint.v1.TokenExchangeService.IntrospectToken:input_type -> tokenmint.v1.IntrospectTokenRequest
+	13, // 19: tokenmint.v1.TokenExchangeService.RevokeToken:input_type -> tokenmint.v1.RevokeTokenRequest
+	2,  // 20: tokenmint.v1.TokenExchangeService.ExchangeToken:output_type -> tokenmint.v1.ExchangeTokenResponse
+	5,  // 21: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:output_type -> tokenmint.v1.BatchExchangeTokensResponse
+	8,  // 22: tokenmint.v1.TokenExchangeService.ExplainExchange:output_type -> tokenmint.v1.ExplainExchangeResponse
+	12, // 23: tokenmint.v1.TokenExchangeService.IntrospectToken:output_type -> tokenmint.v1.IntrospectTokenResponse
+	14, // 24: tokenmint.v1.TokenExchangeService.RevokeToken:output_type -> tokenmint.v1.RevokeTokenResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tokenmint_v1_token_exchange_service_proto_init() }
@@ -1212,7 +1346,7 @@ func file_tokenmint_v1_token_exchange_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tokenmint_v1_token_exchange_service_proto_rawDesc), len(file_tokenmint_v1_token_exchange_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

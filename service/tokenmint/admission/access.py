@@ -169,6 +169,7 @@ ADMIN: Final[Mapping[str, Row]] = MappingProxyType(
         f"{_V1}ProfileAdminService/ImportProfiles": _CHANGE,
         f"{_V1}ProfileAdminService/EraseProfile": Row(Role.SECURITY, 1, CHANGES),
         f"{_V1}ProfileAdminService/RevokePrincipalTokens": Row(Role.SECURITY, 1, CHANGES),
+        f"{_V1}AuditAdminService/ListAuditEvents": _LOOK,
         f"{_V1}ProviderAdminService/ListProviders": _LOOK,
         f"{_V1}ProviderAdminService/GetProvider": _LOOK,
         f"{_V1}ProviderAdminService/RefreshProviderKeys": _CHANGE,

@@ -81,18 +81,18 @@ async def events(
 ) -> Events:
     """Return at most ``most`` events that match, the newest first, with ids as the bounds (exclusive).
 
-    ``details`` includes the compared values of refusals. Raises as ``streams.newest``.
+    ``details`` includes the compared values of refusals. Raises as ``streams.backwards``.
     """
     found: list[Event] = []
     newest, at, scanned = "", before, 0
     while scanned < MOST_SCANNED:
-        entries = await streams.newest(store, EXCHANGES, count=PAGE, before=at, after=after)
-        newest = newest or (entries[0].entry_id if entries else "")
-        for entry in entries:
-            at, scanned = entry.entry_id, scanned + 1
-            event = shaped(entry.value, details=details)
+        entries = await streams.backwards(store, EXCHANGES, count=PAGE, before=at, after=after)
+        newest = newest or (entries[0][0] if entries else "")
+        for at, value in entries:
+            scanned += 1
+            event = shaped(value, details=details)
             if event is not None and query.holds(event):
-                found.append(event | {"id": entry.entry_id})
+                found.append(event | {"id": at})
                 if len(found) >= most:
                     return Events(tuple(found), newest, at, scanned)
         if len(entries) < PAGE:
@@ -175,7 +175,7 @@ class RefusalCounts:
         self._one_at_a_time = asyncio.Lock()
 
     async def read(self) -> Counts:
-        """Count what is new, and go on with what is old. Raises as ``streams.newest``."""
+        """Count what is new, and go on with what is old. Raises as ``streams.backwards``."""
         async with self._one_at_a_time:
             left = await self._newer(MOST_COUNTED)
             await self._older(left)
@@ -194,9 +194,9 @@ class RefusalCounts:
         self._minutes = {}
         try:
             while left > 0:
-                entries = await streams.newest(self._store, EXCHANGES, count=PAGE, before=at, after=self._newest)
-                first = first or (entries[0].entry_id if entries else "")
-                at = entries[-1].entry_id if entries else at
+                entries = await streams.backwards(self._store, EXCHANGES, count=PAGE, before=at, after=self._newest)
+                first = first or (entries[0][0] if entries else "")
+                at = entries[-1][0] if entries else at
                 left -= len(entries)
                 self._count(entries)
                 if len(entries) < PAGE:
@@ -215,21 +215,21 @@ class RefusalCounts:
     async def _older(self, left: int) -> None:
         """Count the entries before the oldest one that was counted, until a day ago."""
         while left > 0 and not self._complete:
-            entries = await streams.newest(self._store, EXCHANGES, count=PAGE, before=self._oldest)
+            entries = await streams.backwards(self._store, EXCHANGES, count=PAGE, before=self._oldest)
             if not entries:
                 self._complete = bool(self._newest)
                 return
-            self._newest = self._newest or entries[0].entry_id
-            self._oldest = entries[-1].entry_id
+            self._newest = self._newest or entries[0][0]
+            self._oldest = entries[-1][0]
             left -= len(entries)
             reached = self._count(entries)
             self._complete = len(entries) < PAGE or reached < self._clock.now() - DAY
 
-    def _count(self, entries: list[streams.Entry]) -> float:
+    def _count(self, entries: list[tuple[str, bytes]]) -> float:
         """Count entries. Returns the time of the last one that has a time, or infinity."""
         last, now = float("inf"), self._clock.now()
-        for entry in entries:
-            event = shaped(entry.value, details=False)
+        for _, value in entries:
+            event = shaped(value, details=False)
             if event is None or not event["time"]:
                 continue
             last = min(event["time"], now)  # a wrong clock may have written it

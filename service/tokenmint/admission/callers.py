@@ -6,7 +6,7 @@
 - a token of a workload's platform (Kubernetes, SPIFFE, a CI), verified like any subject token;
 - only the client id, for public clients, if the audience allows it.
 
-The response to an unauthenticated caller is the same for every cause.
+The response to an unauthenticated caller tells only whether it sent a secret.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ class Callers:
             return named[0]
         operator = self.operators.get(credentials.identifier or "")
         if not matches(credentials.secret, operator.secret_hashes if operator else NO_SECRET) or operator is None:
-            raise CallerUnauthenticated(detail=_about("operator", credentials.identifier))
+            raise CallerUnauthenticated(detail=_wrong("operator", credentials, known=operator is not None))
         for other in self.operators.values():
             if other.operator_id != operator.operator_id and other.certificates & set(credentials.certificates):
                 raise CallerUnauthenticated(detail=f"the certificate belongs to {other.operator_id!r}")
@@ -152,7 +152,7 @@ class ClientAuthenticator:
     def _by_secret(self, credentials: Credentials) -> Client:
         client = self.callers.clients.get(credentials.identifier or "")
         if not matches(credentials.secret, client.secret_hashes if client else NO_SECRET) or client is None:
-            raise CallerUnauthenticated(detail=_about("client", credentials.identifier))
+            raise CallerUnauthenticated(detail=_wrong("client", credentials, known=client is not None))
         return client
 
     async def _by_assertion(self, assertion: Secret) -> Client:
@@ -234,3 +234,14 @@ def matches(secret: Secret | None, hashes: tuple[str, ...]) -> bool:
 
 def _about(kind: str, identifier: str | None) -> str:
     return f"{kind} {quoted(identifier)}" if identifier else "no credentials"
+
+
+def _wrong(kind: str, credentials: Credentials, *, known: bool) -> str:
+    """Return which of id and secret is wrong, for the log alone."""
+    if not credentials.identifier or not credentials.secret:
+        return _about(kind, credentials.identifier)
+    return (
+        f"the secret of the {_about(kind, credentials.identifier)} is wrong"
+        if known
+        else (f"there is no {_about(kind, credentials.identifier)}")
+    )

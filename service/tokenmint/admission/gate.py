@@ -186,6 +186,17 @@ class Gate:
             self._audit.check()
         presented = credentials()
         call.facts["caller"] = clipped(presented.identifier or "")
+        try:
+            await self._authenticate(call, row, presented)
+        except CallerUnauthenticated as error:
+            if presented.secret:
+                raise CallerUnauthenticated(CallerUnauthenticated.not_accepted, detail=error.detail) from None
+            raise
+        if call.operator is not None and row.caller not in call.operator.roles:
+            raise MethodDenied(f"the operator {call.operator.operator_id!r} lacks the role {row.caller.value!r}")
+        call.admitted = True
+
+    async def _authenticate(self, call: Call, row: Row, presented: Credentials) -> None:
         if row.caller is CLIENT:
             self._clock_right()
             call.client = client = await self._authenticator().client(presented)
@@ -194,9 +205,6 @@ class Gate:
         else:
             call.operator = operator = self._authenticator().callers.operator(presented)
             call.facts["caller"] = operator.operator_id
-            if row.caller not in operator.roles:
-                raise MethodDenied(f"the operator {operator.operator_id!r} lacks the role {row.caller.value!r}")
-        call.admitted = True
 
     async def enter(
         self, call: Call, request: object, about: Callable[[Any], Mapping[str, object]] = lambda _: {}

@@ -8,19 +8,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from tokenmint.base.key_path import key_path
 
-_DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)\Z")
+_DURATION: Final = re.compile(
+    r"(?=.)(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?\Z", re.ASCII
+)
+_UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+"""The seconds of its groups."""
 LONGEST: Final = 3650 * 86400.0
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(value: object) -> float:
-    """Read a duration: seconds as a number, or "90s", "10m", "24h", "30d", "250ms". Raises ``ValueError``."""
+    """Read a duration: seconds as a number, or "90s", "1h30m", "30d", "250ms". Raises ``ValueError``."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST:
         return float(value)
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('expected a duration, e.g. "90s", "10m", "24h" or a number of seconds')
-    seconds = int(match[1]) * _UNITS[match[2]]
+    seconds = sum(int(number or 0) * unit for number, unit in zip(match.groups(), _UNITS, strict=True))
     if seconds > LONGEST:
         raise ValueError("expected a duration of at most 3650 days")
     return seconds

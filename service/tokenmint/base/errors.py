@@ -115,10 +115,12 @@ class TooManyHealthStreams(TokenmintError):
 
 
 class CallerUnauthenticated(TokenmintError):
-    """The caller is not authenticated. The message is the same for every cause."""
+    """The caller is not authenticated. The message tells only whether a secret was sent; the detail has the cause."""
 
     reason = "CALLER_UNAUTHENTICATED"
     summary = "the caller is not authenticated: send tokenmint-client-id and tokenmint-client-secret"
+    not_accepted = "the caller is not authenticated: client id or secret is not accepted"
+    """The message to a caller that sent a secret. It does not tell which of both is wrong."""
 
 
 class ProofRejected(TokenmintError):

@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from tokenmint.base.standard_streams import hold, say
-from tokenmint.cli.commands import App
+from tokenmint.cli.commands import App, CommandGroup, unmasked
+from tokenmint.cli.completion import VARIABLE
 
 EPILOG: Final = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 the service is out of reach, try again; "
-    "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself."
+    "4 not authenticated or not permitted; 5 not found; 70 a fault of tokenmint itself; 130 ended by Ctrl-C."
 )
 DEBUG: Final = "TOKENMINT_DEBUG"
 """If set, a fault is printed with every place that it passed through. Values are never printed."""
@@ -41,14 +42,17 @@ COMMANDS: Final = {
     "profiles": ("profiles:app", "Manage the profiles that enrich minted tokens."),
     "providers": ("providers:app", "List the providers whose tokens are accepted, and try or add one."),
     "clients": ("clients:app", "Make secrets for callers."),
-    "token": ("token:app", "Exchange, introspect, revoke, inspect and verify tokens."),
+    "token": ("token:app", "Exchange, introspect, revoke, explain, inspect and verify tokens."),
+    "audit": ("audit:app", "Follow the audit trail: exchanges, refusals and operators' actions."),
+    "top": ("top:command", "Show the rates of calls and refusals, live."),
+    "completion": ("completion:command", "Print the script that completes the command line in bash, zsh or fish."),
 }
 """Module, attribute and help text of each command. The help lists the commands without importing them."""
 
 _LISTING: Final = "tokenmint.cli.listing"
 
 
-class Commands(TyperGroup):
+class Commands(CommandGroup):
     """The top level; commands are imported when they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # the base class's signature
@@ -70,6 +74,12 @@ class Commands(TyperGroup):
         ctx.meta[_LISTING] = True
         super().format_help(ctx, formatter)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete the name of a command, without importing the commands."""
+        ctx.meta[_LISTING] = True
+        found: list[Any] = super().shell_complete(ctx, incomplete)
+        return found
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of this name, or None."""
         if cmd_name not in COMMANDS:
@@ -80,7 +90,7 @@ class Commands(TyperGroup):
         module, _, attribute = place.partition(":")
         found: Any = getattr(importlib.import_module(f"tokenmint.cli.{module}"), attribute)
         if not isinstance(found, typer.Typer):
-            holder = App(add_completion=False)
+            holder = App()
             holder.command(cmd_name)(found)
             found = holder
         command = typer.main.get_command(found)
@@ -90,17 +100,21 @@ class Commands(TyperGroup):
 
 @contextlib.contextmanager
 def _shortened() -> Iterator[None]:
-    """Remove long words from an error about the arguments, because one may be a token that was given by mistake."""
+    """Remove long words from an error about the arguments, because one may be a token that was given by mistake.
+
+    The words are those that were typed, and the library's own prefix is left out.
+    """
     try:
         yield
     except _UsageError as error:
+        error.message = unmasked(error.message).removeprefix("Value error, ")
         error.message = _WORD.sub(lambda word: f"({len(word[0])} characters)", error.message)
         raise
 
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
+    add_completion=False,  # `tokenmint completion` prints the scripts
     pretty_exceptions_enable=False,  # they print local variables, which may be secrets
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},  # commands have the same
@@ -131,6 +145,10 @@ def main() -> NoReturn:
     """Run the command line and end the process."""
     gc.set_threshold(COLLECT_AFTER)
     hold()
+    if VARIABLE in os.environ:
+        from typer.completion import get_completion_inspect_parameters
+
+        get_completion_inspect_parameters()  # makes the shells known
     threading.excepthook = lambda failed: say(_fault(failed.exc_value))
     sys.exit(run(app))
 

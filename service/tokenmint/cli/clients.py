@@ -12,7 +12,7 @@ from tokenmint.cli.output import Output, print_json
 from tokenmint.process.bootstrap import new_secret as make_secret
 from tokenmint.process.bootstrap import write_private
 
-app = App(add_completion=False, no_args_is_help=True, help="Make secrets for callers.")
+app = App(no_args_is_help=True, help="Make secrets for callers.")
 
 
 @app.callback()

@@ -8,10 +8,12 @@ import typer
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
-from tokenmint.cli.output import Output, print_json, print_table, without_log
+from tokenmint.cli.output import Output, print_json, without_log
+from tokenmint.cli.tables import print_table
+from tokenmint.cli.times import spoken
 from tokenmint.model.policy import Audience
 
-app = App(add_completion=False, no_args_is_help=True, help="Check a configuration.")
+app = App(no_args_is_help=True, help="Check a configuration.")
 
 
 @app.callback()
@@ -49,13 +51,12 @@ def check(
     for kind in ("providers", "clients", "operators"):
         print(f"{kind + ':':<11}{', '.join(sorted(getattr(settings, kind))) or 'none'}")
     rows = [
-        (name, _tokens(audience), f"{audience.lifetime} s",
+        (name, _tokens(audience), spoken(audience.lifetime),
          ", ".join(sorted(audience.clients)), ", ".join(sorted(audience.providers | audience.reexchange_from)))
         for name, audience in sorted(settings.audiences.items())
     ]  # fmt: skip
-    print_table(
-        ("audience", "tokens", "lifetime", "clients", "exchanged from"), rows, "no audiences: nothing is minted"
-    )
+    columns = ("audience", "tokens", "lifetime", "clients", "exchanged from")
+    print_table(columns, rows, "no audiences: nothing is minted", folded=("clients", "exchanged from"))
 
 
 def _tokens(audience: Audience) -> str:

@@ -19,9 +19,10 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from tokenmint.base.errors import ConfigurationError, MethodDenied
+from tokenmint.base.errors import CallerUnauthenticated, ConfigurationError, MethodDenied
 from tokenmint.cli.options import ConnectionOptions, collected, expanded
 from tokenmint.cli.output import plain
+from tokenmint.cli.tls_failures import tls_failure
 from tokenmint.model.secret import Secret, shown
 
 ADMIN_TARGET: Final = "127.0.0.1:7444"
@@ -65,7 +66,7 @@ class Connection:
             try:
                 yield make(channel)
             except grpc.RpcError as error:
-                message, status = describe(error, self.target)
+                message, status = describe(error, self.target, self.options)
                 typer.echo(f"tokenmint: {message}", err=True)
                 raise typer.Exit(status) from None
 
@@ -80,7 +81,6 @@ class Connection:
         return {"metadata": metadata, "timeout": self.options.timeout}
 
     def _channel(self, more: list[tuple[str, int]]) -> grpc.Channel:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # `describe` reports each error, once
         loopback = _on_loopback(self.target)
         # A proxy would receive data for this machine, and can't reach this machine anyway.
         options = (*more, ("grpc.enable_http_proxy", 0)) if loopback else tuple(more)
@@ -244,18 +244,16 @@ def _on_loopback(target: str) -> bool:
         return False
 
 
-def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
-    """Return the message about a failed call, and the exit status."""
+def describe(error: grpc.RpcError, target: str, given: ConnectionOptions) -> tuple[str, int]:
+    """Return the message about a failed call, and the exit status. ``given``: the options of the connection."""
     code, details = error.code(), plain(error.details() or "")
     status = rpc_status.from_call(cast(grpc.Call, error))
+    if status is None and code is grpc.StatusCode.UNAVAILABLE and (failed := tls_failure(details, target, given)):
+        return failed
     reason, lines = _details(status)
     if status is None and code is grpc.StatusCode.UNAVAILABLE:
         head = f"{target}: the service can't be reached: is it running, and is this the right listener?"
         lines.append(f"  {details.rpartition('last error: ')[2]}")
-        if "Socket closed" in details:
-            lines.append(
-                "  it closed the connection: does it use TLS (--tls, --ca-file), or need a certificate (--cert-file)?"
-            )
     elif status is None and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         head = f"{target}: no answer in time; --timeout allows more"
     elif status is None and code is grpc.StatusCode.CANCELLED:  # the call did not begin
@@ -266,6 +264,8 @@ def describe(error: grpc.RpcError, target: str) -> tuple[str, int]:
         head = "the request is not valid"
     else:
         head = f"{details} ({plain(reason) or code.name})"
+        if reason == CallerUnauthenticated.reason:
+            lines.append("  the service's log says more; operators and clients have different listeners (--target)")
         if reason == MethodDenied.reason:
             lines.append(
                 "  clients call the listener of exchanges, operators their own (--target, --client-id), "

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from tokenmint.base.errors import TokenmintError
 from tokenmint.cli.demo_issuer import DemoIssuer
+from tokenmint.cli.demo_kept import keep
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import (
     profile_admin_service_pb2,
@@ -156,8 +158,25 @@ def verify(token: str, jwks_url: str, issuer: str) -> dict[str, Any]:
     return claims
 
 
-def run(console: Console) -> None:
-    """Run the demo. Raises :class:`DemoFailed` if a step fails."""
+def refuse_changed(token: str, jwks_url: str, issuer: str) -> None:
+    """Change one byte of the signature. Raises :class:`DemoFailed` if the token is accepted nevertheless."""
+    header, payload, signature = token.split(".")
+    changed = "B" if signature[0] == "A" else "A"
+    try:
+        verify(f"{header}.{payload}.{changed}{signature[1:]}", jwks_url, issuer)
+    except jwt.InvalidSignatureError:
+        return
+    raise DemoFailed("a changed token was accepted")
+
+
+def new_id_token(issuer: DemoIssuer) -> str:
+    """Return an ID token of the demo's user."""
+    now = int(time.time())
+    return issuer.id_token(subject=SUBJECT, audience="demo-web-app", now=now, email="ada@example.com")
+
+
+def run(console: Console, *, kept: bool = False) -> None:
+    """Run the demo; if ``kept``, leave its servers running until Ctrl-C. Raises :class:`DemoFailed` if a step fails."""
     started = time.monotonic()
 
     def step(number: int, text: str) -> None:
@@ -181,9 +200,7 @@ def run(console: Console) -> None:
             profile = create_profile(listen["admin"], operator)
             step(3, f"an operator created a profile over gRPC ({listen['admin']})")
             show("profile", profile)
-            id_token = issuer.id_token(
-                subject=SUBJECT, audience="demo-web-app", now=int(time.time()), email="ada@example.com"
-            )
+            id_token = new_id_token(issuer)
             step(4, "the provider signed an ID token")
             show("the provider's claims", jwt.decode(id_token, options={"verify_signature": False}))
             answer = exchange(listen["grpc"], client, id_token)
@@ -196,30 +213,38 @@ def run(console: Console) -> None:
             if (claims["sub"], claims["tenant"], claims["scope"]) != (PRINCIPAL, "analytical-engines", "orders.read"):
                 raise DemoFailed("the minted token does not match the profile and the request")
             step(7, "one changed byte, and it is refused")
-            header, payload, signature = answer.token.split(".")
-            changed = "B" if signature[0] == "A" else "A"
-            try:
-                verify(f"{header}.{payload}.{changed}{signature[1:]}", jwks_url, f"http://{listen['http']}")
-            except jwt.InvalidSignatureError:
-                console.print("  refused: the signature does not verify", highlight=False)
-            else:
-                raise DemoFailed("a changed token was accepted")
+            refuse_changed(answer.token, jwks_url, f"http://{listen['http']}")
+            console.print("  refused: the signature does not verify", highlight=False)
+            console.print(
+                f"OK: {issuer.url} said {SUBJECT!r}, tokenmint says {PRINCIPAL!r}, and its key set proves it "
+                f"({time.monotonic() - started:.1f} s)",
+                highlight=False,
+                soft_wrap=True,
+            )
+            if kept:
+                keep(
+                    console,
+                    directory,
+                    listen,
+                    {"root": operator, "web": client},
+                    AUDIENCE,
+                    partial(new_id_token, issuer),
+                )
         finally:
             server.stop()
-    console.print(
-        f"OK: {issuer.url} said {SUBJECT!r}, tokenmint says {PRINCIPAL!r}, and its key set proves it "
-        f"({time.monotonic() - started:.1f} s)",
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def command(
     no_color: Annotated[bool, typer.Option("--no-color", help="Print without colours.")] = False,
+    kept: Annotated[
+        bool, typer.Option("--keep", help="Leave it running until Ctrl-C, and print commands to try on it.")
+    ] = False,
 ) -> None:
     """Show an exchange with real servers: a provider's ID token in, an issued token out, verified with the key set.
+
+    With --keep the servers stay, and it prints how to reach them with the other commands.
 
     Starts a local OpenID provider, and a server with its own Valkey, on free loopback ports in a temporary directory,
     and removes them at the end. Needs nothing else on the machine.
     """
-    run(Console(no_color=no_color or None))
+    run(Console(no_color=no_color or None), kept=kept)

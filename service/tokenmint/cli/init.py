@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.cli.output import Output, print_json
+from tokenmint.model.secret import Secret
 from tokenmint.process.bootstrap import new_encryption_key, new_secret, write_private
 
 TEMPLATE = """\
@@ -82,6 +84,7 @@ def command(
         bool,
         typer.Option("--secret-files", help="Write the secrets to ID.secret beside the file, and do not print them."),
     ] = False,
+    output: Output = "text",
 ) -> None:
     """Write a first configuration, a key-encryption key, and secrets for a first client and operator.
 
@@ -116,16 +119,28 @@ def command(
     )
     write_private(key_file, new_encryption_key(os.urandom) + "\n")
     write_private(config, text)
+    callers = {
+        "client": _given_out(client, client_secret, files.get(client)),
+        "operator": _given_out(operator, operator_secret, files.get(operator)),
+    }
+    if output == "json":
+        print_json({"file": str(config), "encryption_key_file": str(key_file), **callers})
+        return
     print(f"wrote {config} and {key_file} (readable only by you)")
-    for kind, name, secret in (("client", client, client_secret), ("operator", operator, operator_secret)):
-        if name in files:
-            write_private(files[name], secret.reveal() + "\n")
-            print(f"{kind:<8} {name:<10} secret in {files[name]}")
-        else:
-            print(f"{kind:<8} {name:<10} secret, shown once: {secret.reveal()}")
+    for kind, caller in callers.items():
+        shown = f" in {caller['secret_file']}" if "secret_file" in caller else f", shown once: {caller['secret']}"
+        print(f"{kind:<8} {caller['id']:<10} secret{shown}")
     print(
         f"next: replace {PLACEHOLDER} in {config} by your client id, then `tokenmint config check`, `tokenmint serve`"
     )
+
+
+def _given_out(name: str, secret: Secret, file: Path | None) -> dict[str, str]:
+    """Write a caller's secret to ``file``, if there is one; return the id and the place of the secret."""
+    if file is None:
+        return {"id": name, "secret": secret.reveal()}
+    write_private(file, secret.reveal() + "\n")
+    return {"id": name, "secret_file": str(file)}
 
 
 def _comment(text: str) -> str:

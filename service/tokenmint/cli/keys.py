@@ -10,7 +10,11 @@ import typer
 
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
-from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when
+from tokenmint.cli.following import EVERY, Every, follow
+from tokenmint.cli.key_ids import KeyId, whole_id
+from tokenmint.cli.output import Output, as_dict, plain, print_json
+from tokenmint.cli.tables import Cell, enum_word, print_message, print_table, state
+from tokenmint.cli.times import spoken, when
 from tokenmint.v1 import key_admin_service_pb2 as pb
 from tokenmint.v1 import signing_key_pb2
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
@@ -22,6 +26,7 @@ app = App(
 )
 
 Algorithm = Annotated[str | None, typer.Option(help="ES256, RS256 or EdDSA. Default: the only configured one.")]
+KeyIdArgument = Annotated[str, KeyId]
 Force = Annotated[
     bool,
     typer.Option(
@@ -32,8 +37,8 @@ Force = Annotated[
 ]
 
 
-def _state(key: signing_key_pb2.SigningKey) -> str:
-    return signing_key_pb2.SigningKey.State.Name(key.state).removeprefix("STATE_").lower()
+def _state(key: signing_key_pb2.SigningKey) -> Cell:
+    return state(enum_word(signing_key_pb2.SigningKey.State.DESCRIPTOR, key.state))
 
 
 def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object, empty: str = "no keys") -> None:
@@ -51,7 +56,8 @@ def _show(keys: list[signing_key_pb2.SigningKey], output: str, document: object,
         )
         for key in keys
     ]
-    print_table(("key id", "algorithm", "state", "published", "signs from", "withdrawn"), rows, empty)
+    columns = ("key id", "algorithm", "state", "published", "signs from", "withdrawn")
+    print_table(columns, rows, empty, lead=3)
 
 
 @app.command("list")
@@ -91,7 +97,11 @@ def _show_status(status: pb.GetKeyRingStatusResponse, *, every_verifier: bool) -
             (one.address, one.agent or "-", when(one, "last_fetch_time"), ", ".join(one.missing_key_ids) or "-")
             for one in listed
         ]
-        print_table(("verifier", "program", "fetched", "has not seen"), rows, "no verifier has fetched the key set yet")
+        columns = ("verifier", "program", "fetched", "has not seen")
+        print_table(columns, rows, "no verifier has fetched the key set yet", folded=("program", "has not seen"))
+    if not status.verifiers and not every_verifier:
+        print("\nno verifier has fetched the key set yet")
+        return
     print(f"\nknown verifiers: {len(status.verifiers)}, of which {len(missing)} have not fetched a prepared key yet")
 
 
@@ -115,6 +125,21 @@ def timeline(
         return
     svg.write_text(picture)
     print(f"wrote {svg}: {len(keys)} keys")
+
+
+@app.command()
+@as_operator
+def watch(service: Connection, every: Every = EVERY, output: Output = "text") -> None:
+    """Print every key with its state, and then each change of the ring, until Ctrl-C.
+
+    Changes between two looks are one change. --output json prints a line for each.
+    """
+    from tokenmint.cli.key_changes import Ring, look, show
+
+    ring = Ring()
+    with service.stub(KeyAdminServiceStub) as stub:
+        show(ring.changes(*look(service, stub)), output)
+        follow(service, lambda: show(ring.changes(*look(service, stub)), output), every)
 
 
 @app.command()
@@ -173,10 +198,11 @@ def accept_store(
 
 @app.command("get")
 @as_operator
-def get_key(service: Connection, key_id: str, output: Output = "json") -> None:
+def get_key(service: Connection, key_id: KeyIdArgument, output: Output = "json") -> None:
     """Show one key as JSON, with its public half."""
     with service.stub(KeyAdminServiceStub) as stub:
-        answer = stub.GetSigningKey(pb.GetSigningKeyRequest(key_id=key_id), **service.call)
+        request = pb.GetSigningKeyRequest(key_id=whole_id(key_id, stub.ListSigningKeys, service.call))
+        answer = stub.GetSigningKey(request, **service.call)
     print_message(answer.signing_key, output)
 
 
@@ -191,9 +217,10 @@ def prepare(service: Connection, algorithm: Algorithm = None, output: Output = "
 
 @app.command()
 @as_operator
-def activate(service: Connection, key_id: str, force: Force = False, output: Output = "text") -> None:
+def activate(service: Connection, key_id: KeyIdArgument, force: Force = False, output: Output = "text") -> None:
     """Let a prepared key sign."""
     with service.stub(KeyAdminServiceStub) as stub:
+        key_id = whole_id(key_id, stub.ListSigningKeys, service.call)
         answer = stub.ActivateSigningKey(pb.ActivateSigningKeyRequest(key_id=key_id, force=force), **service.call)
     _show([answer.signing_key], output, as_dict(answer))
     _warn_missing(answer.verifiers_may_miss.seconds)
@@ -223,7 +250,7 @@ def rotate(service: Connection, algorithm: Algorithm = None, force: Force = Fals
 @as_operator
 def revoke(
     service: Connection,
-    key_id: str,
+    key_id: KeyIdArgument,
     reason: Annotated[str, typer.Option(help="The reason, for the record.")],
     with_prepared: Annotated[
         bool,
@@ -236,11 +263,12 @@ def revoke(
 
     Example: tokenmint keys revoke KEY_ID --reason "copied from a stolen backup"
     """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("a revocation can't be undone: confirm it with --yes", param_hint="--yes")
-        typer.confirm(f"Revoke {key_id}? Tokens that it signed stop verifying.", abort=True, err=True)
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("a revocation can't be undone: confirm it with --yes", param_hint="--yes")
     with service.stub(KeyAdminServiceStub) as stub:
+        key_id = whole_id(key_id, stub.ListSigningKeys, service.call)
+        if not yes:
+            typer.confirm(f"Revoke {plain(key_id)}? Tokens that it signed stop verifying.", abort=True, err=True)
         request = pb.RevokeSigningKeyRequest(key_id=key_id, reason=reason, with_prepared=with_prepared)
         answer = stub.RevokeSigningKey(request, **service.call)
     _show(
@@ -248,14 +276,16 @@ def revoke(
     )
     typer.echo(
         "verifiers with a cached key set may accept the revoked key's tokens for another "
-        f"{answer.verifiers_may_accept.seconds} s",
+        f"{spoken(answer.verifiers_may_accept.seconds)}",
         err=True,
     )
     if answer.replicas_may_sign.seconds:
-        typer.echo(f"a replica did not answer: it stops signing within {answer.replicas_may_sign.seconds} s", err=True)
+        typer.echo(
+            f"a replica did not answer: it stops signing within {spoken(answer.replicas_may_sign.seconds)}", err=True
+        )
     _warn_missing(answer.verifiers_may_miss.seconds)
 
 
 def _warn_missing(seconds: int) -> None:
     if seconds:
-        typer.echo(f"verifiers may not know the key that signs now for up to {seconds} s", err=True)
+        typer.echo(f"verifiers may not know the key that signs now for up to {spoken(seconds)}", err=True)

@@ -8,11 +8,24 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
+from tokenmint.cli.times import duration
+
+PANEL: Final = "Connection"
+"""The panel of the help for the options of :class:`ConnectionOptions`."""
+Timeout = Annotated[
+    float,
+    typer.Option(
+        parser=duration,
+        metavar="TIME",
+        show_default=False,
+        rich_help_panel=PANEL,
+        help="How long to wait for an answer. Default: 10s",
+    ),
+]
 
 
 class Group:
@@ -26,36 +39,51 @@ class ConnectionOptions(Group):
     """The options of every command with a connection."""
 
     target: Annotated[
-        str | None, typer.Option(envvar="TOKENMINT_TARGET", help="host:port of the service's listener.")
+        str | None,
+        typer.Option(
+            envvar="TOKENMINT_TARGET", metavar="ADDRESS", rich_help_panel=PANEL, help="host:port of the listener."
+        ),
     ] = None
-    client_id: Annotated[str | None, typer.Option(envvar="TOKENMINT_CLIENT_ID", help="Who you are to the service.")] = (
-        None
-    )
+    client_id: Annotated[
+        str | None,
+        typer.Option(envvar="TOKENMINT_CLIENT_ID", metavar="ID", rich_help_panel=PANEL, help="Your id at the service."),
+    ] = None
     secret_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="TOKENMINT_SECRET_FILE", help="File that holds the secret ($TOKENMINT_CLIENT_SECRET also works)."
+            envvar="TOKENMINT_SECRET_FILE",
+            rich_help_panel=PANEL,
+            help="File with your secret; or set TOKENMINT_CLIENT_SECRET.",
         ),
     ] = None
     credentials: Annotated[
         Path | None,
         typer.Option(
             envvar="TOKENMINT_CREDENTIALS",
-            help="JSON file with id and secret. Default for operators: ./.tokenmint/operator.json where there is one.",
+            rich_help_panel=PANEL,
+            help="JSON file with id and secret. Default for operators: .tokenmint/operator.json",
         ),
     ] = None
     ca_file: Annotated[
-        Path | None, typer.Option(envvar="TOKENMINT_CA_FILE", help="Use TLS, trusting this PEM file.")
+        Path | None,
+        typer.Option(envvar="TOKENMINT_CA_FILE", rich_help_panel=PANEL, help="Use TLS, trusting this PEM file."),
     ] = None
     cert_file: Annotated[
-        Path | None, typer.Option(envvar="TOKENMINT_CERT_FILE", help="Your own certificate (PEM), for mutual TLS.")
+        Path | None,
+        typer.Option(
+            envvar="TOKENMINT_CERT_FILE", rich_help_panel=PANEL, help="Your own certificate (PEM), for mutual TLS."
+        ),
     ] = None
     key_file: Annotated[
-        Path | None, typer.Option(envvar="TOKENMINT_KEY_FILE", help="The private key of --cert-file.")
+        Path | None,
+        typer.Option(envvar="TOKENMINT_KEY_FILE", rich_help_panel=PANEL, help="The private key of --cert-file."),
     ] = None
-    tls: Annotated[bool, typer.Option("--tls", help="Use TLS, trusting the public authorities.")] = False
+    tls: Annotated[
+        bool, typer.Option("--tls", rich_help_panel=PANEL, help="Use TLS, trusting the public authorities.")
+    ] = False
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Send secrets and tokens unencrypted beyond loopback.")
+        bool,
+        typer.Option("--insecure", rich_help_panel=PANEL, help="Send secrets and tokens unencrypted beyond loopback."),
     ] = False
     timeout: Timeout = 10.0
 

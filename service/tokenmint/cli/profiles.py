@@ -12,35 +12,45 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
-from tokenmint.cli.output import Output, as_dict, plain, print_json, print_message, print_table, when
+from tokenmint.cli.output import Output, as_dict, plain, print_json
 from tokenmint.cli.profile_erase import erase
 from tokenmint.cli.profile_export import differences, export
 from tokenmint.cli.profile_import import GIVE_UP, SUFFIX, Importer, PlaceFile, Result, as_document
 from tokenmint.cli.profile_lines import MAX_LINE, checked_input, opened, parse
 from tokenmint.cli.progress import shown_progress
+from tokenmint.cli.tables import Value, print_message, print_table, state
+from tokenmint.cli.times import duration, when
 from tokenmint.model.secret import shown
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 
-app = App(add_completion=False, no_args_is_help=True, help="Manage the profiles that enrich minted tokens.")
+app = App(no_args_is_help=True, help="Manage the profiles that enrich minted tokens.")
 
 ProfileFile = Annotated[Path, typer.Argument(help="JSON file with the profile; - for standard input.")]
 ExportFile = Annotated[Path, typer.Argument(help="The file to write; - for standard output.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the profiles against the store; change nothing.")]
 ResumeFrom = Annotated[int | None, typer.Option(min=1, help="Begin at this line, and not where FILE.import says.")]
 FromStart = Annotated[bool, typer.Option("--from-start", help="Begin at the first line, in spite of FILE.import.")]
-GiveUp = Annotated[float, typer.Option(min=1, help="Seconds without an acknowledgement after which it ends.")]
+GiveUp = Annotated[
+    float,
+    typer.Option(
+        parser=duration,
+        metavar="TIME",
+        show_default=False,
+        help="End after this time without an acknowledgement. Default: 2m",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Allow a deleted principal again.")]
 Provider = Annotated[str, typer.Argument(help="The configured name of the provider, e.g. google.")]
 Subject = Annotated[str, typer.Argument(help="The provider's name for the principal, e.g. its sub.")]
 
 
-def _row(profile: profile_pb2.Profile) -> tuple[str, ...]:
+def _row(profile: profile_pb2.Profile) -> tuple[Value, ...]:
     identities = ", ".join(f"{item.provider}/{item.subject}" for item in profile.identities)
-    state = "disabled" if profile.disabled else "enabled"
-    return profile.principal, state, ", ".join(profile.roles), identities, when(profile, "update_time")
+    condition = state("disabled" if profile.disabled else "enabled")
+    return profile.principal, condition, ", ".join(profile.roles), identities, when(profile, "update_time")
 
 
 def _read(file: Path) -> profile_pb2.Profile:
@@ -132,7 +142,8 @@ def list_profiles(service: Connection, output: Output = "text") -> None:
     if output == "json":
         print_json([as_dict(profile) for profile in profiles])
     else:
-        print_table(("principal", "state", "roles", "identities", "changed"), map(_row, profiles), "no profiles")
+        columns = ("principal", "state", "roles", "identities", "changed")
+        print_table(columns, map(_row, profiles), "no profiles", folded=("roles", "identities"), lead=2)
 
 
 @app.command("link")
@@ -224,7 +235,7 @@ def _print_result(result: Result, *, dry: bool) -> None:
         print(f"created {result.created}, replaced {result.replaced}, refused {result.refused}")
     rows = [(str(line), principal, reason, message) for line, principal, reason, message in sorted(result.failures)]
     if rows:
-        print_table(("line", "principal", "reason", "problem"), rows, "")
+        print_table(("line", "principal", "reason", "problem"), rows, "", folded=("problem",), lead=2)
     if result.refused > len(rows):
         print(f"and {result.refused - len(rows)} more")
 
@@ -271,7 +282,9 @@ def diff_profiles(
     if output == "json":
         print_json(found.document)
     else:
-        print_table(("profile", "principal", "line", "fields"), found.rows, "no differences")
+        print_table(
+            ("profile", "principal", "line", "fields"), found.rows, "no differences", folded=("fields",), lead=2
+        )
     if found.rows:
         raise typer.Exit(1)
 

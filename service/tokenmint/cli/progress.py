@@ -1,24 +1,17 @@
-"""The progress of a long command: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+"""The progress of a long command: a bar with rate and time left, on a terminal alone."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final
-
-import typer
-
-EVERY: Final = 10.0  # seconds between two lines, where there is no terminal
 
 
 class Progress:
-    """Counts what is done of a known whole."""
+    """Counts the finished part."""
 
-    def __init__(self, total: int, what: str) -> None:
-        self.total = total
+    def __init__(self) -> None:
         self.done = 0
-        self._what = what
-        self._started = self._told = time.monotonic()
+        self._started = time.monotonic()
         self._first = 0
 
     @property
@@ -38,11 +31,6 @@ class Progress:
     def update(self, done: int) -> None:
         """Say how much is done."""
         self.done = done
-        now = time.monotonic()
-        if now - self._told >= EVERY:
-            self._told = now
-            left = (self.total - done) / max(self.rate, 1e-6)
-            typer.echo(f"{done} of {self.total} {self._what}, {self.rate:.0f}/s, {left:.0f} s left", err=True)
 
 
 @contextlib.contextmanager
@@ -52,7 +40,7 @@ def shown_progress(total: int, what: str) -> Iterator[Progress]:
 
     console = Console(stderr=True)  # obeys NO_COLOR
     if not (console.is_terminal and sys.stderr.isatty()):  # the first alone may be forced by the environment
-        yield Progress(total, what)
+        yield Progress()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -70,4 +58,4 @@ def shown_progress(total: int, what: str) -> Iterator[Progress]:
                 self.done = done
                 bar.update(task, completed=done, rate=self.rate, refresh=True)
 
-        yield Drawn(total, what)
+        yield Drawn()

@@ -8,8 +8,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tokenmint.base.foreign_text import LONG, clipped
-from tokenmint.cli.output import at, plain, print_table
+from tokenmint.cli.output import plain
 from tokenmint.cli.provider_trial import Trial
+from tokenmint.cli.tables import print_table, state
+from tokenmint.cli.times import at, rfc3339
 from tokenmint.config.proxies import FROM_ENVIRONMENT
 from tokenmint.exchange.explain import Outcome
 from tokenmint.verification.answers import Answer
@@ -33,7 +35,7 @@ def as_document(trial: Trial) -> dict[str, Any]:
                 "status": answer.result.status,
                 "bytes": len(answer.result.body),
                 "clock_difference": difference,
-                "certificates": list(_certificates(answer)),
+                "certificates": [one | {"not_after": rfc3339(one["not_after"])} for one in _certificates(answer)],
             }
             for answer, difference in trial.answers
         ],
@@ -71,17 +73,19 @@ def print_report(trial: Trial) -> None:
     for answer, difference in trial.answers:
         _print_answer(answer, difference, provider)
     rows = [
-        (key.key_id or "-", _type(key), ", ".join(sorted(key.algorithms)), _reason(trial, key) or "usable")
+        (key.key_id or "-", _type(key), ", ".join(sorted(key.algorithms)), _reason(trial, key) or state("usable"))
         for key in trial.keys
     ]
     print()
-    print_table(("key", "type", "algorithms", "state"), rows, "no keys")
+    print_table(("key", "type", "algorithms", "state"), rows, "no keys", folded=("algorithms", "state"))
     for reason in status.skipped if status is not None else ():
         print(f"not used: {plain(reason)}")
     if trial.steps:
         print()
-        steps = [(step.name, str(step.outcome), step.reason, step.detail) for step in trial.steps]
-        print_table(("step", "outcome", "reason", "what was compared"), steps, "no steps")
+        steps = [(step.name, state(str(step.outcome)), step.reason, step.detail) for step in trial.steps]
+        print_table(
+            ("step", "outcome", "reason", "what was compared"), steps, "no steps", folded=("what was compared",), lead=2
+        )
     print()
     print(plain(_result(trial)))
 
@@ -111,7 +115,7 @@ def _print_answer(answer: Answer, difference: float | None, provider: Provider) 
         for number, found in enumerate(_certificates(answer))
     ]
     if rows:
-        print_table(("certificate", "subject", "issuer", "valid until"), rows, "")
+        print_table(("certificate", "subject", "issuer", "valid until"), rows, "", folded=("subject", "issuer"))
 
 
 def _seconds(difference: float) -> str:

@@ -9,8 +9,10 @@ import typer
 from tokenmint.base.errors import NotFound
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator, pages
-from tokenmint.cli.output import Output, as_dict, print_json, print_message, print_table, when, without_log
-from tokenmint.cli.token_files import Kind, read_token, token_type
+from tokenmint.cli.output import Output, as_dict, print_json, without_log
+from tokenmint.cli.tables import print_message, print_table
+from tokenmint.cli.times import when
+from tokenmint.cli.token_files import KINDS, Kind, read_token, token_type
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import provider_admin_service_pb2 as pb
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
@@ -39,7 +41,7 @@ def list_providers(service: Connection, output: Output = "text") -> None:
         (item.name, item.issuer, str(len(item.key_ids)), when(item, "fetch_time"), item.last_error or "-")
         for item in providers
     ]
-    print_table(("provider", "issuer", "keys", "fetched", "last error"), rows, "no providers")
+    print_table(("provider", "issuer", "keys", "fetched", "last error"), rows, "no providers", folded=("last error",))
 
 
 @app.command("get")
@@ -67,7 +69,7 @@ def trial(
         Path | None,
         typer.Option("--token-file", help="File that holds a token of the provider to try; - for standard input."),
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="The kind of that token.")] = "id_token",
+    kind: Annotated[Kind, typer.Option(metavar="KIND", help=f"The kind of that token: {KINDS}.")] = "id_token",
     nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None,
     config: Config = None,
     dev: Annotated[bool, typer.Option("--dev", help="Apply the rules of `serve --dev`.")] = False,

@@ -36,7 +36,8 @@ def command(
         Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Directory of the private store and its keys. Default: ./.tokenmint")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Directory of the private store and its keys. Default: ./.tokenmint"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Number of processes that share the ports.")] = 1,
     dev: Annotated[
@@ -47,7 +48,9 @@ def command(
             "in a data directory of its own (./.tokenmint-dev).",
         ),
     ] = False,
-    output: Annotated[Literal["text", "json"], typer.Option(help="json: one line when ready, for scripts.")] = "text",
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="json: one line when ready, for scripts.")
+    ] = "text",
 ) -> None:
     """Run the service.
 

@@ -1,5 +1,6 @@
 """`tokenmint token`."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,9 +11,12 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
+from tokenmint.cli.explanation import print_explanation, whole_numbers
 from tokenmint.cli.options import Group, Timeout
-from tokenmint.cli.output import Output, as_dict, as_json, at, plain, print_json, print_message, print_table
-from tokenmint.cli.token_files import Kind, read_token, token_type
+from tokenmint.cli.output import Output, as_dict, as_json, plain, print_json
+from tokenmint.cli.tables import print_message, print_table
+from tokenmint.cli.times import at, whole_seconds
+from tokenmint.cli.token_files import KINDS, Kind, read_token, token_type
 
 app = App(
     add_completion=False,
@@ -38,7 +42,10 @@ Audiences = Annotated[
     list[str], typer.Option("--audience", help="The service that the token is for. Repeated: one token for each.")
 ]
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
-Lifetime = Annotated[int | None, typer.Option(min=1, help="The token's lifetime in seconds.")]
+Lifetime = Annotated[
+    int | None,
+    typer.Option(parser=whole_seconds, metavar="TIME", help="The token's lifetime, for example 90s or 1h30m."),
+]
 HANDLE: Final = "tmr_"
 
 
@@ -47,13 +54,13 @@ class Presented(Group):
     """The tokens of an exchange or a batch, and the proofs that go with them."""
 
     token_file: TokenFile = Path("-")
-    kind: Annotated[Kind, typer.Option(help="The kind of token. A token that tokenmint issued is an access_token.")] = (
-        "id_token"
-    )
+    kind: Annotated[
+        Kind, typer.Option(metavar="KIND", help=f"The kind of token: {KINDS}. A token of tokenmint is an access_token.")
+    ] = "id_token"
     actor_token_file: Annotated[
         Path | None, typer.Option("--actor-token-file", help="File that holds the token of the actor for the subject.")
     ] = None
-    actor_kind: Annotated[Kind, typer.Option(help="The kind of the actor token.")] = "id_token"
+    actor_kind: Annotated[Kind, typer.Option(metavar="KIND", help="The kind of the actor token.")] = "id_token"
     nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None
     dpop_jkt: Annotated[
         str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
@@ -149,17 +156,16 @@ def introspect(service: Connection, token_file: TokenFile = Path("-"), output: O
     request = pb.IntrospectTokenRequest(token=read_token(token_file))
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.IntrospectToken(request, **service.call)
-    claims = _whole_numbers(as_dict(answer).get("claims") or {})
+    claims = whole_numbers(as_dict(answer).get("claims") or {})
     if output == "json":
         print_json({"active": answer.active, **dict(sorted(claims.items()))})
         return
-    rows = [(name, value if isinstance(value, str) else as_json(value)) for name, value in sorted(claims.items())]
-    print_table(("claim", "value"), [("active", as_json(answer.active)), *rows], "nothing")
+    print_claims({"active": answer.active, **dict(sorted(claims.items()))})
 
 
 @app.command()
 @as_client
-def revoke(service: Connection, token_file: TokenFile = Path("-")) -> None:
+def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Output = "text") -> None:
     """Revoke an issued token, and every token that was exchanged for it (RFC 7009).
 
     Example: tokenmint token revoke < token
@@ -170,16 +176,10 @@ def revoke(service: Connection, token_file: TokenFile = Path("-")) -> None:
     request = pb.RevokeTokenRequest(token=read_token(token_file))
     with service.stub(TokenExchangeServiceStub) as stub:
         stub.RevokeToken(request, **service.call)
-    print("revoked; offline verifiers accept the JWT until it expires")
-
-
-def _whole_numbers(value: Any) -> Any:
-    """Return JSON from a protobuf Struct, which has no integers, with whole numbers as integers."""
-    if isinstance(value, dict):
-        return {name: _whole_numbers(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_whole_numbers(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if output == "json":
+        print_json({"revoked": True})
+    else:
+        print("revoked; offline verifiers accept the JWT until it expires")
 
 
 @app.command()
@@ -193,7 +193,9 @@ def explain(
     lifetime: Lifetime = None,
     output: Output = "text",
 ) -> None:
-    """Show step by step how an exchange would end, without making it. For operators with the security role.
+    """Show step by step how an exchange would end, and the token that it would mint, without making it.
+
+    For operators with the security role.
 
     Exit status 1 if the exchange would be refused.
 
@@ -208,12 +210,7 @@ def explain(
     )
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExplainExchange(request, **service.call)
-    if output == "json":
-        print_json(as_dict(answer)["steps"])
-    else:
-        names = {value: name.removeprefix("OUTCOME_").lower() for name, value in pb.ExplainStep.Outcome.items()}
-        rows = [(step.name, names[step.outcome], step.reason, step.detail) for step in answer.steps]
-        print_table(("step", "outcome", "reason", "what was compared"), rows, "no steps")
+    print_explanation(answer, output)
     if any(step.outcome == pb.ExplainStep.OUTCOME_FAILED for step in answer.steps):
         raise typer.Exit(1)
 
@@ -257,6 +254,7 @@ def verify(
         str | None, typer.Option(help="The key set. Default: from the issuer's discovery document.")
     ] = None,
     timeout: Timeout = 10.0,
+    output: Output = "json",
 ) -> None:
     """Verify a token as a service does: signature, issuer, audience, times. Exit status 1 if it is not valid.
 
@@ -282,7 +280,20 @@ def verify(
     except (jwt.PyJWTError, RecursionError) as error:
         typer.echo(f"tokenmint: refused: {plain(str(error))}", err=True)
         raise typer.Exit(1) from None
-    print_json(claims)
+    if output == "json":
+        print_json(claims)
+    else:
+        print_claims(claims)
+
+
+def print_claims(claims: dict[str, Any]) -> None:
+    """Print claims for people: times also as such."""
+    rows: list[tuple[str, str]] = []
+    for name, value in claims.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        is_time = name in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
+        rows.append((name, f"{text}: {at(value)}" if is_time else text))
+    print_table(("claim", "value"), rows, "nothing", folded=("value",))
 
 
 def _key(token: str, url: str, timeout: float) -> Any:

@@ -2,24 +2,31 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+import typer
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import shown
 
 Kind = Literal["id_token", "access_token", "jwt"]
+KINDS: Final = "id_token, access_token or jwt"
 
 
 def read_token(file: Path) -> str:
     """Return the token in a file; `-` is standard input. Raises ``ConfigurationError``: it holds none."""
+    typed = str(file) == "-"
+    if typed and sys.stdin.isatty():
+        typer.echo("reading the token from standard input: paste it, then Ctrl-D; --token-file names a file", err=True)
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+        text = sys.stdin.read() if typed else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not text"
         raise ConfigurationError(f"{plain(shown(file))}: can't be read ({why})") from None
     if not text.strip():
-        raise ConfigurationError(f"{file}: holds no token")
+        place = "standard input" if typed else plain(shown(file))
+        raise ConfigurationError(f"{place}: holds no token: pipe one in, or name its file with --token-file")
     return text.strip()
 
 

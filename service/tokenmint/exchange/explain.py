@@ -10,6 +10,7 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.exchange.exchange import TokenExchange, single_use
+from tokenmint.model.minted import PlannedToken
 from tokenmint.model.policy import Client, ExchangeRequest
 
 
@@ -31,9 +32,18 @@ class Step:
     detail: str = ""
 
 
-async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> list[Step]:
-    """Return the steps up to the one that ends the exchange, or all of them."""
-    trace = Trace()
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The steps of an exchange up to the one that ends it, or all of them."""
+
+    steps: list[Step]
+    planned: PlannedToken | None = None
+    """The token that would be minted; None if the exchange would be refused."""
+
+
+async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> Explanation:
+    """Return the steps of an exchange, and the token that it would mint."""
+    trace, planned = Trace(), None
     attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:
         audience = exchange.admit(attempt)
@@ -47,6 +57,7 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
         if any([await exchange.replay.consumed(verified) for verified in single]):
             raise TokenReplayed()
         last = Step(trace.steps[-1], Outcome.PASSED if single else Outcome.SKIPPED)
+        planned = exchange.minter.plan(grant)
     except TokenmintError as error:
         last = Step(trace.steps[-1], Outcome.FAILED, error.reason, error.detail or error.message)
-    return [*(Step(name, Outcome.PASSED) for name in trace.steps[:-1]), last]
+    return Explanation([*(Step(name, Outcome.PASSED) for name in trace.steps[:-1]), last], planned)

@@ -19,7 +19,7 @@ from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import ClaimsTooLarge, ConfigurationError, FormatDenied
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.formats.format import Format, Kit, Reading
-from tokenmint.formats.jwt import encode
+from tokenmint.formats.jwt import encode, without_id
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, TokenGrant
@@ -75,6 +75,10 @@ class AppServiceFormat(Format):
             return self.traits
         return replace(self.traits, options=AppServiceOptions(key, path, table.key_encoding), files=(key,))
 
+    def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:  # noqa: ARG002
+        """Return the claims that a token for ``grant`` would have, without its id."""
+        return dict(grant.claims) | without_id(_own_claims(grant, ""))
+
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
         """Return a token for the site; the audience, which is the site's URL, is `iss` and `aud`.
 
@@ -90,16 +94,7 @@ class AppServiceFormat(Format):
         if not isinstance(options, AppServiceOptions):
             raise FormatDenied(detail="the site's key was not loaded")
         token_id = kit.token_id()
-        claims: dict[str, JsonValue] = {
-            "iss": grant.audience,
-            "aud": grant.audience,
-            "sub": grant.principal,
-            "ver": VERSION,
-            "iat": grant.issued_at,
-            "nbf": grant.issued_at,
-            "exp": grant.expires_at,
-            "jti": token_id,
-        }
+        claims = _own_claims(grant, token_id)
         unsigned = encode({"alg": "HS256", "typ": "JWT"}) + b"." + encode(dict(grant.claims) | claims)
         token = (
             unsigned + b"." + encode_segment(hmac.digest(options.key.value.reveal_bytes(), unsigned, hashlib.sha256))
@@ -119,6 +114,19 @@ class AppServiceFormat(Format):
 
 
 FORMAT: Final = AppServiceFormat()
+
+
+def _own_claims(grant: TokenGrant, token_id: str) -> dict[str, JsonValue]:
+    return {
+        "iss": grant.audience,
+        "aud": grant.audience,
+        "sub": grant.principal,
+        "ver": VERSION,
+        "iat": grant.issued_at,
+        "nbf": grant.issued_at,
+        "exp": grant.expires_at,
+        "jti": token_id,
+    }
 
 
 def site_key(setting: str, path: Path, encoding: str) -> RenewedFiles[Secret]:

@@ -21,6 +21,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, OnMissingProfile, TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue
 
 FIREBASE_CUSTOM_TOKEN: Final = "urn:tokenmint:token-type:firebase-custom-token"  # noqa: S105  # RFC 8693 has no name for it
 PRINCIPAL: Final = "profile.principal"
@@ -100,6 +101,10 @@ class FirebaseFormat(Format):
     def check(self, grant: TokenGrant, kit: Kit) -> None:  # noqa: ARG002
         """Check that Firebase accepts a token for ``grant``. Raises as :func:`check_custom_token`."""
         check_custom_token(grant)
+
+    def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:  # noqa: ARG002
+        """Return the claims that a token for ``grant`` would have, without those that Firebase's SDK adds."""
+        return {"uid": grant.uid, "claims": dict(grant.claims)}
 
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
         """Return a custom token. Its lifetime begins by the SDK's clock, which is the machine's.

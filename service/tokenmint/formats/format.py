@@ -18,6 +18,7 @@ from tokenmint.keys.signers.types import Signer
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, TokenGrant
+from tokenmint.model.tokens import JsonValue
 
 T = TypeVar("T")
 TOKEN_ID_BYTES: Final = 16
@@ -99,6 +100,10 @@ class Format(Protocol):
     def configure(self, table: Any, audience: Audience, reading: Reading) -> FormatTraits:  # noqa: ARG002
         """Return the traits for ``audience``. ``table`` is the format's, or else the audience's."""
         return self.traits
+
+    def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:  # noqa: ARG002
+        """Return the claims that a token for ``grant`` would have, without its id."""
+        return dict(grant.claims)
 
     def check(self, grant: TokenGrant, kit: Kit) -> None:
         """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""

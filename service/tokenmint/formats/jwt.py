@@ -44,6 +44,10 @@ class JwtFormat(Format):
         """Return the traits for the `token_type` of the audience's table."""
         return of_type(table.token_type)
 
+    def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:
+        """Return the claims that a token for ``grant`` would have, without its id."""
+        return without_id(claims_of(grant, issuer=kit.issuer, token_id=""))
+
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
         """Return a signed JWT. Raises as :meth:`Format.mint`."""
         return await signed(grant, kit)
@@ -124,6 +128,11 @@ def claims_of(grant: TokenGrant, *, issuer: str, token_id: str) -> dict[str, Jso
     if grant.ancestors:
         claims[LINEAGE] = list(grant.ancestors)
     return claims | dict(grant.claims)
+
+
+def without_id(claims: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return ``claims`` without the `jti`, which each token draws for itself."""
+    return {name: value for name, value in claims.items() if name != "jti"}
 
 
 def encode(value: Mapping[str, JsonValue] | Mapping[str, str]) -> bytes:

@@ -4,7 +4,7 @@ from tokenmint.base.errors import FormatDenied
 from tokenmint.formats import jwt, table
 from tokenmint.formats.format import Format, Kit
 from tokenmint.formats.reuse import ReuseWindow
-from tokenmint.model.minted import MintedToken
+from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import TokenGrant
 
 
@@ -30,6 +30,11 @@ class Minter:
     def check(self, grant: TokenGrant) -> None:
         """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""
         self._format(grant).check(grant, self._kit)
+
+    def plan(self, grant: TokenGrant) -> PlannedToken:
+        """Return the token that :meth:`mint` would mint now. Raises ``SignerUnavailable``."""
+        key_id = self._kit.signer(grant).key_id if grant.format.signed_by_ring else ""
+        return PlannedToken(grant, key_id, self._format(grant).claims(grant, self._kit))
 
     async def mint(self, grant: TokenGrant) -> MintedToken:
         """Mint the token of ``grant``, or return a recent one for the same grant if its audience allows that.

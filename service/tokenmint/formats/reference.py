@@ -9,12 +9,12 @@ from tokenmint.base.config_values import Seconds, Table
 from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied
 from tokenmint.formats.format import Format, Kit, Reading
-from tokenmint.formats.jwt import claims_of, encode
+from tokenmint.formats.jwt import claims_of, encode, without_id
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken, presented_as
 from tokenmint.model.policy import MAX_LIFETIME, Audience, TokenGrant
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN
+from tokenmint.model.tokens import ACCESS_TOKEN, JsonValue
 
 REFERENCE_TOKEN: Final = "urn:tokenmint:token-type:reference"  # noqa: S105  # RFC 8693 has no name for it
 PREFIX: Final = "tmr_"
@@ -59,6 +59,10 @@ class ReferenceFormat(Format):
         if table.idle > audience.max_lifetime:
             reading.problem("reference.idle", "is longer than max_lifetime")
         return replace(self.traits, options=ReferenceOptions(int(table.idle)))
+
+    def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:
+        """Return the claims that a token for ``grant`` would have, without its id."""
+        return without_id(claims_of(grant, issuer=kit.issuer, token_id=""))
 
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
         """Return a reference token; the store keeps only its hash.

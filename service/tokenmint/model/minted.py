@@ -1,9 +1,11 @@
 """The result of an exchange."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokenmint.model.policy import TokenGrant
 from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,17 @@ class MintedToken:
     subject: str
     reused: bool = False
     """Whether it was minted earlier for the same grant, and is reissued."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedToken:
+    """A token that would be minted for a grant."""
+
+    grant: TokenGrant
+    key_id: str
+    """The key that would sign it; empty if its format signs with another key, or with none."""
+    claims: Mapping[str, JsonValue]
+    """Its claims, without its id."""
 
 
 def presented_as(grant: TokenGrant) -> str:

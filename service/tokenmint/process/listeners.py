@@ -20,6 +20,7 @@ from tokenmint.config.entries import catalogue
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
+from tokenmint.rpc.audit_admin_service import AuditAdminService
 from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
@@ -32,6 +33,7 @@ from tokenmint.rpc.profile_admin_service import ProfileAdminService, ProfilePart
 from tokenmint.rpc.provider_admin_service import ProviderAdminService
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
 from tokenmint.v1 import (
+    audit_admin_service_pb2_grpc,
     key_admin_service_pb2_grpc,
     key_set_service_pb2_grpc,
     profile_admin_service_pb2_grpc,
@@ -109,6 +111,7 @@ def build(parts: Parts) -> Listeners:
     keys = KeyAdminService(signing.signing_keys, signing.rotator, signing.jwks_clients, parts.persons.erasures.reseal)
     people = ProfileAdminService(_profile_parts(parts))
     providers = ProviderAdminService(lambda: parts.exchange.verifier)
+    trail = AuditAdminService(parts.store)
     admin = _grpc(
         parts,
         "admin",
@@ -118,6 +121,7 @@ def build(parts: Parts) -> Listeners:
         lambda at: key_admin_service_pb2_grpc.add_KeyAdminServiceServicer_to_server(keys, at),
         lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
         lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
+        lambda at: audit_admin_service_pb2_grpc.add_AuditAdminServiceServicer_to_server(trail, at),
         *((_add_channelz,) if base.settings.channelz else ()),
     )
     routes, metadata = _oauth(parts)

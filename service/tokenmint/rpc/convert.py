@@ -17,7 +17,7 @@ from tokenmint.keys.ring import activation_allowed, activation_planned
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.timeline import planned_end
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
-from tokenmint.model.minted import MintedToken
+from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
@@ -192,6 +192,21 @@ def explain_step(step: Step) -> token_exchange_service_pb2.ExplainStep:
     """Return a step of an explanation."""
     return token_exchange_service_pb2.ExplainStep(
         name=step.name, outcome=_OUTCOMES[step.outcome], reason=step.reason, detail=step.detail
+    )
+
+
+def planned_token(planned: PlannedToken) -> token_exchange_service_pb2.PlannedToken:
+    """Return the token that an exchange would mint."""
+    grant = planned.grant
+    return token_exchange_service_pb2.PlannedToken(
+        format=grant.format.name,
+        issued_token_type=grant.token_type,
+        subject=grant.principal,
+        scopes=grant.scopes,
+        key_id=planned.key_id,
+        expire_time=timestamp(grant.expires_at),
+        lifetime=duration(grant.expires_at - grant.issued_at),
+        claims=struct(planned.claims),
     )
 
 

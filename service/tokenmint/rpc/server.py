@@ -24,6 +24,7 @@ SERVICES: Final = (
     "tokenmint.v1.KeyAdminService",
     "tokenmint.v1.ProfileAdminService",
     "tokenmint.v1.ProviderAdminService",
+    "tokenmint.v1.AuditAdminService",
 )
 
 ENDED_STREAMS: Final = 1

@@ -48,8 +48,11 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         client = self._exchanges.gate.clients.get(request.client_id)
         if client is None:
             raise NotFound("client", request.client_id[:128])
-        steps = await explain(self._exchanges.use_case, convert.exchange_request(request.exchange), client)
-        return pb.ExplainExchangeResponse(steps=[convert.explain_step(step) for step in steps])
+        found = await explain(self._exchanges.use_case, convert.exchange_request(request.exchange), client)
+        return pb.ExplainExchangeResponse(
+            steps=[convert.explain_step(step) for step in found.steps],
+            planned_token=convert.planned_token(found.planned) if found.planned is not None else None,
+        )
 
     async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Context) -> pb.IntrospectTokenResponse:
         """Return whether an issued token is active, to clients that may ask about it."""

@@ -124,3 +124,32 @@ end
 redis.call('SET', KEYS[1], string.format('%d %d %s', fence, now + tonumber(ARGV[2]), ARGV[1]))
 return tonumber(fence)
 """
+# A page of a stream: its newest entries, newest first, or those from a position on except that one. It ends before a
+# limit of entries or bytes, but has one entry at least. Then: whether there are later entries, whether the stream has
+# an entry at the position or before it, and its last position.
+READ_STREAM: Final = """
+local from, last, most, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local page, size, more, place = {}, 0, 0, from == '' and '+' or from
+local function take(entry)
+    local text = ''
+    for i = 1, #entry[2], 2 do if entry[2][i] == 'event' then text = entry[2][i + 1] end end
+    if #text > tonumber(ARGV[5]) then text = '' end -- a foreign entry
+    if #page >= 2 * most or (#page > 0 and size + #text > limit) then return 0 end
+    page[#page + 1], page[#page + 2], size = entry[1], text, size + #text
+    return 1
+end
+repeat
+    local entries, new
+    if from == '' then entries = redis.call('XREVRANGE', KEYS[1], place, '-', 'COUNT', '33')
+    else entries = redis.call('XRANGE', KEYS[1], place, '+', 'COUNT', '33') end
+    new = 0
+    for _, entry in ipairs(entries) do
+        if entry[1] ~= last and more == 0 then
+            if take(entry) == 1 then last, place, new = entry[1], entry[1], new + 1 else more = 1 end
+        end
+    end
+until new == 0 or more == 1
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1')
+local before = from ~= '' and redis.call('XREVRANGE', KEYS[1], from, '-', 'COUNT', '1') or {}
+return {page, more, #before, newest[1] and newest[1][1] or ''}
+"""

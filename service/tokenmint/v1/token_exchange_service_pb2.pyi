@@ -361,22 +361,86 @@ class ExplainExchangeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEPS_FIELD_NUMBER: _builtins.int
+    PLANNED_TOKEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainStep]:
         """The steps in the order in which they ran."""
+
+    @_builtins.property
+    def planned_token(self) -> Global___PlannedToken:
+        """The token that the exchange would mint. Unset where it would be refused."""
 
     def __init__(
         self,
         *,
         steps: _abc.Iterable[Global___ExplainStep] | None = ...,
+        planned_token: Global___PlannedToken | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["planned_token", b"planned_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_token", b"planned_token", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainExchangeResponse: _TypeAlias = ExplainExchangeResponse  # noqa: Y015
+
+@_typing.final
+class PlannedToken(_message.Message):
+    """A token that an exchange would mint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ISSUED_TOKEN_TYPE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LIFETIME_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    format: _builtins.str
+    """The format, e.g. `jwt` or `reference`."""
+    issued_token_type: _builtins.str
+    """As in ExchangeTokenResponse."""
+    subject: _builtins.str
+    """The principal."""
+    key_id: _builtins.str
+    """The key that would sign it. Empty where the key ring does not."""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The granted scopes."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it would expire."""
+
+    @_builtins.property
+    def lifetime(self) -> _duration_pb2.Duration:
+        """For how long it would be valid."""
+
+    @_builtins.property
+    def claims(self) -> _struct_pb2.Struct:
+        """Its claims, without its id. Whole numbers that no double equals are texts."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.str = ...,
+        issued_token_type: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        key_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        lifetime: _duration_pb2.Duration | None = ...,
+        claims: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "expire_time", b"expire_time", "lifetime", b"lifetime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "expire_time", b"expire_time", "format", b"format", "issued_token_type", b"issued_token_type", "key_id", b"key_id", "lifetime", b"lifetime", "scopes", b"scopes", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedToken: _TypeAlias = PlannedToken  # noqa: Y015
 
 @_typing.final
 class ExplainStep(_message.Message):

@@ -39,21 +39,21 @@ def counts(store: Store, clock: FakeClock) -> RefusalCounts:
 
 async def test_entries_are_read_newest_first_between_two_ids(store: Store) -> None:
     await store.append("s", [b"a", b"b", b"c", b"d"], most_entries=10, most_bytes=1000, durable=False)
-    whole = await streams.newest(store, "s", count=10)
-    assert [entry.value for entry in whole] == [b"d", b"c", b"b", b"a"]
-    ids = [entry.entry_id for entry in whole]
-    between = await streams.newest(store, "s", count=10, before=ids[0], after=ids[3])
-    assert [entry.value for entry in between] == [b"c", b"b"]
-    assert [entry.value for entry in await streams.newest(store, "s", count=1)] == [b"d"]
-    assert await streams.newest(store, "none", count=1) == []
-    with pytest.raises(ValueError, match="not the id"):
-        await streams.newest(store, "s", count=1, before="+")
+    whole = await streams.backwards(store, "s", count=10)
+    assert [value for _, value in whole] == [b"d", b"c", b"b", b"a"]
+    ids = [at for at, _ in whole]
+    between = await streams.backwards(store, "s", count=10, before=ids[0], after=ids[3])
+    assert [value for _, value in between] == [b"c", b"b"]
+    assert [value for _, value in await streams.backwards(store, "s", count=1)] == [b"d"]
+    assert await streams.backwards(store, "none", count=1) == []
+    with pytest.raises(ValueError, match="not a position"):
+        await streams.backwards(store, "s", count=1, before="+")
 
 
 async def test_a_key_of_another_type_is_an_error_that_names_it(store: Store) -> None:
     await store.swap("s", None, b"text")
     with pytest.raises(CorruptRecord):
-        await streams.newest(store, "s", count=1)
+        await streams.backwards(store, "s", count=1)
 
 
 async def test_refusals_are_counted_by_hour_and_day(store: Store, clock: FakeClock, counts: RefusalCounts) -> None:
@@ -119,7 +119,7 @@ async def test_a_count_that_breaks_off_loses_nothing(
     await note(store, *[refused(clock)] * 5)
     await counts.read()
     await note(store, *[refused(clock)] * (PAGE + 5))
-    read, calls = streams.newest, 0
+    read, calls = streams.backwards, 0
 
     async def breaks(*arguments: Any, **options: Any) -> Any:
         nonlocal calls

@@ -101,6 +101,19 @@ async def test_nobody_else_comes_in(proof: ClientAuthenticator, presented: Crede
     await refused(proof, presented)
 
 
+async def test_the_log_tells_which_of_id_and_secret_is_wrong(proof: ClientAuthenticator) -> None:
+    assert await refused(proof, Credentials("secret", Secret("tms_x"))) == "the secret of the client 'secret' is wrong"
+    assert await refused(proof, Credentials("unknown", NEW)) == "there is no client 'unknown'"
+    assert await refused(proof, Credentials(None, NEW)) == "no credentials"
+    for identifier, cause in (
+        ("root", "the secret of the operator 'root' is wrong"),
+        ("x", "there is no operator 'x'"),
+    ):
+        with pytest.raises(CallerUnauthenticated) as error:
+            proof.callers.operator(Credentials(identifier, Secret("tms_x")))
+        assert error.value.detail == cause
+
+
 async def test_secrets_are_compared_in_constant_time_with_every_hash(
     proof: ClientAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ class Keys(key_admin_service_pb2_grpc.KeyAdminServiceServicer):
         self.callers: list[dict[str, Any]] = []
         self.refusal: status_pb2.Status | None = None
         self.cancels = False
+        self.ids: list[str] = []
+        """The ids of its keys, if not those of its pages."""
 
     def ListSigningKeys(self, request: Any, context: Any) -> Any:
         self.callers.append(dict(context.invocation_metadata()))
@@ -40,10 +42,21 @@ class Keys(key_admin_service_pb2_grpc.KeyAdminServiceServicer):
             context.abort(grpc.StatusCode.CANCELLED, "")
         if self.refusal is not None:
             context.abort_with_status(rpc_status.to_status(self.refusal))
+        if self.ids:
+            keys = [signing_key_pb2.SigningKey(key_id=one) for one in self.ids]
+            return key_admin_service_pb2.ListSigningKeysResponse(signing_keys=keys)
         page = int(request.page_token or "0")
         key = signing_key_pb2.SigningKey(key_id=f"{page}-" + "k" * 120, algorithm="ES256\x1b[31m", revoke_reason="\x9b")
         following = str(page + 1) if page < 2 else ""
         return key_admin_service_pb2.ListSigningKeysResponse(signing_keys=[key], next_page_token=following)
+
+    def GetSigningKey(self, request: Any, context: Any) -> Any:
+        key = signing_key_pb2.SigningKey(key_id=request.key_id)
+        return key_admin_service_pb2.GetSigningKeyResponse(signing_key=key)
+
+    def RevokeSigningKey(self, request: Any, context: Any) -> Any:
+        key = signing_key_pb2.SigningKey(key_id=request.key_id)
+        return key_admin_service_pb2.RevokeSigningKeyResponse(signing_key=key)
 
     def GetKeyRingStatus(self, request: Any, context: Any) -> Any:
         seen = key_admin_service_pb2.KeySetVerifier(address="ipv4:10.0.0.7", agent="late\x1b/1", missing_key_ids=["k2"])

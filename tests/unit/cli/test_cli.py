@@ -91,6 +91,8 @@ def test_a_token_from_exchange_to_verification(terminal: Terminal, tmp_path: Pat
     verify = ("token", "verify", "--jwks-url", url, "--issuer", "http://127.0.0.1:9", "--audience")
     status, out, err = terminal(*verify, "https://orders.example", stdin=raw)
     assert (status, json.loads(out)["sub"]) == (0, answer["subject"]), err
+    status, out, err = terminal(*verify, "https://orders.example", "-o", "text", stdin=raw)
+    assert (status, answer["subject"] in out, "(in 60 s)" in out or "(in 5" in out) == (0, True, True), out
     status, _, err = terminal(*verify, "https://other.example", stdin=raw)
     assert (status, "refused" in err) == (1, True)
     other_issuer = f"http://{terminal.service.listen['http']}"
@@ -124,10 +126,25 @@ def test_an_explanation(terminal: Terminal) -> None:
     explain = ("token", "explain", "--client", "web", "--audience", "https://orders.example")
     status, out, err = terminal(*explain, stdin=terminal.issuer.token(time.time()))
     assert (status, "assertion.signature" in out, "failed" in out) == (0, True, False), err
+    active = next(
+        key for key in json.loads(terminal("keys", "list", "-o", "json")[1]) if key["state"] == "STATE_ACTIVE"
+    )
+    assert all(text in out for text in ("would be minted", "10m", active["key_id"], '"aud": "https://orders.example"'))
+    told = json.loads(
+        terminal(*explain, "--lifetime", "1m30s", "-o", "json", stdin=terminal.issuer.token(time.time()))[1]
+    )
+    planned = told["planned_token"]
+    assert (planned["key_id"], planned["lifetime"], planned["format"]) == (active["key_id"], "90s", "jwt")
+    assert planned["claims"]["exp"] - planned["claims"]["iat"] == 90
+    assert planned["claims"]["client_id"] == "web"
+    assert "jti" not in planned["claims"]
     old = terminal.issuer.token(time.time() - 1000)
     status, out, _ = terminal(*explain, stdin=old)
     assert (status, "EXPIRED" in out) == (1, True)
-    steps = json.loads(terminal(*explain, "-o", "json", stdin=old)[1])
+    told = json.loads(terminal(*explain, "-o", "json", stdin=old)[1])
+    steps = told["steps"]
+    assert told["planned_token"] is None
+    assert "would be minted" not in out
     assert (steps[-1]["name"], steps[-1]["outcome"]) == ("assertion.times", "OUTCOME_FAILED")
     assert terminal("token", "explain", "--client", "x", "--audience", "y", stdin=old)[0] == 5
 
@@ -161,6 +178,9 @@ def test_a_token_of_ours_is_exchanged_asked_about_and_revoked(terminal: Terminal
     assert "https://next.example" in terminal(*ask, "-o", "text", who="web")[1]
     status, out, err = terminal("token", "revoke", "--token-file", str(first), who="web")
     assert (status, "offline verifiers accept the JWT until it expires" in out) == (0, True), err
+    assert json.loads(terminal("token", "revoke", "--token-file", str(first), "-o", "json", who="web")[1]) == {
+        "revoked": True
+    }
     assert terminal(*ask, who="web")[:2] == (0, '{\n  "active": false\n}\n')
     status, _, err = terminal(*child, "--token-file", str(first), who="web")
     assert (status, "(REVOKED)" in err) == (4, True)
@@ -265,6 +285,21 @@ def test_init_puts_secrets_into_files_where_asked(terminal: Terminal, tmp_path: 
     assert (status, "choose different names" in err, config.exists()) == (2, True, False)
 
 
+def test_init_tells_scripts_of_the_files_and_the_secrets(terminal: Terminal, tmp_path: Path) -> None:
+    for more in ((), ("--secret-files",)):
+        folder = tmp_path / f"of{len(more)}"
+        folder.mkdir()
+        config = folder / "tokenmint.toml"
+        status, out, err = terminal("init", "--config", str(config), "-o", "json", *more)
+        assert (status, err) == (0, "")
+        made = json.loads(out)
+        assert (made["file"], Path(made["encryption_key_file"]).exists()) == (str(config), True)
+        for kind, name in (("client", "web"), ("operator", "admin")):
+            secret = made[kind].get("secret") or Path(made[kind]["secret_file"]).read_text().strip()
+            assert (made[kind]["id"], Secret(secret).fingerprint() in config.read_text()) == (name, True)
+            assert ("secret" in made[kind]) is not bool(more)
+
+
 def test_config_check(terminal: Terminal, tmp_path: Path) -> None:
     config = str(terminal.directory / "tokenmint.toml")
     assert "no problems" in terminal("config", "check", "--config", config)[1]
@@ -299,7 +334,8 @@ def commands_with_arguments() -> dict[str, Any]:
         group: Any = top.get_command(typer.Context(top), name)  # type: ignore[attr-defined]  # a group
         commands = getattr(group, "commands", {"": group})
         for word, command in commands.items():
-            if any(parameter.param_type_name == "argument" for parameter in command.params):
+            arguments = [one for one in command.params if one.param_type_name == "argument"]
+            if any("|" not in str(one.display_type_rich(typer.Context(command))) for one in arguments):  # no choice
                 found[f"{name} {word}".strip()] = command
     return found
 

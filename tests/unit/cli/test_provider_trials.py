@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import formatdate
 from pathlib import Path
 from time import time
@@ -102,7 +103,7 @@ def test_the_keys_the_certificates_and_the_clock_of_a_provider_are_shown(
     assert abs(answer["clock_difference"]) < 60
     assert [one["subject"] for one in answer["certificates"]] == ["CN=provider", "CN=Test authority"]
     assert [one["issuer"] for one in answer["certificates"]] == ["CN=Test authority"] * 2
-    assert answer["certificates"][0]["not_after"] > time()
+    assert datetime.fromisoformat(answer["certificates"][0]["not_after"]).timestamp() > time()
     text = trials("idp", output="text").out
     for words in ("k1", "RSA 2048", "usable", "CN=Test authority", "from 127.0.0.1: 200", "idp: 1 usable keys"):
         assert words in text

@@ -287,13 +287,16 @@ def test_what_is_missing_is_made_once_and_for_the_owner_alone(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), ("250ms", 0.25), (5, 5), (0.5, 0.5)]
-)
+    ("value", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), ("250ms", 0.25), (5, 5), (0.5, 0.5),
+                           ("1h30m", 5400), ("1d2h3m4s5ms", 93784.005), ("1m500ms", 60.5)]
+)  # fmt: skip
 def test_durations(value: object, seconds: float) -> None:
     assert parse_duration(value) == seconds
 
 
-@pytest.mark.parametrize("value", ["", "10", "ten minutes", "-5s", -1, True, None, "1.5h", "10 m"])
+@pytest.mark.parametrize(
+    "value", ["", "10", "ten minutes", "-5s", -1, True, None, "1.5h", "10 m", "30m1h", "1h1h", "1h30"]
+)
 def test_what_is_no_duration(value: object) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         parse_duration(value)

@@ -1,6 +1,7 @@
 """Minted tokens, verified with somebody else's library."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -49,6 +50,16 @@ async def test_a_library_that_is_not_ours_verifies_it() -> None:
     }  # fmt: skip
     assert jwt.get_unverified_header(minted.token.reveal()) == {"alg": "ES256", "kid": "kid-1", "typ": "at+jwt"}
     assert minted.token.reveal() not in repr(minted)
+
+
+async def test_a_plan_has_the_claims_and_the_key_of_the_token_that_is_minted() -> None:
+    planned, minted = minter().plan(grant()), await minter().mint(grant())
+    claims = json.loads(decode_segment(minted.token.reveal_bytes().split(b".")[1], "payload"))
+    assert claims.pop("jti")
+    assert (planned.claims, planned.key_id) == (claims, minted.key_id)
+    plain = replace(FORMAT.traits, name="reference", signed_by_ring=False)
+    assert minter().plan(grant(format=plain)).key_id == ""
+    assert minter().plan(grant(format=plain)).claims == claims
 
 
 async def test_every_token_has_an_id_of_its_own_and_no_scope_is_no_claim() -> None:

@@ -34,7 +34,7 @@ from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.model.policy import Binding
 from tokenmint.model.secret import Secret
 from tokenmint.storage.redis import Store
-from tokenmint.storage.streams import is_entry_id
+from tokenmint.storage.streams import is_position
 from tokenmint.web import credentials
 from tokenmint.web.console import documents, pages
 from tokenmint.web.console.answers import error_answer, json_answer, status_of
@@ -235,7 +235,7 @@ class Console:
             violations.check(name, f"at most {MOST_FILTER} characters", holds=len(texts[name]) <= MOST_FILTER)
         violations.check("outcome", "expected minted, refused or nothing", holds=texts["outcome"] in _OUTCOMES)
         for name in ("before", "after"):
-            violations.check(name, "expected the id of an entry", holds=not texts[name] or is_entry_id(texts[name]))
+            violations.check(name, "expected the id of an entry", holds=not texts[name] or is_position(texts[name]))
         violations.raise_any()
         before, after = texts.pop("before"), texts.pop("after")
         found = await audit_reading.events(
@@ -264,7 +264,7 @@ class Console:
         if client is None:
             raise NotFound("client", clipped(client_id))
         request = exchange_request(form, Binding())
-        steps = await explain(exchanges.use_case, request, client)
+        steps = (await explain(exchanges.use_case, request, client)).steps
         last = steps[-1]
         failed = last.outcome is Outcome.FAILED
         token = request.actor_token if last.name.startswith("actor.") and request.actor_token else request.subject_token

@@ -191,6 +191,32 @@ export interface ExplainExchangeRequest {
 export interface ExplainExchangeResponse {
   /** The steps in the order in which they ran. */
   steps: ExplainStep[];
+  /** The token that the exchange would mint. Unset where it would be refused. */
+  plannedToken: PlannedToken | undefined;
+}
+
+/** A token that an exchange would mint. */
+export interface PlannedToken {
+  /** The format, e.g. `jwt` or `reference`. */
+  format: string;
+  /** As in ExchangeTokenResponse. */
+  issuedTokenType: string;
+  /** The principal. */
+  subject: string;
+  /** The granted scopes. */
+  scopes: string[];
+  /** The key that would sign it. Empty where the key ring does not. */
+  keyId: string;
+  /** When it would expire. */
+  expireTime:
+    | Date
+    | undefined;
+  /** For how long it would be valid. */
+  lifetime:
+    | Duration
+    | undefined;
+  /** Its claims, without its id. Whole numbers that no double equals are texts. */
+  claims: { [key: string]: any } | undefined;
 }
 
 /** One check of an exchange. */
@@ -1042,13 +1068,16 @@ export const ExplainExchangeRequest: MessageFns<ExplainExchangeRequest> = {
 };
 
 function createBaseExplainExchangeResponse(): ExplainExchangeResponse {
-  return { steps: [] };
+  return { steps: [], plannedToken: undefined };
 }
 
 export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
   encode(message: ExplainExchangeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.steps) {
       ExplainStep.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.plannedToken !== undefined) {
+      PlannedToken.encode(message.plannedToken, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1074,6 +1103,14 @@ export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
             message.steps.push(ExplainStep.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.plannedToken = PlannedToken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1092,6 +1129,159 @@ export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
   fromPartial(object: DeepPartial<ExplainExchangeResponse>): ExplainExchangeResponse {
     const message = createBaseExplainExchangeResponse();
     message.steps = object.steps?.map((e) => ExplainStep.fromPartial(e)) || [];
+    message.plannedToken = (object.plannedToken !== undefined && object.plannedToken !== null)
+      ? PlannedToken.fromPartial(object.plannedToken)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePlannedToken(): PlannedToken {
+  return {
+    format: "",
+    issuedTokenType: "",
+    subject: "",
+    scopes: [],
+    keyId: "",
+    expireTime: undefined,
+    lifetime: undefined,
+    claims: undefined,
+  };
+}
+
+export const PlannedToken: MessageFns<PlannedToken> = {
+  encode(message: PlannedToken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== "") {
+      writer.uint32(10).string(message.format);
+    }
+    if (message.issuedTokenType !== "") {
+      writer.uint32(18).string(message.issuedTokenType);
+    }
+    if (message.subject !== "") {
+      writer.uint32(26).string(message.subject);
+    }
+    for (const v of message.scopes) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.keyId !== "") {
+      writer.uint32(42).string(message.keyId);
+    }
+    if (message.expireTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.expireTime), writer.uint32(50).fork()).join();
+    }
+    if (message.lifetime !== undefined) {
+      Duration.encode(message.lifetime, writer.uint32(58).fork()).join();
+    }
+    if (message.claims !== undefined) {
+      Struct.encode(Struct.wrap(message.claims), writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlannedToken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlannedToken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuedTokenType = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.scopes.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.expireTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lifetime = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.claims = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PlannedToken>): PlannedToken {
+    return PlannedToken.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PlannedToken>): PlannedToken {
+    const message = createBasePlannedToken();
+    message.format = object.format ?? "";
+    message.issuedTokenType = object.issuedTokenType ?? "";
+    message.subject = object.subject ?? "";
+    message.scopes = object.scopes?.map((e) => e) || [];
+    message.keyId = object.keyId ?? "";
+    message.expireTime = object.expireTime ?? undefined;
+    message.lifetime = (object.lifetime !== undefined && object.lifetime !== null)
+      ? Duration.fromPartial(object.lifetime)
+      : undefined;
+    message.claims = object.claims ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,50 @@
+"""The explanation of an exchange: its steps, and the token that it would mint."""
+
+from typing import Any
+
+from tokenmint.cli.output import as_dict, as_json, plain, print_json
+from tokenmint.cli.tables import Value, enum_word, print_table, state
+from tokenmint.cli.times import spoken, when
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+
+def print_explanation(answer: pb.ExplainExchangeResponse, output: str) -> None:
+    """Print an explanation, as JSON or for people."""
+    if output == "json":
+        document = as_dict(answer)
+        planned = document.get("planned_token")
+        print_json({"steps": document["steps"], "planned_token": planned and whole_numbers(planned)})
+        return
+    kind = pb.ExplainStep.Outcome.DESCRIPTOR
+    rows = [(step.name, state(enum_word(kind, step.outcome)), step.reason, step.detail) for step in answer.steps]
+    columns = ("step", "outcome", "reason", "what was compared")
+    print_table(columns, rows, "no steps", folded=("what was compared",), lead=2)
+    if not answer.HasField("planned_token"):
+        return
+    token = answer.planned_token
+    facts: list[tuple[str, Value]] = [
+        ("format", token.format),
+        ("subject", token.subject),
+        ("lifetime", spoken(token.lifetime.seconds)),
+        ("expires", str(when(token, "expire_time"))),
+        ("key", token.key_id or "not one of the key ring"),
+        ("scopes", " ".join(token.scopes) or "none"),
+    ]
+    print()
+    print_table(("would be minted", ""), facts, "", folded=("",))
+    print("\nclaims, and an id of its own:")
+    print(plain_lines(whole_numbers(as_dict(token)["claims"])))
+
+
+def plain_lines(value: object) -> str:
+    """Return JSON, indented, that can't control a terminal."""
+    return "\n".join(plain(line) for line in as_json(value).split("\n"))
+
+
+def whole_numbers(value: Any) -> Any:
+    """Return JSON from a protobuf Struct, which has no integers, with whole numbers as integers."""
+    if isinstance(value, dict):
+        return {name: whole_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,41 @@
+"""The demo that stays: the commands that it prints work as they are printed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.process import START_LIMIT, environment
+from tests.unit.cli.screen import Screen
+
+pytestmark = pytest.mark.slow
+
+
+def shell(lines: str, directory: Path) -> str:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    outcome = subprocess.run(
+        ["sh", "-ec", lines], cwd=directory, env=environment(PATH=path), capture_output=True, text=True,
+        timeout=START_LIMIT, check=False,
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def test_the_commands_that_a_kept_demo_prints_work(tmp_path: Path) -> None:
+    screen = Screen("demo", "--keep", directory=tmp_path, environ={"TMPDIR": str(tmp_path)}, columns=500)
+    screen.wait_for("Ctrl-C ends the demo")
+    lines = re.findall(
+        r"^  (export .+|tokenmint .+)$", screen.text.partition("An operator's commands")[2], re.MULTILINE
+    )
+    operator, client = lines[:5], lines[5:]
+    assert operator.pop() == "tokenmint audit tail"
+    told = shell("\n".join([*operator, "tokenmint audit tail --no-follow"]), tmp_path)
+    assert all(word in told for word in ("active", "ada", "would be minted", "ExplainExchange"))
+    assert '"issued_token_type"' in shell("\n".join(client), tmp_path)
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert "Traceback" not in screen.text
+    assert list(tmp_path.glob("tokenmint-demo-*")) == []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.process.bootstrap import new_encryption_key, new_secret, write_private
+from tokenmint.process.new_secrets import new_encryption_key, new_secret, write_private
 
 TEMPLATE = """\
 # tokenmint. `tokenmint config check` checks this file, `tokenmint serve` runs on it, SIGHUP reloads it.

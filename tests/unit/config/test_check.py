@@ -13,7 +13,8 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings
 from tokenmint.model.policy import OnMissingProfile
-from tokenmint.process.bootstrap import encryption_key, new_encryption_key, operators, prepare
+from tokenmint.process.bootstrap import encryption_key, operators, prepare
+from tokenmint.process.new_secrets import new_encryption_key
 
 HASH = "sha256:" + "a" * 64
 BEHIND_A_PROXY = f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}\n'

@@ -20,8 +20,6 @@ from tests.rig import AUDIENCE, HTTP_TLS, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, S
 from tests.tls import Authority, authority
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
-from tokenmint.base.errors import ConfigurationError
-from tokenmint.config.load import load
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -379,20 +377,6 @@ async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.As
             assert {"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"} < set(methods)
             assert "HS256" not in document[f"{name}_endpoint_auth_signing_alg_values_supported"]
         assert "ES256" in document["dpop_signing_alg_values_supported"]
-
-
-async def test_the_endpoints_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None:
-    config = tmp_path / "tokenmint.toml"
-    config.write_text("")
-    assert not load(config, {}).oauth.enabled
-    config.write_text('issuer = "https://t.example"\n[oauth]\nenabled = true\n[listen]\nhttp = "0.0.0.0:8080"\n')
-    with pytest.raises(ConfigurationError, match=r"oauth.enabled: secrets would cross the network unencrypted"):
-        load(config, {})
-    config.write_text(config.read_text() + "plaintext = true\n")
-    assert load(config, {}).oauth.enabled
-    config.write_text('[listen]\nhttp_client_ca_file = "ca"\n')
-    with pytest.raises(ConfigurationError, match=r"listen.http_client_ca_file: needs listen.http_cert_file"):
-        load(config, {})
 
 
 async def test_switched_off_there_is_nothing(serve: Serve) -> None:

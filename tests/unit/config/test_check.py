@@ -338,7 +338,7 @@ def test_formats_that_can_not_work_are_told(tmp_path: Path, extra: str, expected
     assert any(expected in problem for problem in problems(tmp_path, text))
 
 
-def test_the_endpoints_of_oauth_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None:
+def test_the_endpoints_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None:
     config = tmp_path / "tokenmint.toml"
     config.write_text("")
     assert not load(config, {}).oauth.enabled

@@ -26,7 +26,7 @@ from benchmarks.world import (
     certificate,
     secret_hash,
 )
-from tokenmint.process.bootstrap import new_encryption_key
+from tokenmint.process.new_secrets import new_encryption_key
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 EIGHT: Final = tuple(f"{AUDIENCE}/{number}" for number in range(8))

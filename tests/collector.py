@@ -88,7 +88,8 @@ def over_grpc(tls: Authority | None = None) -> Iterator[Collector]:
             context.abort(collector.code, "tms_not-to-be-shown")
         return collector.took(pb.ExportTraceServiceRequest.FromString(body))
 
-    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    threads = ThreadPoolExecutor(4)
+    server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
     handler: Any = grpc.unary_unary_rpc_method_handler(export)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(EXPORT, {"Export": handler}),))
     if tls is None:
@@ -104,6 +105,7 @@ def over_grpc(tls: Authority | None = None) -> Iterator[Collector]:
     finally:
         collector.go_on.set()
         server.stop(None).wait(5)
+        threads.shutdown()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Real parts for every test: a private Valkey for each test process, and a prefix of its own for each test."""
 
+import gc
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +28,12 @@ set_up_hypothesis()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let `make test-deep` play more examples of each property."""
     mark_properties(items)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude modules and collected tests from garbage collection: each full one would look at a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`tokenmint serve` in a fork of a process that has loaded it: loading takes 0.7 s of computing in each start.
+"""`tokenmint` in a fork of a process that has loaded it: loading takes 0.2 to 0.7 s of computing in each start.
 
 A fork calls the command's own `main`, with arguments, directory, environment and standard streams of its own. Tests of
 starting itself, and those that change how the interpreter starts, use `Service`: the command as it is installed.
@@ -9,18 +9,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from multiprocessing.connection import wait
 from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
-from tests.process import Service, ServiceWithLog, environment
+from tests.process import START_LIMIT, Service, ServiceWithLog, environment
 
 LOADED: Final = [
     "tokenmint.cli.serve", "tokenmint.process.worker", "tokenmint.rpc.native", "tokenmint.formats.app_service",
     "tokenmint.formats.reference", "uvicorn.protocols.http.auto", "uvicorn.lifespan.off", "uvloop",
+    "tokenmint.cli.clients", "tokenmint.cli.config", "tokenmint.cli.init", "tokenmint.cli.keys",
+    "tokenmint.cli.profiles", "tokenmint.cli.providers", "tokenmint.cli.token", "typer._adapters",
 ]  # fmt: skip
 _forks: Final = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(LOADED)
@@ -28,13 +31,14 @@ _lock: Final = threading.Lock()
 """Held where the state of a fork is read: its status can be read once."""
 
 
-def _serve(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str], output: Any, errors: Any) -> None:
-    """Serve in the fork."""
+def _main(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str], streams: tuple[Any, ...]) -> None:
+    """Run the command line in the fork."""
     from tokenmint.cli import main
 
-    for stream, descriptor in ((output, 1), (errors, 2)):
+    for descriptor, stream in enumerate(streams):
         os.dup2(given := stream.detach(), descriptor)
         os.close(given)
+    sys.stdin = os.fdopen(0, closefd=False)
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environ)
@@ -43,16 +47,17 @@ def _serve(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str
 
 
 class Fork:
-    """A fork, with the part of `subprocess.Popen` that tests use."""
+    """A fork, with the part of `subprocess.Popen` that tests use. ``streams``: its standard streams' descriptors."""
 
-    def __init__(self, arguments: tuple[str, ...], directory: Path, environ: Mapping[str, str], errors: int) -> None:
-        reading, writing = os.pipe()
+    stdout: IO[str]
+
+    def __init__(
+        self, arguments: tuple[str, ...], directory: Path, environ: Mapping[str, str], streams: tuple[int, int, int]
+    ) -> None:
         with _lock:
-            work = (arguments, str(directory), environ, DupFd(writing), DupFd(errors))
-            self._process = _forks.Process(target=_serve, args=work, daemon=True)
+            work = (arguments, str(directory), environ, tuple(DupFd(stream) for stream in streams))
+            self._process = _forks.Process(target=_main, args=work, daemon=True)
             self._process.start()
-        os.close(writing)
-        self.stdout = os.fdopen(reading, encoding="utf-8")
         self.pid: int = self._process.pid or 0
 
     def poll(self) -> int | None:
@@ -65,7 +70,7 @@ class Fork:
         wait([self._process.sentinel], timeout)
         status = self.poll()
         if status is None:
-            raise subprocess.TimeoutExpired("tokenmint serve", timeout or 0.0)
+            raise subprocess.TimeoutExpired("tokenmint", timeout or 0.0)
         return status
 
     def send_signal(self, number: int) -> None:
@@ -83,8 +88,29 @@ class ForkedService(Service):
 
     def _start(self, arguments: tuple[str, ...], errors: int | None, changes: Mapping[str, str]) -> Any:
         assert errors is not None, "Python itself starts in another way without a standard error"
-        return Fork(arguments, self.directory, environment(**changes), errors)
+        reading, writing = os.pipe()
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123  # a device
+            fork = Fork(arguments, self.directory, environment(**changes), (nothing.fileno(), writing, errors))
+        os.close(writing)
+        fork.stdout = os.fdopen(reading, encoding="utf-8")
+        return fork
 
 
 class ForkedWithLog(ServiceWithLog, ForkedService):
     """One whose standard error is the descriptor ``log``, which is open: Python itself starts otherwise without one."""
+
+
+def run_forked(*arguments: str, directory: Path, stdin: str = "", **changes: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line to its end, in a fork."""
+    with (
+        tempfile.TemporaryFile("w+") as given,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+    ):
+        given.write(stdin)
+        given.seek(0)
+        streams = (given.fileno(), out.fileno(), err.fileno())
+        status = Fork(arguments, directory, environment(**changes), streams).wait(START_LIMIT)
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess(arguments, status, out.read(), err.read())

@@ -1,5 +1,6 @@
 """HTTP servers of tests on loopback, each with a handler of its own."""
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,17 @@ class Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    over = False
+
+    def serve(self) -> None:
+        """Serve until :meth:`end`. The base class's way polls, and its end waits for the next poll."""
+        while not self.over:
+            self.handle_request()
+
+    def end(self) -> None:
+        """End serving: the waiting accept() ends with the socket's shutdown."""
+        self.over = True
+        self.socket.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: clients that do not trust a certificate hang up."""
@@ -41,11 +53,12 @@ def running(
     server = _Server((host, port), handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
         yield server.server_port
     finally:
-        server.shutdown()
+        server.end()
+        thread.join(timeout=15)
         server.server_close()
-        thread.join(timeout=5)
+        assert not thread.is_alive()

@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.forked_commands import folder
 from tests.process import environment
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -64,8 +66,19 @@ def rows_of(page: Path) -> list[str]:
 
 
 def shell(directory: Path, text: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Run commands as somebody with this installation does."""
-    path = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    """Run commands as somebody with this installation does; those of `tokenmint` do their work in a fork."""
+    return _shell(directory, text, environ, folder(), Path(sys.executable).parent)
+
+
+def installed_shell(directory: Path, text: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run commands as somebody with this installation does, with the program that is installed."""
+    return _shell(directory, text, environ, Path(sys.executable).parent)
+
+
+def _shell(
+    directory: Path, text: str, environ: Mapping[str, str], *folders: Path
+) -> "subprocess.CompletedProcess[str]":
+    path = {"PATH": ":".join([*map(str, folders), "/usr/bin", "/bin"])}
     return subprocess.run(
         ["bash", "-c", text],
         cwd=directory,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenmint.model.secret import Secret
-from tokenmint.process.bootstrap import new_encryption_key
+from tokenmint.process.new_secrets import new_encryption_key
 
 START_LIMIT = 120.0  # seconds
 CLIENT, OPERATOR = Secret("tms_test-client"), Secret("tms_test-operator")

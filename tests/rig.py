@@ -22,8 +22,8 @@ from tokenmint.config.settings import Settings
 from tokenmint.formats.table import Formats
 from tokenmint.model.secret import Secret
 from tokenmint.process.app import App
-from tokenmint.process.bootstrap import new_encryption_key, new_secret
 from tokenmint.process.foundation import Foundation
+from tokenmint.process.new_secrets import new_encryption_key, new_secret
 from tokenmint.process.supervisor import Job
 from tokenmint.process.wiring import Parts
 from tokenmint.v1.audit_admin_service_pb2_grpc import AuditAdminServiceStub

@@ -15,10 +15,11 @@ import redis
 from tests.deploy.chart import of_kind, workload
 from tests.deploy.monitoring import alerts, expressions, metrics_of
 from tests.deploy.pod import MountedPod
+from tests.forked import ForkedService, run_forked
 from tests.guides import NOBODYS
 from tests.issuer import Issuer
 from tests.pages import PORTS
-from tests.process import CLIENT, Service, run
+from tests.process import CLIENT, Service
 
 from tokenmint.storage.embedded import EmbeddedServer
 
@@ -71,9 +72,9 @@ def account_token(issuer: Issuer, audience: str, now: float) -> str:
 def test_the_rendered_configuration_serves_and_helms_test_exchanges_a_token(
     pod: MountedPod, issuer: Issuer, tmp_path: Path
 ) -> None:
-    assert run("config", "check", "--config", str(pod.config), directory=tmp_path).returncode == 0
+    assert run_forked("config", "check", "--config", str(pod.config), directory=tmp_path).returncode == 0
     assert pod.arguments[0] == "serve"
-    with Service(tmp_path, *pod.arguments[1:], **PORTS) as service:
+    with ForkedService(tmp_path, *pod.arguments[1:], **PORTS) as service:
         assert (pod.place("/var/lib/tokenmint") / "high-water-mark.json").exists()
         (test,) = of_kind("minimal", "Pod")
         (volume,) = [one["projected"] for one in test["spec"]["volumes"] if one["name"] == "subject"]
@@ -85,13 +86,13 @@ def test_the_rendered_configuration_serves_and_helms_test_exchanges_a_token(
         environ = {one["name"]: tester.placed(one["value"]) for one in container["env"] if "value" in one}
         assert environ["TOKENMINT_TARGET"] == "tokenmint-grpc.tokenmint.svc:7443"
         environ |= {"TOKENMINT_TARGET": service.listen["grpc"], "TOKENMINT_CLIENT_ID": "web"}
-        done = run(*tester.arguments, directory=tmp_path, **environ)
+        done = run_forked(*tester.arguments, directory=tmp_path, **environ)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["token_type"] == "Bearer"
 
         # A refusal, so that there is one to count.
         tester.place("/run/secrets/subject/token").write_text(account_token(issuer, "elsewhere", time.time()))
-        assert run(*tester.arguments, directory=tmp_path, **environ).returncode == 4
+        assert run_forked(*tester.arguments, directory=tmp_path, **environ).returncode == 4
         the_metrics_are_there(service)
 
 

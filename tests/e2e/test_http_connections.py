@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from tests.forked import ForkedService
 from tests.issuer import Issuer
 from tests.process import Service, WithFewFiles, configure
 from tests.sockets import UNFINISHED, answer, get, held, place, status
@@ -32,7 +33,7 @@ OAUTH = "\n[oauth]\nenabled = true\n"
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("service")
     configure(directory, extra=OAUTH)
-    with Service(directory) as service:
+    with ForkedService(directory) as service:
         yield service
 
 
@@ -57,7 +58,7 @@ async def test_with_no_file_descriptor_left_health_is_answered_and_the_service_g
 ) -> None:
     """EMFILE (accept(2)): the socket stays readable, and nothing can be accepted."""
     configure(tmp_path, issuer.url, extra='[limits]\nrequest_time = "60s"\n')
-    with Service(tmp_path) as service:
+    with ForkedService(tmp_path) as service:
         pid = service.process.pid
         public, ops = place(service.listen["http"]), place(service.listen["ops"])
         used = max(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208  # of the kernel: it blocks nobody

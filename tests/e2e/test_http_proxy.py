@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.forked import ForkedService
 from tests.issuer import Issuer, rsa_key
 from tests.process import Service, configure
 from tests.providers import Documents, ending_tls, provider, proxy
@@ -80,7 +81,7 @@ def test_keys_come_through_the_configured_proxy_which_sees_names_alone(tmp_path:
             f'[proxy]\nurl = "http://127.0.0.1:{shared.port}"\n',
             two=f'proxy = "http://127.0.0.1:{own.port}"',
         )
-        with Service(tmp_path) as service:
+        with ForkedService(tmp_path) as service:
             assert [outcome(service, ONE), outcome(service, TWO)] == ["OK", "OK"]
     for seen in (shared, own):
         assert set(connects(seen.asked)) <= {f"CONNECT {HOST}:443 HTTP/1.1", "CONNECT idp.example:443 HTTP/1.1"}
@@ -96,12 +97,12 @@ def test_the_environments_proxy_counts_only_where_a_setting_says_so(tmp_path: Pa
         place = f"http://127.0.0.1:{seen.port}"
         environment = {"HTTPS_PROXY": place, "https_proxy": place, "ALL_PROXY": place}
         configured(tmp_path, "")
-        with Service(tmp_path, **environment) as service:
+        with ForkedService(tmp_path, **environment) as service:
             assert outcome(service, ONE) == "UNAVAILABLE"
         assert not seen.asked
 
         configured(tmp_path, "[proxy]\nenvironment = true\n", two='proxy = "none"')
-        with Service(tmp_path, **environment) as service:
+        with ForkedService(tmp_path, **environment) as service:
             assert [outcome(service, ONE), outcome(service, TWO)] == ["OK", "UNAVAILABLE"]
         assert f"CONNECT {HOST}:443 HTTP/1.1" in connects(seen.asked)
         assert [path for path, _ in idp.asked] == ["/one"]
@@ -115,7 +116,7 @@ def test_hosts_of_no_proxy_and_loopback_are_reached_directly(tmp_path: Path, idp
             two="allow_private = true",
             host=f"localhost:{idp.port}",
         )
-        with Service(tmp_path) as service:
+        with ForkedService(tmp_path) as service:
             # The first name resolves nowhere, and loopback never goes through a proxy.
             assert [outcome(service, ONE), outcome(service, TWO)] == ["UNAVAILABLE", "OK"]
         assert not [line for line in connects(seen.asked) if "idp.example" not in line]

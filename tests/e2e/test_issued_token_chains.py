@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from tests import plain_http
+from tests.e2e.sharing import Start
 from tests.issuer import rsa_key
 from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
+from tokenmint.model.secret import Secret
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
 ID = "urn:ietf:params:oauth:token-type:id_token"
@@ -71,22 +76,34 @@ serves = ["https://orders.example", "https://session.example"]
 """
 
 
-@pytest.fixture
-async def rig(serve: Serve, tmp_path: Path, transport: str) -> AsyncIterator[Rig]:
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+@pytest.fixture(scope="module")
+def start(transport: str) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        write_keys(serve.directory)
+        extra = EXTRA.format(api=Secret("tms_api").fingerprint())
+        async with serve(extra, transport=transport) as service:
+            service.secrets["api"] = Secret("tms_api")
+            await service.create(person(tenant="engines"))
+            yield service
 
-    from tokenmint.model.secret import Secret
+    return started
+
+
+@pytest.fixture
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
+
+
+def write_keys(directory: Path) -> None:
+    """Write the key of a Firebase account, and that of an App Service site."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     pem = rsa_key(7).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {"type": "service_account", "project_id": "demo-app", "client_email": "a@demo-app.example",
                "private_key": pem, "token_uri": "https://oauth2.example/token"}  # fmt: skip
-    (tmp_path / "account.json").write_text(json.dumps(account))
-    (tmp_path / "zumo").write_text("ab" * 32 + "\n")
-    extra = EXTRA.format(api=Secret("tms_api").fingerprint())
-    async with serve(extra, transport=transport) as service:
-        service.secrets["api"] = Secret("tms_api")
-        await service.create(person(tenant="engines"))
-        yield service
+    (directory / "account.json").write_text(json.dumps(account))
+    (directory / "zumo").write_text("ab" * 32 + "\n")
 
 
 def ask(rig: Rig, audience: str = AUDIENCE, parent: str = "", **fields: Any) -> pb.ExchangeTokenRequest:
@@ -140,6 +157,7 @@ async def test_rfc_7009_revocation_reaches_what_was_exchanged_for_it(rig: Rig) -
     assert told.reason == "REVOKED"
 
 
+@pytest.mark.alone
 async def test_principal_and_key_revocation_reach_introspection(rig: Rig) -> None:
     one = await mint(rig)
     await rig.profiles.RevokePrincipalTokens(

@@ -4,6 +4,7 @@ import base64
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -11,16 +12,17 @@ from urllib.parse import quote_plus, urlencode
 import httpx2
 import jwt
 import pytest
+import pytest_asyncio
 from tests import plain_http
-from tests.fakes import FakeClock
+from tests.e2e.sharing import Start
 from tests.issuer import ec_key, jwk
 from tests.rig import AUDIENCE, HTTP_TLS, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, write_tls
 from tests.tls import Authority, authority
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
-from tokenmint.base.errors import ConfigurationError
-from tokenmint.config.load import load
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -52,18 +54,27 @@ def ca() -> Authority:
     return authority()
 
 
-@pytest.fixture
-async def rig(serve: Serve, tmp_path: Path, ca: Authority) -> AsyncIterator[Rig]:
-    write_tls(tmp_path, ca)
-    extra = EXTRA.format(jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}))
-    async with serve(extra, listen=HTTP_TLS) as service:
-        await service.create(person("ada", "1842", "clerk"))
-        yield service
+@pytest.fixture(scope="module")
+def start(ca: Authority) -> Start:
+    @asynccontextmanager
+    async def started(serve: Serve) -> AsyncIterator[Rig]:
+        write_tls(serve.directory, ca)
+        extra = EXTRA.format(jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}))
+        async with serve(extra, listen=HTTP_TLS) as service:
+            await service.create(person("ada", "1842", "clerk"))
+            yield service
+
+    return started
 
 
 @pytest.fixture
-async def http(rig: Rig, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    context = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def http(rig: Rig, ca: Authority) -> AsyncIterator[httpx2.AsyncClient]:
+    context = ssl.create_default_context(cadata=ca.pem.decode())
     base = rig.url("http", "").replace("http:", "https:")
     async with httpx2.AsyncClient(verify=context, base_url=base, timeout=20) as client:
         yield client
@@ -87,11 +98,6 @@ def assertion(rig: Rig, audience: Any = ISSUER, **changes: Any) -> str:
     now = int(rig.clock.now())
     claims = {"iss": "keys", "sub": "keys", "aud": audience, "iat": now, "exp": now + 60, "jti": f"j{rig.clock.now()}"}
     return jwt.encode({**claims, **changes}, ec_key(5), algorithm="ES256", headers={"kid": "c"})
-
-
-def advance(rig: Rig) -> None:
-    assert isinstance(rig.clock, FakeClock)
-    rig.clock.advance(1)
 
 
 async def test_rfc_8693_2_2_1_a_token_and_what_is_known_of_it(rig: Rig, http: httpx2.AsyncClient) -> None:
@@ -251,11 +257,11 @@ async def test_rfc_6749_2_3_1_client_secret_basic_and_post(rig: Rig, http: httpx
 async def test_rfc_7523_2_2_private_key_jwt(rig: Rig, http: httpx2.AsyncClient) -> None:
     target = {"audience": "https://keys.example", "client_assertion_type": JWT_BEARER}
     for audience in (ISSUER, ISSUER + "/oauth2/token"):
-        advance(rig)
+        await rig.set_time(rig.clock.now() + 1)
         good = assertion(rig, audience)
         assert await exchanged(rig, http, {}, client_assertion=good, **target) == (200, "")
         assert await exchanged(rig, http, {}, client_assertion=good, **target) == (401, "invalid_client")  # used
-    advance(rig)
+    await rig.set_time(rig.clock.now() + 1)
     now = int(rig.clock.now())
     for wrong in (
         assertion(rig, "https://other.example"),
@@ -276,7 +282,7 @@ async def test_rfc_8705_2_mutual_tls(rig: Rig, http: httpx2.AsyncClient, ca: Aut
 
     async def over(certificate: tuple[bytes, bytes], **changes: Any) -> tuple[int, str]:
         (tmp_path / "me.pem").write_bytes(b"".join(certificate))
-        context = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        context = ssl.create_default_context(cadata=ca.pem.decode())
         context.load_cert_chain(tmp_path / "me.pem")
         async with httpx2.AsyncClient(verify=context, base_url=http.base_url, timeout=20) as mutual:
             return await exchanged(rig, mutual, {}, **{**target, **changes})
@@ -298,6 +304,7 @@ async def test_a_public_client_has_what_an_audience_gives_to_everybody(rig: Rig,
     assert await exchanged(rig, http, {}, client_id="spa") == (400, "invalid_target")
 
 
+@pytest.mark.alone
 async def test_rate_limits_count_with_those_of_grpc(rig: Rig, http: httpx2.AsyncClient) -> None:
     text = rig.config.read_text().replace(
         "[clients.batch]\n", "[clients.batch]\nrate = { per_second = 1, burst = 2 }\n"
@@ -312,6 +319,7 @@ async def test_rate_limits_count_with_those_of_grpc(rig: Rig, http: httpx2.Async
     assert int(answer.headers["retry-after"]) >= 1
 
 
+@pytest.mark.alone
 async def test_the_audit_trail_is_the_same(rig: Rig, http: httpx2.AsyncClient) -> None:
     wanted = form(rig)
     await http.post("/oauth2/token", data=wanted, headers=basic(rig))
@@ -348,7 +356,7 @@ async def test_rfc_9449_5_a_proof_is_checked_and_used_once(rig: Rig, http: httpx
     ):
         answer = await http.post("/oauth2/token", data=form(rig), headers={**basic(rig), "DPoP": wrong})
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
-    twice = [*basic(rig).items(), ("DPoP", dpop_proof(jti="d2").reveal()), ("DPoP", dpop_proof(jti="d3").reveal())]
+    twice = [*basic(rig).items(), *(("DPoP", dpop_proof(iat=now, jti=name).reveal()) for name in ("d2", "d3"))]
     content = urlencode(form(rig)).encode()
     answer = await http.post("/oauth2/token", content=content, headers=[*FORM.items(), *twice])
     assert answer.json()["error"] == "invalid_dpop_proof"
@@ -369,20 +377,6 @@ async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.As
             assert {"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"} < set(methods)
             assert "HS256" not in document[f"{name}_endpoint_auth_signing_alg_values_supported"]
         assert "ES256" in document["dpop_signing_alg_values_supported"]
-
-
-def test_the_endpoints_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None:
-    config = tmp_path / "tokenmint.toml"
-    config.write_text("")
-    assert not load(config, {}).oauth.enabled
-    config.write_text('issuer = "https://t.example"\n[oauth]\nenabled = true\n[listen]\nhttp = "0.0.0.0:8080"\n')
-    with pytest.raises(ConfigurationError, match=r"oauth.enabled: secrets would cross the network unencrypted"):
-        load(config, {})
-    config.write_text(config.read_text() + "plaintext = true\n")
-    assert load(config, {}).oauth.enabled
-    config.write_text('[listen]\nhttp_client_ca_file = "ca"\n')
-    with pytest.raises(ConfigurationError, match=r"listen.http_client_ca_file: needs listen.http_cert_file"):
-        load(config, {})
 
 
 async def test_switched_off_there_is_nothing(serve: Serve) -> None:

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from tests import plain_http
 from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify
+from tests.forked import ForkedService, run_forked
 from tests.issuer import Issuer, ec_key
 from tests.polling import wait_until
 from tests.process import OPERATOR, Service, WithFewFiles, configure, run, write_kek
@@ -56,7 +57,7 @@ def test_rotation_during_a_loop_of_exchanges_fails_none(tmp_path: Path, issuer: 
     config = configure(tmp_path, issuer.url)
     secret = tmp_path / "operator"
     secret.write_text(OPERATOR.reveal())
-    with Service(tmp_path, "--config", str(config)) as service:
+    with ForkedService(tmp_path, "--config", str(config)) as service:
         old = exchange(service, issuer)
         tokens: list[str] = []
         failures: list[BaseException] = []
@@ -77,7 +78,9 @@ def test_rotation_during_a_loop_of_exchanges_fails_none(tmp_path: Path, issuer: 
             "TOKENMINT_CLIENT_ID": "root",
             "TOKENMINT_SECRET_FILE": str(secret),
         }
-        rotated = [run("keys", "rotate", "--force", "-o", "json", directory=tmp_path, **operator) for _ in range(3)]
+        rotated = [
+            run_forked("keys", "rotate", "--force", "-o", "json", directory=tmp_path, **operator) for _ in range(3)
+        ]
         wait_until(lambda: len(tokens) > 20)
         stop.set()
         for thread in threads:
@@ -95,7 +98,7 @@ def test_rotation_during_a_loop_of_exchanges_fails_none(tmp_path: Path, issuer: 
 
 def test_sigterm_answers_what_was_asked_and_then_ends(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
-    with Service(tmp_path) as service, grpc.insecure_channel(service.listen["grpc"]) as channel:
+    with ForkedService(tmp_path) as service, grpc.insecure_channel(service.listen["grpc"]) as channel:
         assert exchange(service, issuer).token
         issuer.gate = threading.Event()  # the provider takes its time to answer for a kid that is new
         other = Issuer(url=issuer.url, key=ec_key(), key_id="new", algorithm="ES256")
@@ -126,7 +129,7 @@ def test_a_disk_that_hangs_under_the_high_water_mark_holds_up_neither_a_start_no
     (tmp_path / "data").mkdir()
     with (tmp_path / "data" / "high-water-mark.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Service(tmp_path) as service:
+        with ForkedService(tmp_path) as service:
             assert exchange(service, issuer).token
             told = plain_http.get(f"http://{service.listen['ops']}/readyz").json()
             assert (told["ready"], "TimeoutError" in told["details"]["high-water mark"]) == (True, True)
@@ -155,7 +158,7 @@ def test_a_private_store_that_ends_is_started_again_and_the_service_goes_on(
 ) -> None:
     """As it ends when its disk is full."""
     configure(tmp_path, issuer.url)
-    with Service(tmp_path, "--workers", workers) as service:
+    with ForkedService(tmp_path, "--workers", workers) as service:
         principal = verify(service, exchange(service, issuer).token)["sub"]
         for _ in range(3):
             (pid,) = processes_of(tmp_path)
@@ -186,7 +189,7 @@ def exchanged(service: Service, issuer: Issuer) -> bool:
 def test_sighup_reloads_and_a_bad_file_changes_nothing(tmp_path: Path, issuer: Issuer) -> None:
     config = configure(tmp_path, issuer.url)
     text = config.read_text()
-    with Service(tmp_path, "--config", str(config)) as service:
+    with ForkedService(tmp_path, "--config", str(config)) as service:
         assert exchange(service, issuer).token
         config.write_text("broken")
         service.process.send_signal(signal.SIGHUP)
@@ -230,19 +233,19 @@ def test_the_development_mode_marks_its_directory(tmp_path: Path, issuer: Issuer
     configure(tmp_path, issuer.url, extra="").write_text(
         configure(tmp_path, issuer.url).read_text().replace('issuer = "http://127.0.0.1:9"\n', "")
     )
-    with Service(tmp_path, "--dev", "--data-dir", "dev-data") as service:
+    with ForkedService(tmp_path, "--dev", "--data-dir", "dev-data") as service:
         with grpc.insecure_channel(service.listen["grpc"]) as channel:
             request = pb.ExchangeTokenRequest(subject_token=issuer.token(time.time()), audience=AUDIENCE)
             assert TokenExchangeServiceStub(channel).ExchangeToken(request, timeout=20).token
         with grpc.insecure_channel(service.listen["admin"]) as channel, pytest.raises(grpc.RpcError) as refused:
             KeyAdminServiceStub(channel).ListSigningKeys(keys_pb.ListSigningKeysRequest(), timeout=20)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    normal = run("serve", "--data-dir", "dev-data", directory=tmp_path)
+    normal = run_forked("serve", "--data-dir", "dev-data", directory=tmp_path)
     assert normal.returncode == 2
     assert "was used with --dev" in normal.stderr
-    with Service(tmp_path) as service:
+    with ForkedService(tmp_path) as service:
         assert service.listen
-    other_way = run("serve", "--dev", "--data-dir", "data", directory=tmp_path)
+    other_way = run_forked("serve", "--dev", "--data-dir", "data", directory=tmp_path)
     assert other_way.returncode == 2
     assert "holds the data of a normal service" in other_way.stderr
 
@@ -267,7 +270,7 @@ def test_faults_of_configuration_are_one_clear_line(tmp_path: Path, text: str, s
     (tmp_path / "tokenmint.toml").write_text(text + "\n" + ("" if "[listen]" in text else listen))
     if text.startswith("x ="):
         (tmp_path / "tokenmint.toml").write_text(text)
-    outcome = run("serve", directory=tmp_path, **{f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in names})
+    outcome = run_forked("serve", directory=tmp_path, **{f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in names})
     assert outcome.returncode == status, outcome.stderr
     assert expected in outcome.stderr
     assert "Traceback" not in outcome.stderr
@@ -276,10 +279,10 @@ def test_faults_of_configuration_are_one_clear_line(tmp_path: Path, text: str, s
 
 def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
     configure(tmp_path)
-    with Service(tmp_path) as service:
+    with ForkedService(tmp_path) as service:
         other = tmp_path / "other"
         other.mkdir()
-        outcome = run("serve", directory=other, TOKENMINT_LISTEN__GRPC=service.listen["grpc"],
+        outcome = run_forked("serve", directory=other, TOKENMINT_LISTEN__GRPC=service.listen["grpc"],
                       TOKENMINT_LISTEN__ADMIN="127.0.0.1:0", TOKENMINT_LISTEN__HTTP=service.listen["http"],
                       TOKENMINT_LISTEN__OPS="127.0.0.1:0")  # fmt: skip
         assert outcome.returncode == 2
@@ -298,7 +301,7 @@ def test_a_store_of_yours_that_evicts_is_refused(tmp_path: Path) -> None:
         client.close()
         write_kek(tmp_path)
         configure(tmp_path, extra=f'[redis]\nurl = "{url}"\n[keys]\nencryption_key_file = "kek"\n')
-        outcome = run("serve", directory=tmp_path)
+        outcome = run_forked("serve", directory=tmp_path)
         assert outcome.returncode == 2
         assert "set it to noeviction" in outcome.stderr
     finally:
@@ -312,12 +315,12 @@ def test_with_a_store_of_yours_two_services_share_the_keys(tmp_path: Path, issue
     try:
         write_kek(tmp_path)
         configure(tmp_path, issuer.url, extra=f'[redis]\nurl = "{url}"\n[keys]\nencryption_key_file = "kek"\n')
-        with Service(tmp_path) as one, Service(tmp_path) as two:
+        with ForkedService(tmp_path) as one, ForkedService(tmp_path) as two:
             assert jwks(one) == jwks(two)
             assert verify(two, exchange(one, issuer).token)
         (tmp_path / "kek").unlink()
         write_kek(tmp_path)
-        outcome = run("serve", directory=tmp_path)
+        outcome = run_forked("serve", directory=tmp_path)
         assert outcome.returncode == 2
         assert "sealed under another key-encryption key" in outcome.stderr
     finally:
@@ -339,26 +342,26 @@ def test_init_writes_a_configuration_that_serve_runs_on(tmp_path: Path) -> None:
     config = tmp_path / "tokenmint.toml"
     assert config.stat().st_mode & 0o077 == 0
     assert "tms_" not in config.read_text()
-    unfilled = run("config", "check", directory=tmp_path)
+    unfilled = run_forked("config", "check", directory=tmp_path)
     assert unfilled.returncode == 2
     line = next(place for place, text in enumerate(config.read_text().splitlines(), 1) if "CHANGE-ME" in text)
     assert f"providers.google.audiences: still has CHANGE-ME: put your own value there (line {line})" in unfilled.stderr
     config.write_text(config.read_text().replace("CHANGE-ME", "1234"))
-    checked = run("config", "check", directory=tmp_path)
+    checked = run_forked("config", "check", directory=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert "https://api.example.com" in checked.stdout
-    again = run("init", directory=tmp_path)
+    again = run_forked("init", directory=tmp_path)
     assert again.returncode == 2
     assert "not overwritten" in again.stderr
     ports = {f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", "ADMIN", "HTTP", "OPS")}
     secret = made.stdout.partition("operator admin")[2].partition("tms_")[2].split()[0]
     (tmp_path / "operator").write_text(f"tms_{secret}")
-    with Service(tmp_path, **ports) as service:
+    with ForkedService(tmp_path, **ports) as service:
         operator = {
             "TOKENMINT_TARGET": service.listen["admin"],
             "TOKENMINT_CLIENT_ID": "admin",
             "TOKENMINT_SECRET_FILE": "operator",
         }
-        listed = run("providers", "list", directory=tmp_path, **operator)
+        listed = run_forked("providers", "list", directory=tmp_path, **operator)
         assert listed.returncode == 0, listed.stderr
         assert "google" in listed.stdout

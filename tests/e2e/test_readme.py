@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.forked import ForkedService
 from tests.issuer import Issuer
-from tests.pages import PORTS, ROOT, blocks_of, shell, texts
+from tests.pages import PORTS, ROOT, blocks_of, installed_shell, shell, texts
 from tests.process import Service
 
 from tokenmint.base.errors import ConfigurationError
@@ -48,7 +48,7 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
     environ: dict[str, str] = {}
     service: Service | None = None
     said: dict[str, str] = {}
-    ran = []
+    ran: list[str] = []
     try:
         for line in commands():
             if line.startswith("make "):
@@ -69,7 +69,7 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
                     assert said == {"TOKENMINT_CLIENT_ID": caller, "TOKENMINT_SECRET_FILE": f"{caller}.secret"}, line
             if "token exchange" in line:
                 (tmp_path / "id-token.txt").write_text(fresh(issuer))
-            outcome = shell(tmp_path, line, **environ)
+            outcome = (shell if ran else installed_shell)(tmp_path, line, **environ)
             assert outcome.returncode == 0, f"{line}\n{outcome.stdout}\n{outcome.stderr}"
             ran.append(line)
             if line == "tokenmint init --secret-files":

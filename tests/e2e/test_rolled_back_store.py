@@ -11,9 +11,9 @@ import redis
 from tests import plain_http
 from tests.chaos.engine import Server
 from tests.chaos.stores import LOG
-from tests.forked import ForkedService
+from tests.forked import ForkedService, run_forked
 from tests.polling import PAUSE
-from tests.process import Service, configure, run, write_kek
+from tests.process import Service, configure, write_kek
 
 from tokenmint.keys.store import parse
 from tokenmint.keys.types import KeyRing, KeyState
@@ -133,9 +133,9 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         published = plain_http.get(f"http://{service.listen['http']}/.well-known/jwks.json").json()["keys"]
         assert active.key_id not in {key["kid"] for key in published}
         assert "accept-store" in readiness(service, ready=False)["store"]
-        told = run("keys", "accept-store", directory=tmp_path, **settings)
+        told = run_forked("keys", "accept-store", directory=tmp_path, **settings)
         assert (told.returncode, "replicas noticed that it lost changes" in told.stdout) == (1, True), told
-        done = run("keys", "accept-store", "--yes", directory=tmp_path, **settings)
+        done = run_forked("keys", "accept-store", "--yes", directory=tmp_path, **settings)
         assert done.returncode == 0, done.stderr
         assert readiness(service, ready=True) == {}
         last = store.ring().generation
@@ -150,7 +150,7 @@ def test_replicas_put_back_what_a_store_lost_of_the_ring_and_serve_nothing_until
         said = service.errors.read_text()
         assert f"but {last} was served here before" in said
         assert f"these keys were revoked, and it lacks that: {active.key_id}" in said
-        done = run("keys", "accept-store", "--yes", directory=tmp_path, **settings)
+        done = run_forked("keys", "accept-store", "--yes", directory=tmp_path, **settings)
         assert done.returncode == 0, done.stderr
         assert readiness(service, ready=True) == {}
     store.client.flushall()

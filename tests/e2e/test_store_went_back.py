@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests import plain_http
+from tests.forked import run_forked
 from tests.polling import pause
-from tests.process import run
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.process.state import watch_state
@@ -114,7 +114,7 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     await rig.profiles.UpdateProfile(disabled, **rig.auth("root"))
     await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=minted.token), **rig.auth("web"))
     done = await asyncio.to_thread(
-        run, "keys", "accept-store", "--yes", "--config", str(rig.config),
+        run_forked, "keys", "accept-store", "--yes", "--config", str(rig.config),
         directory=rig.config.parent, TOKENMINT_REDIS__URL=redis_url,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from tests import plain_http
 from tests.e2e.processes import children, exchange, processes_of
+from tests.forked import ForkedService, run_forked
 from tests.issuer import Issuer
 from tests.polling import wait_until
-from tests.process import START_LIMIT, Service, configure, run, write_kek
+from tests.process import START_LIMIT, Service, configure, write_kek
 
 
 def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
-    with Service(tmp_path, "--workers", "2") as service:
+    with ForkedService(tmp_path, "--workers", "2") as service:
         wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
         assert exchange(service, issuer).token
         pids = children(service.process.pid)
@@ -31,7 +32,7 @@ def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path:
 
 def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pauses(tmp_path: Path) -> None:
     configure(tmp_path)
-    with Service(tmp_path, "--workers", "2") as service:
+    with ForkedService(tmp_path, "--workers", "2") as service:
         other, victim = children(service.process.pid)
         for _ in range(3):  # in one place: the other worker serves
             os.kill(victim, signal.SIGKILL)
@@ -76,7 +77,7 @@ def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Iss
 
 def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:
     configure(tmp_path, extra='[limits]\ndrain = "1s"\n')
-    with Service(tmp_path, "--workers", "2") as service:
+    with ForkedService(tmp_path, "--workers", "2") as service:
         wait_until(lambda: service.errors.read_text().count(" is ready") == 2, START_LIMIT)
         victim = children(service.process.pid)[0]
         os.kill(victim, signal.SIGSTOP)
@@ -89,7 +90,7 @@ def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path
 def test_workers_none_of_which_comes_to_serve_end_the_service_at_once(tmp_path: Path) -> None:
     write_kek(tmp_path)
     configure(tmp_path, extra='[redis]\nurl = "redis://127.0.0.1:1"\n[keys]\nencryption_key_file = "kek"\n')
-    outcome = run("serve", "--workers", "2", directory=tmp_path)
+    outcome = run_forked("serve", "--workers", "2", directory=tmp_path)
     assert outcome.returncode == 1
     assert "starting another" not in outcome.stderr
     assert "the store can't be reached" in outcome.stderr

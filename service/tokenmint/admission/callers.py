@@ -27,7 +27,6 @@ from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
-SECRET_PREFIX: Final = "tms_"  # noqa: S105  # secret scanners find leaked ones by it
 MAX_ASSERTION_LIFETIME: Final = 300.0  # seconds , the longest lifetime of a client assertion
 NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
 """Hashes for an unknown caller: a comparison with them takes as long as with the hashes of a known caller."""

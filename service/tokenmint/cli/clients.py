@@ -9,8 +9,8 @@ import typer
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
 from tokenmint.cli.output import Output, print_json
-from tokenmint.process.bootstrap import new_secret as make_secret
-from tokenmint.process.bootstrap import write_private
+from tokenmint.process.new_secrets import new_secret as make_secret
+from tokenmint.process.new_secrets import write_private
 
 app = App(no_args_is_help=True, help="Make secrets for callers.")
 

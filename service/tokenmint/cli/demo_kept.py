@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 
 from tokenmint.model.secret import Secret
-from tokenmint.process.bootstrap import write_private
+from tokenmint.process.new_secrets import write_private
 
 RENEWED: Final = 60.0  # seconds between two ID tokens; each is valid for five minutes
 

@@ -10,7 +10,7 @@ import typer
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import Output, print_json
 from tokenmint.model.secret import Secret
-from tokenmint.process.bootstrap import new_encryption_key, new_secret, write_private
+from tokenmint.process.new_secrets import new_encryption_key, new_secret, write_private
 
 TEMPLATE = """\
 # tokenmint. `tokenmint config check` checks this file, `tokenmint serve` runs on it, SIGHUP reloads it.

@@ -16,7 +16,7 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
 from tokenmint.cli.profile_lines import Input
 from tokenmint.model.secret import shown
-from tokenmint.rpc import convert
+from tokenmint.rpc import structs
 from tokenmint.v1 import profile_admin_service_pb2 as pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
@@ -47,7 +47,7 @@ def line_of(profile: profile_pb2.Profile) -> str:
     """Return the line that an import reads as this profile; always the same line for the same profile."""
     document = MessageToDict(profile, preserving_proto_field_name=True)
     if profile.HasField("claims"):
-        document["claims"] = convert.plain(profile.claims)  # whole numbers as such
+        document["claims"] = structs.plain(profile.claims)  # whole numbers as such
     fields = (
         f'"{name}": {json.dumps(document[name], ensure_ascii=False, sort_keys=True)}'
         for name in FIELDS

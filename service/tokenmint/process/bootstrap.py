@@ -3,14 +3,12 @@
 Both are in the data directory, readable only by their owner, and are made once.
 """
 
-import base64
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tokenmint.admission.callers import SECRET_PREFIX, Operator
+from tokenmint.admission.callers import Operator
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.data_dir import (
     DEVELOPMENT_FILE,
@@ -25,18 +23,9 @@ from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.configured import key_sources
 from tokenmint.keys.signers.types import KeySource
 from tokenmint.model.secret import Secret
+from tokenmint.process.new_secrets import new_encryption_key, new_secret, write_private
 
 OPERATOR_ID: Final = "operator"
-
-
-def new_secret(entropy: Callable[[int], bytes]) -> Secret:
-    """Return a new client or operator secret: a prefix for secret scanners, and 256 random bits."""
-    return Secret(SECRET_PREFIX + base64.urlsafe_b64encode(entropy(32)).rstrip(b"=").decode())
-
-
-def new_encryption_key(entropy: Callable[[int], bytes]) -> str:
-    """Return a new key-encryption key in the form of its file."""
-    return base64.urlsafe_b64encode(entropy(32)).decode()
 
 
 def mark_directory(directory: Path, *, development: bool) -> None:
@@ -89,16 +78,6 @@ def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Seal
 def operators(settings: Settings) -> dict[str, Operator]:
     """Return the configured operators, or the one made by :func:`prepare`."""
     return {**settings.operators, **made_operators(settings)}
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read. Raises ``FileExistsError`` if it exists."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _create(path: Path, text: str) -> list[Path]:

@@ -2,12 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
@@ -21,7 +18,8 @@ from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, JsonValue
+from tokenmint.model.tokens import ID_TOKEN
+from tokenmint.rpc import structs
 from tokenmint.v1 import (
     json_web_key_pb2,
     key_set_service_pb2,
@@ -206,7 +204,7 @@ def planned_token(planned: PlannedToken) -> token_exchange_service_pb2.PlannedTo
         key_id=planned.key_id,
         expire_time=timestamp(grant.expires_at),
         lifetime=duration(grant.expires_at - grant.issued_at),
-        claims=struct(planned.claims),
+        claims=structs.struct(planned.claims),
     )
 
 
@@ -260,7 +258,7 @@ def profile_message(profile: Profile) -> profile_pb2.Profile:
         principal=profile.principal,
         identities=[profile_pb2.Identity(provider=item.provider, subject=item.subject) for item in profile.identities],
         disabled=profile.disabled,
-        claims=struct(profile.claims),
+        claims=structs.struct(profile.claims),
         roles=profile.roles,
         tokens_valid_after_time=timestamp(profile.tokens_valid_after),
         create_time=timestamp(profile.create_time),
@@ -275,7 +273,7 @@ def profile(message: profile_pb2.Profile) -> Profile:
         principal=message.principal,
         identities=tuple(identity(item) for item in message.identities),
         disabled=message.disabled,
-        claims=plain(message.claims),
+        claims=structs.plain(message.claims),
         roles=tuple(message.roles),
     )
 
@@ -321,45 +319,6 @@ def timestamp(seconds: float | None) -> Timestamp | None:
 def duration(seconds: float) -> Duration:
     """Return seconds as a duration, rounded up because it is an upper bound."""
     return Duration(seconds=math.ceil(seconds))
-
-
-def struct(values: Mapping[str, JsonValue]) -> Struct:
-    """Return JSON as a struct, whose numbers are doubles. A whole number that no double equals becomes a text."""
-    return ParseDict({name: _exact(value) for name, value in values.items()}, Struct())
-
-
-def _exact(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {name: _exact(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_exact(item) for item in value]
-    if isinstance(value, int) and abs(value) > 2**53 and int(float(value)) != value:
-        return str(value)
-    return value
-
-
-def plain(message: Struct) -> dict[str, JsonValue]:
-    """Return a struct as JSON. Its numbers are doubles; whole ones become integers again.
-
-    Numbers that JSON does not have are kept; the limits of a profile refuse them.
-    """
-    return {name: _plain(value) for name, value in message.fields.items()}
-
-
-def _plain(value: Value) -> JsonValue:
-    match value.WhichOneof("kind"):
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() and abs(number) < 2**53 else number
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "struct_value":
-            return plain(value.struct_value)
-        case "list_value":
-            return [_plain(item) for item in value.list_value.values]
-    return None
 
 
 def page_size(size: int) -> int:

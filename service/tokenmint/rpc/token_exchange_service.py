@@ -4,7 +4,7 @@ from tokenmint.admission.gate import ClientExchanges, current_client, current_po
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import NotFound, TokenmintError
 from tokenmint.exchange.explain import explain
-from tokenmint.rpc import convert
+from tokenmint.rpc import convert, structs
 from tokenmint.rpc.interceptors import Context
 from tokenmint.rpc.status import to_status
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -60,7 +60,7 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         claims = await self._exchanges.introspect(token, current_client(), request.token_type_hint or None)
         if claims is None:
             return pb.IntrospectTokenResponse(active=False)
-        return pb.IntrospectTokenResponse(active=True, claims=convert.struct(claims))
+        return pb.IntrospectTokenResponse(active=True, claims=structs.struct(claims))
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Context) -> pb.RevokeTokenResponse:
         """Revoke an issued token."""

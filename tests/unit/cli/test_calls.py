@@ -314,10 +314,18 @@ def test_the_list_of_commands_is_that_of_the_modules() -> None:
     assert "Exit codes" in out
 
 
-def test_help_loads_neither_the_service_nor_grpc() -> None:
-    program = (
-        "import sys\nfrom tokenmint.cli import app, run\nrun(lambda: app(['--help']))\n"
-        "print([name for name in ('grpc', 'redis', 'pydantic', 'tokenmint.config.load') if name in sys.modules])"
-    )
+SERVICE = ("redis", "prometheus_client", "tokenmint.config.load", "tokenmint.exchange", "tokenmint.admission.callers")
+
+
+@pytest.mark.parametrize(
+    ("program", "not_loaded"),
+    [
+        ("from tokenmint.cli import app, run\nrun(lambda: app(['--help']))", ("grpc", "pydantic", *SERVICE)),
+        ("from tokenmint.cli import clients, init, keys, profiles, providers, token", ("pydantic", *SERVICE)),
+    ],
+    ids=["help", "commands"],
+)
+def test_neither_help_nor_a_command_that_calls_a_service_loads_it(program: str, not_loaded: tuple[str, ...]) -> None:
+    program = f"import sys\n{program}\nprint([name for name in {not_loaded} if name in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert outcome.stdout.splitlines()[-1] == "[]"

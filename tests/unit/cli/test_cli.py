@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import typer
+from tests.forked import ForkedService
 from tests.issuer import Issuer, segment, serving
-from tests.process import OPERATOR, Service, configure
+from tests.process import OPERATOR, configure
 from tests.unit.cli.terminal import Terminal
 from typer.testing import CliRunner
 
@@ -34,7 +35,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("cli")
     with serving(Issuer()) as issuer:
         configure(directory, issuer.url, NEXT)
-        with Service(directory) as service:
+        with ForkedService(directory) as service:
             yield Terminal(service, issuer, directory)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forked import ForkedService
 from tests.issuer import Issuer, serving
-from tests.process import Service, configure
+from tests.process import configure
 from tests.unit.cli.terminal import Terminal
 
 pytestmark = pytest.mark.slow
@@ -18,7 +19,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("profiles")
     with serving(Issuer()) as issuer:
         configure(directory, issuer.url)
-        with Service(directory) as service:
+        with ForkedService(directory) as service:
             yield Terminal(service, issuer, directory)
 
 

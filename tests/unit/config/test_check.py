@@ -13,7 +13,8 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings
 from tokenmint.model.policy import OnMissingProfile
-from tokenmint.process.bootstrap import encryption_key, new_encryption_key, operators, prepare
+from tokenmint.process.bootstrap import encryption_key, operators, prepare
+from tokenmint.process.new_secrets import new_encryption_key
 
 HASH = "sha256:" + "a" * 64
 BEHIND_A_PROXY = f'[listen]\ntransport = "native"\nforwarded = {{ secrets = ["{HASH}"] }}\n'
@@ -338,3 +339,17 @@ def test_formats_that_can_not_work_are_told(tmp_path: Path, extra: str, expected
     (tmp_path / "p").write_text("-----BEGIN PUBLIC KEY-----\n" + "A" * 64)
     text = MINIMAL.replace('scopes = ["read"]', f'scopes = ["read"]\n{extra}')
     assert any(expected in problem for problem in problems(tmp_path, text))
+
+
+def test_the_endpoints_are_asked_for_and_not_in_the_open(tmp_path: Path) -> None:
+    config = tmp_path / "tokenmint.toml"
+    config.write_text("")
+    assert not load(config, {}).oauth.enabled
+    config.write_text('issuer = "https://t.example"\n[oauth]\nenabled = true\n[listen]\nhttp = "0.0.0.0:8080"\n')
+    with pytest.raises(ConfigurationError, match=r"oauth.enabled: secrets would cross the network unencrypted"):
+        load(config, {})
+    config.write_text(config.read_text() + "plaintext = true\n")
+    assert load(config, {}).oauth.enabled
+    config.write_text('[listen]\nhttp_client_ca_file = "ca"\n')
+    with pytest.raises(ConfigurationError, match=r"listen.http_client_ca_file: needs listen.http_cert_file"):
+        load(config, {})

@@ -9,7 +9,7 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.config import changes
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
-from tokenmint.process.bootstrap import new_encryption_key
+from tokenmint.process.new_secrets import new_encryption_key
 
 HASH = "sha256:" + "a" * 64
 GOOD = f"""\

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 LOADED = "[name for name in sys.modules if name.startswith('opentelemetry.proto')]"
 
 
+@pytest.mark.slow
 def test_without_a_collector_nothing_of_the_extra_is_imported() -> None:
     program = (
         "import sys\n"

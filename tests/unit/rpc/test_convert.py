@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenmint.base.errors import InvalidRequest
 from tokenmint.model.tokens import ID_TOKEN
 from tokenmint.profiles.limits import profile_violations
-from tokenmint.rpc import convert
+from tokenmint.rpc import convert, structs
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -30,7 +30,7 @@ json_values = st.recursive(
 
 @given(st.dictionaries(texts, json_values, max_size=4))
 def test_json_goes_through_a_struct_and_comes_back(value: dict[str, Any]) -> None:
-    back = convert.plain(convert.struct(value))
+    back = structs.plain(structs.struct(value))
     assert json.dumps(back, sort_keys=True) == json.dumps(_whole(value), sort_keys=True)
 
 
@@ -105,5 +105,5 @@ def test_timestamps_keep_the_microsecond(seconds: float) -> None:
 
 def test_a_whole_number_that_no_double_is_goes_as_its_text_wherever_it_is() -> None:
     big = 2**53 + 1
-    found = convert.plain(convert.struct({"a": big, "b": [{"c": -big, "d": 2**53}], "e": True, "f": 10**30}))
+    found = structs.plain(structs.struct({"a": big, "b": [{"c": -big, "d": 2**53}], "e": True, "f": 10**30}))
     assert found == {"a": str(big), "b": [{"c": str(-big), "d": float(2**53)}], "e": True, "f": str(10**30)}

@@ -18,6 +18,8 @@ from tests.queued import FAST, SLOW, STREAM, Guard, serving
 from tokenmint.rpc.queue_calls import QueueCall, Watch
 from tokenmint.rpc.queue_server import QueueServer
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 100
 LIMITS = (
     ("grpc.max_concurrent_streams", STREAMS),

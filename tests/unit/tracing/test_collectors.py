@@ -150,8 +150,10 @@ def speaking(answer: bytes, *, endless: bool = False) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         over.set()
+        listener.shutdown(socket.SHUT_RDWR)  # accept() ends with it, and not with a close
+        thread.join(timeout=15)
         listener.close()
-        thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 @each

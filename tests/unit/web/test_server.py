@@ -213,7 +213,8 @@ def test_urgent_requests_are_answered_while_others_are_too_many_and_are_bounded_
                 await served.until_waiting(3 + URGENT)
                 assert (await answer(served.at, revoke)).startswith(b"HTTP/1.1 503 ")
                 served.application.gate.set()
-            assert (await answer(served.at, revoke)).startswith(b"HTTP/1.1 200 ")
+            last = revoke.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+            assert (await answer(served.at, last)).startswith(b"HTTP/1.1 200 ")
 
     run(scenario())
 

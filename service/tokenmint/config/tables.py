@@ -168,7 +168,9 @@ class AudienceTable(Table):
     clients: TextSet = frozenset()
     providers: TextSet = frozenset()
     reexchange_from: TextSet = frozenset()
+    resources: TextSet = frozenset()
     scopes: TextSet = frozenset()
+    unknown_scopes: Literal["refuse", "drop"] = "refuse"
     lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] = 600.0
     max_lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
     algorithm: str | None = None
@@ -225,6 +227,8 @@ class ClientTable(Table):
     allow_private: bool = False
     public: bool = False
     serves: TextSet = frozenset()
+    audience: str | None = None
+    subject_token_type: Literal["id_token", "access_token", "jwt"] | None = None
     scopes: dict[str, TextSet] | None = None
     rate: RateTable | None = None
 

@@ -21,7 +21,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
@@ -167,7 +167,7 @@ class TokenExchange:
 
     async def _verify(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
         token, step = evidence.token, evidence.step
-        if evidence.token_type == ACCESS_TOKEN and self.issued_tokens.recognises(token):
+        if evidence.token_type in (ACCESS_TOKEN, JWT) and self.issued_tokens.recognises(token, evidence.token_type):
             return await self._verify_issued(attempt, token, step)
         self._check_length(token)
         try:

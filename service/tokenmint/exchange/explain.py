@@ -32,7 +32,12 @@ class Step:
 
 
 async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> list[Step]:
-    """Return the steps up to the one that ends the exchange, or all of them."""
+    """Return the steps up to the one that ends the exchange, or all of them.
+
+    Raises:
+        InvalidRequest: a required part of the request is missing.
+    """
+    request = exchange.policy.completed(client, request)
     trace = Trace()
     attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:

@@ -140,6 +140,10 @@ class Plans:
 
     def _made(self, client: Client, requests: Sequence[ExchangeRequest]) -> Plan | None:
         """Decide with the full way's functions; None if any of the tokens can't be minted, or not in a plain way."""
+        try:  # Gate's one and batch
+            requests = [self._exchange.policy.completed(client, request) for request in requests]
+        except TokenmintError:
+            return None
         decided = []
         for request in requests:
             one = self._decide(client, request)

@@ -73,6 +73,10 @@ class Audience:
     """The format of its tokens."""
     scopes: frozenset[str] = frozenset()
     """The scopes that may be granted."""
+    resources: frozenset[str] = frozenset()
+    """The URIs, in normal form (``base/uri.py``), by which a `resource` names it beside its own name."""
+    drops_foreign_scopes: bool = False
+    """Whether requested scopes that it does not have are left out; if not, they are refused."""
     lifetime: int = 600
     """The lifetime of a token in seconds, unless the request names another."""
     max_lifetime: int = 3600
@@ -118,6 +122,10 @@ class Client:
     """The audiences that it serves: it receives their tokens, and may introspect and exchange them."""
     public: bool = False
     """Whether it has no credential, so that any caller can use its id."""
+    audience: str = ""
+    """The audience of its requests that name none; empty: they have to name one."""
+    subject_token_type: str = ""
+    """The type of the subject token in its requests over HTTP that name none; empty: they have to name one."""
     anonymous: bool = False
     """Set only by `serve --dev` for callers without credentials; such a client may have every audience."""
 
@@ -128,7 +136,9 @@ class ExchangeRequest:
 
     subject_token: Secret
     audience: str
+    """Empty if only ``resources`` or the client's default name it."""
     subject_token_type: str = ID_TOKEN
+    """Empty if the client's default counts."""
     scopes: tuple[str, ...] = ()
     lifetime: int | None = None
     requested_token_type: str | None = None
@@ -141,6 +151,8 @@ class ExchangeRequest:
     """The requested binding of the minted token. It proves no possession, and restricts only the caller itself."""
     possession: Binding = Binding()
     """The keys that the caller has proved to hold: by a verified DPoP proof, or by the connection's certificate."""
+    resources: tuple[str, ...] = ()
+    """The URIs that name the target too (RFC 8707); empty once ``policy/targets.py`` has found the audience."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping
 from tokenmint.policy.compile import compile_rules
+from tokenmint.policy.targets import Targets, check_target, grantable
 
 
 class Policy:
@@ -51,6 +52,7 @@ class Policy:
         provider_claims: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
     ) -> None:
         self._audiences = MappingProxyType(dict(audiences))
+        self._targets = Targets(self._audiences)
         rules = compile_rules(audiences, issuer, provider_conditions, provider_claims)
         self._sources = rules.claims
         self._uids = rules.uids
@@ -69,12 +71,21 @@ class Policy:
         """Tell whether a provider's tokens have neither a condition nor computed claims."""
         return provider not in self._provider_conditions and not self._derived.get(provider)
 
+    def completed(self, client: Client, request: ExchangeRequest) -> ExchangeRequest:
+        """Return the request with its one audience and its client's defaults (``policy/targets.py``).
+
+        Raises:
+            InvalidRequest: a required part is missing.
+        """
+        return self._targets.completed(client, request)
+
     def admit(self, client: Client, request: ExchangeRequest) -> Audience:
-        """Check whether ``client`` may make this request at all, before any token is parsed. Return the audience.
+        """Check whether ``client`` may make this completed request, before any token is parsed. Return the audience.
 
         Raises:
             AudienceDenied, FormatDenied, ScopeDenied, LifetimeDenied, ActorDenied
         """
+        check_target(request)
         audience = self._audiences.get(request.audience)
         if audience is None or not (client.anonymous or client.client_id in audience.clients):
             raise AudienceDenied(detail=f"client {client.client_id!r}, audience {quoted(request.audience, LONG)}")
@@ -85,7 +96,7 @@ class Policy:
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
-        refused = set(request.scopes) - _grantable(client, audience)
+        refused = set(request.scopes) - grantable(client, audience)
         if refused:
             raise ScopeDenied(
                 f"the caller may not request for this audience: {clipped(' '.join(sorted(refused)), LONG)}"
@@ -254,12 +265,6 @@ class Policy:
         return claims
 
 
-def _grantable(client: Client, audience: Audience) -> frozenset[str]:
-    if client.scopes is None:
-        return audience.scopes
-    return audience.scopes & client.scopes.get(audience.name, frozenset())
-
-
 def knows(client: Client, issued: IssuedToken) -> bool:
     """Return whether ``client`` may see a token: it was issued to the client, or for an audience that the client
     serves.
@@ -276,7 +281,7 @@ def _within(
 
     A request beyond these limits is refused; a default is reduced to the parent's limits.
     """
-    granted = request.scopes or tuple(_grantable(client, audience))
+    granted = request.scopes or tuple(grantable(client, audience))
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:
         return tuple(sorted(granted)), expires_at

@@ -125,7 +125,8 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
 
 
 def _check_target(target: _Target, path: str, violations: Violations) -> None:
-    violations.check(f"{path}audience", "is required: 1 to 255 characters", holds=0 < len(target.audience) <= 255)
+    violations.check(f"{path}audience", "at most 255 characters", holds=len(target.audience) <= 255)
+    violations.resources(f"{path}resources", target.resources)
     violations.scopes(f"{path}scopes", target.scopes)
     if target.HasField("lifetime"):
         seconds, nanos = target.lifetime.seconds, target.lifetime.nanos
@@ -147,6 +148,7 @@ def _request(
     return ExchangeRequest(
         subject_token=token,
         audience=target.audience,
+        resources=tuple(dict.fromkeys(target.resources)),
         subject_token_type=subject.subject_token_type or ID_TOKEN,
         scopes=tuple(dict.fromkeys(target.scopes)),
         lifetime=target.lifetime.seconds if target.HasField("lifetime") else None,

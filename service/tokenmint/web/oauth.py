@@ -4,7 +4,7 @@ These endpoints read forms and write JSON. Policy, rate limits and audit are the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from tokenmint.admission.validation import MAX_AUDIENCE, MAX_TYPE, SUBJECT_TOKEN
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
+    AudienceDenied,
     FieldViolation,
     Overloaded,
     ProofRejected,
@@ -30,6 +31,7 @@ from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
+from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.jws import MOST_TOKEN
@@ -179,6 +181,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
 
     Raises:
         InvalidRequest: lists every violation.
+        AudienceDenied: it names several audiences (section 2.2.2, `invalid_target`).
     """
     grant_type = single(form, "grant_type")
     if grant_type and grant_type != TOKEN_EXCHANGE:
@@ -189,22 +192,25 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-    violations.check("subject_token_type", f"is required: {expected}", holds=subject_type in SUBJECT_TOKEN_TYPES)
+    violations.check("subject_token_type", expected, holds=subject_type in ("", *SUBJECT_TOKEN_TYPES))
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
         violations.check(
             "actor_token_type", f"is required with actor_token: {expected}", holds=actor_type in SUBJECT_TOKEN_TYPES
         )
-    audience = _target(form, violations)
+    audiences, resources = _targets(form, violations)
     scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
     violations.scopes("scope", scopes)
     requested = single(form, "requested_token_type")
     violations.check("requested_token_type", f"at most {MAX_TYPE} characters", holds=len(requested) <= MAX_TYPE)
     violations.raise_any()
+    if len(audiences) > 1:
+        raise AudienceDenied(ONE_TARGET)
     return ExchangeRequest(
         subject_token=Secret(subject_token),
-        audience=audience,
+        audience=audiences[0] if audiences else "",
+        resources=resources,
         subject_token_type=subject_type,
         scopes=scopes,
         requested_token_type=requested or None,
@@ -215,19 +221,13 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     )
 
 
-def _target(form: Form, violations: Violations) -> str:
-    """Return the single target, named by either of the two parameters. A token has one audience."""
-    resources: Sequence[str] = form.get("resource", ())
-    for resource in resources:
-        # RFC 8707 section 2: an absolute URI without a fragment.
-        violations.check("resource", "expected an absolute URI without a fragment",
-                         holds=":" in resource and "#" not in resource)  # fmt: skip
-    named = tuple(dict.fromkeys((*form.get("audience", ()), *resources)))
-    violations.check("audience", "is required, or resource: a token has one target", holds=bool(named))
-    violations.check("audience", "only one target: exchange once for each", holds=len(named) <= 1)
-    audience = named[0] if named else ""
-    violations.check("audience", f"at most {MAX_AUDIENCE} characters", holds=len(audience) <= MAX_AUDIENCE)
-    return audience
+def _targets(form: Form, violations: Violations) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the audiences and the resources that a form names, each once. Policy finds the audience that is meant."""
+    audiences, resources = (tuple(dict.fromkeys(form.get(name, ()))) for name in ("audience", "resource"))
+    for audience in audiences:
+        violations.check("audience", f"at most {MAX_AUDIENCE} characters", holds=len(audience) <= MAX_AUDIENCE)
+    violations.resources("resource", resources)
+    return audiences, resources
 
 
 def _token_of(form: Form) -> tuple[Secret, str | None]:

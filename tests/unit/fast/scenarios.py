@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests.both_ways import SMALL_AUDIENCE, BothWays
 from tests.issuer import rsa_key
-from tests.rig import LEGACY_AUDIENCE
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE
 from tests.unit.fast import calls, signing, tokens
 from tests.unit.fast.once import once
 from tests.unit.fast.replaced import replaced
@@ -42,6 +42,8 @@ async def plain_exchanges(ways: BothWays) -> None:
         ways.request(requested_token_type="urn:ietf:params:oauth:token-type:jwt"),
         ways.request(subject_token_type="urn:ietf:params:oauth:token-type:id_token"),
         ways.request(audience=LEGACY_AUDIENCE),
+        ways.request(audience="", resources=[AUDIENCE.upper().replace("HTTPS", "https")]),
+        ways.request(resources=[AUDIENCE + ":443/"]),
     ):
         outcome = await ways.check(request, recognised=True)
         assert outcome.spent["rate:client:web"] == ways.tokens

@@ -43,7 +43,11 @@ LINK = (people, people, "_link")
 CALLER = (fast_exchange, fast_exchange, "_client")
 REQUEST = (fast_exchange, fast_exchange, "_read")
 
+MADE = (plans, Plans, "_made")
+
 MUTATIONS = [
+    # the target
+    Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),
     # the story
     Mutation(
         *SIGNERS, "if not self._service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served

@@ -19,11 +19,13 @@ from tokenmint.config.providers import Judged, judge_provider
 from tokenmint.config.proxies import shared_proxy
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
+from tokenmint.config.suggestions import did_you_mean
 from tokenmint.config.tables import File
 from tokenmint.config.tracing import tracing_options
 from tokenmint.firebase.clients import EMULATOR
 from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
+from tokenmint.model.drafts import DRAFTS
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
 from tokenmint.policy.grant import Policy
@@ -105,6 +107,9 @@ def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, d
     yield from problems_of_listeners(file, base)
     yield from _problems_of_development(file, environ, development=development)
     yield from _problems_of_limits(file)
+    for unknown in sorted(file.oauth.drafts - set(DRAFTS)):
+        meant = did_you_mean(unknown, DRAFTS)
+        yield f"oauth.drafts: there is no such draft{meant}: expected some of {', '.join(DRAFTS)}"
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:

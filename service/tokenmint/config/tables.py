@@ -293,6 +293,8 @@ class OAuthTable(Table):
     """
 
     enabled: bool = False
+    drafts: TextSet = frozenset()
+    """The Internet-Drafts that are followed (``model/drafts.py``)."""
 
 
 class EnvoyTable(Table):

@@ -28,6 +28,7 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
+from tokenmint.model.drafts import SPIFFE_CLIENT_AUTH
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -65,6 +66,8 @@ class OAuthEndpoints:
     """The time limit of a request in seconds."""
     client_certificates: bool = False
     """Whether the listener requests client certificates."""
+    drafts: frozenset[str] = frozenset()
+    """The drafts that are followed (``model/drafts.py``)."""
 
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
@@ -79,6 +82,8 @@ class OAuthEndpoints:
         methods = [*credentials.AUTH_METHODS]
         if self.client_certificates:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
+        if SPIFFE_CLIENT_AUTH in self.drafts:
+            methods.insert(3, credentials.SPIFFE_METHOD)
         document: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
         if self.client_certificates:
             document["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3

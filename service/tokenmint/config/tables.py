@@ -157,6 +157,10 @@ class ActorsTable(Table):
     audiences: TextSet = frozenset()
     impersonation: bool = False
     without_may_act: bool = False
+    scopes: Literal["client", "intersection"] = "client"
+    subject_scopes: str = "profile.claims.scopes"
+    actor_scopes: str = "actor.profile.claims.scopes"
+    scopes_by_actor: dict[str, TextSet] | None = None
 
 
 class AudienceTable(Table):

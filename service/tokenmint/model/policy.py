@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from tokenmint.model.format import FormatTraits
+from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 
@@ -57,6 +58,14 @@ class ActorRules:
     """Whether the minted token omits the actor (`act`)."""
     without_may_act: bool = False
     """Whether an actor may act for a subject whose token has no `may_act`."""
+    intersection: bool = False
+    """Whether an actor gets at most the scopes that the subject has and that the actor may have."""
+    subject_scopes: str = "profile.claims.scopes"
+    """The source (as of a claim mapping) of the scopes that the subject has, for ``intersection``."""
+    actor_scopes: str = "actor.profile.claims.scopes"
+    """The source of the scopes that the actor may have, for ``intersection`` without ``scopes_by_actor``."""
+    scopes_by_actor: Mapping[str, frozenset[str]] | None = None
+    """The scopes that each actor may have, by its principal; others may have none. None: it depends on no table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +166,15 @@ class ExchangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An authenticated party that acts for the subject."""
+    """The party that acts for the subject."""
 
     principal: str
-    verified: VerifiedToken
+    """Empty if the subject token names it in a way that leads to no principal."""
+    verified: VerifiedToken | None = None
+    """Its actor token; None if only the subject token's `act` names it."""
+    profile: Profile | None = None
+    client_id: str = ""
+    """The client that its actor token was issued to, if tokenmint issued it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The decision: from caller, provider, audience and profile to a grant. Pure, and denies by default."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -27,7 +27,8 @@ from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping
-from tokenmint.policy.compile import compile_rules
+from tokenmint.policy.acting import allowed_scopes
+from tokenmint.policy.compile import ClaimSource, compile_rules
 from tokenmint.policy.targets import Targets, check_target, grantable
 
 
@@ -51,6 +52,7 @@ class Policy:
         provider_conditions: Mapping[str, str] = MappingProxyType({}),
         provider_claims: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
     ) -> None:
+        self._issuer = issuer
         self._audiences = MappingProxyType(dict(audiences))
         self._targets = Targets(self._audiences)
         rules = compile_rules(audiences, issuer, provider_conditions, provider_claims)
@@ -58,6 +60,7 @@ class Policy:
         self._uids = rules.uids
         self._conditions = rules.conditions
         self._computing = rules.computing
+        self._scopes = rules.scopes
         self._provider_conditions = rules.provider_conditions
         self._derived = rules.provider_claims
 
@@ -211,13 +214,22 @@ class Policy:
             ConditionDenied, ScopeDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
         """
         condition = self._conditions.get(audience.name)
+        parent = issued.binding if issued is not None else delegation.bound_to(verified)
+        chain = delegation.chain(audience, verified, issued, actor, self._issuer)
         known: conditions.Facts = {}
         if condition is not None or audience.name in self._computing:
-            known = conditions.facts(verified, client, request, profile)
+            known = conditions.facts(verified, client, request, profile, actor, chain)
         if condition is not None and not conditions.holds(condition, known):
             raise ConditionDenied(detail=f"the condition of {audience.name}: {condition.source}")
         issued_at = int(now)
-        scopes, expires_at = _within(request, client, audience, issued, issued_at)
+
+        def value_of(source: ClaimSource) -> JsonValue:
+            if isinstance(source, conditions.Expression):
+                return conditions.compute(source, known)
+            return mapping.evaluate(source, verified, profile, client, actor)
+
+        allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
+        scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
         return TokenGrant(
             principal=profile.principal,
             audience=audience.name,
@@ -226,43 +238,27 @@ class Policy:
             token_type=request.requested_token_type or audience.format.token_types[0],
             algorithm=audience.algorithm,
             format=audience.format,
-            claims=MappingProxyType(self._claims(audience, verified, profile, client, known)),
+            claims=MappingProxyType(self._claims(audience, value_of)),
             issued_at=issued_at,
             expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
-            uid=self._uid(audience, verified, profile, client),
-            binding=delegation.binding(
-                audience, request, issued.binding if issued is not None else delegation.bound_to(verified)
-            ),
-            act=delegation.act(audience, verified, issued, actor),
+            uid=self._uid(audience, value_of),
+            binding=delegation.binding(audience, request, parent),
+            act=delegation.act(audience, actor, chain),
             actor=actor.principal if actor is not None else "",
             ancestors=(*issued.ancestors, issued.token_id) if issued is not None else (),
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
         )
 
-    def _uid(self, audience: Audience, verified: VerifiedToken, profile: Profile, client: Client) -> str:
+    def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
         source = self._uids.get(audience.name)
-        value = mapping.evaluate(source, verified, profile, client) if source is not None else ""
+        value = value_of(source) if source is not None else ""
         return value if isinstance(value, str) else ""
 
-    def _claims(
-        self,
-        audience: Audience,
-        verified: VerifiedToken,
-        profile: Profile,
-        client: Client,
-        known: conditions.Facts,
-    ) -> dict[str, JsonValue]:
-        claims: dict[str, JsonValue] = {}
-        for name, source in self._sources[audience.name]:
-            if isinstance(source, conditions.Expression):
-                value = conditions.compute(source, known)
-            else:
-                value = mapping.evaluate(source, verified, profile, client)
-            if value is not None:
-                claims[name] = value
-        return claims
+    def _claims(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> dict[str, JsonValue]:
+        values = ((name, value_of(source)) for name, source in self._sources[audience.name])
+        return {name: value for name, value in values if value is not None}
 
 
 def knows(client: Client, issued: IssuedToken) -> bool:
@@ -275,13 +271,24 @@ def knows(client: Client, issued: IssuedToken) -> bool:
 
 
 def _within(
-    request: ExchangeRequest, client: Client, audience: Audience, issued: IssuedToken | None, issued_at: int
+    request: ExchangeRequest,
+    client: Client,
+    audience: Audience,
+    issued: IssuedToken | None,
+    issued_at: int,
+    allowed: frozenset[str] | None,
 ) -> tuple[tuple[str, ...], int]:
-    """Return scopes and end of the new token, within the limits of audience, client and parent token.
+    """Return scopes and end of the new token, within the limits of audience, client, actor (``allowed``) and parent
+    token.
 
     A request beyond these limits is refused; a default is reduced to the parent's limits.
     """
     granted = request.scopes or tuple(grantable(client, audience))
+    if allowed is not None:
+        foreign = set(request.scopes) - allowed
+        if foreign:
+            raise ScopeDenied(f"not both the subject and the actor have the scope: {' '.join(sorted(foreign))}")
+        granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:
         return tuple(sorted(granted)), expires_at

@@ -119,6 +119,13 @@ class Verifier:
         """Return the provider of all tokens with this exact issuer; None if there is none, or more than one."""
         return self._selection.alone(issuer)
 
+    def named_by_sub(self, issuer: str, of: VerifiedToken | None = None) -> str | None:
+        """Return the provider of an issuer, if its `sub` alone names identities. ``of``: a token with its provider."""
+        of_token = of is not None and of.issuer == issuer
+        provider = self.providers.get(of.provider) if of is not None and of_token else self.provider_of(issuer)
+        plain = provider is not None and provider.subject_claims == (("sub",),) and provider.trust_domain is None
+        return provider.name if provider is not None and plain else None
+
     def is_emulated(self, provider: str) -> bool:
         """Return whether a provider's tokens come from an emulator, which does not sign."""
         return provider in self._emulated

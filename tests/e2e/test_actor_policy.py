@@ -166,7 +166,7 @@ async def test_scopes_by_actor_and_sources_in_cel(rig: Rig) -> None:
 
 
 async def test_scopes_are_never_widened_along_a_chain(rig: Rig) -> None:
-    """Who acts by the subject token alone is limited too, and a further actor has no more than those before it."""
+    """An actor that only the subject token names is limited too. A further one has no more than those before it."""
     delegated = await mint(rig, OPEN, token_of(rig, "p"))
     assert scopes_of(delegated) == {"read", "write", "admin"}
     assert scopes_of(await mint(rig, BOTH, parent=delegated)) == {"read"}, "the planner still acts"

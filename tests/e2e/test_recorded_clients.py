@@ -1,4 +1,4 @@
-"""What clients of RFC 8693 send, byte by byte as their code builds it, and the answer that each of them gets.
+"""The requests of RFC 8693's clients, byte by byte as their code builds them, each with its answer.
 
 The bodies follow the clients' published sources. `{user}`, `{access}` and `{agent}` stand for tokens: a user's ID
 token, a user's access token, and the token of an agent's platform.

@@ -90,7 +90,9 @@ type ExchangeTokenRequest struct {
 	// (default: 16 KiB) long, an issued one at most 64 KiB.
 	SubjectToken string `protobuf:"bytes,1,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"`
 	// The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
-	// `urn:ietf:params:oauth:token-type:id_token`.
+	// `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
+	// draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
+	// which is used up, and whose `resource` names the target; not in a batch.
 	SubjectTokenType string `protobuf:"bytes,2,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
 	// The one configured audience that the minted token is for, at most 255
 	// characters. Default: the audience that `resources` name, or the client's.

@@ -274,6 +274,7 @@ def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
             item.nonce,
             item.actor_token.fingerprint() if item.actor_token is not None else None,
             item.binding.claim(),
+            *sorted(item.named),
         ]
         for item in requests
     ]

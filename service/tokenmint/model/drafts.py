@@ -9,5 +9,7 @@ SPIFFE_CLIENT_AUTH: Final = "draft-ietf-oauth-spiffe-client-auth-02"
 """A JWT-SVID authenticates a client over HTTP."""
 RFC7523BIS: Final = "draft-ietf-oauth-rfc7523bis-10"
 """The audience of every client assertion is the issuer alone, not the token endpoint."""
-DRAFTS: Final = (RFC7523BIS, SPIFFE_CLIENT_AUTH)
+IDENTITY_ASSERTION: Final = "draft-ietf-oauth-identity-assertion-authz-grant-04"
+"""ID-JAGs are minted for other authorization servers, and accepted from providers."""
+DRAFTS: Final = (IDENTITY_ASSERTION, RFC7523BIS, SPIFFE_CLIENT_AUTH)
 """All of them, in alphabetical order."""

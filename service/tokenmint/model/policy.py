@@ -162,6 +162,8 @@ class ExchangeRequest:
     """The keys that the caller has proved to hold: by a verified DPoP proof, or by the connection's certificate."""
     resources: tuple[str, ...] = ()
     """The URIs that name the target too (RFC 8707); empty once ``policy/targets.py`` has found the audience."""
+    named: tuple[str, ...] = ()
+    """Those URIs, once it has found the audience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +211,5 @@ class TokenGrant:
     """The version of the profile behind the decision; empty if the profile is not stored."""
     reuse_window: int = 0
     """The audience's."""
+    resources: tuple[str, ...] = ()
+    """The URIs that the request named, for formats that tell them to the receiver."""

@@ -1,9 +1,11 @@
-"""The scopes of a token that one party gets for another: at most those of both, if the audience says so. Pure."""
+"""The party that gets a token for another: its scopes, at most those of both, and its ID-JAGs. Pure."""
 
 from collections.abc import Callable
 
-from tokenmint.model.policy import Actor, ActorRules
-from tokenmint.model.tokens import JsonValue
+from tokenmint.base.errors import TokenDenied
+from tokenmint.base.foreign_text import quoted
+from tokenmint.model.policy import Actor, ActorRules, Client
+from tokenmint.model.tokens import JsonValue, VerifiedToken
 from tokenmint.policy.compile import ClaimSource
 
 
@@ -28,11 +30,17 @@ def allowed_scopes(
         allowed = rules.scopes_by_actor.get(actor.principal, frozenset()) if actor.principal else frozenset()
     if sources is None:
         return allowed
-    subject, own = (_scopes(value_of(source)) for source in sources)
+    subject, own = (scopes_in(value_of(source)) for source in sources)
     return subject & (own if allowed is None else allowed)
 
 
-def _scopes(value: JsonValue) -> frozenset[str]:
+def check_holder(verified: VerifiedToken, client: Client) -> None:
+    """Raise ``TokenDenied`` unless an ID-JAG names ``client``, which has proved more than its name."""
+    if client.public or client.anonymous or verified.claims.get("client_id") != client.client_id:
+        raise TokenDenied(detail=f"client {client.client_id!r}, ID-JAG for {quoted(verified.claims.get('client_id'))}")
+
+
+def scopes_in(value: JsonValue) -> frozenset[str]:
     """Return the scopes in a list of texts, or in a text with spaces between them (RFC 6749 section 3.3)."""
     names = value.split(" ") if isinstance(value, str) else value
     if not isinstance(names, list):

@@ -25,9 +25,9 @@ from tokenmint.model.policy import (
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import SELF_ISSUED, JsonValue, VerifiedToken
+from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping
-from tokenmint.policy.acting import allowed_scopes
+from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
 from tokenmint.policy.compile import ClaimSource, compile_rules
 from tokenmint.policy.targets import Targets, check_target, grantable
 
@@ -168,6 +168,8 @@ class Policy:
             if len(issued.ancestors) >= MAX_DEPTH:
                 raise ReexchangeDenied(f"the token comes from {MAX_DEPTH} exchanges in a row, which is the maximum")
             return
+        if verified.token_type == ID_JAG:
+            check_holder(verified, client)
         if verified.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {verified.provider!r}, audience {audience.name!r}")
         self._check_provider(verified, client, request)
@@ -229,6 +231,8 @@ class Policy:
             return mapping.evaluate(source, verified, profile, client, actor)
 
         allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
+        if verified.token_type == ID_JAG:
+            allowed = scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
         scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
         return TokenGrant(
             principal=profile.principal,
@@ -249,6 +253,7 @@ class Policy:
             ancestors=(*issued.ancestors, issued.token_id) if issued is not None else (),
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
+            resources=request.named,
         )
 
     def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
@@ -287,7 +292,7 @@ def _within(
     if allowed is not None:
         foreign = set(request.scopes) - allowed
         if foreign:
-            raise ScopeDenied(f"not both the subject and the actor have the scope: {' '.join(sorted(foreign))}")
+            raise ScopeDenied(f"not both the subject and who acts for it have the scope: {' '.join(sorted(foreign))}")
         granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:

@@ -10,9 +10,15 @@ from typing import Final
 
 from tokenmint.base.errors import AudienceDenied, FieldViolation, InvalidRequest
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.model.policy import Audience, Client, ExchangeRequest
+from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ID_JAG
+from tokenmint.verification.jws import MOST_TOKEN, parse_compact
 
+MAX_RESOURCES: Final = 16
+"""The largest number of resources that an ID-JAG names."""
 ONE_TARGET: Final = "audience and resource name different targets, and a token has one: exchange once for each"
 """The refusal of a request whose names do not lead to one audience. It is the same whether they exist or not."""
 
@@ -41,22 +47,26 @@ class Targets:
             InvalidRequest: a required part is missing, and the client has no default for it.
         """
         kind = request.subject_token_type or client.subject_token_type
-        named = request.audience or ("" if request.resources else client.audience)
+        resources = request.resources
+        if kind == ID_JAG:
+            resources = tuple(dict.fromkeys((*resources, *_resources_in(request.subject_token))))
+        named = request.audience or ("" if resources else client.audience)
         missing = []
         if not kind:
             missing.append(FieldViolation("subject_token_type", "is required: this client has no default"))
-        if not named and not request.resources:
+        if not named and not resources:
             text = "is required, or resource: this client has no default audience"
             missing.append(FieldViolation("audience", text))
         if missing:
             raise InvalidRequest(missing)
+        request = replace(request, subject_token_type=kind)
         names = {named} if named else set()
-        names |= {self._of_resource(uri) for uri in request.resources}
+        names |= {self._of_resource(uri) for uri in resources}
         if len(names) > 1 or "" in names:
-            return replace(request, subject_token_type=kind)
+            return replace(request, resources=resources)
         [audience] = names
         scopes = self._kept(client, audience, request.scopes)
-        return replace(request, subject_token_type=kind, audience=audience, resources=(), scopes=scopes)
+        return replace(request, audience=audience, resources=(), named=resources, scopes=scopes)
 
     def _of_resource(self, uri: str) -> str:
         """Return the audience of a resource, or ""."""
@@ -86,6 +96,18 @@ def grantable(client: Client, audience: Audience) -> frozenset[str]:
     if client.scopes is None:
         return audience.scopes
     return audience.scopes & client.scopes.get(audience.name, frozenset())
+
+
+def _resources_in(token: Secret) -> tuple[str, ...]:
+    """Return the resources that an ID-JAG names. They count before the same bytes are verified, and nothing does after
+    that fails.
+    """
+    try:
+        found = parse_compact(token, MOST_TOKEN).claims.get("resource", [])
+    except MalformedToken:
+        return ()
+    texts = found if isinstance(found, list) else [found]
+    return tuple(one if isinstance(one, str) else "" for one in texts[:MAX_RESOURCES])
 
 
 def _normal(text: str) -> str:

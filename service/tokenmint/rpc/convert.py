@@ -20,7 +20,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, JsonValue
+from tokenmint.model.tokens import ID_JAG, ID_TOKEN, JsonValue
 from tokenmint.v1 import (
     json_web_key_pb2,
     key_set_service_pb2,
@@ -68,7 +68,10 @@ def exchange_request(
 ) -> ExchangeRequest:
     """Return the validated request of a caller with proven ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
-    _check_subject(message, violations)
+    grant = message.subject_token_type == ID_JAG
+    _check_subject(message, violations, grant=grant)
+    if grant:
+        violations.check("actor_token", "is not allowed with an ID-JAG", holds=not message.actor_token)
     _check_target(message, "", violations)
     violations.raise_any()
     return _request(message, message, *_tokens(message), possession)
@@ -92,12 +95,12 @@ _Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_serv
 _Target = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTarget
 
 
-def _check_subject(message: _Subject, violations: Violations) -> None:
+def _check_subject(message: _Subject, violations: Violations, *, grant: bool = False) -> None:
     violations.token("subject_token", len(message.subject_token.encode()))
     violations.check(
         "subject_token_type",
         f"expected {_ONE_TYPE}",
-        holds=not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
+        holds=grant or not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
     )
     actor_size = len(message.actor_token.encode())
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=actor_size <= MOST_TOKEN)

@@ -48,7 +48,9 @@ class ExchangeTokenRequest(_message.Message):
     """
     subject_token_type: _builtins.str
     """The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
-    `urn:ietf:params:oauth:token-type:id_token`.
+    `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
+    draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
+    which is used up, and whose `resource` names the target; not in a batch.
     """
     audience: _builtins.str
     """The one configured audience that the minted token is for, at most 255

@@ -20,7 +20,7 @@ from tokenmint.base.token_errors import (
     WrongNonce,
 )
 from tokenmint.model.firebase import FirebaseProject
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
@@ -143,6 +143,8 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
     elif token_type == JWT:
         accepted |= provider.header_types
+    elif token_type == ID_JAG:
+        accepted = frozenset({ID_JAG_TYP})
     if typ not in accepted:
         message = None
         if typ == "at+jwt":

@@ -28,10 +28,11 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.model.drafts import SPIFFE_CLIENT_AUTH
+from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ID_JAG
 from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
@@ -44,7 +45,13 @@ from tokenmint.web.oauth_errors import NO_STORE, answer, row_of
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  # a path
 INTROSPECT_PATH: Final = "/oauth2/introspect"
 REVOKE_PATH: Final = "/oauth2/revoke"
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
+ID_JAG_PROFILE: Final = "urn:ietf:params:oauth:grant-profile:id-jag"
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693 section 2.1
+OF_EXCHANGES: Final = frozenset(
+    {"subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type"}
+)
+"""Parameters of token exchange alone."""
 TARGETS: Final = frozenset({"audience", "resource"})
 
 _Answer = Callable[[Request, Form], Awaitable[Response]]
@@ -84,7 +91,9 @@ class OAuthEndpoints:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
         if SPIFFE_CLIENT_AUTH in self.drafts:
             methods.insert(3, credentials.SPIFFE_METHOD)
-        document: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
+        document: dict[str, object] = {"grant_types_supported": list(self._grants())}
+        if JWT_BEARER in self._grants():
+            document["authorization_grant_profiles_supported"] = [ID_JAG_PROFILE]
         if self.client_certificates:
             document["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
@@ -93,6 +102,9 @@ class OAuthEndpoints:
             document[f"{name}_endpoint_auth_signing_alg_values_supported"] = sorted(ALGORITHMS)
         document["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
         return document
+
+    def _grants(self) -> tuple[str, ...]:
+        return (TOKEN_EXCHANGE, JWT_BEARER) if IDENTITY_ASSERTION in self.drafts else (TOKEN_EXCHANGE,)
 
     def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
         gate, row = self.exchanges.gate, OAUTH.get(path)
@@ -114,11 +126,13 @@ class OAuthEndpoints:
                 f"POST {path}", row, context_of(headers.getlist(TRACEPARENT), headers.getlist(TRACESTATE))
             )
             call.scheme = request.url.scheme
+            by_grant = False
             try:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     in_hand.arrived(bounded=bounded)
+                    by_grant = single(form, "grant_type") == JWT_BEARER
                     await gate.admit(call, lambda: credentials.credentials_of(request, form))
                     await gate.enter(call, form)
                     response = await respond(request, form)
@@ -130,14 +144,18 @@ class OAuthEndpoints:
             except ENDING:
                 raise
             except BaseException as error:  # noqa: BLE001  # every error becomes an answer
-                return _failed(gate, call, error)
+                return _failed(gate, call, error, by_grant=by_grant)
             gate.ended(call, str(response.status_code))
             return response
 
         return Route(path, endpoint, methods=["POST"])
 
     async def _token(self, request: Request, form: Form) -> Response:
-        exchange = exchange_request(form, await self._possession(request))
+        possession = await self._possession(request)
+        if single(form, "grant_type") == JWT_BEARER and IDENTITY_ASSERTION in self.drafts:
+            exchange = grant_request(form, possession)
+        else:
+            exchange = exchange_request(form, possession)
         minted = await self.exchanges.one(exchange, current_client())
         return token_response(minted, lifetime=max(0, int(minted.expires_at - self.clock.now())))
 
@@ -205,8 +223,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
             "actor_token_type", f"is required with actor_token: {expected}", holds=actor_type in SUBJECT_TOKEN_TYPES
         )
     audiences, resources = _targets(form, violations)
-    scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
-    violations.scopes("scope", scopes)
+    scopes = _scopes(form, violations)
     requested = single(form, "requested_token_type")
     violations.check("requested_token_type", f"at most {MAX_TYPE} characters", holds=len(requested) <= MAX_TYPE)
     violations.raise_any()
@@ -224,6 +241,38 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
         binding=Binding(jkt=possession.jkt),
         possession=possession,
     )
+
+
+def grant_request(form: Form, possession: Binding) -> ExchangeRequest:
+    """Return the exchange that a form with an ID-JAG requests (RFC 7523 section 2.1, and the draft's section 4.4).
+
+    Raises: as :func:`exchange_request`.
+    """
+    violations = Violations()
+    assertion = single(form, "assertion")
+    violations.token("assertion", len(assertion.encode()))
+    for name in sorted(OF_EXCHANGES & form.keys()):
+        violations.check(name, f"is not a parameter of {JWT_BEARER}", holds=False)
+    audiences, resources = _targets(form, violations)
+    scopes = _scopes(form, violations)
+    violations.raise_any()
+    if len(audiences) > 1:
+        raise AudienceDenied(ONE_TARGET)
+    return ExchangeRequest(
+        subject_token=Secret(assertion),
+        audience=audiences[0] if audiences else "",
+        resources=resources,
+        subject_token_type=ID_JAG,
+        scopes=scopes,
+        binding=Binding(jkt=possession.jkt),
+        possession=possession,
+    )
+
+
+def _scopes(form: Form, violations: Violations) -> tuple[str, ...]:
+    scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
+    violations.scopes("scope", scopes)
+    return scopes
 
 
 def _targets(form: Form, violations: Violations) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -244,8 +293,8 @@ def _token_of(form: Form) -> tuple[Secret, str | None]:
     return Secret(token), hint or None
 
 
-def _failed(gate: Gate, call: Call, error: BaseException) -> Response:
-    row = row_of(error)
+def _failed(gate: Gate, call: Call, error: BaseException, *, by_grant: bool = False) -> Response:
+    row = row_of(error, by_grant=by_grant)
     reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
     detail = ""
     if row.status == 500:
@@ -253,4 +302,4 @@ def _failed(gate: Gate, call: Call, error: BaseException) -> Response:
     elif isinstance(error, TokenmintError):
         detail = error.detail or error.message
     gate.ended(call, str(row.status), reason, detail)
-    return answer(error)
+    return answer(error, by_grant=by_grant)

@@ -14,7 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tests.both_ways import SMALL_AUDIENCE, BothWays
 from tests.issuer import rsa_key
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE
-from tests.unit.fast import calls, signing, tokens
+from tests.unit.fast import calls, grants, signing, tokens
 from tests.unit.fast.once import once
 from tests.unit.fast.replaced import replaced
 
@@ -393,5 +393,5 @@ ALL: Final[tuple[Scenario, ...]] = (
     a_near_cache_that_may_not_be_used, the_providers_keys_change,
     signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
     tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
-    identities_that_were_unlinked,
+    identities_that_were_unlinked, grants.grants_that_are_used_once,
 )  # fmt: skip

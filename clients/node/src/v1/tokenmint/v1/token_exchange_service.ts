@@ -34,7 +34,9 @@ export interface ExchangeTokenRequest {
   subjectToken: string;
   /**
    * The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
-   * `urn:ietf:params:oauth:token-type:id_token`.
+   * `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
+   * draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
+   * which is used up, and whose `resource` names the target; not in a batch.
    */
   subjectTokenType: string;
   /**

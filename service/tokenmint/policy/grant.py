@@ -292,7 +292,7 @@ def _within(
     if allowed is not None:
         foreign = set(request.scopes) - allowed
         if foreign:
-            raise ScopeDenied(f"not both the subject and who acts for it have the scope: {' '.join(sorted(foreign))}")
+            raise ScopeDenied(f"subject token and actor do not both have the scope: {' '.join(sorted(foreign))}")
         granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:

@@ -7,6 +7,7 @@ import pytest
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
+from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.model.tokens import JWT
 
 TEXT = """
@@ -78,3 +79,58 @@ def test_audiences_whose_names_are_alike_still_start(tmp_path: Path) -> None:
     file = tmp_path / "tokenmint.toml"
     file.write_text(text.format(audience="", other="", client="", hash="a" * 64))
     assert len(load(file, {}).audiences) == 2
+
+
+@pytest.mark.parametrize(
+    ("case", "drafts", "name", "clients", "problem"),
+    [
+        ("no switch", "", "https://as.example", 'web = "x"', f"needs oauth.drafts to have {IDENTITY_ASSERTION}"),
+        ("no id for a client", IDENTITY_ASSERTION, "https://as.example", 'batch = "x"', "id_jag.clients: lacks 'web'"),
+        ("no issuer", IDENTITY_ASSERTION, "as", 'web = "x"', "begins with https://"),
+        (
+            "an older version",
+            IDENTITY_ASSERTION[:-1] + "1",
+            "https://as.example",
+            'web = "x"',
+            "there is no such draft",
+        ),
+        ("all that it needs", IDENTITY_ASSERTION, "https://as.example", 'web = "x"', ""),
+    ],
+)
+def test_an_id_jag_needs_its_draft_and_the_ids_of_its_clients(
+    tmp_path: Path, case: str, drafts: str, name: str, clients: str, problem: str
+) -> None:
+    file = tmp_path / "tokenmint.toml"
+    more = f"""
+[oauth]
+drafts = {[drafts] if drafts else []}
+[audiences."{name}"]
+clients = ["web"]
+providers = ["idp"]
+[audiences."{name}".id_jag]
+clients = {{ {clients} }}
+"""
+    file.write_text(TEXT.format(audience="", other="", client="", hash="a" * 64) + more)
+    if not problem:
+        assert load(file, {}).audiences[name].format.name == "id_jag"
+        return
+    with pytest.raises(ConfigurationError) as refused:
+        load(file, {})
+    assert problem in refused.value.message, case
+
+
+@pytest.mark.parametrize(
+    ("actors", "problem"),
+    [
+        ('scopes_by_actor = { bot = ["reed"] }', "the audience has no scope 'reed': did you mean"),
+        ('scopes_by_actor = { "" = ["read"] }', "expected the principal of an actor"),
+        ('scopes = "union"', "actors.scopes"),
+        ('scopes = "intersection"\nsubject_scopes = "profile.scopes"', "actors.subject_scopes: expected 'text'"),
+        ('scopes = "intersection"\nactor_scopes = "= actor.("', "actors.actor_scopes"),
+    ],
+)
+def test_rules_for_actors_that_can_not_be_used(tmp_path: Path, actors: str, problem: str) -> None:
+    table = f'scopes = ["read"]\n[audiences."https://api.example".actors]\nproviders = ["idp"]\n{actors}'
+    with pytest.raises(ConfigurationError) as refused:
+        read(tmp_path, audience=table)
+    assert problem in refused.value.message

@@ -284,6 +284,8 @@ async def configurations_that_change(ways: BothWays) -> None:
         ('roles = "profile.roles"', 'of = "provider.name"\nby = "client.id"', True),
         ('scopes = ["read", "write"]', 'scopes = ["read"]', True),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nlifetime = "5m"', True),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nunknown_scopes = "drop"', True),
+        ('roles = "profile.roles"', 'by = "actor.principal"', True),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nsingle_use = true', None),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nreuse_window = "5s"', True),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nmax_token_bytes = 600', None),
@@ -393,5 +395,5 @@ ALL: Final[tuple[Scenario, ...]] = (
     a_near_cache_that_may_not_be_used, the_providers_keys_change,
     signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
     tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
-    identities_that_were_unlinked, grants.grants_that_are_used_once,
+    identities_that_were_unlinked, grants.requests_that_are_completed, grants.grants_that_are_used_once,
 )  # fmt: skip

@@ -49,7 +49,7 @@ max_token_bytes = 1500
 [audiences."{SMALL_AUDIENCE}".claims]
 email = "assertion.email"
 """
-OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type"})
+OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type", "resources"})
 """Fields of a request that each target of a batch has."""
 STOCK = 1000
 """Calls that each lot of the rate limits has for a test, regardless of earlier use."""

@@ -201,6 +201,7 @@ async def test_twelve_bad_tokens_get_the_tables_status_and_reason(rig: Rig) -> N
 async def test_every_violation_is_listed_at_once(rig: Rig) -> None:
     wrong = pb.ExchangeTokenRequest(
         subject_token_type="urn:x",
+        resources=["/orders"],
         scopes=["a b"],
         lifetime=Duration(seconds=90000),
         actor_token="x",
@@ -212,7 +213,7 @@ async def test_every_violation_is_listed_at_once(rig: Rig) -> None:
     bad = error_details_pb2.BadRequest()
     assert any(detail.Unpack(bad) for detail in told.status.details)
     assert {item.field for item in bad.field_violations} == {
-        "subject_token", "subject_token_type", "audience", "scopes[0]", "lifetime", "actor_token_type", "dpop_jkt",
+        "subject_token", "subject_token_type", "resources", "scopes[0]", "lifetime", "actor_token_type", "dpop_jkt",
         "request_id",
     }  # fmt: skip
 

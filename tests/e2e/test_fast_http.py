@@ -28,7 +28,8 @@ async def test_plain_exchanges_take_the_fast_way(http: Http) -> None:
     secret = http.ways.rig.secrets["web"].reveal()
     for changes in (
         {}, {"scope": "read"}, {"scope": "write read"}, {"audience": None, "resource": AUDIENCE},
-        {"resource": AUDIENCE}, {"requested_token_type": JWT}, {"requested_token_type": ACCESS_TOKEN},
+        {"resource": AUDIENCE}, {"audience": None, "resource": "HTTPS://Orders.example:443/"},
+        {"requested_token_type": JWT}, {"requested_token_type": ACCESS_TOKEN},
         {"unknown": "x"}, {"scope": ""}, {"client_id": "web"}, {"subject_token_type": JWT},
         {"audience": LEGACY_AUDIENCE},
     ):  # fmt: skip
@@ -71,6 +72,9 @@ async def test_what_the_full_way_refuses_is_refused_by_both(http: Http) -> None:
         "no audience": http.form(audience=None),
         "an unknown audience": http.form(audience="https://unknown.example"),
         "two audiences": plain + b"&audience=https%3A%2F%2Fopen.example",
+        "another audience's resource": http.form(resource=LEGACY_AUDIENCE),
+        "a resource that is not there": http.form(resource="https://unknown.example"),
+        "no type": http.form(subject_token_type=None),
         "a scope that is nobody's": http.form(scope="admin"),
         "an actor": http.form(actor_token=token, actor_token_type=JWT),
         "a token twice": plain + b"&subject_token=x",

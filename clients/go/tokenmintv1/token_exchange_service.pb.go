@@ -90,10 +90,12 @@ type ExchangeTokenRequest struct {
 	// (default: 16 KiB) long, an issued one at most 64 KiB.
 	SubjectToken string `protobuf:"bytes,1,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"`
 	// The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
-	// `urn:ietf:params:oauth:token-type:id_token`.
+	// `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
+	// draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
+	// which is used up, and whose `resource` names the target; not in a batch.
 	SubjectTokenType string `protobuf:"bytes,2,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
-	// The one configured audience that the minted token is for. Required, at
-	// most 255 characters.
+	// The one configured audience that the minted token is for, at most 255
+	// characters. Default: the audience that `resources` name, or the client's.
 	Audience string `protobuf:"bytes,3,opt,name=audience,proto3" json:"audience,omitempty"`
 	// The scopes asked for, at most 64 of at most 128 characters each
 	// (`scope-token` of RFC 6749 section 3.3). Default: all that the audience
@@ -127,7 +129,12 @@ type ExchangeTokenRequest struct {
 	// A UUID that makes a retry of a single-use exchange safe: the same client
 	// with the same `request_id` and the same subject token is not a replay.
 	// Default: none.
-	RequestId     string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Absolute URIs that name the target, too (RFC 8707), at most 16 of at most
+	// 1024 bytes each, compared in their normal form (RFC 3986 section 6.2). Each
+	// has to be the name of the audience, or one of the resources that the
+	// configuration lists for it. Default: `audience` alone names the target.
+	Resources     []string `protobuf:"bytes,12,rep,name=resources,proto3" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +244,13 @@ func (x *ExchangeTokenRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *ExchangeTokenRequest) GetResources() []string {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
 }
 
 // The minted token and what is known of it.
@@ -462,7 +476,7 @@ func (x *BatchExchangeTokensRequest) GetTargets() []*BatchExchangeTarget {
 // One artefact of a batch.
 type BatchExchangeTarget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As in ExchangeTokenRequest. Required.
+	// As in ExchangeTokenRequest.
 	Audience string `protobuf:"bytes,1,opt,name=audience,proto3" json:"audience,omitempty"`
 	// As in ExchangeTokenRequest.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
@@ -470,8 +484,10 @@ type BatchExchangeTarget struct {
 	Lifetime *durationpb.Duration `protobuf:"bytes,3,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
 	// As in ExchangeTokenRequest.
 	RequestedTokenType string `protobuf:"bytes,4,opt,name=requested_token_type,json=requestedTokenType,proto3" json:"requested_token_type,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// As in ExchangeTokenRequest.
+	Resources     []string `protobuf:"bytes,5,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchExchangeTarget) Reset() {
@@ -530,6 +546,13 @@ func (x *BatchExchangeTarget) GetRequestedTokenType() string {
 		return x.RequestedTokenType
 	}
 	return ""
+}
+
+func (x *BatchExchangeTarget) GetResources() []string {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
 }
 
 // One result for each target, in the order of the targets.
@@ -1170,7 +1193,7 @@ var File_tokenmint_v1_token_exchange_service_proto protoreflect.FileDescriptor
 
 const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\n" +
-	")tokenmint/v1/token_exchange_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xa1\x03\n" +
+	")tokenmint/v1/token_exchange_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbf\x03\n" +
 	"\x14ExchangeTokenRequest\x12#\n" +
 	"\rsubject_token\x18\x01 \x01(\tR\fsubjectToken\x12,\n" +
 	"\x12subject_token_type\x18\x02 \x01(\tR\x10subjectTokenType\x12\x1a\n" +
@@ -1185,7 +1208,8 @@ const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\bdpop_jkt\x18\n" +
 	" \x01(\tR\adpopJkt\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\v \x01(\tR\trequestId\"\x99\x02\n" +
+	"request_id\x18\v \x01(\tR\trequestId\x12\x1c\n" +
+	"\tresources\x18\f \x03(\tR\tresources\"\x99\x02\n" +
 	"\x15ExchangeTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12*\n" +
 	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x1d\n" +
@@ -1207,12 +1231,13 @@ const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\bdpop_jkt\x18\x06 \x01(\tR\adpopJkt\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\a \x01(\tR\trequestId\x12;\n" +
-	"\atargets\x18\b \x03(\v2!.tokenmint.v1.BatchExchangeTargetR\atargets\"\xb2\x01\n" +
+	"\atargets\x18\b \x03(\v2!.tokenmint.v1.BatchExchangeTargetR\atargets\"\xd0\x01\n" +
 	"\x13BatchExchangeTarget\x12\x1a\n" +
 	"\baudience\x18\x01 \x01(\tR\baudience\x12\x16\n" +
 	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x125\n" +
 	"\blifetime\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\blifetime\x120\n" +
-	"\x14requested_token_type\x18\x04 \x01(\tR\x12requestedTokenType\"Z\n" +
+	"\x14requested_token_type\x18\x04 \x01(\tR\x12requestedTokenType\x12\x1c\n" +
+	"\tresources\x18\x05 \x03(\tR\tresources\"Z\n" +
 	"\x1bBatchExchangeTokensResponse\x12;\n" +
 	"\aresults\x18\x01 \x03(\v2!.tokenmint.v1.BatchExchangeResultR\aresults\"\x89\x01\n" +
 	"\x13BatchExchangeResult\x12;\n" +

@@ -3,7 +3,8 @@
 - a generated secret; the configuration holds its SHA-256;
 - the certificate of a mutual TLS connection: a SPIFFE id, a DNS name or a subject;
 - a client assertion, signed by the client (RFC 7523 section 2.2), accepted once;
-- a token of a workload's platform (Kubernetes, SPIFFE, a CI), verified like any subject token;
+- a token of a workload's platform (Kubernetes, SPIFFE, a CI), verified like any subject token; over HTTP it is a client
+  assertion too (RFC 7521 section 4.2);
 - only the client id, for public clients, if the audience allows it.
 
 The response to an unauthenticated caller tells only whether it sent a secret.
@@ -12,7 +13,7 @@ The response to an unauthenticated caller tells only whether it sent a secret.
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -20,16 +21,23 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import CallerUnauthenticated, KeySetInvalid, KeySetUnavailable
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.token_errors import TokenRejected, TokenReplayed
+from tokenmint.model.drafts import RFC7523BIS, SPIFFE_CLIENT_AUTH
 from tokenmint.model.policy import Binding, Client
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JWT, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
+from tokenmint.verification.jws import parse_compact
+from tokenmint.verification.provider import Provider, audiences_of
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
 MAX_ASSERTION_LIFETIME: Final = 300.0  # seconds , the longest lifetime of a client assertion
 NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
 """Hashes for an unknown caller: a comparison with them takes as long as with the hashes of a known caller."""
+
+
+SIGN_IN: Final = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "auth_time"})
+"""Claims of ID tokens that come from a user's sign-in (OpenID Connect Core sections 2 and 3.3.2.11)."""
 
 
 class Role(StrEnum):
@@ -62,6 +70,10 @@ class Credentials:
     """A client assertion (RFC 7523)."""
     workload: Secret | None = None
     """A token of the workload's platform."""
+    signed: Secret | None = None
+    """A client assertion over HTTP, signed by the client or by its platform (RFC 7521 section 4.2)."""
+    svid: Secret | None = None
+    """A JWT-SVID as a client assertion over HTTP."""
     certificates: tuple[str, ...] = ()
     """The identities in the peer's certificate: `spiffe://…`, `dns:…`, `subject:…`."""
     certificate_sha256: str | None = None
@@ -97,6 +109,16 @@ class Callers:
         return operator
 
 
+@dataclass(frozen=True, slots=True)
+class AssertionRules:
+    """The rules for client assertions beyond those of RFC 7523."""
+
+    issuer: str = ""
+    """The issuer of our tokens."""
+    drafts: frozenset[str] = frozenset()
+    """The drafts that are followed (``model/drafts.py``)."""
+
+
 class ClientAuthenticator:
     """Authenticates clients.
 
@@ -107,6 +129,7 @@ class ClientAuthenticator:
         replay: records the used assertions.
         clock: the time.
         admits: returns whether the condition of a workload token's provider holds for a client.
+        rules: the rules for assertions.
     """
 
     def __init__(
@@ -118,6 +141,7 @@ class ClientAuthenticator:
         clock: Clock,
         *,
         admits: Callable[[VerifiedToken, Client], bool],
+        rules: AssertionRules = AssertionRules(),  # frozen
     ) -> None:
         self.callers = callers
         self.assertions = assertions
@@ -125,6 +149,7 @@ class ClientAuthenticator:
         self._replay = replay
         self._clock = clock
         self._admits = admits
+        self._rules = rules
 
     async def client(self, credentials: Credentials) -> Client:
         """Authenticate a client by its single credential.
@@ -133,14 +158,21 @@ class ClientAuthenticator:
             CallerUnauthenticated: the same for every cause.
             StoreUnavailable: the use of a single-use assertion or workload token can't be recorded.
         """
-        if [credentials.secret, credentials.assertion, credentials.workload].count(None) < 2:
+        one = credentials
+        if [one.secret, one.assertion, one.workload, one.signed, one.svid].count(None) < 4:
             raise CallerUnauthenticated(detail="more than one credential")
         if credentials.secret is not None:
             client = self._by_secret(credentials)
         elif credentials.assertion is not None:
             client = await self._by_assertion(credentials.assertion)
         elif credentials.workload is not None:
-            client = await self._by_workload(credentials.workload, credentials.certificate_sha256)
+            client, _ = await self._by_workload(credentials.workload, credentials.certificate_sha256)
+        elif credentials.signed is not None:
+            client = await self._by_signed(credentials.signed, credentials.certificate_sha256)
+        elif credentials.svid is not None:
+            client, name = await self._by_svid(credentials.svid, credentials.certificate_sha256)
+            if credentials.identifier == name:  # the draft, section 3.1: a SPIFFE id is a client id
+                credentials = replace(credentials, identifier=None)
         else:
             client = self._by_certificate(credentials) or self._by_name(credentials)
         if credentials.identifier not in (None, client.client_id):
@@ -165,18 +197,56 @@ class ClientAuthenticator:
                 raise CallerUnauthenticated(detail="the assertion has no jti")
             if verified.expires_at - now > MAX_ASSERTION_LIFETIME + self.assertions.providers[verified.provider].skew:
                 raise CallerUnauthenticated(detail=f"the assertion lives longer than {MAX_ASSERTION_LIFETIME:.0f} s")
+            if RFC7523BIS in self._rules.drafts:
+                self._check_audience(self.assertions.providers[verified.provider], verified, issuer_alone=True)
             await self._replay.consume(verified, client.client_id, None, now=now)
         except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
         return client
 
-    async def _by_workload(self, token: Secret, certificate_sha256: str | None) -> Client:
+    async def _by_signed(self, token: Secret, certificate_sha256: str | None) -> Client:
+        """Authenticate by an assertion of the type jwt-bearer. Its issuer alone decides who has to have signed it."""
+        try:
+            issuer = parse_compact(token, self._workloads.max_token).issuer
+        except TokenRejected as error:
+            raise CallerUnauthenticated(detail=f"client assertion: {error.reason} {error.detail}") from None
+        if issuer in self.assertions.providers:
+            return await self._by_assertion(token)
+        client, _ = await self._by_workload(token, certificate_sha256, of_svid=False)
+        return client
+
+    async def _by_svid(self, token: Secret, certificate_sha256: str | None) -> tuple[Client, str]:
+        """Authenticate by an assertion of the type jwt-spiffe. Return as :meth:`_by_workload`."""
+        if SPIFFE_CLIENT_AUTH not in self._rules.drafts:
+            raise CallerUnauthenticated(detail=f"the assertion is a JWT-SVID: oauth.drafts lacks {SPIFFE_CLIENT_AUTH}")
+        return await self._by_workload(token, certificate_sha256, of_svid=True)
+
+    def _check_audience(self, provider: Provider, verified: VerifiedToken, *, issuer_alone: bool) -> None:
+        """Refuse an assertion for several audiences: each of them could present it here.
+
+        ``issuer_alone``: its audience has to be our issuer, so that no other server can have asked for it
+        (draft-ietf-oauth-rfc7523bis).
+        """
+        audiences = audiences_of(provider, verified.claims)
+        if len(audiences) != 1 or (issuer_alone and audiences != [self._rules.issuer]):
+            wanted = f"{self._rules.issuer!r} alone" if issuer_alone else "one audience alone"
+            raise CallerUnauthenticated(detail=f"aud {quoted(audiences, LONG)}, expected {wanted}")
+
+    async def _by_workload(
+        self, token: Secret, certificate_sha256: str | None, *, of_svid: bool | None = None
+    ) -> tuple[Client, str]:
+        """Authenticate by a platform's token. Return the client, and its name on the platform.
+
+        ``of_svid``: whether an assertion has to be a JWT-SVID, or has to be none; None: it is no assertion.
+        """
         now = self._clock.now()
         try:
             verified = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
             check_possession(Binding(x5t_s256=certificate_sha256), bound_to(verified))
         except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
+        if of_svid is not None:
+            self._check_assertion(verified, of_svid=of_svid)
         name = (verified.provider, verified.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]
         if len(named) != 1:
@@ -190,7 +260,16 @@ class ClientAuthenticator:
                 await self._replay.consume(verified, named[0].client_id, None, now=now)
             except TokenReplayed:
                 raise CallerUnauthenticated(detail=f"workload token: {TokenReplayed.reason}") from None
-        return named[0]
+        return named[0], verified.subject
+
+    def _check_assertion(self, verified: VerifiedToken, *, of_svid: bool) -> None:
+        """Refuse a platform's token that was sent as another type of assertion, and the token of a user's sign-in."""
+        provider = self._workloads.providers[verified.provider]
+        if (provider.trust_domain is not None) is not of_svid:
+            raise CallerUnauthenticated(detail="a JWT-SVID is sent as jwt-spiffe, and no other token is")
+        if signed_in := sorted(SIGN_IN & verified.claims.keys()):
+            raise CallerUnauthenticated(detail=f"the assertion is a user's ID token: it has {', '.join(signed_in)}")
+        self._check_audience(provider, verified, issuer_alone=of_svid or RFC7523BIS in self._rules.drafts)
 
     def _by_certificate(self, credentials: Credentials) -> Client | None:
         if not credentials.certificates:

@@ -305,9 +305,11 @@ class ClientExchanges:
     async def one(self, request: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange a token for one token. Raises as ``TokenExchange.exchange``."""
         trace = _begin_steps()
-        annotate_audit(audience=clipped(request.audience, LONG))
+        use_case = self.use_case
+        request = use_case.policy.completed(client, request)
+        annotate_audit(audience=_named(request))
         try:
-            minted = await self.use_case.exchange(request, client, trace)
+            minted = await use_case.exchange(request, client, trace)
         finally:
             annotate_audit(**trace.facts())
         self._count(trace)
@@ -318,9 +320,11 @@ class ClientExchanges:
     ) -> list[MintedToken | AccessDenied | DependencyUnavailable]:
         """Exchange a token for several tokens. Raises as ``TokenExchange.exchange_batch``."""
         trace = _begin_steps()
-        annotate_audit(audience=[clipped(target.audience, LONG) for target in requests])
+        use_case = self.use_case
+        requests = [use_case.policy.completed(client, target) for target in requests]
+        annotate_audit(audience=[_named(target) for target in requests])
         try:
-            outcomes = await self.use_case.exchange_batch(requests, client, trace)
+            outcomes = await use_case.exchange_batch(requests, client, trace)
         finally:
             annotate_audit(**trace.facts())
         annotate_audit(refused=[error.reason for error in outcomes if isinstance(error, TokenmintError)])
@@ -350,6 +354,11 @@ def _begin_steps() -> Trace:
     call = _current.get()
     call.steps = Trace(timed=call.becomes_span)
     return call.steps
+
+
+def _named(request: ExchangeRequest) -> str:
+    """Return the audience of a request, or else the names of its target, for the audit."""
+    return clipped(" ".join((request.audience, *request.resources)).strip(), LONG)
 
 
 def _ids(call: Call) -> dict[str, str]:

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tokenmint.base.errors import FieldViolation, InvalidRequest
+from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.verification.jws import MOST_TOKEN
 
 MAX_SCOPES: Final = 64
+MAX_RESOURCES: Final = 16
 MAX_AUDIENCE: Final = 255
 MAX_TYPE: Final = 255
 SUBJECT_TOKEN_TYPES: Final = (ID_TOKEN, ACCESS_TOKEN, JWT)
@@ -39,6 +41,15 @@ class Violations:
         """Check the size of a token, in bytes."""
         self.check(field, "is required", holds=size > 0)
         self.check(field, f"is longer than {MOST_TOKEN} bytes", holds=size <= MOST_TOKEN)
+
+    def resources(self, path: str, resources: Sequence[str]) -> None:
+        """Check the URIs that name a target (RFC 8707 section 2)."""
+        self.check(path, f"at most {MAX_RESOURCES} resources", holds=len(resources) <= MAX_RESOURCES)
+        for resource in resources[:MAX_RESOURCES]:
+            try:
+                normal_uri(resource)
+            except BadUri as error:
+                self.check(path, f"expected an absolute URI without a fragment: {error}", holds=False)
 
     def scopes(self, path: str, scopes: Sequence[str]) -> None:
         """Check scopes."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from tokenmint.base.http_url import BadUrl, host_of
 from tokenmint.base.key_path import key_path
+from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.config.formats import AudienceRules
 from tokenmint.config.suggestions import no_such_table
 from tokenmint.config.tables import AudienceTable, File
@@ -35,6 +36,8 @@ def audiences_of(
             clients=table.clients,
             providers=table.providers,
             scopes=table.scopes,
+            resources=frozenset(filter(None, map(_normal, table.resources))),
+            drops_foreign_scopes=table.unknown_scopes == "drop",
             lifetime=lifetime,
             max_lifetime=longest,
             algorithm=_algorithm(table, file),
@@ -96,6 +99,32 @@ def _algorithm(table: AudienceTable, file: File) -> str:
     return table.algorithm or next(iter(file.keys.algorithms), "")
 
 
+def _problems_of_resources(name: str, table: AudienceTable, file: File) -> Iterator[str]:
+    """Yield the resources that are no URIs, or that name another audience too: nothing would tell which is meant."""
+    path = key_path("audiences", name, "resources")
+    others = {uri: other for other in file.audiences if other != name for uri in _names_of(other, file)}
+    for resource in sorted(table.resources):
+        try:
+            uri = normal_uri(resource)
+        except BadUri as error:
+            yield f"{path}: expected absolute URIs without fragments (RFC 8707), and one is not: {error}"
+            continue
+        if uri in others:
+            yield f"{path}: {resource!r} names {key_path('audiences', others[uri])} too: leave it out of one of them"
+
+
+def _names_of(name: str, file: File) -> Iterator[str]:
+    """Yield the normal forms of the URIs that name an audience."""
+    yield from filter(None, map(_normal, (name, *file.audiences[name].resources)))
+
+
+def _normal(text: str) -> str:
+    try:
+        return normal_uri(text)
+    except BadUri:
+        return ""
+
+
 def _problems(name: str, table: AudienceTable, file: File, *, development: bool) -> list[str]:
     path = key_path("audiences", name)
     problems = []
@@ -113,6 +142,7 @@ def _problems(name: str, table: AudienceTable, file: File, *, development: bool)
         )
         for missing in sorted(names - tables.keys())
     ]
+    problems += _problems_of_resources(name, table, file)
     problems += [
         f"{path}.scopes: {scope!r} is not a scope (RFC 6749 section 3.3)"
         for scope in sorted(table.scopes)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from tokenmint.admission.callers import Operator, Role
 from tokenmint.base.errors import ConfigurationError
@@ -10,8 +11,11 @@ from tokenmint.config.settings import client_provider
 from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import ClientTable, File
 from tokenmint.model.policy import Client
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.proxies import Proxy
+
+_URNS: Final = {"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT}
 
 
 class CallerRules:
@@ -71,6 +75,8 @@ class CallerRules:
                 workloads=frozenset((workload.provider, workload.subject) for workload in table.workloads),
                 public=table.public,
                 serves=self._serves(client_id, table),
+                audience=self._audience(client_id, table),
+                subject_token_type=_URNS.get(table.subject_token_type or "", ""),
             )
         return clients
 
@@ -83,6 +89,19 @@ class CallerRules:
             for unknown in sorted(table.serves - self._file.audiences.keys())
         ]
         return table.serves
+
+    def _audience(self, client_id: str, table: ClientTable) -> str:
+        """Return the default audience, which has to be one of the client's."""
+        name = table.audience
+        if name is None:
+            return ""
+        path, known = key_path("clients", client_id, "audience"), self._file.audiences.get(name)
+        if known is None:
+            self._problems.append(f"{path}: {no_such_table('audiences', name, self._file.audiences)}")
+        elif client_id not in known.clients:
+            others = key_path("audiences", name, "clients")
+            self._problems.append(f"{path}: {others} does not name this client, which so can't have its tokens")
+        return name
 
     def _hashes(self, section: str, name: str, secrets: tuple[str, ...]) -> tuple[str, ...]:
         hashes = []

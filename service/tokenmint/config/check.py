@@ -19,13 +19,16 @@ from tokenmint.config.providers import Judged, judge_provider
 from tokenmint.config.proxies import shared_proxy
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
+from tokenmint.config.suggestions import did_you_mean
 from tokenmint.config.tables import File
 from tokenmint.config.tracing import tracing_options
 from tokenmint.firebase.clients import EMULATOR
 from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
+from tokenmint.model.drafts import DRAFTS, IDENTITY_ASSERTION
 from tokenmint.model.policy import Audience
 from tokenmint.model.secret import shown
+from tokenmint.model.tokens import ID_JAG
 from tokenmint.policy.grant import Policy
 from tokenmint.verification.key_file import SETTING, at_hand
 from tokenmint.verification.provider import Provider
@@ -54,7 +57,7 @@ def check(
     problems = list(_problems_of_tables(file, base, environ, development=development))
     proxy = shared_proxy(file.proxy, base, environ, problems)
     judged = _judge_providers(file, base, issuer, proxy)
-    problems += _problems_of_providers(judged)
+    problems += [*_problems_of_providers(judged), *_problems_of_grants(file, judged)]
     callers = CallerRules(file, base, problems, issuer, proxy)
     clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
@@ -105,6 +108,9 @@ def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, d
     yield from problems_of_listeners(file, base)
     yield from _problems_of_development(file, environ, development=development)
     yield from _problems_of_limits(file)
+    for unknown in sorted(file.oauth.drafts - set(DRAFTS)):
+        meant = did_you_mean(unknown, DRAFTS)
+        yield f"oauth.drafts: there is no such draft{meant}: expected some of {', '.join(DRAFTS)}"
 
 
 def _problems_of_issuer(file: File) -> Iterator[str]:
@@ -183,6 +189,14 @@ def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
                     "values"
                 )
         before.append(outcome.provider)
+
+
+def _problems_of_grants(file: File, judged: Mapping[str, Judged]) -> Iterator[str]:
+    if IDENTITY_ASSERTION in file.oauth.drafts:
+        return
+    for name, outcome in judged.items():
+        if outcome.provider is not None and ID_JAG in outcome.provider.token_types:
+            yield f"{key_path('providers', name)}.token_types: id_jag needs oauth.drafts to have {IDENTITY_ASSERTION}"
 
 
 def _problems_of_policy(

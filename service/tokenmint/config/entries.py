@@ -12,12 +12,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT
 from tokenmint.verification.provider import CheckKind
 
 DOCUMENTATION: Final = "\n[documentation]\n"
 """The line of an entry's file where its rules end and its documentation begins (``config.examples``)."""
-TOKEN_TYPES: Final = MappingProxyType({"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT})
+TOKEN_TYPES: Final = MappingProxyType(
+    {"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT, "id_jag": ID_JAG}
+)
 
 
 def _as_path(value: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from tokenmint.base.key_path import key_path
-from tokenmint.config.suggestions import no_such_table
+from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import AudienceTable, File
 from tokenmint.formats.format import Format, Reading
 from tokenmint.formats.table import Formats, without_table
@@ -86,7 +87,23 @@ class AudienceRules:
             self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
         if not table.providers and not table.audiences:
             self._problem("actors.providers", "is required, or audiences: their tokens authenticate an actor")
-        return ActorRules(table.providers, table.audiences, table.impersonation, table.without_may_act)
+        by_actor = table.scopes_by_actor
+        for actor, scopes in (by_actor or {}).items():
+            path = key_path("actors", "scopes_by_actor", actor)
+            for unknown in sorted(scopes - self._table.scopes):
+                self._problem(path, f"the audience has no scope {unknown!r}{did_you_mean(unknown, self._table.scopes)}")
+            if not actor:
+                self._problem(path, "expected the principal of an actor")
+        return ActorRules(
+            table.providers,
+            table.audiences,
+            table.impersonation,
+            table.without_may_act,
+            intersection=table.scopes == "intersection",
+            subject_scopes=table.subject_scopes,
+            actor_scopes=table.actor_scopes,
+            scopes_by_actor=MappingProxyType(dict(by_actor)) if by_actor is not None else None,
+        )
 
     def formatted(self, audience: Audience) -> Audience:
         """Return ``audience`` with the format of its table."""
@@ -94,7 +111,7 @@ class AudienceRules:
             if key in self._table.model_fields_set:
                 self._problem(key, f"tokens of the kind {self.form.traits.name} have none: leave it out")
         table = self._table if self.form.table is None else _table(self._table, self.form)
-        reading = Reading(self._base, self._development, self._problem)
+        reading = Reading(self._base, self._development, self._file.oauth.drafts, self._problem)
         return replace(audience, format=self.form.configure(table, audience, reading))
 
     def _chosen(self) -> Format:

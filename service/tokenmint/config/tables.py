@@ -161,6 +161,10 @@ class ActorsTable(Table):
     audiences: TextSet = frozenset()
     impersonation: bool = False
     without_may_act: bool = False
+    scopes: Literal["client", "intersection"] = "client"
+    subject_scopes: str = "profile.claims.scopes"
+    actor_scopes: str = "actor.profile.claims.scopes"
+    scopes_by_actor: dict[str, TextSet] | None = None
 
 
 class AudienceTable(Table):
@@ -172,7 +176,9 @@ class AudienceTable(Table):
     clients: TextSet = frozenset()
     providers: TextSet = frozenset()
     reexchange_from: TextSet = frozenset()
+    resources: TextSet = frozenset()
     scopes: TextSet = frozenset()
+    unknown_scopes: Literal["refuse", "drop"] = "refuse"
     lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] = 600.0
     max_lifetime: Annotated[Seconds, Field(ge=1, le=MAX_LIFETIME)] | None = None
     algorithm: str | None = None
@@ -229,6 +235,8 @@ class ClientTable(Table):
     allow_private: bool = False
     public: bool = False
     serves: TextSet = frozenset()
+    audience: str | None = None
+    subject_token_type: Literal["id_token", "access_token", "jwt"] | None = None
     scopes: dict[str, TextSet] | None = None
     rate: RateTable | None = None
 
@@ -293,6 +301,8 @@ class OAuthTable(Table):
     """
 
     enabled: bool = False
+    drafts: TextSet = frozenset()
+    """The Internet-Drafts that are followed (``model/drafts.py``)."""
 
 
 class EnvoyTable(Table):

@@ -7,21 +7,23 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest
 from tokenmint.base.token_errors import TokenRejected
+from tokenmint.exchange.actors import check_actors
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
-from tokenmint.model.issued import IssuedToken
+from tokenmint.model.issued import ActorName, IssuedToken, actors_in
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
@@ -47,6 +49,10 @@ class Authenticated:
     issued: IssuedToken | None
     """The token, if it is an issued one."""
     lookup: ProfileLookup
+    actors: tuple[ActorName, ...] = ()
+    """The actors that its token names, the current one first."""
+    acting: ProfileLookup | None = None
+    """The current one's profile, if it is known."""
 
 
 def _always_serving() -> None:
@@ -157,7 +163,11 @@ class TokenExchange:
             step("policy.actor")
             self.policy.admit_actor(audience, verified, actor.verified, client, request, actor.issued)
             # No profile is created for an actor.
-            acting = Actor((await self._profile_of(attempt, actor, audience, create=False)).principal, actor.verified)
+            found = await self._profile_of(attempt, actor, audience, create=False)
+            own = self.policy.derive(actor.verified, client, request)
+            acting = Actor(found.principal, own, found, actor.issued.client_id if actor.issued is not None else "")
+        elif subject.actors:
+            acting = _last_actor(subject)
         step("profile.missing")
         profile = await self._profile_of(attempt, subject, audience, create=not attempt.dry)
         step("policy.decision")
@@ -167,7 +177,7 @@ class TokenExchange:
 
     async def _verify(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
         token, step = evidence.token, evidence.step
-        if evidence.token_type == ACCESS_TOKEN and self.issued_tokens.recognises(token):
+        if evidence.token_type in (ACCESS_TOKEN, JWT) and self.issued_tokens.recognises(token, evidence.token_type):
             return await self._verify_issued(attempt, token, step)
         self._check_length(token)
         try:
@@ -182,7 +192,11 @@ class TokenExchange:
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)
         step("profile.find")
-        return Authenticated(verified, None, await self.profiles.find(verified))
+        lookup = await self.profiles.find(verified)
+        actors = actors_in(verified.claims, verified.issuer)
+        provider_of = partial(self.verifier.named_by_sub, of=verified)
+        acting = await check_actors(self.profiles, actors, verified.issued_at, provider_of)
+        return Authenticated(verified, None, lookup, actors, acting)
 
     def _check_length(self, token: Secret) -> None:
         """Refuse a token that is too long, as a mistake of the request. Raises ``InvalidRequest``."""
@@ -203,11 +217,11 @@ class TokenExchange:
         await self.issued_tokens.check_revoked(issued)
         step("profile.find")
         lookup = await self.profiles.find_principal(issued.principal, issued.issued_at)
-        if issued.actor is not None:
-            await self.profiles.find_principal(issued.actor, issued.issued_at)
+        acting = await check_actors(self.profiles, issued.actors, issued.issued_at, self.verifier.named_by_sub)
         if not attempt.dry:
             issued = await self.issued_tokens.issued.used(issued, now=attempt.now)
-        return Authenticated(as_verified_token(issued, issuer=self.issued_tokens.issuer), issued, lookup)
+        verified = as_verified_token(issued, issuer=self.issued_tokens.issuer)
+        return Authenticated(verified, issued, lookup, issued.actors, acting)
 
     async def _profile_of(self, attempt: Attempt, party: Authenticated, audience: Audience, *, create: bool) -> Profile:
         mode = audience.on_missing_profile
@@ -234,6 +248,14 @@ class TokenExchange:
         )
 
 
+def _last_actor(subject: Authenticated) -> Actor:
+    """Return the party that acts by the subject token's `act` alone."""
+    lookup = subject.acting
+    if lookup is None:
+        return Actor("")
+    return Actor(lookup.profile.principal if lookup.profile is not None else lookup.principal, profile=lookup.profile)
+
+
 def single_use(audience: Audience, subject: Authenticated, actor: Authenticated | None) -> list[VerifiedToken]:
     """Return the single-use tokens: by their provider's rule, or the subject's by the audience's rule."""
     verified = [subject.verified] if audience.single_use or subject.verified.single_use else []
@@ -252,6 +274,7 @@ def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
             item.nonce,
             item.actor_token.fingerprint() if item.actor_token is not None else None,
             item.binding.claim(),
+            *sorted(item.named),
         ]
         for item in requests
     ]

@@ -42,7 +42,12 @@ class Explanation:
 
 
 async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> Explanation:
-    """Return the steps of an exchange, and the token that it would mint."""
+    """Return the steps of an exchange, and the token that it would mint.
+
+    Raises:
+        InvalidRequest: a required part of the request is missing.
+    """
+    request = exchange.policy.completed(client, request)
     trace, planned = Trace(), None
     attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:

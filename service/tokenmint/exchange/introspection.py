@@ -4,10 +4,12 @@ Transport, store and clock are passed in.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import PrincipalDisabled, TokenDenied
 from tokenmint.base.token_errors import TokenRejected
+from tokenmint.exchange.actors import ProviderOf, check_actors
 from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.policy import Client
@@ -17,28 +19,17 @@ from tokenmint.policy.grant import knows
 from tokenmint.profiles.resolve import Profiles
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Introspects and revokes issued tokens.
+    """Introspects and revokes issued tokens."""
 
-    Args:
-        issued_tokens: verifies them.
-        profiles: looks up principals.
-        clock: the time.
-        serving: raises if the clock or the store may be wrong now.
-    """
-
-    def __init__(
-        self,
-        *,
-        issued_tokens: IssuedTokenVerifier,
-        profiles: Profiles,
-        clock: Clock,
-        serving: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._issued_tokens = issued_tokens
-        self._profiles = profiles
-        self._clock = clock
-        self._serving = serving
+    issued_tokens: IssuedTokenVerifier
+    profiles: Profiles
+    clock: Clock
+    serving: Callable[[], None] = lambda: None
+    """Raises if the clock or the store may be wrong now."""
+    provider_of: ProviderOf = lambda _: None
+    """Returns the provider whose `sub` names the actors of an issuer."""
 
     async def introspect(
         self,
@@ -56,18 +47,17 @@ class Tokens:
             DependencyUnavailable: keys or store are out of reach, or the clock is wrong.
             StoreWentBack: the store lost changes, so a revoked token may look active.
         """
-        self._serving()
-        now = self._clock.now()
+        self.serving()
+        now = self.clock.now()
         try:
-            issued = await self._issued_tokens.verify(token, now=now)
+            issued = await self.issued_tokens.verify(token, now=now)
             if client.public or not knows(client, issued):
                 return None
-            for principal in (issued.principal, issued.actor):
-                if principal is not None:
-                    await self._profiles.find_principal(principal, issued.issued_at)
+            await self.profiles.find_principal(issued.principal, issued.issued_at)
+            await check_actors(self.profiles, issued.actors, issued.issued_at, self.provider_of)
         except (TokenRejected, PrincipalDisabled):
             return None
-        return _answer(await self._issued_tokens.issued.used(issued, now=now))
+        return _answer(await self.issued_tokens.issued.used(issued, now=now))
 
     async def revoke(
         self,
@@ -84,15 +74,15 @@ class Tokens:
             DependencyUnavailable: keys or store are out of reach.
             OutcomeUnknown: the revocation was not confirmed as durable; a retry is safe.
         """
-        now = self._clock.now()
+        now = self.clock.now()
         try:
             # This includes a revoked token: if a revocation was not confirmed, the caller repeats it until it is.
-            issued = await self._issued_tokens.identify(token, now=now)
+            issued = await self.issued_tokens.identify(token, now=now)
         except TokenRejected:
             return
         if issued.client_id != client.client_id:
             raise TokenDenied()
-        await self._issued_tokens.issued.revoke(issued, now=now)
+        await self.issued_tokens.issued.revoke(issued, now=now)
 
 
 def _answer(issued: IssuedToken) -> Mapping[str, JsonValue]:

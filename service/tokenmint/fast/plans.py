@@ -16,7 +16,7 @@ from tokenmint.formats.format import Kit
 from tokenmint.formats.jwt import claims_of, signing_input
 from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest, TokenGrant
 from tokenmint.model.profile import Profile
-from tokenmint.model.tokens import VerifiedToken
+from tokenmint.model.tokens import ID_JAG, VerifiedToken
 from tokenmint.policy.mapping import Source
 
 LONGEST: Final = 4096  # bytes of a request without its token, for which a plan is made
@@ -140,6 +140,10 @@ class Plans:
 
     def _made(self, client: Client, requests: Sequence[ExchangeRequest]) -> Plan | None:
         """Decide with the full way's functions; None if any of the tokens can't be minted, or not in a plain way."""
+        try:  # Gate's one and batch
+            requests = [self._exchange.policy.completed(client, request) for request in requests]
+        except TokenmintError:
+            return None
         decided = []
         for request in requests:
             one = self._decide(client, request)
@@ -259,7 +263,8 @@ ANY_PROFILE: Final = Profile("")
 def _is_plain(request: ExchangeRequest) -> bool:
     """Return whether nothing in a request has to be proved, consumed or bound at each call."""
     return (
-        request.nonce is None
+        request.subject_token_type != ID_JAG  # used once, by one client
+        and request.nonce is None
         and request.request_id is None
         and request.actor_token is None
         and request.actor_token_type is None

@@ -32,6 +32,8 @@ class Reading:
     """The directory for relative paths."""
     development: bool
     """Whether the configuration is for `serve --dev`."""
+    drafts: frozenset[str]
+    """The drafts that are followed (``model/drafts.py``)."""
     problem: Callable[[str, str], None]
     """Reports a problem: the key, relative to the audience, and the fault."""
 

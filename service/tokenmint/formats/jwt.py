@@ -12,6 +12,7 @@ import orjson
 from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import ClaimsTooLarge
 from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.keys.signers.types import Signer
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.issued import LINEAGE
 from tokenmint.model.minted import MintedToken, presented_as
@@ -71,7 +72,14 @@ async def signed(grant: TokenGrant, kit: Kit) -> MintedToken:
     """
     signer = kit.signer(grant)
     token_id = kit.token_id()
-    unsigned = signing_input(grant, issuer=kit.issuer, key_id=signer.key_id, token_id=token_id)
+    return await signed_claims(grant, signer, claims_of(grant, issuer=kit.issuer, token_id=token_id), token_id)
+
+
+async def signed_claims(
+    grant: TokenGrant, signer: Signer, claims: Mapping[str, JsonValue], token_id: str
+) -> MintedToken:
+    """Return a JWT with these claims, signed by ``signer``; ``token_id`` is their `jti`. Raises as :func:`signed`."""
+    unsigned = _header(grant.algorithm, signer.key_id, grant.format.header_type) + b"." + encode(claims)
     if len(unsigned) > grant.max_token_bytes:
         raise ClaimsTooLarge()
     token = unsigned + b"." + encode_segment(await signer.sign(unsigned))

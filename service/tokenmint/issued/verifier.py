@@ -23,7 +23,7 @@ from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.types import SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, SELF_ISSUED, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, JWT, SELF_ISSUED, VerifiedToken
 from tokenmint.verification.jwk import VerificationKey, read_jwk
 from tokenmint.verification.jws import MOST_TOKEN, parse_compact
 
@@ -57,10 +57,13 @@ class IssuedTokenVerifier:
         self._prefixes = tuple(prefix.encode() for prefix in prefixes)
         self._parsed: dict[str, VerificationKey] = {}
 
-    def recognises(self, token: Secret) -> bool:
-        """Return whether ``token`` claims to be issued here. Nothing is verified."""
+    def recognises(self, token: Secret, token_type: str = ACCESS_TOKEN) -> bool:
+        """Return whether ``token`` claims to be issued here, and may be of that type. Nothing is verified.
+
+        A reference token is not a JWT (RFC 8693 section 3).
+        """
         if token.reveal_bytes().startswith(self._prefixes):
-            return True
+            return token_type != JWT
         try:
             return parse_compact(token, MOST_TOKEN).issuer == self.issuer
         except MalformedToken:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from tokenmint.model.policy import Binding
 from tokenmint.model.tokens import JsonValue
@@ -12,6 +12,18 @@ LINEAGE: Final = "tm_lineage"
 """The claim with the ids of a token's ancestors: the tokens that it was exchanged from."""
 MAX_DEPTH: Final = 4
 """The longest chain of exchanges of issued tokens."""
+
+
+MAX_ACTORS: Final = 4
+"""The longest chain of actors in a token."""
+
+
+class ActorName(NamedTuple):
+    """The name of an actor in an `act`."""
+
+    issuer: str
+    """Empty for a principal of this service."""
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,26 @@ class IssuedToken:
     """Whether it is a reference token, whose claims are in the store."""
 
     @property
-    def actor(self) -> str | None:
-        """The principal of the actor, or None."""
-        act = self.claims.get("act")
-        subject = act.get("sub") if isinstance(act, dict) and "iss" not in act else None
-        return subject if isinstance(subject, str) else None
+    def actors(self) -> tuple[ActorName, ...]:
+        """All actors of its chain, the current one first."""
+        return actors_in(self.claims)
+
+
+def actors_in(claims: Mapping[str, JsonValue], issuer: str = "") -> tuple[ActorName, ...]:
+    """Return the actors in the `act` of a token, the current one first (RFC 8693 section 4.1).
+
+    ``issuer``: that of actors without their own; empty for an issued token. An `act` that is not valid has no actors;
+    ``policy/delegation.py`` refuses it.
+    """
+    found: list[ActorName] = []
+    act = claims.get("act")
+    while isinstance(act, dict) and len(found) <= MAX_ACTORS:
+        subject, named = act.get("sub"), act.get("iss", issuer)
+        if not isinstance(subject, str) or not isinstance(named, str):
+            return ()
+        found.append(ActorName(named, subject))
+        act = act.get("act")
+    return tuple(found)
 
 
 def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: int | None = None) -> IssuedToken:

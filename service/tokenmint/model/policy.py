@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from tokenmint.model.format import FormatTraits
+from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 
@@ -57,6 +58,14 @@ class ActorRules:
     """Whether the minted token omits the actor (`act`)."""
     without_may_act: bool = False
     """Whether an actor may act for a subject whose token has no `may_act`."""
+    intersection: bool = False
+    """Whether an actor gets at most the scopes that the subject has and that the actor may have."""
+    subject_scopes: str = "profile.claims.scopes"
+    """The source (as of a claim mapping) of the scopes that the subject has, for ``intersection``."""
+    actor_scopes: str = "actor.profile.claims.scopes"
+    """The source of the scopes that the actor may have, for ``intersection`` without ``scopes_by_actor``."""
+    scopes_by_actor: Mapping[str, frozenset[str]] | None = None
+    """The scopes that each actor may have, by its principal; others may have none. None: it depends on no table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,10 @@ class Audience:
     """The format of its tokens."""
     scopes: frozenset[str] = frozenset()
     """The scopes that may be granted."""
+    resources: frozenset[str] = frozenset()
+    """The URIs, in normal form (``base/uri.py``), by which a `resource` names it beside its own name."""
+    drops_foreign_scopes: bool = False
+    """Whether requested scopes that it does not have are left out; if not, they are refused."""
     lifetime: int = 600
     """The lifetime of a token in seconds, unless the request names another."""
     max_lifetime: int = 3600
@@ -118,6 +131,10 @@ class Client:
     """The audiences that it serves: it receives their tokens, and may introspect and exchange them."""
     public: bool = False
     """Whether it has no credential, so that any caller can use its id."""
+    audience: str = ""
+    """The audience of its requests that name none; empty: they have to name one."""
+    subject_token_type: str = ""
+    """The type of the subject token in its requests over HTTP that name none; empty: they have to name one."""
     anonymous: bool = False
     """Set only by `serve --dev` for callers without credentials; such a client may have every audience."""
 
@@ -128,7 +145,9 @@ class ExchangeRequest:
 
     subject_token: Secret
     audience: str
+    """Empty if only ``resources`` or the client's default name it."""
     subject_token_type: str = ID_TOKEN
+    """Empty if the client's default counts."""
     scopes: tuple[str, ...] = ()
     lifetime: int | None = None
     requested_token_type: str | None = None
@@ -141,14 +160,23 @@ class ExchangeRequest:
     """The requested binding of the minted token. It proves no possession, and restricts only the caller itself."""
     possession: Binding = Binding()
     """The keys that the caller has proved to hold: by a verified DPoP proof, or by the connection's certificate."""
+    resources: tuple[str, ...] = ()
+    """The URIs that name the target too (RFC 8707); empty once ``policy/targets.py`` has found the audience."""
+    named: tuple[str, ...] = ()
+    """Those URIs, once it has found the audience."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An authenticated party that acts for the subject."""
+    """The party that acts for the subject."""
 
     principal: str
-    verified: VerifiedToken
+    """Empty if the subject token names it in a way that leads to no principal."""
+    verified: VerifiedToken | None = None
+    """Its actor token; None if only the subject token's `act` names it."""
+    profile: Profile | None = None
+    client_id: str = ""
+    """The client that its actor token was issued to, if tokenmint issued it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +211,5 @@ class TokenGrant:
     """The version of the profile behind the decision; empty if the profile is not stored."""
     reuse_window: int = 0
     """The audience's."""
+    resources: tuple[str, ...] = ()
+    """The URIs that the request named, for formats that tell them to the receiver."""

@@ -9,6 +9,10 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693 section 3
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 JWT = "urn:ietf:params:oauth:token-type:jwt"
+ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
+"""An identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant section 3)."""
+ID_JAG_TYP = "oauth-id-jag+jwt"
+"""The `typ` in the header of every ID-JAG, and of no other token."""
 
 SELF_ISSUED = "@tokenmint"
 """The provider name of issued tokens; no provider can be configured with this name."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import same_url
 from tokenmint.base.key_path import key_path
-from tokenmint.model.policy import Audience
+from tokenmint.model.policy import ActorRules, Audience
 from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.policy import mapping
 from tokenmint.policy.conditions import Expression, compile_claim, compile_condition
@@ -29,6 +30,8 @@ class CompiledRules:
     """The claims of minted tokens, by audience."""
     computing: set[str] = field(default_factory=set)
     """The audiences that have claims in CEL."""
+    scopes: dict[str, tuple[ClaimSource, ClaimSource]] = field(default_factory=dict)
+    """The sources of the scopes of subject and actor, by audience, where their intersection counts."""
     provider_conditions: dict[str, Expression] = field(default_factory=dict)
     """The conditions on tokens, by provider."""
     provider_claims: dict[str, tuple[tuple[str, Expression], ...]] = field(default_factory=dict)
@@ -85,6 +88,18 @@ def _compile_audience(rules: CompiledRules, name: str, audience: Audience, probl
             if isinstance(source, Expression):
                 rules.computing.add(name)
     rules.claims[name] = tuple(sources)
+    if audience.actors is not None and audience.actors.intersection:
+        _compile_scopes(rules, name, audience.actors, problems)
+
+
+def _compile_scopes(rules: CompiledRules, name: str, actors: ActorRules, problems: list[str]) -> None:
+    path = partial(key_path, "audiences", name, "actors")
+    subject = _compiled(_compile_source, actors.subject_scopes, path("subject_scopes"), problems)
+    actor = _compiled(_compile_source, actors.actor_scopes, path("actor_scopes"), problems)
+    if subject is not None and actor is not None:
+        rules.scopes[name] = (subject, actor)
+        if isinstance(subject, Expression) or isinstance(actor, Expression):
+            rules.computing.add(name)
 
 
 def _compile_source(text: str) -> ClaimSource:

@@ -2,22 +2,24 @@
 
 An expression sees `assertion` (the claims of the subject token), `provider.name`, `client.id`, `request.audience`,
 `request.scopes`, `request.lifetime` (seconds, 0 if none was requested), and, in an audience, `profile.principal`,
-`profile.roles` and `profile.claims`. Expressions have no side effects, a budget of iterations and a size limit.
+`profile.roles`, `profile.claims` and `actor`: the party that acts for the subject, with `principal`, `provider`,
+`client`, `claims`, `profile.roles`, `profile.claims`, and `chain`, the names of all actors. Its members are empty if
+nobody acts. Expressions have no side effects, a budget of iterations and a size limit.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from tokenmint.model.policy import Client, ExchangeRequest
+from tokenmint.model.policy import Actor, Client, ExchangeRequest
 from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 
 MAX_SOURCE: Final = 4096  # characters
 MAX_OUTPUT: Final = 4096  # bytes of a computed claim, as JSON
-_VARIABLES: Final = ("assertion", "provider", "client", "request", "profile")
+_VARIABLES: Final = ("assertion", "provider", "client", "request", "profile", "actor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,15 @@ class Expression:
 Facts = Mapping[str, object]
 
 
-def facts(verified: VerifiedToken, client: Client, request: ExchangeRequest, profile: Profile | None = None) -> Facts:
-    """Return the variables of expressions."""
+def facts(
+    verified: VerifiedToken,
+    client: Client,
+    request: ExchangeRequest,
+    profile: Profile | None = None,
+    actor: Actor | None = None,
+    chain: Sequence[Mapping[str, JsonValue]] = (),
+) -> Facts:
+    """Return the variables of expressions. ``chain``: all actors, the current one first."""
     variables: dict[str, object] = {
         "assertion": dict(verified.claims),
         "provider": {"name": verified.provider},
@@ -43,6 +52,7 @@ def facts(verified: VerifiedToken, client: Client, request: ExchangeRequest, pro
             "lifetime": request.lifetime or 0,
         },
         "profile": {},
+        "actor": _actor(actor, chain),
     }
     if profile is not None:
         variables["profile"] = {
@@ -51,6 +61,22 @@ def facts(verified: VerifiedToken, client: Client, request: ExchangeRequest, pro
             "claims": dict(profile.claims),
         }
     return variables
+
+
+def _actor(actor: Actor | None, chain: Sequence[Mapping[str, JsonValue]]) -> dict[str, object]:
+    token = actor.verified if actor is not None else None
+    profile = actor.profile if actor is not None else None
+    return {
+        "principal": actor.principal if actor is not None else "",
+        "provider": token.provider if token is not None else "",
+        "client": actor.client_id if actor is not None else "",
+        "claims": dict(token.claims) if token is not None else {},
+        "profile": {
+            "roles": list(profile.roles) if profile is not None else [],
+            "claims": dict(profile.claims) if profile is not None else {},
+        },
+        "chain": [dict(one) for one in chain],
+    }
 
 
 def compile_condition(source: str) -> Expression:

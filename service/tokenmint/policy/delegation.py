@@ -3,17 +3,17 @@
 RFC 8693 sections 1.1, 4.1 and 4.4; RFC 7800, RFC 8705 section 3, RFC 9449 section 6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tokenmint.base.errors import ActorDenied, ConfirmationDenied
 from tokenmint.base.token_errors import PossessionNotProved
-from tokenmint.model.issued import IssuedToken
+from tokenmint.model.issued import MAX_ACTORS, IssuedToken
 from tokenmint.model.policy import Actor, Audience, Binding, ExchangeRequest
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 
-MAX_ACTORS: Final = 4
-"""The longest chain of actors in a token."""
+MAX_NAME: Final = 2048
+"""The longest `sub` or `iss` of an actor, in characters."""
 
 
 def check_possession(possession: Binding, bound: Binding) -> None:
@@ -79,47 +79,66 @@ def _named(may_act: JsonValue, subject: VerifiedToken, actor: VerifiedToken) -> 
     return all(name in claims and claims[name] == value for name, value in required.items())
 
 
-def act(
-    audience: Audience, subject: VerifiedToken, issued: IssuedToken | None, actor: Actor | None
-) -> Mapping[str, JsonValue] | None:
-    """Return the `act` of the new token: the actor, with the actors of the subject token nested in it.
+def chain(
+    audience: Audience, subject: VerifiedToken, issued: IssuedToken | None, actor: Actor | None, issuer: str
+) -> list[dict[str, JsonValue]]:
+    """Return all parties that act for the subject, the current one first: the actor, then those of the subject token.
 
-    Earlier actors stay named: without them, delegation would become impersonation.
+    ``issuer``: our own. Earlier actors stay named: without them, delegation would become impersonation.
+
+    Raises:
+        ActorDenied: the subject token's `act` is not valid, is not accepted here, or names an actor of ours.
+    """
+    prior = subject.claims.get("act")
+    found = _chain(prior)
+    if prior is not None and issued is None:
+        if audience.actors is None:
+            raise ActorDenied("the subject token is delegated (act), and this audience does not accept actors")
+        found = [{"iss": subject.issuer, **one} for one in found]  # names at that issuer
+        if any(one["iss"] == issuer for one in found):
+            raise ActorDenied("the subject token's act names an actor of ours, which only our own tokens can do")
+    if actor is not None and actor.verified is not None and audience.actors is not None:
+        found.insert(0, {"sub": actor.principal})
+    return found
+
+
+def act(
+    audience: Audience, actor: Actor | None, found: Sequence[Mapping[str, JsonValue]]
+) -> Mapping[str, JsonValue] | None:
+    """Return the `act` of the new token: the parties ``found``, each with the earlier ones nested in it.
 
     Raises:
         ActorDenied: there are too many actors, or the format can't hold them.
     """
-    prior = subject.claims.get("act")
-    chain = _chain(prior)
-    if prior is not None and issued is None:
-        if audience.actors is None:
-            raise ActorDenied("the subject token is delegated (act), and this audience does not accept actors")
-        chain = [{"iss": subject.issuer, **one} for one in chain]  # names at that issuer
-    if actor is not None and audience.actors is not None and not audience.actors.impersonation:
-        chain.insert(0, {"sub": actor.principal})
-    if not chain:
+    hidden = actor is not None and actor.verified is not None
+    if hidden and audience.actors is not None and audience.actors.impersonation:
+        found = found[1:]
+    if not found:
         return None
-    if len(chain) > MAX_ACTORS:
+    if len(found) > MAX_ACTORS:
         raise ActorDenied(f"at most {MAX_ACTORS} actors in a chain")
     if not audience.format.carries_actor:
         raise ActorDenied("tokens of this format have no act: the actor would appear as the subject")
     nested: dict[str, JsonValue] = {}
-    for one in reversed(chain):
+    for one in reversed(found):
         nested = {**one, "act": nested} if nested else dict(one)
     return nested
 
 
 def _chain(prior: JsonValue) -> list[dict[str, JsonValue]]:
     """Return the actors of an `act`, the current one first, with only their `sub` and `iss`."""
-    chain: list[dict[str, JsonValue]] = []
+    found: list[dict[str, JsonValue]] = []
     while prior is not None:
-        if not isinstance(prior, dict) or not isinstance(prior.get("sub"), str) or len(chain) > MAX_ACTORS:
+        if not isinstance(prior, dict) or not isinstance(prior.get("sub"), str) or len(found) > MAX_ACTORS:
             raise ActorDenied("the subject token's act is not valid (RFC 8693 section 4.1)")
         if not isinstance(prior.get("iss", ""), str):
             raise ActorDenied("the subject token's act has an iss that is not a text")
-        chain.append({name: prior[name] for name in ("iss", "sub") if name in prior})
+        names: dict[str, JsonValue] = {name: prior[name] for name in ("iss", "sub") if name in prior}
+        if any(not 0 < len(str(one)) <= MAX_NAME for one in names.values()):
+            raise ActorDenied(f"the subject token's act has a name that is empty or longer than {MAX_NAME} characters")
+        found.append(names)
         prior = prior.get("act")
-    return chain
+    return found
 
 
 def binding(audience: Audience, request: ExchangeRequest, parent: Binding) -> Binding:

@@ -1,6 +1,6 @@
 """The decision: from caller, provider, audience and profile to a grant. Pure, and denies by default."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -25,9 +25,11 @@ from tokenmint.model.policy import (
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import SELF_ISSUED, JsonValue, VerifiedToken
+from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping
-from tokenmint.policy.compile import compile_rules
+from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
+from tokenmint.policy.compile import ClaimSource, compile_rules
+from tokenmint.policy.targets import Targets, check_target, grantable
 
 
 class Policy:
@@ -50,12 +52,15 @@ class Policy:
         provider_conditions: Mapping[str, str] = MappingProxyType({}),
         provider_claims: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
     ) -> None:
+        self._issuer = issuer
         self._audiences = MappingProxyType(dict(audiences))
+        self._targets = Targets(self._audiences)
         rules = compile_rules(audiences, issuer, provider_conditions, provider_claims)
         self._sources = rules.claims
         self._uids = rules.uids
         self._conditions = rules.conditions
         self._computing = rules.computing
+        self._scopes = rules.scopes
         self._provider_conditions = rules.provider_conditions
         self._derived = rules.provider_claims
 
@@ -74,12 +79,21 @@ class Policy:
         """Tell whether a provider's tokens have neither a condition nor computed claims."""
         return provider not in self._provider_conditions and not self._derived.get(provider)
 
+    def completed(self, client: Client, request: ExchangeRequest) -> ExchangeRequest:
+        """Return the request with its one audience and its client's defaults (``policy/targets.py``).
+
+        Raises:
+            InvalidRequest: a required part is missing.
+        """
+        return self._targets.completed(client, request)
+
     def admit(self, client: Client, request: ExchangeRequest) -> Audience:
-        """Check whether ``client`` may make this request at all, before any token is parsed. Return the audience.
+        """Check whether ``client`` may make this completed request, before any token is parsed. Return the audience.
 
         Raises:
             AudienceDenied, FormatDenied, ScopeDenied, LifetimeDenied, ActorDenied
         """
+        check_target(request)
         audience = self._audiences.get(request.audience)
         if audience is None or not (client.anonymous or client.client_id in audience.clients):
             raise AudienceDenied(detail=f"client {client.client_id!r}, audience {quoted(request.audience, LONG)}")
@@ -159,6 +173,8 @@ class Policy:
             if len(issued.ancestors) >= MAX_DEPTH:
                 raise ReexchangeDenied(f"the token comes from {MAX_DEPTH} exchanges in a row, which is the maximum")
             return
+        if verified.token_type == ID_JAG:
+            check_holder(verified, client)
         if verified.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {verified.provider!r}, audience {audience.name!r}")
         self._check_provider(verified, client, request)
@@ -205,13 +221,24 @@ class Policy:
             ConditionDenied, ScopeDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
         """
         condition = self._conditions.get(audience.name)
+        parent = issued.binding if issued is not None else delegation.bound_to(verified)
+        chain = delegation.chain(audience, verified, issued, actor, self._issuer)
         known: conditions.Facts = {}
         if condition is not None or audience.name in self._computing:
-            known = conditions.facts(verified, client, request, profile)
+            known = conditions.facts(verified, client, request, profile, actor, chain)
         if condition is not None and not conditions.holds(condition, known):
             raise ConditionDenied(detail=f"the condition of {audience.name}: {condition.source}")
         issued_at = int(now)
-        scopes, expires_at = _within(request, client, audience, issued, issued_at)
+
+        def value_of(source: ClaimSource) -> JsonValue:
+            if isinstance(source, conditions.Expression):
+                return conditions.compute(source, known)
+            return mapping.evaluate(source, verified, profile, client, actor)
+
+        allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
+        if verified.token_type == ID_JAG:
+            allowed = scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
+        scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
         return TokenGrant(
             principal=profile.principal,
             audience=audience.name,
@@ -220,50 +247,28 @@ class Policy:
             token_type=request.requested_token_type or audience.format.token_types[0],
             algorithm=audience.algorithm,
             format=audience.format,
-            claims=MappingProxyType(self._claims(audience, verified, profile, client, known)),
+            claims=MappingProxyType(self._claims(audience, value_of)),
             issued_at=issued_at,
             expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
-            uid=self._uid(audience, verified, profile, client),
-            binding=delegation.binding(
-                audience, request, issued.binding if issued is not None else delegation.bound_to(verified)
-            ),
-            act=delegation.act(audience, verified, issued, actor),
+            uid=self._uid(audience, value_of),
+            binding=delegation.binding(audience, request, parent),
+            act=delegation.act(audience, actor, chain),
             actor=actor.principal if actor is not None else "",
             ancestors=(*issued.ancestors, issued.token_id) if issued is not None else (),
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
+            resources=request.named,
         )
 
-    def _uid(self, audience: Audience, verified: VerifiedToken, profile: Profile, client: Client) -> str:
+    def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
         source = self._uids.get(audience.name)
-        value = mapping.evaluate(source, verified, profile, client) if source is not None else ""
+        value = value_of(source) if source is not None else ""
         return value if isinstance(value, str) else ""
 
-    def _claims(
-        self,
-        audience: Audience,
-        verified: VerifiedToken,
-        profile: Profile,
-        client: Client,
-        known: conditions.Facts,
-    ) -> dict[str, JsonValue]:
-        claims: dict[str, JsonValue] = {}
-        for name, source in self._sources[audience.name]:
-            if isinstance(source, conditions.Expression):
-                value = conditions.compute(source, known)
-            else:
-                value = mapping.evaluate(source, verified, profile, client)
-            if value is not None:
-                claims[name] = value
-        return claims
-
-
-def grantable(client: Client, audience: Audience) -> frozenset[str]:
-    """Return the scopes that a client may have for an audience."""
-    if client.scopes is None:
-        return audience.scopes
-    return audience.scopes & client.scopes.get(audience.name, frozenset())
+    def _claims(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> dict[str, JsonValue]:
+        values = ((name, value_of(source)) for name, source in self._sources[audience.name])
+        return {name: value for name, value in values if value is not None}
 
 
 def knows(client: Client, issued: IssuedToken) -> bool:
@@ -276,13 +281,24 @@ def knows(client: Client, issued: IssuedToken) -> bool:
 
 
 def _within(
-    request: ExchangeRequest, client: Client, audience: Audience, issued: IssuedToken | None, issued_at: int
+    request: ExchangeRequest,
+    client: Client,
+    audience: Audience,
+    issued: IssuedToken | None,
+    issued_at: int,
+    allowed: frozenset[str] | None,
 ) -> tuple[tuple[str, ...], int]:
-    """Return scopes and end of the new token, within the limits of audience, client and parent token.
+    """Return scopes and end of the new token, within the limits of audience, client, actor (``allowed``) and parent
+    token.
 
     A request beyond these limits is refused; a default is reduced to the parent's limits.
     """
     granted = request.scopes or tuple(grantable(client, audience))
+    if allowed is not None:
+        foreign = set(request.scopes) - allowed
+        if foreign:
+            raise ScopeDenied(f"subject token and actor do not both have the scope: {' '.join(sorted(foreign))}")
+        granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:
         return tuple(sorted(granted)), expires_at

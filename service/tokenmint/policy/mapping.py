@@ -7,6 +7,11 @@
     assertion['https://example/roles']  the same, for a name with other characters
     profile.principal  profile.roles    parts of the profile
     profile.claims.tenant               a claim of the profile, by its path
+    actor.principal  actor.client       the party that acts for the subject; the client that its own token was issued to
+    actor.provider                      the configured provider of the actor token
+    actor.claims.team                   a claim of the actor token, by its path
+    actor.profile.roles                 the roles in the actor's profile
+    actor.profile.claims.team           a claim of the actor's profile, by its path
 
 A source without a value leaves the claim out.
 """
@@ -15,17 +20,25 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.model.policy import Client
+from tokenmint.model.policy import Actor, Client
 from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import JsonValue, VerifiedToken, at_path
 
 FORMS: Final = (
-    "expected 'text', client.id, provider.name, assertion.NAME, profile.principal, profile.roles or "
-    "profile.claims.NAME (names with other characters than A-Z a-z 0-9 _ as ['NAME'])"
+    "expected 'text', client.id, provider.name, assertion.NAME, profile.principal, profile.roles, profile.claims.NAME, "
+    "actor.principal, actor.client, actor.provider, actor.claims.NAME, actor.profile.roles or "
+    "actor.profile.claims.NAME (names with other characters than A-Z a-z 0-9 _ as ['NAME'])"
 )
 _PART: Final = re.compile(r"\.([A-Za-z0-9_]+)|\['([^']+)'\]")
+_FIXED: Final = frozenset(
+    {
+        ("client", "id"), ("provider", "name"), ("profile", "principal"), ("profile", "roles"),
+        ("actor", "principal"), ("actor", "client"), ("actor", "provider"), ("actor", "profile", "roles"),
+    }
+)  # fmt: skip
+_OF_ACTOR: Final = ["actor", "profile", "claims"]
 _LITERAL: Final = re.compile(r"'([^']*)'\Z")
-_ROOT: Final = re.compile(r"(client|provider|assertion|profile)(?=[.\[])")
+_ROOT: Final = re.compile(r"(client|provider|assertion|profile|actor)(?=[.\[])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +65,18 @@ def parse(expression: str) -> Source:
             raise ValueError(FORMS)
         path.append(part[1] or part[2])
         position = part.end()
-    fixed = [("client", "id"), ("provider", "name"), ("profile", "principal"), ("profile", "roles")]
-    if tuple(path) in fixed or (path[0] == "assertion" and len(path) > 1):
+    if tuple(path) in _FIXED or (path[0] == "assertion" and len(path) > 1):
         return Source(tuple(path))
     if path[:2] == ["profile", "claims"] and len(path) > 2:
+        return Source(tuple(path))
+    if (path[:2] == ["actor", "claims"] and len(path) > 2) or (path[:3] == _OF_ACTOR and len(path) > 3):
         return Source(tuple(path))
     raise ValueError(FORMS)
 
 
-def evaluate(source: Source, verified: VerifiedToken, profile: Profile, client: Client) -> JsonValue:
+def evaluate(
+    source: Source, verified: VerifiedToken, profile: Profile, client: Client, actor: Actor | None = None
+) -> JsonValue:
     """Return the value of ``source``, or None."""
     if source.literal is not None:
         return source.literal
@@ -71,8 +87,25 @@ def evaluate(source: Source, verified: VerifiedToken, profile: Profile, client: 
         return client.client_id
     if root == "provider":
         return verified.provider
+    if root == "actor":
+        return _of_actor(actor, source.path[1:]) if actor is not None else None
     if part == "principal":
         return profile.principal
     if part == "roles":
         return list(profile.roles) or None
     return at_path(profile.claims, tuple(rest))
+
+
+def _of_actor(actor: Actor, path: tuple[str, ...]) -> JsonValue:
+    """Return a part of the actor, or None."""
+    if path == ("principal",):
+        return actor.principal or None
+    if path == ("client",):
+        return actor.client_id or None
+    if path == ("provider",):
+        return actor.verified.provider if actor.verified is not None else None
+    if path[0] == "claims":
+        return at_path(actor.verified.claims, path[1:]) if actor.verified is not None else None
+    if actor.profile is None:
+        return None
+    return list(actor.profile.roles) or None if path[1] == "roles" else at_path(actor.profile.claims, path[2:])

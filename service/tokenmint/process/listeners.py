@@ -291,6 +291,7 @@ def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
         body_limit=settings.limits.message_bytes,
         deadline=settings.limits.call_deadline,
         client_certificates=settings.listen.http_client_ca_file is not None,
+        drafts=settings.oauth.drafts,
     )
     return endpoints.routes(), endpoints.metadata()
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokenmint.admission.callers import Callers, ClientAuthenticator
+from tokenmint.admission.callers import AssertionRules, Callers, ClientAuthenticator
 from tokenmint.admission.rate_limit import Rate, RateLimits
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.config.places import Place
@@ -128,7 +128,11 @@ def authenticator_of(
     callers = Callers(settings.clients, bootstrap.operators(settings), allow_anonymous=base.job.development)
     assertions = verifiers.of(settings.assertions, before.assertions.key_sets if before is not None else None)
     admits = exchange.policy.admits_workload
-    return ClientAuthenticator(callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits)
+    # The drafts are those of the start, as at the listeners: a change needs a restart.
+    rules = AssertionRules(base.issuer, base.settings.oauth.drafts)
+    return ClientAuthenticator(
+        callers, assertions, exchange.verifier, exchange.replay, base.clock, admits=admits, rules=rules
+    )
 
 
 def rate_limits(settings: Settings) -> RateLimits:

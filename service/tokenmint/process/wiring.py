@@ -144,8 +144,6 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         clock=base.clock,
         serving=signing.signing_keys.require_serving,
     )
-    serving = signing.signing_keys.require_serving
-    tokens = Tokens(issued_tokens=issued_tokens, profiles=exchange.profiles, clock=base.clock, serving=serving)
     authenticator = authenticator_of(verifiers, settings, exchange)
     rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
     audit = _audit(base, store)
@@ -166,7 +164,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         audit=audit,
         limiter=limiter,
         gate=gate,
-        exchanges=ClientExchanges(lambda: rules.exchange, tokens, gate),
+        exchanges=ClientExchanges(lambda: rules.exchange, _tokens(rules), gate),
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
     )
@@ -179,6 +177,18 @@ def _persons(
         batches=ProfileBatches(profiles, store, near, base.clock, erasures),
         erasures=erasures,
         erasure=PersonErasure(ProfileEraser(profiles, store, near, erasures), issued),
+    )
+
+
+def _tokens(rules: RulesInForce) -> Tokens:
+    """Return introspection and revocation, by the parts of the exchange. Providers are those of the current rules."""
+    exchange = rules.exchange
+    return Tokens(
+        issued_tokens=exchange.issued_tokens,
+        profiles=exchange.profiles,
+        clock=exchange.clock,
+        serving=exchange.serving,
+        provider_of=lambda issuer: rules.exchange.verifier.named_by_sub(issuer),
     )
 
 

@@ -41,12 +41,15 @@ class Profiles:
             PrincipalDisabled: its principal is disabled or deleted, or the identity was unlinked.
             TokenRevoked: the token was issued in or before the second up to which the principal's tokens are revoked.
         """
-        identity = Identity(verified.provider, verified.subject)
+        return await self.find_identity(Identity(verified.provider, verified.subject), verified.issued_at)
+
+    async def find_identity(self, identity: Identity, issued_at: float | None) -> ProfileLookup:
+        """Look up an identity that a token with this time of issue names. Raises as :meth:`find`."""
         record = await self._store.resolve(identity)
         if record is None:
             record = await self._unlisted(identity)
         profile = _active(record)
-        if profile is not None and _issued_before_revocation(verified, profile.tokens_valid_after):
+        if profile is not None and _issued_before_revocation(issued_at, profile.tokens_valid_after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
@@ -117,10 +120,10 @@ def just_in_time_principal(identity: Identity) -> str:
     return "p_" + base64.b32encode(hashlib.sha256(digest).digest()).decode().rstrip("=").lower()
 
 
-def _issued_before_revocation(verified: VerifiedToken, valid_after: int | None) -> bool:
+def _issued_before_revocation(issued_at: float | None, valid_after: int | None) -> bool:
     if valid_after is None:
         return False
-    return verified.issued_at is None or int(verified.issued_at) <= valid_after
+    return issued_at is None or int(issued_at) <= valid_after
 
 
 def _active(record: Profile | Tombstone | Link | None) -> Profile | None:

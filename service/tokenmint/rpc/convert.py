@@ -18,7 +18,7 @@ from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN
+from tokenmint.model.tokens import ID_JAG, ID_TOKEN
 from tokenmint.rpc import structs
 from tokenmint.v1 import (
     json_web_key_pb2,
@@ -67,7 +67,10 @@ def exchange_request(
 ) -> ExchangeRequest:
     """Return the validated request of a caller with proven ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
-    _check_subject(message, violations)
+    grant = message.subject_token_type == ID_JAG
+    _check_subject(message, violations, grant=grant)
+    if grant:
+        violations.check("actor_token", "is not allowed with an ID-JAG", holds=not message.actor_token)
     _check_target(message, "", violations)
     violations.raise_any()
     return _request(message, message, *_tokens(message), possession)
@@ -91,12 +94,12 @@ _Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_serv
 _Target = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTarget
 
 
-def _check_subject(message: _Subject, violations: Violations) -> None:
+def _check_subject(message: _Subject, violations: Violations, *, grant: bool = False) -> None:
     violations.token("subject_token", len(message.subject_token.encode()))
     violations.check(
         "subject_token_type",
         f"expected {_ONE_TYPE}",
-        holds=not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
+        holds=grant or not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
     )
     actor_size = len(message.actor_token.encode())
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=actor_size <= MOST_TOKEN)
@@ -124,7 +127,8 @@ def _check_subject(message: _Subject, violations: Violations) -> None:
 
 
 def _check_target(target: _Target, path: str, violations: Violations) -> None:
-    violations.check(f"{path}audience", "is required: 1 to 255 characters", holds=0 < len(target.audience) <= 255)
+    violations.check(f"{path}audience", "at most 255 characters", holds=len(target.audience) <= 255)
+    violations.resources(f"{path}resources", target.resources)
     violations.scopes(f"{path}scopes", target.scopes)
     if target.HasField("lifetime"):
         seconds, nanos = target.lifetime.seconds, target.lifetime.nanos
@@ -146,6 +150,7 @@ def _request(
     return ExchangeRequest(
         subject_token=token,
         audience=target.audience,
+        resources=tuple(dict.fromkeys(target.resources)),
         subject_token_type=subject.subject_token_type or ID_TOKEN,
         scopes=tuple(dict.fromkeys(target.scopes)),
         lifetime=target.lifetime.seconds if target.HasField("lifetime") else None,

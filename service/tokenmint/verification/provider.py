@@ -20,7 +20,7 @@ from tokenmint.base.token_errors import (
     WrongNonce,
 )
 from tokenmint.model.firebase import FirebaseProject
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, JsonValue, at_path
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
@@ -126,14 +126,16 @@ _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt"})
 def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) -> str:
     """Refuse a token that was sent as another kind (RFC 8725 section 3.11); return its kind.
 
-    An access token with the `typ` of one counts as an access token even if it was sent as a JWT, which is correct too
-    (RFC 8693 section 3).
+    Every JWT may be sent as one, which is correct too (RFC 8693 section 3). It then counts as the kind that the
+    provider is configured for, and has to pass all checks of that kind.
 
     Raises ``UnsupportedTokenType``.
     """
     typ = media_type(str(token.header.get("typ", "")))
     if typ == "at+jwt" and token_type == JWT and ACCESS_TOKEN in provider.token_types:
         token_type = ACCESS_TOKEN
+    if token_type == JWT and JWT not in provider.token_types:
+        token_type = _kind_of_jwt(provider)
     if token_type not in provider.token_types:
         raise UnsupportedTokenType(detail=f"{provider.name} is not configured for {token_type}")
     accepted = _ID_TOKEN_TYPES | ({"jose"} if provider.trust_domain is not None else frozenset())
@@ -141,6 +143,8 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
     elif token_type == JWT:
         accepted |= provider.header_types
+    elif token_type == ID_JAG:
+        accepted = frozenset({ID_JAG_TYP})
     if typ not in accepted:
         message = None
         if typ == "at+jwt":
@@ -149,6 +153,14 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if "events" in token.claims:  # OpenID Connect Back-Channel Logout section 2.4
         raise UnsupportedTokenType(detail="this is a logout token or another security event (RFC 8417)")
     return token_type
+
+
+def _kind_of_jwt(provider: Provider) -> str:
+    """Return the one kind of a provider's tokens without a `typ` of their own; `jwt` if there are none or two."""
+    kinds = [ID_TOKEN] if ID_TOKEN in provider.token_types else []
+    if ACCESS_TOKEN in provider.token_types and provider.untyped_access_tokens:
+        kinds.append(ACCESS_TOKEN)
+    return kinds[0] if len(kinds) == 1 else JWT
 
 
 def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float) -> tuple[float, float | None]:

@@ -9,8 +9,9 @@ from types import MappingProxyType
 from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, TokenRejected, UnknownKey
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import JsonValue, VerifiedToken
+from tokenmint.model.tokens import ID_JAG, JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints
+from tokenmint.verification.grants import check_grant
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.jws import MAX_TOKEN, UnverifiedAssertion, parse_compact
 from tokenmint.verification.key_choice import MOST_TRIED, wanted_key
@@ -55,6 +56,7 @@ class Verifier:
         self.key_sets = key_sets
         self.max_token = max_token
         self._users = users
+        self._own_issuer = own_issuer
         self._emulated = emulated
         self.signatures = SignatureCache()
         self._selection = Selection(providers.values(), own_issuer)
@@ -94,7 +96,10 @@ class Verifier:
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
-        check_audience(provider, claims, token_type)
+        if token_type == ID_JAG:
+            check_grant(claims, self._own_issuer, expires_at, issued_at)
+        else:
+            check_audience(provider, claims, token_type)
         observe("assertion.nonce")
         check_nonce(claims, nonce)
         observe("assertion.claims")
@@ -112,7 +117,7 @@ class Verifier:
             expires_at=expires_at,
             fingerprint=fingerprint,
             replay_id=_replay_id(unverified),
-            single_use=provider.single_use,
+            single_use=provider.single_use or token_type == ID_JAG,
         )
 
     def provider_of(self, issuer: str) -> Provider | None:
@@ -125,6 +130,13 @@ class Verifier:
             return self._selection.provider(parse_compact(token, self.max_token)).name
         except TokenRejected:
             return ""
+
+    def named_by_sub(self, issuer: str, of: VerifiedToken | None = None) -> str | None:
+        """Return the provider of an issuer, if its `sub` alone names identities. ``of``: a token with its provider."""
+        of_token = of is not None and of.issuer == issuer
+        provider = self.providers.get(of.provider) if of is not None and of_token else self.provider_of(issuer)
+        plain = provider is not None and provider.subject_claims == (("sub",),) and provider.trust_domain is None
+        return provider.name if provider is not None and plain else None
 
     def is_emulated(self, provider: str) -> bool:
         """Return whether a provider's tokens come from an emulator, which does not sign."""

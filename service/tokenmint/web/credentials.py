@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -16,8 +17,11 @@ from tokenmint.web.forms import Form, single
 from tokenmint.web.protocol import PEER_CERTIFICATE
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+JWT_SPIFFE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+"""A JWT-SVID (draft-ietf-oauth-spiffe-client-auth section 3.1)."""
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
 """The client authentication methods by their names in metadata (RFC 8414 section 2); `none` is for public clients."""
+SPIFFE_METHOD: Final = "spiffe_jwt"  # as the draft names it in metadata
 CERTIFICATE_METHOD: Final = "tls_client_auth"  # RFC 8705 section 2.1.1, if the listener has a CA for clients
 
 
@@ -44,16 +48,21 @@ def credentials_in(basic: Sequence[str], form: Form, verified: PeerCertificate |
         raise InvalidRequest([FieldViolation("client", "more than one client authentication: use one")])
     identifier = single(form, "client_id") or None
     identities = verified.identities if verified is not None else ()
+    thumbprint = verified.thumbprint if verified is not None else None
+    shown = Credentials(identifier, certificates=identities, certificate_sha256=thumbprint)
     if basic:
         name, basic_secret = _basic(basic[0])
         if identifier not in (None, name):
             raise CallerUnauthenticated(detail="the client_id of the body differs from the one in the header")
-        return Credentials(name, secret=basic_secret, certificates=identities)
+        return replace(shown, identifier=name, secret=basic_secret)
     if assertion:
-        if single(form, "client_assertion_type") != JWT_BEARER:
-            raise CallerUnauthenticated(detail=f"client_assertion_type is not {JWT_BEARER}")
-        return Credentials(identifier, assertion=Secret(assertion), certificates=identities)
-    return Credentials(identifier, secret=Secret(secret) if secret else None, certificates=identities)
+        kind = single(form, "client_assertion_type")
+        if kind not in (JWT_BEARER, JWT_SPIFFE):
+            raise CallerUnauthenticated(detail=f"client_assertion_type is neither {JWT_BEARER} nor {JWT_SPIFFE}")
+        if kind == JWT_SPIFFE:
+            return replace(shown, svid=Secret(assertion))
+        return replace(shown, signed=Secret(assertion))
+    return replace(shown, secret=Secret(secret)) if secret else shown
 
 
 def _basic(header: str) -> tuple[str, Secret]:

@@ -4,7 +4,7 @@ These endpoints read forms and write JSON. Policy, rate limits and audit are the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from tokenmint.admission.validation import MAX_AUDIENCE, MAX_TYPE, SUBJECT_TOKEN
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
+    AudienceDenied,
     FieldViolation,
     Overloaded,
     ProofRejected,
@@ -27,9 +28,12 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
+from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.secret import Secret
+from tokenmint.model.tokens import ID_JAG
+from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.jws import MOST_TOKEN
@@ -41,7 +45,13 @@ from tokenmint.web.oauth_errors import NO_STORE, answer, row_of
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  # a path
 INTROSPECT_PATH: Final = "/oauth2/introspect"
 REVOKE_PATH: Final = "/oauth2/revoke"
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
+ID_JAG_PROFILE: Final = "urn:ietf:params:oauth:grant-profile:id-jag"
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693 section 2.1
+OF_EXCHANGES: Final = frozenset(
+    {"subject_token", "subject_token_type", "actor_token", "actor_token_type", "requested_token_type"}
+)
+"""Parameters of token exchange alone."""
 TARGETS: Final = frozenset({"audience", "resource"})
 
 _Answer = Callable[[Request, Form], Awaitable[Response]]
@@ -63,6 +73,8 @@ class OAuthEndpoints:
     """The time limit of a request in seconds."""
     client_certificates: bool = False
     """Whether the listener requests client certificates."""
+    drafts: frozenset[str] = frozenset()
+    """The drafts that are followed (``model/drafts.py``)."""
 
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
@@ -77,7 +89,11 @@ class OAuthEndpoints:
         methods = [*credentials.AUTH_METHODS]
         if self.client_certificates:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
-        document: dict[str, object] = {"grant_types_supported": [TOKEN_EXCHANGE]}
+        if SPIFFE_CLIENT_AUTH in self.drafts:
+            methods.insert(3, credentials.SPIFFE_METHOD)
+        document: dict[str, object] = {"grant_types_supported": list(self._grants())}
+        if JWT_BEARER in self._grants():
+            document["authorization_grant_profiles_supported"] = [ID_JAG_PROFILE]
         if self.client_certificates:
             document["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
@@ -86,6 +102,9 @@ class OAuthEndpoints:
             document[f"{name}_endpoint_auth_signing_alg_values_supported"] = sorted(ALGORITHMS)
         document["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)
         return document
+
+    def _grants(self) -> tuple[str, ...]:
+        return (TOKEN_EXCHANGE, JWT_BEARER) if IDENTITY_ASSERTION in self.drafts else (TOKEN_EXCHANGE,)
 
     def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
         gate, row = self.exchanges.gate, OAUTH.get(path)
@@ -107,11 +126,13 @@ class OAuthEndpoints:
                 f"POST {path}", row, context_of(headers.getlist(TRACEPARENT), headers.getlist(TRACESTATE))
             )
             call.scheme = request.url.scheme
+            by_grant = False
             try:
                 note_deadline(self.deadline)
                 async with asyncio.timeout(self.deadline):
                     form = await read_form(request, limit=self.body_limit, repeatable=repeatable)
                     in_hand.arrived(bounded=bounded)
+                    by_grant = single(form, "grant_type") == JWT_BEARER
                     await gate.admit(call, lambda: credentials.credentials_of(request, form))
                     await gate.enter(call, form)
                     response = await respond(request, form)
@@ -123,14 +144,18 @@ class OAuthEndpoints:
             except ENDING:
                 raise
             except BaseException as error:  # noqa: BLE001  # every error becomes an answer
-                return _failed(gate, call, error)
+                return _failed(gate, call, error, by_grant=by_grant)
             gate.ended(call, str(response.status_code))
             return response
 
         return Route(path, endpoint, methods=["POST"])
 
     async def _token(self, request: Request, form: Form) -> Response:
-        exchange = exchange_request(form, await self._possession(request))
+        possession = await self._possession(request)
+        if single(form, "grant_type") == JWT_BEARER and IDENTITY_ASSERTION in self.drafts:
+            exchange = grant_request(form, possession)
+        else:
+            exchange = exchange_request(form, possession)
         minted = await self.exchanges.one(exchange, current_client())
         return token_response(minted, lifetime=max(0, int(minted.expires_at - self.clock.now())))
 
@@ -179,6 +204,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
 
     Raises:
         InvalidRequest: lists every violation.
+        AudienceDenied: it names several audiences (section 2.2.2, `invalid_target`).
     """
     grant_type = single(form, "grant_type")
     if grant_type and grant_type != TOKEN_EXCHANGE:
@@ -189,22 +215,24 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-    violations.check("subject_token_type", f"is required: {expected}", holds=subject_type in SUBJECT_TOKEN_TYPES)
+    violations.check("subject_token_type", expected, holds=subject_type in ("", *SUBJECT_TOKEN_TYPES))
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
         violations.check(
             "actor_token_type", f"is required with actor_token: {expected}", holds=actor_type in SUBJECT_TOKEN_TYPES
         )
-    audience = _target(form, violations)
-    scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
-    violations.scopes("scope", scopes)
+    audiences, resources = _targets(form, violations)
+    scopes = _scopes(form, violations)
     requested = single(form, "requested_token_type")
     violations.check("requested_token_type", f"at most {MAX_TYPE} characters", holds=len(requested) <= MAX_TYPE)
     violations.raise_any()
+    if len(audiences) > 1:
+        raise AudienceDenied(ONE_TARGET)
     return ExchangeRequest(
         subject_token=Secret(subject_token),
-        audience=audience,
+        audience=audiences[0] if audiences else "",
+        resources=resources,
         subject_token_type=subject_type,
         scopes=scopes,
         requested_token_type=requested or None,
@@ -215,19 +243,45 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     )
 
 
-def _target(form: Form, violations: Violations) -> str:
-    """Return the single target, named by either of the two parameters. A token has one audience."""
-    resources: Sequence[str] = form.get("resource", ())
-    for resource in resources:
-        # RFC 8707 section 2: an absolute URI without a fragment.
-        violations.check("resource", "expected an absolute URI without a fragment",
-                         holds=":" in resource and "#" not in resource)  # fmt: skip
-    named = tuple(dict.fromkeys((*form.get("audience", ()), *resources)))
-    violations.check("audience", "is required, or resource: a token has one target", holds=bool(named))
-    violations.check("audience", "only one target: exchange once for each", holds=len(named) <= 1)
-    audience = named[0] if named else ""
-    violations.check("audience", f"at most {MAX_AUDIENCE} characters", holds=len(audience) <= MAX_AUDIENCE)
-    return audience
+def grant_request(form: Form, possession: Binding) -> ExchangeRequest:
+    """Return the exchange that a form with an ID-JAG requests (RFC 7523 section 2.1, and the draft's section 4.4).
+
+    Raises: as :func:`exchange_request`.
+    """
+    violations = Violations()
+    assertion = single(form, "assertion")
+    violations.token("assertion", len(assertion.encode()))
+    for name in sorted(OF_EXCHANGES & form.keys()):
+        violations.check(name, f"is not a parameter of {JWT_BEARER}", holds=False)
+    audiences, resources = _targets(form, violations)
+    scopes = _scopes(form, violations)
+    violations.raise_any()
+    if len(audiences) > 1:
+        raise AudienceDenied(ONE_TARGET)
+    return ExchangeRequest(
+        subject_token=Secret(assertion),
+        audience=audiences[0] if audiences else "",
+        resources=resources,
+        subject_token_type=ID_JAG,
+        scopes=scopes,
+        binding=Binding(jkt=possession.jkt),
+        possession=possession,
+    )
+
+
+def _scopes(form: Form, violations: Violations) -> tuple[str, ...]:
+    scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
+    violations.scopes("scope", scopes)
+    return scopes
+
+
+def _targets(form: Form, violations: Violations) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the audiences and the resources that a form names, each once. Policy finds the audience that is meant."""
+    audiences, resources = (tuple(dict.fromkeys(form.get(name, ()))) for name in ("audience", "resource"))
+    for audience in audiences:
+        violations.check("audience", f"at most {MAX_AUDIENCE} characters", holds=len(audience) <= MAX_AUDIENCE)
+    violations.resources("resource", resources)
+    return audiences, resources
 
 
 def _token_of(form: Form) -> tuple[Secret, str | None]:
@@ -239,8 +293,8 @@ def _token_of(form: Form) -> tuple[Secret, str | None]:
     return Secret(token), hint or None
 
 
-def _failed(gate: Gate, call: Call, error: BaseException) -> Response:
-    row = row_of(error)
+def _failed(gate: Gate, call: Call, error: BaseException, *, by_grant: bool = False) -> Response:
+    row = row_of(error, by_grant=by_grant)
     reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
     detail = ""
     if row.status == 500:
@@ -248,4 +302,4 @@ def _failed(gate: Gate, call: Call, error: BaseException) -> Response:
     elif isinstance(error, TokenmintError):
         detail = error.detail or error.message
     gate.ended(call, str(row.status), reason, detail)
-    return answer(error)
+    return answer(error, by_grant=by_grant)

@@ -59,17 +59,26 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
 _SERVER_ERROR: Final = Row("server_error", 500)
 
 
-def row_of(error: BaseException) -> Row:
-    """Return the row of an error; an error outside the table is a server error."""
-    for kind in type(error).__mro__:
-        if kind in CODES:
-            return CODES[kind]
-    return _SERVER_ERROR
+_INVALID_GRANT: Final = Row("invalid_grant")
+"""A refused assertion of the grant jwt-bearer (RFC 7523 section 3.1)."""
 
 
-def answer(error: BaseException) -> Response:
-    """Return the response to an error. An internal error reveals nothing about itself."""
-    row = row_of(error)
+def row_of(error: BaseException, *, by_grant: bool = False) -> Row:
+    """Return the row of an error; an error outside the table is a server error.
+
+    ``by_grant``: whether the request's token was its grant. A refusal of the token is then one of the grant.
+    """
+    row = next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), _SERVER_ERROR)
+    if not by_grant:
+        return row
+    denied = isinstance(error, errors.AccessDenied) and row.code in ("invalid_request", "unauthorized_client")
+    refused = isinstance(error, token_errors.TokenRejected) or (denied and not isinstance(error, errors.MethodDenied))
+    return _INVALID_GRANT if refused else row
+
+
+def answer(error: BaseException, *, by_grant: bool = False) -> Response:
+    """Return the response to an error. An internal error reveals nothing about itself. ``by_grant`` as there."""
+    row = row_of(error, by_grant=by_grant)
     body = {"error": row.code, "error_description": INTERNAL_MESSAGE, "reason": errors.TokenmintError.reason}
     headers = dict(NO_STORE)
     if isinstance(error, errors.TokenmintError):

@@ -13,8 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests.both_ways import SMALL_AUDIENCE, BothWays
 from tests.issuer import rsa_key
-from tests.rig import LEGACY_AUDIENCE
-from tests.unit.fast import calls, signing, tokens
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE
+from tests.unit.fast import calls, grants, signing, tokens
 from tests.unit.fast.once import once
 from tests.unit.fast.replaced import replaced
 
@@ -42,6 +42,8 @@ async def plain_exchanges(ways: BothWays) -> None:
         ways.request(requested_token_type="urn:ietf:params:oauth:token-type:jwt"),
         ways.request(subject_token_type="urn:ietf:params:oauth:token-type:id_token"),
         ways.request(audience=LEGACY_AUDIENCE),
+        ways.request(audience="", resources=[AUDIENCE.upper().replace("HTTPS", "https")]),
+        ways.request(resources=[AUDIENCE + ":443/"]),
     ):
         outcome = await ways.check(request, recognised=True)
         assert outcome.spent["rate:client:web"] == ways.tokens
@@ -282,6 +284,8 @@ async def configurations_that_change(ways: BothWays) -> None:
         ('roles = "profile.roles"', 'of = "provider.name"\nby = "client.id"', True),
         ('scopes = ["read", "write"]', 'scopes = ["read"]', True),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nlifetime = "5m"', True),
+        ('max_lifetime = "1h"', 'max_lifetime = "1h"\nunknown_scopes = "drop"', True),
+        ('roles = "profile.roles"', 'by = "actor.principal"', True),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nsingle_use = true', None),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nreuse_window = "5s"', True),
         ('max_lifetime = "1h"', 'max_lifetime = "1h"\nmax_token_bytes = 600', None),
@@ -391,5 +395,5 @@ ALL: Final[tuple[Scenario, ...]] = (
     a_near_cache_that_may_not_be_used, the_providers_keys_change,
     signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
     tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
-    identities_that_were_unlinked,
+    identities_that_were_unlinked, grants.requests_that_are_completed, grants.grants_that_are_used_once,
 )  # fmt: skip

@@ -6,7 +6,7 @@ a mistake would be; a row whose text is not in that function any more fails.
 
 import pytest
 from tests.both_ways import BothWays
-from tests.unit.fast import calls, scenarios, signing
+from tests.unit.fast import calls, grants, scenarios, signing
 from tests.unit.fast import tokens as token_scenarios
 from tests.unit.fast.mutation import Mutation, find_all
 
@@ -43,7 +43,14 @@ LINK = (people, people, "_link")
 CALLER = (fast_exchange, fast_exchange, "_client")
 REQUEST = (fast_exchange, fast_exchange, "_read")
 
+MADE = (plans, Plans, "_made")
+
 MUTATIONS = [
+    Mutation(
+        plans, plans, "_is_plain", "request.subject_token_type != ID_JAG", "True", grants.grants_that_are_used_once
+    ),
+    # the target
+    Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),
     # the story
     Mutation(
         *SIGNERS, "if not self._service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served

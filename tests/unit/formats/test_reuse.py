@@ -74,7 +74,7 @@ OTHER: dict[str, Any] = {
     "principal": "bob", "audience": "https://b", "client_id": "other", "scopes": ("a",), "token_type": "urn:x",
     "algorithm": "ES384", "format": of_type("JWT"), "claims": {"email": "b@x"}, "expires_at": 1_800_000_599,
     "max_token_bytes": 8191, "uid": "u", "binding": Binding("k"), "ancestors": ("p",),
-    "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999,
+    "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999, "resources": ("https://r",),
 }  # fmt: skip
 NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x"}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenmint.model.policy import Client
+from tokenmint.model.policy import Actor, Client
 from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 from tokenmint.policy import mapping
@@ -85,6 +85,26 @@ def test_what_is_not_there_is_no_value(expression: str, claims: dict[str, Any]) 
     assert value(expression, claims) is None
 
 
+@pytest.mark.parametrize(
+    ("expression", "with_token", "by_act"),
+    [
+        ("actor.principal", "bot", "bot"), ("actor.client", "gateway", None), ("actor.provider", "idp", None),
+        ("actor.claims.level", 3, None), ("actor.claims.x", None, None), ("actor.profile.roles", ["agent"], ["agent"]),
+        ("actor.profile.claims.team", "a", "a"), ("actor.profile.claims['team'].x", None, None),
+    ],
+)  # fmt: skip
+def test_an_actor_has_a_token_a_profile_both_or_neither(
+    expression: str, with_token: JsonValue, by_act: JsonValue
+) -> None:
+    source, ada, token = mapping.parse(expression), Profile("ada", roles=("admin",)), verified({"level": 9})
+    profile = Profile("bot", roles=("agent",), claims={"team": "a"})
+    for actor, expected in (
+        (Actor("bot", verified({"level": 3}), profile, "gateway"), with_token), (Actor("bot", profile=profile), by_act),
+        (Actor(""), None), (None, None),
+    ):  # fmt: skip
+        assert mapping.evaluate(source, token, ada, CLIENT, actor) == expected
+
+
 def test_a_profile_without_roles_has_no_roles_claim() -> None:
     assert value("profile.roles") is None
     assert value("profile.roles", profile=Profile("ada", roles=("b", "a"))) == ["b", "a"]
@@ -100,7 +120,9 @@ def test_only_claims_of_the_token_are_reached_and_not_what_holds_them(name: str)
     "expression",
     ["Assertion.x", " assertion.x", "assertion.x ", "assertion.x\n", "assertion['']", 'assertion["x"]', "assertion[0]",
      "assertion['x'", "assertion.é", "assertion['a'b']", "'it's'", '"text"', "client.id.x", "profile.principal.x",
-     "profile.identities", "profile.disabled", "profile.etag", "request.audience", "client.secret_hashes"],
+     "profile.identities", "profile.disabled", "profile.etag", "request.audience", "client.secret_hashes",
+     "actor", "actor.", "actor.sub", "actor.principal.x", "actor.claims", "actor.profile", "actor.profile.claims",
+     "actor.profile.identities", "actor.profile.roles.x", "actor.chain", "actor.verified.claims.x"],
 )  # fmt: skip
 def test_near_misses_are_refused(expression: str) -> None:
     with pytest.raises(ValueError) as refused:

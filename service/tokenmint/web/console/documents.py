@@ -15,7 +15,7 @@ from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.timeline import Life, Timeline, life_of, timeline
 from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState
 from tokenmint.model.policy import Audience, Client
-from tokenmint.policy.grant import grantable
+from tokenmint.policy.targets import grantable
 from tokenmint.verification.keyset import KeySets
 from tokenmint.verification.provider import Provider
 

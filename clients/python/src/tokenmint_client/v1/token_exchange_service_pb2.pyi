@@ -40,6 +40,7 @@ class ExchangeTokenRequest(_message.Message):
     NONCE_FIELD_NUMBER: _builtins.int
     DPOP_JKT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     subject_token: _builtins.str
     """The token that proves on whose behalf the request is made. Required. A
     provider's is at most `limits.token_bytes` of the service's configuration
@@ -47,11 +48,13 @@ class ExchangeTokenRequest(_message.Message):
     """
     subject_token_type: _builtins.str
     """The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
-    `urn:ietf:params:oauth:token-type:id_token`.
+    `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
+    draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
+    which is used up, and whose `resource` names the target; not in a batch.
     """
     audience: _builtins.str
-    """The one configured audience that the minted token is for. Required, at
-    most 255 characters.
+    """The one configured audience that the minted token is for, at most 255
+    characters. Default: the audience that `resources` name, or the client's.
     """
     requested_token_type: _builtins.str
     """The kind of token wanted, a URN of RFC 8693 section 3 or of tokenmint.
@@ -97,6 +100,14 @@ class ExchangeTokenRequest(_message.Message):
         allows is refused, never shortened silently.
         """
 
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Absolute URIs that name the target, too (RFC 8707), at most 16 of at most
+        1024 bytes each, compared in their normal form (RFC 3986 section 6.2). Each
+        has to be the name of the audience, or one of the resources that the
+        configuration lists for it. Default: `audience` alone names the target.
+        """
+
     def __init__(
         self,
         *,
@@ -111,10 +122,11 @@ class ExchangeTokenRequest(_message.Message):
         nonce: _builtins.str = ...,
         dpop_jkt: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_token", b"actor_token", "actor_token_type", b"actor_token_type", "audience", b"audience", "dpop_jkt", b"dpop_jkt", "lifetime", b"lifetime", "nonce", b"nonce", "request_id", b"request_id", "requested_token_type", b"requested_token_type", "scopes", b"scopes", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_token", b"actor_token", "actor_token_type", b"actor_token_type", "audience", b"audience", "dpop_jkt", b"dpop_jkt", "lifetime", b"lifetime", "nonce", b"nonce", "request_id", b"request_id", "requested_token_type", b"requested_token_type", "resources", b"resources", "scopes", b"scopes", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,8 +252,9 @@ class BatchExchangeTarget(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     LIFETIME_FIELD_NUMBER: _builtins.int
     REQUESTED_TOKEN_TYPE_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     audience: _builtins.str
-    """As in ExchangeTokenRequest. Required."""
+    """As in ExchangeTokenRequest."""
     requested_token_type: _builtins.str
     """As in ExchangeTokenRequest."""
     @_builtins.property
@@ -252,6 +265,10 @@ class BatchExchangeTarget(_message.Message):
     def lifetime(self) -> _duration_pb2.Duration:
         """As in ExchangeTokenRequest."""
 
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in ExchangeTokenRequest."""
+
     def __init__(
         self,
         *,
@@ -259,10 +276,11 @@ class BatchExchangeTarget(_message.Message):
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         lifetime: _duration_pb2.Duration | None = ...,
         requested_token_type: _builtins.str = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "lifetime", b"lifetime", "requested_token_type", b"requested_token_type", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "lifetime", b"lifetime", "requested_token_type", b"requested_token_type", "resources", b"resources", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,12 +34,14 @@ export interface ExchangeTokenRequest {
   subjectToken: string;
   /**
    * The kind of `subject_token`, a URN of RFC 8693 section 3. Default:
-   * `urn:ietf:params:oauth:token-type:id_token`.
+   * `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
+   * draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
+   * which is used up, and whose `resource` names the target; not in a batch.
    */
   subjectTokenType: string;
   /**
-   * The one configured audience that the minted token is for. Required, at
-   * most 255 characters.
+   * The one configured audience that the minted token is for, at most 255
+   * characters. Default: the audience that `resources` name, or the client's.
    */
   audience: string;
   /**
@@ -91,6 +93,13 @@ export interface ExchangeTokenRequest {
    * Default: none.
    */
   requestId: string;
+  /**
+   * Absolute URIs that name the target, too (RFC 8707), at most 16 of at most
+   * 1024 bytes each, compared in their normal form (RFC 3986 section 6.2). Each
+   * has to be the name of the audience, or one of the resources that the
+   * configuration lists for it. Default: `audience` alone names the target.
+   */
+  resources: string[];
 }
 
 /** The minted token and what is known of it. */
@@ -143,7 +152,7 @@ export interface BatchExchangeTokensRequest {
 
 /** One artefact of a batch. */
 export interface BatchExchangeTarget {
-  /** As in ExchangeTokenRequest. Required. */
+  /** As in ExchangeTokenRequest. */
   audience: string;
   /** As in ExchangeTokenRequest. */
   scopes: string[];
@@ -153,6 +162,8 @@ export interface BatchExchangeTarget {
     | undefined;
   /** As in ExchangeTokenRequest. */
   requestedTokenType: string;
+  /** As in ExchangeTokenRequest. */
+  resources: string[];
 }
 
 /** One result for each target, in the order of the targets. */
@@ -297,6 +308,7 @@ function createBaseExchangeTokenRequest(): ExchangeTokenRequest {
     nonce: "",
     dpopJkt: "",
     requestId: "",
+    resources: [],
   };
 }
 
@@ -334,6 +346,9 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
     }
     if (message.requestId !== "") {
       writer.uint32(90).string(message.requestId);
+    }
+    for (const v of message.resources) {
+      writer.uint32(98).string(v!);
     }
     return writer;
   },
@@ -439,6 +454,14 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
             message.requestId = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.resources.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -469,6 +492,7 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
     message.nonce = object.nonce ?? "";
     message.dpopJkt = object.dpopJkt ?? "";
     message.requestId = object.requestId ?? "";
+    message.resources = object.resources?.map((e) => e) || [];
     return message;
   },
 };
@@ -770,7 +794,7 @@ export const BatchExchangeTokensRequest: MessageFns<BatchExchangeTokensRequest> 
 };
 
 function createBaseBatchExchangeTarget(): BatchExchangeTarget {
-  return { audience: "", scopes: [], lifetime: undefined, requestedTokenType: "" };
+  return { audience: "", scopes: [], lifetime: undefined, requestedTokenType: "", resources: [] };
 }
 
 export const BatchExchangeTarget: MessageFns<BatchExchangeTarget> = {
@@ -786,6 +810,9 @@ export const BatchExchangeTarget: MessageFns<BatchExchangeTarget> = {
     }
     if (message.requestedTokenType !== "") {
       writer.uint32(34).string(message.requestedTokenType);
+    }
+    for (const v of message.resources) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -835,6 +862,14 @@ export const BatchExchangeTarget: MessageFns<BatchExchangeTarget> = {
             message.requestedTokenType = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.resources.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -858,6 +893,7 @@ export const BatchExchangeTarget: MessageFns<BatchExchangeTarget> = {
       ? Duration.fromPartial(object.lifetime)
       : undefined;
     message.requestedTokenType = object.requestedTokenType ?? "";
+    message.resources = object.resources?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,0 +1,48 @@
+"""The party that gets a token for another: its scopes, at most those of both, and its ID-JAGs. Pure."""
+
+from collections.abc import Callable
+
+from tokenmint.base.errors import TokenDenied
+from tokenmint.base.foreign_text import quoted
+from tokenmint.model.policy import Actor, ActorRules, Client
+from tokenmint.model.tokens import JsonValue, VerifiedToken
+from tokenmint.policy.compile import ClaimSource
+
+
+def allowed_scopes(
+    rules: ActorRules | None,
+    actor: Actor | None,
+    sources: tuple[ClaimSource, ClaimSource] | None,
+    value_of: Callable[[ClaimSource], JsonValue],
+) -> frozenset[str] | None:
+    """Return the scopes beyond which an actor gets nothing for its subject; None: neither of them limits the scopes.
+
+    Args:
+        rules: those of the audience.
+        actor: the party that acts; None: nobody does.
+        sources: the sources of the scopes of subject and actor, if their intersection counts.
+        value_of: returns the value of a source. A source without a value stands for no scopes.
+    """
+    if rules is None or actor is None:
+        return None
+    allowed = None
+    if rules.scopes_by_actor is not None:
+        allowed = rules.scopes_by_actor.get(actor.principal, frozenset()) if actor.principal else frozenset()
+    if sources is None:
+        return allowed
+    subject, own = (scopes_in(value_of(source)) for source in sources)
+    return subject & (own if allowed is None else allowed)
+
+
+def check_holder(verified: VerifiedToken, client: Client) -> None:
+    """Raise ``TokenDenied`` unless an ID-JAG names ``client``, which has proved more than its name."""
+    if client.public or client.anonymous or verified.claims.get("client_id") != client.client_id:
+        raise TokenDenied(detail=f"client {client.client_id!r}, ID-JAG for {quoted(verified.claims.get('client_id'))}")
+
+
+def scopes_in(value: JsonValue) -> frozenset[str]:
+    """Return the scopes in a list of texts, or in a text with spaces between them (RFC 6749 section 3.3)."""
+    names = value.split(" ") if isinstance(value, str) else value
+    if not isinstance(names, list):
+        return frozenset()
+    return frozenset(one for one in names if isinstance(one, str) and one)

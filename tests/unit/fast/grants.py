@@ -1,0 +1,61 @@
+"""Scenarios about requests whose meaning the configuration completes, and about grants, which are used up."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.both_ways import BothWays
+from tests.rig import AUDIENCE
+from tests.unit.fast.once import once
+
+from tokenmint.model.drafts import IDENTITY_ASSERTION
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP
+
+
+@asynccontextmanager
+async def _reloaded(ways: BothWays, old: str, new: str, more: str = "") -> AsyncIterator[None]:
+    """Serve with a text of the configuration replaced, and with more at its end."""
+    rig, before = ways.rig, ways.rig.config.read_text()
+    assert old in before
+    try:
+        rig.config.write_text(before.replace(old, new, 1) + more)
+        await rig.app.reload(rig.settings())
+        yield
+    finally:
+        rig.config.write_text(before)
+        await rig.app.reload(rig.settings())
+        await ways.warm()
+
+
+async def requests_that_are_completed(ways: BothWays) -> None:
+    """A client's default audience and foreign scopes that are dropped make a plain request."""
+    nothing, foreign = ways.request(audience=""), ways.request(scopes=["openid", "read"])
+    for request in (nothing, foreign):
+        await ways.check(request, recognised=False)
+    async with _reloaded(ways, "[clients.web]\n", f'[clients.web]\naudience = "{AUDIENCE}"\n'):
+        for _ in range(2):
+            outcome = await ways.check(nothing, recognised=True)
+            assert {event["audience"] == AUDIENCE or AUDIENCE in event["audience"] for event in outcome.events} == {
+                True
+            }
+        await ways.check(foreign, recognised=False)
+    async with _reloaded(ways, 'max_lifetime = "1h"', 'max_lifetime = "1h"\nunknown_scopes = "drop"'):
+        for _ in range(2):
+            outcome = await ways.check(foreign, recognised=True)
+            assert {scope for answer in outcome.answers for scope in answer.scopes} <= {"read", "write"}
+        await ways.check(ways.request(scopes=["openid"]), recognised=False)
+        await ways.check(nothing, recognised=False)
+
+
+async def grants_that_are_used_once(ways: BothWays) -> None:
+    """An ID-JAG takes the full way, even if it would pass every check of the fast way."""
+    rig, issuer = ways.rig, ways.rig.base.issuer
+    await ways.check(recognised=True)
+    taken = f'audiences = ["app", "{issuer}"]\ntoken_types = ["id_token", "id_jag"]\n'
+    drafts = f"\n[oauth]\ndrafts = {json.dumps([IDENTITY_ASSERTION])}\n"
+    async with _reloaded(ways, 'audiences = ["app"]\n', taken, drafts):
+        for _ in range(2):  # a plan would be made at the first
+            claims = {"aud": issuer, "client_id": "web", "jti": once(), "scope": "read"}
+            token = rig.issuer.token(rig.clock.now(), headers={"typ": ID_JAG_TYP}, email="ada@example.com", **claims)
+            request = ways.request(token, subject_token_type=ID_JAG)
+            assert (await ways.by_fast(request, ways.metadata())).nothing

@@ -78,6 +78,9 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 test-clients: $(READY) ## Build the clients, and play the same scenarios in every language (needs Go, Node, Java, Maven)
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
 
+test-rust: $(READY) ## The example in Rust, from the packed protos: an exchange, and a verification offline (needs Rust)
+	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.rust
+
 test-grpc-conformance: $(READY) ## Both transports against connectconformance and h2spec (needs Go)
 	@GRPC_VERBOSITY=NONE PYTHONPATH=service:. $(BIN)/python -m tests.grpc_conformance
 
@@ -253,4 +256,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

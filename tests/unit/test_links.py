@@ -13,6 +13,7 @@ PAGES = sorted(
         "docs/**/*.md",
         "clients/*.md",
         "clients/*/README.md",
+        "examples/*.md",
         "benchmarks/**/README.md",
     )
     for page in ROOT.glob(pattern)

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=OUT)
     command.add_argument("--sign-key", type=Path, required=True)
     command = commands.add_parser("clients")
-    command.add_argument("names", nargs="*", choices=[*CLIENTS, []], default=list(CLIENTS))
+    command.add_argument("names", nargs="*", metavar="LANGUAGE", help=f"of {', '.join(CLIENTS)}; default: all")
     command.add_argument("--out", type=Path, default=ROOT / "build" / "packages")
     command = commands.add_parser("version")
     command.add_argument("version", nargs="?")
@@ -70,7 +70,7 @@ def main(words: Sequence[str]) -> int:
         elif arguments.command == "sign":
             signed(arguments)
         elif arguments.command == "clients":
-            building.clients(arguments.names, arguments.out.resolve())
+            building.clients(arguments.names or list(CLIENTS), arguments.out.resolve())
         elif arguments.version is None:
             print(versions.current(ROOT))
         else:

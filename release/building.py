@@ -81,6 +81,7 @@ def build_twice(version: str, commit: str, work: Path, out: Path) -> str:
     Raises:
         BuildFailed: the two differ; the message names the files.
     """
+    commit = commit_of(commit)  # both are of the same one, even if HEAD moves meanwhile
     first = build(version, commit, work / "one", out)
     again = work / "another" / "folder" / "two"
     _say("building everything again, in another folder ...")
@@ -126,8 +127,11 @@ def clients(names: Sequence[str], out: Path) -> None:
     """Build packages of clients from the files as they are here, not from a commit.
 
     Raises:
-        BuildFailed: a tool is missing or failed.
+        BuildFailed: there is no such client, or a tool is missing or failed.
     """
+    unknown = sorted(set(names) - CLIENTS.keys())
+    if unknown:
+        raise BuildFailed(f"there is no client for {', '.join(unknown)}: the clients are {', '.join(CLIENTS)}")
     os.umask(0o022)
     epoch = epoch_of("HEAD")
     work = out / ".work"

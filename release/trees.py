@@ -21,8 +21,15 @@ class BuildFailed(Exception):
 
 
 def git(*arguments: str) -> bytes:
-    """Return the output of git."""
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
+    """Return the output of git.
+
+    Raises:
+        BuildFailed: it failed: there is no such commit, or this is no clone.
+    """
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=False, capture_output=True)
+    if done.returncode:
+        raise BuildFailed(f"git {arguments[0]}: {done.stderr.decode(errors='replace')[:500].strip()}")
+    return done.stdout
 
 
 def commit_of(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.extras import NEEDED, configure
 from tests.fakes import FakeEntropy
-from tests.pages import ROOT
+from tests.pages import ROOT, rows_of
 
 from tokenmint.base import extras
 from tokenmint.base.errors import ConfigurationError
@@ -30,6 +30,10 @@ def test_every_extra_of_the_package_is_listed_with_its_package() -> None:
     }
     assert named == listed
     assert {extra for extra, _ in NEEDED.values()} == listed.keys()
+    (installed,) = re.findall(r"tokenmint\[([\w,-]+,[\w,-]+)\]", (ROOT / "README.md").read_text())
+    assert set(installed.split(",")) == listed.keys()
+    rows = rows_of(ROOT / "docs" / "releasing.md")
+    assert [row for row in rows if row in listed or row.isalpha()] == list(listed)
 
 
 @pytest.mark.parametrize("setting", NEEDED)

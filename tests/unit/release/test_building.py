@@ -5,7 +5,9 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 from release import bills, building, packages
+from release.__main__ import main
 from tests.pages import ROOT
 
 
@@ -63,3 +65,37 @@ def test_every_package_has_the_licence() -> None:
     licence = (ROOT / "LICENSE").read_bytes()
     for name in packages.CLIENTS:
         assert (ROOT / "clients" / name / "LICENSE").read_bytes() == licence
+
+
+def test_a_client_that_does_not_exist_is_named_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["clients", "--out", str(tmp_path / "out"), "cobol"]) == 1
+    assert "there is no client for cobol: the clients are python, node, go, java" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_version_that_is_none_is_refused_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build", "--version", "v1", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]) == 1
+    assert "expected three numbers" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_commit_that_does_not_exist_is_an_error_that_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "build",
+        "--quiet",
+        "--commit",
+        "no-such-commit",
+        "--out",
+        str(tmp_path / "out"),
+        "--work",
+        str(tmp_path / "w"),
+    ]
+    assert main(words) == 1
+    assert capsys.readouterr().err.startswith("release: git ")
+    assert list(tmp_path.iterdir()) == []

@@ -46,7 +46,9 @@ def released(arguments: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     make = building.build_twice if arguments.command == "check" else building.build
-    told = make(version, arguments.commit, arguments.work.resolve(), arguments.out.resolve())
+    work = arguments.work.resolve()
+    with building.alone(work):
+        told = make(version, arguments.commit, work, arguments.out.resolve())
     if not arguments.quiet:
         print(told, end="")
     if arguments.command == "check":

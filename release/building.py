@@ -1,5 +1,6 @@
 """The build of a release: from a commit, in a folder of its own, the same bytes every time."""
 
+import fcntl
 import json
 import os
 import platform
@@ -9,7 +10,8 @@ import socket
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Final
@@ -66,13 +68,14 @@ def build(version: str, commit: str, work: Path, out: Path) -> str:
     bills.write(made, commit)
     record = {"version": version, "commit": commit, "time": timestamp(epoch), "tools": tools(epoch)}
     (made.out / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-    told = machine_names(made.out, [str(work), str(ROOT), str(Path.home()) + "/", socket.gethostname()])
-    if told:
-        raise BuildFailed("these files have a path or the name of this machine:\n" + "\n".join(told))
+    traces = machine_names(made.out, [str(work), str(ROOT), str(Path.home()) + "/", socket.gethostname()])
+    if traces:
+        raise BuildFailed("these files have a path or the name of this machine:\n" + "\n".join(traces))
+    told = sums.write(made.out)
     shutil.rmtree(out, ignore_errors=True)
     shutil.move(made.out, out)
     shutil.rmtree(work)
-    return sums.write(out)
+    return told
 
 
 def build_twice(version: str, commit: str, work: Path, out: Path) -> str:
@@ -105,6 +108,22 @@ def build_twice(version: str, commit: str, work: Path, out: Path) -> str:
         raise BuildFailed("two builds of one commit differ:\n" + "\n".join(different))
     shutil.rmtree(work)
     return first
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Hold a folder of builds: a second build at the same time would remove the files of the first.
+
+    Raises:
+        BuildFailed: another process holds it.
+    """
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with work.with_name(f"{work.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuildFailed(f"another build is in {work}: wait until it has ended") from None
+        yield
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -98,4 +98,19 @@ def test_a_commit_that_does_not_exist_is_an_error_that_names_it(
     ]
     assert main(words) == 1
     assert capsys.readouterr().err.startswith("release: git ")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_build_in_the_same_folder_is_refused_and_harms_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "part").write_text("of the first")
+    words = ["build", "--quiet", "--out", str(tmp_path / "out"), "--work", str(work)]
+    with building.alone(work):
+        assert main(words) == 1
+    assert "another build is in" in capsys.readouterr().err
+    assert (work / "part").read_text() == "of the first"
+    with building.alone(work):
+        pass

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-FROM python:3.13-slim AS build
+FROM python:3.14-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/tokenmint
 COPY requirements/image.txt requirements/build.txt requirements/
@@ -13,7 +13,7 @@ COPY service service
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/tokenmint/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
-FROM python:3.13-slim
+FROM python:3.14-slim
 # A uid of its own, without a home and without a shell.
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tokenmint \
     && install -d -o tokenmint -g tokenmint -m 0700 /var/lib/tokenmint

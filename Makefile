@@ -83,6 +83,9 @@ test-console: $(READY) ## The operators' console in a browser, with axe-core (ne
 test-clients: $(READY) ## Build the clients, and play the same scenarios in every language (needs Go, Node, Java, Maven)
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
 
+test-rust: $(READY) ## The example in Rust, from the packed protos: an exchange, and a verification offline (needs Rust)
+	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.rust
+
 test-grpc-conformance: $(READY) ## Both transports against connectconformance and h2spec (needs Go)
 	@GRPC_VERBOSITY=NONE PYTHONPATH=service:. $(BIN)/python -m tests.grpc_conformance
 
@@ -160,7 +163,7 @@ soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the te
 check: $(READY) ## Lint, types, import rules, protos, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service/tokenmint tests benchmarks clients/python/src/tokenmint_client clients/python/examples
+	$(BIN)/mypy service/tokenmint tests benchmarks release clients/python/src/tokenmint_client clients/python/examples
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory check-protos
 	$(MAKE) --no-print-directory check-generated
@@ -177,6 +180,7 @@ check-deploy: $(READY) ## Dockerfile, compose file, chart, kustomize, monitoring
 	build/deploy/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@PYTHONPATH=service:. $(BIN)/python -m tests.deploy \
 		"$$(build/deploy/bin/python -c 'import kubernetes_validate; print(*kubernetes_validate.__path__)')"
+	@$(BIN)/python -m tests.deploy.locks
 	@rm -rf build/wheels build/installed && $(PYTHON) -m venv build/installed
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels .
 	@build/installed/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/image.txt
@@ -216,14 +220,45 @@ generate-python: $(READY)
 release-protos: build/protos.binpb ## Make today's protos the ones that later changes must not break
 	@$(BIN)/buf build build/protos.binpb --exclude-source-info --output protos/released.binpb
 
+# The version of each file that has one: see release/versions.py.
+version: $(READY) ## Write VERSION into pyproject.toml and all that follows it (needs Go)
+	@$(BIN)/python -m release version $(VERSION)
+	@$(if $(VERSION),$(MAKE) --no-print-directory render-deploy)
+
+release: build/release-tools/.ready ## Build all packages of a release into dist/: VERSION, COMMIT (HEAD), SIGN_KEY (needs Go, Node, Java, Maven)
+	@$(BIN)/python -m release build $(call release_options)
+
+release-check: build/release-tools/.ready ## The same, twice in different folders: both have the same hashes
+	@$(BIN)/python -m release check $(call release_options)
+
+release-sign: $(READY) ## Sign dist/SHA256SUMS with SIGN_KEY, an OpenSSH key
+	@$(BIN)/python -m release sign --sign-key $(SIGN_KEY)
+
+release_options = $(call options,VERSION COMMIT) $(if $(SIGN_KEY),--sign-key "$(SIGN_KEY)")
+
+dist/SHA256SUMS:
+	@$(MAKE) --no-print-directory release
+
+install-check: $(READY) dist/SHA256SUMS ## Install each package of dist/ into an empty project elsewhere, and use it there
+	@PYTHONPATH=service:. $(BIN)/python -m release.installing
+
+clients: $(READY) ## Build the clients' packages from the files as they are, into build/packages (needs Go, Node, Java, Maven)
+	@$(BIN)/python -m release clients $(LANGUAGES)
+
+build/release-tools/.ready: requirements/release.txt release/tools/go.sum | $(READY)
+	@test -x build/release-tools/bin/python || $(BIN)/python -m venv build/release-tools
+	@build/release-tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/release.txt
+	@go build -C release/tools -o $(CURDIR)/build/release-tools/bin/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	@touch $@
+
 format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime image build dev interop console deploy fuzz signers clients; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime image build dev interop console deploy fuzz signers client clients release; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: test-console bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos format lock clean
+.PHONY: test-console bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

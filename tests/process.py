@@ -80,6 +80,7 @@ class Service:
 
     program: tuple[str, ...] = ("-m", "tokenmint")
     """The arguments after `python`."""
+    interpreter: str = sys.executable
 
     def __init__(self, directory: Path, *arguments: str, **changes: str) -> None:
         self.directory = directory
@@ -98,7 +99,7 @@ class Service:
         self.listen: dict[str, str] = self.ready["listen"]
 
     def _start(self, arguments: tuple[str, ...], errors: int | None, changes: Mapping[str, str]) -> Any:
-        command = [sys.executable, *self.program, *arguments]
+        command = [self.interpreter, *self.program, *arguments]
         if errors is None:
             command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]  # a shell's word for it
         return subprocess.Popen(

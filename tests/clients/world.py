@@ -196,8 +196,9 @@ class KeySetProxy:
 class World:
     """Everything that a scenario finds."""
 
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
+    def __init__(self, directory: Path, stack: ExitStack, program: type[Service] = Service) -> None:
         self.directory = directory
+        self._program = program
         self.proxy = KeySetProxy()
         stack.callback(self.proxy.close)
         self.issuers = {
@@ -255,7 +256,7 @@ class World:
         )  # fmt: skip
         config = self.path(f"{name}.toml")
         config.write_text(text)
-        service = Service(self.directory, "--config", str(config))
+        service = self._program(self.directory, "--config", str(config))
         stack.callback(service.stop)
         stack.callback(service.process.send_signal, signal.SIGCONT)
         return service
@@ -365,7 +366,7 @@ def private_pem(key: Any) -> bytes:
 
 
 @contextmanager
-def world(directory: Path) -> Iterator[World]:
-    """Start everything, and stop it."""
+def world(directory: Path, program: type[Service] = Service) -> Iterator[World]:
+    """Start everything, with the service that ``program`` starts, and stop it."""
     with ExitStack() as stack:
-        yield World(directory, stack)
+        yield World(directory, stack, program)

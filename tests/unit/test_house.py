@@ -20,7 +20,7 @@ def modules() -> Iterator[Path]:
 
 
 def modules_beside_the_service() -> Iterator[Path]:
-    for folder in ("tests", "benchmarks", "clients/python/src", "clients/python/examples", "docs"):
+    for folder in ("tests", "benchmarks", "release", "clients/python/src", "clients/python/examples", "docs"):
         for module in (ROOT / folder).rglob("*.py"):
             if "v1" not in module.parts:
                 yield module

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.deploy import locks
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLERS = ("Makefile", "Dockerfile", "tests/clients/drivers/python/build")
@@ -39,3 +40,11 @@ def test_the_image_has_every_extra() -> None:
         "requirements/image.txt",
         "requirements/build.txt",
     ]
+
+
+def test_the_image_is_on_the_newest_python_that_the_lists_are_resolved_for() -> None:
+    bases = set(re.findall(r"^FROM python:(\S+)-slim", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert bases == {locks.versions()[-1]}
+    page = (ROOT / "docs" / "releasing.md").read_text()
+    assert f"Python {locks.versions()[0]} to {locks.versions()[-1]}" in page
+    assert f"is on {locks.versions()[-1]}" in page

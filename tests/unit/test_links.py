@@ -8,7 +8,14 @@ from tests.pages import ROOT
 
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "clients/*.md", "clients/*/README.md", "benchmarks/**/README.md")
+    for pattern in (
+        "*.md",
+        "docs/**/*.md",
+        "clients/*.md",
+        "clients/*/README.md",
+        "examples/*.md",
+        "benchmarks/**/README.md",
+    )
     for page in ROOT.glob(pattern)
     if "node_modules" not in page.parts
 )

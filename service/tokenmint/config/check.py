@@ -1,11 +1,11 @@
 """From written tables to settings: the rules across tables, with all problems collected."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from tokenmint.base import extras
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
@@ -38,8 +38,8 @@ from tokenmint.verification.selection import disjoint
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 MAX_UNUSED: Final = 5  # warnings about the keys of one set
 BESIDE_TOKEN: Final = 8 * 1024  # bytes of a request beside its subject token
-_PACKAGES: Final = {"pkcs11": ("pkcs11", "pkcs11"), "aws_kms": ("boto3", "aws-kms")}
-"""By the table of a signer: its required package, and the extra that installs it."""
+_EXTRAS: Final = {"pkcs11": "pkcs11", "aws_kms": "aws-kms"}
+"""By the table of a signer: the extra that it needs."""
 
 
 def check(
@@ -211,9 +211,9 @@ def _problems_of_policy(
 
 
 def _problems_of_signers(file: File, base: Path) -> Iterator[str]:
-    for table, (package, extra) in _PACKAGES.items():
-        if getattr(file.keys, table) is not None and find_spec(package) is None:
-            yield f"keys.{table}: {extra} needs the package {package}: install tokenmint[{extra}]"
+    for table, extra in _EXTRAS.items():
+        if getattr(file.keys, table) is not None and not extras.is_installed(extra):
+            yield f"keys.{table}: {extras.missing(extra)}"
     if file.keys.pkcs11 is not None:
         module = base / file.keys.pkcs11.module
         try:

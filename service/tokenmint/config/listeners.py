@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 from typing import Final
 
 from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base import extras
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
@@ -80,10 +80,10 @@ def _needs(listen: ListenTable) -> Iterator[str]:
             "listen.transport: native has no TLS: leave out listen.cert_file and listen.key_file and let Envoy or "
             "a mesh add TLS, or use grpcio"
         )
-    if listen.transport == "native" and find_spec("pygrpc_native") is None:
-        yield "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
+    if listen.transport == "native" and not extras.is_installed("native"):
+        yield f"listen.transport: {extras.missing('native')}"
     if listen.forwarded is not None and listen.transport == "auto" and listen.cert_file is None and not listen.native:
-        yield "listen.forwarded: is for the native transport, an extra: pip install 'tokenmint[native]'"
+        yield f"listen.forwarded: is for the native transport, and {extras.missing('native')}"
     elif listen.forwarded is not None and not listen.native:
         yield (
             'listen.forwarded: is for listen.transport = "native": grpcio takes certificates from its own TLS '

@@ -1,13 +1,13 @@
 """The tables of the configuration file, as operators write them: names, types, ranges and defaults."""
 
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.base.extras import is_installed
 from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
@@ -108,7 +108,7 @@ class ListenTable(Table):
     def native(self) -> bool:
         """Whether exchanges are served by the native transport; `auto`: without TLS, where the extra is installed."""
         if self.transport == "auto":
-            return self.cert_file is None and find_spec("pygrpc_native") is not None
+            return self.cert_file is None and is_installed("native")
         return self.transport == "native"
 
     def addresses(self) -> dict[str, Address]:

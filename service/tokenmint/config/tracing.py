@@ -5,11 +5,11 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote
 
+from tokenmint.base import extras
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
@@ -18,7 +18,6 @@ from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.secret import Secret
 from tokenmint.tracing.options import TracingOptions, is_own
 
-EXTRA: Final = "otel"
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 _PROTOCOLS: Final[Mapping[str, Literal["grpc", "http/protobuf"]]] = {"grpc": "grpc", "http/protobuf": "http/protobuf"}
 _ATTRIBUTE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,127}")
@@ -43,8 +42,8 @@ def tracing_options(
         return None
     protocol = table.protocol or variables.protocol()
     url = _endpoint(endpoint, setting, protocol, table, problems)
-    if not installed():
-        problems.append(f"{setting}: {EXTRA} needs the package opentelemetry-proto: install tokenmint[{EXTRA}]")
+    if not extras.is_installed("otel"):
+        problems.append(f"{setting}: {extras.missing('otel')}")
     headers_file = base / table.headers_file if table.headers_file else None
     resource = {**variables.resource(), **table.resource}
     problems += _problems_of_resource(resource)
@@ -72,14 +71,6 @@ def tracing_options(
     )
     problems += _problems_of_files(options)
     return options
-
-
-def installed() -> bool:
-    """Return whether the extra is installed, without importing it."""
-    try:
-        return find_spec("opentelemetry.proto") is not None
-    except ImportError:
-        return False
 
 
 def _without_endpoint(table: TracingTable) -> Iterator[str]:

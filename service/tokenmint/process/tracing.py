@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from tokenmint.base import extras
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.process.foundation import Foundation
@@ -53,9 +54,7 @@ def _export(base: Foundation, options: TracingOptions) -> Export:
     try:
         from tokenmint.tracing.otlp import Encoder  # the extra
     except ImportError:
-        raise ConfigurationError(
-            "tracing.endpoint: otel needs the package opentelemetry-proto: install tokenmint[otel]"
-        ) from None
+        raise ConfigurationError(f"tracing.endpoint: {extras.missing('otel')}") from None
     from tokenmint.tracing.collectors import collector_of
 
     version = metadata.version("tokenmint")

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from tokenmint.admission.certificates import CertificateFiles
+from tokenmint.base import extras
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.rpc.health_service import Health
@@ -171,9 +172,7 @@ def _native(options: Sequence[tuple[str, Any]], tls: CertificateFiles | None, gu
     try:
         from tokenmint.rpc import native
     except ImportError:
-        raise ConfigurationError(
-            "listen.transport: native needs the extra of that name: pip install 'tokenmint[native]'"
-        ) from None
+        raise ConfigurationError(f"listen.transport: {extras.missing('native')}") from None
     return native.server(options, guard)
 
 

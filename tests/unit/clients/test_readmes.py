@@ -14,16 +14,14 @@ LANGUAGES = ("go", "java", "node", "python")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_is_installed_is_what_the_example_installs(language: str) -> None:
+def test_the_package_that_a_clone_builds_is_the_one_that_the_example_installs(language: str) -> None:
     text = (ROOT / "clients" / language / "README.md").read_text()
-    example = (ROOT / "tests" / "clients" / "drivers" / language / "example").read_text()
-    scripts = set(re.findall(rf"tests/clients/drivers/{language}/\w+", text))
-    assert f"tests/clients/drivers/{language}/build" in scripts
-    assert all((ROOT / script).exists() for script in scripts)
-    built = set(re.findall(rf"build/clients/{language}[\w/*.]*", text))
-    assert built
-    for place in built:
-        assert place in example.replace('"$root"/', "").replace("$root/", ""), place
+    scripts = ROOT / "tests" / "clients" / "drivers" / language
+    assert f"`make clients LANGUAGES={language}`" in text
+    (place,) = re.findall(r"`build/packages/([\w/*.-]+)`", text)
+    installing = "".join(script.read_text() for script in scripts.iterdir() if script.is_file())
+    assert "packages=${PACKAGES:-$root/build/packages}" in (scripts / "example").read_text()
+    assert f"$packages/{place}" in installing.replace('"$packages"', "$packages")
 
 
 def test_the_pieces_of_the_python_readme_run() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenmint.base import extras
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.config import tracing
 from tokenmint.config.load import load
 from tokenmint.tracing.options import TracingOptions
 
@@ -63,7 +63,7 @@ def test_plain_text_is_for_those_who_ask_for_it(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "installed", lambda: False)
+    monkeypatch.setattr(extras, "is_installed", lambda name: name != "otel")
     (problem,) = problems(tmp_path, 'endpoint = "https://c"')
     assert problem == ("tracing.endpoint: otel needs the package opentelemetry-proto: install tokenmint[otel] (line 3)")
     assert loaded(tmp_path, "") is None

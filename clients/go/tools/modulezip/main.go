@@ -1,10 +1,12 @@
-// Modulezip publishes a module into a directory that serves as a module proxy: modulezip MODULE_DIR PATH VERSION PROXY_DIR.
-// VERSION is followed by a digest of the content, so that no cache mistakes one build for another. Prints the version.
+// Modulezip publishes a module into a directory that serves as a module proxy:
+// modulezip [-digest] MODULE_DIR PATH VERSION PROXY_DIR. Prints the version.
+// With -digest, VERSION is followed by a digest of the content, so that no cache mistakes one build for another.
 package main
 
 import (
 	"bytes"
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -16,44 +18,48 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 5 {
-		log.Fatal("usage: modulezip MODULE_DIR PATH VERSION PROXY_DIR")
+	digest := flag.Bool("digest", false, "append a digest of the content to the version")
+	flag.Parse()
+	if flag.NArg() != 4 {
+		log.Fatal("usage: modulezip [-digest] MODULE_DIR PATH VERSION PROXY_DIR")
 	}
-	version, err := publish(os.Args[1], os.Args[2], os.Args[3], os.Args[4])
-	if err != nil {
+	version := module.Version{Path: flag.Arg(1), Version: flag.Arg(2)}
+	if err := publish(&version, *digest, flag.Arg(0), flag.Arg(3)); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(version)
+	fmt.Println(version.Version)
 }
 
-func publish(directory, path, version, proxy string) (string, error) {
+func publish(version *module.Version, digest bool, directory, proxy string) error {
 	var content bytes.Buffer
-	if err := zip.CreateFromDir(&content, module.Version{Path: path, Version: version}, directory); err != nil {
-		return "", err
+	if err := zip.CreateFromDir(&content, *version, directory); err != nil {
+		return err
 	}
-	version = fmt.Sprintf("%s-build.h%x", version, sha256.Sum256(content.Bytes()))[:len(version)+20]
-	content.Reset()
-	if err := zip.CreateFromDir(&content, module.Version{Path: path, Version: version}, directory); err != nil {
-		return "", err
+	if digest {
+		version.Version = fmt.Sprintf("%s-build.h%x", version.Version, sha256.Sum256(content.Bytes()))[:len(version.Version)+20]
+		content.Reset()
+		if err := zip.CreateFromDir(&content, *version, directory); err != nil {
+			return err
+		}
 	}
 	requirements, err := os.ReadFile(filepath.Join(directory, "go.mod"))
 	if err != nil {
-		return "", err
+		return err
 	}
-	versions := filepath.Join(proxy, filepath.FromSlash(path), "@v")
+	versions := filepath.Join(proxy, filepath.FromSlash(version.Path), "@v")
 	if err := os.MkdirAll(versions, 0o755); err != nil {
-		return "", err
+		return err
 	}
 	files := map[string][]byte{
-		"list":            []byte(version + "\n"),
-		version + ".info": fmt.Appendf(nil, `{"Version": %q}`, version),
-		version + ".mod":  requirements,
-		version + ".zip":  content.Bytes(),
+		"list":                    []byte(version.Version + "\n"),
+		version.Version + ".info": fmt.Appendf(nil, `{"Version": %q}`, version.Version),
+		version.Version + ".mod":  requirements,
+		version.Version + ".zip":  content.Bytes(),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(versions, name), text, 0o644); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return version, nil
+	return nil
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenmint.base import extras
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.local import LocalSource
@@ -39,10 +40,8 @@ def key_sources(
 def _loaded(extra: str, make: Callable[[], KeySource]) -> KeySource:
     try:
         return make()
-    except ImportError as error:
-        raise ConfigurationError(
-            f"keys.signer: {extra} needs the package {error.name}: install tokenmint[{extra}]"
-        ) from None
+    except ImportError:
+        raise ConfigurationError(f"keys.signer: {extras.missing(extra)}") from None
 
 
 def _pkcs11(arguments: tuple[Path, str, Secret]) -> KeySource:

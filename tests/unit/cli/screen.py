@@ -52,10 +52,14 @@ class Screen:
         """Everything so far, without them."""
         return ESCAPE.sub("", self.raw)
 
+    def sees(self, text: str, seconds: float) -> bool:
+        """Wait until the program has written ``text``. Returns whether it has."""
+        with self._seen:
+            return self._seen.wait_for(lambda: text in self.text, seconds)
+
     def wait_for(self, text: str) -> None:
         """Wait until the program has written ``text``."""
-        with self._seen:
-            assert self._seen.wait_for(lambda: text in self.text, START_LIMIT), self.text
+        assert self.sees(text, START_LIMIT), self.text
 
     def end(self) -> int:
         """Wait for the end of the program; return its status."""

@@ -104,7 +104,7 @@ def test_the_page_installs_tests_and_applies_what_is_there(calls: list[list[str]
 def test_every_command_in_a_sentence_names_a_service_or_a_workload_that_exists() -> None:
     text = " ".join(PAGE.read_text().split())
     forwards = [shlex.split(part.partition("`")[0]) for part in text.split("`kubectl ")[1:]]
-    assert len(forwards) == 2
+    assert len(forwards) == 3
     services = {item["metadata"]["name"]: item["spec"]["ports"][0]["port"] for item in of_kind("minimal", "Service")}
     for forward in forwards:
         kind, _, name = next(word for word in forward if "/" in word).partition("/")

@@ -160,12 +160,13 @@ def test_a_private_store_that_ends_is_started_again_and_the_service_goes_on(
     configure(tmp_path, issuer.url)
     with ForkedService(tmp_path, "--workers", workers) as service:
         principal = verify(service, exchange(service, issuer).token)["sub"]
-        for _ in range(3):
+        for number in range(1, 4):
             (pid,) = processes_of(tmp_path)
             os.kill(pid, signal.SIGKILL)
             assert jwks(service)
             wait_until(partial(replaced, tmp_path, pid))
             wait_until(partial(exchanged, service, issuer))
+            wait_until(lambda: service.errors.read_text().count("the private store runs again") == number)  # noqa: B023  # awaited here
         assert verify(service, exchange(service, issuer).token)["sub"] == principal
         assert service.process.poll() is None
         assert service.stop() == 0

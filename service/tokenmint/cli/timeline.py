@@ -20,17 +20,22 @@ _COLOURS: Final = {
     KeyState.RETIRING: "#f59f00",
     KeyState.REVOKED: "#c92a2a",
 }
+_STATES: Final = {
+    number: KeyState(name.removeprefix("STATE_").lower())
+    for name, number in SigningKey.State.items()
+    if number != SigningKey.STATE_UNSPECIFIED
+}
 _LEGEND: Final = 22
 """The base line of the legend; *now* has a line of its own below it."""
 
 
 def life(key: SigningKey, now: float) -> Life:
-    """Return the life of a key that the service listed."""
+    """Return the life of a key that the service listed, in a state that this version knows."""
     prepared = key.state == SigningKey.STATE_PREPARED
     return Life(
         key_id=key.key_id,
         algorithm=key.algorithm,
-        state=KeyState(_state(key)),
+        state=_STATES[key.state],
         published=_seconds(key.publish_time) or _seconds(key.create_time) or now,
         activated=_seconds(key.planned_time if prepared else key.activate_time),
         retired=_seconds(key.retire_time) or _seconds(key.planned_retire_time),
@@ -41,7 +46,8 @@ def life(key: SigningKey, now: float) -> Life:
 
 def svg(keys: Sequence[SigningKey], now: float) -> str:
     """Return the timeline as an SVG document."""
-    picture = timeline([life(key, now) for key in keys], now)
+    strange = [key for key in keys if key.state not in _STATES]  # of a later version
+    picture = timeline([life(key, now) for key in keys if key.state in _STATES], now)
     height = _TOP + _ROW * max(1, len(keys)) + _FOOT
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}">',
@@ -53,6 +59,8 @@ def svg(keys: Sequence[SigningKey], now: float) -> str:
     ]
     for number, row in enumerate(picture.rows):
         lines += _bars(picture, row, _TOP + number * _ROW)
+    for number, key in enumerate(strange, start=len(picture.rows)):
+        lines += _name(key.key_id, key.algorithm, "unknown", _TOP + number * _ROW)
     now_at = _x(picture, now)
     lines.append(f'<line x1="{now_at}" y1="{_TOP - 10}" x2="{now_at}" y2="{height - 34}" stroke="#212529"/>')
     lines.append(f'<text x="{now_at}" y="{_TOP - 14}" text-anchor="middle">now</text>')
@@ -83,11 +91,18 @@ def _axis(picture: Timeline, height: int) -> list[str]:
 
 
 def _bars(picture: Timeline, row: Row, top: int) -> list[str]:
-    name = escape(plain(f"{row.life.key_id[:16]}  {row.life.algorithm}"))
+    life = row.life
+    return [
+        *_name(life.key_id, life.algorithm, life.state, top),
+        *(_bar(picture, span, top) for span in row.spans),
+    ]
+
+
+def _name(key_id: str, algorithm: str, state: str, top: int) -> list[str]:
+    name = escape(plain(f"{key_id[:16]}  {algorithm}"))
     return [
         f'<text x="10" y="{top + 13}" font-family="ui-monospace, monospace">{name}</text>',
-        f'<text x="{_LEFT - 10}" y="{top + 13}" text-anchor="end" fill="#495057">{row.life.state}</text>',
-        *(_bar(picture, span, top) for span in row.spans),
+        f'<text x="{_LEFT - 10}" y="{top + 13}" text-anchor="end" fill="#495057">{state}</text>',
     ]
 
 
@@ -103,10 +118,6 @@ def _bar(picture: Timeline, span: Span, top: int) -> str:
 
 def _x(picture: Timeline, time: float) -> float:
     return round(_LEFT + (time - picture.begin) / (picture.end - picture.begin) * (WIDTH - _LEFT - _RIGHT), 1)
-
-
-def _state(key: SigningKey) -> str:
-    return SigningKey.State.Name(key.state).removeprefix("STATE_").lower()
 
 
 def _seconds(stamp: Timestamp) -> float | None:

@@ -8,7 +8,7 @@ import typer
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tokenmint.base.config_values import parse_duration
+from tokenmint.base.durations import parse_duration
 from tokenmint.cli.tables import Cell
 
 TIMES: Final = "TOKENMINT_TIMES"

@@ -128,7 +128,7 @@ async def test_a_count_that_breaks_off_loses_nothing(
             raise OSError
         return await read(*arguments, **options)
 
-    monkeypatch.setattr(streams, "newest", breaks)
+    monkeypatch.setattr(streams, "backwards", breaks)
     with pytest.raises(OSError):
         await counts.read()
     assert (await counts.read()).day == {"EXPIRED": PAGE + 10}

@@ -96,3 +96,11 @@ def test_titles_tell_the_instants_and_whether_they_are_planned() -> None:
 
 def test_a_ring_without_keys_is_a_picture_too() -> None:
     assert "no keys" in svg([], NOW)
+
+
+def test_a_state_of_a_later_version_is_named_as_unknown_and_hides_no_other_key() -> None:
+    strange = [key(State.STATE_UNSPECIFIED, "unset"), key(9, "later", publish=-1)]  # type: ignore[arg-type]  # no such state
+    texts = [element.text for element in elements(svg([*KEYS, *strange], NOW), "text")]
+    assert texts.count("unknown") == 2
+    assert {"unset  ES256", "later  ES256", "one  ES256"} <= set(texts)
+    assert "</svg>" in svg(strange, NOW)

@@ -8,7 +8,7 @@ from tests.issuer import Issuer
 from tests.tls import certificate
 
 from tokenmint.admission.callers import Role
-from tokenmint.base.config_values import parse_duration
+from tokenmint.base.durations import parse_duration
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings

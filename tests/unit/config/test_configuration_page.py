@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from tests.pages import ROOT
 
-from tokenmint.base.config_values import parse_duration
+from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
 from tokenmint.config.load import load
 from tokenmint.config.tables import (

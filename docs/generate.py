@@ -96,6 +96,7 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
     "README.md": {"shipped-providers": providers_list},
     "docs/metrics.md": {"metrics": metrics_table},
     "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
+    "docs/sizing.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {
         "measured": of_run(report.about),
         "bars": of_run(report.bar_table),

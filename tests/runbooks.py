@@ -103,21 +103,21 @@ class Runbook:
         self.environ |= {"DATA": listen["grpc"], "ADMIN": listen["admin"], "PID": str(service.process.pid)}
         self._addresses = {USUAL["http"]: listen["http"], OPS: listen["ops"]}
 
-    def step(self, *, fails: bool = False, **environ: str) -> str:
+    def step(self) -> str:
         """Execute the next block of commands; return their output."""
-        return self.run(self._blocks.pop(0), fails=fails, **environ)
+        return self.run(self._blocks.pop(0))
 
-    def run(self, text: str, *, fails: bool = False, **environ: str) -> str:
+    def run(self, text: str, *, fails: bool = False) -> str:
         """Execute commands as the page has them; `tokenmint serve` runs on."""
         before, serve, after = text.partition(SERVE)
         if serve:
             arguments, _, after = after.partition("\n")
-            told = self.run(before, **environ)
+            told = self.run(before)
             self.serve(*arguments.split())
-            return told + self.run(after, **environ)
+            return told + self.run(after)
         for usual, real in self._addresses.items():
             text = text.replace(usual, real)
-        done = shell(self.directory, COMMANDS + text, **{**self.environ, **environ})
+        done = shell(self.directory, COMMANDS + text, **self.environ)
         assert (done.returncode != 0) == fails, f"{text}\nstatus {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
@@ -180,7 +180,7 @@ def _reason(error: Any) -> str:
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
-            return info.reason
+            return str(info.reason)
     return str(error.code().name)
 
 

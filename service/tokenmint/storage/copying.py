@@ -23,7 +23,7 @@ _Write: TypeAlias = tuple[str | bytes, ...]
 
 @dataclass(slots=True)
 class Copied:
-    """What was copied so far."""
+    """The numbers of values and of events that were copied so far."""
 
     values: int = 0
     events: int = 0

@@ -220,6 +220,32 @@ def test_the_stores_disk_is_full(tmp_path: Path, issuer: Issuer) -> None:
         assert "tokenmint_high_water_mark_kept 1" in book.step()
 
 
+def test_the_data_directory_can_not_be_written(tmp_path: Path, issuer: Issuer) -> None:
+    """Another cause than a full disk, with the same effect: a file is in the place of the mark's directory."""
+    marks, kept = tmp_path / "marks", tmp_path / "kept"
+    with (
+        Engine(tmp_path / "store", *LOG) as engine,
+        Runbook("disk-full", tmp_path, issuer, store_at(engine)) as book,
+    ):
+        service = book.serve(TOKENMINT_KEYS__HIGH_WATER_MARK_FILE="marks/mark.json")
+        until(marks.exists)
+        marks.rename(kept)
+        marks.write_text("")
+        book.run("tokenmint keys rotate --force")
+        until(lambda: "high-water mark can't be kept" in json.dumps(book.readiness()["details"]))
+        assert book.readiness()["ready"]
+        assert is_jwt(book.exchange())
+        book.skip(3)
+        metrics = f"http://{service.listen['ops']}/metrics"
+        until(lambda: "\ntokenmint_high_water_mark_kept 0" in plain_http.get(metrics).text)
+        marks.unlink()
+        kept.rename(marks)
+        book.run("tokenmint keys rotate --force")
+        until(lambda: "\ntokenmint_high_water_mark_kept 1" in plain_http.get(metrics).text)
+        assert "tokenmint_high_water_mark_kept 1" in book.step()
+        assert "high-water mark" not in json.dumps(book.readiness()["details"])
+
+
 def test_the_stores_password(tmp_path: Path, issuer: Issuer) -> None:
     old, new = "the-last-password", "the-next-password"
     asked: list[str] = []

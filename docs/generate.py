@@ -98,6 +98,7 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
     "docs/cli.md": {"connection": cli_page.connection, "commands": cli_page.commands},
     "docs/metrics.md": {"metrics": metrics_table},
     "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
+    "docs/sizing.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {
         "measured": of_run(report.about),
         "bars": of_run(report.bar_table),

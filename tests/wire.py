@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
 import struct
@@ -186,7 +187,10 @@ class Engine:
         pause, deadline = threading.Event(), time.monotonic() + LIMIT
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                self._process = subprocess.Popen(
+                    self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    restore_signals=False,  # SIGXFSZ stays ignored: beyond a limit of its files a write fails
+                )  # fmt: skip
             try:
                 if self.client.info("server")["process_id"] == self._process.pid:
                     return self
@@ -194,6 +198,11 @@ class Engine:
                 pass
             pause.wait(0.02)
         raise AssertionError(f"the engine did not start on port {self.port}")
+
+    def limit_files(self, size: int) -> None:
+        """Let no file grow beyond ``size`` bytes (-1: any size), as on a full disk, but with EFBIG for ENOSPC."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def kill(self) -> None:
         """End it as a power failure would."""

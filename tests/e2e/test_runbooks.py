@@ -1,6 +1,7 @@
 """Every command of the runbooks, and of docs/keys.md, is executed against a service."""
 
 import json
+import re
 import time
 import tomllib
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ from tokenmint.config.load import load
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 OFFLINE = {"old-store.md", "broken-log.md"}
 """Runbooks without commands for a service that is well."""
+FOLLOWED = {
+    "test_runbooks_of_the_store.py": {
+        "backup", "moving-the-store", "region-failover", "disk-full", "password-rotation",
+    },
+    "test_runbooks_of_callers.py": {
+        "decommissioning", "leaked-client-secret", "mass-revocation", "issuer-change", "upgrade",
+    },
+}  # fmt: skip
+"""Runbooks that are followed through a whole situation, by the tests that do so."""
+ELSEWHERE = OFFLINE | {f"{page}.md" for pages in FOLLOWED.values() for page in pages}
 
 
 @pytest.fixture
@@ -39,7 +50,7 @@ def active_key(directory: Path, target: str) -> str:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in [*RUNBOOKS, ROOT / "docs" / "keys.md"] if page.name not in OFFLINE],
+    [page for page in [*RUNBOOKS, ROOT / "docs" / "keys.md"] if page.name not in ELSEWHERE],
     ids=lambda page: page.stem,
 )
 def test_a_runbooks_commands_do_what_they_are_shown_for(page: Path, tmp_path: Path, service: Service) -> None:
@@ -144,6 +155,13 @@ def test_the_configuration_that_is_shown_is_accepted(tmp_path: Path) -> None:
     assert [line.partition(":")[2] for line in error.value.problems] == [
         " aws-kms needs the package boto3: install tokenmint[aws-kms] (line 5)"
     ]
+
+
+@pytest.mark.parametrize("module", FOLLOWED)
+def test_every_runbook_that_is_followed_elsewhere_is_followed_there(module: str) -> None:
+    text = Path(__file__).with_name(module).read_text()
+    assert set(re.findall(r'(?:Runbook\(|book_on\(engine, )"([a-z-]+)"', text)) == FOLLOWED[module]
+    assert all((ROOT / "docs" / "runbooks" / f"{page}.md").exists() for page in FOLLOWED[module])
 
 
 def test_every_runbook_is_named() -> None:

@@ -64,7 +64,7 @@ async def _accept(settings: Settings, url: str, *, write: bool) -> Comparison:
         comparison, seen = await _compare(RingStore(store), HighWaterMark(settings.high_water_mark_file))
         if write and comparison.missing:
             event: dict[str, object] = {"kind": "admin", "method": "keys accept-store", "outcome": "begun"}
-            event |= {"caller": _user(), "missing": comparison.missing, "revoked": comparison.revoked}
+            event |= {"caller": local_user(), "missing": comparison.missing, "revoked": comparison.revoked}
             await AuditTrail(store, SystemClock()).record(event)
             await _write(RingStore(store), HighWaterMark(comparison.mark), seen)
         return comparison
@@ -72,7 +72,7 @@ async def _accept(settings: Settings, url: str, *, write: bool) -> Comparison:
         await store.close()
 
 
-def _user() -> str:
+def local_user() -> str:
     try:
         return f"local user {getpass.getuser()}"
     except (KeyError, OSError):  # a container's user may have no name

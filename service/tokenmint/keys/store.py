@@ -16,6 +16,8 @@ LEASE: Final = "ring-lease"
 VERSION: Final = 1
 _MAX_NUMBER: Final = 2**53
 """Counters and lifetimes stay below: a float does not represent all larger integers."""
+_RENAMED: Final = {"handle": "key_ref"}
+"""Members of a key under the names that earlier versions write."""
 
 
 class RingStore:
@@ -123,6 +125,7 @@ def parse(raw: bytes) -> KeyRing:
 
 
 def _key(item: dict[str, Any]) -> SigningKey:
+    item = {_RENAMED.get(name, name): value for name, value in dict(item).items()}
     key = SigningKey(**(item | {"state": KeyState(item["state"])}))
     fields: list[tuple[object, type]] = [(key.key_id, str), (key.publish_time, float), (key.public_jwk, dict)]
     if not all(isinstance(value, kind) for value, kind in fields):

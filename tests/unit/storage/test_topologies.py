@@ -127,13 +127,15 @@ async def use(store: Store) -> None:
 LOG = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 
 
-async def test_cluster(tmp_path: Path) -> None:
+@contextmanager
+def cluster(directory: Path) -> Iterator[list[int]]:
+    """Run a Cluster of three nodes until the end of the block; yield their ports."""
     ports = [free_port() for _ in range(3)]
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(
                 engine(
-                    tmp_path / str(port),
+                    directory / str(port),
                     "--cluster-enabled",
                     "yes",
                     *LOG,
@@ -158,6 +160,11 @@ async def test_cluster(tmp_path: Path) -> None:
             if all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" for info in infos):
                 break
             pause.wait(0.02)
+        yield ports
+
+
+async def test_cluster(tmp_path: Path) -> None:
+    with cluster(tmp_path) as ports:
         store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:", options=PATIENT)
         await use(store)
         await store.close()

@@ -155,6 +155,12 @@ async def test_section_4_4_an_id_jag_is_a_grant_for_the_audience_that_its_resour
         ("delegated", {"act": {"sub": "agent"}}, "invalid_grant", "ACTOR_DENIED"),
         ("another resource", {"resource": "https://mcp.example/other"}, "invalid_target", "AUDIENCE_DENIED"),
         ("two audiences", {"resource": [MCP, CHAT]}, "invalid_target", "AUDIENCE_DENIED"),
+        (
+            "section 3.1: one resource too many",
+            {"resource": [f"{MCP}:443"] + [MCP + "/x/.." * n for n in range(16)] + [CHAT]},
+            "invalid_target",
+            "AUDIENCE_DENIED",
+        ),
         ("a resource that is no text", {"resource": [MCP, 5]}, "invalid_target", "AUDIENCE_DENIED"),
         ("no resource, and nothing else", {"resource": None}, "invalid_request", "INVALID_REQUEST"),
     ],

@@ -91,7 +91,9 @@ def test_rfc_3986_section_4_3_what_is_no_absolute_uri(case: str, text: str) -> N
     assert not text or len(text) < 8 or text not in str(refused.value), case
 
 
-PIECES = st.lists(st.sampled_from(["/", ".", "..", "%2e", "%2F", "%41", "%c3", "A", "b", ":", "?", "api:", "@"]), max_size=12)
+PIECES = st.lists(
+    st.sampled_from(["/", ".", "..", "%2e", "%2F", "%41", "%c3", "A", "b", ":", "?", "api:", "@"]), max_size=12
+)
 
 
 @given(

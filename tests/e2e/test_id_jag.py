@@ -314,3 +314,22 @@ async def test_without_the_draft_nothing_of_it_is_configured(serve: Serve) -> No
     problems = refused.value.message
     assert f"providers.work.token_types: id_jag needs oauth.drafts to have {IDENTITY_ASSERTION}" in problems
     assert f'audiences."{AS}".id_jag: needs oauth.drafts to have {IDENTITY_ASSERTION}' in problems
+
+
+async def test_a_draft_that_a_reload_switches_on_needs_a_restart(serve: Serve) -> None:
+    """Until then no provider's ID-JAG is accepted, and none is minted: not over gRPC either."""
+    provider = EXTRA[EXTRA.index("[providers.work]") : EXTRA.index(f'[audiences."{MCP}"]')]
+    minting = EXTRA[EXTRA.index(f'[audiences."{AS}"]') : EXTRA.index("[clients.spa]")]
+    plain = provider.replace(', "id_jag"', "") + EXTRA[EXTRA.index(f'[audiences."{MCP}"]') : EXTRA.index(minting)]
+    off = "[oauth]\nenabled = true\n"
+    async with serve(off + plain + "[clients.spa]\npublic = true\n") as rig:
+        before = rig.config.read_text()
+        for old, new in ((plain, plain.replace('["id_token"]', '["id_token", "id_jag"]')), (plain, plain + minting)):
+            rig.config.write_text(before.replace(off, OPTIONS).replace(old, new))
+            with pytest.raises(ConfigurationError, match="oauth.drafts: .* restart the service"):
+                await rig.app.reload(rig.settings())
+            assert (await refusal(over_grpc(rig, grant(rig)))).reason == "UNSUPPORTED_TOKEN_TYPE"
+        rig.config.write_text(before.replace(off, OPTIONS))
+        await rig.app.reload(rig.settings())  # prepared: nothing depends on it yet
+        rig.config.write_text(before)
+        await rig.app.reload(rig.settings())

@@ -39,6 +39,8 @@ EXTRA = f"""
 issuer = "{WORK.url}"
 audiences = ["somebody-else"]
 token_types = ["id_token", "id_jag"]
+iat_required = false
+token_lifetime = "5m"
 jwks = '''{WORK.jwks().decode()}'''
 
 [audiences."{MCP}"]
@@ -149,6 +151,10 @@ async def test_section_4_4_an_id_jag_is_a_grant_for_the_audience_that_its_resour
         ("long-lived", {"exp": 1_800_100_000}, "invalid_grant", "CLAIM_REJECTED"),
         ("of nobody known", {"iss": "https://evil.example"}, "invalid_grant", "UNKNOWN_ISSUER"),
         ("of us", {"iss": ISSUER}, "invalid_grant", "UNKNOWN_ISSUER"),
+        ("section 3.1: no iat", {"iat": None, "nbf": 1_800_000_000}, "invalid_grant", "CLAIM_REJECTED"),
+        ("section 3.1: no iat, for ever", {"iat": None, "exp": 4_000_000_000}, "invalid_grant", "CLAIM_REJECTED"),
+        ("section 6.3: another tenant's user", {"tenant": "evil"}, "invalid_grant", "CLAIM_REJECTED"),
+        ("section 3.1: a tenant of ours", {"aud_tenant": "evil"}, "invalid_grant", "CLAIM_REJECTED"),
         ("a stranger", {"sub": "w9"}, "invalid_grant", "PRINCIPAL_UNKNOWN"),
         ("a scope that is no text", {"scope": ["read"]}, "invalid_grant", "CLAIM_REJECTED"),
         ("bound to a key", {"cnf": {"jkt": "A" * 43}}, "invalid_grant", "POSSESSION_NOT_PROVED"),
@@ -326,7 +332,7 @@ async def test_a_draft_that_a_reload_switches_on_needs_a_restart(serve: Serve) -
         before = rig.config.read_text()
         for old, new in ((plain, plain.replace('["id_token"]', '["id_token", "id_jag"]')), (plain, plain + minting)):
             rig.config.write_text(before.replace(off, OPTIONS).replace(old, new))
-            with pytest.raises(ConfigurationError, match="oauth.drafts: .* restart the service"):
+            with pytest.raises(ConfigurationError, match=r"oauth\.drafts: .* restart the service"):
                 await rig.app.reload(rig.settings())
             assert (await refusal(over_grpc(rig, grant(rig)))).reason == "UNSUPPORTED_TOKEN_TYPE"
         rig.config.write_text(before.replace(off, OPTIONS))

@@ -97,7 +97,7 @@ class Verifier:
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
         if token_type == ID_JAG:
-            check_grant(claims, self._own_issuer, expires_at, issued_at)
+            check_grant(provider, claims, self._own_issuer, expires_at)
         else:
             check_audience(provider, claims, token_type)
         observe("assertion.nonce")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PARTNER, SHARED, MESH = (
     Issuer(url=f"https://{n}.example", key=rsa_key(k)) for k, n in enumerate(("partner", "shared", "mesh"), 3)
 )
-FIRST, TABLE = "https://first.example", "https://table.example"
+FIRST, TABLE, AGENTS = "https://first.example", "https://table.example", "https://agents.example"
 SVID_KEYS = json.dumps({"keys": [key | {"use": "jwt-svid"} for key in json.loads(MESH.jwks())["keys"]]})
 ACTORS = 'providers = ["idp"]\nwithout_may_act = true\n'
 EXTRA = f"""
@@ -66,6 +66,14 @@ on_missing_profile = "without"
 [audiences."{TABLE}".actors]
 {ACTORS}
 scopes_by_actor = {{ planner = ["read", "write"] }}
+
+[audiences."{AGENTS}"]
+clients = ["web"]
+providers = ["idp", "partner"]
+on_missing_profile = "without"
+condition = "size(actor.chain) == 0 || 'agent' in actor.profile.roles"
+[audiences."{AGENTS}".actors]
+{ACTORS}
 """
 
 
@@ -77,9 +85,10 @@ def start() -> Start:
             planner = [Identity(provider="idp", subject="p")]
             agent = [Identity(provider="here", subject="agent")]
             await service.create(
-                Profile(principal="planner", identities=planner), Profile(principal="agent", identities=agent),
+                Profile(principal="planner", identities=planner, roles=["agent"]),
+                Profile(principal="agent", identities=agent),
                 Profile(principal="gone", disabled=True),
-            )  # fmt: skip
+            )
             yield service
 
     return started
@@ -125,6 +134,17 @@ async def test_a_provider_names_its_own_actors_and_no_other_providers(rig: Rig) 
     assert "scope" not in claims_of(await mint(rig, TABLE, unknown)), "an actor that nobody knows"
     earlier = {"sub": "b", "act": {"sub": "p", "iss": rig.issuer.url}}
     assert "scope" not in claims_of(await mint(rig, TABLE, theirs(rig, PARTNER, act=earlier))), "it does not act now"
+
+
+async def test_an_actor_that_nobody_knows_is_not_nobody(rig: Rig) -> None:
+    """The condition of the guide: it has no principal, and `actor.chain` names it."""
+    await mint(rig, AGENTS, theirs(rig, PARTNER))
+    await mint(rig, AGENTS, rig.issuer.token(rig.clock.now(), sub="1842", act={"sub": "p"}))
+    for token in (
+        theirs(rig, PARTNER, act={"sub": "p"}), theirs(rig, PARTNER, act={"sub": "p", "iss": "https://x.example"}),
+        rig.issuer.token(rig.clock.now(), sub="1842", act={"sub": "stranger"}),
+    ):  # fmt: skip
+        assert (await refusal(mint(rig, AGENTS, token))).reason == "CONDITION_DENIED"
 
 
 async def test_a_token_without_an_issuer_names_no_actor_of_ours(rig: Rig) -> None:

@@ -1,10 +1,12 @@
 """ID-JAGs in the places of other tokens, and other tokens in the place of ID-JAGs (RFC 8725 section 3.11)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
+import grpc
 import httpx2
 import pytest
 import pytest_asyncio
@@ -187,3 +189,44 @@ async def test_section_4_3_3_a_condition_keeps_one_app_s_token_from_another_clie
     assert (await post(rig, http, **exchange(signed(rig, "JWT", aud="app"), audience=AS)))[0] == 200
     status, body = await post(rig, http, **exchange(signed(rig, "JWT"), audience=AS))
     assert (status, body["reason"]) == (400, "CONDITION_DENIED")
+
+
+async def test_without_the_switch_everything_of_the_draft_is_refused(serve: Serve) -> None:
+    off = EXTRA.replace(f'drafts = ["{IDENTITY_ASSERTION}"]\n', "").replace(', "id_jag"]', "]")
+    off = off.replace(f'[audiences."{AS}".id_jag]\nclients = {{ web = "client-1" }}\n', "")
+    async with serve(off) as rig, plain_http.client(base_url=rig.url("http", ""), timeout=20) as http:
+        for typ in TYPES:
+            token = signed(rig, typ)
+            status, body = await post(rig, http, grant_type=BEARER, assertion=token)
+            assert (status, body["error"]) == (400, "unsupported_grant_type")
+            status, body = await post(rig, http, **exchange(token, ID_JAG))
+            assert (status, body["error"]) == (400, "invalid_request")
+            request = pb.ExchangeTokenRequest(subject_token=token, subject_token_type=ID_JAG, audience=MCP)
+            told = await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))
+            assert told.reason == "UNSUPPORTED_TOKEN_TYPE"
+        user = signed(rig, "JWT", aud="app")
+        for audience in (MCP, AS):
+            status, body = await post(rig, http, **exchange(user, audience=audience, requested_token_type=ID_JAG))
+            assert (status, body["reason"]) == (400, "FORMAT_DENIED")
+        for page in ("oauth-authorization-server", "openid-configuration"):
+            answer = await http.get(f"/.well-known/{page}")
+            assert "jag" not in answer.text
+            assert "jwt-bearer" not in answer.text
+
+
+async def test_an_id_jag_is_used_once_by_calls_that_arrive_together(rig: Rig, http: httpx2.AsyncClient) -> None:
+    for _ in range(3):
+        token = signed(rig)
+        request = pb.ExchangeTokenRequest(subject_token=token, subject_token_type=ID_JAG)
+
+        async def over_grpc(request: pb.ExchangeTokenRequest = request) -> int:
+            try:
+                return 200 if (await rig.exchange.ExchangeToken(request, **rig.auth("web"))).token else 0
+            except grpc.aio.AioRpcError:
+                return 400
+
+        async def over_http(token: str = token) -> int:
+            return (await post(rig, http, grant_type=BEARER, assertion=token))[0]
+
+        ends = await asyncio.gather(*(one() for one in (over_grpc, over_http) * 3))
+        assert sorted(ends) == [200, 400, 400, 400, 400, 400]

@@ -1,5 +1,6 @@
 """Actors that providers' tokens name: whose they are, and their end (RFC 8693 section 4.1, RFC 7662 section 2.2)."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests.e2e.sharing import Start
 from tests.issuer import Issuer, rsa_key
@@ -145,6 +147,18 @@ async def test_an_actor_that_nobody_knows_is_not_nobody(rig: Rig) -> None:
         rig.issuer.token(rig.clock.now(), sub="1842", act={"sub": "stranger"}),
     ):  # fmt: skip
         assert (await refusal(mint(rig, AGENTS, token))).reason == "CONDITION_DENIED"
+
+
+async def test_the_audit_tells_a_foreign_actor_from_a_principal_of_that_name(rig: Rig) -> None:
+    for act, expected in (
+        ({"sub": "planner"}, f"planner {PARTNER.url}"),
+        ({"sub": "planner", "iss": "https://x.example"}, "planner https://x.example"),
+    ):
+        token = theirs(rig, PARTNER, act=act)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        with structlog.testing.capture_logs() as lines:
+            await mint(rig, FIRST, token)
+        assert [line["actor"] for line in lines if line.get("token_sha256") == digest] == [expected]
 
 
 async def test_a_token_without_an_issuer_names_no_actor_of_ours(rig: Rig) -> None:

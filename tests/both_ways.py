@@ -23,6 +23,7 @@ from tests.rig import AUDIENCE, Rig, Serve
 from tokenmint.admission import access
 from tokenmint.admission.rate_limit import Lot
 from tokenmint.model import profile as profile_model
+from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.profiles.near_cache import HEARTBEAT
 from tokenmint.profiles.records import identity_key, profile_key
@@ -340,7 +341,8 @@ async def both_ways(
     extra: str = "",
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
-    cached = f"\n[caches]\nprofiles = 100\n{SMALL}{extra}"
+    drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}"]\n'
+    cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{extra}"
     async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(cached, rsa=True) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})

@@ -39,6 +39,8 @@ EXTRA = f"""
 issuer = "{WORK.url}"
 audiences = ["somebody-else"]
 token_types = ["id_token", "id_jag"]
+iat_required = false
+token_lifetime = "5m"
 jwks = '''{WORK.jwks().decode()}'''
 
 [audiences."{MCP}"]
@@ -149,12 +151,22 @@ async def test_section_4_4_an_id_jag_is_a_grant_for_the_audience_that_its_resour
         ("long-lived", {"exp": 1_800_100_000}, "invalid_grant", "CLAIM_REJECTED"),
         ("of nobody known", {"iss": "https://evil.example"}, "invalid_grant", "UNKNOWN_ISSUER"),
         ("of us", {"iss": ISSUER}, "invalid_grant", "UNKNOWN_ISSUER"),
+        ("section 3.1: no iat", {"iat": None, "nbf": 1_800_000_000}, "invalid_grant", "CLAIM_REJECTED"),
+        ("section 3.1: no iat, for ever", {"iat": None, "exp": 4_000_000_000}, "invalid_grant", "CLAIM_REJECTED"),
+        ("section 6.3: another tenant's user", {"tenant": "evil"}, "invalid_grant", "CLAIM_REJECTED"),
+        ("section 3.1: a tenant of ours", {"aud_tenant": "evil"}, "invalid_grant", "CLAIM_REJECTED"),
         ("a stranger", {"sub": "w9"}, "invalid_grant", "PRINCIPAL_UNKNOWN"),
         ("a scope that is no text", {"scope": ["read"]}, "invalid_grant", "CLAIM_REJECTED"),
         ("bound to a key", {"cnf": {"jkt": "A" * 43}}, "invalid_grant", "POSSESSION_NOT_PROVED"),
         ("delegated", {"act": {"sub": "agent"}}, "invalid_grant", "ACTOR_DENIED"),
         ("another resource", {"resource": "https://mcp.example/other"}, "invalid_target", "AUDIENCE_DENIED"),
         ("two audiences", {"resource": [MCP, CHAT]}, "invalid_target", "AUDIENCE_DENIED"),
+        (
+            "section 3.1: one resource too many",
+            {"resource": [f"{MCP}:443"] + [MCP + "/x/.." * n for n in range(16)] + [CHAT]},
+            "invalid_target",
+            "AUDIENCE_DENIED",
+        ),
         ("a resource that is no text", {"resource": [MCP, 5]}, "invalid_target", "AUDIENCE_DENIED"),
         ("no resource, and nothing else", {"resource": None}, "invalid_request", "INVALID_REQUEST"),
     ],
@@ -308,3 +320,22 @@ async def test_without_the_draft_nothing_of_it_is_configured(serve: Serve) -> No
     problems = refused.value.message
     assert f"providers.work.token_types: id_jag needs oauth.drafts to have {IDENTITY_ASSERTION}" in problems
     assert f'audiences."{AS}".id_jag: needs oauth.drafts to have {IDENTITY_ASSERTION}' in problems
+
+
+async def test_a_draft_that_a_reload_switches_on_needs_a_restart(serve: Serve) -> None:
+    """Until then no provider's ID-JAG is accepted, and none is minted: not over gRPC either."""
+    provider = EXTRA[EXTRA.index("[providers.work]") : EXTRA.index(f'[audiences."{MCP}"]')]
+    minting = EXTRA[EXTRA.index(f'[audiences."{AS}"]') : EXTRA.index("[clients.spa]")]
+    plain = provider.replace(', "id_jag"', "") + EXTRA[EXTRA.index(f'[audiences."{MCP}"]') : EXTRA.index(minting)]
+    off = "[oauth]\nenabled = true\n"
+    async with serve(off + plain + "[clients.spa]\npublic = true\n") as rig:
+        before = rig.config.read_text()
+        for old, new in ((plain, plain.replace('["id_token"]', '["id_token", "id_jag"]')), (plain, plain + minting)):
+            rig.config.write_text(before.replace(off, OPTIONS).replace(old, new))
+            with pytest.raises(ConfigurationError, match=r"oauth\.drafts: .* restart the service"):
+                await rig.app.reload(rig.settings())
+            assert (await refusal(over_grpc(rig, grant(rig)))).reason == "UNSUPPORTED_TOKEN_TYPE"
+        rig.config.write_text(before.replace(off, OPTIONS))
+        await rig.app.reload(rig.settings())  # prepared: nothing depends on it yet
+        rig.config.write_text(before)
+        await rig.app.reload(rig.settings())

@@ -3,20 +3,24 @@
 The code is that of gRPC's `tokenmint-workload-token`. Nothing but a token of a workload that a client names counts.
 """
 
+import hmac
 import json
 from collections.abc import AsyncIterator, Mapping
 from itertools import count
 from typing import Any
 
+import grpc
 import httpx2
 import jwt
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
-from tests.rig import AUDIENCE, Rig, Serve
+from tests.rig import AUDIENCE, Rig, Serve, refusal
 
+from tokenmint.base.encoding import encode_segment
 from tokenmint.model.drafts import RFC7523BIS, SPIFFE_CLIENT_AUTH
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -279,3 +283,71 @@ async def test_introspection_and_revocation_take_the_same_assertions(rig: Rig, h
 async def test_a_workload_has_only_what_its_client_may_have(rig: Rig, http: httpx2.AsyncClient) -> None:
     status, body = await asked(rig, http, pod(rig), audience=AUDIENCE)
     assert (status, body["reason"]) == (400, "AUDIENCE_DENIED")
+
+
+def unsigned(rig: Rig, token: str, algorithm: str) -> str:
+    """A token with another `alg`: without a signature, or with an HMAC by the public key (RFC 8725 section 2.1)."""
+    header = encode_segment(json.dumps({"alg": algorithm, "kid": "c"}).encode()).decode()
+    text = f"{header}.{token.split('.')[1]}"
+    public = ec_key(5).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    mac = hmac.digest(public, text.encode(), "sha256") if algorithm == "HS256" else b""
+    return f"{text}.{encode_segment(mac).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("RFC 7523 3: no exp", {"exp": None}),
+        ("RFC 7523 3: over", {"exp": 1_799_990_000}),
+        ("long-lived", {"exp": 1_800_100_000}),
+        ("no jti", {"jti": None}),
+        ("a jti that is no text", {"jti": 5}),
+        ("an empty jti", {"jti": ""}),
+        ("RFC 7523 3: sub is another", {"sub": "robot"}),
+        ("RFC 7523 3: no sub", {"sub": None}),
+        ("RFC 7523 3: iss is another client", {"iss": "robot"}),
+        ("iss is a platform", {"iss": CLOUD.url, "sub": ROBOT}),
+        ("iss is another spelling", {"iss": "KEYS"}),
+        ("iss is a list", {"iss": ["keys"]}),
+        ("no iss", {"iss": None}),
+        ("no iss, and a workload's name", {"iss": None, "sub": SVID}),
+        ("another tokenmint", {"aud": "https://other-tokens.example"}),
+        ("no aud", {"aud": None}),
+        ("an empty aud", {"aud": []}),
+        ("an aud that is no text", {"aud": [ISSUER, 5]}),
+        ("made in the future", {"iat": 1_800_009_000}),
+        ("very long", {"x": "x" * 20_000}),
+    ],
+)
+async def test_rfc_7523_section_3_an_assertion_that_proves_nobody(
+    rig: Rig, http: httpx2.AsyncClient, case: str, changes: dict[str, Any]
+) -> None:
+    claims = jwt.decode(by_hand(rig), options={"verify_signature": False}) | changes
+    claims = {name: value for name, value in claims.items() if value is not None}
+    token = jwt.PyJWS().encode(json.dumps(claims).encode(), ec_key(5), algorithm="ES256", headers={"kid": "c"})
+    for kind in (BEARER, SPIFFE):
+        status, body = await asked(rig, http, token, kind)
+        assert (status, body["error"]) == (401, "invalid_client"), case
+
+
+async def test_rfc_8725_section_2_1_no_other_algorithm_proves_anybody(rig: Rig, http: httpx2.AsyncClient) -> None:
+    for token in (by_hand(rig), pod(rig), job(rig), robot(rig), svid(rig)):
+        for algorithm in ("none", "HS256"):
+            for kind in (BEARER, SPIFFE):
+                assert (await asked(rig, http, unsigned(rig, token, algorithm), kind))[0] == 401
+    for token in ("x", "a.b.c", "..", "\u00e4", "x" * 20_000, by_hand(rig) + " ", by_hand(rig) + "="):
+        for kind in (BEARER, SPIFFE):
+            assert (await asked(rig, http, token, kind))[0] == 401, token[:9]
+
+
+async def test_an_assertion_is_used_once_at_all_endpoints_and_transports(rig: Rig, http: httpx2.AsyncClient) -> None:
+    token = by_hand(rig)
+    assert sorted([(await one)[0] for one in [asked(rig, http, token) for _ in range(2)]]) == [200, 401]
+    by_keys = {"token": "x", "client_assertion": token, "client_assertion_type": BEARER}
+    assert (await http.post("/oauth2/introspect", data=by_keys)).status_code == 401
+    for key in ("tokenmint-client-assertion", "tokenmint-workload-token"):
+        call = rig.exchange.ExchangeToken(rig.request(audience=MESH), metadata=((key, token),), timeout=20)
+        assert (await refusal(call)).code is grpc.StatusCode.UNAUTHENTICATED
+    resigned = jwt.decode(token, options={"verify_signature": False})
+    again = jwt.encode(resigned, ec_key(5), algorithm="ES256", headers={"kid": "c", "typ": "client-authentication+jwt"})
+    assert (await asked(rig, http, again))[0] == 401, "one jti, another signature"

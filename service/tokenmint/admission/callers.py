@@ -37,7 +37,8 @@ NO_SECRET: Final = (hashlib.sha256(b"").hexdigest(),)
 
 
 SIGN_IN: Final = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "auth_time"})
-"""Claims of ID tokens that come from a user's sign-in (OpenID Connect Core sections 2 and 3.3.2.11)."""
+"""Claims of ID tokens that come from a user's sign-in (OpenID Connect Core sections 2 and 3.3.2.11;
+FAPI 1.0 Advanced section 5.1.1)."""
 
 
 class Role(StrEnum):

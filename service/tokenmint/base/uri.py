@@ -48,11 +48,16 @@ def normal_uri(text: str) -> str:
     if authority is None:
         if not path:
             raise BadUri("it names nothing")
-        return f"{scheme}:{_without_dots(path) if path.startswith('/') else path}{query}"
+        if path.startswith("/"):
+            path = _without_dots(path)
+            if path.startswith("//"):  # RFC 3986 section 3.3: it would be read as an authority
+                raise BadUri("without its dots its path would begin with //")
+        return f"{scheme}:{path}{query}"
     if "@" in authority:
         raise BadUri("a URI with a user is not accepted")
     # The host of any scheme is compared without its case (RFC 3986 section 6.2.2.1).
-    return f"{scheme}://{_normal_encoding(authority.lower())}{_without_dots(path)}{query}"
+    host = _normal_encoding(_normal_encoding(authority).lower())
+    return f"{scheme}://{host}{_without_dots(path)}{query}"
 
 
 def _normal_encoding(text: str) -> str:

@@ -44,9 +44,10 @@ class Trace:
         self.step(f"actor.{name}")
 
     def granted(self, grant: TokenGrant) -> None:
-        """Record the principal and the actor of a grant."""
+        """Record the principal and the actor of a grant; an actor that is no principal here with its issuer."""
         self.principal = grant.principal
-        self.actor = grant.actor or str((grant.act or {}).get("sub", ""))
+        act = grant.act or {}
+        self.actor = grant.actor or " ".join(str(act[name]) for name in ("sub", "iss") if name in act)
 
     def facts(self) -> dict[str, object]:
         """Return the audit fields of an exchange."""

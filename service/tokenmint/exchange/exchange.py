@@ -14,7 +14,7 @@ from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest
 from tokenmint.base.token_errors import TokenRejected
-from tokenmint.exchange.actors import check_actors
+from tokenmint.exchange.actors import check_actors, check_current
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
@@ -194,8 +194,9 @@ class TokenExchange:
         step("profile.find")
         lookup = await self.profiles.find(verified)
         actors = actors_in(verified.claims, verified.issuer)
-        provider_of = partial(self.verifier.named_by_sub, of=verified)
-        acting = await check_actors(self.profiles, actors, verified.issued_at, provider_of)
+        providers_of = partial(self.verifier.named_by_sub, of=verified)
+        check_current(actors, verified.issuer, providers_of)
+        acting = await check_actors(self.profiles, actors, verified.issued_at, providers_of)
         return Authenticated(verified, None, lookup, actors, acting)
 
     def _check_length(self, token: Secret) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import PrincipalDisabled, TokenDenied
 from tokenmint.base.token_errors import TokenRejected
-from tokenmint.exchange.actors import ProviderOf, check_actors
+from tokenmint.exchange.actors import ProvidersOf, check_actors
 from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.policy import Client
@@ -28,8 +28,8 @@ class Tokens:
     clock: Clock
     serving: Callable[[], None] = lambda: None
     """Raises if the clock or the store may be wrong now."""
-    provider_of: ProviderOf = lambda _: None
-    """Returns the provider whose `sub` names the actors of an issuer."""
+    providers_of: ProvidersOf = lambda _: ()
+    """Returns the providers whose `sub` may name the actors of an issuer."""
 
     async def introspect(
         self,
@@ -54,7 +54,7 @@ class Tokens:
             if client.public or not knows(client, issued):
                 return None
             await self.profiles.find_principal(issued.principal, issued.issued_at)
-            await check_actors(self.profiles, issued.actors, issued.issued_at, self.provider_of)
+            await check_actors(self.profiles, issued.actors, issued.issued_at, self.providers_of)
         except (TokenRejected, PrincipalDisabled):
             return None
         return _answer(await self.issued_tokens.issued.used(issued, now=now))

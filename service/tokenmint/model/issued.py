@@ -58,17 +58,18 @@ class IssuedToken:
         return actors_in(self.claims)
 
 
-def actors_in(claims: Mapping[str, JsonValue], issuer: str = "") -> tuple[ActorName, ...]:
+def actors_in(claims: Mapping[str, JsonValue], issuer: str | None = None) -> tuple[ActorName, ...]:
     """Return the actors in the `act` of a token, the current one first (RFC 8693 section 4.1).
 
-    ``issuer``: that of actors without their own; empty for an issued token. An `act` that is not valid has no actors;
-    ``policy/delegation.py`` refuses it.
+    ``issuer``: the provider's, which is that of actors without their own; None for an issued token. An `act` that is
+    not valid has no actors, and neither has one of a provider that names an actor without any issuer: it would be a
+    principal of this service. ``policy/delegation.py`` refuses both.
     """
     found: list[ActorName] = []
     act = claims.get("act")
     while isinstance(act, dict) and len(found) <= MAX_ACTORS:
-        subject, named = act.get("sub"), act.get("iss", issuer)
-        if not isinstance(subject, str) or not isinstance(named, str):
+        subject, named = act.get("sub"), act.get("iss", issuer or "")
+        if not isinstance(subject, str) or not isinstance(named, str) or (issuer is not None and not named):
             return ()
         found.append(ActorName(named, subject))
         act = act.get("act")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import same_url
@@ -16,6 +16,10 @@ from tokenmint.policy.conditions import Expression, compile_claim, compile_condi
 T = TypeVar("T")
 ClaimSource: TypeAlias = mapping.Source | Expression
 """The source of a minted claim: a path into the facts, or CEL."""
+
+
+_READ_BEFORE: Final = frozenset({"act", "cnf"})
+"""Claims of a provider's token by which actors and possession are checked while the token is verified."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,12 @@ def compile_rules(
     problems: list[str] = []
     for name, claims in provider_claims.items():
         at = [(claim, key_path("providers", name, "claims", claim), text.removeprefix("=")) for claim, text in claims]
+        problems += [
+            f"{path}: is read before claims are computed, so it would count for a part of the rules only: choose "
+            "another name"
+            for claim, path, _ in at
+            if claim in _READ_BEFORE
+        ]
         compiled = [(claim, _compiled(compile_claim, text, path, problems)) for claim, path, text in at]
         rules.provider_claims[name] = tuple((claim, source) for claim, source in compiled if source is not None)
     for name, text in provider_conditions.items():

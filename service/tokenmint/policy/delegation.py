@@ -95,6 +95,8 @@ def chain(
         if audience.actors is None:
             raise ActorDenied("the subject token is delegated (act), and this audience does not accept actors")
         found = [{"iss": subject.issuer, **one} for one in found]  # names at that issuer
+        if not all(one["iss"] for one in found):  # SPIFFE's tokens need no issuer
+            raise ActorDenied("the subject token's act names an actor without an issuer")
         if any(one["iss"] == issuer for one in found):
             raise ActorDenied("the subject token's act names an actor of ours, which only our own tokens can do")
     if actor is not None and actor.verified is not None and audience.actors is not None:

@@ -18,7 +18,7 @@ from tokenmint.model.tokens import ID_JAG
 from tokenmint.verification.jws import MOST_TOKEN, parse_compact
 
 MAX_RESOURCES: Final = 16
-"""The largest number of resources that an ID-JAG names."""
+"""The largest number of resources that an ID-JAG may name."""
 ONE_TARGET: Final = "audience and resource name different targets, and a token has one: exchange once for each"
 """The refusal of a request whose names do not lead to one audience. It is the same whether they exist or not."""
 
@@ -107,7 +107,9 @@ def _resources_in(token: Secret) -> tuple[str, ...]:
     except MalformedToken:
         return ()
     texts = found if isinstance(found, list) else [found]
-    return tuple(one if isinstance(one, str) else "" for one in texts[:MAX_RESOURCES])
+    if len(texts) > MAX_RESOURCES:
+        return ("",)  # leads nowhere: no name is ever ignored
+    return tuple(one if isinstance(one, str) else "" for one in texts)
 
 
 def _normal(text: str) -> str:

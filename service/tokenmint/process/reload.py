@@ -12,6 +12,8 @@ from tokenmint.base.tasks import ENDING, end
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
+from tokenmint.model.drafts import IDENTITY_ASSERTION
+from tokenmint.model.tokens import ID_JAG
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
 
@@ -138,12 +140,23 @@ def _serves(settings: Settings) -> bool:
     return bool(settings.providers or settings.audiences or settings.clients or settings.operators)
 
 
+def _uses_id_jags(settings: Settings) -> bool:
+    accepted = (provider.token_types for provider in settings.providers.values())
+    minted = (audience.format.token_types for audience in settings.audiences.values())
+    return any(ID_JAG in kinds for kinds in (*accepted, *minted))
+
+
 def rules_of(parts: Parts, settings: Settings) -> Rules:
     """Return the rules of a new configuration, with the keys that are already loaded. Raises ``ConfigurationError``."""
     if settings.schedule.max_lifetime > parts.signing_keys.schedule.max_lifetime:
         raise ConfigurationError(
             "audiences: a max_lifetime is longer than all of those at the start of the service: published keys "
             "would be withdrawn before the tokens they signed expire; restart the service"
+        )
+    if IDENTITY_ASSERTION not in parts.base.settings.oauth.drafts and _uses_id_jags(settings):
+        raise ConfigurationError(
+            f"oauth.drafts: {IDENTITY_ASSERTION} was off at the start of the service, and a provider or an audience "
+            "needs it: restart the service"
         )
     before = parts.rules
     policy = policy_of(parts.base, settings)

@@ -188,7 +188,7 @@ def _tokens(rules: RulesInForce) -> Tokens:
         profiles=exchange.profiles,
         clock=exchange.clock,
         serving=exchange.serving,
-        provider_of=lambda issuer: rules.exchange.verifier.named_by_sub(issuer),
+        providers_of=lambda issuer: rules.exchange.verifier.named_by_sub(issuer),
     )
 
 

@@ -5,7 +5,7 @@ audiences. The token is not trusted yet. The rules of the chosen provider then v
 that led to the choice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.token_errors import ClaimRejected, WrongAudience
@@ -46,9 +46,13 @@ class Selection:
                 return _one_of(found, token.claims)
         raise unknown_issuer(token, own_issuer=self._own_issuer, known=self._by_issuer)
 
+    def every(self, issuer: str) -> Sequence[Provider]:
+        """Return the providers of some tokens with this exact issuer."""
+        return self._by_issuer.get(issuer, []) if issuer != self._own_issuer else []
+
     def alone(self, issuer: str) -> Provider | None:
         """Return the provider for every token with this exact issuer; None if there is none, or more than one."""
-        found = self._by_issuer.get(issuer, []) if issuer != self._own_issuer else []
+        found = self.every(issuer)
         return found[0] if len(found) == 1 and not found[0].where else None
 
 

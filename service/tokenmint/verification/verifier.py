@@ -97,7 +97,7 @@ class Verifier:
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
         if token_type == ID_JAG:
-            check_grant(claims, self._own_issuer, expires_at, issued_at)
+            check_grant(provider, claims, self._own_issuer, expires_at)
         else:
             check_audience(provider, claims, token_type)
         observe("assertion.nonce")
@@ -131,12 +131,16 @@ class Verifier:
         except TokenRejected:
             return ""
 
-    def named_by_sub(self, issuer: str, of: VerifiedToken | None = None) -> str | None:
-        """Return the provider of an issuer, if its `sub` alone names identities. ``of``: a token with its provider."""
-        of_token = of is not None and of.issuer == issuer
-        provider = self.providers.get(of.provider) if of is not None and of_token else self.provider_of(issuer)
-        plain = provider is not None and provider.subject_claims == (("sub",),) and provider.trust_domain is None
-        return provider.name if provider is not None and plain else None
+    def named_by_sub(self, issuer: str, of: VerifiedToken | None = None) -> tuple[str | None, ...]:
+        """Return the providers of an issuer; None for one whose identities have other names than `sub` alone.
+
+        ``of``: a token, which tells its provider.
+        """
+        known = of is not None and of.issuer == issuer
+        providers = [self.providers[of.provider]] if of is not None and known else self._selection.every(issuer)
+        return tuple(
+            one.name if one.subject_claims == (("sub",),) and one.trust_domain is None else None for one in providers
+        )
 
     def is_emulated(self, provider: str) -> bool:
         """Return whether a provider's tokens come from an emulator, which does not sign."""

@@ -28,6 +28,8 @@ PLAIN = "https://a.example/b/c?d=E"
         ("RFC 5952 an IPv6 address", "https://[2001:DB8:0::1]/b", "https://[2001:db8::1]/b"),
         ("the host of another scheme", "api://MCP/x", "api://mcp/x"),
         ("the scheme of a name", "URN:example:a", "urn:example:a"),
+        ("6.2.2 a letter of another scheme's host that is encoded", "api://%4DCP/x", "api://mcp/x"),
+        ("6.2.2.1 digits in such a host", "api://m%c3%BC/x", "api://M%C3%bc/x"),
     ],
 )
 def test_rfc_3986_section_6_2_equivalent_uris_have_one_form(case: str, one: str, other: str) -> None:
@@ -47,6 +49,7 @@ def test_rfc_3986_section_6_2_equivalent_uris_have_one_form(case: str, one: str,
         ("the case of a name", "urn:example:A", "urn:example:a"),
         ("dots in a name without a root", "urn:example:a/../b", "urn:example:b"),
         ("the host as a path", "api:/mcp/x", "api://mcp/x"),
+        ("a host that is empty", "api:////mcp/x", "api://mcp/x"),
     ],
 )
 def test_rfc_3986_other_uris_differ(case: str, one: str, other: str) -> None:
@@ -76,6 +79,9 @@ def test_rfc_3986_other_uris_differ(case: str, one: str, other: str) -> None:
         ("no encoding", "https://a.example/%zz"),
         ("a port that is none", "https://a.example:99999/"),
         ("an address in another spelling", "https://0x7f.1/"),
+        ("RFC 3986 3.3: a path that would become a host", "api:/.//mcp/x"),
+        ("RFC 3986 3.3: another", "api:/a/..//mcp/x"),
+        ("RFC 3986 3.3: with encoded dots", "api:/%2E%2e//mcp/x"),
         ("too long", "https://a.example/" + "b" * MAX_URI),
     ],
 )
@@ -85,7 +91,16 @@ def test_rfc_3986_section_4_3_what_is_no_absolute_uri(case: str, text: str) -> N
     assert not text or len(text) < 8 or text not in str(refused.value), case
 
 
-@given(st.text(max_size=40).map(lambda end: "https://a.example/" + end) | st.text(max_size=60))
+PIECES = st.lists(
+    st.sampled_from(["/", ".", "..", "%2e", "%2F", "%41", "%c3", "A", "b", ":", "?", "api:", "@"]), max_size=12
+)
+
+
+@given(
+    st.text(max_size=40).map(lambda end: "https://a.example/" + end)
+    | st.text(max_size=60)
+    | PIECES.map(lambda pieces: "api:" + "".join(pieces))
+)
 def test_a_normal_form_stays_as_it_is(text: str) -> None:
     try:
         normal = normal_uri(text)

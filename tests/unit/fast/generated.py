@@ -19,6 +19,11 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 PROVIDERS: Final = ("one", "two", "three")
 ISSUERS: Final = tuple(f"https://{name}.example" for name in PROVIDERS)
 AUDIENCES: Final = ("https://a.example", "https://b.example")
+_RESOURCES: Final = (
+    *AUDIENCES, "HTTPS://A.example:443/", "https://a.example/%2e/", "api://A", "https://a.example/x/../v1",
+    "https://a.example/v1/", "https://c.example", "https://x.example", "https://a.example#x", "api:/.//a", "a", "",
+    "https://orders.example",
+)  # fmt: skip
 TYPE: Final = "urn:ietf:params:oauth:token-type:"
 SUBJECTS: Final = ("1842", "7", "1842/x", "ada@example.com", "\u00e4\U0001f600", "off", "revoked")
 _KEYS: Final[dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]] = {
@@ -82,7 +87,9 @@ _OF_AUDIENCES: Final = (
     'lifetime = "5m"', 'lifetime = "1s"', 'max_lifetime = "1h"', 'token_type = "JWT"', "public_clients = true",
     'on_missing_profile = "without"', 'on_missing_profile = "create"', "single_use = true", "max_token_bytes = 700",
     'condition = "assertion.sub != \'7\'"', 'reuse_window = "5s"', 'bound = "dpop"', 'bound = "any"',
-    'actors = { providers = ["idp"], without_may_act = true }',
+    'actors = { providers = ["idp"], without_may_act = true }', 'unknown_scopes = "drop"', 'unknown_scopes = "drop"',
+    'actors = { providers = ["one"], without_may_act = true, scopes = "intersection" }',
+    'resources = ["api://a", "https://a.example/v1"]', 'resources = ["https://x.example"]',
 )  # fmt: skip
 _OF_CLAIMS: Final = (
     'email = "assertion.email"', 'id = "assertion.deep.id"', "of = \"assertion['https://x.example/y']\"",
@@ -92,6 +99,7 @@ _OF_CLAIMS: Final = (
 )  # fmt: skip
 _OF_CLIENTS: Final = (
     'rate = { per_second = 1000, burst = 1000 }', 'scopes = { "https://a.example" = ["read"] }', "public = true",
+    'audience = "https://a.example"', 'subject_token_type = "jwt"',
 )  # fmt: skip
 
 
@@ -184,6 +192,7 @@ _ODD_HEADERS: Final[tuple[dict[str, Any], ...]] = (
     {"typ": None}, {"crit": ["b64"]}, {"crit": []}, {"b64": True}, {"alg": "none"}, {"alg": "es256"}, {"alg": "RS384"},
     {"alg": "ES256"}, {"alg": "PS256"}, {"alg": "HS256"}, {"alg": ...}, {"x5t": "k1", "kid": ...}, {"x5t#S256": 5},
     {"x5t": "k2"}, {"jwk": {}}, {"jku": "https://x.example"}, {"x": "y" * 600}, {"zip": "DEF"}, {"cty": "JWT"},
+    {"typ": "oauth-id-jag+jwt"},
 )  # fmt: skip
 
 
@@ -262,8 +271,12 @@ def _odd_fields(draw: Draw, first: str) -> tuple[tuple[dict[str, Any], dict[str,
         ({"scopes": draw.one(["read"], ["write", "read"], ["read", "read"], ["a b"], [""], ["x"], ["r" * 129])}, {}),
         ({"scopes": ["read"] * draw.one(64, 65)}, {}),
         ({"lifetime": Duration(seconds=draw.one(1, 60, 0, -1, 3600, 3601, 86400, 2**40), nanos=draw.one(0, 0, 1))}, {}),
-        ({}, {"subject_token_type": TYPE + draw.one("id_token", "access_token", "jwt", "jwt", "saml2", "")}),
+        ({}, {"subject_token_type": TYPE + draw.one("id_token", "access_token", "jwt", "jwt", "saml2", "id-jag", "")}),
         ({"requested_token_type": draw.one(TYPE + "access_token", TYPE + "jwt", "x", "x" * 256)}, {}),
+        ({"resources": draw.some(_RESOURCES)}, {}),
+        ({"resources": draw.some(_RESOURCES, least=1), "audience": draw.one("", "", *AUDIENCES)}, {}),
+        ({"resources": [AUDIENCES[0]] * draw.one(16, 17)}, {}),
+        ({"scopes": draw.some(("read", "openid", "write"), least=1)}, {}),
         ({"audience": draw.one("", "https://c.example", "https://orders.example", "a" * 256)}, {}),
         ({}, {draw.one("nonce", "request_id", "actor_token", "dpop_jkt", "actor_token_type"): draw.one("x", first)}),
         ({}, {"request_id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}),

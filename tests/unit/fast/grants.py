@@ -1,6 +1,5 @@
 """Scenarios about requests whose meaning the configuration completes, and about grants, which are used up."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,17 +7,16 @@ from tests.both_ways import BothWays
 from tests.rig import AUDIENCE
 from tests.unit.fast.once import once
 
-from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP
 
 
 @asynccontextmanager
-async def _reloaded(ways: BothWays, old: str, new: str, more: str = "") -> AsyncIterator[None]:
-    """Serve with a text of the configuration replaced, and with more at its end."""
+async def _reloaded(ways: BothWays, old: str, new: str) -> AsyncIterator[None]:
+    """Serve with a text of the configuration replaced."""
     rig, before = ways.rig, ways.rig.config.read_text()
     assert old in before
     try:
-        rig.config.write_text(before.replace(old, new, 1) + more)
+        rig.config.write_text(before.replace(old, new, 1))
         await rig.app.reload(rig.settings())
         yield
     finally:
@@ -52,8 +50,7 @@ async def grants_that_are_used_once(ways: BothWays) -> None:
     rig, issuer = ways.rig, ways.rig.base.issuer
     await ways.check(recognised=True)
     taken = f'audiences = ["app", "{issuer}"]\ntoken_types = ["id_token", "id_jag"]\n'
-    drafts = f"\n[oauth]\ndrafts = {json.dumps([IDENTITY_ASSERTION])}\n"
-    async with _reloaded(ways, 'audiences = ["app"]\n', taken, drafts):
+    async with _reloaded(ways, 'audiences = ["app"]\n', taken):
         for _ in range(2):  # a plan would be made at the first
             claims = {"aud": issuer, "client_id": "web", "jti": once(), "scope": "read"}
             token = rig.issuer.token(rig.clock.now(), headers={"typ": ID_JAG_TYP}, email="ada@example.com", **claims)

@@ -350,3 +350,11 @@ def test_a_providers_computed_claims_are_there_for_mappings_and_conditions_and_r
         Policy({}, "https://me", {}, {"idp": [("x", "nonsense")]})
     assert error.value.problems[0].startswith("providers.idp.claims.x: ")
     assert "undeclared reference to 'nonsense'" in error.value.problems[0]
+
+
+@pytest.mark.parametrize("name", ["act", "cnf"])
+def test_a_provider_computes_no_claim_that_is_read_before(name: str) -> None:
+    """A computed actor would be in the minted token, and neither its end nor its scopes would count."""
+    with pytest.raises(ConfigurationError, match=f"providers.idp.claims.{name}: is read before"):
+        Policy({}, "https://me", {}, {"idp": [(name, "{'sub': assertion.agent}")]})
+    Policy({}, "https://me", {}, {"idp": [("may_act", "{'sub': assertion.agent}"), ("actor", "assertion.agent")]})

@@ -242,7 +242,7 @@ async def test_while_the_store_is_away_it_says_so(page: Page, rig: Rig, monkeypa
     async def away(*_: object, **__: object) -> object:
         raise OSError
 
-    monkeypatch.setattr(rig.parts.store.server.client, "xrevrange", away)
+    monkeypatch.setattr(rig.parts.store.server.client, "eval", away)
     answer = await page.ask("/api/exchanges")
     assert (answer.status_code, answer.json()["reason"]) == (503, "STORE_UNAVAILABLE")
     assert (await page.ask("/api/session")).status_code == 200

@@ -144,6 +144,7 @@ export class Client {
       actorTokenType: "",
       nonce: options.nonce ?? "",
       dpopJkt: "",
+      resources: [],
       requestId: randomUUID(), // makes gRPC's retries safe where the subject token may be used once
     };
     const answer = await this.#call<ExchangeTokenResponse>(options.timeout, (metadata, call, done) =>
@@ -176,6 +177,7 @@ export class Client {
         scopes: [...(target.scopes ?? [])],
         lifetime: duration(target.lifetime),
         requestedTokenType: "",
+        resources: [],
       })),
     };
     const answer = await this.#call<BatchExchangeTokensResponse>(options.timeout, (metadata, call, done) =>

@@ -42,7 +42,7 @@ def released(arguments: argparse.Namespace) -> None:
     changed = uncommitted()
     if changed and not arguments.quiet:
         print(
-            f"note: {len(changed)} files have changes that {arguments.commit} does not have: they are left out",
+            f"note: changes that {arguments.commit} does not have are left out; files: {len(changed)}",
             file=sys.stderr,
         )
     make = building.build_twice if arguments.command == "check" else building.build

@@ -9,7 +9,7 @@ from tests.browser.conftest import AXE
 from tests.rig import Rig, refusal
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Route
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "console"
 HOSTILE = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
@@ -91,6 +91,23 @@ async def test_exchanges_come_in_live_and_are_filtered(page: "Page", world: Rig)
     await page.get_by_text("No exchange matches.").wait_for(timeout=PATIENCE)
     await page.locator("#filters").get_by_role("button", name="Clear").click()
     await page.locator("#exchanges tbody tr").nth(7).wait_for(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("body", ["<html>Sign in at the proxy</html>", '{"events": [', "null", "7", ""])
+async def test_an_answer_of_something_else_is_told_and_asked_again(page: "Page", world: Rig, body: str) -> None:
+    """A proxy answers 200 with a page of its own, or the service stops in the middle of an answer."""
+    await sign_in(page, world)
+    await filled(page)
+
+    async def other(route: "Route") -> None:
+        await route.fulfill(status=200, body=body)
+
+    await page.route("**/api/exchanges", other)
+    told = page.locator("#exchanges [data-fault]")
+    await told.wait_for(timeout=PATIENCE)
+    assert "Not up to date: the answer is not the console's" in await told.inner_text()
+    await page.unroute("**/api/exchanges")
+    await told.wait_for(state="detached", timeout=PATIENCE)
 
 
 async def test_the_way_out_of_a_refusal_unfolds_and_stays_open(page: "Page", world: Rig) -> None:

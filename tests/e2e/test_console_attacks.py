@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests import console
+from tests import console, sockets
 from tests.console import ASKED, LISTEN, MARK, SENT, Page, explained, page_of, stream
 from tests.rig import GRPC_TLS, Rig, Serve, person, refusal, write_tls
+from tests.sockets import place
 from tests.tls import Authority, authority
 
 from tokenmint.admission import audit
@@ -144,12 +145,35 @@ async def test_every_answer_forbids_scripts_frames_caches_and_referrers(page: Pa
         ("localhost", 200), ("LOCALHOST:1", 200), ("127.0.0.1:9999", 200), ("[::1]:80", 200), ("10.1.2.3", 200),
         ("evil.example", 421), ("localhost.evil.example:7445", 421), ("127.0.0.1.evil.example", 421),
         ("evil.example:127", 421), ("", 421), ("localhost@evil.example", 421), ("console.internal", 421),
+        ("localhost.", 200), ("fe80::1%evil.example", 421), ("[::1%25evil.example]:80", 421), ("localhost, a", 421),
     ],
 )  # fmt: skip
 async def test_dns_rebinding_a_foreign_name_gets_nothing(page: Page, host: str, status: int) -> None:
     for path in ("/", "/api/session"):
         answer = await page.http.get(path, headers=page.headers() | {"host": host})
         assert answer.status_code == status, path
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET //api/session", 404), ("GET /x/../api/session", 404), ("GET /%2e/api/session", 404),
+        ("GET /%61pi/session", 403), ("GET /api%2fsession", 403), ("GET http://evil.example/api/session", 404),
+        ("GET http://localhost/", 404), ("OPTIONS *", 404), ("CONNECT evil.example:443", 404),
+        ("HEAD /api/session", 403), ("GET /API/session", 404),
+    ],
+)  # fmt: skip
+async def test_data_has_one_spelling_of_its_path(rig: Rig, head: str, status: int) -> None:
+    request = f"{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    told = await sockets.answer(place(rig.app.listen["console"]), request)
+    assert told.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"evil" not in told
+
+
+async def test_a_host_that_two_servers_could_read_differently_is_none(rig: Rig) -> None:
+    for hosts in ("Host: localhost\r\nHost: evil.example\r\n", "", "Host : localhost\r\n"):
+        request = f"GET / HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode()
+        assert (await sockets.answer(place(rig.app.listen["console"]), request)).startswith(b"HTTP/1.1 400 "), hosts
 
 
 async def test_a_configured_name_is_the_consoles(serve: Serve) -> None:
@@ -242,7 +266,7 @@ async def test_while_the_store_is_away_it_says_so(page: Page, rig: Rig, monkeypa
     async def away(*_: object, **__: object) -> object:
         raise OSError
 
-    monkeypatch.setattr(rig.parts.store.server.client, "xrevrange", away)
+    monkeypatch.setattr(rig.parts.store.server.client, "eval", away)
     answer = await page.ask("/api/exchanges")
     assert (answer.status_code, answer.json()["reason"]) == (503, "STORE_UNAVAILABLE")
     assert (await page.ask("/api/session")).status_code == 200

@@ -240,8 +240,9 @@ type AuditEvent struct {
 	// Its position, in the form of `next_position`.
 	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// The event as one JSON object, as in the log: `kind`, `method`, `outcome`,
-	// `caller`, `reason`, `time` and others. Empty where the entry of the stream
-	// is not one that tokenmint wrote.
+	// `caller`, `reason`, `time` and others. `detail`, with the values that a
+	// refusal compared, is there only for callers with the security role. Empty
+	// where the entry of the stream is not one that tokenmint wrote.
 	EventJson     string `protobuf:"bytes,2,opt,name=event_json,json=eventJson,proto3" json:"event_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

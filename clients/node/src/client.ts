@@ -4,6 +4,8 @@ import type { Certificate, Credential } from "./credentials.js";
 import { fromServiceError, fromStatus, type TokenmintError } from "./errors.js";
 import type { Duration } from "./v1/google/protobuf/duration.js";
 import {
+  BatchExchangeTokensRequest,
+  ExchangeTokenRequest,
   type BatchExchangeTokensResponse,
   type ExchangeTokenResponse,
   TokenExchangeServiceClient,
@@ -133,19 +135,16 @@ export class Client {
    * @throws TokenmintError, see its subclasses.
    */
   async exchange(subjectToken: string, audience: string, options: ExchangeOptions = {}): Promise<Token> {
-    const request = {
+    const request = ExchangeTokenRequest.fromPartial({
       subjectToken,
       subjectTokenType: options.subjectTokenType ?? "",
       audience,
       scopes: [...(options.scopes ?? [])],
       lifetime: duration(options.lifetime),
       requestedTokenType: options.requestedTokenType ?? "",
-      actorToken: "",
-      actorTokenType: "",
       nonce: options.nonce ?? "",
-      dpopJkt: "",
       requestId: randomUUID(), // makes gRPC's retries safe where the subject token may be used once
-    };
+    });
     const answer = await this.#call<ExchangeTokenResponse>(options.timeout, (metadata, call, done) =>
       this.#service.exchangeToken(request, metadata, call, done),
     );
@@ -163,21 +162,17 @@ export class Client {
     targets: readonly Target[],
     options: SubjectOptions = {},
   ): Promise<BatchResult[]> {
-    const request = {
+    const request = BatchExchangeTokensRequest.fromPartial({
       subjectToken,
       subjectTokenType: options.subjectTokenType ?? "",
-      actorToken: "",
-      actorTokenType: "",
       nonce: options.nonce ?? "",
-      dpopJkt: "",
       requestId: randomUUID(),
       targets: targets.map((target) => ({
         audience: target.audience,
         scopes: [...(target.scopes ?? [])],
         lifetime: duration(target.lifetime),
-        requestedTokenType: "",
       })),
-    };
+    });
     const answer = await this.#call<BatchExchangeTokensResponse>(options.timeout, (metadata, call, done) =>
       this.#service.batchExchangeTokens(request, metadata, call, done),
     );

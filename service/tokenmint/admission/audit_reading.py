@@ -18,6 +18,8 @@ PAGE: Final = 500
 """Entries of one answer of the store."""
 MOST_SCANNED: Final = 5_000
 """Entries that one query reads at most."""
+MOST_BYTES: Final = 512 * 1024
+"""Bytes of the events that one query returns, as JSON, beyond the last of them."""
 MOST_COUNTED: Final = 10_000
 """Entries that one count reads at most; the next count goes on."""
 HOUR: Final = 3600.0
@@ -84,18 +86,19 @@ async def events(
     ``details`` includes the compared values of refusals. Raises as ``streams.backwards``.
     """
     found: list[Event] = []
-    newest, at, scanned = "", before, 0
+    newest, at, scanned, size = "", before, 0, 0
     while scanned < MOST_SCANNED:
-        entries = await streams.backwards(store, EXCHANGES, count=PAGE, before=at, after=after)
+        entries, more = await streams.backwards(store, EXCHANGES, count=PAGE, before=at, after=after)
         newest = newest or (entries[0][0] if entries else "")
         for at, value in entries:
             scanned += 1
             event = shaped(value, details=details)
             if event is not None and query.holds(event):
                 found.append(event | {"id": at})
-                if len(found) >= most:
+                size += len(orjson.dumps(event))
+                if len(found) >= most or size >= MOST_BYTES:
                     return Events(tuple(found), newest, at, scanned)
-        if len(entries) < PAGE:
+        if not more:
             return Events(tuple(found), newest, "", scanned)
     return Events(tuple(found), newest, at, scanned)
 
@@ -118,6 +121,16 @@ def shaped(value: bytes, *, details: bool) -> Event | None:
     if (count := int(_number(parsed.get("count")))) > 1:
         event["count"] = count
     return event
+
+
+def event_json(value: bytes, *, details: bool) -> str:
+    """Return an entry's JSON, or "" for an entry of another form. ``details`` as in :func:`events`."""
+    parsed = _parsed(value)
+    if parsed is None:
+        return ""
+    if not details and "detail" in parsed:
+        value = orjson.dumps({name: field for name, field in parsed.items() if name != "detail"})
+    return value.decode()
 
 
 def _parsed(value: bytes) -> Mapping[str, Any] | None:
@@ -194,12 +207,14 @@ class RefusalCounts:
         self._minutes = {}
         try:
             while left > 0:
-                entries = await streams.backwards(self._store, EXCHANGES, count=PAGE, before=at, after=self._newest)
+                entries, more = await streams.backwards(
+                    self._store, EXCHANGES, count=PAGE, before=at, after=self._newest
+                )
                 first = first or (entries[0][0] if entries else "")
                 at = entries[-1][0] if entries else at
                 left -= len(entries)
                 self._count(entries)
-                if len(entries) < PAGE:
+                if not more:
                     for minute, counted in kept[0].items():
                         self._minutes.setdefault(minute, Counter()).update(counted)
                     self._newest = first or self._newest
@@ -215,7 +230,7 @@ class RefusalCounts:
     async def _older(self, left: int) -> None:
         """Count the entries before the oldest one that was counted, until a day ago."""
         while left > 0 and not self._complete:
-            entries = await streams.backwards(self._store, EXCHANGES, count=PAGE, before=self._oldest)
+            entries, more = await streams.backwards(self._store, EXCHANGES, count=PAGE, before=self._oldest)
             if not entries:
                 self._complete = bool(self._newest)
                 return
@@ -223,7 +238,7 @@ class RefusalCounts:
             self._oldest = entries[-1][0]
             left -= len(entries)
             reached = self._count(entries)
-            self._complete = len(entries) < PAGE or reached < self._clock.now() - DAY
+            self._complete = not more or reached < self._clock.now() - DAY
 
     def _count(self, entries: list[tuple[str, bytes]]) -> float:
         """Count entries. Returns the time of the last one that has a time, or infinity."""

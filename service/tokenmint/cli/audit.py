@@ -59,12 +59,12 @@ def tail(
                 shown.print(event)
 
         def following_ones() -> None:
-            events = list(trail.read())
-            if trail.gaps:
-                trail.gaps = 0
-                typer.echo("tokenmint: events are missing here: the stream was full and dropped them", err=True)
-            for event in filter(wanted.takes, events):
-                shown.print(event)
+            for event in trail.read():
+                if trail.gaps:
+                    trail.gaps = 0
+                    typer.echo("tokenmint: events are missing here: the stream was full and dropped them", err=True)
+                if wanted.takes(event):
+                    shown.print(event)
 
         first()
         if not ends:

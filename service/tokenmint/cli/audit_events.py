@@ -20,6 +20,11 @@ STREAMS: Final = {"exchange": pb.AUDIT_STREAM_EXCHANGES, "admin": pb.AUDIT_STREA
 """The stream of each kind of events. The first may still hold operators' actions of older versions."""
 PAGE: Final = 1000  # events
 PAGE_BYTES: Final = 1 << 20
+MOST_SHOWN: Final = 2048
+"""Characters of a part of a line for people: any program that writes into the store may have chosen it."""
+MOST_COUNT: Final = 10**12
+LATEST: Final = 253_402_300_800
+"""The year 10000 in Unix seconds."""
 NAMED: Final = ("principal", "actor", "provider", "client_id", "key_id")
 """The fields that a line for people names."""
 Event = Mapping[str, Any]
@@ -48,14 +53,14 @@ class Filter(Group):
     def takes(self, event: Event) -> bool:
         """Return whether ``event`` is wanted."""
         wanted = (
-            (self.client, (event.get("caller"), event.get("client_id"))),
-            (self.principal, (event.get("principal"), event.get("actor"))),
-            (self.provider, (event.get("provider"),)),
-            (self.outcome, (event.get("outcome"),)),
-            (self.reason, (event.get("reason"), *_texts(event.get("refused")))),
-            ([self.kind] if self.kind else None, (event.get("kind"),)),
+            (self.client, (text_of(event, "caller"), text_of(event, "client_id"))),
+            (self.principal, (text_of(event, "principal"), text_of(event, "actor"))),
+            (self.provider, (text_of(event, "provider"),)),
+            (self.outcome, (text_of(event, "outcome"),)),
+            (self.reason, (*_texts(event.get("reason")), *_texts(event.get("refused")))),
+            ([self.kind] if self.kind else None, (text_of(event, "kind"),)),
         )
-        return all(not values or set(values) & {str(one) for one in present if one} for values, present in wanted)
+        return all(not values or set(values) & {one for one in present if one} for values, present in wanted)
 
 
 @dataclass(slots=True)
@@ -74,18 +79,19 @@ class Trail:
     _positions: dict[str, str] = field(default_factory=dict)
 
     def read(self) -> Iterator[Event]:
-        """Yield the events that were not read yet, those of each call of the service in the order of their times."""
+        """Yield the events that were not read yet, those of each call of the service in the order of their times.
+
+        It may be called again after a failure: an event is behind it only once it was yielded.
+        """
         waiting = set(self.kinds)
         while waiting:
-            events: list[Event] = []
-            for kind in sorted(waiting):
-                answer = self.stub.ListAuditEvents(self._request(kind), **self.call)
+            answers = {kind: self.stub.ListAuditEvents(self._request(kind), **self.call) for kind in sorted(waiting)}
+            for kind, answer in answers.items():
                 self._positions[kind] = answer.next_position
                 self.gaps += answer.has_gap
-                events += parsed(answer.events)
                 if not answer.has_more:
                     waiting.discard(kind)
-            yield from sorted(events, key=_time)
+            yield from sorted((event for answer in answers.values() for event in parsed(answer.events)), key=time_of)
 
     def _request(self, kind: str) -> pb.ListAuditEventsRequest:
         request = pb.ListAuditEventsRequest(stream=STREAMS[kind], page_size=PAGE, page_bytes=PAGE_BYTES)
@@ -99,12 +105,32 @@ class Trail:
 def parsed(events: Iterable[pb.AuditEvent]) -> Iterator[Event]:
     """Yield the events as JSON objects, without entries of the stream that are none."""
     for event in events:
-        try:
-            value = json.loads(event.event_json)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
+        value = _parsed(event.event_json)
+        if value is not None:
             yield value
+
+
+def dated(events: Iterable[pb.AuditEvent]) -> Iterator[Event]:
+    """Yield the events as :func:`parsed`, none with a time after that of the store, which its position has."""
+    for event in events:
+        value = _parsed(event.event_json)
+        if value is not None:
+            milliseconds = event.position.partition("-")[0]
+            stored = int(milliseconds) / 1000 if milliseconds.isdecimal() else 0.0
+            yield {**value, "time": min(time_of(value), stored)}
+
+
+def _parsed(text: str) -> Event | None:
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        json.dumps(value)  # what is nested too deep is read at one depth of calls, and not written at another
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def as_line(event: Event) -> str:
@@ -113,40 +139,61 @@ def as_line(event: Event) -> str:
 
 
 def described(event: Event) -> list[tuple[str, str]]:
-    """Return the parts of an event's line for people, each with its style."""
-    method = str(event.get("method", "")).rpartition("/")[2]
-    outcome = str(event.get("outcome", ""))
-    reasons = " ".join([str(event.get("reason") or ""), *_texts(event.get("refused"))]).strip()
-    if event.get("count"):
-        reasons = f"{reasons} x {event['count']}"
+    """Return the parts of an event's line for people, each with its style and in at most ``MOST_SHOWN`` characters."""
+    method = text_of(event, "method").rpartition("/")[2]
+    outcome = text_of(event, "outcome")
+    reasons = " ".join(reasons_of(event))
+    if (count := count_of(event)) > 1:
+        reasons = f"{reasons} x {count}"
     parts = [
-        (_clock(_time(event)), "dim"),
+        (_clock(time_of(event)), "dim"),
         (f"{outcome:<7}", STYLES.get(outcome, "")),
-        (str(event.get("caller") or "-"), "bold"),
-        (method or str(event.get("kind", "")), ""),
+        (text_of(event, "caller") or "-", "bold"),
+        (method or text_of(event, "kind"), ""),
         (reasons, "yellow"),
     ]
-    parts += [(f"{name}={event[name]}", "") for name in NAMED if event.get(name)]
-    parts += [(" ".join(_texts(event.get("audience"))), ""), (str(event.get("detail") or ""), "dim")]
-    return [(plain(text), style) for text, style in parts if text]
+    parts += [(f"{name}={text_of(event, name)}", "") for name in NAMED if text_of(event, name)]
+    parts += [(" ".join(_texts(event.get("audience"))), ""), (text_of(event, "detail"), "dim")]
+    return [(_cut(plain(text[:MOST_SHOWN])), style) for text, style in parts if text]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
+
+
+def text_of(event: Event, name: str) -> str:
+    """Return a field that is a text, or ""."""
+    value = event.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def reasons_of(event: Event) -> list[str]:
+    """Return the reason of a refusal, or those of a batch's targets."""
+    return _texts(event.get("reason")) or _texts(event.get("refused"))
+
+
+def count_of(event: Event) -> int:
+    """Return how many calls an event stands for: refusals may be counted, and not kept one by one."""
+    count = event.get("count")
+    return count if isinstance(count, int) and 0 < count <= MOST_COUNT else 1
 
 
 def _texts(value: object) -> list[str]:
     """Return a field that holds a text or several."""
-    if isinstance(value, list):
-        return [str(one) for one in value]
-    return [] if value in (None, "") else [str(value)]
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str) and item]
 
 
-def _time(event: Event) -> float:
+def time_of(event: Event) -> float:
+    """Return the time of an event in Unix seconds; 0 if it has none."""
     value = event.get("time")
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and 0 <= value < LATEST else 0.0
 
 
 def _clock(seconds: float) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (OverflowError, ValueError, OSError):
+    except (OverflowError, ValueError, OSError):  # the platform may know fewer years
         return "-"
 
 
@@ -156,8 +203,8 @@ def rate(events: Iterable[Event], window: float, now: float | None = None) -> tu
     If the oldest event is younger than the window, there may have been more before it: the time since it is returned.
     """
     every = list(events)
-    moment = max([time.time() if now is None else now, *map(_time, every)])
-    recent = [event for event in every if _time(event) > moment - window]
+    moment = max([time.time() if now is None else now, *map(time_of, every)])
+    recent = [event for event in every if time_of(event) > moment - window]
     if len(recent) == len(every) >= PAGE:
-        window = max(0.001, moment - min(map(_time, recent)))
+        window = max(0.001, moment - min(map(time_of, recent)))
     return recent, window

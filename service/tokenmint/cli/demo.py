@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tokenmint.base.errors import TokenmintError
 from tokenmint.cli.demo_issuer import DemoIssuer
-from tokenmint.cli.demo_kept import keep
+from tokenmint.cli.demo_kept import end_on_signals, keep
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import (
     profile_admin_service_pb2,
@@ -247,4 +247,5 @@ def command(
     Starts a local OpenID provider, and a server with its own Valkey, on free loopback ports in a temporary directory,
     and removes them at the end. Needs nothing else on the machine.
     """
+    end_on_signals()
     run(Console(no_color=no_color or None), kept=kept)

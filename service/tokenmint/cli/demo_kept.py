@@ -1,6 +1,7 @@
 """`tokenmint demo --keep`: leaves the servers of the demo running, so that the other commands can be tried on them."""
 
 import shlex
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from tokenmint.model.secret import Secret
 from tokenmint.process.new_secrets import write_private
 
 RENEWED: Final = 60.0  # seconds between two ID tokens; each is valid for five minutes
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 COMMANDS: Final = """\
 An operator's commands, in another terminal:
@@ -51,6 +54,21 @@ def keep(
     while True:
         time.sleep(RENEWED)
         _write(token, id_token())
+
+
+def end_on_signals() -> None:
+    """End as on Ctrl-C when the process is asked to end or its terminal is closed: the servers would go on without it.
+
+    The exit code is 128 and the signal's number, as shells report it.
+    """
+
+    def ending(number: int, _: object) -> None:
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_IGN)  # the servers are being stopped
+        raise SystemExit(128 + number)
+
+    for one in _SIGNALS:
+        signal.signal(one, ending)
 
 
 def _write(file: Path, text: str) -> None:

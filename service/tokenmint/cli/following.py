@@ -1,5 +1,7 @@
 """Commands that follow a service until Ctrl-C: they go on after a failure that a retry can mend."""
 
+import select
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Final
@@ -49,4 +51,17 @@ def follow(service: Connection, look: Callable[[], None], every: float) -> None:
                 message, _ = describe(error, service.target, service.options)
                 typer.echo(f"tokenmint: {message}\ntokenmint: goes on as soon as it answers", err=True)
             away = True
-        time.sleep(pause)
+        _sleep(pause)
+
+
+def _sleep(seconds: float) -> None:
+    """Wait. Raises ``BrokenPipeError`` as soon as the reader of standard output is gone, with nothing to print too."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # it is no file
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    poll.register(output, 0)  # errors are reported always; a terminal that was closed is one
+    if poll.poll(seconds * 1000):
+        raise BrokenPipeError

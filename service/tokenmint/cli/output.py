@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 Output = Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="text for people, json for scripts.")]
 
-_STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, marks that turn the direction of text, and halves of surrogate pairs."""
+_STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ends of lines, all that has the property Bidi_Control (UAX 9), and halves of surrogate pairs."""
 
 
 def plain(text: str) -> str:

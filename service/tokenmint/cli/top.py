@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenmint.cli.audit_events import PAGE, PAGE_BYTES, Event, parsed, rate
+from tokenmint.base.foreign_text import SHORT, clipped
+from tokenmint.cli.audit_events import (
+    PAGE,
+    PAGE_BYTES,
+    Event,
+    count_of,
+    dated,
+    rate,
+    reasons_of,
+    text_of,
+    time_of,
+)
 from tokenmint.cli.connection import Connection, as_operator
 from tokenmint.cli.following import EVERY, Every, follow
 from tokenmint.cli.output import Output, as_json, plain
@@ -64,15 +75,13 @@ def rates(events: Iterable[Event], window: float, now: float) -> Rates:
     for event in recent:
         if event.get("kind") != "exchange":
             continue
-        client, count = str(event.get("caller") or "-"), event.get("count")
-        times = count if isinstance(count, int) and count > 0 else 1  # refusals that were counted, not kept one by one
-        refused = [event["reason"]] if event.get("reason") else event.get("refused") or []
+        client, times, refused = text_of(event, "caller") or "-", count_of(event), reasons_of(event)
         found.calls[client] += times
         if refused:
             found.refused[client] += times
-        for reason in map(str, refused if isinstance(refused, list) else ()):
+        for reason in refused:
             found.reasons[reason, client] += times
-            found.latest[reason, client] = float(event.get("time") or 0)
+            found.latest[reason, client] = time_of(event)
     return found
 
 
@@ -101,7 +110,7 @@ def command(
         def look() -> tuple[Rates, float]:
             answer = stub.ListAuditEvents(request, **service.call)
             now = time.time()
-            return rates(list(parsed(answer.events)), window, now), now
+            return rates(dated(answer.events), window, now), now
 
         console = terminal()
         if output == "json":
@@ -127,6 +136,12 @@ def _print_line(found: Rates, now: float) -> None:
     print(plain(json.dumps(found.document(now), ensure_ascii=False)), flush=True)
 
 
+def _name(text: str, style: str = "") -> Any:
+    from rich.text import Text
+
+    return Text(plain(clipped(text) if len(text) > SHORT else text), style=style)
+
+
 def _picture(found: Rates, now: float, target: str) -> Any:
     from rich.console import Group
     from rich.table import Table
@@ -148,13 +163,13 @@ def _picture(found: Rates, now: float, target: str) -> Any:
     for client, count in found.calls.most_common(ROWS):
         bad = found.refused[client]
         clients.add_row(
-            Text(plain(client)), str(count), f"{count / seconds:.1f}", f"{bad / seconds:.1f}",
+            _name(client), str(count), f"{count / seconds:.1f}", f"{bad / seconds:.1f}",
             Text(f"{100 * bad / count:.0f} %", style="red" if bad else "green"),
         )  # fmt: skip
     reasons = table("reason", "client", "count", "last")
     for (reason, client), count in found.reasons.most_common(ROWS):
         ago = relative(found.latest[reason, client] - now)
-        reasons.add_row(Text(plain(reason), style="yellow"), Text(plain(client)), str(count), ago)
+        reasons.add_row(_name(reason, "yellow"), _name(client), str(count), ago)
     parts: list[Any] = [head, total, Text()]
     parts += [clients] if calls else [Text("no calls")]
     if found.reasons:

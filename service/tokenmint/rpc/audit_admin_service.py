@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from tokenmint.admission import audit, audit_pages
+from tokenmint.admission.audit_reading import event_json
+from tokenmint.admission.callers import Role
+from tokenmint.admission.gate import current_operator
 from tokenmint.admission.validation import Violations
 from tokenmint.rpc.interceptors import Context
 from tokenmint.storage.redis import Store
@@ -27,6 +30,7 @@ class AuditAdminService(pb_grpc.AuditAdminServiceServicer):
     async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
         """Return a page of events."""
         _check(request)
+        details = Role.SECURITY in current_operator().roles
         page = await audit_pages.audit_page(
             self._store,
             _STREAMS[request.stream],
@@ -39,7 +43,7 @@ class AuditAdminService(pb_grpc.AuditAdminServiceServicer):
         )
         return pb.ListAuditEventsResponse(
             events=[
-                pb.AuditEvent(position=position, event_json=event.decode(errors="replace"))
+                pb.AuditEvent(position=position, event_json=event_json(event, details=details))
                 for position, event in page.entries
             ],
             next_position=page.following,

@@ -129,7 +129,8 @@ return tonumber(fence)
 # an entry at the position or before it, and its last position.
 READ_STREAM: Final = """
 local from, last, most, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local page, size, more, place = {}, 0, 0, from == '' and '+' or from
+local page, size, more, place = {}, 0, 0, from == '' and (last == '' and '+' or last) or from
+local bottom = ARGV[6] == '' and '-' or ARGV[6]
 local function take(entry)
     local text = ''
     for i = 1, #entry[2], 2 do if entry[2][i] == 'event' then text = entry[2][i + 1] end end
@@ -140,11 +141,11 @@ local function take(entry)
 end
 repeat
     local entries, new
-    if from == '' then entries = redis.call('XREVRANGE', KEYS[1], place, '-', 'COUNT', '33')
+    if from == '' then entries = redis.call('XREVRANGE', KEYS[1], place, bottom, 'COUNT', '33')
     else entries = redis.call('XRANGE', KEYS[1], place, '+', 'COUNT', '33') end
     new = 0
     for _, entry in ipairs(entries) do
-        if entry[1] ~= last and more == 0 then
+        if entry[1] ~= last and entry[1] ~= bottom and more == 0 then
             if take(entry) == 1 then last, place, new = entry[1], entry[1], new + 1 else more = 1 end
         end
     end

@@ -34,6 +34,11 @@ def is_position(text: str) -> bool:
     return found is not None and all(int(part) < 2**64 for part in found.groups())
 
 
+def _canonical(position: str) -> str:
+    """Return a position as the server writes it: the script compares texts."""
+    return "-".join(str(int(part)) for part in position.split("-")) if position else ""
+
+
 def at(seconds: float) -> str:
     """Return the position of an entry that would be the first at this time of the server's clock (Unix seconds)."""
     return f"{max(0, int(seconds * 1000))}-0"
@@ -67,10 +72,11 @@ async def after(store: Store, key: str, position: str, *, most_entries: int, mos
 
 async def backwards(
     store: Store, key: str, *, count: int, before: str = "", after: str = ""
-) -> list[tuple[str, bytes]]:
-    """Return at most ``count`` entries, the newest first, each with its position.
+) -> tuple[list[tuple[str, bytes]], bool]:
+    """Return at most ``count`` entries, the newest first, each with its position, and whether there are further ones.
 
     ``before`` and ``after`` are positions, both exclusive; "": no bound. An entry of another form is read as empty.
+    Beyond its first entry, a page has at most ``LONGEST`` bytes: another program may write entries of any size.
 
     Raises:
         ValueError: a bound is not a position.
@@ -78,19 +84,19 @@ async def backwards(
     """
     if any(bound and not is_position(bound) for bound in (before, after)):
         raise ValueError("not a position")
-    top, bottom = f"({before}" if before else "+", f"({after}" if after else "-"
-    full = store.prefix + key
-    with store.server.translated(writes=False, record=full):
-        async with asyncio.timeout(store.options.read_timeout):
-            entries = await store.server.client.xrevrange(full, top, bottom, count)
-            return [(position.decode(), fields.get(b"event", b"")) for position, fields in entries]
+    page, more, _, _ = await _read(store, key, "", before, count, LONGEST, after)
+    return list(page), more
 
 
 async def _read(
-    store: Store, key: str, start: str, skipped: str, most_entries: int, most_bytes: int
+    store: Store, key: str, start: str, skipped: str, most_entries: int, most_bytes: int, bottom: str = ""
 ) -> tuple[tuple[tuple[str, bytes], ...], bool, bool, str]:
-    """Return entries, whether there are later ones, whether there is one at or before the start, and the last place."""
-    arguments = (start, skipped, most_entries, most_bytes, LONGEST)
+    """Return entries, whether there are later ones, whether there is one at or before the start, and the last place.
+
+    Without a ``start`` it reads backwards, from ``skipped`` or the end, down to ``bottom``; both are left out.
+    """
+    start, skipped, bottom = map(_canonical, (start, skipped, bottom))
+    arguments = (start, skipped, most_entries, most_bytes, LONGEST, bottom)
     full = store.prefix + key
     with store.server.translated(writes=False, record=full):
         async with asyncio.timeout(store.options.read_timeout):

@@ -39,13 +39,13 @@ def counts(store: Store, clock: FakeClock) -> RefusalCounts:
 
 async def test_entries_are_read_newest_first_between_two_ids(store: Store) -> None:
     await store.append("s", [b"a", b"b", b"c", b"d"], most_entries=10, most_bytes=1000, durable=False)
-    whole = await streams.backwards(store, "s", count=10)
+    whole, _ = await streams.backwards(store, "s", count=10)
     assert [value for _, value in whole] == [b"d", b"c", b"b", b"a"]
     ids = [at for at, _ in whole]
-    between = await streams.backwards(store, "s", count=10, before=ids[0], after=ids[3])
+    between, _ = await streams.backwards(store, "s", count=10, before=ids[0], after=ids[3])
     assert [value for _, value in between] == [b"c", b"b"]
-    assert [value for _, value in await streams.backwards(store, "s", count=1)] == [b"d"]
-    assert await streams.backwards(store, "none", count=1) == []
+    assert [value for _, value in (await streams.backwards(store, "s", count=1))[0]] == [b"d"]
+    assert await streams.backwards(store, "none", count=1) == ([], False)
     with pytest.raises(ValueError, match="not a position"):
         await streams.backwards(store, "s", count=1, before="+")
 

@@ -1,12 +1,13 @@
 """The events of the audit trail on the command line: filters, lines and rates."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tokenmint.cli.audit_events import PAGE, Filter, as_line, described, parsed
+from tokenmint.cli.audit_events import MOST_SHOWN, PAGE, STREAMS, Filter, Trail, as_line, dated, described, parsed
 from tokenmint.cli.key_changes import Change, Ring
+from tokenmint.cli.output import plain
 from tokenmint.cli.top import rates
 from tokenmint.v1 import audit_admin_service_pb2 as pb
 
@@ -107,3 +108,87 @@ def test_the_changes_of_a_ring_are_told_once() -> None:
     assert Change("key", "a", "", "active").document(NOW) == {
         "time": "2027-01-15T08:00:00Z", "change": "key", "key_id": "a", "from": "", "to": "active",
     }  # fmt: skip
+
+
+HUGE = 10**400
+DEEP = "[" * 900 + "]" * 900
+FOREIGN = [
+    f'{{"{name}":{value}}}'
+    for name in (
+        "time", "count", "refused", "reason", "caller", "client_id", "principal", "method", "kind", "audience", "detail"
+    )
+    for value in (
+        "null", "true", "-1", "1e308", str(HUGE), '"x"', '"\\ud800"', "[[1]]", '{"a":[]}', DEEP, '"\\u001b[2J\\u061c"'
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*FOREIGN, '{"time":NaN}', '{"count":Infinity}', '{"time":1e999}'])
+def test_an_event_of_another_program_breaks_neither_the_lines_nor_the_rates(text: str) -> None:
+    """Whoever may write into the store may write any JSON into the stream."""
+    merged = '{"kind":"exchange","outcome":"refused","caller":"web","reason":"EXPIRED",' + text[1:]
+    for shown in (text, merged):
+        for found in dated([pb.AuditEvent(position=f"{NOW * 1000:.0f}-0", event_json=shown)]):
+            line = as_line(found) + str(described(found))
+            assert not set(line) & {"\x1b", "\u061c", "\ud800"}
+            Filter(client=["web"], principal=["ada"], reason=["EXPIRED"]).takes(found)
+            json.dumps(rates([found, REFUSED], 60.0, NOW).document(NOW), allow_nan=False)
+            assert all(len(part) <= MOST_SHOWN for part, _ in described(found))
+
+
+def test_a_number_that_json_does_not_have_is_no_event() -> None:
+    texts = ('{"time":NaN}', '{"x":[Infinity]}', '{"x":-Infinity}')
+    assert list(parsed(pb.AuditEvent(position="1-0", event_json=text) for text in texts)) == []
+
+
+def test_an_event_of_the_future_hides_no_others() -> None:
+    """The store's clock, which is in the position, says when it came."""
+    stored = [
+        pb.AuditEvent(position=f"{(NOW - 2) * 1000:.0f}-0", event_json=json.dumps(event(time=time)))
+        for time in (NOW - 2, NOW + 10**9, NOW - 2)
+    ]
+    found = rates(dated(stored), 60.0, NOW)
+    assert (found.seconds, found.calls["web"]) == (60.0, 3)
+
+
+@pytest.mark.parametrize(
+    "steering", ["\u061c", "\u200e", "\u202e", "\u2066", "\u2028", "\u2029", "\x85", "\x9b", "\x7f"]
+)
+def test_what_turns_text_or_ends_a_line_is_escaped(steering: str) -> None:
+    assert plain(f"a{steering}b") == f"a\\u{ord(steering):04x}b"
+
+
+def test_a_long_text_is_cut_on_a_line_for_people_and_whole_in_json() -> None:
+    long = event(caller="x" * 1_000_000)
+    assert all(len(part) <= MOST_SHOWN for part, _ in described(long))
+    assert json.loads(as_line(long)) == long
+
+
+class Service:
+    """Answers with one event for each call and stream, and fails at the calls of some numbers."""
+
+    def __init__(self, *fails: int) -> None:
+        self.fails = set(fails)
+        self.calls = 0
+
+    def ListAuditEvents(self, request: pb.ListAuditEventsRequest) -> pb.ListAuditEventsResponse:
+        self.calls += 1
+        if self.calls in self.fails:
+            raise OSError
+        place = int(request.position.partition("-")[0] or 0) + 1
+        line = json.dumps(event(caller=f"{request.stream}/{place}"))
+        return pb.ListAuditEventsResponse(
+            events=[pb.AuditEvent(position=f"{place}-0", event_json=line)], next_position=f"{place}-0",
+            has_more=place < 3,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("failing", range(1, 7))
+def test_a_failure_between_two_pages_loses_no_event_and_repeats_none(failing: int) -> None:
+    service = Service(failing)
+    trail = Trail(cast(Any, service), {}, list(STREAMS))
+    seen: list[str] = []
+    with pytest.raises(OSError):
+        seen.extend(one["caller"] for one in trail.read())
+    seen.extend(one["caller"] for one in trail.read())
+    assert sorted(seen) == [f"{stream}/{place}" for stream in sorted(STREAMS.values()) for place in (1, 2, 3)]

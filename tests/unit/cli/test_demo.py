@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,19 @@ def test_the_commands_that_a_kept_demo_prints_work(tmp_path: Path) -> None:
     assert screen.end() == 130
     assert "Traceback" not in screen.text
     assert list(tmp_path.glob("tokenmint-demo-*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_ended_in_another_way_leaves_neither_servers_nor_secrets(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A closed terminal sends SIGHUP, which a server takes as a wish to reload."""
+    screen = Screen("demo", "--keep", directory=tmp_path, environ={"TMPDIR": str(tmp_path)}, columns=500)
+    screen.wait_for("Ctrl-C ends the demo")
+    host, _, port = re.findall(r"TOKENMINT_TARGET=(\S+)", screen.text)[0].partition(":")
+    socket.create_connection((host, int(port)), START_LIMIT).close()
+    screen.process.send_signal(number)
+    assert screen.end() == 128 + number
+    assert list(tmp_path.glob("tokenmint-demo-*")) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), START_LIMIT)

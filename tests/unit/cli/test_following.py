@@ -136,6 +136,21 @@ def test_a_reader_that_leaves_ends_the_command_without_a_traceback(terminal: Ter
     process.stderr.close()
 
 
+@pytest.mark.parametrize("words", [("audit", "tail"), ("keys", "watch", "-o", "json")])
+def test_a_reader_that_leaves_is_noticed_while_there_is_nothing_to_print(
+    terminal: Terminal, words: tuple[str, ...]
+) -> None:
+    """`tokenmint audit tail | head -1` ends, also where nothing happens any more."""
+    exchange(terminal)
+    wait_for_events(terminal, 1)
+    shell = f"{sys.executable} -m tokenmint {' '.join(words)} --every 1h | head -1"
+    outcome = subprocess.run(
+        ["sh", "-c", shell], env=environment(**environ(terminal)), cwd=terminal.directory, capture_output=True,
+        text=True, timeout=START_LIMIT, check=False,
+    )  # fmt: skip
+    assert (outcome.returncode, outcome.stdout.count("\n"), outcome.stderr) == (0, 1, "")
+
+
 def test_a_service_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
     configure(tmp_path)
     config = tmp_path / "tokenmint.toml"

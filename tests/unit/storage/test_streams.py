@@ -115,3 +115,35 @@ async def test_a_store_that_is_away_is_told() -> None:
 )  # fmt: skip
 def test_the_form_of_a_position(text: str, valid: bool) -> None:
     assert streams.is_position(text) is valid
+
+
+async def test_reading_backwards_is_bounded_in_bytes_and_goes_on_where_it_ended(store: Store) -> None:
+    """Another program may write entries of any size into the stream."""
+    await fill(store, b"own", *[b"%01000000d" % number for number in range(6)], b"x" * (streams.LONGEST + 1))
+    found, before, more, pages = [], "", True, 0
+    while more:
+        page, more = await streams.backwards(store, "s", count=500, before=before)
+        assert page
+        assert sum(len(entry) for _, entry in page) <= max(streams.LONGEST, len(page[0][1]))
+        found += [entry for _, entry in page]
+        before, pages = page[-1][0], pages + 1
+    assert [len(entry) for entry in found] == [0, *[1_000_000] * 6, 3]
+    assert pages == 6
+
+
+@pytest.mark.parametrize("before", ["", "0-0", "00-00", "1-0", f"{2**64 - 1}-{2**64 - 1}"])
+@pytest.mark.parametrize("after", ["", "0-0", "1-0", f"{2**64 - 1}-{2**64 - 1}"])
+async def test_a_position_at_the_ends_of_the_range_is_a_position(store: Store, before: str, after: str) -> None:
+    await fill(store, b"1", b"2")
+    page, more = await streams.backwards(store, "s", count=10, before=before, after=after)
+    everything = before[:2] in ("", "18") and after[:2] != "18"
+    assert ([entry for _, entry in page], more) == ([b"2", b"1"] if everything else [], False)
+
+
+async def test_a_position_with_leading_zeros_is_the_same_position(store: Store) -> None:
+    await fill(store, b"1", b"2", b"3")
+    first, middle, last = [position for position, _ in (await streams.newest(store, "s", **ROOM)).entries]
+    page = await streams.after(store, "s", f"0{first}", **ROOM)
+    assert [entry for _, entry in page.entries] == [b"2", b"3"]
+    between, _ = await streams.backwards(store, "s", count=10, before=f"0{last}", after=f"0{first}")
+    assert between == [(middle, b"2")]

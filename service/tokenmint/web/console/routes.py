@@ -97,6 +97,8 @@ class Console:
     def __init__(self, parts: ConsoleParts) -> None:
         self._parts = parts
         self._logins = RefusedLogins(parts.clock.monotonic)
+        self._one_search = asyncio.Lock()
+        """Held by a search in the events: many at once would leave exchanges little of the processor."""
         self._counts = RefusalCounts(parts.store, parts.clock, frozenset(parts.remedies))
 
     def application(self) -> Starlette:
@@ -238,14 +240,15 @@ class Console:
             violations.check(name, "expected the id of an entry", holds=not texts[name] or is_position(texts[name]))
         violations.raise_any()
         before, after = texts.pop("before"), texts.pop("after")
-        found = await audit_reading.events(
-            self._parts.store,
-            Query(**texts),
-            most=MOST_EVENTS,
-            before=before,
-            after=after,
-            details=Role.SECURITY in current_operator().roles,
-        )
+        async with self._one_search:
+            found = await audit_reading.events(
+                self._parts.store,
+                Query(**texts),
+                most=MOST_EVENTS,
+                before=before,
+                after=after,
+                details=Role.SECURITY in current_operator().roles,
+            )
         return {
             "now": self._parts.clock.now(),
             "events": list(found.events),

@@ -88,10 +88,9 @@ class Shield:
         if name in self._hosts:
             return True
         try:
-            ipaddress.ip_address(name.strip("[]"))
+            return not getattr(ipaddress.ip_address(name.strip("[]")), "scope_id", None)  # a zone may be any text
         except ValueError:
             return False
-        return True
 
 
 def host_of(host: str) -> str:

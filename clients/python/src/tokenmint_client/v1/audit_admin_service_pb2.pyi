@@ -140,8 +140,9 @@ class AuditEvent(_message.Message):
     """Its position, in the form of `next_position`."""
     event_json: _builtins.str
     """The event as one JSON object, as in the log: `kind`, `method`, `outcome`,
-    `caller`, `reason`, `time` and others. Empty where the entry of the stream
-    is not one that tokenmint wrote.
+    `caller`, `reason`, `time` and others. `detail`, with the values that a
+    refusal compared, is there only for callers with the security role. Empty
+    where the entry of the stream is not one that tokenmint wrote.
     """
     def __init__(
         self,

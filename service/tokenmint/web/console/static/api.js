@@ -2,6 +2,7 @@
 
 const NAME = "tokenmint-client-id";
 const SECRET = "tokenmint-client-secret";
+const PATIENCE = 30 * 1000; // milliseconds; a lost network answers never
 let credentials = null;
 
 /** An answer that is no document. */
@@ -38,13 +39,16 @@ export async function ask(path, form = null) {
       credentials: "same-origin",
       redirect: "error",
       referrerPolicy: "no-referrer",
+      signal: AbortSignal.timeout(PATIENCE),
     });
   } catch (error) {
     const typed = error instanceof TypeError && !navigator.onLine ? "the browser is offline" : "the service does not answer";
     throw new Refused(0, "NO_ANSWER", typed);
   }
   if (credentials !== asked) throw new Refused(401, "SIGNED_OUT", "signed out");
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(answer.status, body.reason ?? "", body.message ?? `HTTP ${answer.status}`);
+  const body = await answer.json().catch(() => null);
+  if (credentials !== asked) throw new Refused(401, "SIGNED_OUT", "signed out");
+  if (!answer.ok) throw new Refused(answer.status, body?.reason ?? "", body?.message ?? `HTTP ${answer.status}`);
+  if (body === null || typeof body !== "object") throw new Refused(0, "NO_ANSWER", "the answer is not the console's, or broke off");
   return body;
 }

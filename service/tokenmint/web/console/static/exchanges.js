@@ -24,7 +24,7 @@ export async function refresh(again = false) {
   const bounds = again || !newest ? {} : { after: newest };
   const found = await ask("/api/exchanges", { ...filters(), ...bounds });
   if (asked !== turn) return;
-  const first = again || !newest;
+  const first = again || !newest || found.older; // more than one page came: what was shown no longer joins it
   newest = found.newest || newest;
   if (first) [events, older] = [found.events, found.older];
   else events = [...found.events, ...events];

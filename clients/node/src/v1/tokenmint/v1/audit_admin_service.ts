@@ -78,8 +78,9 @@ export interface AuditEvent {
   position: string;
   /**
    * The event as one JSON object, as in the log: `kind`, `method`, `outcome`,
-   * `caller`, `reason`, `time` and others. Empty where the entry of the stream
-   * is not one that tokenmint wrote.
+   * `caller`, `reason`, `time` and others. `detail`, with the values that a
+   * refusal compared, is there only for callers with the security role. Empty
+   * where the entry of the stream is not one that tokenmint wrote.
    */
   eventJson: string;
 }

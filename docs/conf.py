@@ -19,6 +19,11 @@ ROOT: Final = DOCS.parent
 SCHEME: Final = "source:"
 SOURCE: Final = os.environ.get("SITE_SOURCE", "../..")
 """The folder of the repository's files: relative to the site, or the address of a published copy."""
+ACCESSIBLE: Final = {
+    "<pre>": '<pre tabindex="0">',  # a region that scrolls has to be reached by the keyboard (WCAG 2.1.1)
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+    'role="heading">': 'role="heading" aria-level="2">',  # WAI-ARIA requires the level
+}
 _LINK: Final = re.compile(r"(\]\()(?![a-z]+:)([^)\s#]+)")
 _log: Final = getLogger(__name__)
 
@@ -37,9 +42,10 @@ html_theme_options = {"footer_icons": []}
 
 
 def setup(app: Any) -> None:
-    """Register the two steps of a link that leaves docs/."""
+    """Register the two steps of a link that leaves docs/, and the repairs of the theme."""
     app.connect("source-read", mark_links)
     app.connect("doctree-resolved", place_links)
+    app.connect("html-page-context", make_accessible, priority=900)  # after the theme's own
 
 
 def mark_links(_: Any, page: str, source: list[str]) -> None:
@@ -68,6 +74,13 @@ def place_links(_: Any, tree: nodes.document, page: str) -> None:
     for link in tree.findall(nodes.reference):
         if link.get("refuri", "").startswith(SCHEME):
             link["refuri"] = posixpath.join(source, link["refuri"].removeprefix(SCHEME))
+
+
+def make_accessible(_: Any, __: str, ___: str, context: dict[str, Any], ____: Any) -> None:
+    """Repair the faults of the theme's markup that axe-core finds."""
+    for part in ("body", "furo_navigation_tree"):
+        for before, after in ACCESSIBLE.items():
+            context[part] = context.get(part, "").replace(before, after)
 
 
 def _lines(text: str) -> Iterator[tuple[bool, str]]:

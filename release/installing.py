@@ -22,6 +22,7 @@ from tests.clients.world import World, world
 from tests.deploy.chart import EXAMPLES
 from tests.deploy.schemas import KUBERNETES
 from tests.extras import NEEDED, configure
+from tests.pages import blocks_of
 from tests.process import Service
 
 from release import archives, sums
@@ -90,6 +91,20 @@ def extras(project: Project) -> None:
         done = subprocess.run(words, cwd=place, env=project.environ, capture_output=True, text=True, check=False)
         named = f"install tokenmint[{extra}]" in " ".join(done.stderr.split())
         project.expect(done.returncode == 2 and named, f"{setting}: status {done.returncode}: {done.stderr[-500:]}")
+
+
+def tutorial(project: Project) -> None:
+    """Install as docs/tutorial.md tells, in a folder with the packages: the command and the client are there."""
+    place = project.folder("tutorial")
+    (place / "python").symlink_to(project.dist / "python")
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "tutorial.md") if block.mark == "packages"]
+    told = block.text.replace("VERSION", python_version(project.version))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    pins = {"PIP_CONSTRAINT": str(project.root / "service" / "pins.txt"), "PIP_QUIET": "1", "PATH": path}
+    script = f"set -eu\n{told}\ntokenmint --version\npython -c 'import tokenmint_client as c; print(c.__file__)'"
+    version, client = project.run("bash", "-c", script, directory=place, **pins).strip().splitlines()[-2:]
+    project.expect(version == f"tokenmint {python_version(project.version)}", f"--version printed {version!r}")
+    project.expect(client.startswith(str(place)), f"the client is {client}")
 
 
 def requirements(name: str) -> str:
@@ -202,7 +217,7 @@ def live_service(root: Path, python: Path) -> Iterator[World]:
         yield live
 
 
-_PARTS: Final = (extras, sdists, image, protos, chart)
+_PARTS: Final = (extras, tutorial, sdists, image, protos, chart)
 
 
 def main() -> int:

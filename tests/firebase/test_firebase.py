@@ -1,6 +1,7 @@
 """The founding story with Firebase's Auth emulator: sign in, one batch, sign in again with it, exchange again."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import httpx2
 import jwt
 import pytest
 from google.rpc import status_pb2
-from tests.process import CLIENT, OPERATOR, Service, configure, environment, run
+from tests.process import CLIENT, OPERATOR, START_LIMIT, Service, configure, environment, run
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -29,6 +30,7 @@ from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStu
 HERE = Path(__file__).parent
 TOOLS = HERE / "node_modules" / "firebase-tools" / "lib" / "bin" / "firebase.js"
 PROJECT = "demo-tokenmint"
+STARTS = 3
 VARIABLE = "FIREBASE_AUTH_EMULATOR_HOST"
 INTERNAL = "https://orders.example"
 CONFIG = """
@@ -97,18 +99,22 @@ class Emulator:
         self.post(f"projects/{PROJECT}/accounts:update", {"localId": uid, **changes}, Authorization="Bearer owner")
 
 
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    missing = ""
-    if shutil.which("node") is None:
-        missing = "node is not installed"
-    elif not TOOLS.exists():
-        missing = "tests/firebase/node_modules is not there: `make test-firebase` installs it"
-    if missing and os.environ.get("TOKENMINT_REQUIRE_LANES"):
-        pytest.fail(missing)
-    if missing:
-        pytest.skip(missing)
-    directory = tmp_path_factory.mktemp("emulator")
+def started(directory: Path) -> tuple["subprocess.Popen[bytes]", int]:
+    """Start the emulator. Returns it with its port. Another program may take one of its ports first: then once more."""
+    for _ in range(STARTS):
+        running, auth = begun(directory)
+        pause, deadline = threading.Event(), time.monotonic() + START_LIMIT
+        while running.poll() is None:
+            with contextlib.suppress(httpx2.TransportError):
+                httpx2.get(f"http://127.0.0.1:{auth}/", timeout=5)
+                return running, auth
+            if time.monotonic() > deadline:
+                running.kill()
+            pause.wait(0.1)
+    raise AssertionError((directory / "emulator.log").read_text()[-3000:])
+
+
+def begun(directory: Path) -> tuple["subprocess.Popen[bytes]", int]:
     holders = [socket.socket() for _ in range(3)]
     for holder in holders:
         holder.bind(("127.0.0.1", 0))
@@ -122,20 +128,28 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     }  # fmt: skip
     (directory / "firebase.json").write_text(json.dumps({"emulators": emulators}))
     quiet = {"HOME": str(directory), "CI": "1", "NO_UPDATE_NOTIFIER": "1", "XDG_CONFIG_HOME": str(directory)}
-    with (directory / "emulator.log").open("wb") as log:
+    with (directory / "emulator.log").open("ab") as log:
         running = subprocess.Popen(
             ["node", str(TOOLS), "emulators:start", "--only", "auth", "--project", PROJECT], cwd=directory,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**quiet),
         )  # fmt: skip
-    pause = threading.Event()
+    return running, auth
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    missing = ""
+    if shutil.which("node") is None:
+        missing = "node is not installed"
+    elif not TOOLS.exists():
+        missing = "tests/firebase/node_modules is not there: `make test-firebase` installs it"
+    if missing and os.environ.get("TOKENMINT_REQUIRE_LANES"):
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+    directory = tmp_path_factory.mktemp("emulator")
+    running, auth = started(directory)
     try:
-        for _ in range(1200):
-            assert running.poll() is None, (directory / "emulator.log").read_text()[-3000:]
-            try:
-                httpx2.get(f"http://127.0.0.1:{auth}/", timeout=5)
-                break
-            except httpx2.TransportError:
-                pause.wait(0.1)
         yield Emulator(f"127.0.0.1:{auth}")
     finally:
         running.send_signal(signal.SIGINT)

@@ -55,15 +55,18 @@ def application() -> Iterator[int]:
 
 
 @contextmanager
-def gateway(program: Path, directory: Path, service: Service, backend: int) -> Iterator[str]:
+def gateway(
+    program: Path, directory: Path, service: Service, backend: int, *,
+    audience: str = AUDIENCE, secret: str = CLIENT.reveal(),
+) -> Iterator[str]:  # fmt: skip
     """The example, with the addresses of this test."""
     edge, orders = free_ports(2)
     grpc, http = (int(service.listen[name].rpartition(":")[2]) for name in ("grpc", "http"))
-    text = EXAMPLE.replace("https://tokens.example", f"http://127.0.0.1:{http}")
+    text = EXAMPLE.replace("https://tokens.example", f"http://127.0.0.1:{http}").replace(AUDIENCE, audience)
     for before, after in ((10000, edge), (10001, orders), (7443, grpc), (8080, http), (9000, backend)):
         text, replaced = re.subn(rf"port_value: {before}\b", f"port_value: {after}", text)
         assert replaced, before
-    with running(program, directory, text, edge, TOKENMINT_CLIENT_SECRET=CLIENT.reveal()):
+    with running(program, directory, text, edge, TOKENMINT_CLIENT_SECRET=secret):
         yield f"http://127.0.0.1:{edge}"
 
 

@@ -1,4 +1,4 @@
-"""Examples in documents that need more than Python: docs/guides/envoy.md (real Envoy) and README.md (npm's jose)."""
+"""Examples in documents that need more than Python: guides/envoy.md and tutorial.md (real Envoy), README.md (jose)."""
 
 import os
 import shutil
@@ -15,7 +15,9 @@ from tests.interop.test_envoy_exchange import envoy_binary as envoy_binary  # a 
 from tests.issuer import Issuer, serving
 from tests.pages import ROOT, texts
 from tests.process import CLIENT, Service, configure, run
+from tests.tutorial import Reader
 
+TUTORIAL_START = 'TOKENMINT_CLIENT_SECRET="$(cat gateway.secret)" envoy -c envoy.yaml'
 START = 'TOKENMINT_CLIENT_SECRET="$(cat gateway.secret)" envoy -c deploy/envoy/envoy.yaml'
 
 
@@ -34,6 +36,30 @@ def test_the_guides_gateway_is_followed(envoy_binary: Path, tmp_path: Path) -> N
         stack.callback(walk.stop)
         walk.serve()
         assert walk.follow("envoy") > 0
+
+
+def test_the_tutorials_gateway_is_followed(envoy_binary: Path, tmp_path: Path) -> None:  # the fixture
+    with ExitStack() as stack:
+
+        def start(reader: Reader) -> None:
+            assert reader.service is not None
+            backend = int(reader.addresses["127.0.0.1:9000"].rpartition(":")[2])
+            secret = (tmp_path / "gateway.secret").read_text().strip()
+            edge = stack.enter_context(
+                gateway(
+                    envoy_binary,
+                    tmp_path,
+                    reader.service,
+                    backend,
+                    audience="https://orders.example.com",
+                    secret=secret,
+                )
+            )
+            reader.addresses["127.0.0.1:10000"] = edge.removeprefix("http://")
+
+        reader = Reader(tmp_path, {TUTORIAL_START: start})
+        stack.callback(reader.stop)
+        assert "envoy" in reader.follow({"envoy"})
 
 
 def test_the_readmes_verification_with_jose(tmp_path: Path) -> None:

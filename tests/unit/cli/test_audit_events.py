@@ -125,7 +125,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("text", [*FOREIGN, '{"time":NaN}', '{"count":Infinity}', '{"time":1e999}'])
 def test_an_event_of_another_program_breaks_neither_the_lines_nor_the_rates(text: str) -> None:
-    """Whoever may write into the store may write any JSON into the stream."""
+    """A program that may write into the store may write any JSON into the stream."""
     merged = '{"kind":"exchange","outcome":"refused","caller":"web","reason":"EXPIRED",' + text[1:]
     for shown in (text, merged):
         for found in dated([pb.AuditEvent(position=f"{NOW * 1000:.0f}-0", event_json=shown)]):

@@ -48,3 +48,19 @@ def test_the_go_readme_protects_a_service_as_the_compiled_example_does() -> None
     (piece,) = [text for text in texts(ROOT / "clients" / "go" / "README.md", "go") if "verifier.Middleware" in text]
     compiled = (ROOT / "clients" / "go" / "example_test.go").read_text()
     assert [line for line in piece.splitlines() if line.strip() not in compiled] == []
+
+
+def test_the_java_readme_protects_spring_as_the_compiled_test_does() -> None:
+    (piece,) = [text for text in texts(ROOT / "clients" / "java" / "README.md", "java") if "SpringTokenFilter" in text]
+    package = ROOT / "clients" / "java" / "src" / "test" / "java" / "dev" / "tokenmint" / "client"
+    compiled = (package / "SpringTokenFilterTest.java").read_text()
+    expected = piece.replace('"orders.read"', "BearerCases.required()").replace("SCOPE_orders.read", "SCOPE_read")
+    assert [line for line in expected.splitlines() if line.strip() not in compiled] == []
+
+
+def test_the_node_readme_protects_express_as_the_executed_test_does() -> None:
+    (piece,) = [text for text in texts(ROOT / "clients" / "node" / "README.md", "js") if "requireToken" in text]
+    executed = (ROOT / "clients" / "node" / "test" / "express.test.mjs").read_text()
+    call = re.search(r"app\.use\(requireToken\(new Verifier\(\{", piece)
+    assert call is not None
+    assert call[0] in executed

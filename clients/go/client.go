@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -156,6 +157,22 @@ type ExchangeRequest struct {
 	ActorTokenType     string        // its kind, required with it
 	Nonce              string        // what the subject token's nonce must be
 	DPoPThumbprint     string        // of the key that the token shall be bound to (RFC 9449)
+}
+
+// Format prints which tokens there are, and everything else, whatever the verb.
+func (r ExchangeRequest) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "ExchangeRequest(audience=%s scopes=%s lifetime=%s subject_token=%s actor_token=%s nonce=%s)",
+		r.Audience, r.Scopes, r.Lifetime, hidden(r.SubjectToken), hidden(r.ActorToken), hidden(r.Nonce))
+}
+
+// LogValue is what structured logs show: everything but the tokens.
+func (r ExchangeRequest) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
+
+func hidden(secret string) string {
+	if secret == "" {
+		return ""
+	}
+	return "***"
 }
 
 // Target is one token of a batch.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,6 +33,7 @@ const (
 // keySet is the JWK set at a URL, kept for as long as its headers say.
 type keySet struct {
 	url    string
+	shown  string // the same in messages
 	client *http.Client
 	now    func() time.Time
 
@@ -39,6 +41,7 @@ type keySet struct {
 	mutex  sync.Mutex
 	held   held
 	failed time.Time // when the last fetch did, if it did
+	cause  string    // why
 	looked time.Time // for an unknown key
 }
 
@@ -52,16 +55,14 @@ type held struct {
 func newKeySet(address string, client *http.Client, now func() time.Time) (*keySet, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" {
-		return nil, fmt.Errorf("tokenmint: %q is no URL of a key set", address)
+		return nil, errors.New("tokenmint: the address of the key set is no URL")
 	}
 	if parsed.Scheme != "https" && (parsed.Scheme != "http" || !onLoopback(hostAndPort(parsed))) {
-		return nil, fmt.Errorf("tokenmint: the key set at %q would be fetched without TLS", address)
+		return nil, fmt.Errorf("tokenmint: the key set at %s would be fetched without TLS: use https (http is for loopback only)", shownURL(parsed))
 	}
 	own := *client
-	own.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return errors.New("the key set redirects, which is not followed")
-	}
-	return &keySet{url: address, client: &own, now: now}, nil
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &keySet{url: address, shown: shownURL(parsed), client: &own, now: now}, nil
 }
 
 // find returns the key with an id that is used with an algorithm.
@@ -73,7 +74,7 @@ func (k *keySet) find(ctx context.Context, keyID, algorithm string) (*jose.JSONW
 	}
 	current := k.current()
 	if !k.now().Before(current.usable) {
-		return nil, refused(KeySetUnavailable, "the key set can't be fetched")
+		return nil, refused(KeySetUnavailable, k.failure())
 	}
 	key := current.key(keyID)
 	if key == nil && k.mayLookFor() {
@@ -137,7 +138,8 @@ func (k *keySet) refresh(ctx context.Context) error {
 		if err == nil {
 			k.held, k.failed = next, time.Time{}
 		} else {
-			k.failed = k.now()
+			k.failed, k.cause = k.now(), causeOf(err)
+			slog.Warn("tokenmint: the key set can't be fetched", "url", k.shown, "cause", k.cause)
 		}
 		return nil, nil
 	})
@@ -172,7 +174,7 @@ func (k *keySet) fetch(ctx context.Context, before held) (held, error) {
 			return held{}, err
 		}
 	default:
-		return held{}, fmt.Errorf("the key set answers with status %d", answer.StatusCode)
+		return held{}, unusable(fmt.Sprintf("the answer has status %d", answer.StatusCode))
 	}
 	now := k.now()
 	next.fresh = now.Add(ageOf(answer.Header))
@@ -188,23 +190,26 @@ func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
 		return nil, err
 	}
 	if len(text) > maxKeySetSize {
-		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySetSize)
+		return nil, unusable(fmt.Sprintf("the answer is longer than %d bytes", maxKeySetSize))
+	}
+	if !json.Valid(text) {
+		return nil, unusable("the answer is not JSON")
 	}
 	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+		Keys *[]json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, err
+	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
+		return nil, unusable("the answer is not a JSON Web Key Set (RFC 7517)")
 	}
 	var keys []jose.JSONWebKey
-	for _, member := range set.Keys[:min(len(set.Keys), maxKeys)] {
+	for _, member := range (*set.Keys)[:min(len(*set.Keys), maxKeys)] {
 		var key jose.JSONWebKey
 		if key.UnmarshalJSON(member) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
 			keys = append(keys, key)
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("the key set has no key")
+		return nil, unusable("the answer holds no usable key")
 	}
 	return keys, nil
 }

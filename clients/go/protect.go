@@ -3,6 +3,7 @@ package tokenmint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -12,6 +13,9 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
+
+// retryAfter is how many seconds a caller should wait while there is no key set.
+const retryAfter = "10"
 
 type claimsKey struct{}
 
@@ -29,25 +33,30 @@ func (v *Verifier) authenticate(ctx context.Context, values, scopes []string) (c
 	if len(values) == 0 {
 		return nil, ErrNoToken
 	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	if len(values) > 1 {
+		return nil, refused(InvalidRequest, "there is more than one Authorization header")
+	}
+	scheme, token, _ := strings.Cut(strings.TrimSpace(values[0]), " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return nil, ErrNoToken
 	}
-	if len(values) > 1 {
-		return nil, refused(Malformed, "there are several authorizations")
+	if strings.Contains(token, ",") { // gateways join repeated headers so, and no token has a comma
+		return nil, refused(InvalidRequest, "there is more than one Authorization header")
 	}
-	claims, err := v.Verify(ctx, strings.TrimSpace(token))
+	claims, err := v.Verify(ctx, token)
 	if err != nil {
 		return nil, err
 	}
 	if !claims.HasScopes(scopes...) {
-		return nil, refused(ScopeDenied, "the token lacks a scope: "+strings.Join(scopes, " "))
+		return nil, refused(ScopeDenied, "the token lacks a scope of: "+strings.Join(scopes, " "))
 	}
 	return context.WithValue(ctx, claimsKey{}, claims), nil
 }
 
 // Middleware lets requests with a good token, which grants all of scopes, through to next; [ClaimsFromContext] tells what it
-// said. Others are answered as RFC 6750 section 3 says: 401, 403 where a scope is missing, 503 without a key set.
+// said. Others are answered as RFC 6750 section 3 says: 401, 400 with several Authorization headers, 403 where a scope is
+// missing. Without a key set the answer is 503, with Retry-After. A token in the query is not looked at.
 func (v *Verifier) Middleware(next http.Handler, scopes ...string) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		ctx, err := v.authenticate(request.Context(), request.Header.Values("Authorization"), scopes)
@@ -55,20 +64,33 @@ func (v *Verifier) Middleware(next http.Handler, scopes ...string) http.Handler 
 			next.ServeHTTP(writer, request.WithContext(ctx))
 			return
 		}
-		code, challenge := http.StatusUnauthorized, `Bearer error="invalid_token"`
-		switch {
-		case errors.Is(err, ErrNoToken):
-			challenge = "Bearer"
-		case ReasonOf(err) == ScopeDenied:
-			code, challenge = http.StatusForbidden, `Bearer error="insufficient_scope", scope="`+strings.Join(scopes, " ")+`"`
-		case undecided(err):
-			code, challenge = http.StatusServiceUnavailable, ""
-		}
-		if challenge != "" {
-			writer.Header().Set("WWW-Authenticate", challenge)
-		}
-		http.Error(writer, http.StatusText(code), code)
+		refuse(writer, err, scopes)
 	})
+}
+
+// refuse answers as RFC 6750 section 3 says.
+func refuse(writer http.ResponseWriter, err error, scopes []string) {
+	var found *Error
+	switch {
+	case undecided(err):
+		// The message names the key set's address and its fault, which are not the caller's business: they are in the log.
+		writer.Header().Set("Retry-After", retryAfter)
+		http.Error(writer, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+		return
+	case !errors.As(err, &found): // RFC 6750 section 3.1: no error code where no token was sent
+		writer.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(writer, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+		return
+	}
+	code, name, more := http.StatusUnauthorized, "invalid_token", ""
+	switch found.Reason {
+	case InvalidRequest:
+		code, name = http.StatusBadRequest, "invalid_request"
+	case ScopeDenied:
+		code, name, more = http.StatusForbidden, "insufficient_scope", fmt.Sprintf(`, scope="%s"`, strings.Join(scopes, " "))
+	}
+	writer.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="%s", error_description="%s"%s`, name, found.Message, more))
+	http.Error(writer, http.StatusText(code), code)
 }
 
 // undecided tells that the token was neither proved nor refused.

@@ -173,34 +173,3 @@ func TestUnknownKeysFetchAtMostOnceInTenSeconds(t *testing.T) {
 		t.Fatalf("%d fetches", m.fetches.Load())
 	}
 }
-
-func TestMiddlewareAnswersAsRFC6750Section3Says(t *testing.T) {
-	m, verifier := newMint(t)
-	handler := http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
-		claims, _ := ClaimsFromContext(request.Context())
-		_, _ = writer.Write([]byte(claims.Subject))
-	})
-	good := "Bearer " + m.token(t, nil, nil)
-	for _, c := range []struct {
-		name      string
-		sent      []string
-		scope     string
-		status    int
-		challenge string
-	}{
-		{"good", []string{good}, "read", 200, ""},
-		{"no token", nil, "read", 401, "Bearer"},
-		{"another scheme", []string{"Basic YTpi"}, "read", 401, "Bearer"},
-		{"bad token", []string{"Bearer x"}, "read", 401, `Bearer error="invalid_token"`},
-		{"two tokens", []string{good, good}, "read", 401, `Bearer error="invalid_token"`},
-		{"scope", []string{good}, "write", 403, `Bearer error="insufficient_scope", scope="write"`},
-	} {
-		request := httptest.NewRequest(http.MethodGet, "/", nil)
-		request.Header["Authorization"] = c.sent
-		answer := httptest.NewRecorder()
-		verifier.Middleware(handler, c.scope).ServeHTTP(answer, request)
-		if answer.Code != c.status || answer.Header().Get("WWW-Authenticate") != c.challenge {
-			t.Errorf("%s: %d %q", c.name, answer.Code, answer.Header().Get("WWW-Authenticate"))
-		}
-	}
-}

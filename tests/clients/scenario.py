@@ -165,6 +165,8 @@ class Play:
             assert any(fits(answer["error"], self._value(one)) for one in wanted), (
                 f"expected {wanted}, got {shown(answer)}"
             )
+            message = answer["error"]["message"]
+            assert all(part in message for part in step.get("message_has", [])), message
             self.saved[step.get("save_error", "")] = answer["error"]
             return
         assert "ok" in answer, f"got {shown(answer)}"

@@ -17,3 +17,6 @@ export function bearerToken(header: string | undefined): string | undefined {
 export function missingScopes(token: VerifiedToken, scopes: readonly string[]): string[] {
   return scopes.filter((scope) => !token.scopes.has(scope));
 }
+
+/** The answer while there are no keys: the address of the key set is not the caller's business. */
+export const UNAVAILABLE = "tokens can't be verified at the moment: try again";

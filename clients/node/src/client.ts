@@ -10,6 +10,7 @@ import {
   type ExchangeTokenResponse,
   TokenExchangeServiceClient,
 } from "./v1/tokenmint/v1/token_exchange_service.js";
+import { unprinted } from "./unprinted.js";
 
 const DEFAULT_TIMEOUT = 10; // seconds for a call with all its retries
 const LOOPBACK = /^((localhost|127(\.\d{1,3}){3}|\[::1\]):\d+|unix:.*)$/;
@@ -33,7 +34,7 @@ const SERVICE_CONFIG = JSON.stringify({
 
 /** A token that tokenmint minted. */
 export interface Token {
-  /** The token itself. A secret: keep it out of logs. */
+  /** The token itself, a secret. Printed and as JSON, the token is without it. */
   readonly value: string;
   /** Unix seconds. */
   readonly expiresAt: number;
@@ -209,7 +210,7 @@ export class Client {
 }
 
 function tokenOf(answer: ExchangeTokenResponse): Token {
-  return {
+  return unprinted({
     value: answer.token,
     expiresAt: (answer.expireTime?.getTime() ?? 0) / 1000,
     subject: answer.subject,
@@ -217,7 +218,7 @@ function tokenOf(answer: ExchangeTokenResponse): Token {
     tokenId: answer.tokenId,
     keyId: answer.keyId,
     tokenType: answer.tokenType,
-  };
+  });
 }
 
 function duration(seconds: number | undefined): Duration | undefined {

@@ -75,7 +75,7 @@ export function workloadToken(source: { file: string } | (() => Promise<string>)
 
 /** The certificate of a mutual TLS connection. */
 export function clientCertificate(certificate: Certificate): Credential {
-  return { certificate, metadata: () => Promise.resolve({}) };
+  return Object.defineProperty({ metadata: () => Promise.resolve({}) }, "certificate", { value: certificate });
 }
 
 /** Nothing but a name, for audiences that take public clients. */

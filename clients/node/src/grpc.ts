@@ -8,7 +8,7 @@ import {
   ServerInterceptingCall,
   status,
 } from "@grpc/grpc-js";
-import { bearerToken, current, missingScopes, type SubjectToken } from "./bearer.js";
+import { bearerToken, current, missingScopes, UNAVAILABLE, type SubjectToken } from "./bearer.js";
 import { KeySetUnavailable, TokenmintError, VerificationError } from "./errors.js";
 import type { GetOptions, TokenSource } from "./source.js";
 import type { VerifiedToken, Verifier } from "./verifier.js";
@@ -109,7 +109,8 @@ export function verifyingInterceptor(verifier: Verifier, options: ServerIntercep
                 const known = error instanceof VerificationError;
                 const away = error instanceof KeySetUnavailable;
                 const code = away ? status.UNAVAILABLE : known ? status.UNAUTHENTICATED : status.INTERNAL;
-                refuse(code, known ? `${error.reason}: ${error.message}` : "internal error");
+                const details = away ? UNAVAILABLE : known ? `${error.reason}: ${error.message}` : "internal error";
+                refuse(code, details);
               },
             );
           },

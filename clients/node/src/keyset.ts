@@ -1,4 +1,5 @@
 import { importJWK, type JWK, type KeyLike } from "jose";
+import { causeOf, keySetUrl, shown, timeLimit } from "./cause.js";
 import { KeySetUnavailable, TokenRejected } from "./errors.js";
 
 const COOLDOWN = 10; // seconds between two requests, for any kids that strangers send
@@ -6,7 +7,6 @@ const DEFAULT_AGE = 300; // seconds that a set without Cache-Control is kept
 const MAX_AGE = 3600; // seconds that any set is kept
 const MAX_STALE = 3600; // seconds after its age for which a set serves while no other can be had
 const MAX_BYTES = 1024 * 1024;
-const FETCH_TIMEOUT = 5000; // milliseconds
 
 /** A public key and what it is used with. */
 export interface Key {
@@ -23,9 +23,11 @@ export class KeySet {
   #freshUntil = 0;
   #askedAt: number | undefined;
   #flight: Promise<void> | undefined;
+  #failure = "it has not been fetched yet";
 
+  /** @throws RangeError where the set would be fetched without TLS from another machine. */
   constructor(url: string, algorithms: ReadonlySet<string>) {
-    this.#url = url;
+    this.#url = keySetUrl(url);
     this.#algorithms = algorithms;
   }
 
@@ -39,7 +41,7 @@ export class KeySet {
     const serves = this.#keys?.has(keyId) === true && now < this.#freshUntil;
     if (this.#flight !== undefined && !serves) await this.#flight;
     if (this.#keys === undefined || now >= this.#freshUntil + MAX_STALE) {
-      throw new KeySetUnavailable("the key set can't be fetched");
+      throw new KeySetUnavailable(`the key set at ${shown(this.#url)} can't be fetched: ${this.#failure}`);
     }
     const found = this.#keys.get(keyId);
     if (found === undefined) throw new TokenRejected("UNKNOWN_KEY", "the token's key is not in the key set");
@@ -57,23 +59,34 @@ export class KeySet {
     const headers = new Headers({ Accept: "application/jwk-set+json, application/json" });
     if (this.#etag !== null) headers.set("If-None-Match", this.#etag);
     try {
-      const signal = AbortSignal.timeout(FETCH_TIMEOUT);
-      const response = await fetch(this.#url, { headers, signal, redirect: "error" });
+      const response = await get(this.#url, headers);
       if (response.status === 304 && this.#keys !== undefined) {
         this.#freshUntil = now + age(response.headers);
         return;
       }
       const text = await body(response);
-      if (response.status !== 200) return;
+      if (response.status !== 200) throw new KeySetUnavailable(`the answer has status ${String(response.status)}`);
       const keys = await parse(text, this.#algorithms);
-      if (keys.size === 0) return;
+      if (keys.size === 0) throw new KeySetUnavailable("the answer holds no usable key");
       this.#keys = keys;
       this.#etag = response.headers.get("ETag");
       this.#freshUntil = now + age(response.headers);
-    } catch {
-      return; // as said above
+    } catch (error) {
+      this.#failure = causeOf(error);
+      process.emitWarning(`the key set at ${shown(this.#url)} can't be fetched: ${this.#failure}`, "TokenmintWarning");
     }
   }
+}
+
+/** Sends a request. `fetch` refuses addresses with a user, which go into a header instead. */
+async function get(address: string, headers: Headers): Promise<Response> {
+  const url = new URL(address);
+  if (url.username !== "" || url.password !== "") {
+    const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+    headers.set("Authorization", `Basic ${Buffer.from(user).toString("base64")}`);
+    url.username = url.password = "";
+  }
+  return await fetch(url, { headers, signal: timeLimit(), redirect: "manual" });
 }
 
 async function body(response: Response): Promise<string> {
@@ -81,16 +94,22 @@ async function body(response: Response): Promise<string> {
   let size = 0;
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength;
-    if (size > MAX_BYTES) throw new KeySetUnavailable("the key set is too long");
+    if (size > MAX_BYTES) throw new KeySetUnavailable(`the answer is longer than ${String(MAX_BYTES)} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");
 }
 
 async function parse(text: string, algorithms: ReadonlySet<string>): Promise<Map<string, Key>> {
-  const document = JSON.parse(text) as { keys?: unknown } | null;
+  let document: { keys?: unknown } | null;
+  try {
+    document = JSON.parse(text) as { keys?: unknown } | null;
+  } catch {
+    throw new KeySetUnavailable("the answer is not JSON");
+  }
+  if (!Array.isArray(document?.keys)) throw new KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)");
   const keys = new Map<string, Key>();
-  for (const member of Array.isArray(document?.keys) ? (document.keys as (JWK | null)[]) : []) {
+  for (const member of document.keys as (JWK | null)[]) {
     if (typeof member?.kid !== "string" || typeof member.alg !== "string" || !algorithms.has(member.alg)) continue;
     if (member.kty === "oct" || (member.use !== undefined && member.use !== "sig")) continue;
     try {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Client, Token } from "./client.js";
+import { unprinted } from "./unprinted.js";
 
 const REFRESH_FROM = 0.7; // the share of a token's life after which it is refreshed, drawn at random …
 const REFRESH_TO = 0.85; // … up to this one
@@ -145,16 +146,16 @@ export class TokenSource {
     const key = `${hash(subjectToken)}.${hash(JSON.stringify([audience, scopes, subjectTokenType]))}`;
     const now = this.#clock();
     const found = store.get(key);
-    if (found !== undefined && now < found.refreshAt) return found.token;
+    if (found !== undefined && now < found.refreshAt) return unprinted(found.token);
     const serves = found !== undefined && usable(found, now);
     let flight = this.#flights.get(store)?.get(key);
     if (flight === undefined) {
       if (serves) store.put(key, { token: found.token, refreshAt: now + RETRY_REFRESH }, now);
       flight = this.#fly(store, key, () => this.#client.exchange(subjectToken, audience, { scopes, subjectTokenType }));
     }
-    if (!serves) return await flight;
+    if (!serves) return unprinted(await flight);
     flight.catch(() => undefined); // in the background nobody is told; the next use tries again
-    return found.token;
+    return unprinted(found.token);
   }
 
   /** Drops the tokens of a subject token: for when somebody signs out. */
@@ -186,7 +187,7 @@ export class TokenSource {
   #entry(token: Token): Entry {
     const now = this.#clock();
     const share = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * this.#jitter();
-    return { token, refreshAt: now + Math.max(0, token.expiresAt - now) * share };
+    return { token: { ...token }, refreshAt: now + Math.max(0, token.expiresAt - now) * share };
   }
 }
 

@@ -46,7 +46,7 @@ export class Verifier {
   readonly #clock: () => number;
   readonly #keys: KeySet;
 
-  /** @throws RangeError where issuer or audience is missing, or an algorithm is not asymmetric. */
+  /** @throws RangeError where issuer or audience is missing, an algorithm is not asymmetric, or the key set has no TLS. */
   constructor(options: VerifierOptions) {
     if (options.issuer === "" || options.audience === "") throw new RangeError("issuer and audience: both are required");
     this.#issuer = options.issuer;

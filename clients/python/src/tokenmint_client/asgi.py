@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tokenmint_client.bearer import NO_TOKEN, bearer_token, enter, missing_scopes
-from tokenmint_client.errors import KeySetUnavailable, TokenRejected
+from tokenmint_client.bearer import enter
+from tokenmint_client.errors import VerificationError
+from tokenmint_client.refusals import Refusal, presented, refused, require
+from tokenmint_client.types import VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier
 
 Scope = MutableMapping[str, Any]
@@ -14,8 +17,25 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class TokenUser:
+    """`request.user` of Starlette: the principal of the token."""
+
+    identity: str
+    """The token's ``sub``."""
+    is_authenticated: bool = True
+
+    @property
+    def display_name(self) -> str:
+        """The token's ``sub``."""
+        return self.identity
+
+
 class TokenMiddleware:
-    """Serves a request only with a good token (RFC 6750). `request.state.token` and `current_token()` return it.
+    """Serves a request only with a good token (RFC 6750).
+
+    `request.state.token`, `request.auth` and `current_token()` return it; `request.user` is its principal. So
+    Starlette's `requires("orders.read")` compares the token's scopes.
 
     Args:
         app: the application.
@@ -36,37 +56,34 @@ class TokenMiddleware:
         if scope["type"] not in ("http", "websocket") or scope.get("path") in self._public:
             await self._app(scope, receive, send)
             return
-        sent = bearer_token(
-            value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"
-        )
-        if sent is None:
-            await _refuse(scope, send, 401, "Bearer", NO_TOKEN)
-            return
         try:
-            token = await self._verifier.verify(sent)
-        except TokenRejected as error:
-            await _refuse(scope, send, 401, 'Bearer error="invalid_token"', error.message)
-            return
-        except KeySetUnavailable as error:
-            await _refuse(scope, send, 503, None, error.message)
-            return
-        missing = missing_scopes(token, self._scopes)
-        if missing:
-            challenge = f'Bearer error="insufficient_scope", scope="{" ".join(self._scopes)}"'
-            await _refuse(scope, send, 403, challenge, f"missing scopes: {' '.join(missing)}")
+            token = await self._verify(scope)
+        except Refusal as refusal:
+            await _refuse(scope, send, refusal)
             return
         scope.setdefault("state", {})["token"] = token
+        scope["auth"], scope["user"] = token, TokenUser(token.subject)
         enter(token)
         await self._app(scope, receive, send)
 
+    async def _verify(self, scope: Scope) -> VerifiedToken:
+        sent = presented(
+            value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"
+        )
+        try:
+            token = await self._verifier.verify(sent)
+        except VerificationError as error:
+            raise refused(error) from None
+        require(token, self._scopes)
+        return token
 
-async def _refuse(scope: Scope, send: Send, status: int, challenge: str | None, message: str) -> None:
+
+async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})  # before it was accepted: a 403
         return
-    body = json.dumps({"error": message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if challenge is not None:
-        headers.append((b"www-authenticate", challenge.encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    body = json.dumps({"error": refusal.message}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": sent})
     await send({"type": "http.response.body", "body": body})

@@ -8,6 +8,7 @@ import grpc.aio
 
 from tokenmint_client.bearer import NO_TOKEN, bearer_token, enter, missing_scopes
 from tokenmint_client.errors import KeySetUnavailable, VerificationError
+from tokenmint_client.refusals import UNAVAILABLE
 from tokenmint_client.types import VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier, Verifier
 
@@ -130,8 +131,11 @@ def _bearer(details: grpc.HandlerCallDetails) -> str | None:
 
 
 def _refusal(error: VerificationError) -> Refusal:
-    unavailable = isinstance(error, KeySetUnavailable)
-    return grpc.StatusCode.UNAVAILABLE if unavailable else grpc.StatusCode.UNAUTHENTICATED, str(error)
+    if isinstance(
+        error, KeySetUnavailable
+    ):  # its message has the key set's address, which is not the caller's business
+        return grpc.StatusCode.UNAVAILABLE, UNAVAILABLE
+    return grpc.StatusCode.UNAUTHENTICATED, str(error)
 
 
 def _behaviour(handler: Any) -> Callable[..., Any]:

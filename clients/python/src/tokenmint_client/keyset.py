@@ -1,6 +1,7 @@
 """Tokenmint's public keys, as its key set endpoint serves them: kept, asked for again, followed when they rotate."""
 
 import json
+import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,14 +11,14 @@ import httpx
 import jwt
 
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
+from tokenmint_client.fetching import cause_of, key_set_url, shown
 
 COOLDOWN: Final = 10.0  # seconds between two requests, whatever kids strangers send
 DEFAULT_AGE: Final = 300.0  # seconds that a set without Cache-Control is kept
 MAX_AGE: Final = 3600.0  # seconds that any set is kept
 MAX_STALE: Final = 3600.0  # seconds after its age for which a set serves while no other can be had
-MAX_BYTES: Final = 1024 * 1024
-FETCH_TIMEOUT: Final = 5.0  # seconds
 _AGE: Final = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
+_log: Final = logging.getLogger("tokenmint_client")
 
 
 @dataclass
@@ -25,15 +26,24 @@ class KeySet:
     """The keys and the times that belong to them. Does no I/O: a verifier asks, fetches and tells.
 
     Args:
+        url: where the set is.
         algorithms: keys of other algorithms are not taken in.
+
+    Raises:
+        ValueError: the set would be fetched without TLS from another machine.
     """
 
+    url: str
     algorithms: Collection[str]
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
     _etag: str = ""
     _fresh_until: float = 0.0
     _asked_at: float | None = None
     _ever: bool = False
+    _failure: str = "it has not been fetched yet"
+
+    def __post_init__(self) -> None:
+        key_set_url(self.url)
 
     def due(self, key_id: str, now: float) -> bool:
         """Whether a request for the set is due before ``key_id`` is looked up."""
@@ -61,12 +71,17 @@ class KeySet:
             self._fresh_until = now + _age(response.headers)
             return
         if response.status_code != httpx.codes.OK:
-            raise KeySetUnavailable(f"the key set was answered with status {response.status_code}")
+            raise KeySetUnavailable(f"the answer has status {response.status_code}")
         keys = _parse(body, self.algorithms)
         if not keys:
-            raise KeySetUnavailable("the key set holds no usable key")
+            raise KeySetUnavailable("the answer holds no usable key")
         self._keys, self._etag, self._ever = keys, response.headers.get("ETag", ""), True
         self._fresh_until = now + _age(response.headers)
+
+    def failed(self, error: httpx.HTTPError | KeySetUnavailable) -> None:
+        """Note why a request failed. The keys that are there serve for a while; without any, a look-up says why."""
+        self._failure = cause_of(error)
+        _log.warning("the key set at %s can't be fetched: %s", shown(self.url), self._failure)
 
     def key(self, key_id: str, now: float) -> jwt.PyJWK:
         """Return a key.
@@ -76,7 +91,7 @@ class KeySet:
             TokenRejected: UNKNOWN_KEY.
         """
         if not self._ever or now >= self._fresh_until + MAX_STALE:
-            raise KeySetUnavailable("the key set can't be fetched")
+            raise KeySetUnavailable(f"the key set at {shown(self.url)} can't be fetched: {self._failure}")
         if key_id not in self._keys:
             raise TokenRejected("UNKNOWN_KEY", "the token's key is not in the key set")
         return self._keys[key_id]
@@ -84,11 +99,14 @@ class KeySet:
 
 def _parse(body: bytes, algorithms: Collection[str]) -> dict[str, jwt.PyJWK]:
     try:
-        members = json.loads(body)["keys"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise KeySetUnavailable("the key set is not a JSON Web Key Set") from None
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise KeySetUnavailable("the answer is not JSON") from None
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list):
+        raise KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)")
     keys: dict[str, jwt.PyJWK] = {}
-    for member in members if isinstance(members, list) else ():
+    for member in members:
         if _wanted(member, algorithms):
             try:
                 keys[member["kid"]] = jwt.PyJWK(member)

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from tokenmint_client.credentials import ClientCertificate, Credential
+from tokenmint_client.loopback import is_loopback
 
 SERVICE_CONFIG: Final = json.dumps(
     {
@@ -30,7 +31,7 @@ SERVICE_CONFIG: Final = json.dumps(
 """UNAVAILABLE alone is retried. Where tokenmint says after which delay (RetryInfo), it says so to gRPC too."""
 
 Options = Sequence[tuple[str, Any]]
-_LOOPBACK: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+|unix:.*")
+_HOST_AND_PORT: Final = re.compile(r"(.+):\d+")
 
 
 class _Plugin(grpc.AuthMetadataPlugin):
@@ -72,7 +73,7 @@ class Transport:
         plaintext: bool,
         options: Options,
     ) -> None:
-        if plaintext and not _LOOPBACK.fullmatch(target):
+        if plaintext and not _on_this_machine(target):
             raise ValueError(f"plaintext is for loopback only, and {target!r} is not: secrets would travel in clear")
         self._target = target
         self._options = [("grpc.service_config", SERVICE_CONFIG), ("grpc.enable_retries", 1), *options]
@@ -104,3 +105,8 @@ class Transport:
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Return what a call has to bring itself: over TLS the channel adds the credential."""
         return self._credential.metadata() if self._channel_credentials is None else ()
+
+
+def _on_this_machine(target: str) -> bool:
+    found = _HOST_AND_PORT.fullmatch(target)
+    return target.startswith("unix:") or (found is not None and is_loopback(found[1]))

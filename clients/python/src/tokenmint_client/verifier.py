@@ -10,7 +10,8 @@ import httpx
 import jwt
 
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
-from tokenmint_client.keyset import FETCH_TIMEOUT, MAX_BYTES, KeySet
+from tokenmint_client.fetching import FETCH_TIMEOUT, within_limit
+from tokenmint_client.keyset import KeySet
 from tokenmint_client.types import VerifiedToken
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
@@ -34,7 +35,8 @@ class _Base:
         clock: returns Unix seconds.
 
     Raises:
-        ValueError: no issuer or audience, or an algorithm that is not asymmetric.
+        ValueError: no issuer or audience, an algorithm that is not asymmetric, or a key set without TLS
+            beyond loopback.
     """
 
     def __init__(
@@ -56,10 +58,9 @@ class _Base:
         self._audience = audience
         self._algorithms = tuple(algorithms)
         self._token_type = token_type.lower()
-        self._url = jwks_url or issuer.rstrip("/") + JWKS_PATH
         self._leeway = leeway
         self._clock = clock
-        self._keys = KeySet(self._algorithms)
+        self._keys = KeySet(jwks_url or issuer.rstrip("/") + JWKS_PATH, self._algorithms)
         self._fetching = threading.Lock()
 
     def _key_id(self, token: str) -> tuple[str, str]:
@@ -161,13 +162,13 @@ class Verifier(_Base):
         if self._http is None:
             self._http = httpx.Client(timeout=FETCH_TIMEOUT)
         try:
-            with self._http.stream("GET", self._url, headers=self._keys.headers(now)) as response:
+            with self._http.stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
                 body = b""
                 for chunk in response.iter_bytes():
-                    body = _within_limit(body + chunk)
+                    body = within_limit(body + chunk)
                 self._keys.take(response, body, now)
-        except (httpx.HTTPError, KeySetUnavailable):
-            return  # what is there serves for a while; where nothing is, the look-up says so
+        except (httpx.HTTPError, KeySetUnavailable) as error:
+            self._keys.failed(error)
 
 
 class AsyncVerifier(_Base):
@@ -199,21 +200,15 @@ class AsyncVerifier(_Base):
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=FETCH_TIMEOUT)
         try:
-            async with self._http.stream("GET", self._url, headers=self._keys.headers(now)) as response:
+            async with self._http.stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
                 body = b""
                 async for chunk in response.aiter_bytes():
-                    body = _within_limit(body + chunk)
+                    body = within_limit(body + chunk)
                 self._keys.take(response, body, now)
-        except (httpx.HTTPError, KeySetUnavailable):
-            return  # as above
+        except (httpx.HTTPError, KeySetUnavailable) as error:
+            self._keys.failed(error)
         finally:
             self._flight = None
-
-
-def _within_limit(body: bytes) -> bytes:
-    if len(body) > MAX_BYTES:
-        raise KeySetUnavailable("the key set is too long")
-    return body
 
 
 def _number(claims: dict[str, Any], name: str, default: float | None = None) -> float:

@@ -29,6 +29,8 @@ final class KeySet {
     private static final Duration RETRY = Duration.ofSeconds(1); // after a fetch that failed
     private static final Duration TIMEOUT = Duration.ofSeconds(5);
 
+    private static final System.Logger LOG = System.getLogger("dev.tokenmint.client");
+
     private record Held(List<JWK> keys, String etag, Instant fresh, Instant usable) {
         JWK key(String keyId) {
             return keys.stream().filter(key -> keyId.equals(key.getKeyID())).findFirst().orElse(null);
@@ -41,12 +43,14 @@ final class KeySet {
     private final Object fetching = new Object(); // held by the one who fetches; the others wait and look again
     private volatile Held held = new Held(List.of(), "", Instant.MIN, Instant.MIN);
     private volatile Instant failed = Instant.EPOCH; // when the last fetch did
+    private volatile String cause = "it has not been fetched yet"; // of the last failure
     private volatile Instant looked = Instant.EPOCH; // for an unknown key
 
     KeySet(URI address, HttpClient http, Clock clock) {
         boolean secure = "https".equals(address.getScheme());
         if (!secure && !("http".equals(address.getScheme()) && Loopback.is(address.getHost()))) {
-            throw new IllegalArgumentException("the key set at " + address + " would be fetched without TLS");
+            throw new IllegalArgumentException("the key set at " + shown(address)
+                    + " would be fetched without TLS: use https (http is for loopback only)");
         }
         if (http.followRedirects() != HttpClient.Redirect.NEVER) {
             throw new IllegalArgumentException("the key set's client follows redirects");
@@ -66,7 +70,9 @@ final class KeySet {
             }
         }
         if (!clock.instant().isBefore(held.usable())) {
-            throw new VerificationException(VerificationException.KEY_SET_UNAVAILABLE, "the key set can't be fetched");
+            throw new VerificationException(
+                    VerificationException.KEY_SET_UNAVAILABLE,
+                    "the key set at " + shown(address) + " can't be fetched: " + cause);
         }
         JWK key = held.key(keyId);
         if (key == null) {
@@ -95,15 +101,17 @@ final class KeySet {
         try {
             held = fetch(held);
             failed = Instant.EPOCH;
-        } catch (IOException | ParseException unusable) {
+        } catch (IOException unusable) {
             failed = clock.instant(); // what there is stays usable for a while
+            cause = FetchFailure.causeOf(unusable, TIMEOUT);
+            LOG.log(System.Logger.Level.WARNING, "the key set at {0} can''t be fetched: {1}", shown(address), cause);
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
             failed = clock.instant();
         }
     }
 
-    private Held fetch(Held before) throws IOException, InterruptedException, ParseException {
+    private Held fetch(Held before) throws IOException, InterruptedException {
         var request = HttpRequest.newBuilder(address)
                 .timeout(TIMEOUT)
                 .header("Accept", "application/jwk-set+json, application/json");
@@ -117,26 +125,44 @@ final class KeySet {
                 case 304 -> new Held(before.keys(), before.etag(), fresh, fresh.plus(MAX_STALE));
                 case 200 -> new Held(
                         read(body), answer.headers().firstValue("ETag").orElse(""), fresh, fresh.plus(MAX_STALE));
-                default -> throw new IOException("the key set answers with status " + answer.statusCode());
+                default -> throw new FetchFailure("the answer has status " + answer.statusCode());
             };
         }
     }
 
     /** Returns the public keys that verify signatures; a set without any is no set. */
-    private static List<JWK> read(InputStream body) throws IOException, ParseException {
+    private static List<JWK> read(InputStream body) throws IOException {
         byte[] text = body.readNBytes(MAX_SIZE + 1);
         if (text.length > MAX_SIZE) {
-            throw new IOException("the key set is larger than " + MAX_SIZE + " bytes");
+            throw new FetchFailure("the answer is longer than " + MAX_SIZE + " bytes");
         }
-        List<JWK> keys = JWKSet.parse(new String(text, StandardCharsets.UTF_8)).getKeys().stream()
+        List<JWK> keys = parsed(new String(text, StandardCharsets.UTF_8)).getKeys().stream()
                 .filter(key -> !key.isPrivate() && key.getKeyID() != null)
                 .filter(key -> key.getKeyUse() == null || key.getKeyUse().equals(KeyUse.SIGNATURE))
                 .limit(MAX_KEYS)
                 .toList();
         if (keys.isEmpty()) {
-            throw new IOException("the key set has no key");
+            throw new FetchFailure("the answer holds no usable key");
         }
         return keys;
+    }
+
+    private static JWKSet parsed(String text) throws FetchFailure {
+        if (!FetchFailure.isJson(text)) {
+            throw new FetchFailure("the answer is not JSON");
+        }
+        try {
+            return JWKSet.parse(text);
+        } catch (ParseException wrong) {
+            throw new FetchFailure("the answer is not a JSON Web Key Set (RFC 7517)");
+        }
+    }
+
+    /** Returns an address as messages show it: without user, query and fragment, which may hold a secret. */
+    private static String shown(URI address) {
+        String port = address.getPort() < 0 ? "" : ":" + address.getPort();
+        String text = address.getScheme() + "://" + address.getHost() + port + address.getRawPath();
+        return text.substring(0, Math.min(text.length(), 200));
     }
 
     static Duration age(String cacheControl) {

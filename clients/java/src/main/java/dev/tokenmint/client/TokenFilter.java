@@ -14,7 +14,8 @@ import java.util.Objects;
 
 /**
  * Lets HTTP requests with a good token through; {@link #token} tells what it says. Others are answered as RFC 6750 section
- * 3 says: 401, 403 where a scope is missing, 503 without a key set.
+ * 3 says: 401, 400 with several Authorization headers, 403 where a scope is missing. Without a key set the answer is 503,
+ * with Retry-After. A token in the query is not looked at.
  */
 public final class TokenFilter implements Filter {
     private static final String ATTRIBUTE = VerifiedToken.class.getName();
@@ -43,24 +44,11 @@ public final class TokenFilter implements Filter {
             request.setAttribute(
                     ATTRIBUTE, Bearer.check(verifier, Collections.list(asked.getHeaders("Authorization")), scopes));
         } catch (VerificationException refused) {
-            refuse(answer, refused.reason());
+            Bearer.Answer refusal = Bearer.Answer.to(refused, scopes);
+            answer.setStatus(refusal.status());
+            answer.setHeader(refusal.header(), refusal.value());
             return;
         }
         chain.doFilter(request, response);
-    }
-
-    private void refuse(HttpServletResponse answer, String reason) {
-        switch (reason) {
-            case VerificationException.KEY_SET_UNAVAILABLE -> answer.setStatus(503);
-            case Bearer.SCOPE_DENIED -> challenge(
-                    answer, 403, "Bearer error=\"insufficient_scope\", scope=\"" + String.join(" ", scopes) + "\"");
-            case Bearer.MISSING -> challenge(answer, 401, "Bearer");
-            default -> challenge(answer, 401, "Bearer error=\"invalid_token\"");
-        }
-    }
-
-    private static void challenge(HttpServletResponse answer, int status, String value) {
-        answer.setStatus(status);
-        answer.setHeader("WWW-Authenticate", value);
     }
 }

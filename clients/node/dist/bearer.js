@@ -1,0 +1,14 @@
+/** Returns the subject token that counts now. */
+export function current(subjectToken) {
+    return typeof subjectToken === "string" ? subjectToken : subjectToken();
+}
+/** Returns the bearer token of an `Authorization` header (RFC 6750 section 2.1). */
+export function bearerToken(header) {
+    return /^Bearer +([^\s,]+) *$/i.exec(header ?? "")?.[1];
+}
+/** Returns the scopes that a call needs and the token does not have. */
+export function missingScopes(token, scopes) {
+    return scopes.filter((scope) => !token.scopes.has(scope));
+}
+/** The answer while there are no keys: the address of the key set is not the caller's business. */
+export const UNAVAILABLE = "tokens can't be verified at the moment: try again";

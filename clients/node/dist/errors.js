@@ -1,0 +1,106 @@
+import { status as Code } from "@grpc/grpc-js";
+import { BadRequest, ErrorInfo, RetryInfo } from "./v1/google/rpc/error_details.js";
+import { Status } from "./v1/google/rpc/status.js";
+const DOMAIN = "tokenmint.dev";
+const DETAILS_KEY = "grpc-status-details-bin";
+/** A call to tokenmint failed. */
+export class TokenmintError extends Error {
+    /** `ErrorInfo.reason` of the answer, e.g. `EXPIRED`; where it has none, the gRPC code's name. Branch on it. */
+    reason;
+    /** The gRPC code's name, e.g. `UNAUTHENTICATED`. */
+    code;
+    /** Seconds after which a retry makes sense. */
+    retryAfter;
+    /** The fields of the request that were refused, with what was expected of each. */
+    violations;
+    constructor(failure) {
+        super(failure.message);
+        this.name = new.target.name;
+        this.reason = failure.reason;
+        this.code = failure.code;
+        this.retryAfter = failure.retryAfter;
+        this.violations = failure.violations;
+    }
+}
+/** The request can't be meant: `violations` lists every field that is wrong. */
+export class InvalidRequest extends TokenmintError {
+}
+/** The subject token was not proved: the user has to sign in again, or the caller sent the wrong token. */
+export class SubjectTokenRejected extends TokenmintError {
+}
+/** This client was not proved: its credential is wrong. */
+export class CallerUnauthenticated extends TokenmintError {
+}
+/** The policy does not allow this exchange. */
+export class AccessDenied extends TokenmintError {
+}
+/** Too many calls: `retryAfter` says when to come back. */
+export class RateLimited extends TokenmintError {
+}
+/** Tokenmint, or something that it needs, can't be reached; the retries were used up. */
+export class Unavailable extends TokenmintError {
+}
+/** There was no answer within the time that the call was given. */
+export class DeadlineExceeded extends TokenmintError {
+}
+const KINDS = {
+    INVALID_ARGUMENT: InvalidRequest,
+    UNAUTHENTICATED: SubjectTokenRejected,
+    PERMISSION_DENIED: AccessDenied,
+    RESOURCE_EXHAUSTED: RateLimited,
+    UNAVAILABLE: Unavailable,
+    DEADLINE_EXCEEDED: DeadlineExceeded,
+};
+/** A token was not accepted. The message holds no token. */
+export class VerificationError extends Error {
+    reason;
+    constructor(reason, message) {
+        super(message);
+        this.name = new.target.name;
+        this.reason = reason;
+    }
+}
+/** The token is not good: whoever sent it needs another one. */
+export class TokenRejected extends VerificationError {
+}
+/** Nothing can be said of the token: the keys that it would be verified with can't be fetched. */
+export class KeySetUnavailable extends VerificationError {
+    constructor(message) {
+        super("KEY_SET_UNAVAILABLE", message);
+    }
+}
+/** Returns the error for a failed call. */
+export function fromServiceError(error) {
+    const plain = { code: error.code, message: error.details, details: [] };
+    const sent = error.metadata?.get(DETAILS_KEY)[0];
+    if (!(sent instanceof Uint8Array))
+        return fromStatus(plain);
+    const detailed = Status.decode(sent);
+    return fromStatus(detailed.code === error.code ? detailed : plain); // what a proxy made of it does not count
+}
+/** Returns the error for a status, e.g. of one target of a batch. */
+export function fromStatus(status) {
+    const code = Code[status.code] ?? "UNKNOWN";
+    let reason = code;
+    let retryAfter;
+    const violations = {};
+    for (const { typeUrl, value } of status.details) {
+        const kind = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+        if (kind === "google.rpc.ErrorInfo") {
+            const info = ErrorInfo.decode(value);
+            if (info.domain === DOMAIN)
+                reason = info.reason;
+        }
+        else if (kind === "google.rpc.RetryInfo") {
+            const delay = RetryInfo.decode(value).retryDelay;
+            if (delay !== undefined)
+                retryAfter = Number(delay.seconds) + delay.nanos / 1e9;
+        }
+        else if (kind === "google.rpc.BadRequest") {
+            for (const { field, description } of BadRequest.decode(value).fieldViolations)
+                violations[field] = description;
+        }
+    }
+    const Kind = reason === "CALLER_UNAUTHENTICATED" ? CallerUnauthenticated : (KINDS[code] ?? TokenmintError);
+    return new Kind({ message: status.message, reason, code, retryAfter, violations });
+}

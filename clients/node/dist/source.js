@@ -1,0 +1,157 @@
+import { createHash } from "node:crypto";
+import { unprinted } from "./unprinted.js";
+const REFRESH_FROM = 0.7; // the share of a token's life after which it is refreshed, drawn at random …
+const REFRESH_TO = 0.85; // … up to this one
+const MARGIN = 10; // seconds before its expiry from which on a token is not handed out
+const RETRY_REFRESH = 5; // seconds between attempts to refresh
+/** Keeps entries in this process: the least recently used goes first, what has expired goes before it. */
+export class MemoryStore {
+    #entries = new Map(); // in the order of their use
+    #maxEntries;
+    /** @throws RangeError where `maxEntries` is less than 1. */
+    constructor(maxEntries = 10_000) {
+        if (!(maxEntries >= 1))
+            throw new RangeError("maxEntries: expected 1 or more");
+        this.#maxEntries = maxEntries;
+    }
+    get size() {
+        return this.#entries.size;
+    }
+    get(key) {
+        const entry = this.#entries.get(key);
+        if (entry !== undefined) {
+            this.#entries.delete(key);
+            this.#entries.set(key, entry);
+        }
+        return entry;
+    }
+    put(key, entry, now) {
+        this.#entries.delete(key);
+        this.#entries.set(key, entry);
+        if (this.#entries.size <= this.#maxEntries)
+            return;
+        for (const [other, kept] of this.#entries)
+            if (!usable(kept, now))
+                this.#entries.delete(other);
+        for (const other of this.#entries.keys()) {
+            if (this.#entries.size <= this.#maxEntries)
+                return;
+            this.#entries.delete(other);
+        }
+    }
+    forget(prefix) {
+        for (const key of this.#entries.keys())
+            if (key.startsWith(prefix))
+                this.#entries.delete(key);
+    }
+}
+/**
+ * Keeps entries in the session of a web application, so that they end with it. The session is one that is kept on the
+ * server: one that travels in a cookie, even a signed one, would show the tokens to the browser.
+ */
+export class SessionStore {
+    #session;
+    #maxEntries;
+    constructor(session, maxEntries = 16) {
+        this.#session = session;
+        this.#maxEntries = maxEntries;
+    }
+    get(key) {
+        return this.#session.tokenmint?.[key];
+    }
+    put(key, entry, now) {
+        const kept = Object.entries(this.#session.tokenmint ?? {}).filter(([name, one]) => name !== key && usable(one, now));
+        this.#session.tokenmint = Object.fromEntries([...kept, [key, entry]].slice(-this.#maxEntries));
+    }
+    forget(prefix) {
+        const kept = Object.entries(this.#session.tokenmint ?? {}).filter(([name]) => !name.startsWith(prefix));
+        this.#session.tokenmint = Object.fromEntries(kept);
+    }
+}
+/**
+ * Exchanges subject tokens and keeps what comes of it.
+ *
+ * A token is handed out from the store while it is fresh. After 70 to 85 % of its life the next use begins a refresh in
+ * the background and gets the token that is there; once that has expired, callers wait. There is one exchange at a
+ * time for one (subject token, audience, scopes) and all callers. Failures are not kept.
+ */
+export class TokenSource {
+    #client;
+    #store;
+    #clock;
+    #jitter;
+    #flights = new Map();
+    constructor(client, options = {}) {
+        this.#client = client;
+        this.#store = options.store ?? new MemoryStore();
+        this.#clock = options.clock ?? (() => Date.now() / 1000);
+        this.#jitter = options.jitter ?? Math.random;
+    }
+    /**
+     * Returns a token for an audience on behalf of the subject.
+     *
+     * @throws TokenmintError where there is no usable token and none could be had.
+     */
+    async get(subjectToken, audience, options = {}) {
+        const store = options.store ?? this.#store;
+        const scopes = [...new Set(options.scopes)].sort();
+        const subjectTokenType = options.subjectTokenType ?? "";
+        const key = `${hash(subjectToken)}.${hash(JSON.stringify([audience, scopes, subjectTokenType]))}`;
+        const now = this.#clock();
+        const found = store.get(key);
+        if (found !== undefined && now < found.refreshAt)
+            return unprinted(found.token);
+        const serves = found !== undefined && usable(found, now);
+        let flight = this.#flights.get(store)?.get(key);
+        if (flight === undefined) {
+            if (serves)
+                store.put(key, { token: found.token, refreshAt: now + RETRY_REFRESH }, now);
+            flight = this.#fly(store, key, () => this.#client.exchange(subjectToken, audience, { scopes, subjectTokenType }));
+        }
+        if (!serves)
+            return unprinted(await flight);
+        flight.catch(() => undefined); // in the background nobody is told; the next use tries again
+        return unprinted(found.token);
+    }
+    /** Drops the tokens of a subject token: for when somebody signs out. */
+    forget(subjectToken, store = this.#store) {
+        const prefix = `${hash(subjectToken)}.`;
+        store.forget(prefix);
+        const flights = this.#flights.get(store);
+        for (const key of flights?.keys() ?? [])
+            if (key.startsWith(prefix))
+                flights?.delete(key); // its token is not kept
+    }
+    #fly(store, key, exchange) {
+        const flights = this.#flights.get(store) ?? new Map();
+        this.#flights.set(store, flights);
+        const run = async () => {
+            try {
+                const token = await exchange();
+                if (flights.get(key) === flight)
+                    store.put(key, this.#entry(token), this.#clock());
+                return token;
+            }
+            finally {
+                if (flights.get(key) === flight)
+                    flights.delete(key);
+                if (flights.size === 0)
+                    this.#flights.delete(store);
+            }
+        };
+        const flight = run();
+        flights.set(key, flight);
+        return flight;
+    }
+    #entry(token) {
+        const now = this.#clock();
+        const share = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * this.#jitter();
+        return { token: { ...token }, refreshAt: now + Math.max(0, token.expiresAt - now) * share };
+    }
+}
+function usable(entry, now) {
+    return now < entry.token.expiresAt - MARGIN;
+}
+function hash(text) {
+    return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,118 @@
+import { decodeProtectedHeader, errors, jwtVerify } from "jose";
+import { TokenRejected } from "./errors.js";
+import { KeySet } from "./keyset.js";
+const LEEWAY = 30; // seconds that clocks may differ
+const MAX_TOKEN_LENGTH = 16 * 1024;
+const JWKS_PATH = "/.well-known/jwks.json";
+const ASYMMETRIC = new Set(["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]);
+/** Verifies tokens for one audience, offline: it fetches the key set when that is due. */
+export class Verifier {
+    #issuer;
+    #audience;
+    #algorithms;
+    #tokenType;
+    #leeway;
+    #clock;
+    #keys;
+    /** @throws RangeError where issuer or audience is missing, an algorithm is not asymmetric, or the key set has no TLS. */
+    constructor(options) {
+        if (options.issuer === "" || options.audience === "")
+            throw new RangeError("issuer and audience: both are required");
+        this.#issuer = options.issuer;
+        this.#audience = options.audience;
+        this.#algorithms = new Set(options.algorithms ?? ["ES256"]);
+        if (this.#algorithms.size === 0 || [...this.#algorithms].some((name) => !ASYMMETRIC.has(name))) {
+            throw new RangeError(`algorithms: expected some of ${[...ASYMMETRIC].join(", ")}`);
+        }
+        this.#tokenType = (options.tokenType ?? "at+jwt").toLowerCase();
+        this.#leeway = options.leeway ?? LEEWAY;
+        this.#clock = options.clock ?? (() => Date.now() / 1000);
+        this.#keys = new KeySet(options.jwksUrl ?? options.issuer.replace(/\/+$/, "") + JWKS_PATH, this.#algorithms);
+    }
+    /**
+     * Returns what a token says.
+     *
+     * @throws TokenRejected where it is not good, KeySetUnavailable where the keys can't be fetched.
+     */
+    async verify(token) {
+        const { keyId, algorithm } = this.#header(token);
+        const now = this.#clock();
+        const key = await this.#keys.key(keyId, now);
+        if (key.algorithm !== algorithm)
+            throw rejected("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not its key's");
+        let claims;
+        try {
+            const verified = await jwtVerify(token, key.key, {
+                algorithms: [algorithm],
+                issuer: this.#issuer,
+                audience: this.#audience,
+                requiredClaims: ["iss", "sub", "aud", "exp", "iat"],
+                clockTolerance: this.#leeway,
+                currentDate: new Date(now * 1000),
+            });
+            claims = verified.payload;
+        }
+        catch (error) {
+            throw translated(error);
+        }
+        const { sub, iat, exp, scope, client_id: clientId } = claims;
+        if (typeof claims.aud !== "string")
+            throw rejected("WRONG_AUDIENCE", "the token has more than one audience");
+        if (typeof sub !== "string" || typeof iat !== "number" || typeof exp !== "number") {
+            throw rejected("CLAIM_REJECTED", "a claim of the token is missing or is of the wrong kind");
+        }
+        if (iat > now + this.#leeway)
+            throw rejected("NOT_YET_VALID", "the token is not valid yet: compare the clocks");
+        return {
+            subject: sub,
+            clientId: typeof clientId === "string" ? clientId : "",
+            scopes: new Set(typeof scope === "string" ? scope.split(" ").filter((one) => one !== "") : []),
+            expiresAt: exp,
+            claims,
+        };
+    }
+    /** Reads the header of a token of which nothing is believed yet. */
+    #header(token) {
+        if (token.length > MAX_TOKEN_LENGTH)
+            throw rejected("MALFORMED", "the token is too long");
+        let header;
+        try {
+            header = decodeProtectedHeader(token);
+        }
+        catch {
+            throw rejected("MALFORMED", "the token is not a well-formed compact JWS");
+        }
+        const { alg, typ, kid, crit } = header;
+        if (typeof alg !== "string" || !this.#algorithms.has(alg)) {
+            throw rejected("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not accepted");
+        }
+        // RFC 7515 section 4.1.9: `application/` may be left out.
+        if (typeof typ !== "string" || typ.toLowerCase().replace(/^application\//, "") !== this.#tokenType) {
+            throw rejected("UNSUPPORTED_TOKEN_TYPE", "the token's typ is not accepted");
+        }
+        if (crit !== undefined || typeof kid !== "string") {
+            throw rejected("MALFORMED", "the token's header has a crit, or no kid");
+        }
+        return { keyId: kid, algorithm: alg };
+    }
+}
+function rejected(reason, message) {
+    return new TokenRejected(reason, message);
+}
+const CLAIMS = {
+    aud: "WRONG_AUDIENCE",
+    iss: "UNKNOWN_ISSUER",
+    nbf: "NOT_YET_VALID",
+};
+function translated(error) {
+    if (error instanceof errors.JWSSignatureVerificationFailed) {
+        return rejected("BAD_SIGNATURE", "the token's signature does not verify");
+    }
+    if (error instanceof errors.JWTExpired)
+        return rejected("EXPIRED", "the token has expired");
+    if (error instanceof errors.JWTClaimValidationFailed) {
+        const known = error.reason === "check_failed" ? CLAIMS[error.claim] : undefined;
+        return rejected(known ?? "CLAIM_REJECTED", `the token's ${error.claim} is missing or is not what is accepted`);
+    }
+    return rejected("MALFORMED", "the token is not a well-formed JWT");
+}

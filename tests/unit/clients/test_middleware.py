@@ -1,0 +1,169 @@
+"""The middleware of the Python client in real frameworks, over real HTTP: one table of cases for all of them."""
+
+import asyncio
+import logging
+import socket
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import django
+import pytest
+import uvicorn
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from starlette.applications import Starlette
+from starlette.authentication import requires
+from starlette.requests import Request
+from starlette.routing import Route
+from tests.bearer_cases import AUDIENCE, CASES, ISSUER, REQUIRES, Keys, get, play
+from tests.issuer import Issuer, serving
+
+from tokenmint_client import AsyncVerifier, Verifier, current_token
+from tokenmint_client.asgi import TokenMiddleware
+from tokenmint_client.django import TokenMiddleware as DjangoMiddleware
+
+pytestmark = pytest.mark.slow
+
+if not settings.configured:
+    settings.configure(ALLOWED_HOSTS=["*"], MIDDLEWARE=["tokenmint_client.django.TokenMiddleware"], LOGGING_CONFIG=None)
+    django.setup()
+
+
+@requires(REQUIRES)
+async def starlette_view(request: Request) -> PlainTextResponse:
+    assert request.user.is_authenticated
+    assert request.auth is request.state.token is current_token()
+    return PlainTextResponse(request.user.display_name)
+
+
+def django_view(request: HttpRequest) -> HttpResponse:
+    token = request.auth
+    assert token is current_token()
+    return HttpResponse(token.subject)
+
+
+@contextmanager
+def uvicorn_of(app: Any) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    listener = socket.create_server(("127.0.0.1", 0))  # it listens from now on, before the server is up
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        listener.close()
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
+        """Nothing."""
+
+
+@contextmanager
+def starlette(keys: Keys) -> Iterator[str]:
+    app = Starlette(routes=[Route("/", starlette_view)])
+    app.add_middleware(TokenMiddleware, verifier=asynchronous(keys), scopes=REQUIRES)
+    with uvicorn_of(app) as base:
+        yield base
+
+
+@contextmanager
+def fastapi(keys: Keys) -> Iterator[str]:
+    app = FastAPI()
+    app.add_middleware(TokenMiddleware, verifier=asynchronous(keys), scopes=REQUIRES)
+
+    @app.get("/", response_class=PlainTextResponse)
+    def view(request: Request) -> str:
+        subject: str = request.state.token.subject
+        return subject
+
+    with uvicorn_of(app) as base:
+        yield base
+
+
+def asynchronous(keys: Keys) -> AsyncVerifier:
+    return AsyncVerifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock)
+
+
+def threaded(keys: Keys) -> Verifier:
+    return Verifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock)
+
+
+@contextmanager
+def django_settings(verifier: object) -> Iterator[None]:
+    urls = types.ModuleType("urls")
+    urls.urlpatterns = [path("", django_view)]  # type: ignore[attr-defined]  # as Django finds them
+    with override_settings(
+        ROOT_URLCONF=urls, TOKENMINT_VERIFIER=verifier, TOKENMINT_SCOPES=REQUIRES, TOKENMINT_PUBLIC=["/open"]
+    ):
+        yield
+
+
+@contextmanager
+def django_wsgi(keys: Keys) -> Iterator[str]:
+    with django_settings(threaded(keys)):
+        server = make_server("127.0.0.1", 0, WSGIHandler(), handler_class=Quiet)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(timeout=20)
+            server.server_close()
+
+
+@contextmanager
+def django_asgi(keys: Keys) -> Iterator[str]:
+    with django_settings(asynchronous(keys)), uvicorn_of(ASGIHandler()) as base:
+        yield base
+
+
+@contextmanager
+def django_asgi_with_threads(keys: Keys) -> Iterator[str]:
+    with django_settings(threaded(keys)), uvicorn_of(ASGIHandler()) as base:
+        yield base
+
+
+FRAMEWORKS: Final[dict[str, Callable[[Keys], Any]]] = {
+    "Starlette": starlette, "FastAPI": fastapi, "Django, WSGI": django_wsgi, "Django, ASGI": django_asgi,
+    "Django, ASGI, Verifier": django_asgi_with_threads,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_rfc6750_section_3_answers(framework: str, case: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serving(Issuer()) as issuer:
+        keys = Keys(issuer)
+        with FRAMEWORKS[framework](keys) as base:
+            play(case, base, keys)
+    if case.get("place") != "query":  # an access log has the query, which is why nobody should send a token there
+        assert not [token for token in keys.sent if token and token in caplog.text]
+    if case["status"] == 503:
+        assert f"the key set at {keys.url} can't be fetched: the answer has status 503" in caplog.text
+
+
+def test_django_serves_public_paths_without_a_token() -> None:
+    with serving(Issuer()) as issuer, django_wsgi(Keys(issuer)) as base:
+        assert get(base, [], "open").status == 404  # past the middleware, and no such page
+
+
+@pytest.mark.parametrize("verifier", [None, AsyncVerifier(ISSUER, AUDIENCE), "verifier"])
+def test_django_under_wsgi_needs_a_verifier_for_threads(verifier: object) -> None:
+    with django_settings(verifier), pytest.raises(ImproperlyConfigured, match="TOKENMINT_VERIFIER"):
+        DjangoMiddleware(lambda _: HttpResponse())

@@ -159,7 +159,7 @@ type ExchangeRequest struct {
 	DPoPThumbprint     string        // of the key that the token shall be bound to (RFC 9449)
 }
 
-// Format prints which tokens there are, and everything else, whatever the verb.
+// Format prints which tokens there are, and everything else, with each verb.
 func (r ExchangeRequest) Format(state fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(state, "ExchangeRequest(audience=%s scopes=%s lifetime=%s subject_token=%s actor_token=%s nonce=%s)",
 		r.Audience, r.Scopes, r.Lifetime, hidden(r.SubjectToken), hidden(r.ActorToken), hidden(r.Nonce))

@@ -20,7 +20,7 @@ type Token struct {
 	Subject   string    `json:"subject"`    // the principal that it is about
 }
 
-// Format prints everything but the value, whatever the verb.
+// Format prints everything but the value, with each verb.
 func (t Token) Format(state fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(state, "Token(id=%s subject=%s expiry=%s value=***)", t.ID, t.Subject, t.Expiry.Format(time.RFC3339))
 }

@@ -117,7 +117,7 @@ async def browser() -> AsyncIterator["Browser"]:
 
 @pytest.fixture
 async def page(browser: "Browser", world: Rig) -> AsyncIterator["Page"]:
-    """The console in a window; whatever the browser complains about fails the test."""
+    """The console in a window; a complaint of the browser fails the test."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900})
     opened = await context.new_page()
     complaints: list[str] = []

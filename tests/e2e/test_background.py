@@ -9,6 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests import plain_http
 from tests.fakes import FakeClock
+from tests.polling import until
 from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, Serve
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -108,7 +109,11 @@ async def test_a_listener_that_ended_keeps_the_service_from_being_ready(
     server = rig.app.listeners.public._server
     assert server is not None
     server.should_exit = True
-    await rig.until(lambda: rig.base.background.failing())
+
+    async def failing() -> object:
+        return rig.base.background.failing()
+
+    await until(failing)  # the clock stands still, so that it is not started again yet
     assert rig.base.readiness.problems()["http"] == "it ended unexpectedly"
     await rig.until(lambda: not rig.base.readiness.problems())
     async with plain_http.client() as http:

@@ -1,4 +1,4 @@
-"""`tokenmint store copy` refuses whatever would make two stores that are in use, or one with half of a copy."""
+"""`tokenmint store copy` refuses a copy that would leave two stores in use, or one with half of the values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -218,7 +218,9 @@ class Play:
 
 
 def fits(given: Any, wanted: Any) -> bool:
-    """Whether everything that is wanted is there; further members are not looked at."""
+    """Whether all that is wanted is there; further members, and the rest of a text for `…`, are not looked at."""
+    if isinstance(wanted, str) and wanted.endswith("…"):
+        return isinstance(given, str) and given.startswith(wanted.removesuffix("…"))
     if isinstance(wanted, Mapping):
         return isinstance(given, Mapping) and all(name in given and fits(given[name], wanted[name]) for name in wanted)
     if isinstance(wanted, list):

@@ -87,7 +87,7 @@ def test_an_audience_and_a_client_that_are_taken_away(tmp_path: Path, issuer: Is
         book.config.write_text(text)
         book.run('kill -HUP "$PID"')
         reloaded(service, 2)
-        assert is_jwt(book.exchange(audience=OLD_AUDIENCE, sub="bob"))
+        until(lambda: is_jwt(book.exchange(audience=OLD_AUDIENCE, sub="bob")))
 
 
 def test_a_client_secret_that_leaked(tmp_path: Path, issuer: Issuer, engine: Engine) -> None:
@@ -106,7 +106,7 @@ def test_a_client_secret_that_leaked(tmp_path: Path, issuer: Issuer, engine: Eng
         book.config.write_text(text.replace(f'[clients.web]\nsecrets = ["{old}"]\n', both))
         book.step()
         reloaded(service, 1)
-        assert is_jwt(book.exchange(sub="bob"))
+        until(lambda: is_jwt(book.exchange(sub="bob")))
         (tmp_path / "id-token.txt").write_text(issuer.token(time.time(), sub="bob", jti="new"))
         book.step()
         assert is_jwt((tmp_path / "token.txt").read_text().strip())
@@ -114,7 +114,7 @@ def test_a_client_secret_that_leaked(tmp_path: Path, issuer: Issuer, engine: Eng
         book.step()
         reloaded(service, 2)
         assert book.exchange() == "CALLER_UNAUTHENTICATED"
-        assert is_jwt(book.exchange(secret=new, sub="bob"))
+        until(lambda: is_jwt(book.exchange(secret=new, sub="bob")))
         recorded(engine, 4)
         had = dict(line.split()[::-1] for line in book.step().splitlines())
         assert had['"principal":"ada"'] == "1"
@@ -134,7 +134,7 @@ def test_tokens_of_a_provider_of_a_client_and_all(tmp_path: Path, issuer: Issuer
         of_provider = book.exchange(sub="ada")
         assert active(book, of_provider)
         book.step()
-        assert (tmp_path / "principals.txt").read_text().split() == ["ada", "bob"]
+        assert sorted((tmp_path / "principals.txt").read_text().split()) == ["ada", "bob"]
         assert not active(book, of_provider)
         engine.client.delete("tm:audit")
         later = int(time.time()) + 2
@@ -224,7 +224,7 @@ def test_an_upgrade_side_by_side_and_the_way_back(tmp_path: Path, issuer: Issuer
         book.speak_to(older)
         book.put("ada")
         signing = book.active_key()
-        assert is_jwt(book.exchange(older))
+        until(lambda: is_jwt(book.exchange(older)))
         book.step()
         newer = book.serve()
         told = book.step()

@@ -48,7 +48,7 @@ export declare class VerificationError extends Error {
     readonly reason: VerificationReason;
     constructor(reason: VerificationReason, message: string);
 }
-/** The token is not good: whoever sent it needs another one. */
+/** The token is not good: its sender needs another one. */
 export declare class TokenRejected extends VerificationError {
 }
 /** Nothing can be said of the token: the keys that it would be verified with can't be fetched. */

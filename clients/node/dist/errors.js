@@ -60,7 +60,7 @@ export class VerificationError extends Error {
         this.reason = reason;
     }
 }
-/** The token is not good: whoever sent it needs another one. */
+/** The token is not good: its sender needs another one. */
 export class TokenRejected extends VerificationError {
 }
 /** Nothing can be said of the token: the keys that it would be verified with can't be fetched. */

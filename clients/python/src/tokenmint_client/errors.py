@@ -84,7 +84,7 @@ class VerificationError(Exception):
 
 
 class TokenRejected(VerificationError):
-    """The token is not good: whoever sent it needs another one."""
+    """The token is not good: its sender needs another one."""
 
 
 class KeySetUnavailable(VerificationError):

@@ -1,8 +1,0 @@
-/** Gets tokens from tokenmint, keeps them fresh, and verifies them offline. */
-export { type SubjectToken } from "./bearer.js";
-export { type BatchResult, Client, type ClientOptions, type ExchangeOptions, type SubjectOptions, type Target, type TargetOptions, type Token, } from "./client.js";
-export { type Certificate, clientAssertion, type ClientAssertionOptions, clientCertificate, clientSecret, type Credential, publicClient, workloadToken, } from "./credentials.js";
-export { AccessDenied, CallerUnauthenticated, DeadlineExceeded, InvalidRequest, KeySetUnavailable, RateLimited, SubjectTokenRejected, TokenmintError, TokenRejected, Unavailable, VerificationError, type VerificationReason, } from "./errors.js";
-export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
-export { type Entry, type GetOptions, MemoryStore, type Session, SessionStore, TokenSource, type TokenSourceOptions, type TokenStore, } from "./source.js";
-export { type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";

@@ -22,6 +22,7 @@ from tests.rig import AUDIENCE, Rig, Serve
 
 from tokenmint.admission import access
 from tokenmint.admission.rate_limit import Lot
+from tokenmint.exchange.deciding import Written
 from tokenmint.model import profile as profile_model
 from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.process.fast_way import FastWayInForce
@@ -110,7 +111,7 @@ class BothWays:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         guard = Guard(access.DATA, rig.parts.gate, deadline=20.0, native=True, capacity=rig.base.capacity)
-        service = TokenExchangeService(rig.parts.exchanges)
+        service = TokenExchangeService(rig.parts.exchanges, Written(dict, frozenset()))
         one = grpc.unary_unary_rpc_method_handler(
             service.ExchangeToken,
             request_deserializer=pb.ExchangeTokenRequest.FromString,

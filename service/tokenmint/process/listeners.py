@@ -17,6 +17,7 @@ from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.remedies import remedies
 from tokenmint.config.entries import catalogue
+from tokenmint.exchange.deciding import Written
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -96,7 +97,7 @@ def build(parts: Parts) -> Listeners:
         max_age=limits.watch_age,
     )
     tls = _certificates(parts)
-    exchanges = TokenExchangeService(parts.exchanges)
+    exchanges = TokenExchangeService(parts.exchanges, _written(parts))
     table = base.settings.envoy
     gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
     data = _grpc(
@@ -149,14 +150,18 @@ def _console(parts: Parts) -> Starlette:
         clock=base.clock,
         capacity=base.capacity,
         remedies=remedies(),
-        places=lambda: parts.rules.places,
-        entry_settings=frozenset(key for entry in catalogue().values() for key in entry.parameters),
+        written=_written(parts),
         hosts=listen.console_hosts,
         body_limit=limits.message_bytes,
         deadline=limits.call_deadline,
         client_certificates=listen.client_ca_file is not None,
     )
     return Console(shown).application()
+
+
+def _written(parts: Parts) -> Written:
+    own = frozenset(key for entry in catalogue().values() for key in entry.parameters)
+    return Written(lambda: parts.rules.places, own)
 
 
 def _profile_parts(parts: Parts) -> ProfileParts:

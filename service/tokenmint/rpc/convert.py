@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.exchange.deciding import Citation
 from tokenmint.exchange.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.ring import activation_allowed, activation_planned
@@ -195,6 +196,13 @@ def explain_step(step: Step) -> token_exchange_service_pb2.ExplainStep:
     """Return a step of an explanation."""
     return token_exchange_service_pb2.ExplainStep(
         name=step.name, outcome=_OUTCOMES[step.outcome], reason=step.reason, detail=step.detail
+    )
+
+
+def deciding_key(citation: Citation) -> token_exchange_service_pb2.DecidingKey:
+    """Return a key of the configuration that decided."""
+    return token_exchange_service_pb2.DecidingKey(
+        key=citation.path, where=citation.where, line=citation.text, missing=citation.missing
     )
 
 

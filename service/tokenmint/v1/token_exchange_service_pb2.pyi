@@ -380,6 +380,7 @@ class ExplainExchangeResponse(_message.Message):
 
     STEPS_FIELD_NUMBER: _builtins.int
     PLANNED_TOKEN_FIELD_NUMBER: _builtins.int
+    DECIDING_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainStep]:
         """The steps in the order in which they ran."""
@@ -388,19 +389,62 @@ class ExplainExchangeResponse(_message.Message):
     def planned_token(self) -> Global___PlannedToken:
         """The token that the exchange would mint. Unset where it would be refused."""
 
+    @_builtins.property
+    def deciding_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidingKey]:
+        """The keys of the configuration that decide the step that failed. Empty
+        where none does: then the token, the profile or the request decides.
+        """
+
     def __init__(
         self,
         *,
         steps: _abc.Iterable[Global___ExplainStep] | None = ...,
         planned_token: Global___PlannedToken | None = ...,
+        deciding_keys: _abc.Iterable[Global___DecidingKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["planned_token", b"planned_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_token", b"planned_token", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deciding_keys", b"deciding_keys", "planned_token", b"planned_token", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainExchangeResponse: _TypeAlias = ExplainExchangeResponse  # noqa: Y015
+
+@_typing.final
+class DecidingKey(_message.Message):
+    """A key of the configuration, with its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its path, e.g. `audiences.orders.clients`."""
+    where: _builtins.str
+    """`line 12`, or the name of an environment variable. Empty where the
+    configuration does not set the key: its default decides.
+    """
+    line: _builtins.str
+    """The line, at most 200 bytes. Empty for a variable."""
+    missing: _builtins.bool
+    """Whether it is a table that the configuration lacks."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        where: _builtins.str = ...,
+        line: _builtins.str = ...,
+        missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "line", b"line", "missing", b"missing", "where", b"where"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecidingKey: _TypeAlias = DecidingKey  # noqa: Y015
 
 @_typing.final
 class PlannedToken(_message.Message):

@@ -69,6 +69,7 @@ def words_of(terminal: Terminal) -> dict[str, tuple[str, ...]]:
         "profiles": ("profiles", "list"),
         "providers": ("providers", "list"),
         "explanation": (*explain, "--token-file", str(token)),
+        "refused explanation": (*explain[:4], "--audience", "https://none.example", "--token-file", str(token)),
         "configuration": ("config", "check", "--config", config),
         "one provider": ("providers", "get", "idp", "-o", "text"),
         "one profile": ("profiles", "get", PERSON["principal"], "-o", "text"),  # type: ignore[dict-item]  # a text
@@ -76,14 +77,18 @@ def words_of(terminal: Terminal) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["keys", "profiles", "providers", "explanation", "configuration", "one provider", "one profile"]
-)
+    "kind",
+    [
+        "keys", "profiles", "providers", "explanation", "refused explanation", "configuration", "one provider",
+        "one profile",
+    ],
+)  # fmt: skip
 def test_what_is_listed_fits_eighty_columns_with_colours_unless_they_are_not_wanted(
     terminal: Terminal, kind: str
 ) -> None:
     words = words_of(terminal)[kind]
     shown = screen(terminal, *words)
-    assert shown.end() == 0, shown.text
+    assert shown.end() == (1 if kind == "refused explanation" else 0), shown.text
     assert max(map(cell_len, shown.text.splitlines())) <= 80, shown.text
     if kind in ("keys", "profiles", "explanation"):
         assert COLOURS.search(shown.raw)

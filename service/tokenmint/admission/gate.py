@@ -77,6 +77,13 @@ class Call:
         """Whether it is to become a span."""
         return self.trace is not None and self.trace.recorded
 
+    @property
+    def span(self) -> tuple[str, str] | None:
+        """The ids of its trace and its span, if it becomes one; never of a caller that is not authenticated."""
+        trace = self.trace
+        authenticated = self.client is not None or self.operator is not None
+        return (trace.trace_id, trace.span_id) if trace is not None and trace.recorded and authenticated else None
+
 
 _current: ContextVar[Call] = ContextVar("call")
 
@@ -243,7 +250,7 @@ class Gate:
     def _end_trace(self, call: Call, trace: CallTrace, code: str) -> None:
         """Pass the spans of a call on, if its caller has authenticated itself."""
         try:
-            if trace.recorded and self._tracer is not None and (call.client is not None or call.operator is not None):
+            if self._tracer is not None and call.span is not None:
                 facts = _attributes(call)
                 self._tracer.end(
                     lambda moment: spans_of(trace, call.method, call.steps, facts, call.started, code, moment)
@@ -255,7 +262,8 @@ class Gate:
     def _record(self, call: Call, code: str, reason: str, detail: str, *, told: bool) -> None:
         call.reason = reason or str(call.facts.get("reason", ""))
         try:
-            self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
+            seconds = time.perf_counter() - call.started
+            self._metrics.call(call.method, code, reason, seconds, call.span)
             if reason and call.client is not None:
                 self._metrics.refused(call.client.client_id, reason)
         except Exception as error:  # noqa: BLE001  # must not raise

@@ -42,6 +42,7 @@ from tokenmint.web import credentials
 from tokenmint.web.forms import Form, read_form, single
 from tokenmint.web.oauth_errors import NO_STORE, answer, row_of
 
+AUTHORIZE_PATH: Final = "/oauth2/authorize"
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  # a path
 INTROSPECT_PATH: Final = "/oauth2/introspect"
 REVOKE_PATH: Final = "/oauth2/revoke"
@@ -79,6 +80,7 @@ class OAuthEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
+            Route(AUTHORIZE_PATH, _no_authorization, methods=["GET"]),
             self._route(TOKEN_PATH, self._token, repeatable=TARGETS),
             self._route(INTROSPECT_PATH, self._introspect),
             self._route(REVOKE_PATH, self._revoke),
@@ -91,7 +93,10 @@ class OAuthEndpoints:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
         if SPIFFE_CLIENT_AUTH in self.drafts:
             methods.insert(3, credentials.SPIFFE_METHOD)
-        document: dict[str, object] = {"grant_types_supported": list(self._grants())}
+        document: dict[str, object] = {
+            "grant_types_supported": list(self._grants()),
+            "authorization_endpoint": self.issuer + AUTHORIZE_PATH,
+        }
         if JWT_BEARER in self._grants():
             document["authorization_grant_profiles_supported"] = [ID_JAG_PROFILE]
         if self.client_certificates:
@@ -184,6 +189,15 @@ class OAuthEndpoints:
         proof = check_proof(Secret(proofs[0]), method="POST", url=self.issuer + TOKEN_PATH, now=now)
         await self.replay.consume_proof(proof, now=now)
         return Binding(jkt=proof.thumbprint, x5t_s256=thumbprint)
+
+
+async def _no_authorization(_: Request) -> Response:
+    """Refuse an authorization request (RFC 6749 section 4.1.2.1). It is never redirected: no redirect URI is known.
+
+    Clients of the MCP SDK and others need the endpoint in the metadata, also for grants without it (docs/adr/0038).
+    """
+    text = "users sign in at their identity provider: exchange its token"
+    return JSONResponse({"error": "unsupported_response_type", "error_description": text}, 400, NO_STORE)
 
 
 def token_response(minted: MintedToken, *, lifetime: int) -> JSONResponse:

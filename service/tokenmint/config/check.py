@@ -57,7 +57,7 @@ def check(
     problems = list(_problems_of_tables(file, base, environ, development=development))
     proxy = shared_proxy(file.proxy, base, environ, problems)
     judged = _judge_providers(file, base, issuer, proxy)
-    problems += [*_problems_of_providers(judged), *_problems_of_grants(file, judged)]
+    problems += [*_problems_of_providers(judged, file.spiffe.trust_domain), *_problems_of_grants(file, judged)]
     callers = CallerRules(file, base, problems, issuer, proxy)
     clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
@@ -88,6 +88,7 @@ def check(
         audit=file.audit,
         tracing=tracing_options(file.tracing, base, environ, problems),
         oauth=file.oauth,
+        spiffe=file.spiffe,
         envoy=file.envoy,
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
@@ -174,12 +175,14 @@ def _at(base: Path, key: str, value: object) -> object:
     return str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
 
 
-def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
+def _problems_of_providers(judged: Mapping[str, Judged], own_trust_domain: str | None) -> Iterator[str]:
     before: list[Provider] = []
     for name, outcome in judged.items():
         yield from outcome.problems
         if outcome.provider is None:
             continue
+        if outcome.provider.trust_domain is not None and outcome.provider.trust_domain == own_trust_domain:
+            yield f"{key_path('providers', name)}.trust_domain: is tokenmint's own: its tokens are never a provider's"
         for other in before:
             if not disjoint(outcome.provider, other):
                 yield (

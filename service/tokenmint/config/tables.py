@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.base.extras import is_installed
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
@@ -362,6 +363,7 @@ class File(Table):
     audit: AuditTable = AuditTable()
     tracing: TracingTable = TracingTable()
     oauth: OAuthTable = OAuthTable()
+    spiffe: SpiffeTable = SpiffeTable()
     envoy: EnvoyTable = EnvoyTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     audiences: dict[str, AudienceTable] = Field(default_factory=dict)

@@ -192,6 +192,9 @@ class AudienceTable(Table):
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
     bound: Literal["dpop", "mtls", "any"] | None = None
+    relying_party: str | None = None
+    """The entry of a service outside that verifies its tokens (``parties/*.toml``)."""
+    relying_party_keys: Literal["fetched", "uploaded"] = "fetched"
     actors: ActorsTable | None = None
 
     @field_validator("on_missing_profile", mode="before")

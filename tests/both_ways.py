@@ -51,6 +51,16 @@ max_token_bytes = 1500
 [audiences."{SMALL_AUDIENCE}".claims]
 email = "assertion.email"
 """
+SVID_AUDIENCE = "svids"
+SVIDS = f"""
+[spiffe]
+trust_domain = "prod.example"
+
+[audiences.{SVID_AUDIENCE}]
+clients = ["web"]
+providers = ["idp"]
+[audiences.{SVID_AUDIENCE}.spiffe]
+"""
 OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type", "resources"})
 """Fields of a request that each target of a batch has."""
 STOCK = 1000
@@ -343,7 +353,7 @@ async def both_ways(
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
     drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}"]\n'
-    cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{extra}"
+    cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{SVIDS}{extra}"
     async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(cached, rsa=True) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})

@@ -24,11 +24,12 @@ from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, J
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ISSUER, TARGET, NEXT, AS = (
+ISSUER, TARGET, NEXT, AS, SVIDS = (
     "https://tokens.example",
     "https://target.example",
     "https://next.example",
     "https://as.example",
+    "https://svids.example",
 )
 EXCHANGE, BEARER_GRANT = (f"urn:ietf:params:oauth:grant-type:{name}" for name in ("token-exchange", "jwt-bearer"))
 BEARER, SPIFFE = (f"urn:ietf:params:oauth:client-assertion-type:jwt-{name}" for name in ("bearer", "spiffe"))
@@ -79,6 +80,19 @@ providers = ["work"]
 on_missing_profile = "without"
 [audiences."{AS}".id_jag]
 clients = {{ web = "x" }}
+
+[spiffe]
+trust_domain = "tokens.example"
+[audiences."{SVIDS}"]
+clients = ["web"]
+providers = ["work"]
+on_missing_profile = "without"
+[audiences."{SVIDS}".spiffe]
+[audiences."{ISSUER}/oauth2/token"]
+clients = ["web"]
+providers = ["work"]
+on_missing_profile = "without"
+[audiences."{ISSUER}/oauth2/token".spiffe]
 
 [clients.keys]
 jwks = '''{KEYS}'''
@@ -143,6 +157,8 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "a DPoP proof": dpop_proof(jti=once(), htu=f"{ISSUER}/oauth2/token", iat=now).reveal(),
         "an issued access token": await ours(rig, http, NEXT),
         "an issued ID-JAG": await ours(rig, http, AS),
+        "an issued JWT-SVID": await ours(rig, http, SVIDS),
+        "an issued JWT-SVID for us": await ours(rig, http, f"{ISSUER}/oauth2/token"),
     }  # fmt: skip
 
 

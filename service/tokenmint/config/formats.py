@@ -111,7 +111,9 @@ class AudienceRules:
             if key in self._table.model_fields_set:
                 self._problem(key, f"tokens of the kind {self.form.traits.name} have none: leave it out")
         table = self._table if self.form.table is None else _table(self._table, self.form)
-        reading = Reading(self._base, self._development, self._file.oauth.drafts, self._problem)
+        reading = Reading(
+            self._base, self._development, self._file.oauth.drafts, self._file.spiffe.trust_domain, self._problem
+        )
         return replace(audience, format=self.form.configure(table, audience, reading))
 
     def _chosen(self) -> Format:

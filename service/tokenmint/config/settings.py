@@ -9,6 +9,7 @@ from tokenmint.admission.callers import Operator
 from tokenmint.base.addresses import Address
 from tokenmint.config.places import Place
 from tokenmint.config.providers import provider_from_table
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tables import (
     AuditTable,
     AwsKmsTable,
@@ -72,6 +73,7 @@ class Settings:
     tracing: TracingOptions | None
     """The export of spans; None: there is none."""
     oauth: OAuthTable
+    spiffe: SpiffeTable
     envoy: EnvoyTable
     firebase_emulator: bool
     """Whether Firebase is an emulator that does not sign: with `--dev` only."""

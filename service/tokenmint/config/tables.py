@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, field
 from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.base.extras import is_installed
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
@@ -191,6 +192,9 @@ class AudienceTable(Table):
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
     bound: Literal["dpop", "mtls", "any"] | None = None
+    relying_party: str | None = None
+    """The entry of a service outside that verifies its tokens (``parties/*.toml``)."""
+    relying_party_keys: Literal["fetched", "uploaded"] = "fetched"
     actors: ActorsTable | None = None
 
     @field_validator("on_missing_profile", mode="before")
@@ -362,6 +366,7 @@ class File(Table):
     audit: AuditTable = AuditTable()
     tracing: TracingTable = TracingTable()
     oauth: OAuthTable = OAuthTable()
+    spiffe: SpiffeTable = SpiffeTable()
     envoy: EnvoyTable = EnvoyTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     audiences: dict[str, AudienceTable] = Field(default_factory=dict)

@@ -34,6 +34,8 @@ class Reading:
     """Whether the configuration is for `serve --dev`."""
     drafts: frozenset[str]
     """The drafts that are followed (``model/drafts.py``)."""
+    trust_domain: str | None
+    """The SPIFFE trust domain of our own (`spiffe.trust_domain`)."""
     problem: Callable[[str, str], None]
     """Reports a problem: the key, relative to the audience, and the fault."""
 

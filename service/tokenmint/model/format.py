@@ -33,6 +33,8 @@ class FormatTraits:
     uid: str | None = None
     """The source of the receiver's user id, an expression of ``policy/mapping.py``; None: the receiver uses the
     principal."""
+    path: tuple[str, ...] = ()
+    """The sources of the segments of the receiver's user id, if that is a path; expressions as ``uid``."""
     options: object = None
     """The options of its table, in a frozen type that only the format reads."""
     files: tuple[RenewedFiles[Any], ...] = field(default=(), compare=False, repr=False)

@@ -30,6 +30,8 @@ class CompiledRules:
     """The conditions on exchanges, by audience."""
     uids: dict[str, mapping.Source] = field(default_factory=dict)
     """The sources of user ids, by audience, where its format has one."""
+    paths: dict[str, tuple[mapping.Source, ...]] = field(default_factory=dict)
+    """The sources of the segments of user ids, by audience, where its format has a path."""
     claims: dict[str, tuple[tuple[str, ClaimSource], ...]] = field(default_factory=dict)
     """The claims of minted tokens, by audience."""
     computing: set[str] = field(default_factory=set)
@@ -88,6 +90,10 @@ def _compile_audience(rules: CompiledRules, name: str, audience: Audience, probl
         path = key_path("audiences", name, format_.name, "uid")
         if (uid := _compiled(mapping.parse, format_.uid, path, problems)) is not None:
             rules.uids[name] = uid
+    if format_.path:
+        path = key_path("audiences", name, format_.name, "path")
+        segments = [_compiled(mapping.parse, text, path, problems) for text in format_.path]
+        rules.paths[name] = tuple(segment for segment in segments if segment is not None)
     sources: list[tuple[str, ClaimSource]] = []
     for claim, text in audience.claims:
         path = key_path("audiences", name, "claims", claim)

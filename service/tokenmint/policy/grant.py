@@ -58,6 +58,7 @@ class Policy:
         rules = compile_rules(audiences, issuer, provider_conditions, provider_claims)
         self._sources = rules.claims
         self._uids = rules.uids
+        self._paths = rules.paths
         self._conditions = rules.conditions
         self._computing = rules.computing
         self._scopes = rules.scopes
@@ -71,7 +72,7 @@ class Policy:
 
     def plain_sources(self, audience: str) -> tuple[tuple[str, mapping.Source], ...] | None:
         """Return the sources of an audience's claims, in order; None if CEL decides or computes anything."""
-        if audience in self._conditions or audience in self._computing or audience in self._uids:
+        if any(audience in rules for rules in (self._conditions, self._computing, self._uids, self._paths)):
             return None
         return tuple((name, item) for name, item in self._sources[audience] if isinstance(item, mapping.Source))
 
@@ -262,6 +263,10 @@ class Policy:
         )
 
     def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
+        """Return the receiver's user id; empty if it has none, and if a segment is missing or has a slash."""
+        if segments := self._paths.get(audience.name):
+            values = [value for value in map(value_of, segments) if isinstance(value, str) and "/" not in value]
+            return "/".join(values) if len(values) == len(segments) else ""
         source = self._uids.get(audience.name)
         value = value_of(source) if source is not None else ""
         return value if isinstance(value, str) else ""

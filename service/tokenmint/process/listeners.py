@@ -127,7 +127,8 @@ def build(parts: Parts) -> Listeners:
     )
     routes, metadata = _oauth(parts)
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
-    documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata)
+    bundle = base.settings.spiffe.trust_domain is not None
+    documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata, bundle=bundle)
     fast = fast_documents(documents)
     if routes:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)

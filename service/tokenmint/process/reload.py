@@ -12,6 +12,7 @@ from tokenmint.base.tasks import ENDING, end
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
+from tokenmint.formats.spiffe import FORMAT as SVIDS
 from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.model.tokens import ID_JAG
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
@@ -146,6 +147,10 @@ def _uses_id_jags(settings: Settings) -> bool:
     return any(ID_JAG in kinds for kinds in (*accepted, *minted))
 
 
+def _mints_svids(settings: Settings) -> bool:
+    return any(audience.format.name == SVIDS.traits.name for audience in settings.audiences.values())
+
+
 def rules_of(parts: Parts, settings: Settings) -> Rules:
     """Return the rules of a new configuration, with the keys that are already loaded. Raises ``ConfigurationError``."""
     if settings.schedule.max_lifetime > parts.signing_keys.schedule.max_lifetime:
@@ -157,6 +162,11 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
         raise ConfigurationError(
             f"oauth.drafts: {IDENTITY_ASSERTION} was off at the start of the service, and a provider or an audience "
             "needs it: restart the service"
+        )
+    if settings.spiffe != parts.base.settings.spiffe and _mints_svids(settings):
+        raise ConfigurationError(
+            "spiffe.trust_domain: differs from the start of the service, and an audience has JWT-SVIDs: restart the "
+            "service"
         )
     before = parts.rules
     policy = policy_of(parts.base, settings)

@@ -25,7 +25,6 @@ from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other programs' types
-_SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 ClaimPaths = tuple[tuple[str, ...], ...]
 CheckKind = Literal[
     "present", "absent", "one_of", "none_of", "prefix", "true", "not_true", "past", "uuid", "no_suffix", "no_digits"
@@ -300,19 +299,6 @@ def _describe(check: ClaimCheck) -> str:
         "past": f"{name} is not a time in the past",
         "uuid": f"{name} is not a GUID",
     }[check.kind]
-
-
-def in_trust_domain(subject: JsonValue, trust_domain: str) -> bool:
-    """Return whether ``subject`` is a SPIFFE id of ``trust_domain`` with a path (SPIFFE-ID section 2)."""
-    if not isinstance(subject, str):
-        return False
-    prefix, _, path = subject.removeprefix("spiffe://").partition("/")
-    parts = path.split("/")
-    return (
-        subject.startswith("spiffe://")
-        and prefix == trust_domain
-        and all(part not in ("", ".", "..") and set(part) <= _SPIFFE_CHARACTERS for part in parts)
-    )
 
 
 def is_uuid(text: str) -> bool:

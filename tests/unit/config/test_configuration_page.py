@@ -12,6 +12,7 @@ from tests.pages import ROOT
 from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
 from tokenmint.config.load import load
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tables import (
     ActorsTable,
     AuditTable,
@@ -58,6 +59,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[audit]": AuditTable,
     "[tracing]": TracingTable,
     "[oauth]": OAuthTable,
+    "[spiffe]": SpiffeTable,
     "[envoy]": EnvoyTable,
     "[providers.NAME]": ProviderTable,
     "[[providers.NAME.checks]]": CheckTable,

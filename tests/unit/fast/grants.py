@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.both_ways import BothWays
+from tests.both_ways import SVID_AUDIENCE, BothWays
 from tests.rig import AUDIENCE
 from tests.unit.fast.once import once
 
@@ -56,3 +56,10 @@ async def grants_that_are_used_once(ways: BothWays) -> None:
             token = rig.issuer.token(rig.clock.now(), headers={"typ": ID_JAG_TYP}, email="ada@example.com", **claims)
             request = ways.request(token, subject_token_type=ID_JAG)
             assert (await ways.by_fast(request, ways.metadata())).nothing
+
+
+async def svids_take_the_full_way(ways: BothWays) -> None:
+    """A JWT-SVID has other claims than a JWT, so no plan of the fast way mints it."""
+    for _ in range(2):  # a plan would be made at the first
+        outcome = await ways.check(ways.request(audience=SVID_AUDIENCE), recognised=False)
+        assert outcome.answers

@@ -75,5 +75,6 @@ def test_each_shipped_format_is_a_module_and_jwts_need_no_table() -> None:
     assert header_types(shipped()) == {"at+jwt", "JWT"}
     assert prefixes(shipped()) == ("tmr_",)
     ours = [name for name, form in shipped().items() if form.traits.signed_by_ring]
-    assert ours == ["id_jag", "jwt"]
-    assert [name for name, form in shipped().items() if not form.comes_back] == ["app_service", "firebase", "id_jag"]
+    assert ours == ["id_jag", "jwt", "spiffe"]
+    never_back = [name for name, form in shipped().items() if not form.comes_back]
+    assert never_back == ["app_service", "firebase", "id_jag", "spiffe"]

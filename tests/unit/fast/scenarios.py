@@ -396,4 +396,5 @@ ALL: Final[tuple[Scenario, ...]] = (
     signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
     tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
     identities_that_were_unlinked, grants.requests_that_are_completed, grants.grants_that_are_used_once,
+    grants.transactions,
 )  # fmt: skip

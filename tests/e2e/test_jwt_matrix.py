@@ -20,22 +20,24 @@ from tests.rig import Rig, Serve
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
 from tokenmint.model.drafts import DRAFTS
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, TXN_TOKEN, TXN_TOKEN_TYP
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ISSUER, TARGET, NEXT, AS, SVIDS = (
+ISSUER, TARGET, NEXT, AS, SVIDS, DOMAIN = (
     "https://tokens.example",
     "https://target.example",
     "https://next.example",
     "https://as.example",
     "https://svids.example",
+    "trust-domain.example",
 )
 EXCHANGE, BEARER_GRANT = (f"urn:ietf:params:oauth:grant-type:{name}" for name in ("token-exchange", "jwt-bearer"))
 BEARER, SPIFFE = (f"urn:ietf:params:oauth:client-assertion-type:jwt-{name}" for name in ("bearer", "spiffe"))
 WORK, POD, MESH = (Issuer(url=f"https://{name}.example", key=rsa_key(number)) for number, name in
                    enumerate(("work", "pod", "mesh"), start=3))  # fmt: skip
 NUMBERS = count()
+TRANSACTION = {"requested_token_type": TXN_TOKEN, "scope": "read"}
 BUNDLE = json.dumps({"keys": [key | {"use": "jwt-svid"} for key in json.loads(MESH.jwks())["keys"]]})
 KEYS = json.dumps({"keys": [jwk(ec_key(5), kid="c")]})
 EXTRA = f"""
@@ -72,6 +74,7 @@ without_may_act = true
 [audiences."{NEXT}"]
 clients = ["web"]
 providers = ["work"]
+scopes = ["read"]
 on_missing_profile = "without"
 
 [audiences."{AS}"]
@@ -93,6 +96,14 @@ clients = ["web"]
 providers = ["work"]
 on_missing_profile = "without"
 [audiences."{ISSUER}/oauth2/token".spiffe]
+[audiences."{DOMAIN}"]
+clients = ["web"]
+providers = ["work"]
+scopes = ["read"]
+reexchange_from = ["{NEXT}", "{DOMAIN}"]
+on_missing_profile = "without"
+[audiences."{DOMAIN}".txn_token]
+subject_scopes = "='read'"
 
 [clients.keys]
 jwks = '''{KEYS}'''
@@ -126,9 +137,9 @@ def once() -> str:
     return f"j{next(NUMBERS)}"
 
 
-async def ours(rig: Rig, http: httpx2.AsyncClient, audience: str) -> str:
+async def ours(rig: Rig, http: httpx2.AsyncClient, audience: str, **form: str) -> str:
     """A token that the service mints for an audience."""
-    body = (await exchange(rig, http, work(rig), ID_TOKEN, audience)).json()
+    body = (await exchange(rig, http, work(rig), ID_TOKEN, audience, **form)).json()
     token: str = body["access_token"]
     return token
 
@@ -148,6 +159,8 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "a user's ID token": work(rig),
         "a user's access token": work(rig, "at+jwt"),
         "an ID-JAG": work(rig, ID_JAG_TYP, aud=ISSUER, client_id="web", resource=TARGET),
+        "a provider's transaction token": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read", aud=DOMAIN),
+        "its transaction token for us": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read"),
         "a logout token": work(rig, "logout+jwt", events={"http://schemas.openid.net/event/backchannel-logout": {}}),
         "a security event": work(rig, "secevent+jwt", events={"x": {}}),
         "a workload's token": POD.token(now, sub="agent", aud=ISSUER, jti=once()),
@@ -159,6 +172,7 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "an issued ID-JAG": await ours(rig, http, AS),
         "an issued JWT-SVID": await ours(rig, http, SVIDS),
         "an issued JWT-SVID for us": await ours(rig, http, f"{ISSUER}/oauth2/token"),
+        "an issued transaction token": await ours(rig, http, DOMAIN, **TRANSACTION),
     }  # fmt: skip
 
 
@@ -182,6 +196,15 @@ async def exchange(
 def as_subject(kind: str) -> Place:
     async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
         return (await exchange(rig, http, token, kind)).status_code == 200
+
+    return place
+
+
+def as_origin(kind: str) -> Place:
+    """The subject of a transaction, which a transaction token can only go on with."""
+
+    async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
+        return (await exchange(rig, http, token, kind, DOMAIN, **TRANSACTION)).status_code == 200
 
     return place
 
@@ -241,10 +264,21 @@ PLACES: dict[str, tuple[Place, frozenset[str]]] = {
         as_subject(JWT), frozenset({"a user's ID token", "a user's access token", "an issued access token"})
     ),
     "subject, id-jag": (as_subject(ID_JAG), frozenset()),
+    "subject, txn_token": (as_subject(TXN_TOKEN), frozenset()),
+    "origin, id_token": (as_origin(ID_TOKEN), frozenset({"a user's ID token"})),
+    "origin, access_token": (
+        as_origin(ACCESS_TOKEN), frozenset({"a user's access token", "an issued access token"})
+    ),
+    "origin, jwt": (
+        as_origin(JWT), frozenset({"a user's ID token", "a user's access token", "an issued access token"})
+    ),
+    "origin, id-jag": (as_origin(ID_JAG), frozenset()),
+    "replaced, txn_token": (as_origin(TXN_TOKEN), frozenset({"an issued transaction token"})),
     "actor, id_token": (as_actor(ID_TOKEN), frozenset({"a workload's token"})),
     "actor, access_token": (as_actor(ACCESS_TOKEN), frozenset()),
     "actor, jwt": (as_actor(JWT), frozenset({"a workload's token"})),
     "actor, id-jag": (as_actor(ID_JAG), frozenset()),
+    "actor, txn_token": (as_actor(TXN_TOKEN), frozenset()),
     "grant": (as_grant, frozenset({"an ID-JAG"})),
     "client, jwt-bearer": (
         as_assertion(BEARER),
@@ -255,7 +289,7 @@ PLACES: dict[str, tuple[Place, frozenset[str]]] = {
     "client over gRPC, assertion": (
         as_assertion_over_grpc, frozenset({"a client's assertion", "a client's typed assertion"})
     ),
-    "introspection": (as_introspected, frozenset({"an issued access token"})),
+    "introspection": (as_introspected, frozenset({"an issued access token", "an issued transaction token"})),
     "DPoP": (as_proof, frozenset({"a DPoP proof"})),
 }  # fmt: skip
 

@@ -93,6 +93,9 @@ type ExchangeTokenRequest struct {
 	// `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
 	// draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
 	// which is used up, and whose `resource` names the target; not in a batch.
+	// Where it follows the draft of transaction tokens,
+	// `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
+	// token; not in a batch either.
 	SubjectTokenType string `protobuf:"bytes,2,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
 	// The one configured audience that the minted token is for, at most 255
 	// characters. Default: the audience that `resources` name, or the client's.
@@ -134,9 +137,17 @@ type ExchangeTokenRequest struct {
 	// 1024 bytes each, compared in their normal form (RFC 3986 section 6.2). Each
 	// has to be the name of the audience, or one of the resources that the
 	// configuration lists for it. Default: `audience` alone names the target.
-	Resources     []string `protobuf:"bytes,12,rep,name=resources,proto3" json:"resources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Resources []string `protobuf:"bytes,12,rep,name=resources,proto3" json:"resources,omitempty"`
+	// The circumstances of a transaction, for a transaction token: a JSON object,
+	// at most 4096 bytes long and nested 8 levels deep. Nothing in it is verified:
+	// the configuration decides what of it becomes a member of the token's `rctx`.
+	// Refused for other kinds of tokens, and with a transaction token as
+	// `subject_token`. Default: none.
+	RequestContext string `protobuf:"bytes,13,opt,name=request_context,json=requestContext,proto3" json:"request_context,omitempty"`
+	// The transaction itself, as `request_context`; for the token's `tctx`.
+	RequestDetails string `protobuf:"bytes,14,opt,name=request_details,json=requestDetails,proto3" json:"request_details,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExchangeTokenRequest) Reset() {
@@ -251,6 +262,20 @@ func (x *ExchangeTokenRequest) GetResources() []string {
 		return x.Resources
 	}
 	return nil
+}
+
+func (x *ExchangeTokenRequest) GetRequestContext() string {
+	if x != nil {
+		return x.RequestContext
+	}
+	return ""
+}
+
+func (x *ExchangeTokenRequest) GetRequestDetails() string {
+	if x != nil {
+		return x.RequestDetails
+	}
+	return ""
 }
 
 // The minted token and what is known of it.
@@ -1277,7 +1302,7 @@ var File_tokenmint_v1_token_exchange_service_proto protoreflect.FileDescriptor
 
 const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\n" +
-	")tokenmint/v1/token_exchange_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbf\x03\n" +
+	")tokenmint/v1/token_exchange_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x91\x04\n" +
 	"\x14ExchangeTokenRequest\x12#\n" +
 	"\rsubject_token\x18\x01 \x01(\tR\fsubjectToken\x12,\n" +
 	"\x12subject_token_type\x18\x02 \x01(\tR\x10subjectTokenType\x12\x1a\n" +
@@ -1293,7 +1318,9 @@ const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	" \x01(\tR\adpopJkt\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\v \x01(\tR\trequestId\x12\x1c\n" +
-	"\tresources\x18\f \x03(\tR\tresources\"\x99\x02\n" +
+	"\tresources\x18\f \x03(\tR\tresources\x12'\n" +
+	"\x0frequest_context\x18\r \x01(\tR\x0erequestContext\x12'\n" +
+	"\x0frequest_details\x18\x0e \x01(\tR\x0erequestDetails\"\x99\x02\n" +
 	"\x15ExchangeTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12*\n" +
 	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x1d\n" +

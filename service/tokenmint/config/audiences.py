@@ -67,6 +67,11 @@ def problems_of_envoy(file: File, audiences: Mapping[str, Audience]) -> list[str
         for key, name in named.items()
         if name is not None and name not in audiences
     ]
+    problems += [
+        f"envoy.{key}: {name} has transaction tokens, which no Authorization header may carry"
+        for key, name in named.items()
+        if name is not None and name in audiences and audiences[name].format.transaction is not None
+    ]
     return (
         problems
         + [

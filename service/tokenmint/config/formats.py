@@ -41,6 +41,10 @@ class AudienceRules:
             other = file.audiences[source]
             if any(_table(other, form) is not None and not form.comes_back for form in formats.values()):
                 self._problem("reexchange_from", f"the tokens of {source} never return to tokenmint")
+            if source != name and any(
+                _table(other, form) is not None and form.stays_at_its_audience for form in formats.values()
+            ):
+                self._problem("reexchange_from", f"the tokens of {source} are exchanged for others of {source} alone")
         asked = (
             file.listen.client_ca_file
             or file.listen.forwarded

@@ -57,7 +57,9 @@ class Trace:
             "principal": clipped(self.principal),
             "actor": clipped(self.actor),
             "minted": [
-                {"jti": minted.token_id, "kid": minted.key_id} | ({"reused": True} if minted.reused else {})
+                {"jti": minted.token_id, "kid": minted.key_id}
+                | ({"reused": True} if minted.reused else {})
+                | ({"txn": minted.txn} if minted.txn else {})
                 for _, minted in self.minted
             ],
         }

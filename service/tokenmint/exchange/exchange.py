@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest
-from tokenmint.base.token_errors import TokenRejected
+from tokenmint.base.token_errors import TokenRejected, UnsupportedTokenType
 from tokenmint.exchange.actors import check_actors, check_current
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.formats.minter import Minter
@@ -23,7 +23,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, TXN_TOKEN, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
@@ -177,12 +177,13 @@ class TokenExchange:
 
     async def _verify(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
         token, step = evidence.token, evidence.step
-        if evidence.token_type in (ACCESS_TOKEN, JWT) and self.issued_tokens.recognises(token, evidence.token_type):
-            return await self._verify_issued(attempt, token, step)
+        kind = evidence.token_type
+        if kind in (ACCESS_TOKEN, JWT, TXN_TOKEN) and self.issued_tokens.recognises(token, kind):
+            return await self._verify_issued(attempt, evidence)
         self._check_length(token)
         try:
             verified = await self.verifier.verify(
-                token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
+                token, kind, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
             )
         except TokenRejected as refusal:
             if not attempt.client.public:
@@ -206,9 +207,12 @@ class TokenExchange:
             reason = f"the token has {size} bytes, and at most {most} are accepted (limits.token_bytes)"
             raise InvalidRequest([FieldViolation("subject_token", reason)])
 
-    async def _verify_issued(self, attempt: Attempt, token: Secret, step: Callable[[str], None]) -> Authenticated:
+    async def _verify_issued(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
+        step = evidence.step
         step("own.signature")
-        issued = await self.issued_tokens.identify(token, now=attempt.now)
+        issued = await self.issued_tokens.identify(evidence.token, now=attempt.now)
+        if (issued.kind == TXN_TOKEN) != (evidence.token_type == TXN_TOKEN):
+            raise UnsupportedTokenType(detail=f"an issued token of the kind {issued.kind}")
         step("policy.own_token")
         request = attempt.request
         if attempt.dry:  # as in _verify
@@ -263,6 +267,10 @@ def single_use(audience: Audience, subject: Authenticated, actor: Authenticated 
     return verified + ([actor.verified] if actor is not None and actor.verified.single_use else [])
 
 
+def _transaction_of(request: ExchangeRequest) -> tuple[tuple[str, object], ...]:
+    return ("request_context", request.request_context), ("request_details", request.request_details)
+
+
 def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
     """Return a hash of the requests; a retry has the same hash, another request has not."""
     fields = [
@@ -276,6 +284,7 @@ def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
             item.actor_token.fingerprint() if item.actor_token is not None else None,
             item.binding.claim(),
             *sorted(item.named),
+            *({name: given} for name, given in _transaction_of(item) if given is not None),
         ]
         for item in requests
     ]

@@ -96,6 +96,9 @@ class Format(Protocol):
     prefix: str = ""
     """The first characters of its reference tokens. A token that begins with them is looked up in the store."""
 
+    stays_at_its_audience: bool = False
+    """Whether its tokens are exchanged only for others of the same audience."""
+
     @property
     def comes_back(self) -> bool:
         """Whether its tokens can be introspected, revoked and exchanged again."""

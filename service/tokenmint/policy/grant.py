@@ -22,11 +22,12 @@ from tokenmint.model.policy import (
     Client,
     ExchangeRequest,
     TokenGrant,
+    Transaction,
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
-from tokenmint.policy import conditions, delegation, mapping
+from tokenmint.policy import conditions, delegation, mapping, transactions
 from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
 from tokenmint.policy.compile import ClaimSource, compile_rules
 from tokenmint.policy.targets import Targets, check_target, grantable
@@ -62,6 +63,7 @@ class Policy:
         self._conditions = rules.conditions
         self._computing = rules.computing
         self._scopes = rules.scopes
+        self._transactions = rules.transactions
         self._provider_conditions = rules.provider_conditions
         self._derived = rules.provider_claims
 
@@ -105,6 +107,7 @@ class Policy:
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
+        transactions.check_transaction(client, audience, request)
         refused = set(request.scopes) - grantable(client, audience)
         if refused:
             raise ScopeDenied(
@@ -169,6 +172,7 @@ class Policy:
         if (issued is None) == (verified.provider == SELF_ISSUED):
             raise ValueError("an issued token, and no other, comes with its record")
         if issued is not None:
+            transactions.check_origin(audience, issued)
             if issued.audience not in audience.reexchange_from:
                 raise ReexchangeDenied(detail=f"from {quoted(issued.audience, LONG)} for {audience.name!r}")
             if len(issued.ancestors) >= MAX_DEPTH:
@@ -234,12 +238,13 @@ class Policy:
         def value_of(source: ClaimSource) -> JsonValue:
             if isinstance(source, conditions.Expression):
                 return conditions.compute(source, known)
-            return mapping.evaluate(source, verified, profile, client, actor)
+            return mapping.evaluate(source, verified, profile, client, actor, request)
 
         allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
         if verified.token_type == ID_JAG:
             allowed = scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
         scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
+        transaction, claims = self._content(audience, request, issued, value_of)
         return TokenGrant(
             principal=profile.principal,
             audience=audience.name,
@@ -248,7 +253,7 @@ class Policy:
             token_type=request.requested_token_type or audience.format.token_types[0],
             algorithm=audience.algorithm,
             format=audience.format,
-            claims=MappingProxyType(self._claims(audience, value_of)),
+            claims=MappingProxyType(claims),
             issued_at=issued_at,
             expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
@@ -260,7 +265,22 @@ class Policy:
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
             resources=request.named,
+            transaction=transaction,
         )
+
+    def _content(
+        self,
+        audience: Audience,
+        request: ExchangeRequest,
+        issued: IssuedToken | None,
+        value_of: Callable[[ClaimSource], JsonValue],
+    ) -> tuple[Transaction | None, dict[str, JsonValue]]:
+        """Return the transaction, if it is about one, and the mapped claims."""
+        sources, members = self._transactions.get(audience.name), self._sources[audience.name]
+        if sources is None:
+            return None, transactions.values(members, value_of)
+        transactions.check_scopes(request, transactions.scopes_of(sources, issued, value_of))
+        return transactions.content(sources, request, issued, members, value_of)
 
     def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
         """Return the receiver's user id; empty if it has none, and if a segment is missing or has a slash."""
@@ -270,10 +290,6 @@ class Policy:
         source = self._uids.get(audience.name)
         value = value_of(source) if source is not None else ""
         return value if isinstance(value, str) else ""
-
-    def _claims(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> dict[str, JsonValue]:
-        values = ((name, value_of(source)) for name, source in self._sources[audience.name])
-        return {name: value for name, value in values if value is not None}
 
 
 def knows(client: Client, issued: IssuedToken) -> bool:
@@ -311,7 +327,8 @@ def _within(
     if wider:
         raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
     if expires_at > issued.expires_at:
-        if request.lifetime is not None or audience.format.fixed_lifetime is not None:
+        fixed = audience.format.fixed_lifetime is not None and audience.format.transaction is None
+        if request.lifetime is not None or fixed:
             raise LifetimeDenied("the subject token expires earlier, and the new token can't outlive it")
         expires_at = issued.expires_at
     return tuple(sorted(set(granted) & set(issued.scopes))), expires_at

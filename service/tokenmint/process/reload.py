@@ -13,14 +13,16 @@ from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
 from tokenmint.formats.spiffe import FORMAT as SVIDS
-from tokenmint.model.drafts import IDENTITY_ASSERTION
-from tokenmint.model.tokens import ID_JAG
+from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
+from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
 
 log = structlog.get_logger(__name__)
 
 READ_LIMIT: Final = 10.0  # seconds for a new configuration to be read and judged
+_KINDS_OF_DRAFTS: Final = {IDENTITY_ASSERTION: ID_JAG, TRANSACTION_TOKENS: TXN_TOKEN}
+"""The kind of token that needs each draft."""
 HUNG: Final = 4  # readings that may not have ended at a time
 
 
@@ -141,10 +143,11 @@ def _serves(settings: Settings) -> bool:
     return bool(settings.providers or settings.audiences or settings.clients or settings.operators)
 
 
-def _uses_id_jags(settings: Settings) -> bool:
+def _uses(settings: Settings, kind: str) -> bool:
+    """Return whether a provider or an audience has tokens of a kind."""
     accepted = (provider.token_types for provider in settings.providers.values())
     minted = (audience.format.token_types for audience in settings.audiences.values())
-    return any(ID_JAG in kinds for kinds in (*accepted, *minted))
+    return any(kind in kinds for kinds in (*accepted, *minted))
 
 
 def _mints_svids(settings: Settings) -> bool:
@@ -158,11 +161,12 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
             "audiences: a max_lifetime is longer than all of those at the start of the service: published keys "
             "would be withdrawn before the tokens they signed expire; restart the service"
         )
-    if IDENTITY_ASSERTION not in parts.base.settings.oauth.drafts and _uses_id_jags(settings):
-        raise ConfigurationError(
-            f"oauth.drafts: {IDENTITY_ASSERTION} was off at the start of the service, and a provider or an audience "
-            "needs it: restart the service"
-        )
+    for draft, kind in _KINDS_OF_DRAFTS.items():
+        if draft not in parts.base.settings.oauth.drafts and _uses(settings, kind):
+            raise ConfigurationError(
+                f"oauth.drafts: {draft} was off at the start of the service, and a provider or an audience needs it: "
+                "restart the service"
+            )
     if settings.spiffe != parts.base.settings.spiffe and _mints_svids(settings):
         raise ConfigurationError(
             "spiffe.trust_domain: differs from the start of the service, and an audience has JWT-SVIDs: restart the "

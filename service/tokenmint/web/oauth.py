@@ -28,11 +28,11 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH
+from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH, TRANSACTION_TOKENS
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import Binding, ExchangeRequest
+from tokenmint.model.policy import Binding, ExchangeRequest, JsonObject
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG
+from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
 from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
@@ -54,6 +54,8 @@ OF_EXCHANGES: Final = frozenset(
 )
 """Parameters of token exchange alone."""
 TARGETS: Final = frozenset({"audience", "resource"})
+OF_TRANSACTIONS: Final = frozenset({"request_context", "request_details"})
+"""Parameters of requests for transaction tokens alone."""
 
 _Answer = Callable[[Request, Form], Awaitable[Response]]
 
@@ -160,7 +162,7 @@ class OAuthEndpoints:
         if single(form, "grant_type") == JWT_BEARER and IDENTITY_ASSERTION in self.drafts:
             exchange = grant_request(form, possession)
         else:
-            exchange = exchange_request(form, possession)
+            exchange = exchange_request(form, possession, transactions=TRANSACTION_TOKENS in self.drafts)
         minted = await self.exchanges.one(exchange, current_client())
         return token_response(minted, lifetime=max(0, int(minted.expires_at - self.clock.now())))
 
@@ -213,8 +215,10 @@ def token_response(minted: MintedToken, *, lifetime: int) -> JSONResponse:
     return JSONResponse(body, headers=NO_STORE)
 
 
-def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
+def exchange_request(form: Form, possession: Binding, *, transactions: bool = False) -> ExchangeRequest:
     """Return the exchange that a form requests (RFC 8693 section 2.1), bound to the DPoP key of ``possession``.
+
+    ``transactions``: whether the parameters of transaction tokens have a meaning. If not, they are ignored.
 
     Raises:
         InvalidRequest: lists every violation.
@@ -229,7 +233,8 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-    violations.check("subject_token_type", expected, holds=subject_type in ("", *SUBJECT_TOKEN_TYPES))
+    subject_types = ("", *SUBJECT_TOKEN_TYPES, *((TXN_TOKEN,) if transactions else ()))
+    violations.check("subject_token_type", expected, holds=subject_type in subject_types)
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
@@ -240,6 +245,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     scopes = _scopes(form, violations)
     requested = single(form, "requested_token_type")
     violations.check("requested_token_type", f"at most {MAX_TYPE} characters", holds=len(requested) <= MAX_TYPE)
+    context, details = _transaction(form, violations) if transactions else (None, None)
     violations.raise_any()
     if len(audiences) > 1:
         raise AudienceDenied(ONE_TARGET)
@@ -254,6 +260,8 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
         actor_token_type=actor_type or None,
         binding=Binding(jkt=possession.jkt),
         possession=possession,
+        request_context=context,
+        request_details=details,
     )
 
 
@@ -281,6 +289,11 @@ def grant_request(form: Form, possession: Binding) -> ExchangeRequest:
         binding=Binding(jkt=possession.jkt),
         possession=possession,
     )
+
+
+def _transaction(form: Form, violations: Violations) -> tuple[JsonObject | None, JsonObject | None]:
+    context, details = (violations.json_object(name, single(form, name)) for name in sorted(OF_TRANSACTIONS))
+    return context, details
 
 
 def _scopes(form: Form, violations: Violations) -> tuple[str, ...]:

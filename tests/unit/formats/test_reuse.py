@@ -14,7 +14,7 @@ from tokenmint.formats.jwt import FORMAT, of_type
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.model.policy import Binding, TokenGrant
+from tokenmint.model.policy import Binding, TokenGrant, Transaction
 
 
 @dataclass
@@ -76,7 +76,7 @@ OTHER: dict[str, Any] = {
     "max_token_bytes": 8191, "uid": "u", "binding": Binding("k"), "ancestors": ("p",),
     "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999, "resources": ("https://r",),
 }  # fmt: skip
-NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x"}
+NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x", "transaction": Transaction()}
 
 
 def test_every_field_of_a_grant_has_its_row() -> None:

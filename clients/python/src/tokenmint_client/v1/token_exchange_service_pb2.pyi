@@ -41,6 +41,8 @@ class ExchangeTokenRequest(_message.Message):
     DPOP_JKT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    REQUEST_CONTEXT_FIELD_NUMBER: _builtins.int
+    REQUEST_DETAILS_FIELD_NUMBER: _builtins.int
     subject_token: _builtins.str
     """The token that proves on whose behalf the request is made. Required. A
     provider's is at most `limits.token_bytes` of the service's configuration
@@ -51,6 +53,9 @@ class ExchangeTokenRequest(_message.Message):
     `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
     draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
     which is used up, and whose `resource` names the target; not in a batch.
+    Where it follows the draft of transaction tokens,
+    `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
+    token; not in a batch either.
     """
     audience: _builtins.str
     """The one configured audience that the minted token is for, at most 255
@@ -86,6 +91,15 @@ class ExchangeTokenRequest(_message.Message):
     with the same `request_id` and the same subject token is not a replay.
     Default: none.
     """
+    request_context: _builtins.str
+    """The circumstances of a transaction, for a transaction token: a JSON object,
+    at most 4096 bytes long and nested 8 levels deep. Nothing in it is verified:
+    the configuration decides what of it becomes a member of the token's `rctx`.
+    Refused for other kinds of tokens, and with a transaction token as
+    `subject_token`. Default: none.
+    """
+    request_details: _builtins.str
+    """The transaction itself, as `request_context`; for the token's `tctx`."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The scopes asked for, at most 64 of at most 128 characters each
@@ -123,10 +137,12 @@ class ExchangeTokenRequest(_message.Message):
         dpop_jkt: _builtins.str = ...,
         request_id: _builtins.str = ...,
         resources: _abc.Iterable[_builtins.str] | None = ...,
+        request_context: _builtins.str = ...,
+        request_details: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_token", b"actor_token", "actor_token_type", b"actor_token_type", "audience", b"audience", "dpop_jkt", b"dpop_jkt", "lifetime", b"lifetime", "nonce", b"nonce", "request_id", b"request_id", "requested_token_type", b"requested_token_type", "resources", b"resources", "scopes", b"scopes", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_token", b"actor_token", "actor_token_type", b"actor_token_type", "audience", b"audience", "dpop_jkt", b"dpop_jkt", "lifetime", b"lifetime", "nonce", b"nonce", "request_context", b"request_context", "request_details", b"request_details", "request_id", b"request_id", "requested_token_type", b"requested_token_type", "resources", b"resources", "scopes", b"scopes", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -37,6 +37,9 @@ export interface ExchangeTokenRequest {
    * `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
    * draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
    * which is used up, and whose `resource` names the target; not in a batch.
+   * Where it follows the draft of transaction tokens,
+   * `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
+   * token; not in a batch either.
    */
   subjectTokenType: string;
   /**
@@ -100,6 +103,16 @@ export interface ExchangeTokenRequest {
    * configuration lists for it. Default: `audience` alone names the target.
    */
   resources: string[];
+  /**
+   * The circumstances of a transaction, for a transaction token: a JSON object,
+   * at most 4096 bytes long and nested 8 levels deep. Nothing in it is verified:
+   * the configuration decides what of it becomes a member of the token's `rctx`.
+   * Refused for other kinds of tokens, and with a transaction token as
+   * `subject_token`. Default: none.
+   */
+  requestContext: string;
+  /** The transaction itself, as `request_context`; for the token's `tctx`. */
+  requestDetails: string;
 }
 
 /** The minted token and what is known of it. */
@@ -331,6 +344,8 @@ function createBaseExchangeTokenRequest(): ExchangeTokenRequest {
     dpopJkt: "",
     requestId: "",
     resources: [],
+    requestContext: "",
+    requestDetails: "",
   };
 }
 
@@ -371,6 +386,12 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
     }
     for (const v of message.resources) {
       writer.uint32(98).string(v!);
+    }
+    if (message.requestContext !== "") {
+      writer.uint32(106).string(message.requestContext);
+    }
+    if (message.requestDetails !== "") {
+      writer.uint32(114).string(message.requestDetails);
     }
     return writer;
   },
@@ -484,6 +505,22 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
             message.resources.push(reader.string());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.requestContext = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.requestDetails = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -515,6 +552,8 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
     message.dpopJkt = object.dpopJkt ?? "";
     message.requestId = object.requestId ?? "";
     message.resources = object.resources?.map((e) => e) || [];
+    message.requestContext = object.requestContext ?? "";
+    message.requestDetails = object.requestDetails ?? "";
     return message;
   },
 };

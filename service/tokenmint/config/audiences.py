@@ -52,6 +52,7 @@ def audiences_of(
             bound=table.bound,
             actors=rules.actors(),
             reuse_window=rules.reuse_window(),
+            gateway_cache=rules.gateway_cache(),
         )
         audiences[name] = rules.formatted(audience)
         problems += rules.problems

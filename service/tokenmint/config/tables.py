@@ -14,6 +14,7 @@ from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops", "console")
 MAX_REUSE_WINDOW: Final = 60
+MAX_GATEWAY_CACHE: Final = 300
 MAX_CONNECTION: Final = 14 * 86400  # gRPC counts milliseconds in 32 bits
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -190,6 +191,8 @@ class AudienceTable(Table):
     condition: str | None = None
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
+    gateway_cache: Annotated[Seconds, Field(ge=0, le=MAX_GATEWAY_CACHE)] = 1.0
+    """For how long a gateway may keep an answer: as long, a revocation or a changed profile may go unnoticed there."""
     bound: Literal["dpop", "mtls", "any"] | None = None
     actors: ActorsTable | None = None
 

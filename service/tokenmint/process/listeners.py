@@ -17,6 +17,8 @@ from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.remedies import remedies
 from tokenmint.config.entries import catalogue
+from tokenmint.gateway.decision import GatewayChecks
+from tokenmint.gateway.request import Gateway
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -25,7 +27,6 @@ from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
 from tokenmint.rpc.fast_exchange import FastBatchExchangeTokens, FastExchangeToken
-from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -98,7 +99,8 @@ def build(parts: Parts) -> Listeners:
     tls = _certificates(parts)
     exchanges = TokenExchangeService(parts.exchanges)
     table = base.settings.envoy
-    gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
+    checks = GatewayChecks(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
+    gateway = ExternalAuthorization(checks)
     data = _grpc(
         parts,
         "grpc",

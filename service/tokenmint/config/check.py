@@ -11,8 +11,9 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
-from tokenmint.config.audiences import audiences_of, problems_of_envoy
+from tokenmint.config.audiences import audiences_of
 from tokenmint.config.callers import CallerRules
+from tokenmint.config.gateways import problems_of_gateways
 from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
 from tokenmint.config.providers import Judged, judge_provider
@@ -61,7 +62,7 @@ def check(
     callers = CallerRules(file, base, problems, issuer, proxy)
     clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
-    problems += [*wrong, *problems_of_envoy(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
+    problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     keys = KeyRules(file, base, problems)
     keys.check()
     problems += _problems_of_signers(file, base)
@@ -89,6 +90,7 @@ def check(
         tracing=tracing_options(file.tracing, base, environ, problems),
         oauth=file.oauth,
         envoy=file.envoy,
+        gateway=file.gateway,
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,

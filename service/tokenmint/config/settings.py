@@ -7,13 +7,13 @@ from types import MappingProxyType
 
 from tokenmint.admission.callers import Operator
 from tokenmint.base.addresses import Address
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
 from tokenmint.config.places import Place
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.tables import (
     AuditTable,
     AwsKmsTable,
     CachesTable,
-    EnvoyTable,
     LimitsTable,
     ListenTable,
     LogTable,
@@ -73,6 +73,7 @@ class Settings:
     """The export of spans; None: there is none."""
     oauth: OAuthTable
     envoy: EnvoyTable
+    gateway: GatewayTable
     firebase_emulator: bool
     """Whether Firebase is an emulator that does not sign: with `--dev` only."""
     reflection: bool

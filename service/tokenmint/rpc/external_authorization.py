@@ -82,7 +82,7 @@ def _metadata(passed: Pass) -> Struct:
             "cache_control": passed.cache_control,
             "cache_seconds": passed.keep,
             "principal": minted.subject,
-            "scopes": list(minted.scopes),
+            "scope": " ".join(minted.scopes),
             "token_id": minted.token_id,
             "expires_at": minted.expires_at,
         }

@@ -11,6 +11,7 @@ from tests.pages import ROOT
 
 from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayRouteTable, GatewayTable
 from tokenmint.config.load import load
 from tokenmint.config.tables import (
     ActorsTable,
@@ -18,7 +19,6 @@ from tokenmint.config.tables import (
     AwsKmsTable,
     CachesTable,
     ClientTable,
-    EnvoyTable,
     ForwardedTable,
     KeysTable,
     LimitsTable,
@@ -59,6 +59,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[tracing]": TracingTable,
     "[oauth]": OAuthTable,
     "[envoy]": EnvoyTable,
+    "[gateway]": GatewayTable,
+    "[gateway.routes.NAME]": GatewayRouteTable,
     "[providers.NAME]": ProviderTable,
     "[[providers.NAME.checks]]": CheckTable,
     '[audiences."NAME"]': audience_table(FORMATS),

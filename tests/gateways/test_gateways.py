@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import httpx2
 import jwt
 import pytest
 from tests import plain_http
+from tests.envoy import free_ports
 from tests.gateways.programs import ALL, EXAMPLES, HAPROXY, NGINX, Gateway, running
 from tests.gateways.traffic import application, statuses_of
 from tests.issuer import Issuer, serving
@@ -182,6 +183,19 @@ def test_a_gateway_with_a_wrong_secret_passes_nothing(setting: Setting, gateway:
         answer = get(url, setting.token())
     assert answer.status_code >= 500
     assert "www-authenticate" not in answer.headers
+
+
+@pytest.mark.parametrize("gateway", ALL, ids=lambda one: one.name)
+def test_without_tokenmint_nothing_passes(setting: Setting, gateway: Gateway, tmp_path: Path) -> None:
+    [nobody] = free_ports(1)
+    with running(gateway, tmp_path, tokenmint=nobody, backend=setting.backend) as url:
+        assert get(url, setting.token()).status_code >= 500
+
+
+def test_a_fault_in_haproxys_lua_lets_nothing_pass(setting: Setting, tmp_path: Path) -> None:
+    broken = replace(HAPROXY, settings={"local given = ": "local given = nil + 1 -- "})
+    with running(broken, tmp_path, tokenmint=setting.port, backend=setting.backend, longer=True) as url:
+        assert get(url, setting.token()).status_code == 503
 
 
 # --- answers that are kept ----------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ STEPS: Final = (
     Step("call: the message read (grpcio)", "rpc.interceptors._read"),
     Step("request: protobuf", "rpc.codec.Codec._decode"),
     Step("request: validated, converted", "rpc.convert.exchange_request"),
-    Step("caller: credentials", "rpc.credentials.credentials_of", "certificates, by PEM", "rpc/credentials.py"),
+    Step("caller: credentials", "admission.named_credentials.credentials_of", "certificates, by PEM", "rpc/credentials.py"),
     Step("caller: proved", "admission.gate.Gate.admit"),
     Step("rate limits", "admission.rate_limit.RateLimiter._take_of", "lots, for 0.5 s", "admission/rate_limit.py"),
     Step("rate limits", "admission.gate.Gate.enter"),

@@ -126,6 +126,9 @@ OAUTH: Final[Mapping[str, Row]] = MappingProxyType(
 )
 """The public HTTP listener if OAuth is enabled: paths, each for POST. Public documents have no row."""
 
+GATEWAY: Final[Mapping[str, Row]] = MappingProxyType({"/auth": Row(CLIENT, 1, MINTING, bounded=True)})
+"""The public HTTP listener if gateways are served: the path, for GET, and below it the configured routes."""
+
 CONSOLE: Final[Mapping[str, Row]] = MappingProxyType(
     {
         "/api/session": _LOOK,

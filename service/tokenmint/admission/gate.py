@@ -312,6 +312,10 @@ class ClientExchanges:
 
     async def one(self, request: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange a token for one token. Raises as ``TokenExchange.exchange``."""
+        return (await self.one_to_keep(request, client))[0]
+
+    async def one_to_keep(self, request: ExchangeRequest, client: Client) -> tuple[MintedToken, int]:
+        """Return as :meth:`one`, and for how many seconds the answer may be given again to the same request."""
         trace = _begin_steps()
         use_case = self.use_case
         request = use_case.policy.completed(client, request)
@@ -321,7 +325,7 @@ class ClientExchanges:
         finally:
             annotate_audit(**trace.facts())
         self._count(trace)
-        return minted
+        return minted, trace.keep
 
     async def batch(
         self, requests: Sequence[ExchangeRequest], client: Client

@@ -12,8 +12,9 @@ from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
 from tokenmint.config import relying_parties
-from tokenmint.config.audiences import audiences_of, problems_of_envoy
+from tokenmint.config.audiences import audiences_of
 from tokenmint.config.callers import CallerRules
+from tokenmint.config.gateways import problems_of_gateways
 from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
 from tokenmint.config.providers import Judged, judge_provider
@@ -61,7 +62,7 @@ def check(
     problems += [*_problems_of_providers(judged, file.spiffe.trust_domain), *_problems_of_grants(file, judged)]
     callers = CallerRules(file, base, problems, issuer, proxy)
     audiences, wrong = audiences_of(file, base, formats, development=development)
-    problems += [*wrong, *problems_of_envoy(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
+    problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     keys = KeyRules(file, base, problems)
     keys.check()
     schedule = keys.schedule(audiences)
@@ -91,6 +92,7 @@ def check(
         oauth=file.oauth,
         spiffe=file.spiffe,
         envoy=file.envoy,
+        gateway=file.gateway,
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,

@@ -80,6 +80,12 @@ class AudienceRules:
             self._problem("reuse_window", "expected a whole number of seconds")
         return int(table.reuse_window)
 
+    def gateway_cache(self) -> int:
+        """Return for how many seconds a gateway may keep an answer."""
+        if self._table.gateway_cache % 1:
+            self._problem("gateway_cache", "expected a whole number of seconds")
+        return int(self._table.gateway_cache)
+
     def actors(self) -> ActorRules | None:
         """Return the rules for actors."""
         table = self._table.actors

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
 
 from tokenmint.base.addresses import Address
-from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.base.config_values import Name, Seconds, Table, TextList, TextSet
 from tokenmint.base.extras import is_installed
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
 from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
@@ -15,9 +16,8 @@ from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops", "console")
 MAX_REUSE_WINDOW: Final = 60
+MAX_GATEWAY_CACHE: Final = 300
 MAX_CONNECTION: Final = 14 * 86400  # gRPC counts milliseconds in 32 bits
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 def _address(value: Any) -> Any:
@@ -191,6 +191,8 @@ class AudienceTable(Table):
     condition: str | None = None
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
+    gateway_cache: Annotated[Seconds, Field(ge=0, le=MAX_GATEWAY_CACHE)] = 1.0
+    """For how long a gateway may keep an answer: as long, a revocation or a changed profile may go unnoticed there."""
     bound: Literal["dpop", "mtls", "any"] | None = None
     relying_party: str | None = None
     """The entry of a service outside that verifies its tokens (``parties/*.toml``)."""
@@ -309,23 +311,6 @@ class OAuthTable(Table):
     """The Internet-Drafts that are followed (``model/drafts.py``)."""
 
 
-class EnvoyTable(Table):
-    """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
-
-    Off by default. The gateway is one of `[clients]`; the audience comes from its routes (`context_extensions`), or
-    from this table by host.
-    """
-
-    enabled: bool = False
-    audience: str | None = None
-    """The default for hosts without an entry."""
-    hosts: dict[str, str] = Field(default_factory=dict)
-    cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie that holds a browser's token, for requests without a token in a header."""
-    headers: TextList = ()
-    """Headers that may hold the token beside `Authorization`."""
-
-
 class LogTable(Table):
     """`[log]`: the level and the form of the log."""
 
@@ -368,6 +353,7 @@ class File(Table):
     oauth: OAuthTable = OAuthTable()
     spiffe: SpiffeTable = SpiffeTable()
     envoy: EnvoyTable = EnvoyTable()
+    gateway: GatewayTable = GatewayTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     audiences: dict[str, AudienceTable] = Field(default_factory=dict)
     clients: dict[Name, ClientTable] = Field(default_factory=dict)

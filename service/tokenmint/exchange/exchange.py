@@ -16,6 +16,7 @@ from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViol
 from tokenmint.base.token_errors import TokenRejected, UnsupportedTokenType
 from tokenmint.exchange.actors import check_actors, check_current
 from tokenmint.exchange.attempt import Attempt, Trace
+from tokenmint.exchange.retention import seconds_to_keep
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
 from tokenmint.model.issued import ActorName, IssuedToken, actors_in
@@ -92,8 +93,13 @@ class TokenExchange:
         actor = await self.verify_actor(attempt)
         grant = await self.decide(attempt, audience, subject, actor)
         minted = await self._mint(attempt, grant)
-        for verified in single_use(audience, subject, actor):
+        single = single_use(audience, subject, actor)
+        for verified in single:
             await self._consume(attempt, verified, (request,))
+        attempt.trace.keep = seconds_to_keep(
+            bound=audience.gateway_cache, token_ends=minted.expires_at, subject_ends=subject.verified.expires_at,
+            now=attempt.now, single_use=bool(single),
+        )  # fmt: skip
         return minted
 
     async def exchange_batch(

@@ -112,6 +112,8 @@ class Audience:
     """None: this audience does not accept actors."""
     reuse_window: int = 0
     """Seconds within which the same grant gets the same token again; 0: each token is new."""
+    gateway_cache: int = 0
+    """Seconds for which a gateway may keep an answer with its tokens; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True)

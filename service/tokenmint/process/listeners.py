@@ -17,7 +17,9 @@ from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.remedies import remedies
 from tokenmint.config.entries import catalogue
+from tokenmint.config.gateways import gateway_of, routes_of
 from tokenmint.exchange.deciding import Written
+from tokenmint.gateway.decision import GatewayChecks
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -26,7 +28,6 @@ from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
 from tokenmint.rpc.fast_exchange import FastBatchExchangeTokens, FastExchangeToken
-from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
@@ -48,6 +49,7 @@ from tokenmint.web.console.routes import Console, ConsoleParts
 from tokenmint.web.fast_documents import fast_documents
 from tokenmint.web.fast_requests import FastRoute, FastRoutes
 from tokenmint.web.fast_token import FastToken
+from tokenmint.web.gateway_auth import GatewayAuth
 from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
 
@@ -99,7 +101,7 @@ def build(parts: Parts) -> Listeners:
     tls = _certificates(parts)
     exchanges = TokenExchangeService(parts.exchanges, _written(parts))
     table = base.settings.envoy
-    gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
+    gateway = ExternalAuthorization(GatewayChecks(parts.exchanges, gateway_of(table)))
     data = _grpc(
         parts,
         "grpc",
@@ -132,6 +134,7 @@ def build(parts: Parts) -> Listeners:
     fast = fast_documents(documents)
     if routes:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
+    routes += _gateway(parts)
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
@@ -300,6 +303,20 @@ def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
         drafts=settings.oauth.drafts,
     )
     return endpoints.routes(), endpoints.metadata()
+
+
+def _gateway(parts: Parts) -> list[Route]:
+    """Return the endpoints of gateways over HTTP, if they are enabled."""
+    base, table = parts.base, parts.base.settings.gateway
+    if not table.enabled:
+        return []
+    return GatewayAuth(
+        checks=GatewayChecks(parts.exchanges, gateway_of(table)),
+        capacity=base.capacity,
+        deadline=base.settings.limits.call_deadline,
+        named=routes_of(table),
+        host_header=table.host_header,
+    ).routes()
 
 
 def _add_channelz(at: Any) -> None:

@@ -11,6 +11,7 @@ from tests.pages import ROOT
 
 from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayRouteTable, GatewayTable
 from tokenmint.config.load import load
 from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tables import (
@@ -19,7 +20,6 @@ from tokenmint.config.tables import (
     AwsKmsTable,
     CachesTable,
     ClientTable,
-    EnvoyTable,
     ForwardedTable,
     KeysTable,
     LimitsTable,
@@ -61,6 +61,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[oauth]": OAuthTable,
     "[spiffe]": SpiffeTable,
     "[envoy]": EnvoyTable,
+    "[gateway]": GatewayTable,
+    "[gateway.routes.NAME]": GatewayRouteTable,
     "[providers.NAME]": ProviderTable,
     "[[providers.NAME.checks]]": CheckTable,
     '[audiences."NAME"]': audience_table(FORMATS),

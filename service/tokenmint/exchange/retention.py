@@ -1,0 +1,27 @@
+"""How long the answer to an exchange may be given again to the same request.
+
+A cache in front of the service (of a gateway, or a sidecar) answers without asking. It hears nothing of a revocation
+or of a changed profile, so the audience bounds the time (`gateway_cache`).
+"""
+
+import math
+from typing import Final
+
+RESERVE: Final = 5
+"""Seconds for which a kept token and its subject token remain valid at least. Caches count in whole seconds, so an
+answer may be kept for up to a second longer than it says; and the token has to live while a service verifies it."""
+
+
+def seconds_to_keep(*, bound: int, token_ends: float, subject_ends: float, now: float, single_use: bool) -> int:
+    """Return for how many whole seconds from ``now`` an answer may be kept; 0: not at all.
+
+    Args:
+        bound: the audience's limit in seconds, for which a revocation or a change of the profile may go unnoticed.
+        token_ends: the end of the minted token, in Unix seconds.
+        subject_ends: the end of the subject token. A kept answer would go on accepting it.
+        now: the time, in Unix seconds.
+        single_use: whether a token of the request may be used only once. A kept answer would be a second use.
+    """
+    if single_use:
+        return 0
+    return max(0, math.floor(min(bound, token_ends - now - RESERVE, subject_ends - now - RESERVE)))

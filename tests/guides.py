@@ -58,7 +58,7 @@ COMMANDS: Final = """\
 set -euo pipefail
 tokenmint() {
   case "$1 ${2-}" in
-    "profiles "*|"keys "*|"providers "*|"audit "*|"top "*|"token explain")
+    "profiles "*|"keys "*|"providers "*|"audit "*|"top "*|"revoke "*|"token explain")
       TOKENMINT_TARGET=$ADMIN TOKENMINT_CLIENT_ID=admin TOKENMINT_SECRET_FILE=admin.secret command tokenmint "$@" ;;
     *) TOKENMINT_TARGET=$DATA TOKENMINT_CLIENT_ID=web TOKENMINT_SECRET_FILE=web.secret command tokenmint "$@" ;;
   esac

@@ -30,6 +30,8 @@ UNITS = {
     "near cache proof": ("parts.near", "_drop_aged"),
     "process metrics": ("parts.base.state_metrics", "_read_process"),
     "readiness": ("base.health", "set"),
+    "revocation notices": ("parts.revoking.following._log", "after"),
+    "revocations": ("parts.revoking.following._log", "after"),
 }
 """Every background task, and a part of the service that it uses in each round."""
 

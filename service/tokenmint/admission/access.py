@@ -113,6 +113,7 @@ DATA: Final[Mapping[str, Row]] = MappingProxyType(
         f"{_V1}TokenExchangeService/RevokeToken": Row(CLIENT, 1, CALLS),
         f"{_V1}KeySetService/GetKeySet": Row(ANYBODY),
         f"{_V1}KeySetService/WatchKeySet": Row(ANYBODY),
+        f"{_V1}RevocationService/WatchRevocations": Row(CLIENT, 1, CALLS),
     }
 )
 """The data plane's listener."""
@@ -172,6 +173,7 @@ ADMIN: Final[Mapping[str, Row]] = MappingProxyType(
         f"{_V1}ProfileAdminService/ImportProfiles": _CHANGE,
         f"{_V1}ProfileAdminService/EraseProfile": Row(Role.SECURITY, 1, CHANGES),
         f"{_V1}ProfileAdminService/RevokePrincipalTokens": Row(Role.SECURITY, 1, CHANGES),
+        f"{_V1}RevocationAdminService/RevokeTokens": Row(Role.SECURITY, 1, URGENT_CHANGES),
         f"{_V1}AuditAdminService/ListAuditEvents": _LOOK,
         f"{_V1}ProviderAdminService/ListProviders": _LOOK,
         f"{_V1}ProviderAdminService/GetProvider": _LOOK,

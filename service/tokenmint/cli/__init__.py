@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "providers": ("providers:app", "List the providers whose tokens are accepted, and try or add one."),
     "clients": ("clients:app", "Make secrets for callers."),
     "token": ("token:app", "Exchange, introspect, revoke, explain, inspect and verify tokens."),
+    "revoke": ("revoke:app", "Revoke many tokens at once: of a client, an audience, a provider or a principal."),
     "audit": ("audit:app", "Follow the audit trail: exchanges, refusals and operators' actions."),
     "top": ("top:command", "Show the rates of calls and refusals, live."),
     "completion": ("completion:command", "Print the script that completes the command line in bash, zsh or fish."),

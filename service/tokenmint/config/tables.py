@@ -261,6 +261,7 @@ class LimitsTable(Table):
     watch_streams: Annotated[int, Field(ge=1)] = 1000
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    revocations: Annotated[int, Field(ge=100, le=1_000_000)] = 100_000
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
     token_bytes: Annotated[int, Field(ge=4 * 1024, le=MOST_TOKEN)] = MAX_TOKEN
     """The longest token of a provider, before anything of it is decoded."""

@@ -6,14 +6,14 @@ The code follows the way of one token. Transport, store and clock are passed in.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest
-from tokenmint.base.token_errors import TokenRejected, UnsupportedTokenType
+from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest, JustRevoked
+from tokenmint.base.token_errors import TokenRejected, TokenRevoked, UnsupportedTokenType
 from tokenmint.exchange.actors import check_actors, check_current
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.exchange.retention import seconds_to_keep
@@ -28,6 +28,8 @@ from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, TXN_TOKEN, Verif
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
+from tokenmint.revocation.bulk import BulkRevocations
+from tokenmint.revocation.entries import Kind
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
@@ -73,6 +75,8 @@ class TokenExchange:
     clock: Clock
     serving: Callable[[], None] = _always_serving
     """Raises an error if no token can be verified or minted now, because of the clock or the store."""
+    bulk: BulkRevocations = field(default_factory=BulkRevocations)
+    """The revocations by client, audience and provider."""
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
         """Return the same exchange with another configuration (reload)."""
@@ -198,6 +202,8 @@ class TokenExchange:
         bound = bound_to(verified)
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)
+        if self.bulk.covers(Kind.PROVIDER, verified.provider, verified.issued_at):
+            raise TokenRevoked("the tokens of its provider were revoked: sign in again", detail=verified.provider)
         step("profile.find")
         lookup = await self.profiles.find(verified)
         actors = actors_in(verified.claims, verified.issuer)
@@ -245,6 +251,8 @@ class TokenExchange:
     async def _mint(self, attempt: Attempt, grant: TokenGrant) -> MintedToken:
         attempt.trace.granted(grant)
         check_deadline()
+        if wait := self.bulk.wait(grant.client_id, grant.audience, grant.issued_at):
+            raise JustRevoked(retry_after=wait)
         attempt.trace.step("minting")
         minted = await self.minter.mint(grant)
         attempt.trace.minted.append((grant.audience, minted))

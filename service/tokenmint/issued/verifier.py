@@ -81,9 +81,9 @@ class IssuedTokenVerifier:
         return issued
 
     async def check_revoked(self, issued: IssuedToken) -> None:
-        """Raise ``TokenRevoked`` if the token or one of its ancestors was revoked."""
-        if await self.issued.revoked((issued.token_id, *issued.ancestors)):
-            raise TokenRevoked("the token was revoked, or one that it was exchanged from")
+        """Raise ``TokenRevoked`` if the token, an ancestor, or all of its client, audience, principal was revoked."""
+        if await self.issued.revoked(issued.revocable):
+            raise TokenRevoked("the token was revoked, or one that it was exchanged from, or all of its kind")
 
     async def identify(self, token: Secret, *, now: float) -> IssuedToken:
         """Verify that ``token`` was issued here and is valid now, even if revoked. Raises as :meth:`verify`."""

@@ -28,6 +28,17 @@ class ActorName(NamedTuple):
     subject: str
 
 
+class Revocable(NamedTuple):
+    """The names by which a token can be revoked, and its time of issue."""
+
+    token_ids: tuple[str, ...]
+    """Its id, and those of its ancestors."""
+    principal: str
+    client_id: str
+    audience: str
+    issued_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
     """An issued token, verified: minted here, valid now, not revoked.
@@ -55,6 +66,12 @@ class IssuedToken:
     """Whether it is a reference token, whose claims are in the store."""
     kind: str = ACCESS_TOKEN
     """The kind of token, a URN of RFC 8693 section 3: an access token, or a transaction token."""
+
+    @property
+    def revocable(self) -> Revocable:
+        """The names by which it can be revoked."""
+        ids = (self.token_id, *self.ancestors)
+        return Revocable(ids, self.principal, self.client_id, self.audience, self.issued_at)
 
     @property
     def actors(self) -> tuple[ActorName, ...]:

@@ -33,13 +33,18 @@ from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
 from tokenmint.rpc.profile_admin_service import ProfileAdminService, ProfileParts
 from tokenmint.rpc.provider_admin_service import ProviderAdminService
+from tokenmint.rpc.revocation_admin_service import RevocationAdminService
+from tokenmint.rpc.revocation_service import RevocationService
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
+from tokenmint.rpc.watch_slots import WatchSlots
 from tokenmint.v1 import (
     audit_admin_service_pb2_grpc,
     key_admin_service_pb2_grpc,
     key_set_service_pb2_grpc,
     profile_admin_service_pb2_grpc,
     provider_admin_service_pb2_grpc,
+    revocation_admin_service_pb2_grpc,
+    revocation_service_pb2_grpc,
     token_exchange_service_pb2_grpc,
 )
 from tokenmint.v1.profile_admin_service_pb2 import AuditRetention
@@ -75,7 +80,9 @@ class Listeners:
     console: HttpServer | None
     """The operators' console, if it is configured."""
     watches: KeySetService
-    """The watch streams, which the stop has to end."""
+    """The watch streams of the key set, which the stop has to end."""
+    revocations: RevocationService
+    """Those of revocations."""
     tls: Mapping[str, CertificateFiles]
     """The certificates of listeners with TLS, by the listener."""
 
@@ -94,8 +101,13 @@ def build(parts: Parts) -> Listeners:
     watches = KeySetService(
         signing.signing_keys,
         signing.jwks_clients,
-        streams=limits.watch_streams,
-        streams_per_peer=limits.watch_streams_per_peer,
+        _slots(parts, "poll GetKeySet or the JWKS URL instead"),
+        max_age=limits.watch_age,
+    )
+    revocations = RevocationService(
+        parts.revoking.following,
+        _slots(parts, "introspect tokens instead"),
+        lambda client_id: parts.rules.authenticator.callers.clients.get(client_id),
         max_age=limits.watch_age,
     )
     tls = _certificates(parts)
@@ -109,12 +121,14 @@ def build(parts: Parts) -> Listeners:
         access.DATA,
         lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
         lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
+        lambda at: revocation_service_pb2_grpc.add_RevocationServiceServicer_to_server(revocations, at),
         *((gateway.register,) if table.enabled else ()),
     )
     keys = KeyAdminService(signing.signing_keys, signing.rotator, signing.jwks_clients, parts.persons.erasures.reseal)
     people = ProfileAdminService(_profile_parts(parts))
     providers = ProviderAdminService(lambda: parts.exchange.verifier)
     trail = AuditAdminService(parts.store)
+    many = RevocationAdminService(parts.revoking.many)
     admin = _grpc(
         parts,
         "admin",
@@ -125,6 +139,7 @@ def build(parts: Parts) -> Listeners:
         lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
         lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
         lambda at: audit_admin_service_pb2_grpc.add_AuditAdminServiceServicer_to_server(trail, at),
+        lambda at: revocation_admin_service_pb2_grpc.add_RevocationAdminServiceServicer_to_server(many, at),
         *((_add_channelz,) if base.settings.channelz else ()),
     )
     routes, metadata = _oauth(parts)
@@ -138,7 +153,12 @@ def build(parts: Parts) -> Listeners:
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
-    return Listeners(data, admin, public, private, console, watches, tls, _shares(parts))
+    return Listeners(data, admin, public, private, console, watches, revocations, tls, _shares(parts))
+
+
+def _slots(parts: Parts, instead: str) -> WatchSlots:
+    limits = parts.base.settings.limits
+    return WatchSlots(limits.watch_streams, limits.watch_streams_per_peer, instead)
 
 
 def _console(parts: Parts) -> Starlette:

@@ -18,6 +18,7 @@ from tokenmint.base.log_writer import LineWriter
 from tokenmint.exchange.erasure import PersonErasure
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
+from tokenmint.exchange.mass_revocation import Configured, MassRevocation
 from tokenmint.firebase.clients import FirebaseClients
 from tokenmint.formats.format import Kit
 from tokenmint.formats.minter import Minter
@@ -32,6 +33,7 @@ from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.store import RingStore
+from tokenmint.keys.types import KeyState
 from tokenmint.process import bootstrap
 from tokenmint.process.foundation import Foundation
 from tokenmint.process.rules import (
@@ -52,6 +54,9 @@ from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.revocation.entries import MARGIN, Kind
+from tokenmint.revocation.follower import Revocations, World
+from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.rpc.forwarded import ForwardedCertificates
 from tokenmint.storage.redis import Store
 from tokenmint.verification.fetch import HttpFetch
@@ -83,6 +88,16 @@ class Persons:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoking:
+    """The parts that spread revocations."""
+
+    log: RevocationLog
+    following: Revocations
+    many: MassRevocation
+    """Revokes many tokens at once: all of a principal, a client, an audience, a provider."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The parts of a service. A reload changes only ``rules``, and assigns nothing else."""
 
@@ -92,6 +107,7 @@ class Parts:
     near: NearCache
     profiles: ProfileStore
     persons: Persons
+    revoking: Revoking
     verifiers: Verifiers
     rules: RulesInForce
     audit: AuditTrail
@@ -120,32 +136,32 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         StoreUnavailable: the store can't be reached.
     """
     settings = base.settings
-    url = base.job.redis_url or settings.redis_url or ""
-    store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+    store = await _store(base)
     closing.push_async_callback(store.close)
-    log.info("the store is reached", durability=store.durability)
-    base.readiness.tell("store durability", lambda: store.weakness)
     signing = await _signing(base, store)
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
-    profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time, erasures)
+    entries, following = _revocations(base, store, signing)
+    profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
-    issued = IssuedStore(store)
+    issued = IssuedStore(store, entries)
     issued_tokens = _issued_tokens(base, signing, issued)
     propagate = settings.tracing is not None and settings.tracing.providers
     verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=issued_tokens,
-        profiles=Profiles(profiles),
+        profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL)),
         policy=policy_of(base, settings),
         minter=_minter(base, signing, issued, firebase),
         replay=ReplayGuard(store),
         clock=base.clock,
         serving=signing.signing_keys.require_serving,
+        bulk=following.bulk,
     )
     authenticator = authenticator_of(verifiers, settings, exchange)
     rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
+    many = MassRevocation(profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules))
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
@@ -158,7 +174,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         signing=signing,
         near=near,
         profiles=profiles,
-        persons=_persons(base, store, near, profiles, erasures, issued),
+        persons=_persons(base, store, near, profiles, erasures, issued, entries),
+        revoking=Revoking(entries, following, many),
         verifiers=verifiers,
         rules=rules,
         audit=audit,
@@ -170,11 +187,49 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
 
 
+async def _store(base: Foundation) -> Store:
+    settings = base.settings
+    url = base.job.redis_url or settings.redis_url or ""
+    store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+    log.info("the store is reached", durability=store.durability)
+    base.readiness.tell("store durability", lambda: store.weakness)
+    return store
+
+
+def _configured(rules: RulesInForce) -> Configured:
+    current = rules.exchange
+    clients = frozenset(rules.authenticator.callers.clients)
+    return Configured(current.policy.audiences, clients, frozenset(current.verifier.providers))
+
+
+def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[RevocationLog, Revocations]:
+    keys, clocks = signing.signing_keys, signing.clocks
+
+    def longest() -> float:
+        return max(keys.ring.max_lifetime, keys.schedule.max_lifetime) + keys.schedule.skew
+
+    def revoked_keys() -> dict[str, float]:
+        gone = (key for key in keys.ring.keys if key.state is KeyState.REVOKED)
+        return {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
+
+    entries = RevocationLog(store, Reach(clocks.now, longest), most=base.settings.limits.revocations)
+    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys)
+    following = Revocations(entries, world, base.clock)
+    base.readiness.require("revocations", following.problem)
+    return entries, following
+
+
 def _persons(
-    base: Foundation, store: Store, near: NearCache, profiles: ProfileStore, erasures: Erasures, issued: IssuedStore
+    base: Foundation,
+    store: Store,
+    near: NearCache,
+    profiles: ProfileStore,
+    erasures: Erasures,
+    issued: IssuedStore,
+    entries: RevocationLog,
 ) -> Persons:
     return Persons(
-        batches=ProfileBatches(profiles, store, near, base.clock, erasures),
+        batches=ProfileBatches(profiles, store, near, base.clock, erasures, entries),
         erasures=erasures,
         erasure=PersonErasure(ProfileEraser(profiles, store, near, erasures), issued),
     )

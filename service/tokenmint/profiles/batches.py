@@ -8,6 +8,7 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
     CorruptRecord,
     DependencyUnavailable,
+    RevocationsFull,
     StoreUnavailable,
     TokenmintError,
 )
@@ -25,7 +26,9 @@ from tokenmint.profiles.records import (
     parse_record,
     profile_key,
 )
-from tokenmint.profiles.store import ProfileStore, deleted, erased, owned, too_many_identities
+from tokenmint.profiles.refusals import deleted, erased, owned, too_many_identities
+from tokenmint.profiles.store import ProfileStore
+from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Answer, Change, Store
 
 BATCH: Final = 250  # profiles with one confirmation
@@ -57,11 +60,19 @@ class ProfileBatches:
         near: its near cache.
         clock: the time of changes.
         erasures: knows who was erased.
+        log: tells verifiers of principals that are disabled; None: nobody is told.
     """
 
     def __init__(
-        self, profiles: ProfileStore, store: Store, near: NearCache, clock: Clock, erasures: Erasures | None
+        self,
+        profiles: ProfileStore,
+        store: Store,
+        near: NearCache,
+        clock: Clock,
+        erasures: Erasures | None,
+        log: RevocationLog | None = None,
     ) -> None:
+        self._log = log
         self._profiles = profiles
         self._store = store
         self._near = near
@@ -224,9 +235,23 @@ class ProfileBatches:
             # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it, on
             # its own node.
             await self._store.swap_many(same if self._store.server.clustered else same[:1])
+        told = await self._tell(written)
         made = await self._store.swap_many(changes)
         overtaken += [item for item, done in zip(written, made, strict=True) if not done]
         await self._agree([item for item, done in zip(written, made, strict=True) if done], overtaken)
+        if not told:
+            raise RevocationsFull()
+
+    async def _tell(self, items: list[_Item]) -> bool:
+        """Tell verifiers of the principals that are about to be disabled; return whether they can be told.
+
+        The confirmation of the profiles covers it.
+        """
+        if self._log is None:
+            return True
+        ended = [item for item in items if item.stored is not None and not item.stored.disabled]
+        news = [self._log.ended(item.profile.principal) for item in ended if item.profile.disabled]
+        return not news or await self._log.append(*news)
 
     async def _agree(self, items: list[_Item], overtaken: list[_Item]) -> None:
         """Look whether an identity that was added to a profile was unlinked between the two writes."""

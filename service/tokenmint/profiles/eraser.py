@@ -5,7 +5,8 @@ from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import Tombstone, identity_key, parse_identity, parse_link, parse_record, profile_key
-from tokenmint.profiles.store import ProfileStore, deleted
+from tokenmint.profiles.refusals import deleted
+from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,10 +30,16 @@ class ProfileLookup:
 
 
 class Profiles:
-    """Finds profiles, and creates them just in time if an audience requires it."""
+    """Finds profiles, and creates them just in time if an audience requires it.
 
-    def __init__(self, store: ProfileStore) -> None:
+    Args:
+        store: the profiles.
+        valid_after: returns the second up to which the tokens of a principal without a profile are revoked, or None.
+    """
+
+    def __init__(self, store: ProfileStore, valid_after: Callable[[str], int | None] = lambda _: None) -> None:
         self._store = store
+        self._valid_after = valid_after
 
     async def find(self, verified: VerifiedToken) -> ProfileLookup:
         """Look up the identity of ``verified``.
@@ -49,7 +56,11 @@ class Profiles:
         if record is None:
             record = await self._unlisted(identity)
         profile = _active(record)
-        if profile is not None and _issued_before_revocation(issued_at, profile.tokens_valid_after):
+        if profile is not None:
+            after = profile.tokens_valid_after
+        else:
+            after = self._valid_after(just_in_time_principal(identity))
+        if _issued_before_revocation(issued_at, after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
@@ -86,9 +97,11 @@ class Profiles:
             if mode is OnMissingProfile.CREATE:
                 raise PrincipalUnknown(detail="an issued token names no identity, so no profile can be created")
             return Profile(principal=lookup.principal)
+        principal = just_in_time_principal(lookup.identity)
         new = Profile(
-            principal=just_in_time_principal(lookup.identity),
+            principal=principal,
             identities=(lookup.identity,),
+            tokens_valid_after=self._valid_after(principal),
             create_time=now,
             update_time=now,
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.envoy import free_ports
+from tests.ports import own_port
 from tests.process import CLIENT, environment
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "deploy" / "gateways"
@@ -84,7 +84,7 @@ def running(
     ``longer``: as its example says for answers that are kept for longer than a second.
     """
     program = gateway.found()
-    [edge] = free_ports(1)
+    edge = own_port()
     for name in gateway.files:
         text = (EXAMPLES / name).read_text()
         for before, after in ((10000, edge), (8080, tokenmint), (9000, backend)):

@@ -14,10 +14,10 @@ import httpx2
 import jwt
 import pytest
 from tests import plain_http
-from tests.envoy import free_ports
 from tests.gateways.programs import ALL, EXAMPLES, HAPROXY, NGINX, Gateway, running
 from tests.gateways.traffic import application, statuses_of
 from tests.issuer import Issuer, serving
+from tests.ports import own_port
 from tests.process import CLIENT, Service
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -187,7 +187,7 @@ def test_a_gateway_with_a_wrong_secret_passes_nothing(setting: Setting, gateway:
 
 @pytest.mark.parametrize("gateway", ALL, ids=lambda one: one.name)
 def test_without_tokenmint_nothing_passes(setting: Setting, gateway: Gateway, tmp_path: Path) -> None:
-    [nobody] = free_ports(1)
+    nobody = own_port()
     with running(gateway, tmp_path, tokenmint=nobody, backend=setting.backend) as url:
         assert get(url, setting.token()).status_code >= 500
 

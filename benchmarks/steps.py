@@ -78,7 +78,7 @@ STEPS: Final = (
     Step("profile: identity to principal to profile", "profiles.resolve.Profiles.find"),
     Step("profile: missing ones", "profiles.resolve.Profiles.apply_missing_profile_policy"),
     Step("policy: decision", "exchange.exchange.TokenExchange.decide"),
-    Step("policy: claims", "policy.grant.Policy._claims", "the CEL environment", "policy/conditions.py"),
+    Step("policy: claims", "policy.grant.Policy._content", "the CEL environment", "policy/conditions.py"),
     Step("minting: claims, encoding", "formats.jwt.signing_input", "headers of tokens", "formats/jwt.py"),
     Step("minting: signature", "keys.signers.local.LocalSigner.sign"),
     Step("minting: the rest", "formats.minter.Minter.mint", "tokens of a reuse window", "formats/reuse.py"),

@@ -13,7 +13,6 @@ import httpx2
 import jwt
 import pytest
 import pytest_asyncio
-from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.issuer import ec_key, jwk
 from tests.rig import AUDIENCE, HTTP_TLS, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, write_tls
@@ -363,27 +362,6 @@ async def test_rfc_9449_5_a_proof_is_checked_and_used_once(rig: Rig, http: httpx
     assert answer.json()["error"] == "invalid_dpop_proof"
 
 
-async def test_rfc_6749_4_1_2_1_an_authorization_request_is_refused_and_never_redirected(
-    http: httpx2.AsyncClient,
-) -> None:
-    """The metadata name the endpoint, which clients of the MCP SDK want. It serves no response type."""
-    for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
-        document = (await http.get(path)).json()
-        assert document["authorization_endpoint"] == "https://tokens.example/oauth2/authorize"
-        assert document["response_types_supported"] == ["none"]
-    query = {"response_type": "code", "client_id": "web", "redirect_uri": "https://evil.example", "state": "s<b>"}
-    for answer in (await http.get("/oauth2/authorize", params=query), await http.get("/oauth2/authorize")):
-        assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_response_type")
-        assert "location" not in answer.headers
-        assert answer.headers["cache-control"] == "no-store"
-        assert "evil" not in answer.text
-        assert "s<b>" not in answer.text
-    assert (await http.post("/oauth2/authorize", data=query)).status_code == 405
-
-
-# --- metadata and configuration -----------------------------------------------------------------------------------
-
-
 async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.AsyncClient) -> None:
     for path in ("openid-configuration", "oauth-authorization-server"):
         document = (await http.get(f"/.well-known/{path}")).json()
@@ -396,14 +374,3 @@ async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.As
             assert {"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"} < set(methods)
             assert "HS256" not in document[f"{name}_endpoint_auth_signing_alg_values_supported"]
         assert "ES256" in document["dpop_signing_alg_values_supported"]
-
-
-async def test_switched_off_there_is_nothing(serve: Serve) -> None:
-    async with (
-        serve() as service,
-        plain_http.client(timeout=20) as http,
-    ):
-        for path in ("token", "introspect", "revoke"):
-            assert (await http.post(service.url("http", f"/oauth2/{path}"))).status_code == 404
-        document = (await http.get(service.url("http", "/.well-known/openid-configuration"))).json()
-        assert "token_endpoint" not in document

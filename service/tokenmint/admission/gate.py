@@ -15,7 +15,7 @@ import structlog
 
 from tokenmint.admission.access import ANYBODY, CLIENT, Row
 from tokenmint.admission.audit import AuditTrail
-from tokenmint.admission.call_spans import is_recordable, spans_of
+from tokenmint.admission.call_spans import attributes_of, is_recordable, spans_of
 from tokenmint.admission.callers import ClientAuthenticator, Credentials, Operator
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import (
@@ -251,7 +251,13 @@ class Gate:
         """Pass the spans of a call on, if its caller has authenticated itself."""
         try:
             if self._tracer is not None and call.span is not None:
-                facts = _attributes(call)
+                facts = attributes_of(
+                    call.client.client_id if call.client is not None else "",
+                    call.operator.operator_id if call.operator is not None else "",
+                    call.steps,
+                    call.reason,
+                    call.scheme,
+                )
                 self._tracer.end(
                     lambda moment: spans_of(trace, call.method, call.steps, facts, call.started, code, moment)
                 )
@@ -376,21 +382,6 @@ def _named(request: ExchangeRequest) -> str:
 def _ids(call: Call) -> dict[str, str]:
     """Return the fields of an audit event that name the trace."""
     return call.trace.ids() if call.trace is not None else {}
-
-
-def _attributes(call: Call) -> dict[str, str]:
-    """Return the attributes of a call's span: names of the configuration, and the reason of a refusal."""
-    steps = call.steps
-    minted = list(dict.fromkeys(audience for audience, _ in steps.minted)) if steps is not None else []
-    found = {
-        "tokenmint.client.id": call.client.client_id if call.client is not None else "",
-        "tokenmint.operator.id": call.operator.operator_id if call.operator is not None else "",
-        "tokenmint.provider": steps.provider if steps is not None else "",
-        "tokenmint.audience": clipped(" ".join(minted), LONG),
-        "tokenmint.reason": call.reason,
-        "url.scheme": call.scheme,
-    }
-    return {name: value for name, value in found.items() if value}
 
 
 def log_internal(method: str, error: BaseException) -> None:

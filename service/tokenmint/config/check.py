@@ -64,7 +64,6 @@ def check(
     audiences, wrong = audiences_of(file, base, formats, development=development)
     problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     keys = KeyRules(file, base, problems)
-    keys.check()
     schedule = keys.schedule(audiences)
     doubts = relying_parties.judge(file, audiences, schedule, problems)
     settings = Settings(

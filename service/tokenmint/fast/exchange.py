@@ -159,10 +159,7 @@ class FastExchange:
         if proved is None:
             return None
         # TokenExchange._verify: its provider's tokens are not revoked. Policy.admit_subject, for all targets.
-        bulk = self._exchange.bulk
-        if proved.provider not in plan.providers or (
-            bulk and bulk.covers(Kind.PROVIDER, proved.provider, proved.issued_at)
-        ):
+        if proved.provider not in plan.providers or self._provider_revoked(proved):
             self._pass_on(proved)
             return None
         # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
@@ -262,6 +259,10 @@ class FastExchange:
         for token in tokens:
             signed.append((token, ready.signers[token.target.signer].sign_now(token.text)))  # noqa: PERF401  # quicker
         return self._signed(plan, proved, person.principal, signed, ready)
+
+    def _provider_revoked(self, proved: Proved) -> bool:
+        bulk = self._exchange.bulk
+        return bool(bulk) and bulk.covers(Kind.PROVIDER, proved.provider, proved.issued_at)
 
     def _just_revoked(self, plan: Plan, proved: Proved) -> bool:
         bulk = self._exchange.bulk

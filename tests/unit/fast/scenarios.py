@@ -393,9 +393,8 @@ ALL: Final[tuple[Scenario, ...]] = (
     calls.requests_that_are_refused, calls.requests_in_other_spellings, calls.callers_with_a_trace,
     calls_beyond_the_limits, calls_that_wait, times_when_nothing_is_served, profiles_that_change,
     a_near_cache_that_may_not_be_used, the_providers_keys_change, signing.our_keys_change,
-    configurations_that_change, providers_that_an_audience_does_not_take,
-    tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
+    configurations_that_change, providers_that_an_audience_does_not_take, tokens_that_are_too_old,
+    tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
     identities_that_were_unlinked, grants.requests_that_are_completed, grants.grants_that_are_used_once,
-    grants.svids_take_the_full_way, grants.transactions, revocations.bulk_revocations,
-    revocations.one_revoked_audience_of_a_batch,
+    grants.svids_take_the_full_way, grants.transactions, revocations.bulk_revocations, revocations.one_revoked_audience_of_a_batch,
 )  # fmt: skip

@@ -396,5 +396,5 @@ ALL: Final[tuple[Scenario, ...]] = (
     configurations_that_change, providers_that_an_audience_does_not_take, tokens_that_are_too_old,
     tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
     identities_that_were_unlinked, grants.requests_that_are_completed, grants.grants_that_are_used_once,
-    grants.svids_take_the_full_way, grants.transactions, revocations.bulk_revocations, revocations.one_revoked_audience_of_a_batch,
+    grants.svids_take_the_full_way, grants.transactions, revocations.bulk_revocations, revocations.one_audience_of_a_batch,
 )  # fmt: skip

@@ -22,6 +22,7 @@ from tests.rig import AUDIENCE, Rig, Serve
 
 from tokenmint.admission import access
 from tokenmint.admission.rate_limit import Lot
+from tokenmint.config.settings import Settings
 from tokenmint.exchange.deciding import Written
 from tokenmint.model import profile as profile_model
 from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
@@ -143,7 +144,15 @@ class BothWays:
         """Calls of the fast way that waited for a profile."""
         self.cold = False
         """Whether the near cache is empty before each call of the fast way."""
+        self._settings: dict[str, Settings] = {}
         self.forget()
+
+    async def configure(self, text: str) -> None:
+        """Have the service take over a configuration. A text is read and judged once: that takes longer than a call."""
+        self.rig.config.write_text(text)
+        if text not in self._settings:
+            self._settings[text] = self.rig.settings()
+        await self.rig.app.reload(self._settings[text])
 
     def forget(self) -> None:
         """Begin with a fast way that remembers nothing."""
@@ -294,15 +303,15 @@ class BothWays:
         return len(self.rig.parts.audit._exchanges), self._counted(), lots
 
     def _counted(self) -> dict[str, float]:
-        """The calls, tokens and durations that were counted. A collection of all metrics takes longer than a call."""
+        """The calls, tokens and durations that were counted. To collect all metrics, or to lock each, takes long."""
         metrics: Any = self.rig.base.metrics
         counted: dict[str, float] = {
-            f"{name}{labels}": child._value.get()
+            f"{name}{labels}": child._value._value
             for name, counter in (("calls", metrics._calls), ("minted", metrics._minted))
             for labels, child in counter._metrics.items()
         }
         for labels, durations in metrics._seconds._metrics.items():
-            counted[f"durations{labels}"] = sum(bucket.get() for bucket in durations._buckets)
+            counted[f"durations{labels}"] = sum([bucket._value for bucket in durations._buckets])
         return counted
 
     def _since(

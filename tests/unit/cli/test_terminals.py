@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from tests.forked import ForkedService
 from tests.issuer import Issuer, serving
-from tests.process import CLIENT, OPERATOR, START_LIMIT, Service, configure, environment
+from tests.process import CLIENT, OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
 from tests.unit.cli.terminal import Terminal
 
@@ -35,7 +36,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("terminals")
     with serving(Issuer()) as issuer:
         configure(directory, issuer.url)
-        with Service(directory) as service:
+        with ForkedService(directory) as service:
             made = Terminal(service, issuer, directory)
             assert made("profiles", "put", "-", stdin=json.dumps(PERSON))[0] == 0
             yield made

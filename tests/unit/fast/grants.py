@@ -24,15 +24,13 @@ subject_scopes = "='read'"
 @asynccontextmanager
 async def _reloaded(ways: BothWays, old: str, new: str) -> AsyncIterator[None]:
     """Serve with a text of the configuration replaced."""
-    rig, before = ways.rig, ways.rig.config.read_text()
+    before = ways.rig.config.read_text()
     assert old in before
     try:
-        rig.config.write_text(before.replace(old, new, 1))
-        await rig.app.reload(rig.settings())
+        await ways.configure(before.replace(old, new, 1))
         yield
     finally:
-        rig.config.write_text(before)
-        await rig.app.reload(rig.settings())
+        await ways.configure(before)
         await ways.warm()
 
 

@@ -54,7 +54,7 @@ async def bulk_revocations(ways: BothWays) -> None:
         assert (await ways.check(ways.request(token), recognised=True)).answer is not None
 
 
-async def one_audience_of_a_batch(ways: BothWays) -> None:
+async def one_audience(ways: BothWays) -> None:
     """It is refused alone."""
     if not ways.batch:
         return

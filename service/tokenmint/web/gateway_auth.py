@@ -107,10 +107,12 @@ class GatewayAuth:
         except BaseException as error:  # noqa: BLE001  # every error becomes an answer
             return self._failed(call, error)
         gate.ended(call, "200")
-        return self._passed(passed, seen)
+        return self._passed(passed, seen, route)
 
-    def _passed(self, passed: Pass, seen: Mapping[str, str]) -> Response:
+    def _passed(self, passed: Pass, seen: Mapping[str, str], route: Route) -> Response:
         gateway = self.checks.gateway
+        deciding = [AUTHORIZATION, *((COOKIE,) if gateway.cookie else ()), *gateway.headers]
+        deciding += [] if route.audience else [self.host_header]
         cookies = seen.get(COOKIE, "") if passed.cookies is None else passed.cookies
         response = Response(status_code=200)
         response.headers.update(
@@ -120,7 +122,7 @@ class GatewayAuth:
                 SCOPE: " ".join(passed.minted.scopes),
                 "cache-control": passed.cache_control,
                 # A cache whose key leaves one of these out would give a caller the token of another.
-                "vary": ", ".join((AUTHORIZATION, *((COOKIE,) if gateway.cookie else ()), *gateway.headers)),
+                "vary": ", ".join(deciding),
             }
         )
         if gateway.cookie and cookies:

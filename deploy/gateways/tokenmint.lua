@@ -104,7 +104,6 @@ core.register_action("tokenmint", { "http-req" }, function(txn, url)
         txn:done(reply)
         return
     end
-    txn:set_var("txn.tokenmint", "passed")
     for name in pairs(given) do
         if is_foreign(name) then
             txn.http:req_del_header(name)
@@ -116,4 +115,5 @@ core.register_action("tokenmint", { "http-req" }, function(txn, url)
             txn.http:req_set_header(name, answer.headers[name])
         end
     end
+    txn:set_var("txn.tokenmint", "passed") -- last: a fault before it lets nothing pass
 end, 1)

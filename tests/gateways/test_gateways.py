@@ -197,8 +197,10 @@ def test_without_tokenmint_nothing_passes(setting: Setting, gateway: Gateway, tm
         assert get(url, setting.token()).status_code >= 500
 
 
-def test_a_fault_in_haproxys_lua_lets_nothing_pass(setting: Setting, tmp_path: Path) -> None:
-    broken = replace(HAPROXY, settings={"local given = ": "local given = nil + 1 -- "})
+@pytest.mark.parametrize("line", ["local given = ", "for _, name in ipairs(SET) do", "local answer = kept[key]"])
+def test_a_fault_in_haproxys_lua_lets_nothing_pass(setting: Setting, line: str, tmp_path: Path) -> None:
+    assert line in (EXAMPLES / "tokenmint.lua").read_text()
+    broken = replace(HAPROXY, settings={line: f"local fault = nil + 1\n    {line}"})
     with running(broken, tmp_path, tokenmint=setting.port, backend=setting.backend, longer=True) as url:
         assert get(url, setting.token()).status_code == 503
 

@@ -100,6 +100,7 @@ def test_while_tokenmint_is_away_what_is_allowed_is_given_and_the_rest_refused(t
         ("/oauth2/token", {}, 404),
         ("/auth/orders", {"X-Tokenmint-Principal": "root"}, 401),
         ("/auth/orders", {}, 401),
+        ("/auth/orders", {"Authorization": "Bearer \u00e9.\u00e9.\u00e9"}, 401),
         ("/healthz", {}, 200),
     ],
 )
@@ -107,7 +108,8 @@ def test_what_the_sidecar_passes_on(
     setting: Setting, path: str, headers: dict[str, str], status: int, edge_port: int
 ) -> None:
     with plain_http.sync_client() as http:
-        assert http.get(f"http://127.0.0.1:{edge_port}{path}", headers=headers).status_code == status
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        assert http.get(f"http://127.0.0.1:{edge_port}{path}", headers=sent).status_code == status
         assert http.post(f"http://127.0.0.1:{edge_port}/auth/orders").status_code == 405
 
 

@@ -54,7 +54,7 @@ class Upstream:
             response = await self._client.send(request, stream=True)
             try:
                 body = b""
-                async for part in response.aiter_bytes():
+                async for part in response.aiter_raw():
                     body += part
                     if len(body) > LONGEST:
                         raise DependencyUnavailable("tokenmint's answer is too long")
@@ -68,8 +68,10 @@ class Upstream:
         passed_on = tuple((name, value) for name, value in headers if name in PASSED_ON)
         return Answer(response.status_code, passed_on, body)
 
-    def _headers(self, question: Question) -> list[tuple[str, str]]:
-        return [*question.headers, *self._own]
+    def _headers(self, question: Question) -> list[tuple[bytes, bytes]]:
+        """Return the headers, with the bytes that the gateway sent."""
+        sent = (*question.headers, *self._own, ("accept-encoding", "identity"))
+        return [(name.encode(), value.encode("latin-1")) for name, value in sent]
 
     async def close(self) -> None:
         """Close its connections."""

@@ -114,6 +114,9 @@ bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can b
 bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.neighbours $(call options,ROUNDS)
 
+bench-gateways: $(READY) ## The processor time of an answer to a gateway over HTTP: REQUESTS (5000), ROUNDS (5)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.gateways $(call options,REQUESTS ROUNDS)
+
 bench-import: $(READY) ## Import PROFILES (100000) into each kind of store; kill an import in its middle, and resume it
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.imports $(call options,PROFILES)
 
@@ -270,4 +273,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: test-gateways test-console bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: bench-gateways test-gateways test-console bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

@@ -106,6 +106,27 @@ def check(extensions: Mapping[str, str], host: str = "orders.example", **claims:
     return provoke
 
 
+def asked(
+    path: str, *headers: tuple[str, str], secret: str = CLIENT.reveal(), sub: str | None = "", **claims: Any
+) -> Provocation:
+    """Return what asks as a gateway does over HTTP; without a token if ``sub`` is None."""
+
+    def provoke(walk: Walk) -> str:
+        assert walk.service is not None
+        given = [("tokenmint-client-id", "gateway"), ("tokenmint-client-secret", secret), *headers]
+        if sub is not None:
+            now = time.time() + claims.get("later", 0)
+            changed = {name: value for name, value in claims.items() if name != "later"}
+            given.append(
+                ("authorization", f"Bearer {walk.issuer.token(now, **{**PARTNER, 'aud': 'orders-app'} | changed)}")
+            )
+        with plain_http.sync_client() as http:
+            answer = http.get(f"http://{walk.service.listen['http']}{path}", headers=given)
+        return f"{answer.status_code} {answer.text}"
+
+    return provoke
+
+
 def longest_chain(walk: Walk) -> str:
     """Let tokens for the ledger be exchanged for one another until no more is allowed."""
     text = walk.configuration().replace('clients = ["stock"]\nreexchange_from = ["https://stock.example.com"]',
@@ -245,6 +266,17 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         check({}, host="elsewhere.example", aud="orders-app"),
         check({"tokenmint.audience": "https://orders.example", "tokenmint.scope": "admin"}, aud="orders-app"),
         config('"orders.example" = "https://orders.example"', '"orders.example" = "https://order.example"'),
+    ],
+    "gateways": [
+        asked("/auth/orders", sub=None),
+        asked("/auth/orders", ("x-tokenmint-principal", "root")),
+        asked("/auth/orders", ("authorization", "Bearer x")),
+        asked("/auth/orders", later=-4000),
+        asked("/auth", ("x-forwarded-host", "elsewhere.example")),
+        asked("/auth/orders", secret="tms_wrong"),
+        config('[gateway.routes.orders]                 # for those that ask at /auth/orders\naudience = "https://orders',
+               '[gateway.routes.orders]\naudience = "https://order'),
+        config("[gateway]\n", '[listen]\nhttp = "0.0.0.0:8080"\n[gateway]\n'),
     ],
     "kubernetes": [
         config("[providers.google]", f'[keys]\nencryption_key_file = "{MOUNTED_KEY}"\n[providers.google]'),

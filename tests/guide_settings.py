@@ -131,6 +131,7 @@ SETTINGS: Mapping[str, Setting] = {
         {"TOKENMINT_CA_FILE": "ca.pem", "TOKENMINT_CERT_FILE": "web.crt", "TOKENMINT_KEY_FILE": "web.key"},
     ),
     "envoy": Setting([partner()], orders_token),
+    "gateways": Setting([partner()], orders_token),
     "kubernetes": Setting(
         [
             keys("google"),

@@ -35,6 +35,7 @@ NOBODYS: Final = "00000000000000000000000000000000000000000000000000000000000000
 LANES: Final = {
     "firebase": "tests/firebase/test_guide.py",
     "envoy": "tests/interop/test_guide.py",
+    "gateways": "tests/gateways/test_guide.py",
     "kubernetes": "tests/e2e/test_kubernetes_guide.py",
 }
 """The runners of blocks that need more than Python, by the second word of their fence."""

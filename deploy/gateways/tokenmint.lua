@@ -6,9 +6,14 @@
 local SECRET = os.getenv("TOKENMINT_CLIENT_SECRET") or error("TOKENMINT_CLIENT_SECRET is not set")
 local DECIDE = { "authorization", "cookie" } -- and each of tokenmint's gateway.headers
 local SET = { "authorization", "cookie", "x-tokenmint-principal", "x-tokenmint-scope" }
-local REMOVE = { "tokenmint-client-id", "tokenmint-client-secret" } -- a client has no business with them
 local MOST = 10000 -- answers
 local PATIENCE = 2000 -- milliseconds
+
+-- Headers that a client has no business with, in every spelling that servers behind may read as one of them.
+local function is_foreign(name)
+    local alike = name:lower():gsub("[^%w]", "-")
+    return alike:find("^x%-tokenmint%-") ~= nil or alike:find("^tokenmint%-") ~= nil
+end
 
 local kept, count = {}, 0
 local asking = {}
@@ -99,9 +104,10 @@ core.register_action("tokenmint", { "http-req" }, function(txn, url)
         txn:done(reply)
         return
     end
-    txn:set_var("txn.tokenmint", "passed")
-    for _, name in ipairs(REMOVE) do
-        txn.http:req_del_header(name)
+    for name in pairs(given) do
+        if is_foreign(name) then
+            txn.http:req_del_header(name)
+        end
     end
     for _, name in ipairs(SET) do -- each takes the place of the client's
         txn.http:req_del_header(name)
@@ -109,4 +115,5 @@ core.register_action("tokenmint", { "http-req" }, function(txn, url)
             txn.http:req_set_header(name, answer.headers[name])
         end
     end
+    txn:set_var("txn.tokenmint", "passed") -- last: a fault before it lets nothing pass
 end, 1)

@@ -13,7 +13,7 @@ from tests.process import CLIENT
 
 DRIVER_FIELDS = (
     "do", "count", "scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout", "seconds",
-    "url", "target",
+    "url", "target", "dpop_jkt",
 )  # fmt: skip
 
 
@@ -113,6 +113,9 @@ class Play:
             command["targets"] = [
                 {**target, "audience": self.audiences[target["audience"]]} for target in step["targets"]
             ]
+        if "actor" in step:
+            command["actor_token"] = self._subject({"subject": step["actor"]})
+            command["actor_token_type"] = "urn:ietf:params:oauth:token-type:id_token"
         if step["do"] == "verify":
             token = self._subject(step) if step["token"] == "$subject" else self._value(step["token"])
             command["token"] = forge(token, step["forged"]) if "forged" in step else token

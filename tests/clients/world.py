@@ -103,6 +103,14 @@ max_token_bytes = 512
 [audiences."https://large.example".claims]
 email = "assertion.email"
 
+[audiences."https://acting.example"]
+clients = ["web"]
+providers = ["idp"]
+on_missing_profile = "without"
+[audiences."https://acting.example".actors]
+providers = ["idp"]
+without_may_act = true
+
 [audiences."https://others.example"]
 clients = ["somebody"]
 providers = ["idp"]

@@ -157,7 +157,9 @@ async def test_a_token_becomes_ours_with_headers_to_copy(rig: Rig) -> None:
 async def test_the_host_that_the_gateway_tells_has_its_audience(rig: Rig) -> None:
     token = {"authorization": f"Bearer {theirs(rig)}"}
     for host in ("behind.example", "BEHIND.example:8443"):
-        assert ours(await ask(rig, {**token, "x-forwarded-host": host}, "/auth"))["aud"] == ORDERS
+        answer = await ask(rig, {**token, "x-forwarded-host": host}, "/auth")
+        assert ours(answer)["aud"] == ORDERS
+        assert answer.headers["vary"] == f"authorization, cookie, {FORWARDED}, x-forwarded-host"
     for host, reason in (
         ("elsewhere.example", "AUDIENCE_DENIED"),
         ("behind.example.", "AUDIENCE_DENIED"),

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,27 @@ def running(
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@contextmanager
+def sidecar(directory: Path, *, tokenmint: int, keep: str) -> Iterator[int]:
+    """Run `tokenmint edge` before tokenmint's port, as the client `gateway`; yield its port."""
+    [port] = free_ports(1)
+    (directory / "edge.secret").write_text(CLIENT.reveal())
+    log_file = directory / "edge.log"
+    command = ("edge", "--upstream", f"http://127.0.0.1:{tokenmint}", "--listen", f"127.0.0.1:{port}", "--keep", keep)
+    named = ("--client-id", "gateway", "--secret-file", "edge.secret")
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tokenmint", *command, *named],
+            cwd=directory, stdout=log, stderr=log, env=environment(),
+        )  # fmt: skip
+    try:
+        _await(port, process, log_file)
+        yield port
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) == 0
 
 
 def _await(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -139,6 +139,11 @@ def test_a_client_can_not_forge_what_the_gateway_sets(setting: Setting, edge: st
         answer = get(edge, theirs, **forged)
         assert answer.status_code == 401 or "root" not in str(seen(answer)) + str(seen(answer).get("x-tokenmint-scope"))
         assert "admin" not in answer.text
+    with plain_http.sync_client() as http:  # as CGI and WSGI read them
+        for name in ("X_Tokenmint_Principal", "x_tokenmint-principal", "X.Tokenmint.Principal", "X_Tokenmint_Other"):
+            pairs = [("Authorization", f"Bearer {theirs}"), (name, "root")]
+            answer = http.get(f"{edge}/x", headers=pairs)
+            assert answer.status_code in (400, 401) or "root" not in answer.text, name
     for harmless in (
         {"X_Forwarded_Host": "elsewhere.example"},
         {"X_Original_URL": "https://elsewhere.example/"},
@@ -192,10 +197,50 @@ def test_without_tokenmint_nothing_passes(setting: Setting, gateway: Gateway, tm
         assert get(url, setting.token()).status_code >= 500
 
 
-def test_a_fault_in_haproxys_lua_lets_nothing_pass(setting: Setting, tmp_path: Path) -> None:
-    broken = replace(HAPROXY, settings={"local given = ": "local given = nil + 1 -- "})
+@pytest.mark.parametrize("line", ["local given = ", "for _, name in ipairs(SET) do", "local answer = kept[key]"])
+def test_a_fault_in_haproxys_lua_lets_nothing_pass(setting: Setting, line: str, tmp_path: Path) -> None:
+    assert line in (EXAMPLES / "tokenmint.lua").read_text()
+    broken = replace(HAPROXY, settings={line: f"local fault = nil + 1\n    {line}"})
     with running(broken, tmp_path, tokenmint=setting.port, backend=setting.backend, longer=True) as url:
         assert get(url, setting.token()).status_code == 503
+
+
+# --- Traefik, where its program is not -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "headers", "status"),
+    [
+        ("a token", {}, 200),
+        ("no token", {"Authorization": None}, 401),
+        ("another page", {"X-Forwarded-Uri": "/x?audience=https://session.example"}, 200),
+        ("its client forges the principal", {"X-Tokenmint-Principal": "root"}, 401),
+        ("its client spells the gateway's id otherwise", {"Tokenmint_Client_Id": "web"}, 401),
+    ],
+)
+def test_traefiks_documented_request_is_answered(
+    setting: Setting, case: str, headers: dict[str, str | None], status: int
+) -> None:
+    """With the headers of its documentation of ForwardAuth, of its client, and of the middleware before it."""
+    example = (EXAMPLES / "traefik.yaml").read_text()
+    names = re.findall(r"^          (tokenmint-client-\w+): \S", example, re.MULTILINE)
+    assert names == ["tokenmint-client-id", "tokenmint-client-secret"] * 2  # set for the question, then removed
+    given = {
+        "X-Forwarded-Method": "GET", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "orders.example",
+        "X-Forwarded-Uri": "/orders/1", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Server": "edge",
+        "X-Real-Ip": "192.0.2.7", "User-Agent": "x", "Accept-Encoding": "gzip", "Cookie": "a=1",
+        "Authorization": f"Bearer {setting.token()}", names[0]: "gateway", names[1]: CLIENT.reveal(), **headers,
+    }  # fmt: skip
+    address = re.search(r"address: (\S+)", example)
+    assert address is not None
+    with plain_http.sync_client() as http:
+        url = address[1].replace(":8080", f":{setting.port}")
+        answer = http.get(url, headers={name: value for name, value in given.items() if value is not None})
+    assert answer.status_code == status, case
+    copied = re.search(r"authResponseHeaders: \[(.*)\]", example)
+    assert copied is not None
+    if status == 200:
+        assert [name for name in copied[1].split(", ") if name not in answer.headers] == []
 
 
 # --- answers that are kept ----------------------------------------------------------------------------------------

@@ -58,11 +58,11 @@ async def _many(host: str, port: int, requests: Sequence[bytes]) -> list[int]:
     return statuses
 
 
-def statuses_of(url: str, headers: Sequence[Mapping[str, str]], connections: int = 16) -> list[int]:
+def statuses_of(url: str, headers: Sequence[Mapping[str, str]], connections: int = 16, path: str = "/x") -> list[int]:
     """Send a request with each of these headers, on some connections at a time; return the statuses."""
     host, _, port = url.removeprefix("http://").partition(":")
     lines = ["".join(f"{name}: {value}\r\n" for name, value in one.items()) for one in headers]
-    requests = [f"GET /x HTTP/1.1\r\nHost: orders.example\r\n{line}\r\n" for line in lines]
+    requests = [f"GET {path} HTTP/1.1\r\nHost: orders.example\r\n{line}\r\n" for line in lines]
 
     async def all_of_them() -> list[list[int]]:
         shares = [[text.encode() for text in requests[at::connections]] for at in range(connections)]

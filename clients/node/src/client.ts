@@ -85,6 +85,12 @@ export interface SubjectOptions {
 export interface ExchangeOptions extends TargetOptions, SubjectOptions {
   /** A URN of RFC 8693 section 3. Default: as the audience is configured. */
   readonly requestedTokenType?: string;
+  /** A token of the party that acts for the subject. */
+  readonly actorToken?: string;
+  /** Its kind, required with it. */
+  readonly actorTokenType?: string;
+  /** The thumbprint of the key that the token shall be bound to (RFC 9449). */
+  readonly dpopThumbprint?: string;
 }
 
 /** One of the artefacts of a batch. */
@@ -144,6 +150,9 @@ export class Client {
       lifetime: duration(options.lifetime),
       requestedTokenType: options.requestedTokenType ?? "",
       nonce: options.nonce ?? "",
+      actorToken: options.actorToken ?? "",
+      actorTokenType: options.actorTokenType ?? "",
+      dpopJkt: options.dpopThumbprint ?? "",
       requestId: randomUUID(), // makes gRPC's retries safe where the subject token may be used once
     });
     const answer = await this.#call<ExchangeTokenResponse>(options.timeout, (metadata, call, done) =>

@@ -36,6 +36,7 @@ _UsageError: Final[Any] = typer.BadParameter.__base__  # typer does not export t
 COMMANDS: Final = {
     "init": ("init:command", "Write a first configuration, and secrets for a first client and operator."),
     "serve": ("serve:command", "Run the service."),
+    "edge": ("edge:command", "Keep tokenmint's answers for a gateway on the same machine."),
     "demo": ("demo:command", "Show an exchange with real servers: a provider's ID token in, an issued token out."),
     "config": ("config:app", "Check a configuration."),
     "keys": ("keys:app", "List and manage the signing keys."),

@@ -39,7 +39,7 @@ SCOPE: Final = f"{OURS}scope"
 ORIGINAL_URL: Final = "x-original-url"
 COOKIE: Final = "cookie"
 _SPELLINGS: Final = frozenset(map(alike, NAMES))
-_WITH_BODY: Final = Refusal(400, "", "INVALID_REQUEST", "the gateway has to ask without a body")
+WITH_BODY: Final = Refusal(400, "", "INVALID_REQUEST", "the gateway has to ask without a body")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -67,9 +67,9 @@ class GatewayAuth:
         async def endpoint(request: Request) -> Response:
             refusal = self.capacity.refusal(bounded=row.bounded)
             if refusal is not None:
-                return _failure(refusal)
-            if _has_body(request):
-                response = _denied(_WITH_BODY)
+                return failure(refusal)
+            if has_body(request):
+                response = denied(WITH_BODY)
                 response.headers["Connection"] = "close"  # the body is not read
                 return response
             in_hand = self.capacity.enter()
@@ -97,9 +97,9 @@ class GatewayAuth:
                 passed = await self.checks.check(seen, host, route)
         except NoToken:
             gate.ended(call, str(NO_TOKEN.status), NO_TOKEN.reason, NO_TOKEN.message)
-            return _denied(NO_TOKEN)
+            return denied(NO_TOKEN)
         except Overloaded as error:
-            return _failure(error)
+            return failure(error)
         except TimeoutError as error:
             return self._failed(call, error if isinstance(error, TokenmintError) else TookTooLong())
         except ENDING:
@@ -107,10 +107,12 @@ class GatewayAuth:
         except BaseException as error:  # noqa: BLE001  # every error becomes an answer
             return self._failed(call, error)
         gate.ended(call, "200")
-        return self._passed(passed, seen)
+        return self._passed(passed, seen, route)
 
-    def _passed(self, passed: Pass, seen: Mapping[str, str]) -> Response:
+    def _passed(self, passed: Pass, seen: Mapping[str, str], route: Route) -> Response:
         gateway = self.checks.gateway
+        deciding = [AUTHORIZATION, *((COOKIE,) if gateway.cookie else ()), *gateway.headers]
+        deciding += [] if route.audience else [self.host_header]
         cookies = seen.get(COOKIE, "") if passed.cookies is None else passed.cookies
         response = Response(status_code=200)
         response.headers.update(
@@ -120,7 +122,7 @@ class GatewayAuth:
                 SCOPE: " ".join(passed.minted.scopes),
                 "cache-control": passed.cache_control,
                 # A cache whose key leaves one of these out would give a caller the token of another.
-                "vary": ", ".join((AUTHORIZATION, *((COOKIE,) if gateway.cookie else ()), *gateway.headers)),
+                "vary": ", ".join(deciding),
             }
         )
         if gateway.cookie and cookies:
@@ -128,7 +130,7 @@ class GatewayAuth:
         return response
 
     def _failed(self, call: Call, error: BaseException) -> Response:
-        response = _failure(error)
+        response = failure(error)
         reason = error.reason if isinstance(error, TokenmintError) else "INTERNAL"
         detail = ""
         if response.status_code == 500:
@@ -178,11 +180,12 @@ def host_in(header: str, seen: Mapping[str, str]) -> str:
     return rest
 
 
-def _has_body(request: Request) -> bool:
+def has_body(request: Request) -> bool:
+    """Return whether a request has a body."""
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
-def _failure(error: BaseException) -> Response:
+def failure(error: BaseException) -> Response:
     """Return the answer to an error: a refusal for the gateway's client, or an error of the gateway or of this service.
 
     NGINX, Traefik and Caddy pass 401 on to their client, so a gateway without valid credentials gets 502.
@@ -194,10 +197,11 @@ def _failure(error: BaseException) -> Response:
             refusal = Refusal(status, "", error.reason, error.message if status != 500 else INTERNAL_MESSAGE)
         else:
             refusal = Refusal(status, "", TokenmintError.reason, INTERNAL_MESSAGE)
-    return _denied(refusal)
+    return denied(refusal)
 
 
-def _denied(refusal: Refusal) -> Response:
+def denied(refusal: Refusal) -> Response:
+    """Return a refusal for the gateway's client."""
     response = Response(refusal.body, refusal.status, media_type="application/json")
     response.headers.update({"cache-control": NO_STORE, "x-content-type-options": "nosniff"})
     if refusal.challenge:

@@ -30,11 +30,11 @@ from tokenmint_client.errors import (
     VerificationError,
 )
 from tokenmint_client.source import AsyncTokenSource, TokenSource
-from tokenmint_client.types import Target, Token, VerifiedToken
+from tokenmint_client.types import ExchangeOptions, Target, Token, VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier, Verifier
 
 __all__ = [
-    "Client", "AsyncClient", "Token", "Target",
+    "Client", "AsyncClient", "ExchangeOptions", "Token", "Target",
     "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
     "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
     "Verifier", "AsyncVerifier", "VerifiedToken", "current_token",

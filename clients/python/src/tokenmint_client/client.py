@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 import grpc
 import grpc.aio
@@ -14,7 +14,7 @@ from tokenmint_client.credentials import ClientCertificate, Credential
 from tokenmint_client.errors import TokenmintError
 from tokenmint_client.status import from_rpc_error, from_status
 from tokenmint_client.transport import Options, Transport
-from tokenmint_client.types import Target, Token
+from tokenmint_client.types import ExchangeOptions, Target, Token
 from tokenmint_client.v1 import token_exchange_service_pb2 as pb
 from tokenmint_client.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
@@ -77,11 +77,8 @@ class Client(_Base):
         audience: str,
         *,
         scopes: Sequence[str] = (),
-        lifetime: float | None = None,
-        subject_token_type: str = "",
-        requested_token_type: str = "",
-        nonce: str = "",
         timeout: float | None = None,
+        **options: Unpack[ExchangeOptions],
     ) -> Token:
         """Exchange ``subject_token`` for one token for ``audience``. Nothing is cached.
 
@@ -89,18 +86,13 @@ class Client(_Base):
             subject_token: the token that somebody else signed.
             audience: a configured audience.
             scopes: default: all that the audience grants this client.
-            lifetime: whole seconds; default: as the audience is configured.
-            subject_token_type: a URN of RFC 8693 section 3; default: an ID token.
-            requested_token_type: likewise; default: as the audience is configured.
-            nonce: what the subject token's ``nonce`` has to be; default: not compared.
             timeout: seconds for this call with all its retries.
+            options: further fields of the request.
 
         Raises:
             TokenmintError: see its subclasses.
         """
-        request = exchange_request(
-            subject_token, audience, scopes, lifetime, subject_token_type, requested_token_type, nonce
-        )
+        request = exchange_request(subject_token, audience, scopes, options)
         try:
             answer = self._stub().ExchangeToken(
                 request, timeout=self._within(timeout), metadata=self._transport.metadata()
@@ -163,16 +155,11 @@ class AsyncClient(_Base):
         audience: str,
         *,
         scopes: Sequence[str] = (),
-        lifetime: float | None = None,
-        subject_token_type: str = "",
-        requested_token_type: str = "",
-        nonce: str = "",
         timeout: float | None = None,  # noqa: ASYNC109  # it is gRPC's deadline, which the server learns of
+        **options: Unpack[ExchangeOptions],
     ) -> Token:
         """As :meth:`Client.exchange`."""
-        request = exchange_request(
-            subject_token, audience, scopes, lifetime, subject_token_type, requested_token_type, nonce
-        )
+        request = exchange_request(subject_token, audience, scopes, options)
         try:
             answer = await self._stub().ExchangeToken(
                 request, timeout=self._within(timeout), metadata=self._transport.metadata()
@@ -216,23 +203,26 @@ class AsyncClient(_Base):
 
 
 def exchange_request(
-    subject_token: str,
-    audience: str,
-    scopes: Sequence[str],
-    lifetime: float | None,
-    subject_token_type: str,
-    requested_token_type: str,
-    nonce: str,
+    subject_token: str, audience: str, scopes: Sequence[str], options: ExchangeOptions
 ) -> pb.ExchangeTokenRequest:
-    """Build a request. Its id makes gRPC's retries of it safe where the subject token may be used once."""
+    """Build a request. Its id makes gRPC's retries of it safe where the subject token may be used once.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    if unknown := options.keys() - ExchangeOptions.__annotations__.keys():
+        raise TypeError(f"an exchange has no option {', '.join(sorted(unknown))}")
     return pb.ExchangeTokenRequest(
         subject_token=subject_token,
-        subject_token_type=subject_token_type,
+        subject_token_type=options.get("subject_token_type", ""),
         audience=audience,
         scopes=scopes,
-        lifetime=_duration(lifetime),
-        requested_token_type=requested_token_type,
-        nonce=nonce,
+        lifetime=_duration(options.get("lifetime")),
+        requested_token_type=options.get("requested_token_type", ""),
+        nonce=options.get("nonce", ""),
+        actor_token=options.get("actor_token", ""),
+        actor_token_type=options.get("actor_token_type", ""),
+        dpop_jkt=options.get("dpop_jkt", ""),
         request_id=str(uuid.uuid4()),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,25 @@ class Target:
     scopes: tuple[str, ...] = ()
     lifetime: float | None = None
     """Whole seconds; None: as the audience is configured."""
+
+
+class ExchangeOptions(TypedDict, total=False):
+    """Further fields of an exchange, each as the audience and the service are configured where it is left out."""
+
+    lifetime: float | None
+    """Whole seconds."""
+    subject_token_type: str
+    """A URN of RFC 8693 section 3; default: an ID token."""
+    requested_token_type: str
+    """Likewise; default: the audience's."""
+    nonce: str
+    """The ``nonce`` that the subject token has to have; default: not compared."""
+    actor_token: str
+    """A token of the party that acts for the subject."""
+    actor_token_type: str
+    """Its kind, required with it."""
+    dpop_jkt: str
+    """The thumbprint of the key that the token shall be bound to (RFC 9449)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,11 @@ public final class Driver {
     }
 
     private Token token(Map<String, Object> command) {
-        return source.get(
-                text(command, "subject_token"), text(command, "audience"), texts(command, "scopes").toArray(new String[0]));
+        return source.get(ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+                .scopes(texts(command, "scopes"))
+                .actor(text(command, "actor_token"), text(command, "actor_token_type"))
+                .dpopThumbprint(text(command, "dpop_jkt"))
+                .build());
     }
 
     private Map<String, Object> concurrent(Map<String, Object> command) throws Exception {

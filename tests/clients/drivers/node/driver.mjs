@@ -111,7 +111,13 @@ const commands = {
     };
   },
   async token(command) {
-    return shown(await state.source.get(command.subject_token, command.audience, { scopes: command.scopes }));
+    const options = {
+      scopes: command.scopes,
+      actorToken: command.actor_token,
+      actorTokenType: command.actor_token_type,
+      dpopThumbprint: command.dpop_jkt,
+    };
+    return shown(await state.source.get(command.subject_token, command.audience, options));
   },
   async concurrent(command) {
     const one = () => state.source.get(command.subject_token, command.audience, { scopes: command.scopes });

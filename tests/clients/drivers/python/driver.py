@@ -140,7 +140,8 @@ def batch(state: State, command: Command) -> Command:
 
 
 def token(state: State, command: Command) -> Command:
-    return shown(state.source.get(command["subject_token"], command["audience"], **given(command, "scopes")))
+    names = ("scopes", "actor_token", "actor_token_type", "dpop_jkt")
+    return shown(state.source.get(command["subject_token"], command["audience"], **given(command, *names)))
 
 
 def concurrent(state: State, command: Command) -> Command:

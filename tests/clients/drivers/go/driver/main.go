@@ -42,6 +42,9 @@ type command struct {
 	SubjectTokenType   string     `json:"subject_token_type"`
 	RequestedTokenType string     `json:"requested_token_type"`
 	Nonce              string     `json:"nonce"`
+	ActorToken         string     `json:"actor_token"`
+	ActorTokenType     string     `json:"actor_token_type"`
+	DPoPThumbprint     string     `json:"dpop_jkt"`
 	Targets            []target   `json:"targets"`
 	Count              int        `json:"count"`
 	Seconds            float64    `json:"seconds"`
@@ -151,7 +154,10 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 	case "batch":
 		return s.batch(ctx, given)
 	case "token":
-		token, err := s.source.Get(ctx, given.SubjectToken, given.Audience, given.Scopes...)
+		token, err := s.source.Exchange(ctx, tokenmint.ExchangeRequest{
+			SubjectToken: given.SubjectToken, Audience: given.Audience, Scopes: given.Scopes, ActorToken: given.ActorToken,
+			ActorTokenType: given.ActorTokenType, DPoPThumbprint: given.DPoPThumbprint,
+		})
 		return shown(token), err
 	case "concurrent":
 		return s.concurrent(ctx, given), nil

@@ -278,7 +278,6 @@ class Policy:
         sources, members = self._transactions.get(audience.name), self._sources[audience.name]
         if sources is None:
             return None, transactions.values(members, value_of)
-        transactions.check_scopes(request, transactions.scopes_of(sources, issued, value_of))
         return transactions.content(sources, request, issued, members, value_of)
 
     def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:

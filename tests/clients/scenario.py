@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.clients.driver import Driver
+from tests.clients.own_tokens import transaction_token
 from tests.clients.world import JWKS_PATH, SLOW, World, wait_for
 from tests.process import CLIENT
 
 DRIVER_FIELDS = (
     "do", "count", "scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout", "seconds",
-    "url", "target",
+    "url", "target", "values",
 )  # fmt: skip
 
 
@@ -113,7 +114,12 @@ class Play:
             command["targets"] = [
                 {**target, "audience": self.audiences[target["audience"]]} for target in step["targets"]
             ]
-        if step["do"] == "verify":
+        if "own" in step:
+            own = step["own"]
+            command["token"] = transaction_token(self.world.proxy.url, own.get("header", {}), own.get("claims", {}))
+        elif step["do"] == "txn_header":
+            command |= {"token": self._value(step["token"])} if "token" in step else {}
+        elif step["do"] in ("verify", "verify_txn"):
             token = self._subject(step) if step["token"] == "$subject" else self._value(step["token"])
             command["token"] = forge(token, step["forged"]) if "forged" in step else token
         elif "subject_token" in step:

@@ -147,10 +147,8 @@ def exchange(
             answer: Any = stub.ExchangeToken(pb.ExchangeTokenRequest(**fields, **targets[0]), **service.call)
             tokens, refusals = [answer], []
         else:
-            requested = [pb.BatchExchangeTarget(**target) for target in targets]
-            answer = stub.BatchExchangeTokens(
-                pb.BatchExchangeTokensRequest(**fields, targets=requested), **service.call
-            )
+            made = [pb.BatchExchangeTarget(**target) for target in targets]
+            answer = stub.BatchExchangeTokens(pb.BatchExchangeTokensRequest(**fields, targets=made), **service.call)
             tokens = [result.token for result in answer.results if result.HasField("token")]
             refusals = [
                 f"{name}: {refusal_of(result.error)}"

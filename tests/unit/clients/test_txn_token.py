@@ -17,9 +17,10 @@ TEXTS = st.text(st.sampled_from("aZ09-_.,= \r\n\t\0é:"), max_size=12)
 def test_section_12_1_a_text_is_one_token_or_refused(text: str) -> None:
     """Nothing in it can add a header, a second token or another scheme."""
     is_token = bool(re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}", text))
-    for ask in (lambda: sent_headers(text)[HEADER], lambda: received_token([text])):
-        with nullcontext() if is_token else pytest.raises(TokenRejected, match="MALFORMED"):
-            assert ask() == text
+    with nullcontext() if is_token else pytest.raises(TokenRejected, match="MALFORMED"):
+        assert sent_headers(text)[HEADER] == text
+    with nullcontext() if is_token else pytest.raises(TokenRejected, match="MALFORMED"):
+        assert received_token([text]) == text
 
 
 @pytest.mark.parametrize("values", [[], ["e30.e30.c2ln"] * 2, ["e30.e30.c2ln", ""]])

@@ -1,6 +1,6 @@
-"""Transaction tokens: what a request for one needs, and what the token says. Pure.
+"""Transaction tokens: the checks of requests for them, and their content. Pure.
 
-draft-ietf-oauth-transaction-tokens, sections 11 and 13. A first token says what the rules of its audience make of the
+draft-ietf-oauth-transaction-tokens, sections 11 and 13. A first token has the content that the rules of its audience compute from the
 request. A replacement keeps all of it: it can only have fewer scopes.
 """
 

@@ -16,6 +16,11 @@ from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
 
 ORDERS: Final = "https://orders.example.com"
 API: Final = "https://api.example.com"
+AS_MCP: Final = "--kind access_token --token-file mcp-token.txt --client-id mcp --secret-file mcp.secret"
+REPLACING: Final = (
+    "--requested-kind txn_token --kind txn_token --token-file txn-token.txt "
+    "--client-id orders --secret-file orders.secret"
+)
 MOUNTED_KEY: Final = "/run/secrets/tokenmint/key-encryption/key"
 FIREBASE_CUSTOM_TOKEN: Final = (
     "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
@@ -240,6 +245,21 @@ def other_tenant(walk: Walk) -> str:
 
 
 SITE = '[audiences."https://orders.azurewebsites.net"'
+
+
+def transacting(options: str) -> Provocation:
+    """Return what exchanges a token of an agent that acts again, as the page does, with these options."""
+
+    def provoke(walk: Walk) -> str:
+        walk.run("""echo '{"principal": "assistant"}' | tokenmint profiles put -""")
+        for block in walk.blocks:
+            if block.kind == "sh" and ("> mcp-token.txt" in block.text or "> txn-token.txt" in block.text):
+                walk.run(block.text)
+        return told(walk, f"tokenmint token exchange --audience example.internal {options}")
+
+    return provoke
+
+
 REFUSED: Mapping[str, Sequence[Provocation]] = {
     "console": [
         config('console = "127.0.0.1:0"', 'console = "0.0.0.0:7445"'),
@@ -293,6 +313,15 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         form(grant_type="password"),
         another_clients_token,
         config("[oauth]", '[listen]\nhttp = "0.0.0.0:8080"\n[oauth]'),
+    ],
+    "agents": [
+        transacting(f"{AS_MCP} --requested-kind txn_token"),
+        transacting(f"{AS_MCP} --scope orders.write"),
+        transacting(f"{AS_MCP} --requested-kind access_token --scope orders.write"),
+        transacting(f"{AS_MCP} --requested-kind txn_token --scope orders.delete"),
+        transacting(f"{REPLACING} --request-details '{{}}' --scope orders.write"),
+        transacting(f"{REPLACING} --scope orders.read"),
+        config('drafts = ["draft-ietf-oauth-transaction-tokens-10"]', ""),
     ],
     "token-chains": [
         command(f"tokenmint token exchange --audience {ORDERS} --token-file stock.txt"),

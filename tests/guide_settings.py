@@ -113,15 +113,24 @@ def certificates(directory: Path) -> None:
         (directory / f"{name}.key").write_bytes(key)
 
 
+CLUSTER = (
+    'issuer = "https://kubernetes.example.com"',
+    'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
+)
+"""Let a cluster's keys be those of the issuer on loopback."""
 SETTINGS: Mapping[str, Setting] = {
+    "agents": Setting(
+        [partner(), CLUSTER],
+        lambda issuer, now: {
+            "id-token.txt": issuer.token(now, **PARTNER),
+            "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
+        },
+    ),
     "console": Setting([partner(), ('console = "127.0.0.1:7445"', 'console = "127.0.0.1:0"')]),
     "delegation-and-binding": Setting(
         [
             partner(),
-            (
-                'issuer = "https://kubernetes.example.com"',
-                'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
-            ),
+            CLUSTER,
         ],
         lambda issuer, now: {
             "id-token.txt": issuer.token(now, **PARTNER),
@@ -135,10 +144,7 @@ SETTINGS: Mapping[str, Setting] = {
     "kubernetes": Setting(
         [
             keys("google"),
-            (
-                'issuer = "https://kubernetes.example.com"',
-                'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
-            ),
+            CLUSTER,
         ],
         lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
     ),

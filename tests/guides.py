@@ -193,7 +193,8 @@ class Walk:
         """Run a program."""
         self.refresh()
         return subprocess.run(
-            [sys.executable, "-W", "error", "-c", self.placed(text)], cwd=self.directory, env=environment(),
+            [sys.executable, "-W", "error", "-c", self.placed(text)], cwd=self.directory,
+            env=environment(PYTHONPATH=str(ROOT / "clients" / "python" / "src")),
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
 

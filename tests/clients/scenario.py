@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.clients.driver import Driver
+from tests.clients.own_tokens import transaction_token
 from tests.clients.world import JWKS_PATH, SLOW, World, wait_for
 from tests.process import CLIENT
 
 DRIVER_FIELDS = (
     "do", "count", "scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout", "seconds",
-    "url", "target", "dpop_jkt",
+    "url", "target", "dpop_jkt", "values",
 )  # fmt: skip
 
 
@@ -116,7 +117,12 @@ class Play:
         if "actor" in step:
             command["actor_token"] = self._subject({"subject": step["actor"]})
             command["actor_token_type"] = "urn:ietf:params:oauth:token-type:id_token"
-        if step["do"] == "verify":
+        if "own" in step:
+            own = step["own"]
+            command["token"] = transaction_token(self.world.proxy.url, own.get("header", {}), own.get("claims", {}))
+        elif step["do"] == "txn_header":
+            command |= {"token": self._value(step["token"])} if "token" in step else {}
+        elif step["do"] in ("verify", "verify_txn"):
             token = self._subject(step) if step["token"] == "$subject" else self._value(step["token"])
             command["token"] = forge(token, step["forged"]) if "forged" in step else token
         elif "subject_token" in step:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from tests.clients.own_tokens import with_test_key
 from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
 from tests.tls import authority
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.model.drafts import TRANSACTION_TOKENS
 from tokenmint.model.secret import Secret
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -45,6 +47,9 @@ ops = "127.0.0.1:0"
 cert_file = "tls.crt"
 key_file = "tls.key"
 {mutual}
+
+[oauth]
+drafts = ["{transactions}"]
 
 [keys]
 encryption_key_file = "kek"
@@ -115,6 +120,15 @@ without_may_act = true
 clients = ["somebody"]
 providers = ["idp"]
 
+[audiences."trust-domain.example"]
+clients = ["web"]
+providers = ["idp"]
+scopes = ["read", "write"]
+[audiences."trust-domain.example".txn_token]
+subject_scopes = "assertion.scope"
+tctx = {{ action = "'BUY'" }}
+rctx = {{ provider = "provider.name" }}
+
 [clients.web]
 secrets = ["sha256:{web}"]
 
@@ -152,7 +166,10 @@ PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled"}
 
 
 class KeySetProxy:
-    """Tokenmint's key set as verifiers see it: counted, and broken on demand. Its address is tokenmint's issuer."""
+    """Tokenmint's key set as verifiers see it: counted, and broken on demand. Its address is tokenmint's issuer.
+
+    It has one more key, by which the runner signs tokens that the service would not mint.
+    """
 
     def __init__(self) -> None:
         self.origin = ""
@@ -193,6 +210,8 @@ class KeySetProxy:
         response = connection.getresponse()
         body = response.read()
         connection.close()
+        if path == JWKS_PATH and response.status == 200:
+            body = with_test_key(body)
         kept = ("etag", "cache-control", "content-type")
         return response.status, [(name, value) for name, value in response.getheaders() if name.lower() in kept], body
 
@@ -258,7 +277,7 @@ class World:
             issuer=self.proxy.url, data=f"data-{name}", store=self._store_url,
             idp=self.issuers["idp"].url, young=self.issuers["young"].url, away=self.issuers["away"].url,
             web=CLIENT.fingerprint(), slow=SLOW.fingerprint(), operator=OPERATOR.fingerprint(),
-            jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}),
+            jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}), transactions=TRANSACTION_TOKENS,
             mutual='client_ca_file = "ca.pem"' if mutual else "",
             mesh=MESH if mutual else NO_MESH.format(slow=SLOW.fingerprint()),
         )  # fmt: skip

@@ -18,16 +18,19 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["tokenmint"]):
+    from tokenmint.admission.validation import MAX_OBJECT
     from tokenmint.base.clock import SystemClock
     from tokenmint.base.errors import ConfigurationError, CorruptRecord, InvalidRequest, TokenmintError
     from tokenmint.base.token_errors import MalformedToken, TokenRejected
     from tokenmint.config.providers import provider_from_table
+    from tokenmint.formats import txn_token
     from tokenmint.formats.jwt import FORMAT
     from tokenmint.keys import store as ring_store
-    from tokenmint.model.policy import Audience, Client, ExchangeRequest
+    from tokenmint.model.format import TransactionRules
+    from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest
     from tokenmint.model.profile import Identity, Profile
     from tokenmint.model.secret import Secret
-    from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
+    from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, TXN_TOKEN, JsonValue, VerifiedToken
     from tokenmint.policy import conditions, mapping
     from tokenmint.policy.grant import Policy
     from tokenmint.profiles.records import parse_link, parse_record
@@ -39,6 +42,7 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
     from tokenmint.verification.keyset import KeySets
     from tokenmint.verification.verifier import Verifier
+    from tokenmint.web.oauth import OF_TRANSACTIONS, TOKEN_EXCHANGE, exchange_request
 
 from google.protobuf.message import DecodeError
 
@@ -48,6 +52,16 @@ CLIENT = Client("web")
 AUDIENCE = Audience(
     "https://api.example", clients=frozenset({"web"}), providers=frozenset({"idp"}), format=FORMAT.traits, lifetime=60
 )
+DOMAIN = replace(
+    AUDIENCE,
+    name="trust-domain.example",
+    scopes=frozenset({"read"}),
+    format=replace(
+        txn_token.FORMAT.traits,
+        transaction=TransactionRules(tctx=(("a", "request.details.a"), ("b", "=request.details.b"))),
+    ),
+)
+TRANSACTIONS = Policy({DOMAIN.name: DOMAIN}, "https://me.example")
 JWKS = (SEEDS / "key_sets" / "jwks.json").read_bytes()
 
 
@@ -157,6 +171,31 @@ def messages(data: bytes) -> None:
         convert.profile(profile_pb2.Profile.FromString(data))
 
 
+def parameters(data: bytes) -> None:
+    """The JSON objects of a request for a transaction token, over both transports, and the token's content."""
+    text = data.decode("utf-8", "surrogateescape")
+    form = dict.fromkeys(sorted(OF_TRANSACTIONS), (text,)) | {
+        "grant_type": (TOKEN_EXCHANGE,), "subject_token": ("x",), "subject_token_type": (ACCESS_TOKEN,),
+        "audience": (DOMAIN.name,), "scope": ("read",), "requested_token_type": (TXN_TOKEN,),
+    }  # fmt: skip
+    try:
+        request = exchange_request(form, Binding(), transactions=True)
+    except InvalidRequest:
+        return
+    for found in (request.request_context, request.request_details):
+        if found is not None and (len(data) > MAX_OBJECT or json.loads(text) != found):
+            raise AssertionError("another object than the one that was sent")
+    with contextlib.suppress(DecodeError, InvalidRequest, UnicodeEncodeError):
+        message = token_exchange_service_pb2.ExchangeTokenRequest(subject_token="x", request_details=text)
+        assert convert.exchange_request(message).request_details == request.request_details
+    claims: dict[str, JsonValue] = {"scope": "read"}
+    verified = VerifiedToken("idp", "https://idp.example", "1", ACCESS_TOKEN, claims, NOW, NOW + 60, "f", "r", False)
+    with contextlib.suppress(TokenmintError):
+        grant = TRANSACTIONS.decide(request, CLIENT, DOMAIN, verified, Profile("ada"), now=NOW)
+        assert grant.transaction is not None
+        json.dumps(dict(grant.transaction.tctx), allow_nan=False)
+
+
 def records(data: bytes) -> None:
     """Values in the store that somebody else wrote."""
     with contextlib.suppress(CorruptRecord):
@@ -168,7 +207,8 @@ def records(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    function.__name__: function for function in (parsing, key_sets, verification, claims, policy, messages, records)
+    function.__name__: function
+    for function in (parsing, key_sets, verification, claims, policy, messages, parameters, records)
 }
 
 

@@ -113,7 +113,7 @@ def running(
 @contextmanager
 def sidecar(directory: Path, *, tokenmint: int, keep: str) -> Iterator[int]:
     """Run `tokenmint edge` before tokenmint's port, as the client `gateway`; yield its port."""
-    [port] = free_ports(1)
+    port = own_port()
     (directory / "edge.secret").write_text(CLIENT.reveal())
     log_file = directory / "edge.log"
     command = ("edge", "--upstream", f"http://127.0.0.1:{tokenmint}", "--listen", f"127.0.0.1:{port}", "--keep", keep)

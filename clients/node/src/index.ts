@@ -45,4 +45,12 @@ export {
   type TokenSourceOptions,
   type TokenStore,
 } from "./source.js";
+export {
+  receivedTxnToken,
+  type TransactionToken,
+  TXN_TOKEN_HEADER,
+  TXN_TOKEN_TYPE,
+  txnTokenHeaders,
+  TxnTokenVerifier,
+} from "./txntoken.js";
 export { type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";

@@ -18,6 +18,8 @@ MAX_OBJECT: Final = 4096
 """The longest JSON object in a request, in bytes."""
 MAX_OBJECT_DEPTH: Final = 8
 """The levels of such an object, itself included."""
+MAX_NUMBER: Final = 2**53 - 1
+"""The largest whole number in such an object."""
 SUBJECT_TOKEN_TYPES: Final = (ID_TOKEN, ACCESS_TOKEN, JWT)
 SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")  # RFC 6749 section 3.3
 
@@ -68,7 +70,7 @@ class Violations:
     def json_object(self, field: str, text: str) -> dict[str, JsonValue] | None:
         """Return the JSON object that a parameter holds; None if it is empty, or no such object.
 
-        Names occur once, and numbers are finite: two readers of the text can't see different objects (RFC 7493).
+        Names occur once, and doubles hold whole numbers exactly: no two readers can see different objects (RFC 7493).
         """
         raw = text.encode(errors="surrogatepass")
         self.check(field, f"is longer than {MAX_OBJECT} bytes", holds=len(raw) <= MAX_OBJECT)
@@ -78,7 +80,19 @@ class Violations:
             self.check(field, f"is nested deeper than {MAX_OBJECT_DEPTH} levels", holds=False)
             return None
         try:
-            return parse_object(raw, "parameter")
+            parsed = parse_object(raw, "parameter")
         except MalformedToken as error:
             self.check(field, f"expected a JSON object (RFC 7493): {error.detail}", holds=False)
             return None
+        exact = _is_exact(parsed)
+        self.check(field, "expected whole numbers from -(2^53)+1 to (2^53)-1 (RFC 7493 section 2.2)", holds=exact)
+        return parsed if exact else None
+
+
+def _is_exact(value: JsonValue) -> bool:
+    """Return whether every whole number in a value is one that doubles hold exactly."""
+    if isinstance(value, int):
+        return abs(value) <= MAX_NUMBER
+    if isinstance(value, dict):
+        return all(map(_is_exact, value.values()))
+    return all(map(_is_exact, value)) if isinstance(value, list) else True

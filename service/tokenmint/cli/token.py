@@ -81,6 +81,30 @@ class Presented(Group):
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Requested(Group):
+    """The kind of token that is requested, and the caller's account of its transaction."""
+
+    requested_kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="The kind of token to mint, for example txn_token; default: the audience's."),
+    ] = None
+    request_context: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The circumstances of a transaction, a JSON object.")
+    ] = None
+    request_details: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The details of a transaction, a JSON object.")
+    ] = None
+
+    def kind(self) -> dict[str, Any]:
+        """Return the fields that each target of a batch has too."""
+        return {"requested_token_type": token_type(self.requested_kind)} if self.requested_kind else {}
+
+    def account(self) -> dict[str, Any]:
+        """Return the fields that only a request for one token has."""
+        return {"request_context": self.request_context, "request_details": self.request_details}
+
+
 def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
     from google.protobuf.duration_pb2 import Duration
 
@@ -97,6 +121,7 @@ def exchange(
     service: Connection,
     audience: Audiences,
     presented: Presented,
+    requested: Requested,
     scope: Scope = None,
     lifetime: Lifetime = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print only the tokens, one on each line.")] = False,
@@ -112,16 +137,18 @@ def exchange(
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
     fields = presented.fields()
-    targets = [_target(name, scope, lifetime) for name in audience]
+    targets = [_target(name, scope, lifetime) | requested.kind() for name in audience]
+    if len(targets) == 1:
+        fields |= requested.account()
+    elif any(requested.account().values()):
+        raise ConfigurationError("--request-context, --request-details: for one audience alone")
     with service.stub(TokenExchangeServiceStub) as stub:
         if len(targets) == 1:
             answer: Any = stub.ExchangeToken(pb.ExchangeTokenRequest(**fields, **targets[0]), **service.call)
             tokens, refusals = [answer], []
         else:
-            requested = [pb.BatchExchangeTarget(**target) for target in targets]
-            answer = stub.BatchExchangeTokens(
-                pb.BatchExchangeTokensRequest(**fields, targets=requested), **service.call
-            )
+            made = [pb.BatchExchangeTarget(**target) for target in targets]
+            answer = stub.BatchExchangeTokens(pb.BatchExchangeTokensRequest(**fields, targets=made), **service.call)
             tokens = [result.token for result in answer.results if result.HasField("token")]
             refusals = [
                 f"{name}: {refusal_of(result.error)}"
@@ -189,6 +216,7 @@ def explain(
     client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
     audience: Audience,
     presented: Presented,
+    requested: Requested,
     scope: Scope = None,
     lifetime: Lifetime = None,
     output: Output = "text",
@@ -205,9 +233,8 @@ def explain(
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
     fields = presented.fields()
-    request = pb.ExplainExchangeRequest(
-        exchange=pb.ExchangeTokenRequest(**fields, **_target(audience, scope, lifetime)), client_id=client
-    )
+    target = _target(audience, scope, lifetime) | requested.kind() | requested.account()
+    request = pb.ExplainExchangeRequest(exchange=pb.ExchangeTokenRequest(**fields, **target), client_id=client)
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExplainExchange(request, **service.call)
     print_explanation(answer, output)

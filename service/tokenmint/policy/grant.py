@@ -276,11 +276,13 @@ class Policy:
         value_of: Callable[[ClaimSource], JsonValue],
     ) -> tuple[Transaction | None, dict[str, JsonValue]]:
         """Return the transaction, if it is about one, and the mapped claims."""
-        sources, members = self._transactions.get(audience.name), self._sources[audience.name]
+        sources = self._transactions.get(audience.name)
         if sources is None:
-            return None, transactions.values(members, value_of)
-        transactions.check_scopes(request, transactions.scopes_of(sources, issued, value_of))
-        return transactions.content(sources, request, issued, members, value_of)
+            return None, self._claims(audience, value_of)
+        return transactions.content(sources, request, issued, self._sources[audience.name], value_of)
+
+    def _claims(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> dict[str, JsonValue]:
+        return transactions.values(self._sources[audience.name], value_of)
 
     def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
         """Return the receiver's user id; empty if it has none, and if a segment is missing or has a slash."""

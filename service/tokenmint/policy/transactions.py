@@ -1,7 +1,7 @@
-"""Transaction tokens: what a request for one needs, and what the token says. Pure.
+"""Transaction tokens: the checks of requests for them, and their content. Pure.
 
-draft-ietf-oauth-transaction-tokens, sections 11 and 13. A first token says what the rules of its audience make of the
-request. A replacement keeps all of it: it can only have fewer scopes.
+draft-ietf-oauth-transaction-tokens, sections 11 and 13. A first token has the content that the rules of its audience
+compute from the request. A replacement keeps all of it: it can only have fewer scopes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -63,23 +63,16 @@ def check_origin(audience: Audience, issued: IssuedToken) -> None:
         raise ReexchangeDenied("a transaction token is exchanged only for a replacement of it, in its trust domain")
 
 
-def scopes_of(sources: TransactionSources, issued: IssuedToken | None, value_of: ValueOf) -> frozenset[str]:
-    """Return the scopes that the subject token stands for, beyond which its transaction has none (section 13.6).
+def check_scopes(sources: TransactionSources, request: ExchangeRequest, value_of: ValueOf) -> None:
+    """Check that the subject token stands for the scopes of a request (section 13.6).
 
     Raises:
-        ScopeDenied: they are not known (section 13.14).
+        ScopeDenied: it does not, or its scopes are not known (section 13.14).
     """
-    if issued is not None and issued.kind == TXN_TOKEN:
-        return frozenset(issued.scopes)
     value = value_of(sources.subject_scopes)
     if value is None:
         raise ScopeDenied("the scopes of the subject token are not known, so its transaction can have none")
-    return scopes_in(value)
-
-
-def check_scopes(request: ExchangeRequest, known: frozenset[str]) -> None:
-    """Raise ``ScopeDenied`` if a request names a scope beyond those that the subject token stands for."""
-    if foreign := set(request.scopes) - known:
+    if foreign := set(request.scopes) - scopes_in(value):
         raise ScopeDenied(f"the subject token does not stand for the scope: {' '.join(sorted(foreign))}")
 
 
@@ -105,10 +98,12 @@ def content(
         value_of: returns the value of a source.
 
     Raises:
+        ScopeDenied: as :func:`check_scopes`.
         FormatDenied: the token would hold the subject or actor token (section 13.4).
     """
     if issued is not None and issued.kind == TXN_TOKEN:
         return _kept(issued, claims)
+    check_scopes(sources, request, value_of)
     transaction = Transaction(tctx=values(sources.tctx, value_of), rctx=values(sources.rctx, value_of))
     mapped = values(claims, value_of)
     tokens = [token.reveal() for token in (request.subject_token, request.actor_token) if token is not None]

@@ -17,7 +17,7 @@ providers = ["idp"]
 scopes = ["read"]
 reexchange_from = ["trust-domain.example"]
 [audiences."trust-domain.example".txn_token]
-subject_scopes = "='read'"
+subject_scopes = "'read'"
 """
 
 

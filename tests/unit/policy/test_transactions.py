@@ -1,5 +1,6 @@
 """Transaction tokens as policy sees them: a chain of replacements, in any order of requests, never widens."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import AccessDenied, ReexchangeDenied
 from tokenmint.formats import jwt
 from tokenmint.formats.txn_token import FORMAT
@@ -125,3 +127,21 @@ def test_section_9_2_a_transaction_token_leaves_no_trust_domain_and_becomes_no_o
         request = ExchangeRequest(Secret("x"), audience=audience.name)
         with pytest.raises(ReexchangeDenied, match="only for a replacement"):
             policy.admit_subject(audience, verified(issued), WEB, request, issued)
+
+
+ANY = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)
+                   | st.dictionaries(st.text(), inner), max_leaves=20)  # fmt: skip
+
+
+@given(details=st.dictionaries(st.text(), ANY, max_size=5))
+def test_nothing_that_a_caller_tells_suppresses_what_the_operator_asserts(details: dict[str, Any]) -> None:
+    """An object that CEL could not read would leave every computed member out."""
+    violations = Violations()
+    told = violations.json_object("request_details", json.dumps(details))
+    asserted = TransactionRules(tctx=(("limit", "=100"), ("by", "=client.id + '!'")))
+    audience = replace(AUDIENCE, format=replace(FORMAT.traits, transaction=asserted), condition="client.id == 'web'")
+    policy = Policy({DOMAIN: audience}, "https://tokens.example")
+    request = ExchangeRequest(Secret("subject-token"), audience=DOMAIN, scopes=("a",), request_details=told)
+    grant = policy.decide(request, WEB, audience, verified(scope="a"), Profile("ada"), now=NOW)
+    assert grant.transaction is not None
+    assert grant.transaction.tctx == {"limit": 100, "by": "web!"}

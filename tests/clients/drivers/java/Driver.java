@@ -11,6 +11,8 @@ import dev.tokenmint.client.TokenServerInterceptor;
 import dev.tokenmint.client.TokenSource;
 import dev.tokenmint.client.TokenmintClient;
 import dev.tokenmint.client.TokenmintException;
+import dev.tokenmint.client.TxnTokenHeader;
+import dev.tokenmint.client.TxnTokenVerifier;
 import dev.tokenmint.client.Verifier;
 import dev.tokenmint.v1.GetKeySetRequest;
 import dev.tokenmint.v1.GetKeySetResponse;
@@ -63,6 +65,7 @@ public final class Driver {
     private final TokenmintClient client;
     private final TokenSource source;
     private final Map<String, Verifier> verifiers = new HashMap<>();
+    private final Map<String, TxnTokenVerifier> domains = new HashMap<>();
     private final List<Runnable> stops = new ArrayList<>();
     private volatile Duration offset = Duration.ZERO;
     private volatile CompletableFuture<Void> gate = CompletableFuture.completedFuture(null); // before exchanges
@@ -144,11 +147,32 @@ public final class Driver {
                 yield Map.of();
             }
             case "verify" -> Map.of("claims", verifier(text(command, "audience")).verify(text(command, "token")).claims());
+            case "verify_txn" -> verifyTxn(command);
+            case "txn_header" -> command.containsKey("values")
+                    ? Map.of("token", TxnTokenHeader.received(texts(command, "values")))
+                    : Map.of("name", TxnTokenHeader.NAME, "value", TxnTokenHeader.value(text(command, "token")));
             case "protect" -> protect(command);
             case "call_http" -> callHttp(command);
             case "call_grpc" -> callGrpc(command);
             default -> throw new IllegalArgumentException("unknown command");
         };
+    }
+
+    private Map<String, Object> verifyTxn(Map<String, Object> command) {
+        var verifier = domains.computeIfAbsent(
+                text(command, "audience"),
+                name -> TxnTokenVerifier.of(text(configuration, "issuer"), name, builder -> builder.keySetUrl(
+                                URI.create(text(configuration, "jwks_url")))
+                        .clock(clock)));
+        var token = verifier.verify(text(command, "token"));
+        return Map.of(
+                "txn", token.txn(),
+                "subject", token.subject(),
+                "scopes", token.scopes(),
+                "requester", token.requester(),
+                "tctx", token.tctx(),
+                "rctx", token.rctx(),
+                "claims", token.claims());
     }
 
     private Map<String, Object> exchange(Map<String, Object> command) {

@@ -10,9 +10,12 @@ import {
   clientSecret,
   MemoryStore,
   publicClient,
+  receivedTxnToken,
   tokenFetch,
   TokenmintError,
   TokenSource,
+  txnTokenHeaders,
+  TxnTokenVerifier,
   VerificationError,
   Verifier,
   workloadToken,
@@ -52,7 +55,7 @@ function configure(command) {
     ca: readFileSync(command.ca_file),
     ...(command.timeout === undefined ? {} : { timeout: command.timeout }),
   });
-  state = { command, client, offset: 0, verifiers: new Map(), stops: [] };
+  state = { command, client, offset: 0, verifiers: new Map(), domains: new Map(), stops: [] };
   const store = new MemoryStore(command.max_entries ?? 10_000);
   state.source = new TokenSource(client, { store, clock });
   return {};
@@ -133,6 +136,20 @@ const commands = {
   },
   async verify(command) {
     return { claims: (await verifier(command.audience).verify(command.token)).claims };
+  },
+  async verify_txn(command) {
+    if (!state.domains.has(command.audience)) {
+      const { issuer, jwks_url: jwksUrl } = state.command;
+      state.domains.set(command.audience, new TxnTokenVerifier({ issuer, audience: command.audience, jwksUrl, clock }));
+    }
+    const token = await state.domains.get(command.audience).verify(command.token);
+    const { txn, subject, scopes, requester, tctx, rctx, claims } = token;
+    return { txn, subject, scopes: [...scopes].sort(), requester, tctx, rctx, claims };
+  },
+  txn_header(command) {
+    if (command.values !== undefined) return { token: receivedTxnToken({ "txn-token": command.values }) };
+    const [[name, value]] = Object.entries(txnTokenHeaders(command.token));
+    return { name, value };
   },
   async protect(command) {
     const app = express();

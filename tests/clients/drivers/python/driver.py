@@ -41,6 +41,7 @@ from tokenmint_client.asgi import TokenMiddleware
 from tokenmint_client.grpc_auth import TokenInterceptor as ClientInterceptor
 from tokenmint_client.grpc_server import TokenInterceptor as ServerInterceptor
 from tokenmint_client.httpx_auth import TokenAuth
+from tokenmint_client.txn_token import TxnTokenVerifier, received_token, sent_headers
 from tokenmint_client.v1 import key_set_service_pb2 as keys_pb
 from tokenmint_client.v1.key_set_service_pb2_grpc import (
     KeySetServiceServicer,
@@ -83,6 +84,7 @@ class State:
         store = MemoryStore(command["max_entries"]) if "max_entries" in command else None
         self.source = TokenSource(self.client, store=store, clock=self.clock)
         self.verifiers: dict[str, Verifier] = {}
+        self.txn_verifiers: dict[str, TxnTokenVerifier] = {}
         self.stops: list[Callable[[], object]] = []
 
     def clock(self) -> float:
@@ -95,6 +97,12 @@ class State:
             )
         return self.verifiers[audience]
 
+    def txn_verifier(self, domain: str) -> TxnTokenVerifier:
+        if domain not in self.txn_verifiers:
+            issuer, address = self.command["issuer"], self.command["jwks_url"]
+            self.txn_verifiers[domain] = TxnTokenVerifier(issuer, domain, jwks_url=address, clock=self.clock)
+        return self.txn_verifiers[domain]
+
     def close(self) -> None:
         for stop in self.stops:
             stop()
@@ -102,6 +110,8 @@ class State:
         self.client.close()
         for verifier in self.verifiers.values():
             verifier.close()
+        for txn_verifier in self.txn_verifiers.values():
+            txn_verifier.close()
 
 
 def shown(token: Token) -> Command:
@@ -172,6 +182,21 @@ def verify(state: State, command: Command) -> Command:
     return {"claims": dict(state.verifier(command["audience"]).verify(command["token"]).claims)}
 
 
+def verify_txn(state: State, command: Command) -> Command:
+    token = state.txn_verifier(command["audience"]).verify(command["token"])
+    return {
+        "txn": token.txn, "subject": token.subject, "scopes": sorted(token.scopes), "requester": token.requester,
+        "tctx": dict(token.tctx), "rctx": dict(token.rctx), "claims": dict(token.claims),
+    }  # fmt: skip
+
+
+def txn_header(state: State, command: Command) -> Command:
+    if "values" in command:
+        return {"token": received_token(command["values"])}
+    [(name, value)] = sent_headers(command["token"]).items()
+    return {"name": name, "value": value}
+
+
 class Whoami(KeySetServiceServicer):
     """Answers with who is calling."""
 
@@ -238,6 +263,7 @@ def call_grpc(state: State, command: Command) -> Command:
 COMMANDS: dict[str, Callable[[State, Command], Command]] = {
     "exchange": exchange, "batch": batch, "token": token, "concurrent": concurrent, "advance": advance,
     "verify": verify, "protect": protect, "call_http": call_http, "call_grpc": call_grpc,
+    "verify_txn": verify_txn, "txn_header": txn_header,
 }  # fmt: skip
 
 

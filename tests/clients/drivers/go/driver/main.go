@@ -49,6 +49,7 @@ type command struct {
 	Count              int        `json:"count"`
 	Seconds            float64    `json:"seconds"`
 	Token              string     `json:"token"`
+	Values             []string   `json:"values"`
 	URL                string     `json:"url"`
 	target
 }
@@ -91,6 +92,7 @@ type state struct {
 	client    *tokenmint.Client
 	source    *tokenmint.TokenSource
 	verifiers map[string]*tokenmint.Verifier
+	domains   map[string]*tokenmint.TxnTokenVerifier
 	stops     []func()
 	mutex     sync.Mutex
 	offset    time.Duration
@@ -106,6 +108,7 @@ func (s *state) Exchange(ctx context.Context, request tokenmint.ExchangeRequest)
 
 func configure(given command) (*state, error) {
 	s := &state{command: given, verifiers: map[string]*tokenmint.Verifier{}}
+	s.domains = map[string]*tokenmint.TxnTokenVerifier{}
 	options := []tokenmint.Option{tokenmint.WithCAFile(given.CAFile), given.Credential.option()}
 	if given.Timeout > 0 {
 		options = append(options, tokenmint.WithTimeout(duration(given.Timeout)))
@@ -176,6 +179,10 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 			return nil, err
 		}
 		return object{"claims": claims.Raw}, nil
+	case "verify_txn":
+		return s.verifyTxn(ctx, given)
+	case "txn_header":
+		return txnHeader(given)
 	case "protect":
 		return s.protect(given.Audience)
 	case "call_http":
@@ -184,6 +191,40 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 		return s.callGRPC(ctx, given)
 	}
 	return nil, fmt.Errorf("unknown command %q", given.Do)
+}
+
+func (s *state) verifyTxn(ctx context.Context, given command) (any, error) {
+	verifier, ok := s.domains[given.Audience]
+	if !ok {
+		var err error
+		verifier, err = tokenmint.NewTxnTokenVerifier(s.command.Issuer, given.Audience,
+			tokenmint.WithKeySetURL(s.command.KeySetURL), tokenmint.WithVerifierClock(s.now))
+		if err != nil {
+			return nil, err
+		}
+		s.domains[given.Audience] = verifier
+	}
+	token, err := verifier.Verify(ctx, given.Token)
+	if err != nil {
+		return nil, err
+	}
+	return object{
+		"txn": token.Txn, "subject": token.Subject, "scopes": token.Scopes, "requester": token.Requester,
+		"tctx": token.Tctx, "rctx": token.Rctx, "claims": token.Raw,
+	}, nil
+}
+
+func txnHeader(given command) (any, error) {
+	header := http.Header{}
+	if given.Values != nil {
+		for _, value := range given.Values {
+			header.Add(tokenmint.TxnTokenHeader, value)
+		}
+		token, err := tokenmint.TxnTokenOf(header)
+		return object{"token": token}, err
+	}
+	err := tokenmint.SetTxnToken(header, given.Token)
+	return object{"name": tokenmint.TxnTokenHeader, "value": header.Get(tokenmint.TxnTokenHeader)}, err
 }
 
 func (s *state) exchange(ctx context.Context, given command) (any, error) {

@@ -10,7 +10,7 @@ from typing import Final
 
 from tokenmint.base.errors import AudienceDenied, FieldViolation, InvalidRequest
 from tokenmint.base.foreign_text import LONG, quoted
-from tokenmint.base.token_errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken, WrongAudience
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.model.policy import Audience, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -45,11 +45,15 @@ class Targets:
 
         Raises:
             InvalidRequest: a required part is missing, and the client has no default for it.
+            WrongAudience: the resources of an ID-JAG do not lead to one audience.
         """
         kind = request.subject_token_type or client.subject_token_type
         resources = request.resources
         if kind == ID_JAG:
-            resources = tuple(dict.fromkeys((*resources, *_resources_in(request.subject_token))))
+            granted = _resources_in(request.subject_token)
+            if len(found := {self._of_resource(uri) for uri in granted}) > 1 or "" in found:
+                raise WrongAudience(detail=f"resource {quoted(list(granted), LONG)}, which is not one audience")
+            resources = tuple(dict.fromkeys((*resources, *granted)))
         named = request.audience or ("" if resources else client.audience)
         missing = []
         if not kind:

@@ -198,7 +198,7 @@ async def test_the_kill_switch_reaches_an_agent_whose_issuer_two_providers_have(
 
 @pytest.mark.alone
 async def test_the_agents_of_a_provider_that_is_removed_end_with_it_only_in_two_steps(rig: Rig) -> None:
-    """A token names an actor by its issuer. Only the provider's table leads from there to the profile that was disabled.
+    """A token names an actor by its issuer. Only the provider's table leads from there to the disabled profile.
 
     So a provider is removed from the audiences first, and its table goes once the last token has expired. Without it
     nobody knows the actor: rules by actor give it nothing, and a condition sees it in `actor.chain`.

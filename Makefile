@@ -77,7 +77,7 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 
 test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow (needs Go, Node, Java, Maven)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
-	@PYTHONPATH=service:. $(BIN)/python -m tests.sts $(PARTS)
+	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.sts $(PARTS)
 
 test-console: $(READY) ## The operators' console in a browser, with axe-core (needs chromium and Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.sts import clients, gateways, scenarios
+from tests.sts import clients, gateways, ours, scenarios
 from tests.sts.clients import say
 from tests.sts.table import Outcome, print_table
 from tests.sts.world import World, world
@@ -21,8 +21,10 @@ PARTS = (*clients.ROWS, "scenarios", "gateways")
 def main() -> int:
     """Return 0 where everything is as expected."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; default: all")
     parts = parser.parse_args().parts or PARTS
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     began = time.monotonic()
     built = {name: fault for name, fault in clients.build_all().items() if name in parts}
     say(f"built after {time.monotonic() - began:.0f} s")
@@ -44,6 +46,7 @@ def of_clients(live: World, built: dict[str, str]) -> list[Outcome]:
         for language, fault in built.items():
             if not fault:
                 outcomes += clients.run(language, live)
+                outcomes += ours.outcomes(live) if language == "python" else []
                 continue
             print(f"{language}: {fault}")
             if clients.required() or fault.startswith("FAILED"):

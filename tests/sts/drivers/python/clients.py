@@ -96,13 +96,13 @@ def authlib_grant(assertion: str, **more: Any) -> dict[str, Any]:
     return {"token": answer["access_token"], "scope": answer.get("scope")}
 
 
-def authlib_as_idp() -> dict[str, Any]:
-    """Authlib signs the ID-JAG of another identity provider, and away takes it."""
-    assertion = IDJAGGrant.sign(
+def authlib_id_jag() -> str:
+    """An ID-JAG of another identity provider for away, signed by Authlib."""
+    assertion: str = IDJAGGrant.sign(
         WORLD["authlib_key"], "https://authlib-idp.example", WORLD["away"], "ada", "mcp-client",
         claims={"resource": WORLD["mcp"], "scope": "tools.list"}, alg="ES256", header={"kid": "a"},
     )  # fmt: skip
-    return authlib_grant(assertion)
+    return assertion
 
 
 def authlib_assertion_session() -> dict[str, Any]:
@@ -119,7 +119,8 @@ def authlib_assertion_session() -> dict[str, Any]:
 row("Authlib OAuth2Session", "token exchange, introspection, revocation", authlib_exchange)
 row("Authlib OAuth2Session", "ID-JAG, leg 1", lambda: {"token": id_jag(WORLD["away"], WORLD["mcp"])})
 row("Authlib OAuth2Session", "ID-JAG, leg 2", lambda: authlib_grant(id_jag(WORLD["away"], WORLD["mcp"])))
-row("Authlib IDJAGGrant.sign", "its ID-JAG, leg 2", authlib_as_idp)
+row("Authlib IDJAGGrant.sign", "its ID-JAG, leg 2", lambda: authlib_grant(authlib_id_jag()))
+Path(sys.argv[1]).with_name("authlib-id-jag").write_text(authlib_id_jag())  # for tokenmint's own client
 row("Authlib AssertionSession", "its ID-JAG without client authentication", authlib_assertion_session)
 
 

@@ -203,7 +203,7 @@ class AuthlibGrant(IDJAGGrant):
         return fresh
 
     def check_id_jag_permission(self, client: Any, user: Any, scopes: list[str]) -> bool:
-        return bool(user["resource"] == WORLD["authlib_server"] + "/mcp")
+        return user.get("resource") in (None, WORLD["authlib_server"] + "/mcp")
 
 
 def authlib_token(client: Any, grant_type: str, user: Any, scope: str) -> str:

@@ -374,3 +374,11 @@ async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.As
             assert {"client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"} < set(methods)
             assert "HS256" not in document[f"{name}_endpoint_auth_signing_alg_values_supported"]
         assert "ES256" in document["dpop_signing_alg_values_supported"]
+
+
+async def test_switched_off_there_is_nothing(serve: Serve) -> None:
+    async with serve() as service, plain_http.client(timeout=20) as http:
+        for path in ("token", "introspect", "revoke"):
+            assert (await http.post(service.url("http", f"/oauth2/{path}"))).status_code == 404
+        document = (await http.get(service.url("http", "/.well-known/openid-configuration"))).json()
+        assert "token_endpoint" not in document

@@ -95,8 +95,9 @@ class AudienceRules:
             self._problem("actors.providers", no_such_table("providers", provider, self._file.providers))
         for audience in sorted(table.audiences - self._file.audiences.keys()):
             self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
-        if not table.providers and not table.audiences:
-            self._problem("actors.providers", "is required, or audiences: their tokens authenticate an actor")
+        if not table.providers and not table.audiences and not self._table.reexchange_from:
+            text = "is required, or audiences (their tokens authenticate an actor), or the audience's reexchange_from"
+            self._problem("actors.providers", text)
         by_actor = table.scopes_by_actor
         for actor, scopes in (by_actor or {}).items():
             path = key_path("actors", "scopes_by_actor", actor)

@@ -30,7 +30,7 @@ from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping, transactions
 from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
 from tokenmint.policy.compile import ClaimSource, compile_rules
-from tokenmint.policy.targets import Targets, check_target, grantable
+from tokenmint.policy.targets import Targets, check_target, grantable, may_name
 
 
 class Policy:
@@ -87,6 +87,7 @@ class Policy:
 
         Raises:
             InvalidRequest: a required part is missing.
+            WrongAudience: the resources of an ID-JAG lead elsewhere.
         """
         return self._targets.completed(client, request)
 
@@ -98,12 +99,9 @@ class Policy:
         """
         check_target(request)
         audience = self._audiences.get(request.audience)
-        if audience is None or not (client.anonymous or client.client_id in audience.clients):
-            raise AudienceDenied(detail=f"client {client.client_id!r}, audience {quoted(request.audience, LONG)}")
-        if client.public and not audience.public_clients:
-            raise AudienceDenied(
-                detail=f"client {client.client_id!r} is public, audience {quoted(request.audience, LONG)}"
-            )
+        if audience is None or not may_name(client, audience):
+            kind = "public client" if client.public else "client"
+            raise AudienceDenied(detail=f"{kind} {client.client_id!r}, audience {quoted(request.audience, LONG)}")
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")

@@ -1,0 +1,152 @@
+"""The verifiers in Go, built once, and a service with TLS on its HTTP listener."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.issuer import Issuer, serving
+from tests.pages import ROOT
+from tests.process import CLIENT, Service
+from tests.tls import authority
+
+from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+TOOLS = Path(__file__).parent / "tools"
+ISSUER, DOMAIN = "https://tokens.example.com", "prod.example.com"
+CONFIG = """
+issuer = "{own}"
+data_dir = "data"
+
+[listen]
+grpc = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+http = "127.0.0.1:0"
+ops = "127.0.0.1:0"
+http_cert_file = "tls.crt"
+http_key_file = "tls.key"
+
+[keys]
+algorithms = ["ES256", "RS256", "EdDSA"]
+
+[spiffe]
+trust_domain = "{domain}"
+
+[providers.idp]
+issuer = "{issuer}"
+audiences = ["app"]
+allow_private = true
+
+[audiences.reports]
+clients = ["web"]
+providers = ["idp"]
+on_missing_profile = "without"
+[audiences.reports.spiffe]
+path = "/users/{{assertion.sub}}"
+
+[audiences.legacy-reports]
+clients = ["web"]
+providers = ["idp"]
+algorithm = "RS256"
+on_missing_profile = "without"
+[audiences.legacy-reports.spiffe]
+
+[audiences.plain]
+clients = ["web"]
+providers = ["idp"]
+token_type = "JWT"
+on_missing_profile = "without"
+
+[audiences.access]
+clients = ["web"]
+providers = ["idp"]
+on_missing_profile = "without"
+
+[audiences.cluster]
+clients = ["web"]
+providers = ["idp"]
+algorithm = "RS256"
+relying_party = "kubernetes"
+on_missing_profile = "without"
+[audiences.cluster.claims]
+groups = "assertion.groups"
+
+[audiences.edwards]
+clients = ["web"]
+providers = ["idp"]
+algorithm = "EdDSA"
+on_missing_profile = "without"
+
+[clients.web]
+secrets = ["sha256:{client}"]
+"""
+
+
+@dataclass
+class Served:
+    """The service, and the program with the verifiers."""
+
+    service: Service
+    directory: Path
+    issuer: Issuer
+    program: Path
+
+    @property
+    def http(self) -> str:
+        """The address of the HTTP listener."""
+        return self.service.listen["http"]
+
+    def token(self, audience: str, **claims: Any) -> str:
+        """Return a token for an audience."""
+        request = pb.ExchangeTokenRequest(subject_token=self.issuer.token(time.time(), **claims), audience=audience)
+        with grpc.insecure_channel(self.service.listen["grpc"]) as channel:
+            metadata = (("tokenmint-client-id", "web"), ("tokenmint-client-secret", CLIENT.reveal()))
+            answer = TokenExchangeServiceStub(channel).ExchangeToken(request, metadata=metadata, timeout=20)
+        token: str = answer.token
+        return token
+
+    def judged(self, command: str, token: str, *arguments: str) -> tuple[dict[str, Any], str]:
+        """Return the answer of a verifier, or its refusal."""
+        ca = str(self.directory / "ca.pem")
+        done = subprocess.run(
+            [self.program, command, ca, self.http, *arguments], input=token, capture_output=True, text=True, timeout=60,
+            check=False, cwd=self.directory,
+        )  # fmt: skip
+        return (json.loads(done.stdout), "") if done.returncode == 0 else ({}, done.stderr.strip() or "refused")
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The program with the verifiers, built from pinned modules."""
+    if shutil.which("go") is None:
+        missing = "no go on PATH: go-spiffe and kube-apiserver's authenticator were not tried"
+        if os.environ.get("TOKENMINT_REQUIRE_LANES"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    built = ROOT / "build" / "relying_parties" / "verifiers"
+    built.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["go", "build", "-o", built, "."], cwd=TOOLS, check=True, timeout=900)
+    return built
+
+
+@pytest.fixture(scope="session")
+def served(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    directory = tmp_path_factory.mktemp("relying-parties")
+    ca = authority()
+    certificate, key = ca.issue("service", "localhost", "127.0.0.1")
+    (directory / "ca.pem").write_bytes(ca.pem)
+    (directory / "tls.crt").write_bytes(certificate)
+    (directory / "tls.key").write_bytes(key)
+    with serving(Issuer()) as issuer:
+        text = CONFIG.format(own=ISSUER, domain=DOMAIN, issuer=issuer.url, client=CLIENT.fingerprint())
+        (directory / "tokenmint.toml").write_text(text)
+        with Service(directory) as service:
+            yield Served(service, directory, issuer, program)

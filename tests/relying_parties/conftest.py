@@ -22,6 +22,7 @@ from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStu
 
 TOOLS = Path(__file__).parent / "tools"
 ISSUER, DOMAIN = "https://tokens.example.com", "prod.example.com"
+CLUSTER = "https://kubernetes.example.com:6443"
 CONFIG = """
 issuer = "{own}"
 data_dir = "data"
@@ -70,13 +71,13 @@ clients = ["web"]
 providers = ["idp"]
 on_missing_profile = "without"
 
-[audiences.cluster]
+[audiences."{cluster}"]
 clients = ["web"]
 providers = ["idp"]
 algorithm = "RS256"
 relying_party = "kubernetes"
 on_missing_profile = "without"
-[audiences.cluster.claims]
+[audiences."{cluster}".claims]
 groups = "assertion.groups"
 
 [audiences.edwards]
@@ -146,7 +147,7 @@ def served(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (directory / "tls.crt").write_bytes(certificate)
     (directory / "tls.key").write_bytes(key)
     with serving(Issuer()) as issuer:
-        text = CONFIG.format(own=ISSUER, domain=DOMAIN, issuer=issuer.url, client=CLIENT.fingerprint())
+        text = CONFIG.format(own=ISSUER, domain=DOMAIN, issuer=issuer.url, client=CLIENT.fingerprint(), cluster=CLUSTER)
         (directory / "tokenmint.toml").write_text(text)
         with Service(directory) as service:
             yield Served(service, directory, issuer, program)

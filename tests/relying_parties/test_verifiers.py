@@ -1,24 +1,14 @@
 """Our tokens before verifiers that nobody here wrote: go-spiffe, and the token authenticator of kube-apiserver."""
 
 import pytest
-from tests.relying_parties.conftest import DOMAIN, ISSUER, Served
+from tests.guides import GUIDES
+from tests.pages import texts
+from tests.relying_parties.conftest import CLUSTER, DOMAIN, Served
 
 BUNDLE = "/.well-known/spiffe-bundle.json"
-CONFIGURATION = """
-apiVersion: apiserver.config.k8s.io/v1
-kind: AuthenticationConfiguration
-jwt:
-- issuer:
-    url: {issuer}
-    audiences: [cluster]
-  claimMappings:
-    username: {{claim: sub, prefix: "tokenmint:"}}
-    groups: {{claim: groups, prefix: "tokenmint:"}}
-  claimValidationRules:
-  - expression: "claims.exp - claims.iat <= 3600"
-  userValidationRules:
-  - expression: "!user.username.startsWith('system:')"
-"""
+[SHOWN] = [text for text in texts(GUIDES / "kubernetes-api.md", "sh") if text.startswith("cat > authentication.yaml")]
+CONFIGURATION = "\n".join(SHOWN.splitlines()[1:-1]) + "\n"
+"""The file that the guide shows."""
 
 
 def spiffe(
@@ -54,18 +44,18 @@ def test_go_spiffe_refuses_another_audience_and_another_trust_domain(
     assert spiffe(served, served.token(audience), for_audience, domain)[1]
 
 
-@pytest.mark.parametrize("audience", ["plain", "access", "cluster", "edwards"])
+@pytest.mark.parametrize("audience", ["plain", "access", CLUSTER, "edwards"])
 def test_rfc_8725_section_3_11_go_spiffe_refuses_our_other_tokens(served: Served, audience: str) -> None:
     assert spiffe(served, served.token(audience), audience)[1]
 
 
 def kubernetes(served: Served, token: str, configuration: str = CONFIGURATION) -> tuple[dict[str, object], str]:
-    (served.directory / "authentication.yaml").write_text(configuration.format(issuer=ISSUER))
+    (served.directory / "authentication.yaml").write_text(configuration)
     return served.judged("kubernetes", token, "authentication.yaml")
 
 
 def test_kube_apiserver_authenticates_by_structured_configuration(served: Served) -> None:
-    answer, refused = kubernetes(served, served.token("cluster", groups=["deployers"]))
+    answer, refused = kubernetes(served, served.token(CLUSTER, groups=["deployers"]))
     assert refused == ""
     assert str(answer["username"]).startswith("tokenmint:p_")
     assert answer["groups"] == ["tokenmint:deployers"]
@@ -78,7 +68,12 @@ def test_kube_apiserver_refuses_tokens_for_others(served: Served, audience: str)
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("{issuer}", "http://tokens.example.com"), ("{issuer}", "https://other.example.com"), ("<= 3600", "<= 60")],
+    [
+        ("url: https://tokens", "url: http://tokens"),
+        ("url: https://tokens", "url: https://others"),
+        ("<= 3600", "<= 60"),
+    ],
 )
 def test_kube_apiserver_refuses_another_configuration(served: Served, before: str, after: str) -> None:
-    assert kubernetes(served, served.token("cluster"), CONFIGURATION.replace(before, after))[1]
+    assert before in CONFIGURATION
+    assert kubernetes(served, served.token(CLUSTER), CONFIGURATION.replace(before, after))[1]

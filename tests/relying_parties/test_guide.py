@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
+import jwt
 import pytest
 from tests import plain_http
 from tests.guide_settings import partner, web_token
@@ -84,8 +85,27 @@ def test_openbao_itself_takes_our_token(tmp_path: Path) -> None:
                 enable.text,
                 login.text,
             )
+            keys_of_openbao(walk, enable.text, login.text)
         finally:
             walk.stop()
+
+
+def keys_of_openbao(walk: Walk, enable: str, login: str) -> None:
+    """Check what the guide says of keys: a new one works at once, and a revoked one until the configuration is written
+    again, because the next key was published before and leads to no fetch.
+    """
+    old = login.replace("@token.txt", "@old.txt")
+    exchange = next(block.text for block in walk.blocks if block.text.startswith("tokenmint token exchange"))
+    assert walk.run("cp token.txt old.txt").returncode == 0
+    key_id = jwt.get_unverified_header((walk.directory / "token.txt").read_text().strip())["kid"]
+    revoked = walk.run(f"tokenmint keys revoke {key_id} --reason test --yes")
+    assert revoked.returncode == 0, revoked.stderr
+    assert walk.run(exchange + login).returncode == 0
+    assert walk.run(old).returncode == 0
+    again = enable[enable.index("bao write auth/jwt/config") : enable.index("bao write auth/jwt/role")]
+    assert walk.run(again).returncode == 0
+    assert walk.run(old).returncode != 0
+    assert walk.run(login).returncode == 0
 
 
 def refused(walk: Walk, role: str, before: str, after: str, enable: str, login: str) -> None:

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.process import CLIENT, Service
 from tests.tls import authority
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
+from tokenmint.v1.key_admin_service_pb2 import RevokeSigningKeyRequest
+from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 TOOLS = Path(__file__).parent / "tools"
@@ -37,6 +40,7 @@ http_key_file = "tls.key"
 
 [keys]
 algorithms = ["ES256", "RS256", "EdDSA"]
+max_age = "20s"
 
 [spiffe]
 trust_domain = "{domain}"
@@ -86,6 +90,10 @@ providers = ["idp"]
 algorithm = "EdDSA"
 on_missing_profile = "without"
 
+[operators.admin]
+secrets = ["sha256:{client}"]
+roles = ["viewer", "operator", "security"]
+
 [clients.web]
 secrets = ["sha256:{client}"]
 """
@@ -114,14 +122,38 @@ class Served:
         token: str = answer.token
         return token
 
+    def revoke(self, key_id: str) -> None:
+        """Revoke a signing key."""
+        with grpc.insecure_channel(self.service.listen["admin"]) as channel:
+            metadata = (("tokenmint-client-id", "admin"), ("tokenmint-client-secret", CLIENT.reveal()))
+            request = RevokeSigningKeyRequest(key_id=key_id, reason="test")
+            KeyAdminServiceStub(channel).RevokeSigningKey(request, metadata=metadata, timeout=20)
+
     def judged(self, command: str, token: str, *arguments: str) -> tuple[dict[str, Any], str]:
         """Return the answer of a verifier, or its refusal."""
-        ca = str(self.directory / "ca.pem")
-        done = subprocess.run(
-            [self.program, command, ca, self.http, *arguments], input=token, capture_output=True, text=True, timeout=60,
-            check=False, cwd=self.directory,
-        )  # fmt: skip
-        return (json.loads(done.stdout), "") if done.returncode == 0 else ({}, done.stderr.strip() or "refused")
+        with self.verifier(command, *arguments) as verify:
+            return verify(token)
+
+    @contextmanager
+    def verifier(self, command: str, *arguments: str) -> Iterator[Callable[[str], tuple[dict[str, Any], str]]]:
+        """Run a verifier, and yield what asks it for an answer or a refusal."""
+        run = [self.program, command, str(self.directory / "ca.pem"), self.http, *arguments]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=self.directory) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+
+            def verify(token: str) -> tuple[dict[str, Any], str]:
+                with suppress(BrokenPipeError):
+                    stdin.write(token + "\n")
+                    stdin.flush()
+                line = stdout.readline()
+                answer = json.loads(line) if line else {"refused": stderr.read()}
+                return answer, answer.pop("refused", "")
+
+            yield verify
 
 
 @pytest.fixture(scope="session")

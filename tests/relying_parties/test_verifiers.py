@@ -1,5 +1,6 @@
 """Our tokens before verifiers that nobody here wrote: go-spiffe, and the token authenticator of kube-apiserver."""
 
+import jwt
 import pytest
 from tests.guides import GUIDES
 from tests.pages import texts
@@ -22,7 +23,7 @@ def test_go_spiffe_fetches_the_bundle_and_verifies_a_jwt_svid(served: Served) ->
     assert refused == ""
     assert answer["id"] == f"spiffe://{DOMAIN}/users/1842"
     assert answer["audience"] == ["reports"]
-    assert answer["refresh_hint"] == 300
+    assert answer["refresh_hint"] == 20
     assert isinstance(answer["sequence"], int)
     assert answer["sequence"] > 0
     assert answer["keys"] == 4  # the active and the next one of ES256 and RS256; none of EdDSA
@@ -77,3 +78,24 @@ def test_kube_apiserver_refuses_tokens_for_others(served: Served, audience: str)
 def test_kube_apiserver_refuses_another_configuration(served: Served, before: str, after: str) -> None:
     assert before in CONFIGURATION
     assert kubernetes(served, served.token(CLUSTER), CONFIGURATION.replace(before, after))[1]
+
+
+def test_kube_apiserver_knows_the_next_key_and_goes_on_to_accept_a_revoked_one(served: Served) -> None:
+    """Its guide says so: the next key was published before, and so leads to no fetch.
+
+    It does not fetch before `max-age` has passed, less 30 s. Here that is at once.
+    """
+    (served.directory / "authentication.yaml").write_text(CONFIGURATION)
+    old = served.token(CLUSTER)
+    with served.verifier("kubernetes", "authentication.yaml") as verify:
+        assert verify(old)[1] == ""
+        served.revoke(jwt.get_unverified_header(old)["kid"])
+        new = served.token(CLUSTER)
+        assert jwt.get_unverified_header(new)["kid"] != jwt.get_unverified_header(old)["kid"]
+        assert verify(new)[1] == ""
+        assert verify(old)[1] == ""
+        served.revoke(jwt.get_unverified_header(new)["kid"])
+        assert verify(served.token(CLUSTER))[1] == ""  # a key that it did not know: it fetches
+        assert verify(old)[1] != ""
+        assert verify(new)[1] != ""
+    assert kubernetes(served, old)[1]

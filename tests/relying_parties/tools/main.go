@@ -3,17 +3,17 @@
 //	relying-parties spiffe CA HOST:PORT PATH TRUST-DOMAIN AUDIENCE
 //	relying-parties kubernetes CA HOST:PORT CONFIGURATION
 //
-// Every host leads to HOST:PORT, over TLS with certificates that CA signed. The answer is JSON; a refusal is status 1, with
-// the library's words on standard error.
+// Every host leads to HOST:PORT, over TLS with certificates that CA signed. There is a token in each line, and for each a line
+// of JSON; that of a refusal has the library's words as "refused".
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -34,35 +34,42 @@ import (
 
 const patience = 30 * time.Second
 
+// A verifier returns what a token says.
+type verifier func(ctx context.Context, token string) (map[string]any, error)
+
 func main() {
-	answer, err := run(os.Args[1:])
+	verify, err := verifierOf(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(answer)
+	answers := json.NewEncoder(os.Stdout)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		answer, err := verify(ctx, strings.TrimSpace(lines.Text()))
+		cancel()
+		if err != nil {
+			answer = map[string]any{"refused": err.Error()}
+		}
+		_ = answers.Encode(answer)
+	}
 }
 
-func run(args []string) (any, error) {
+func verifierOf(args []string) (verifier, error) {
 	if len(args) < 4 {
 		return nil, fmt.Errorf("usage: spiffe|kubernetes CA HOST:PORT ...")
-	}
-	text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
-	if err != nil {
-		return nil, err
 	}
 	roots, err := rootsOf(args[1])
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	token := strings.TrimSpace(string(text))
 	if args[0] == "spiffe" && len(args) == 6 {
-		return spiffe(ctx, roots, "https://"+args[2]+args[3], args[4], args[5], token)
+		return func(ctx context.Context, token string) (map[string]any, error) {
+			return spiffe(ctx, roots, "https://"+args[2]+args[3], args[4], args[5], token)
+		}, nil
 	}
 	if args[0] == "kubernetes" && len(args) == 4 {
-		return kubernetes(ctx, clientOf(roots, args[2]), args[3], token)
+		return kubernetes(clientOf(roots, args[2]), args[3])
 	}
 	return nil, fmt.Errorf("there is no such command, or it has other arguments")
 }
@@ -90,7 +97,7 @@ func clientOf(roots *x509.CertPool, address string) *http.Client {
 }
 
 // The bundle is fetched by go-spiffe's own federation, with the profile https_web.
-func spiffe(ctx context.Context, roots *x509.CertPool, url, name, audience, token string) (any, error) {
+func spiffe(ctx context.Context, roots *x509.CertPool, url, name, audience, token string) (map[string]any, error) {
 	domain, err := spiffeid.TrustDomainFromString(name)
 	if err != nil {
 		return nil, err
@@ -112,7 +119,7 @@ func spiffe(ctx context.Context, roots *x509.CertPool, url, name, audience, toke
 }
 
 // The configuration is read and validated as kube-apiserver does it.
-func kubernetes(ctx context.Context, client *http.Client, path, token string) (any, error) {
+func kubernetes(client *http.Client, path string) (verifier, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -128,7 +135,7 @@ func kubernetes(ctx context.Context, client *http.Client, path, token string) (a
 	if problems := validation.ValidateAuthenticationConfiguration(compiler, configuration, nil); len(problems) > 0 {
 		return nil, problems.ToAggregate()
 	}
-	authenticator, err := oidc.New(ctx, oidc.Options{
+	authenticator, err := oidc.New(context.Background(), oidc.Options{
 		JWTAuthenticator:     configuration.JWT[0],
 		Client:               client,
 		SupportedSigningAlgs: oidc.AllValidSigningAlgorithms(),
@@ -136,20 +143,21 @@ func kubernetes(ctx context.Context, client *http.Client, path, token string) (a
 	if err != nil {
 		return nil, err
 	}
-	for authenticator.HealthCheck() != nil { // it fetches the discovery document in the background
-		select {
-		case <-ctx.Done():
+	for end := time.Now().Add(patience); authenticator.HealthCheck() != nil; { // it fetches in the background
+		if time.Now().After(end) {
 			return nil, fmt.Errorf("the issuer was not initialised: %w", authenticator.HealthCheck())
-		case <-time.After(20 * time.Millisecond):
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	response, ok, err := authenticator.AuthenticateToken(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, fmt.Errorf("the token is of another issuer")
-	}
-	user := response.User
-	return map[string]any{"username": user.GetName(), "groups": user.GetGroups(), "uid": user.GetUID()}, nil
+	return func(ctx context.Context, token string) (map[string]any, error) {
+		response, ok, err := authenticator.AuthenticateToken(ctx, token)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("the token is of another issuer")
+		}
+		user := response.User
+		return map[string]any{"username": user.GetName(), "groups": user.GetGroups(), "uid": user.GetUID()}, nil
+	}, nil
 }

@@ -137,7 +137,7 @@ class Served:
     @contextmanager
     def verifier(self, command: str, *arguments: str) -> Iterator[Callable[[str], tuple[dict[str, Any], str]]]:
         """Run a verifier, and yield what asks it for an answer or a refusal."""
-        run = [self.program, command, str(self.directory / "ca.pem"), self.http, *arguments]
+        run = [str(self.program), command, str(self.directory / "ca.pem"), self.http, *arguments]
         pipe = subprocess.PIPE
         with subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=self.directory) as process:
             assert process.stdin is not None

@@ -79,6 +79,10 @@ test-sts: $(READY) ## Clients of other projects, unchanged, against real service
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
 	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.sts $(PARTS)
 
+test-relying-parties: $(READY) ## Our tokens before OpenBao, kube-apiserver's authenticator and go-spiffe (needs Go)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/relying-parties.txt
+	@$(BIN)/python -m pytest -q -rs tests/relying_parties
+
 test-console: $(READY) ## The operators' console in a browser, with axe-core (needs chromium and Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/console.txt
@@ -271,10 +275,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime image build dev interop sts console deploy docs fuzz signers client clients release; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime image build dev interop sts relying-parties console deploy docs fuzz signers client clients release; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: bench-gateways test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: test-relying-parties bench-gateways test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

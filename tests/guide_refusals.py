@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 from tests import plain_http
-from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, TENANT
+from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT
 from tests.guides import Provocation, Walk, command, config, token, told
 from tests.process import CLIENT
 
@@ -244,6 +244,17 @@ def other_tenant(walk: Walk) -> str:
     return token(**FIREBASE)(walk)
 
 
+def outside(audience: str, party: str, near: str) -> Sequence[Provocation]:
+    """Return the provocations of a guide to a service outside."""
+    return [
+        config(f'relying_party = "{party}"', f'relying_party = "{near}"'),
+        token(**PARTNER | {"aud": "other-app"}, audience=audience),
+        token(**PARTNER | {"sub": "9"}, audience=audience),
+    ]
+
+
+GOOGLE_POOL: Final = "https://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/tokenmint/providers/tokenmint"
+SVIDS: Final = "spiffe://prod.example.com/reports"
 SITE = '[audiences."https://orders.azurewebsites.net"'
 
 
@@ -376,6 +387,18 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
                'providers = ["firebase", "firebase-cookie"]'),
         config('project = "my-project"\nservice_account_file', 'project = "other-project"\nservice_account_file'),
         other_tenant,
+    ],
+    "aws": outside("sts.amazonaws.com", "aws", "awss"),
+    "azure": outside("api://AzureADTokenExchange", "azure", "azur"),
+    "claude-api": outside("https://api.anthropic.com", "anthropic", "antropic"),
+    "google-cloud": outside(GOOGLE_POOL, "gcp", "gcpp"),
+    "kubernetes-api": outside("https://kubernetes.example.com:6443", "kubernetes", "kubernete"),
+    "openai-api": outside("https://api.openai.com/v1", "openai", "opanai"),
+    "openbao": outside("https://bao.example.com", "vault", "valt"),
+    "spiffe": [
+        token(**SERVICE_ACCOUNT | {"kubernetes.io": {"namespace": "a/sa/b"}}, audience=SVIDS),
+        config('[spiffe]\ntrust_domain = "prod.example.com"\n', ""),
+        config('path = "/ns/', 'path = "ns/'),
     ],
     "google-sign-in": [
         token(**GOOGLE | {"aud": "other.apps.googleusercontent.com"}),

@@ -62,6 +62,12 @@ def partner() -> tuple[str, str]:
     return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
 
 
+def cluster() -> tuple[str, str]:
+    """Let a cluster's keys be those of the issuer on loopback."""
+    line = 'issuer = "https://kubernetes.example.com"'
+    return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
+
+
 def orders_token(issuer: Issuer, now: float) -> Mapping[str, str]:
     """The token of a user of the application `orders-app`."""
     return {"id-token.txt": issuer.token(now, **PARTNER | {"aud": "orders-app"})}
@@ -113,24 +119,26 @@ def certificates(directory: Path) -> None:
         (directory / f"{name}.key").write_bytes(key)
 
 
-CLUSTER = (
-    'issuer = "https://kubernetes.example.com"',
-    'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
-)
-"""Let a cluster's keys be those of the issuer on loopback."""
+OUTSIDE: Mapping[str, Setting] = {
+    name: Setting([partner()], web_token)
+    for name in ("aws", "azure", "claude-api", "google-cloud", "kubernetes-api", "openai-api", "openbao")
+}
+"""The guides to services outside, for which ``outside.py`` stands in."""
 SETTINGS: Mapping[str, Setting] = {
+    **OUTSIDE,
     "agents": Setting(
-        [partner(), CLUSTER],
+        [partner(), cluster()],
         lambda issuer, now: {
             "id-token.txt": issuer.token(now, **PARTNER),
             "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
         },
     ),
+    "spiffe": Setting([cluster()], lambda issuer, now: {"service-account.txt": issuer.token(now, **SERVICE_ACCOUNT)}),
     "console": Setting([partner(), ('console = "127.0.0.1:7445"', 'console = "127.0.0.1:0"')]),
     "delegation-and-binding": Setting(
         [
             partner(),
-            CLUSTER,
+            cluster(),
         ],
         lambda issuer, now: {
             "id-token.txt": issuer.token(now, **PARTNER),
@@ -144,7 +152,7 @@ SETTINGS: Mapping[str, Setting] = {
     "kubernetes": Setting(
         [
             keys("google"),
-            CLUSTER,
+            cluster(),
         ],
         lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
     ),

@@ -13,6 +13,7 @@ import httpx2
 import jwt
 import pytest
 import pytest_asyncio
+from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.issuer import ec_key, jwk
 from tests.rig import AUDIENCE, HTTP_TLS, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, write_tls

@@ -17,6 +17,8 @@ from tokenmint.config.load import load
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.key_admin_service_pb2 import RotateSigningKeyRequest
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+from tokenmint_client import AsyncVerifier, TokenRejected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,6 +120,34 @@ async def test_without_a_path_the_principal_is_the_workload(rig: Rig, http: http
 async def test_spiffe_id_section_2_2_foreign_values_make_no_other_path(rig: Rig, claims: dict[str, Any]) -> None:
     refused = await refusal(rig.exchange.ExchangeToken(request(pod(rig, **claims)), **rig.auth("web")))
     assert refused.reason == "FORMAT_DENIED"
+
+
+@pytest.mark.parametrize("token_type", ["at+jwt", "JWT", "JOSE"])
+async def test_rfc_8725_section_3_11_no_verifier_of_our_other_tokens_accepts_it(rig: Rig, token_type: str) -> None:
+    svid = (await minted(rig, pod(rig), AGENTS)).token
+    keys = rig.url("http", "/.well-known/jwks.json")
+    verifier = AsyncVerifier(
+        "https://tokens.example",
+        AGENTS,
+        algorithms=["RS256"],
+        token_type=token_type,
+        jwks_url=keys,
+        clock=rig.clock.now,
+    )
+    try:
+        with pytest.raises(TokenRejected):
+            await verifier.verify(svid)
+    finally:
+        await verifier.close()
+
+
+async def test_explain_says_why_there_is_no_id(rig: Rig) -> None:
+    explaining = pb.ExplainExchangeRequest(exchange=request(pod(rig, namespace="a/b")), client_id="web")
+    answer = await TokenExchangeServiceStub(rig.admin).ExplainExchange(explaining, **rig.auth("root"))
+    assert [step.reason for step in answer.steps if step.reason] == ["FORMAT_DENIED"]
+    explaining = pb.ExplainExchangeRequest(exchange=request(pod(rig)), client_id="web")
+    answer = await TokenExchangeServiceStub(rig.admin).ExplainExchange(explaining, **rig.auth("root"))
+    assert f"spiffe://{DOMAIN}/ns/prod/sa/web" in str(answer)
 
 
 async def test_no_scope_and_no_other_kind_of_token(rig: Rig) -> None:

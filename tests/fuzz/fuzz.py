@@ -21,10 +21,12 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.admission.validation import MAX_OBJECT
     from tokenmint.base.clock import SystemClock
     from tokenmint.base.errors import ConfigurationError, CorruptRecord, InvalidRequest, TokenmintError
+    from tokenmint.base.spiffe_id import in_trust_domain, spiffe_id
     from tokenmint.base.token_errors import MalformedToken, TokenRejected
     from tokenmint.config.providers import provider_from_table
     from tokenmint.formats import txn_token
     from tokenmint.formats.jwt import FORMAT
+    from tokenmint.formats.spiffe import sources_of
     from tokenmint.keys import store as ring_store
     from tokenmint.model.format import TransactionRules
     from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest
@@ -206,9 +208,25 @@ def records(data: bytes) -> None:
         parse_link(Identity("idp", "1"), data)
 
 
+def spiffe_ids(data: bytes) -> None:
+    """A path of the configuration, with values of a subject token: they make an id of our trust domain, or none."""
+    path, _, value = data.decode(errors="surrogateescape").partition("\0")
+    with contextlib.suppress(ValueError):
+        sources = sources_of(path)
+        assert sources
+        made = spiffe_id("t.example", "".join(f"/{source.strip(chr(39))}" for source in sources))
+        assert in_trust_domain(made, "t.example")
+    with contextlib.suppress(ValueError):
+        made = spiffe_id("t.example", f"/agents/{value}")
+        assert made == f"spiffe://t.example/agents/{value}"
+        assert made.isascii()
+        assert "//" not in made.removeprefix("spiffe://")
+    assert not in_trust_domain(value, "t.example") or value.startswith("spiffe://t.example/")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     function.__name__: function
-    for function in (parsing, key_sets, verification, claims, policy, messages, parameters, records)
+    for function in (parsing, key_sets, verification, claims, policy, messages, parameters, records, spiffe_ids)
 }
 
 

@@ -146,9 +146,10 @@ def _of_keys(table: AudienceTable, schedule: Schedule, party: RelyingParty) -> I
     elif party.key_cache is not None:
         least = schedule.replica_lag + max(schedule.max_age, party.key_cache) + schedule.skew
         if ahead < least:
+            kept = f"{party.key_cache / 3600:g}h"
             yield (
-                f"relying_party: {party.title} may keep a key set for {party.key_cache:.0f} s, and the next key is "
-                f"published only {ahead:.0f} s before it signs: set keys.verifier_cache to {party.key_cache:.0f} s"
+                f"relying_party: {party.title} may keep a key set for {kept}, and the next key is published only "
+                f"{ahead:.0f} s before it signs: set keys.verifier_cache to {kept} at least"
             )
 
 

@@ -52,7 +52,7 @@ class _Base:
         timeout: float = DEFAULT_TIMEOUT,
         options: Options = (),
     ) -> None:
-        self._transport = Transport(
+        self.transport = Transport(
             target, credential, ca_file=ca_file, certificate=certificate, plaintext=plaintext, options=options
         )
         self._timeout = timeout
@@ -68,7 +68,7 @@ class Client(_Base):
 
     def _stub(self) -> TokenExchangeServiceStub:
         if self._channel is None:
-            self._channel = self._transport.open()
+            self._channel = self.transport.open()
         return TokenExchangeServiceStub(self._channel)
 
     def exchange(
@@ -103,7 +103,7 @@ class Client(_Base):
         )
         try:
             answer = self._stub().ExchangeToken(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -128,7 +128,7 @@ class Client(_Base):
         request = batch_request(subject_token, targets, subject_token_type, nonce)
         try:
             answer = self._stub().BatchExchangeTokens(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -154,7 +154,7 @@ class AsyncClient(_Base):
 
     def _stub(self) -> "TokenExchangeServiceAsyncStub":
         if self._channel is None:
-            self._channel = self._transport.open_aio()
+            self._channel = self.transport.open_aio()
         return TokenExchangeServiceStub(self._channel)
 
     async def exchange(
@@ -175,7 +175,7 @@ class AsyncClient(_Base):
         )
         try:
             answer = await self._stub().ExchangeToken(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -194,7 +194,7 @@ class AsyncClient(_Base):
         request = batch_request(subject_token, targets, subject_token_type, nonce)
         try:
             answer = await self._stub().BatchExchangeTokens(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None

@@ -15,5 +15,5 @@ from tokenmint.rpc.watch_slots import network_of
         ("unix:7", "unix:7"),
     ],
 )
-def test_streams_are_counted_by_address_and_of_ipv6_bynetwork_of(peer: str, network: str) -> None:
+def test_streams_are_counted_by_address_and_of_ipv6_by_network(peer: str, network: str) -> None:
     assert network_of(peer) == network

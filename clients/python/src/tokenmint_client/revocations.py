@@ -1,4 +1,4 @@
-"""What tokenmint has revoked, kept in memory, so that a revoked token is refused within a second and without a call.
+"""Revocations, kept in memory, so that a revoked token is refused within a second and without a call.
 
 :class:`Revocations` follows `WatchRevocations` in a thread of its own. Give it to a verifier:
 ``Verifier(issuer, audience, revocations=Revocations(client, audience))``.

@@ -34,6 +34,9 @@ const (
 	Replayed             Reason = "REPLAYED"
 	Revoked              Reason = "REVOKED"
 	KeySetUnavailable    Reason = "KEY_SET_UNAVAILABLE"
+
+	// RevocationsUnavailable: a [Verifier] can't tell whether the token was revoked.
+	RevocationsUnavailable Reason = "REVOCATIONS_UNAVAILABLE"
 )
 
 // Why the service refused an exchange that is not the token's fault.

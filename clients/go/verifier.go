@@ -34,6 +34,7 @@ type Verifier struct {
 	confirmation bool
 	now          func() time.Time
 	keys         *keySet
+	revocations  *Revocations
 }
 
 // VerifierOption is a setting of a [Verifier].
@@ -46,6 +47,7 @@ type verifierSettings struct {
 	client       *http.Client
 	confirmation bool
 	now          func() time.Time
+	revocations  *Revocations
 }
 
 // WithAlgorithms accepts these asymmetric algorithms (RFC 7518) instead of ES256 only.
@@ -94,7 +96,8 @@ func NewVerifier(issuer, audience string, options ...VerifierOption) (*Verifier,
 	if issuer == "" || audience == "" {
 		return nil, errors.New("tokenmint: a verifier needs an issuer and an audience")
 	}
-	verifier := &Verifier{issuer: issuer, audience: audience, confirmation: settings.confirmation, now: settings.now}
+	verifier := &Verifier{issuer: issuer, audience: audience, confirmation: settings.confirmation, now: settings.now,
+		revocations: settings.revocations}
 	for _, name := range settings.algorithms {
 		algorithm := jose.SignatureAlgorithm(name)
 		if !slices.Contains(asymmetric, algorithm) {
@@ -130,7 +133,7 @@ func (c *Claims) HasScopes(scopes ...string) bool {
 }
 
 // Verify returns the claims of a token, or fails with an [*Error] that says why the token is refused, or with
-// KEY_SET_UNAVAILABLE where that can't be told.
+// KEY_SET_UNAVAILABLE or REVOCATIONS_UNAVAILABLE where that can't be told.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if len(token) > maxTokenSize {
 		return nil, refused(Malformed, "the token is too long")
@@ -159,7 +162,14 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if err := parsed.Claims(key.Key, &text); err != nil {
 		return nil, refused(BadSignature, "the token's signature does not verify")
 	}
-	return v.check(text)
+	claims, err := v.check(text)
+	if err != nil || v.revocations == nil {
+		return claims, err
+	}
+	if err := v.revocations.check(ctx, claims, header.KeyID); err != nil {
+		return nil, err
+	}
+	return claims, nil
 }
 
 // wireClaims are the claims that are looked at; a pointer is nil where there is none.

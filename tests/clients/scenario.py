@@ -66,7 +66,9 @@ class Play:
             "issuer": changes.get("issuer", self.world.proxy.url),
             "jwks_url": self.world.proxy.url + JWKS_PATH,
         }
-        return configuration | {name: changes[name] for name in ("timeout", "max_entries") if name in changes}
+        return configuration | {
+            name: changes[name] for name in ("timeout", "max_entries", "revocations") if name in changes
+        }
 
     def _credential(self, name: str) -> dict[str, str]:
         def path(file: str) -> str:

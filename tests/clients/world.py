@@ -25,9 +25,11 @@ from tokenmint.model.secret import Secret
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as tokens_pb
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 LIMIT = 30.0  # seconds to wait for anything
 SLOW = Secret("tms_test-slow")
@@ -131,6 +133,7 @@ rctx = {{ provider = "provider.name" }}
 
 [clients.web]
 secrets = ["sha256:{web}"]
+serves = ["https://orders.example"]
 
 [clients.somebody]
 secrets = ["sha256:{slow}"]
@@ -162,7 +165,7 @@ NO_MESH = """
 [clients.mesh]
 secrets = ["sha256:{slow}"]
 """
-PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled"}
+PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled", "gus": "goner"}
 
 
 class KeySetProxy:
@@ -244,6 +247,8 @@ class World:
         channel = stack.enter_context(grpc.secure_channel(self.main.listen["admin"], root))
         self._keys = KeyAdminServiceStub(channel)
         self._profiles = ProfileAdminServiceStub(channel)
+        data = stack.enter_context(grpc.secure_channel(self.main.listen["grpc"], root))
+        self._exchanges = TokenExchangeServiceStub(data)
         for principal, subject in PROFILES.items():
             profile = Profile(
                 principal=principal,
@@ -353,6 +358,9 @@ class World:
         self._profiles.RevokePrincipalTokens(
             profiles_pb.RevokePrincipalTokensRequest(principal=principal), **self.main.auth("root")
         )
+
+    def revoke_token(self, token: str) -> None:
+        self._exchanges.RevokeToken(tokens_pb.RevokeTokenRequest(token=token), **self.main.auth())
 
     # --- what it saw ----------------------------------------------------------------------------------------------
 

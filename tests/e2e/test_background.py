@@ -84,6 +84,8 @@ async def test_no_background_task_ends_the_service(
             clock.advance(7 * 3600)
         elif name == "key ring notices":
             await store.server.client.publish(f"{store.prefix}ring", b"2")
+        elif name == "revocation notices":
+            await store.server.client.publish(f"{store.prefix}revocations", b"")
         await rig.until(lambda: name in rig.base.background.failing())
         assert rig.base.background.running() == before
         if name != "listener ops":

@@ -71,7 +71,9 @@ export type VerificationReason =
   | "UNKNOWN_ISSUER"
   | "WRONG_AUDIENCE"
   | "CLAIM_REJECTED"
-  | "KEY_SET_UNAVAILABLE";
+  | "REVOKED"
+  | "KEY_SET_UNAVAILABLE"
+  | "REVOCATIONS_UNAVAILABLE";
 
 /** A token was not accepted. The message holds no token. */
 export class VerificationError extends Error {
@@ -89,8 +91,15 @@ export class TokenRejected extends VerificationError {}
 
 /** Nothing can be said of the token: the keys that it would be verified with can't be fetched. */
 export class KeySetUnavailable extends VerificationError {
+  constructor(message: string, reason: VerificationReason = "KEY_SET_UNAVAILABLE") {
+    super(reason, message);
+  }
+}
+
+/** Nothing can be said of the token: whether it was revoked is not known, and the verifier is to refuse it then. */
+export class RevocationsUnavailable extends KeySetUnavailable {
   constructor(message: string) {
-    super("KEY_SET_UNAVAILABLE", message);
+    super(message, "REVOCATIONS_UNAVAILABLE");
   }
 }
 

@@ -27,6 +27,7 @@ export {
   InvalidRequest,
   KeySetUnavailable,
   RateLimited,
+  RevocationsUnavailable,
   SubjectTokenRejected,
   TokenmintError,
   TokenRejected,
@@ -35,6 +36,7 @@ export {
   type VerificationReason,
 } from "./errors.js";
 export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
+export { Revocations, type RevocationsOptions } from "./revocations.js";
 export {
   type Entry,
   type GetOptions,

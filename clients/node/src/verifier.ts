@@ -1,6 +1,7 @@
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import { TokenRejected, type VerificationReason } from "./errors.js";
 import { KeySet } from "./keyset.js";
+import type { Revocations } from "./revocations.js";
 
 const LEEWAY = 30; // seconds that clocks may differ
 const MAX_TOKEN_LENGTH = 16 * 1024;
@@ -34,6 +35,8 @@ export interface VerifierOptions {
   readonly leeway?: number;
   /** Returns Unix seconds. */
   readonly clock?: () => number;
+  /** What was revoked, for the same audience. Default: a token is accepted until it expires. */
+  readonly revocations?: Revocations;
 }
 
 /** Verifies tokens for one audience, offline: it fetches the key set when that is due. */
@@ -45,6 +48,7 @@ export class Verifier {
   readonly #leeway: number;
   readonly #clock: () => number;
   readonly #keys: KeySet;
+  readonly #revocations: Revocations | undefined;
 
   /** @throws RangeError where issuer or audience is missing, an algorithm is not asymmetric, or the key set has no TLS. */
   constructor(options: VerifierOptions) {
@@ -58,13 +62,15 @@ export class Verifier {
     this.#tokenType = (options.tokenType ?? "at+jwt").toLowerCase();
     this.#leeway = options.leeway ?? LEEWAY;
     this.#clock = options.clock ?? (() => Date.now() / 1000);
+    this.#revocations = options.revocations;
     this.#keys = new KeySet(options.jwksUrl ?? options.issuer.replace(/\/+$/, "") + JWKS_PATH, this.#algorithms);
   }
 
   /**
    * Returns what a token says.
    *
-   * @throws TokenRejected where it is not good, KeySetUnavailable where the keys can't be fetched.
+   * @throws TokenRejected where it is not good, KeySetUnavailable where the keys can't be fetched,
+   * RevocationsUnavailable where it can't be told whether it was revoked.
    */
   async verify(token: string): Promise<VerifiedToken> {
     const { keyId, algorithm } = this.#header(token);
@@ -91,6 +97,10 @@ export class Verifier {
       throw rejected("CLAIM_REJECTED", "a claim of the token is missing or is of the wrong kind");
     }
     if (iat > now + this.#leeway) throw rejected("NOT_YET_VALID", "the token is not valid yet: compare the clocks");
+    if (this.#revocations !== undefined) {
+      await this.#revocations.start();
+      this.#revocations.check(claims, keyId);
+    }
     return {
       subject: sub,
       clientId: typeof clientId === "string" ? clientId : "",

@@ -63,13 +63,13 @@ class RevocationService(pb_grpc.RevocationServiceServicer):
         """Send the revocations that count, and each new one."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._max_age
-        wanted = self._wanted(request, current_client())
-        client_id = current_client().client_id
+        client = current_client()
+        wanted = self._wanted(request, client)
         with self._slots.slot(context.peer()):
             closing = loop.create_task(self._closing.wait())
             cursor = 0
             try:
-                while loop.time() < ends and not closing.done() and self._may_watch(client_id, request.audience):
+                while loop.time() < ends and not closing.done() and self._may_watch(client, request.audience):
                     self._revocations.require()
                     held, cursor, more = self._revocations.after(cursor, PAGE)
                     yield self._message([one for one in held if wanted(one)], more=more)
@@ -122,9 +122,10 @@ class RevocationService(pb_grpc.RevocationServiceServicer):
 
         return wanted
 
-    def _may_watch(self, client_id: str, audience: str) -> bool:
-        client = self._client(client_id)
-        return client is not None and _serves(client, audience)
+    def _may_watch(self, client: Client, audience: str) -> bool:
+        """Return whether the client that opened a stream may still watch, by the configuration in force."""
+        current = client if client.anonymous else self._client(client.client_id)
+        return current is not None and _serves(current, audience)
 
 
 def _serves(client: Client, audience: str) -> bool:

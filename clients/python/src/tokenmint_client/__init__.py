@@ -23,12 +23,14 @@ from tokenmint_client.errors import (
     InvalidRequest,
     KeySetUnavailable,
     RateLimited,
+    RevocationsUnavailable,
     SubjectTokenRejected,
     TokenmintError,
     TokenRejected,
     Unavailable,
     VerificationError,
 )
+from tokenmint_client.revocations import Revocations
 from tokenmint_client.source import AsyncTokenSource, TokenSource
 from tokenmint_client.types import ExchangeOptions, Target, Token, VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier, Verifier
@@ -37,7 +39,8 @@ __all__ = [
     "Client", "AsyncClient", "ExchangeOptions", "Token", "Target",
     "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
     "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
-    "Verifier", "AsyncVerifier", "VerifiedToken", "current_token",
+    "Verifier", "AsyncVerifier", "VerifiedToken", "Revocations", "current_token",
     "TokenmintError", "InvalidRequest", "SubjectTokenRejected", "CallerUnauthenticated", "AccessDenied", "RateLimited",
     "Unavailable", "DeadlineExceeded", "VerificationError", "TokenRejected", "KeySetUnavailable",
+    "RevocationsUnavailable",
 ]  # fmt: skip

@@ -52,7 +52,7 @@ class _Base:
         timeout: float = DEFAULT_TIMEOUT,
         options: Options = (),
     ) -> None:
-        self._transport = Transport(
+        self.transport = Transport(
             target, credential, ca_file=ca_file, certificate=certificate, plaintext=plaintext, options=options
         )
         self._timeout = timeout
@@ -68,7 +68,7 @@ class Client(_Base):
 
     def _stub(self) -> TokenExchangeServiceStub:
         if self._channel is None:
-            self._channel = self._transport.open()
+            self._channel = self.transport.open()
         return TokenExchangeServiceStub(self._channel)
 
     def exchange(
@@ -95,7 +95,7 @@ class Client(_Base):
         request = exchange_request(subject_token, audience, scopes, options)
         try:
             answer = self._stub().ExchangeToken(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -120,7 +120,7 @@ class Client(_Base):
         request = batch_request(subject_token, targets, subject_token_type, nonce)
         try:
             answer = self._stub().BatchExchangeTokens(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -146,7 +146,7 @@ class AsyncClient(_Base):
 
     def _stub(self) -> "TokenExchangeServiceAsyncStub":
         if self._channel is None:
-            self._channel = self._transport.open_aio()
+            self._channel = self.transport.open_aio()
         return TokenExchangeServiceStub(self._channel)
 
     async def exchange(
@@ -162,7 +162,7 @@ class AsyncClient(_Base):
         request = exchange_request(subject_token, audience, scopes, options)
         try:
             answer = await self._stub().ExchangeToken(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -181,7 +181,7 @@ class AsyncClient(_Base):
         request = batch_request(subject_token, targets, subject_token_type, nonce)
         try:
             answer = await self._stub().BatchExchangeTokens(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None

@@ -73,7 +73,7 @@ class VerificationError(Exception):
     Attributes:
         reason: one of ``MALFORMED``, ``UNSUPPORTED_TOKEN_TYPE``, ``ALGORITHM_NOT_ALLOWED``, ``UNKNOWN_KEY``,
             ``BAD_SIGNATURE``, ``EXPIRED``, ``NOT_YET_VALID``, ``UNKNOWN_ISSUER``, ``WRONG_AUDIENCE``,
-            ``CLAIM_REJECTED``, ``KEY_SET_UNAVAILABLE``.
+            ``CLAIM_REJECTED``, ``REVOKED``, ``KEY_SET_UNAVAILABLE``, ``REVOCATIONS_UNAVAILABLE``.
         message: for people; holds no token.
     """
 
@@ -92,3 +92,10 @@ class KeySetUnavailable(VerificationError):
 
     def __init__(self, message: str) -> None:
         super().__init__("KEY_SET_UNAVAILABLE", message)
+
+
+class RevocationsUnavailable(KeySetUnavailable):
+    """Nothing can be said of the token: whether it was revoked is not known, and the verifier is to refuse it then."""
+
+    def __init__(self, message: str) -> None:
+        VerificationError.__init__(self, "REVOCATIONS_UNAVAILABLE", message)

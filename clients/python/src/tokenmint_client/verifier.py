@@ -12,6 +12,7 @@ import jwt
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
 from tokenmint_client.fetching import FETCH_TIMEOUT, within_limit
 from tokenmint_client.keyset import KeySet
+from tokenmint_client.revocations import Revocations
 from tokenmint_client.types import VerifiedToken
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
@@ -33,6 +34,8 @@ class _Base:
         jwks_url: where the keys are. Default: below the issuer.
         leeway: seconds that the clocks may differ.
         clock: returns Unix seconds.
+        revocations: what was revoked, for the same audience. Default: a token is accepted until it expires. Close it
+            yourself; it may be shared.
 
     Raises:
         ValueError: no issuer or audience, an algorithm that is not asymmetric, or a key set without TLS
@@ -49,6 +52,7 @@ class _Base:
         jwks_url: str | None = None,
         leeway: float = LEEWAY,
         clock: Callable[[], float] = time.time,
+        revocations: Revocations | None = None,
     ) -> None:
         if not issuer or not audience:
             raise ValueError("issuer and audience: both are required")
@@ -60,6 +64,7 @@ class _Base:
         self._token_type = token_type.lower()
         self._leeway = leeway
         self._clock = clock
+        self._revocations = revocations
         self._keys = KeySet(jwks_url or issuer.rstrip("/") + JWKS_PATH, self._algorithms)
         self._fetching = threading.Lock()
 
@@ -140,6 +145,7 @@ class Verifier(_Base):
         Raises:
             TokenRejected: it is not good.
             KeySetUnavailable: the keys can't be fetched.
+            RevocationsUnavailable: whether it was revoked is not known.
         """
         key_id, algorithm = self._key_id(token)
         now = self._clock()
@@ -150,7 +156,12 @@ class Verifier(_Base):
                     self._fetch(now)
             finally:
                 self._fetching.release()
-        return self._decode(token, self._keys.key(key_id, now), algorithm, now)
+        verified = self._decode(token, self._keys.key(key_id, now), algorithm, now)
+        if self._revocations is not None:
+            if not self._revocations.begun:
+                self._revocations.await_first()
+            self._revocations.check(verified.claims, key_id)
+        return verified
 
     def close(self) -> None:
         """Close the connections."""
@@ -185,7 +196,12 @@ class AsyncVerifier(_Base):
             self._flight = asyncio.get_running_loop().create_task(self._fetch(now))
         if self._flight is not None and not self._keys.serves(key_id, now):
             await asyncio.shield(self._flight)
-        return self._decode(token, self._keys.key(key_id, now), algorithm, now)
+        verified = self._decode(token, self._keys.key(key_id, now), algorithm, now)
+        if self._revocations is not None:
+            if not self._revocations.begun:
+                await asyncio.to_thread(self._revocations.await_first)
+            self._revocations.check(verified.claims, key_id)
+        return verified
 
     async def close(self) -> None:
         """Close the connections."""

@@ -3,6 +3,7 @@ import dev.tokenmint.client.BatchResult;
 import dev.tokenmint.client.CallException;
 import dev.tokenmint.client.ClientCredential;
 import dev.tokenmint.client.ExchangeRequest;
+import dev.tokenmint.client.Revocations;
 import dev.tokenmint.client.Target;
 import dev.tokenmint.client.Token;
 import dev.tokenmint.client.TokenFilter;
@@ -125,10 +126,21 @@ public final class Driver {
     }
 
     private Verifier verifier(String audience) {
-        return verifiers.computeIfAbsent(audience, name -> Verifier.builder(text(configuration, "issuer"), name)
-                .keySetUrl(URI.create(text(configuration, "jwks_url")))
-                .clock(clock)
-                .build());
+        return verifiers.computeIfAbsent(audience, name -> {
+            var builder = Verifier.builder(text(configuration, "issuer"), name)
+                    .keySetUrl(URI.create(text(configuration, "jwks_url")))
+                    .clock(clock);
+            if (configuration.containsKey("revocations")) {
+                var revocations = Revocations.builder(client, name);
+                if (text(configuration, "revocations").equals("accept")) {
+                    revocations.acceptWhenLagging();
+                }
+                Revocations followed = revocations.build();
+                stops.add(followed::close);
+                builder.revocations(followed);
+            }
+            return builder.build();
+        });
     }
 
     private void close() {

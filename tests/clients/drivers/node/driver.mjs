@@ -11,6 +11,7 @@ import {
   MemoryStore,
   publicClient,
   receivedTxnToken,
+  Revocations,
   tokenFetch,
   TokenmintError,
   TokenSource,
@@ -68,7 +69,12 @@ function clock() {
 function verifier(audience) {
   if (!state.verifiers.has(audience)) {
     const { issuer, jwks_url: jwksUrl } = state.command;
-    state.verifiers.set(audience, new Verifier({ issuer, audience, jwksUrl, clock }));
+    let revocations;
+    if (state.command.revocations !== undefined) {
+      revocations = new Revocations({ client: state.client, audience, whenLagging: state.command.revocations });
+      state.stops.push(() => revocations.close());
+    }
+    state.verifiers.set(audience, new Verifier({ issuer, audience, jwksUrl, clock, revocations }));
   }
   return state.verifiers.get(audience);
 }

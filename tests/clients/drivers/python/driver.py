@@ -28,6 +28,7 @@ from tokenmint_client import (
     Credential,
     MemoryStore,
     PublicClient,
+    Revocations,
     Target,
     Token,
     TokenmintError,
@@ -92,8 +93,18 @@ class State:
 
     def verifier(self, audience: str) -> Verifier:
         if audience not in self.verifiers:
+            revocations = None
+            if "revocations" in self.command:
+                revocations = Revocations(
+                    self.client, audience, when_lagging=self.command["revocations"], clock=self.clock
+                )
+                self.stops.append(revocations.close)
             self.verifiers[audience] = Verifier(
-                self.command["issuer"], audience, jwks_url=self.command["jwks_url"], clock=self.clock
+                self.command["issuer"],
+                audience,
+                jwks_url=self.command["jwks_url"],
+                clock=self.clock,
+                revocations=revocations,
             )
         return self.verifiers[audience]
 

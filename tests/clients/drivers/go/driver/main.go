@@ -36,6 +36,7 @@ type command struct {
 	Credential         credential `json:"credential"`
 	Issuer             string     `json:"issuer"`
 	KeySetURL          string     `json:"jwks_url"`
+	Revocations        string     `json:"revocations"`
 	Timeout            float64    `json:"timeout"`
 	MaxEntries         int        `json:"max_entries"`
 	SubjectToken       string     `json:"subject_token"`
@@ -142,8 +143,19 @@ func (s *state) verifier(audience string) (*tokenmint.Verifier, error) {
 	if made, ok := s.verifiers[audience]; ok {
 		return made, nil
 	}
-	made, err := tokenmint.NewVerifier(s.command.Issuer, audience,
-		tokenmint.WithKeySetURL(s.command.KeySetURL), tokenmint.WithVerifierClock(s.now))
+	options := []tokenmint.VerifierOption{
+		tokenmint.WithKeySetURL(s.command.KeySetURL), tokenmint.WithVerifierClock(s.now),
+	}
+	if s.command.Revocations != "" {
+		var lagging []tokenmint.RevocationsOption
+		if s.command.Revocations == "accept" {
+			lagging = append(lagging, tokenmint.WithAcceptWhenLagging())
+		}
+		revocations := tokenmint.NewRevocations(s.client, audience, lagging...)
+		s.stops = append(s.stops, revocations.Close)
+		options = append(options, tokenmint.WithRevocations(revocations))
+	}
+	made, err := tokenmint.NewVerifier(s.command.Issuer, audience, options...)
 	if err == nil {
 		s.verifiers[audience] = made
 	}

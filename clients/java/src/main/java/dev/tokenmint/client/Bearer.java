@@ -36,7 +36,8 @@ final class Bearer {
         static Answer to(VerificationException refused, Collection<String> scopes) {
             return switch (refused.reason()) {
                 // The message has the key set's address, which is not the caller's business: it is in the log.
-                case VerificationException.KEY_SET_UNAVAILABLE -> new Answer(503, "Retry-After", RETRY_AFTER);
+                case VerificationException.KEY_SET_UNAVAILABLE, VerificationException.REVOCATIONS_UNAVAILABLE ->
+                    new Answer(503, "Retry-After", RETRY_AFTER);
                 case MISSING -> new Answer(401, CHALLENGE, "Bearer");
                 case SEVERAL -> challenge(400, "invalid_request", refused, "");
                 case SCOPE_DENIED -> challenge(

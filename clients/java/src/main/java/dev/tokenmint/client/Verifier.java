@@ -36,6 +36,7 @@ public final class Verifier {
     private final boolean confirmation;
     private final Clock clock;
     private final KeySet keys;
+    private final Revocations revocations;
 
     private Verifier(Builder from) {
         issuer = from.issuer;
@@ -44,6 +45,7 @@ public final class Verifier {
         types = from.types;
         confirmation = from.confirmation;
         clock = from.clock;
+        revocations = from.revocations;
         keys = new KeySet(from.keySet, from.http, from.clock);
     }
 
@@ -55,7 +57,7 @@ public final class Verifier {
     /**
      * Returns what a token says.
      *
-     * @throws VerificationException where the token is refused, or the key set is not at hand
+     * @throws VerificationException where the token is refused, or key set or revocations are not at hand
      */
     public VerifiedToken verify(String token) {
         if (token.length() > MAX_TOKEN_SIZE) {
@@ -86,7 +88,12 @@ public final class Verifier {
             throw new VerificationException("BAD_SIGNATURE", "the token's signature does not verify");
         }
         try {
-            return check(parsed.getJWTClaimsSet());
+            VerifiedToken verified = check(parsed.getJWTClaimsSet());
+            if (revocations != null) {
+                revocations.start();
+                revocations.check(verified.claims(), verified.issuedAt(), Objects.requireNonNullElse(header.getKeyID(), ""));
+            }
+            return verified;
         } catch (ParseException wrong) {
             throw new VerificationException("CLAIM_REJECTED", "a claim of the token is not of its type");
         }
@@ -155,6 +162,7 @@ public final class Verifier {
         private HttpClient http = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(5)).build();
         private boolean confirmation;
         private Clock clock = Clock.systemUTC();
+        private Revocations revocations;
 
         private Builder(String issuer, String audience) {
             if (issuer.isEmpty() || audience.isEmpty()) {
@@ -199,6 +207,12 @@ public final class Verifier {
          */
         public Builder acceptBound() {
             confirmation = true;
+            return this;
+        }
+
+        /** Refuses tokens that these say are revoked. They have to be those of the verifier's audience. */
+        public Builder revocations(Revocations revoked) {
+            revocations = revoked;
             return this;
         }
 

@@ -127,6 +127,10 @@ OAUTH: Final[Mapping[str, Row]] = MappingProxyType(
 )
 """The public HTTP listener if OAuth is enabled: paths, each for POST. Public documents have no row."""
 
+SIGNALS: Final[Mapping[str, Row]] = MappingProxyType({"/signals/{provider}": Row(ANYBODY)})
+"""The public HTTP listener, for providers with `signals`. Its senders prove themselves by the signatures of their
+tokens. So `signals/receiver.py` counts and records them: each peer before that proof, each provider after it."""
+
 CONSOLE: Final[Mapping[str, Row]] = MappingProxyType(
     {
         "/api/session": _LOOK,

@@ -12,6 +12,7 @@ from tests.pages import ROOT
 from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
 from tokenmint.config.load import load
+from tokenmint.config.signals_table import PollTable, SignalsTable
 from tokenmint.config.tables import (
     ActorsTable,
     AuditTable,
@@ -60,6 +61,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[oauth]": OAuthTable,
     "[envoy]": EnvoyTable,
     "[providers.NAME]": ProviderTable,
+    "[providers.NAME.signals]": SignalsTable,
+    "[providers.NAME.signals.poll]": PollTable,
     "[[providers.NAME.checks]]": CheckTable,
     '[audiences."NAME"]': audience_table(FORMATS),
     '[audiences."NAME".actors]': ActorsTable,

@@ -82,7 +82,10 @@ def verify(provider: str, stream: Stream = "", config: Config = None, output: Ou
     if output == "json":
         print_json({"stream_id": asked_of, "state": state})
         return
-    print(f"requested a verification event with the state {state}: tokenmint audit shows when it arrives")
+    print(
+        f"requested a verification event with the state {state}: "
+        "`tokenmint audit tail --kind signal` shows when it arrives"
+    )
 
 
 @app.command("status")

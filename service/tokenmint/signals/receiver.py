@@ -191,10 +191,10 @@ class SignalReceiver:
     def _note(self, record: _Record, facts: Mapping[str, object], *, keep: bool) -> None:
         event = {"kind": "signal", "caller": f"provider:{record.provider}", "provider": record.provider}
         events = [f"{kind}: {outcome}" for kind, outcome in record.outcomes]
-        principals = record.principals[:MOST_PRINCIPALS]
-        self._recording.audit.note(
-            {**event, **record.facts, "events": events, "principals": principals, **facts}, keep=keep
-        )
+        named: dict[str, object] = {"principals": record.principals[:MOST_PRINCIPALS]}
+        if len(record.principals) <= 1:
+            named = {"principal": "".join(record.principals)}
+        self._recording.audit.note({**event, **record.facts, "events": events, **named, **facts}, keep=keep)
 
 
 def identities_of(provider: Provider, subjects: Sequence[Mapping[str, JsonValue]]) -> tuple[Identity, ...]:

@@ -1,5 +1,6 @@
 """Changes of signals, by identity: with a profile, without one, and while others change the same."""
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -12,7 +13,7 @@ from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.signals import Action
 from tokenmint.profiles.identity_changes import Changed, IdentityChanges
 from tokenmint.profiles.near_cache import NearCache
-from tokenmint.profiles.records import PREFIXES, Unregistered
+from tokenmint.profiles.records import PREFIXES, Unregistered, dump_unregistered, parse_record
 from tokenmint.profiles.resolve import Profiles, just_in_time_principal
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
@@ -111,3 +112,12 @@ async def test_an_identity_of_the_same_name_at_another_provider_is_not_meant(
     await changes.make(Identity("work", "1842"), Action.DISABLE, unregistered=True)
     assert not (await stored.get("ada")).disabled
     assert (await stored.get("eve")).disabled
+
+
+def test_an_earlier_version_reads_the_record_as_a_profile_without_identities() -> None:
+    raw = dump_unregistered(Unregistered("p_x", int(NOW)), NOW)
+    value = json.loads(raw)
+    assert value.pop("registered") is False
+    read = parse_record("p_x", json.dumps(value).encode())
+    assert isinstance(read, Profile)
+    assert (read.identities, read.disabled, read.tokens_valid_after) == ((), False, int(NOW))

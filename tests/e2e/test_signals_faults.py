@@ -1,12 +1,24 @@
 """Limits of signals, and faults while they are applied. Each service here has its own rules for signals."""
 
+import asyncio
+from contextlib import suppress
+
+import grpc
 import pytest
 from tests import plain_http
-from tests.rig import Serve
-from tests.signalling import counted, known, push
+from tests.polling import PATIENCE, until
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Serve
+from tests.signalling import counted, known, push, signed_in
 from tests.signals import CAEP, of, once, secevent
 
-from tokenmint.base.errors import OutcomeUnknown
+from tokenmint.base.errors import NotFound, OutcomeUnknown
+from tokenmint.model.profile import Identity
+from tokenmint.model.signals import Action
+from tokenmint.profiles.identity_changes import IdentityChanges
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import PREFIXES
+from tokenmint.profiles.store import ProfileStore
+from tokenmint.storage.redis import Store
 
 EVENT = CAEP + "session-revoked"
 
@@ -57,3 +69,36 @@ async def test_a_reload_turns_signals_on_and_off(serve: Serve) -> None:
         rig.config.write_text(before)
         await rig.app.reload(rig.settings())
         assert (await push(http, token)).status_code == 404
+
+
+@pytest.mark.parametrize("audience", [AUDIENCE, LEGACY_AUDIENCE], ids=["profile", "without"])
+@pytest.mark.parametrize("action", [Action.DISABLE, Action.REVOKE, Action.UNLINK])
+async def test_a_signal_that_another_replica_received_is_obeyed_as_soon_as_it_is_told(
+    serve: Serve, store: Store, audience: str, action: Action
+) -> None:
+    async with serve("\n[caches]\nprofiles = 100\n") as rig:
+        subject = once()
+        found = await (known if audience == AUDIENCE else signed_in)(rig, subject, audience)
+        async with asyncio.timeout(PATIENCE):
+            while not (rig.parts.near.live and len(rig.parts.near) >= 2):
+                await found.exchange()
+        near = NearCache(store, PREFIXES, 0, rig.clock)
+        profiles = ProfileStore(store, rig.clock, near, rig.parts.signing.clocks.right_store_time)
+
+        async def revoke(principal: str) -> None:
+            with suppress(NotFound):
+                await profiles.revoke_tokens(principal)
+
+        other = IdentityChanges(profiles, store, near, rig.clock, revoke)
+        await other.make(Identity("idp", subject), action, unregistered=True)
+
+        async def refused() -> bool:
+            try:
+                await found.exchange()
+            except grpc.aio.AioRpcError:
+                return True
+            return False
+
+        await until(refused)
+        assert await found.refused() == ("REVOKED" if action is Action.REVOKE else "PRINCIPAL_DISABLED")
+        assert not await found.is_active()

@@ -108,3 +108,18 @@ async def test_sub_and_sub_id_of_one_subject(issuer: Issuer) -> None:
     assert len(signal.events[0].subjects) == 1
     with pytest.raises(ClaimRejected, match="different subjects"):
         await verified(issuer, secevent(issuer, NOW, EVENT, sub="1843"))
+
+
+async def test_google_s_events_by_its_entry(issuer: Issuer) -> None:
+    google = Issuer(url="https://accounts.google.com/", key=issuer.key)
+    given = {"use": "google", "audiences": ["app"], "jwks": issuer.jwks().decode(), "signals": {}}
+    provider = provider_from_table("google", given, own_issuer="https://me.example")
+    sets = KeySets({"google": provider.key_source}, fetch=_no_fetch, clock=FakeClock())
+    made = Verifier({"google": provider}, sets, own_issuer="https://me.example")
+    subject = {"subject_type": "iss-sub", "iss": google.url, "sub": "7375626A656374"}
+    event = {"subject": subject, "reason": "hijacking"}
+    token = secevent(
+        google, NOW, "", typ="JWT", sub_id=None, aud=["x", "app"], events={RISC + "account-disabled": event}
+    )
+    signal = await EventVerifier(lambda: made).verify("google", Delivery.SECEVENT, Secret(token), now=NOW)
+    assert identities_of(provider, signal.events[0].subjects) == (Identity("google", "7375626A656374"),)

@@ -4,13 +4,16 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
 from tests import plain_http
 from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT
 from tests.guides import Provocation, Walk, command, config, token, told
+from tests.issuer import Issuer, rsa_key
 from tests.process import CLIENT
+from tests.signals import CAEP, logout_token, secevent
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
 
@@ -71,6 +74,55 @@ def form(path: str = "token", **changes: str) -> Provocation:
         return f"{answer.status_code} {said['error']}: {said['error_description']} ({said['reason']})"
 
     return provoke
+
+
+def signal(media_type: str = "application/secevent+jwt", issuer: Issuer | None = None, **claims: Any) -> Provocation:
+    """Return what pushes a security event token, and says what its answer does in one line."""
+
+    def provoke(walk: Walk) -> str:
+        sender = replace(issuer or walk.issuer, url=PARTNER["iss"])
+        given = {"aud": PARTNER["aud"], **claims}
+        return _pushed(walk, secevent(sender, time.time(), CAEP + "risk-level-change", **given), media_type)
+
+    return provoke
+
+
+def _pushed(walk: Walk, text: str, media_type: str) -> str:
+    assert walk.service is not None
+    url = f"http://{walk.service.listen['http']}/signals/partner"
+    answer = plain_http.post(url, content=text, headers={"Content-Type": media_type})
+    if answer.status_code < 300:
+        return ""
+    said = answer.json()
+    return f"{said.get('err') or said['error']}: {said.get('description') or said['error_description']}"
+
+
+def forged_signal(walk: Walk) -> str:
+    """Push a token that another key signed."""
+    return signal(issuer=Issuer(key=rsa_key(5)))(walk)
+
+
+def signal_of_one_id(walk: Walk) -> str:
+    """Push two tokens with one id."""
+    assert signal(jti="one-id")(walk) == ""
+    return signal(jti="one-id", txn="2")(walk)
+
+
+def logout_without_a_subject(walk: Walk) -> str:
+    """Send a logout token about a session alone."""
+    sender = replace(walk.issuer, url=PARTNER["iss"])
+    text = logout_token(sender, time.time(), aud=PARTNER["aud"], sub=None)
+    return _pushed(walk, f"logout_token={text}", "application/x-www-form-urlencoded")
+
+
+def signals_beyond_the_rate(walk: Walk) -> str:
+    """Push more than the rate allows at once."""
+    line = "[providers.partner.signals]\n"
+    text = walk.configuration()
+    assert line in text
+    walk.serve(text=text.replace(line, line + "rate = { per_second = 0.001, burst = 1 }\n"))
+    assert signal()(walk) == ""
+    return signal()(walk)
 
 
 def expired(walk: Walk) -> str:
@@ -343,6 +395,18 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         longer_than_its_parent,
         config('reexchange_from = ["https://orders.example.com"]', 'reexchange_from = ["https://order.example.com"]'),
         longest_chain,
+    ],
+    "signals": [
+        signal(iss="https://login.partner.example/"),
+        signal(aud="other"),
+        forged_signal,
+        signal(typ="JWT"),
+        signal_of_one_id,
+        signal(iat=1_000_000_000),
+        signal(media_type="text/plain"),
+        logout_without_a_subject,
+        signals_beyond_the_rate,
+        config('account-enabled = "ignore"', 'acount-enabled = "ignore"'),
     ],
     "web-app-sessions": [
         chained(ORDERS, "session.txt"),

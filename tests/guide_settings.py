@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.guides import Setting
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
+from tests.signals import CAEP, RISC, logout_token, secevent
 from tests.tls import authority
 
 
@@ -79,6 +81,18 @@ def web_token(issuer: Issuer, now: float) -> Mapping[str, str]:
     Eve's clock is ahead: tokens of the second in which hers were revoked, a moment ago, would be refused.
     """
     return {"id-token.txt": issuer.token(now, **PARTNER), "eve.txt": issuer.token(now + 2, **PARTNER | {"sub": "7"})}
+
+
+def signals_of_partner(issuer: Issuer, now: float) -> Mapping[str, str]:
+    """A user's token, and the signals of the provider about the user, each with an id of its own."""
+    sender = replace(issuer, url=PARTNER["iss"])
+    common = {"aud": PARTNER["aud"]}
+    return {
+        "id-token.txt": issuer.token(now, **PARTNER),
+        "session-revoked.txt": secevent(sender, now, CAEP + "session-revoked", **common),
+        "account-disabled.txt": secevent(sender, now, RISC + "account-disabled", **common),
+        "logout.txt": logout_token(sender, now, **common),
+    }
 
 
 def service_account(directory: Path) -> None:
@@ -157,6 +171,7 @@ SETTINGS: Mapping[str, Setting] = {
         lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
     ),
     "oauth-http": Setting([partner()], orders_token, signing_client),
+    "signals": Setting([partner()], signals_of_partner),
     "token-chains": Setting([partner()], web_token),
     "web-app-sessions": Setting([partner()], web_token),
     "app-service": Setting([partner()], orders_token, site_keys),

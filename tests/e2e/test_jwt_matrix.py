@@ -17,6 +17,7 @@ from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.rig import Rig, Serve
+from tests.signals import CAEP, LOGOUT
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
 from tokenmint.model.drafts import DRAFTS
@@ -50,6 +51,8 @@ issuer = "{WORK.url}"
 audiences = ["app"]
 token_types = ["id_token", "access_token", "id_jag"]
 jwks = '''{WORK.jwks().decode()}'''
+[providers.work.signals]
+deliveries = ["secevent", "logout", "apple"]
 
 [providers.pod]
 issuer = "{POD.url}"
@@ -161,8 +164,9 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "an ID-JAG": work(rig, ID_JAG_TYP, aud=ISSUER, client_id="web", resource=TARGET),
         "a provider's transaction token": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read", aud=DOMAIN),
         "its transaction token for us": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read"),
-        "a logout token": work(rig, "logout+jwt", events={"http://schemas.openid.net/event/backchannel-logout": {}}),
-        "a security event": work(rig, "secevent+jwt", events={"x": {}}),
+        "a logout token": work(rig, "logout+jwt", events={LOGOUT: {}}, sub="another"),
+        "a security event": work(rig, "secevent+jwt", events={CAEP + "session-revoked": {}}, sub="another"),
+        "Apple's notification": work(rig, events=json.dumps({"type": "account-delete", "sub": "another"})),
         "a workload's token": POD.token(now, sub="agent", aud=ISSUER, jti=once()),
         "a JWT-SVID": MESH.token(now, iss=None, sub="spiffe://mesh.example/agent", aud=[ISSUER]),
         "a client's assertion": assertion,
@@ -241,6 +245,15 @@ async def as_proof(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
     return answer.status_code == 200
 
 
+def as_signal(media_type: str, body: str = "{}") -> Place:
+    async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
+        content = body.format(token)
+        answer = await http.post("/signals/work", content=content, headers={"Content-Type": media_type})
+        return answer.status_code < 300
+
+    return place
+
+
 async def as_workload_over_grpc(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
     return await _over_grpc(rig, "tokenmint-workload-token", token)
 
@@ -291,6 +304,13 @@ PLACES: dict[str, tuple[Place, frozenset[str]]] = {
     ),
     "introspection": (as_introspected, frozenset({"an issued access token", "an issued transaction token"})),
     "DPoP": (as_proof, frozenset({"a DPoP proof"})),
+    "signal, pushed": (as_signal("application/secevent+jwt"), frozenset({"a security event"})),
+    "signal, logout": (
+        as_signal("application/x-www-form-urlencoded", "logout_token={}"), frozenset({"a logout token"})
+    ),
+    "signal, Apple's": (
+        as_signal("application/json", '{{"payload": "{}"}}'), frozenset({"Apple's notification"})
+    ),
 }  # fmt: skip
 
 

@@ -32,17 +32,21 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest
     from tokenmint.model.profile import Identity, Profile
     from tokenmint.model.secret import Secret
+    from tokenmint.model.signals import Delivery
     from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, TXN_TOKEN, JsonValue, VerifiedToken
     from tokenmint.policy import conditions, mapping
     from tokenmint.policy.grant import Policy
     from tokenmint.profiles.records import parse_link, parse_record
     from tokenmint.rpc import convert
+    from tokenmint.signals.receiver import identities_of
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
+    from tokenmint.verification.event_verifier import read_events
     from tokenmint.verification.jwk import BadKey, parse_jwks, parse_x509_map
     from tokenmint.verification.jws import parse_compact, parse_object
     from tokenmint.verification.key_document import freshness
     from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
     from tokenmint.verification.keyset import KeySets
+    from tokenmint.verification.subject_identifiers import read_subject
     from tokenmint.verification.verifier import Verifier
     from tokenmint.web.oauth import OF_TRANSACTIONS, TOKEN_EXCHANGE, exchange_request
 
@@ -77,6 +81,7 @@ def _verifier() -> Verifier:
         "audiences": ["app"],
         "jwks": JWKS.decode(),
         "algorithms": ["ES256", "RS256"],
+        "signals": {"deliveries": ["secevent", "logout", "apple"]},
     }
     provider = provider_from_table("idp", table, own_issuer="https://me.example")
     sets = KeySets({"idp": provider.key_source}, fetch=_no_fetch, clock=SystemClock())
@@ -105,6 +110,20 @@ def verification(data: bytes) -> None:
     with contextlib.suppress(TokenRejected):
         asyncio.run(VERIFIER.verify(Secret(data), ID_TOKEN, nonce="n", now=NOW))
         raise AssertionError("a token that nobody signed was accepted")
+
+
+def events(data: bytes) -> None:
+    """Feed a well-formed payload, otherwise anything, to the readers of events, and to the one of subjects."""
+    with contextlib.suppress(MalformedToken):
+        payload = parse_object(data, "payload")
+        for delivery in Delivery:
+            with contextlib.suppress(TokenRejected):
+                for event in read_events(VERIFIER.providers["idp"], delivery, "https://idp.example", payload):
+                    identities_of(VERIFIER.providers["idp"], event.subjects)
+        with contextlib.suppress(TokenRejected):
+            found = read_subject(payload, frozenset({"https://idp.example"}), {"opaque": "sub"})
+            if any(one.get("iss", "https://idp.example") != "https://idp.example" for one in found.claims):
+                raise AssertionError("a subject at another issuer was accepted")
 
 
 def claims(data: bytes) -> None:
@@ -226,7 +245,7 @@ def spiffe_ids(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     function.__name__: function
-    for function in (parsing, key_sets, verification, claims, policy, messages, parameters, records, spiffe_ids)
+    for function in (parsing, key_sets, verification, claims, events, policy, messages, parameters, records, spiffe_ids)
 }
 
 

@@ -129,6 +129,9 @@ OAUTH: Final[Mapping[str, Row]] = MappingProxyType(
 
 GATEWAY: Final[Mapping[str, Row]] = MappingProxyType({"/auth": Row(CLIENT, 1, MINTING, bounded=True)})
 """The public HTTP listener if gateways are served: the path, for GET, and below it the configured routes."""
+SIGNALS: Final[Mapping[str, Row]] = MappingProxyType({"/signals/{provider}": Row(ANYBODY)})
+"""The public HTTP listener, for providers with `signals`. Its senders prove themselves by the signatures of their
+tokens. So `signals/receiver.py` counts and records them: each peer before that proof, each provider after it."""
 
 CONSOLE: Final[Mapping[str, Row]] = MappingProxyType(
     {

@@ -90,6 +90,13 @@ class Metrics:
             "reason",
         )
         self._refused: set[str] = set()
+        self._signals = self._counter(
+            "tokenmint_signals",
+            "Events of providers about accounts, by type and outcome; refused tokens by reason",
+            "provider",
+            "event",
+            "outcome",
+        )
         self._not_begun = self._counter(
             "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", "reason"
         )
@@ -154,6 +161,10 @@ class Metrics:
         if counter is None:
             counter = self._of_audiences[audience] = self._minted.labels(audience)
         counter.inc(count)
+
+    def signal(self, provider: str, event: str, outcome: str) -> None:
+        """Count an event of a provider, or with "" as the event, a refused token with events."""
+        self._signals.labels(provider, event, outcome).inc()
 
     def task(self, name: str, *, failed: bool) -> None:
         """Record the state of a background task; a failure is counted."""

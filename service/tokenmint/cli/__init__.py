@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "store": ("store:app", "Move the store."),
     "profiles": ("profiles:app", "Manage the profiles that enrich minted tokens."),
     "providers": ("providers:app", "List the providers whose tokens are accepted, and try or add one."),
+    "signals": ("signals:app", "Manage the streams by which providers send signals about accounts."),
     "clients": ("clients:app", "Make secrets for callers."),
     "token": ("token:app", "Exchange, introspect, revoke, explain, inspect and verify tokens."),
     "revoke": ("revoke:app", "Revoke many tokens at once: of a client, an audience, a provider or a principal."),

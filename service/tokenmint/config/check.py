@@ -173,6 +173,13 @@ def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -
 
 def _at(base: Path, key: str, value: object) -> object:
     """Return a value of a provider's table; if it names files, relative paths begin at ``base``."""
+    if (
+        key == "signals"
+        and isinstance(value, dict)
+        and isinstance(value.get("token_file"), str)
+        and value["token_file"]
+    ):
+        return value | {"token_file": str(base / value["token_file"])}
     if key == "header_files" and isinstance(value, dict):
         return {name: str(base / path) if isinstance(path, str) and path else path for name, path in value.items()}
     return str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value

@@ -21,6 +21,7 @@ from tokenmint.model.policy import (
     Audience,
     Client,
     ExchangeRequest,
+    OnMissingProfile,
     TokenGrant,
     Transaction,
 )
@@ -81,6 +82,12 @@ class Policy:
     def is_plain(self, provider: str) -> bool:
         """Tell whether a provider's tokens have neither a condition nor computed claims."""
         return provider not in self._provider_conditions and not self._derived.get(provider)
+
+    def serves_unregistered(self, provider: str) -> bool:
+        """Return whether an audience serves identities of a provider, also as actors, that have no profile."""
+        serving = [one for one in self._audiences.values() if one.on_missing_profile is not OnMissingProfile.DENY]
+        acting = (one.actors.providers for one in serving if one.actors is not None)
+        return any(provider in providers for providers in (*(one.providers for one in serving), *acting))
 
     def completed(self, client: Client, request: ExchangeRequest) -> ExchangeRequest:
         """Return the request with its one audience and its client's defaults (``policy/targets.py``).

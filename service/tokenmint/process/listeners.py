@@ -57,6 +57,7 @@ from tokenmint.web.fast_token import FastToken
 from tokenmint.web.gateway_auth import GatewayAuth
 from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
+from tokenmint.web.signals import SignalEndpoint
 
 Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
@@ -150,6 +151,8 @@ def build(parts: Parts) -> Listeners:
     if routes:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
     routes += _gateway(parts)
+    signals = SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline)
+    routes.append(signals.route())
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None

@@ -17,6 +17,9 @@ from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
 from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
+from tokenmint.signals.poller import Poller, follow_polls
+from tokenmint.verification.fetch import HttpFetch
+from tokenmint.verification.provider import Provider
 
 log = structlog.get_logger(__name__)
 
@@ -101,22 +104,33 @@ class ReloadRequests:
 
 
 class Reloads:
-    """Applies new configurations, one at a time, and keeps the keys of the current providers fresh."""
+    """Applies new configurations, one at a time, and keeps the tasks of the current providers running."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._running = parts.base.settings
         self._one_at_a_time = asyncio.Lock()
         self.following: list[asyncio.Task[None]] = []
-        """The tasks that keep keys of providers and clients fresh."""
+        """The tasks that keep keys of providers and clients fresh, and poll for signals."""
 
     def follow_keys(self) -> None:
-        """Keep the keys of providers and clients fresh, in the background."""
+        """Keep the keys of providers and clients fresh, and poll for providers' signals, in the background."""
         background, rules = self._parts.base.background, self._parts.rules
         self.following = [
             *rules.exchange.verifier.key_sets.follow(background, "keys of"),
             *rules.authenticator.assertions.key_sets.follow(background, "keys of client"),
+            *self._polls(),
         ]
+
+    def _polls(self) -> list[asyncio.Task[None]]:
+        parts = self._parts
+        base, fetch = parts.base, HttpFetch()  # whose files are those of the transmitters
+        holder = base.entropy(8).hex()
+
+        def poller(provider: Provider) -> Poller:
+            return Poller(provider, parts.signals, fetch.send, parts.store, base.clock, holder)
+
+        return follow_polls(parts.rules.exchange.verifier.providers.values(), base.background, poller)
 
     async def take_over(self, settings: Settings) -> None:
         """Replace providers, audiences, clients and operators; other changes need a restart.

@@ -50,6 +50,7 @@ from tokenmint.process.tracing import Tracing, tracing
 from tokenmint.profiles.batches import ProfileBatches
 from tokenmint.profiles.eraser import ProfileEraser
 from tokenmint.profiles.erasure import Erasures
+from tokenmint.profiles.identity_changes import IdentityChanges
 from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
@@ -58,7 +59,9 @@ from tokenmint.revocation.entries import MARGIN, Kind
 from tokenmint.revocation.follower import Revocations, World
 from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.rpc.forwarded import ForwardedCertificates
+from tokenmint.signals.receiver import Recording, SignalReceiver
 from tokenmint.storage.redis import Store
+from tokenmint.verification.event_verifier import EventVerifier
 from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.users import UserCheck
@@ -80,9 +83,10 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Persons:
-    """The parts that operators manage persons with."""
+    """The parts with which operators manage persons, and providers by signals."""
 
     batches: ProfileBatches
+    changes: IdentityChanges
     erasures: Erasures
     erasure: PersonErasure
 
@@ -114,6 +118,7 @@ class Parts:
     limiter: RateLimiter
     gate: Gate
     exchanges: ClientExchanges
+    signals: SignalReceiver
     forwarded: ForwardedCertificates
     tracing: Tracing
 
@@ -167,6 +172,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
     closing.push_async_callback(limiter.close)
     traces = tracing(base, closing)
+    persons = _persons(base, store, near, profiles, erasures, issued, entries, many)
     gate = Gate(lambda: rules.authenticator, limiter, base.metrics, audit, signing.clocks.require, traces.tracer)
     return Parts(
         base=base,
@@ -174,7 +180,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         signing=signing,
         near=near,
         profiles=profiles,
-        persons=_persons(base, store, near, profiles, erasures, issued, entries),
+        persons=persons,
         revoking=Revoking(entries, following, many),
         verifiers=verifiers,
         rules=rules,
@@ -182,6 +188,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         limiter=limiter,
         gate=gate,
         exchanges=ClientExchanges(lambda: rules.exchange, _tokens(rules), gate),
+        signals=_signals(rules, persons.changes, Recording(limiter, audit, base.metrics, base.clock)),
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
     )
@@ -227,11 +234,25 @@ def _persons(
     erasures: Erasures,
     issued: IssuedStore,
     entries: RevocationLog,
+    many: MassRevocation,
 ) -> Persons:
     return Persons(
         batches=ProfileBatches(profiles, store, near, base.clock, erasures, entries),
+        changes=IdentityChanges(profiles, store, near, base.clock, many.principal),
         erasures=erasures,
         erasure=PersonErasure(ProfileEraser(profiles, store, near, erasures), issued),
+    )
+
+
+def _signals(rules: RulesInForce, changes: IdentityChanges, recording: Recording) -> SignalReceiver:
+    exchange = rules.exchange
+    return SignalReceiver(
+        EventVerifier(lambda: rules.exchange.verifier),
+        changes,
+        exchange.replay,
+        recording,
+        serving=exchange.serving,
+        serves_unregistered=lambda provider: rules.exchange.policy.serves_unregistered(provider),
     )
 
 

@@ -19,6 +19,7 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
     Link,
     Tombstone,
+    Unregistered,
     dump_link,
     dump_profile,
     identity_key,
@@ -45,6 +46,8 @@ class _Item:
     raw: bytes | None = None
     """The stored record, for a swap to compare."""
     stored: Profile | None = None
+    valid_after: int | None = None
+    """The second up to which tokens of the principal were revoked while it had no profile."""
     assign: tuple[Identity, ...] = ()
     """Identities to link."""
     links: dict[Identity, bytes | None] = field(default_factory=dict)
@@ -147,6 +150,9 @@ class ProfileBatches:
         record = parse_record(principal, item.raw) if item.raw is not None else None
         if isinstance(record, Tombstone) or principal in erased:
             raise deleted(principal)
+        if isinstance(record, Unregistered):
+            item.valid_after = record.tokens_valid_after
+            record = None
         item.stored = record
         known = record.identities if record is not None else ()
         item.assign = tuple(identity for identity in item.profile.identities if identity not in known)
@@ -269,7 +275,7 @@ def _merged(item: _Item, now: float) -> Profile | None:
     """Return the profile to store; None if it is stored already."""
     profile, stored = item.profile, item.stored
     if stored is None:
-        return replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
+        return replace(profile, tokens_valid_after=item.valid_after, create_time=now, update_time=now)
     new = replace(
         stored,
         disabled=profile.disabled,

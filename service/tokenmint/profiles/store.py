@@ -21,7 +21,9 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
     PREFIXES,
     Link,
+    Record,
     Tombstone,
+    Unregistered,
     dump_link,
     dump_profile,
     dump_tombstone,
@@ -44,7 +46,7 @@ class _Stored:
     """A record and the bytes that it was parsed from, for a swap to compare."""
 
     raw: bytes | None
-    record: Profile | Tombstone | None
+    record: Record | None
 
 
 class ProfileStore:
@@ -87,7 +89,7 @@ class ProfileStore:
             raise NotFound("profile", f"{identity.provider}/{identity.subject}", "the identity has no profile")
         return record
 
-    async def resolve(self, identity: Identity) -> Profile | Tombstone | Link | None:
+    async def resolve(self, identity: Identity) -> Record | Link | None:
         """Return the record that decides on an exchange for ``identity``.
 
         That is its profile; or, as reasons to refuse, its principal's tombstone or the marker that it was unlinked; or
@@ -102,8 +104,8 @@ class ProfileStore:
         # No link; or one that was not completed, or lost to another.
         return await self._erasures.of_identity(identity) if self._erasures is not None else None
 
-    async def record(self, principal: str) -> Profile | Tombstone | None:
-        """Return the record of ``principal``, which may be a tombstone, from the near cache if possible."""
+    async def record(self, principal: str) -> Record | None:
+        """Return the record of ``principal``, which may be no profile, from the near cache if possible."""
         if not PRINCIPAL.match(principal):
             return None
         raw = await self._near.get(profile_key(principal))
@@ -111,8 +113,8 @@ class ProfileStore:
             return await self._erasures.of_principal(principal) if self._erasures is not None else None
         return parse_record(principal, raw)
 
-    async def stored(self, principal: str) -> Profile | Tombstone | None:
-        """Return the record of ``principal``, which may be a tombstone, from the store itself."""
+    async def stored(self, principal: str) -> Record | None:
+        """Return the record of ``principal``, which may be no profile, from the store itself."""
         return (await self._read(principal)).record
 
     async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
@@ -160,8 +162,11 @@ class ProfileStore:
             await self._not_erased_meanwhile(profile.identities, profile.principal)
         gone = gone or bool(returning)
         now = self._clock.now()
-        after = profile.tokens_valid_after if just_in_time else None
-        new = replace(profile, tokens_valid_after=after, create_time=now, update_time=now)
+        after = [profile.tokens_valid_after if just_in_time else None]
+        if isinstance(stored.record, Unregistered):
+            after.append(stored.record.tokens_valid_after)
+        second = max((one for one in after if one is not None), default=None)
+        new = replace(profile, tokens_valid_after=second, create_time=now, update_time=now)
         if gone:
             # A principal that comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
@@ -197,7 +202,7 @@ class ProfileStore:
         """Replace the profile by a tombstone. Raises ``NotFound`` and ``Conflict``."""
         for _ in range(ATTEMPTS):
             stored = await self._read(principal)
-            if stored.record is None:
+            if stored.record is None or isinstance(stored.record, Unregistered):
                 raise NotFound("profile", principal)
             if isinstance(stored.record, Tombstone):
                 return
@@ -268,12 +273,16 @@ class ProfileStore:
         Raises ``ClockWrong`` if the store's clock may be wrong: with a wrong clock, old tokens would stay valid, or new
         ones would be refused.
         """
-        now = int(await self._store_time())
+        now = await self.second()
 
         def change(profile: Profile) -> Profile:
             return replace(profile, tokens_valid_after=max(now, profile.tokens_valid_after or 0))
 
         return (await self._change(principal, change, after=now)).tokens_valid_after or now
+
+    async def second(self) -> int:
+        """Return the second up to which a revocation refuses. Raises as :meth:`revoke_tokens`."""
+        return int(await self._store_time())
 
     async def put(self, profile: Profile) -> bool:
         """Create the profile, or replace its claims, roles and state and add its identities. Returns whether it is new.

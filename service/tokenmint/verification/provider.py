@@ -20,6 +20,7 @@ from tokenmint.base.token_errors import (
     WrongNonce,
 )
 from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.signals import SignalRules
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
@@ -116,6 +117,8 @@ class Provider:
     """`match`: a key with an `issuer` member signs only for that issuer (Entra ID)."""
     key_id_required: bool = False
     """Whether a token has to name its key (`kid`) even if the provider has only one."""
+    signals: SignalRules | None = None
+    """The rules for its signals about accounts; None: none are accepted."""
 
 
 _ID_TOKEN_TYPES: Final[frozenset[str]] = frozenset({"", "jwt"})
@@ -170,9 +173,9 @@ def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float)
     Raises:
         ClaimRejected, TokenExpired, TokenNotYetValid, TokenTooOld
     """
-    expires_at = _time(claims, "exp")
-    issued_at = _time(claims, "iat")
-    not_before = _time(claims, "nbf")
+    expires_at = numeric_date(claims, "exp")
+    issued_at = numeric_date(claims, "iat")
+    not_before = numeric_date(claims, "nbf")
     if expires_at is None or (issued_at is None and provider.iat_required and provider.trust_domain is None):
         raise ClaimRejected("exp and iat are required: iat_required = false lets a provider leave iat out")
     if now >= expires_at + provider.skew:
@@ -189,7 +192,8 @@ def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float)
     return expires_at, issued_at
 
 
-def _time(claims: Mapping[str, JsonValue], name: str) -> float | None:
+def numeric_date(claims: Mapping[str, JsonValue], name: str) -> float | None:
+    """Return a claim that is a time, in Unix seconds; None if it is missing. Raises ``ClaimRejected``."""
     value = claims.get(name)
     if value is None and name not in claims:
         return None

@@ -13,6 +13,7 @@ from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
 from tokenmint.config.gateway_tables import EnvoyTable, GatewayRouteTable, GatewayTable
 from tokenmint.config.load import load
+from tokenmint.config.signals_table import PollTable, SignalsTable
 from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tables import (
     ActorsTable,
@@ -64,6 +65,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[gateway]": GatewayTable,
     "[gateway.routes.NAME]": GatewayRouteTable,
     "[providers.NAME]": ProviderTable,
+    "[providers.NAME.signals]": SignalsTable,
+    "[providers.NAME.signals.poll]": PollTable,
     "[[providers.NAME.checks]]": CheckTable,
     '[audiences."NAME"]': audience_table(FORMATS),
     '[audiences."NAME".actors]': ActorsTable,

@@ -16,8 +16,9 @@ from tests.e2e.processes import AUDIENCE, exchange
 from tests.forked import ForkedService
 from tests.issuer import Issuer, serving
 from tests.polling import wait_until
+from tests.ports import own_port
 from tests.process import OPERATOR, Service, configure, write_kek
-from tests.wire import Engine, free_port
+from tests.wire import Engine
 
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -51,7 +52,7 @@ class Pair:
     directory: Path
     issuer: Issuer
     engine: Engine
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=own_port)
     away: float = 0.0
     """Seconds that pass for the verifier beyond the real ones."""
 

@@ -17,8 +17,8 @@ import grpc
 import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.envoy import free_ports
 from tests.issuer import Issuer, b64, ec_key, jwk, rsa_key
+from tests.ports import own_port
 from tests.process import CLIENT, OPERATOR, Service
 from tests.tls import authority
 
@@ -143,7 +143,7 @@ class World:
         certificate, key = ca.issue("service", "localhost", "127.0.0.1")
         for name, content in (("ca.pem", ca.pem), ("tls.crt", certificate), ("tls.key", key)):
             self.path(name).write_bytes(content)
-        ports = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
+        ports = {name: own_port() for name in SERVERS}
         self.urls = {name: f"https://localhost:{port}" for name, port in ports.items()}
         self.urls["mcp"] += "/mcp"
         self._numbers = count()

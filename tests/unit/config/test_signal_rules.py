@@ -23,7 +23,9 @@ def rules(issuer: Issuer, signals: dict[str, Any], **table: Any) -> SignalRules:
 def test_an_empty_table_has_the_providers_own_values(issuer: Issuer) -> None:
     found = rules(issuer, {})
     assert found.deliveries == {Delivery.SECEVENT, Delivery.LOGOUT}
-    assert (found.issuers, found.audiences, found.transmitter) == ({issuer.url}, {"app"}, issuer.url)
+    assert found.issuers == {issuer.url}
+    assert found.audiences == {"app"}
+    assert found.transmitter == issuer.url
     assert found.actions == DEFAULT_ACTIONS
     assert not found.untyped
 

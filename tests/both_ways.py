@@ -25,7 +25,7 @@ from tokenmint.admission.rate_limit import Lot
 from tokenmint.config.settings import Settings
 from tokenmint.exchange.deciding import Written
 from tokenmint.model import profile as profile_model
-from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
+from tokenmint.model.drafts import IDENTITY_ASSERTION, STATUS_LIST, TRANSACTION_TOKENS
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.profiles.near_cache import HEARTBEAT
 from tokenmint.profiles.records import identity_key, profile_key
@@ -361,7 +361,7 @@ async def both_ways(
     extra: str = "",
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
-    drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}", "{TRANSACTION_TOKENS}"]\n'
+    drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}", "{STATUS_LIST}", "{TRANSACTION_TOKENS}"]\n'
     cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{SVIDS}{extra}"
     async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(cached, rsa=True) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])

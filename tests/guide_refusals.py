@@ -386,6 +386,10 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         transacting(f"{REPLACING} --scope orders.read"),
         config('drafts = ["draft-ietf-oauth-transaction-tokens-10"]', ""),
     ],
+    "status-lists": [
+        config('drafts = ["draft-ietf-oauth-status-list-20"]', ""),
+        config("status_list = true", 'status_list = true\nclaims = { status = "assertion.sub" }'),
+    ],
     "token-chains": [
         command(f"tokenmint token exchange --audience {ORDERS} --token-file stock.txt"),
         chained("https://stock.example.com", "orders.txt", AS_ORDERS),

@@ -172,6 +172,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "oauth-http": Setting([partner()], orders_token, signing_client),
     "signals": Setting([partner()], signals_of_partner),
+    "status-lists": Setting([partner()], web_token),
     "token-chains": Setting([partner()], web_token),
     "web-app-sessions": Setting([partner()], web_token),
     "app-service": Setting([partner()], orders_token, site_keys),

@@ -17,7 +17,7 @@ PORTS: Final = {f"TOKENMINT_LISTEN__{name}": "127.0.0.1:0" for name in ("GRPC", 
 PATIENCE: Final = 120.0  # seconds for one block
 _FENCE: Final = re.compile(r"( *)```(.*)")
 _ROW: Final = re.compile(r"^\| `(.+?)` \| \S")
-_ANY_NUMBER: Final = frozenset({"iat", "exp", "nbf", "auth_time", "expires_in"})
+_ANY_NUMBER: Final = frozenset({"idx", "iat", "exp", "nbf", "auth_time", "expires_in"})
 """Members whose number is different every time."""
 REST: Final = "…"
 """In an answer that a page shows: anything."""

@@ -78,6 +78,7 @@ without_may_act = true
 clients = ["web"]
 providers = ["work"]
 scopes = ["read"]
+status_list = true
 on_missing_profile = "without"
 
 [audiences."{AS}"]
@@ -147,6 +148,12 @@ async def ours(rig: Rig, http: httpx2.AsyncClient, audience: str, **form: str) -
     return token
 
 
+async def listed(rig: Rig, http: httpx2.AsyncClient) -> str:
+    """The status list of a token."""
+    claims = jwt.decode(await ours(rig, http, NEXT), options={"verify_signature": False})
+    return (await http.get(claims["status"]["status_list"]["uri"].removeprefix(ISSUER))).text
+
+
 def work(rig: Rig, typ: str | None = "JWT", **changes: Any) -> str:
     return WORK.token(rig.clock.now(), headers={"typ": typ}, **({"jti": once(), "email": None} | changes))
 
@@ -177,6 +184,7 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "an issued JWT-SVID": await ours(rig, http, SVIDS),
         "an issued JWT-SVID for us": await ours(rig, http, f"{ISSUER}/oauth2/token"),
         "an issued transaction token": await ours(rig, http, DOMAIN, **TRANSACTION),
+        "a status list": await listed(rig, http),
     }  # fmt: skip
 
 

@@ -99,6 +99,9 @@ class StateMetrics:
             ("tokenmint_revocations", "Revocations that count now", "livemax", ()),
             ("tokenmint_revocation_watchers", "Streams of revocations", "livesum", ()),
             ("tokenmint_revocations_age_seconds", "Seconds since the log of revocations was read", "livemax", ()),
+            ("tokenmint_status_lists", "Status lists whose tokens may be valid", "livemax", ()),
+            ("tokenmint_status_list_names", "Names of the tokens in status lists", "livemax", ()),
+            ("tokenmint_status_lists_age_seconds", "Seconds since status lists were published", "livemax", ()),
             ("tokenmint_certificate_expiry_seconds", "Seconds to the end of a certificate", "livemin", ("use",)),
         ):  # fmt: skip
             self._gauge(name, text, mode, *labels)

@@ -46,6 +46,7 @@ def audiences_of(
             actors=rules.actors(),
             reuse_window=rules.reuse_window(),
             gateway_cache=rules.gateway_cache(),
+            status_list=rules.status_list(),
         )
         audiences[name] = rules.formatted(audience)
         problems += rules.problems

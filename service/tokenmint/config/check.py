@@ -63,8 +63,7 @@ def check(
     callers = CallerRules(file, base, problems, issuer, proxy)
     audiences, wrong = audiences_of(file, base, formats, development=development)
     problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
-    keys = KeyRules(file, base, problems)
-    schedule = keys.schedule(audiences)
+    schedule = (keys := KeyRules(file, base, problems)).schedule(audiences)
     doubts = relying_parties.judge(file, audiences, schedule, problems)
     settings = Settings(
         issuer=file.issuer,
@@ -90,6 +89,7 @@ def check(
         tracing=tracing_options(file.tracing, base, environ, problems),
         oauth=file.oauth,
         spiffe=file.spiffe,
+        status_lists=file.status_lists,
         envoy=file.envoy,
         gateway=file.gateway,
         firebase_emulator=development and bool(environ.get(EMULATOR)),

@@ -9,6 +9,7 @@ from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import AudienceTable, File
 from tokenmint.formats.format import Format, Reading
 from tokenmint.formats.table import Formats, without_table
+from tokenmint.model.drafts import STATUS_LIST
 from tokenmint.model.policy import ActorRules, Audience
 
 
@@ -85,6 +86,19 @@ class AudienceRules:
         if self._table.gateway_cache % 1:
             self._problem("gateway_cache", "expected a whole number of seconds")
         return int(self._table.gateway_cache)
+
+    def status_list(self) -> bool:
+        """Return whether its tokens are in a status list."""
+        if not self._table.status_list:
+            return False
+        if STATUS_LIST not in self._file.oauth.drafts:
+            self._problem("status_list", f"needs oauth.drafts to have {STATUS_LIST}")
+        if self.form.table is not None:
+            name = self.form.traits.name
+            self._problem("status_list", f"only JWTs are in status lists, and [{name}] mints others: leave it out")
+        if "status" in self._table.claims:
+            self._problem("claims.status", "contradicts status_list, which writes this claim")
+        return True
 
     def actors(self) -> ActorRules | None:
         """Return the rules for actors."""

@@ -11,6 +11,7 @@ from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
 from tokenmint.config.places import Place
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.spiffe_table import SpiffeTable
+from tokenmint.config.status_lists_table import StatusListsTable
 from tokenmint.config.tables import (
     AuditTable,
     AwsKmsTable,
@@ -74,6 +75,7 @@ class Settings:
     """The export of spans; None: there is none."""
     oauth: OAuthTable
     spiffe: SpiffeTable
+    status_lists: StatusListsTable
     envoy: EnvoyTable
     gateway: GatewayTable
     firebase_emulator: bool

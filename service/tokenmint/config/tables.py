@@ -10,6 +10,7 @@ from tokenmint.base.config_values import Name, Seconds, Table, TextList, TextSet
 from tokenmint.base.extras import is_installed
 from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
 from tokenmint.config.spiffe_table import SpiffeTable
+from tokenmint.config.status_lists_table import StatusListsTable
 from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
@@ -193,6 +194,7 @@ class AudienceTable(Table):
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
     gateway_cache: Annotated[Seconds, Field(ge=0, le=MAX_GATEWAY_CACHE)] = 1.0
     """For how long a gateway may keep an answer: as long, a revocation or a changed profile may go unnoticed there."""
+    status_list: bool = False
     bound: Literal["dpop", "mtls", "any"] | None = None
     relying_party: str | None = None
     """The entry of a service outside that verifies its tokens (``parties/*.toml``)."""
@@ -353,6 +355,7 @@ class File(Table):
     tracing: TracingTable = TracingTable()
     oauth: OAuthTable = OAuthTable()
     spiffe: SpiffeTable = SpiffeTable()
+    status_lists: StatusListsTable = StatusListsTable()
     envoy: EnvoyTable = EnvoyTable()
     gateway: GatewayTable = GatewayTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, TokenGrant
 from tokenmint.model.tokens import JsonValue
+from tokenmint.status_list.indices import StatusIndices
 
 T = TypeVar("T")
 TOKEN_ID_BYTES: Final = 16
@@ -66,6 +67,8 @@ class Kit:
     """Stores the claims of reference tokens; None: they can't be minted."""
     firebase: FirebaseClients | None = None
     """Clients of Firebase's SDK; None: Firebase tokens can't be minted."""
+    status: StatusIndices | None = None
+    """Gives tokens their place in a status list; None: tokens with one can't be minted."""
 
     def signer(self, grant: TokenGrant) -> Signer:
         """Return the key ring's signer for ``grant``.

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from tokenmint.base.encoding import encode_segment
-from tokenmint.base.errors import ClaimsTooLarge
+from tokenmint.base.errors import ClaimsTooLarge, StoreUnavailable
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.format import FormatTraits
@@ -23,6 +23,8 @@ from tokenmint.model.tokens import ACCESS_TOKEN, JWT, JsonValue
 
 TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
 """The requested token types for the `typ` of the header; the first is the default."""
+STATUS: Final = "status"
+"""The claim with the token's place in a status list (Token Status List section 6.1)."""
 
 
 class JwtFormat(Format):
@@ -68,11 +70,17 @@ async def signed(grant: TokenGrant, kit: Kit) -> MintedToken:
     Raises:
         SignerUnavailable: no confirmed key of the algorithm is available.
         ClaimsTooLarge: the token would be longer than the audience allows.
+        StoreUnavailable, OutcomeUnknown, CorruptRecord: the token has no place in a status list, or not durably.
         ValueError: as :func:`claims_of`.
     """
     signer = kit.signer(grant)
     token_id = kit.token_id()
-    return await signed_claims(grant, signer, claims_of(grant, issuer=kit.issuer, token_id=token_id), token_id)
+    claims = claims_of(grant, issuer=kit.issuer, token_id=token_id)
+    if grant.status_list:
+        if kit.status is None:
+            raise StoreUnavailable(detail="status lists are off in this process")
+        claims[STATUS] = await kit.status.enter(grant, signer.key_id, token_id)
+    return await signed_claims(grant, signer, claims, token_id)
 
 
 async def signed_claims(

@@ -23,8 +23,11 @@ class Minter:
         self._reuse = reuse
 
     def plain_kit(self, grant: TokenGrant) -> Kit | None:
-        """Return the parts with which a JWT for ``grant`` is minted; None if it is not a JWT, or may be reused."""
-        plain = self._formats.get(grant.format.name) is jwt.FORMAT and not grant.reuse_window
+        """Return the parts with which a JWT for ``grant`` is minted.
+
+        None if it is not a JWT, may be reused, or gets a place in a status list, for which minting waits.
+        """
+        plain = self._formats.get(grant.format.name) is jwt.FORMAT and not grant.reuse_window and not grant.status_list
         return self._kit if plain else None
 
     def check(self, grant: TokenGrant) -> None:

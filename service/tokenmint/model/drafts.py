@@ -13,5 +13,7 @@ IDENTITY_ASSERTION: Final = "draft-ietf-oauth-identity-assertion-authz-grant-04"
 """ID-JAGs are minted for other authorization servers, and accepted from providers."""
 TRANSACTION_TOKENS: Final = "draft-ietf-oauth-transaction-tokens-10"
 """Transaction tokens are minted for trust domains, and replaced in them."""
-DRAFTS: Final = (IDENTITY_ASSERTION, RFC7523BIS, SPIFFE_CLIENT_AUTH, TRANSACTION_TOKENS)
+STATUS_LIST: Final = "draft-ietf-oauth-status-list-20"
+"""Tokens have an index in a status list, which is published."""
+DRAFTS: Final = (IDENTITY_ASSERTION, RFC7523BIS, SPIFFE_CLIENT_AUTH, STATUS_LIST, TRANSACTION_TOKENS)
 """All of them, in alphabetical order."""

@@ -114,6 +114,8 @@ class Audience:
     """Seconds within which the same grant gets the same token again; 0: each token is new."""
     gateway_cache: int = 0
     """Seconds for which a gateway may keep an answer with its tokens; 0: not at all."""
+    status_list: bool = False
+    """Whether each of its tokens has an index in a status list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,8 @@ class TokenGrant:
     """The version of the profile behind the decision; empty if the profile is not stored."""
     reuse_window: int = 0
     """The audience's."""
+    status_list: int = 0
+    """0: the token gets no index in a status list. Otherwise, the seconds that the audience's longest token lives."""
     resources: tuple[str, ...] = ()
     """The URIs that the request named, for formats that tell them to the receiver."""
     transaction: Transaction | None = None

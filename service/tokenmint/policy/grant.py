@@ -269,6 +269,7 @@ class Policy:
             ancestors=(*issued.ancestors, issued.token_id) if issued is not None else (),
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
+            status_list=audience.max_lifetime if audience.status_list else 0,
             resources=request.named,
             transaction=transaction,
         )

@@ -120,6 +120,8 @@ class App:
             StoreUnavailable, CorruptRecord
         ):  # looked at again twice a second; not ready meanwhile
             await following.refresh()
+        if parts.status is not None:
+            parts.status.follow(base.background)
         await _prefetch(parts)
         reloads = Reloads(parts)
         reloads.follow_keys()

@@ -58,6 +58,7 @@ from tokenmint.web.gateway_auth import GatewayAuth
 from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
 from tokenmint.web.signals import SignalEndpoint
+from tokenmint.web.status_lists import status_list_route
 
 Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
@@ -143,6 +144,16 @@ def build(parts: Parts) -> Listeners:
         lambda at: revocation_admin_service_pb2_grpc.add_RevocationAdminServiceServicer_to_server(many, at),
         *((_add_channelz,) if base.settings.channelz else ()),
     )
+    public = _public(parts, tls.get("http"))
+    private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
+    console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
+    return Listeners(data, admin, public, private, console, watches, revocations, tls, _shares(parts))
+
+
+def _public(parts: Parts, files: CertificateFiles | None) -> HttpServer:
+    """Return the server of the key set, discovery, OAuth, gateways, signals and status lists."""
+    base, signing = parts.base, parts.signing
+    limits = base.settings.limits
     routes, metadata = _oauth(parts)
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
     bundle = base.settings.spiffe.trust_domain is not None
@@ -153,10 +164,9 @@ def build(parts: Parts) -> Listeners:
     routes += _gateway(parts)
     signals = SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline)
     routes.append(signals.route())
-    public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
-    private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
-    console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
-    return Listeners(data, admin, public, private, console, watches, revocations, tls, _shares(parts))
+    if parts.status is not None:
+        routes.append(status_list_route(parts.status))
+    return _http(parts, "http", files, wellknown.application(documents, routes), fast)
 
 
 def _slots(parts: Parts, instead: str) -> WatchSlots:

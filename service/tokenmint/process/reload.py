@@ -13,7 +13,7 @@ from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
 from tokenmint.formats.spiffe import FORMAT as SVIDS
-from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
+from tokenmint.model.drafts import IDENTITY_ASSERTION, STATUS_LIST, TRANSACTION_TOKENS
 from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
@@ -181,6 +181,11 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
                 f"oauth.drafts: {draft} was off at the start of the service, and a provider or an audience needs it: "
                 "restart the service"
             )
+    if parts.status is None and any(audience.status_list for audience in settings.audiences.values()):
+        raise ConfigurationError(
+            f"oauth.drafts: {STATUS_LIST} was off at the start of the service, and an audience has status_list: "
+            "restart the service"
+        )
     if settings.spiffe != parts.base.settings.spiffe and _mints_svids(settings):
         raise ConfigurationError(
             "spiffe.trust_domain: differs from the start of the service, and an audience has JWT-SVIDs: restart the "

@@ -116,6 +116,10 @@ def _revocations(parts: Parts, watching: int) -> None:
     show("tokenmint_revocations", {(): len(following)})
     show("tokenmint_revocation_watchers", {(): watching})
     show("tokenmint_revocations_age_seconds", {(): following.confirmed_ago()})
+    if (lists := parts.status) is not None:
+        show("tokenmint_status_lists", {(): len(lists)})
+        show("tokenmint_status_list_names", {(): lists.names})
+        show("tokenmint_status_lists_age_seconds", {(): lists.age()})
 
 
 def _end_of(pem: bytes) -> float | None:

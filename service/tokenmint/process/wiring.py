@@ -46,6 +46,7 @@ from tokenmint.process.rules import (
     policy_of,
     rate_limits,
 )
+from tokenmint.process.status_lists import status_lists_of
 from tokenmint.process.tracing import Tracing, tracing
 from tokenmint.profiles.batches import ProfileBatches
 from tokenmint.profiles.eraser import ProfileEraser
@@ -60,6 +61,8 @@ from tokenmint.revocation.follower import Revocations, World
 from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.rpc.forwarded import ForwardedCertificates
 from tokenmint.signals.receiver import Recording, SignalReceiver
+from tokenmint.status_list.indices import StatusIndices
+from tokenmint.status_list.publisher import StatusLists
 from tokenmint.storage.redis import Store
 from tokenmint.verification.event_verifier import EventVerifier
 from tokenmint.verification.fetch import HttpFetch
@@ -112,6 +115,8 @@ class Parts:
     profiles: ProfileStore
     persons: Persons
     revoking: Revoking
+    status: StatusLists | None
+    """The status lists, if the draft is followed."""
     verifiers: Verifiers
     rules: RulesInForce
     audit: AuditTrail
@@ -152,13 +157,14 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     issued = IssuedStore(store, entries)
     issued_tokens = _issued_tokens(base, signing, issued)
     propagate = settings.tracing is not None and settings.tracing.providers
+    indices, lists = status_lists_of(base, store, signing.signing_keys, signing.clocks, following)
     verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=issued_tokens,
         profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL)),
         policy=policy_of(base, settings),
-        minter=_minter(base, signing, issued, firebase),
+        minter=_minter(base, signing, issued, firebase, indices),
         replay=ReplayGuard(store),
         clock=base.clock,
         serving=signing.signing_keys.require_serving,
@@ -167,8 +173,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     authenticator = authenticator_of(verifiers, settings, exchange)
     rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
     many = MassRevocation(profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules))
-    audit = _audit(base, store)
-    closing.push_async_callback(audit.close)
+    closing.push_async_callback((audit := _audit(base, store)).close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
     closing.push_async_callback(limiter.close)
     traces = tracing(base, closing)
@@ -182,6 +187,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         profiles=profiles,
         persons=persons,
         revoking=Revoking(entries, following, many),
+        status=lists,
         verifiers=verifiers,
         rules=rules,
         audit=audit,
@@ -308,8 +314,10 @@ def _signing_problem(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> 
     return ""
 
 
-def _minter(base: Foundation, signing: Signing, issued: IssuedStore, firebase: FirebaseClients) -> Minter:
-    kit = Kit(base.issuer, signing.signing_keys.signer, base.entropy, issued, firebase)
+def _minter(
+    base: Foundation, signing: Signing, issued: IssuedStore, firebase: FirebaseClients, indices: StatusIndices | None
+) -> Minter:
+    kit = Kit(base.issuer, signing.signing_keys.signer, base.entropy, issued, firebase, indices)
     return Minter(kit, base.settings.formats, ReuseWindow(issued.revoked))
 
 

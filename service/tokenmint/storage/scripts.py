@@ -78,6 +78,12 @@ for _ = 1, 2 * added + 16 do -- bounded: where the limit was lowered, a few with
 end
 return added
 """
+# A stream without a limit, which is kept for at least the given time after each call. Answers the number of entries.
+APPEND_FOR: Final = """
+for i = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'event', ARGV[i]) end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return #ARGV - 1
+"""
 # The log of revocations: a stream that has one entry for each name, with the second of the server's clock until which
 # it counts. Expired entries go a few with each call, in turns through the whole stream (KEYS[2] is the place of the
 # last turn). A name has its entry's place under a key of its own, so that a repeated call adds nothing; a later or a

@@ -89,14 +89,19 @@ def _route(path: str, current: Current) -> Route:
         try:
             found = current(address, request.headers.get("user-agent", ""))
         except DependencyUnavailable as error:
-            return JSONResponse(
-                {"error": "temporarily_unavailable", "error_description": error.message},
-                status_code=503,
-                headers={"Retry-After": str(max(1, round(error.retry_after))), "Cache-Control": "no-store"},
-            )
+            return unavailable(error.message, error.retry_after)
         return response(found, unchanged=has(request.headers.get("if-none-match", ""), found))
 
     return Route(path, document, methods=["GET"])
+
+
+def unavailable(message: str, retry_after: float) -> Response:
+    """Return the answer for a document that can't be served now."""
+    return JSONResponse(
+        {"error": "temporarily_unavailable", "error_description": message},
+        status_code=503,
+        headers={"Retry-After": str(max(1, round(retry_after))), "Cache-Control": "no-store"},
+    )
 
 
 def discovery_document(issuer: str, algorithms: Sequence[str]) -> dict[str, object]:

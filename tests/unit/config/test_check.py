@@ -331,6 +331,9 @@ def test_what_is_no_duration(value: object) -> None:
         ('reuse_window = "5s"\nsingle_use = true', "contradicts single_use"),
         ('reuse_window = "5s"\n[audiences."https://api".reference]', "[reference] mints others"),
         ('reuse_window = "5s"\n[audiences."https://api".firebase]\nproject = "demo-app"', "[firebase] mints others"),
+        ("status_list = true", "needs oauth.drafts to have draft-ietf-oauth-status-list-20"),
+        ('status_list = true\n[audiences."https://api".reference]', "only JWTs are in status lists"),
+        ('status_list = true\n[audiences."https://api".claims]\nstatus = "assertion.sub"', "which writes this claim"),
         ('[audiences."https://api".actors]', "their tokens authenticate an actor"),
     ],
 )

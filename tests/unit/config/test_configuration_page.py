@@ -15,6 +15,7 @@ from tokenmint.config.gateway_tables import EnvoyTable, GatewayRouteTable, Gatew
 from tokenmint.config.load import load
 from tokenmint.config.signals_table import PollTable, SignalsTable
 from tokenmint.config.spiffe_table import SpiffeTable
+from tokenmint.config.status_lists_table import StatusListsTable
 from tokenmint.config.tables import (
     ActorsTable,
     AuditTable,
@@ -61,6 +62,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[tracing]": TracingTable,
     "[oauth]": OAuthTable,
     "[spiffe]": SpiffeTable,
+    "[status_lists]": StatusListsTable,
     "[envoy]": EnvoyTable,
     "[gateway]": GatewayTable,
     "[gateway.routes.NAME]": GatewayRouteTable,

@@ -1,5 +1,6 @@
 """Scenarios about requests whose meaning the configuration completes, and about grants, which are used up."""
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -100,3 +101,17 @@ async def transactions(ways: BothWays) -> None:
             empty: dict[str, Any] = {parameter: "{}"}
             refused = ways.request(**empty)
             assert (await ways.check(refused, recognised=False)).answer is None
+
+
+async def tokens_that_are_in_a_status_list(ways: BothWays) -> None:
+    """Their record has to be durable before they are answered, so the full way mints them."""
+    before = ways.rig.config.read_text()
+    try:
+        await ways.configure(before.replace('max_lifetime = "1h"', 'max_lifetime = "1h"\nstatus_list = true'))
+        outcome = await ways.check(recognised=False)
+        assert outcome.answer is not None
+        payload = outcome.answer.token.split(".")[1]
+        assert b'"status_list"' in base64.urlsafe_b64decode(payload + "==")
+    finally:
+        await ways.configure(before)
+        await ways.warm()

@@ -15,6 +15,18 @@ from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.keys.signers.local import LocalSigner
 from tokenmint.model.issued import Revocable
 from tokenmint.model.policy import Binding, TokenGrant, Transaction
+from tokenmint.model.tokens import JsonValue
+from tokenmint.status_list.indices import StatusIndices
+
+
+class Listed(StatusIndices):
+    """Gives every token one place."""
+
+    def __init__(self) -> None:
+        """Without a store."""
+
+    async def enter(self, grant: TokenGrant, key_id: str, token_id: str) -> dict[str, JsonValue]:
+        return {"status_list": {"idx": 0, "uri": "https://me/status-lists/a"}}
 
 
 @dataclass
@@ -27,7 +39,8 @@ class Service:
 
     def __post_init__(self) -> None:
         self.reuse = ReuseWindow(self.is_revoked, entries=3)
-        self.minter = Minter(Kit("https://me", lambda _: self.signer, FakeEntropy()), reuse=self.reuse)
+        kit = Kit("https://me", lambda _: self.signer, FakeEntropy(), status=Listed())
+        self.minter = Minter(kit, reuse=self.reuse)
 
     async def is_revoked(self, token: Revocable) -> bool:
         if self.failure is not None:
@@ -74,7 +87,7 @@ OTHER: dict[str, Any] = {
     "principal": "bob", "audience": "https://b", "client_id": "other", "scopes": ("a",), "token_type": "urn:x",
     "algorithm": "ES384", "format": of_type("JWT"), "claims": {"email": "b@x"}, "expires_at": 1_800_000_599,
     "max_token_bytes": 8191, "uid": "u", "binding": Binding("k"), "ancestors": ("p",),
-    "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999, "resources": ("https://r",),
+    "profile_etag": "2", "reuse_window": 6, "status_list": 60, "issued_at": 1_799_999_999, "resources": ("https://r",),
 }  # fmt: skip
 NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x", "transaction": Transaction()}
 

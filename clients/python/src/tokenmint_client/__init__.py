@@ -24,6 +24,7 @@ from tokenmint_client.errors import (
     KeySetUnavailable,
     RateLimited,
     RevocationsUnavailable,
+    StatusListUnavailable,
     SubjectTokenRejected,
     TokenmintError,
     TokenRejected,
@@ -32,6 +33,7 @@ from tokenmint_client.errors import (
 )
 from tokenmint_client.revocations import Revocations
 from tokenmint_client.source import AsyncTokenSource, TokenSource
+from tokenmint_client.status_lists import StatusLists
 from tokenmint_client.types import ExchangeOptions, Target, Token, VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier, Verifier
 
@@ -39,8 +41,8 @@ __all__ = [
     "Client", "AsyncClient", "ExchangeOptions", "Token", "Target",
     "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
     "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
-    "Verifier", "AsyncVerifier", "VerifiedToken", "Revocations", "current_token",
+    "Verifier", "AsyncVerifier", "VerifiedToken", "Revocations", "StatusLists", "current_token",
     "TokenmintError", "InvalidRequest", "SubjectTokenRejected", "CallerUnauthenticated", "AccessDenied", "RateLimited",
     "Unavailable", "DeadlineExceeded", "VerificationError", "TokenRejected", "KeySetUnavailable",
-    "RevocationsUnavailable",
+    "RevocationsUnavailable", "StatusListUnavailable",
 ]  # fmt: skip

@@ -73,7 +73,8 @@ class VerificationError(Exception):
     Attributes:
         reason: one of ``MALFORMED``, ``UNSUPPORTED_TOKEN_TYPE``, ``ALGORITHM_NOT_ALLOWED``, ``UNKNOWN_KEY``,
             ``BAD_SIGNATURE``, ``EXPIRED``, ``NOT_YET_VALID``, ``UNKNOWN_ISSUER``, ``WRONG_AUDIENCE``,
-            ``CLAIM_REJECTED``, ``REVOKED``, ``KEY_SET_UNAVAILABLE``, ``REVOCATIONS_UNAVAILABLE``.
+            ``CLAIM_REJECTED``, ``REVOKED``, ``KEY_SET_UNAVAILABLE``, ``REVOCATIONS_UNAVAILABLE``,
+            ``STATUS_LIST_UNAVAILABLE``.
         message: for people; holds no token.
     """
 
@@ -99,3 +100,10 @@ class RevocationsUnavailable(KeySetUnavailable):
 
     def __init__(self, message: str) -> None:
         VerificationError.__init__(self, "REVOCATIONS_UNAVAILABLE", message)
+
+
+class StatusListUnavailable(KeySetUnavailable):
+    """Nothing can be said of the token: the list that tells whether it was revoked can't be had."""
+
+    def __init__(self, message: str) -> None:
+        VerificationError.__init__(self, "STATUS_LIST_UNAVAILABLE", message)

@@ -3,16 +3,18 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import httpx
 import jwt
 
+from tokenmint_client import status_lists
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
-from tokenmint_client.fetching import FETCH_TIMEOUT, within_limit
+from tokenmint_client.fetching import FETCH_TIMEOUT, MAX_BYTES, within_limit
 from tokenmint_client.keyset import KeySet
 from tokenmint_client.revocations import Revocations
+from tokenmint_client.status_lists import StatusLists
 from tokenmint_client.types import VerifiedToken
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
@@ -34,8 +36,8 @@ class _Base:
         jwks_url: where the keys are. Default: below the issuer.
         leeway: seconds that the clocks may differ.
         clock: returns Unix seconds.
-        revocations: what was revoked, for the same audience. Default: a token is accepted until it expires. Close it
-            yourself; it may be shared.
+        revocations: what was revoked, for the same audience: by the stream, or by the lists that tokens name. Default:
+            a token is accepted until it expires. Close it yourself; it may be shared.
 
     Raises:
         ValueError: no issuer or audience, an algorithm that is not asymmetric, or a key set without TLS
@@ -52,7 +54,7 @@ class _Base:
         jwks_url: str | None = None,
         leeway: float = LEEWAY,
         clock: Callable[[], float] = time.time,
-        revocations: Revocations | None = None,
+        revocations: Revocations | StatusLists | None = None,
     ) -> None:
         if not issuer or not audience:
             raise ValueError("issuer and audience: both are required")
@@ -68,9 +70,9 @@ class _Base:
         self._keys = KeySet(jwks_url or issuer.rstrip("/") + JWKS_PATH, self._algorithms)
         self._fetching = threading.Lock()
 
-    def _key_id(self, token: str) -> tuple[str, str]:
-        """Return ``kid`` and ``alg`` of a token of which nothing is believed yet."""
-        if len(token) > MAX_TOKEN_BYTES:
+    def _key_id(self, token: str, token_type: str = "", most: int = MAX_TOKEN_BYTES) -> tuple[str, str]:
+        """Return ``kid`` and ``alg`` of a token of which nothing is believed yet; ``token_type``: if not the usual."""
+        if len(token) > most:
             raise TokenRejected("MALFORMED", "the token is too long")
         try:
             header = jwt.get_unverified_header(token)
@@ -80,7 +82,7 @@ class _Base:
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
             raise TokenRejected("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not accepted")
         # RFC 7515 section 4.1.9: `application/` may be left out.
-        if not isinstance(kind, str) or kind.lower().removeprefix("application/") != self._token_type:
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") != (token_type or self._token_type):
             raise TokenRejected("UNSUPPORTED_TOKEN_TYPE", "the token's typ is not accepted")
         if "crit" in header or not isinstance(key_id, str):
             raise TokenRejected("MALFORMED", "the token's header has a crit, or no kid")
@@ -149,6 +151,20 @@ class Verifier(_Base):
         """
         key_id, algorithm = self._key_id(token)
         now = self._clock()
+        verified = self._decode(token, self._key(key_id, now), algorithm, now)
+        if isinstance(self._revocations, StatusLists):
+            self._revocations.check(verified.claims, self._issuer, now, self._connections, self._listed)
+        elif self._revocations is not None:
+            if not self._revocations.begun:
+                self._revocations.await_first()
+            self._revocations.check(verified.claims, key_id)
+        return verified
+
+    def _listed(self, token: str, now: float) -> Mapping[str, Any]:
+        key_id, algorithm = self._key_id(token, status_lists.TYP, MAX_BYTES)
+        return status_lists.claims_of_list(token, self._key(key_id, now), algorithm, self._issuer, now, self._leeway)
+
+    def _key(self, key_id: str, now: float) -> jwt.PyJWK:
         # One fetches; the others wait only where there is nothing that serves them.
         if self._keys.due(key_id, now) and self._fetching.acquire(blocking=not self._keys.serves(key_id, now)):
             try:
@@ -156,12 +172,7 @@ class Verifier(_Base):
                     self._fetch(now)
             finally:
                 self._fetching.release()
-        verified = self._decode(token, self._keys.key(key_id, now), algorithm, now)
-        if self._revocations is not None:
-            if not self._revocations.begun:
-                self._revocations.await_first()
-            self._revocations.check(verified.claims, key_id)
-        return verified
+        return self._keys.key(key_id, now)
 
     def close(self) -> None:
         """Close the connections."""
@@ -169,11 +180,14 @@ class Verifier(_Base):
             self._http.close()
             self._http = None
 
-    def _fetch(self, now: float) -> None:
+    def _connections(self) -> httpx.Client:
         if self._http is None:
             self._http = httpx.Client(timeout=FETCH_TIMEOUT)
+        return self._http
+
+    def _fetch(self, now: float) -> None:
         try:
-            with self._http.stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
+            with self._connections().stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
                 body = b""
                 for chunk in response.iter_bytes():
                     body = within_limit(body + chunk)
@@ -192,16 +206,26 @@ class AsyncVerifier(_Base):
         """As :meth:`Verifier.verify`."""
         key_id, algorithm = self._key_id(token)
         now = self._clock()
-        if self._flight is None and self._keys.due(key_id, now):
-            self._flight = asyncio.get_running_loop().create_task(self._fetch(now))
-        if self._flight is not None and not self._keys.serves(key_id, now):
-            await asyncio.shield(self._flight)
-        verified = self._decode(token, self._keys.key(key_id, now), algorithm, now)
-        if self._revocations is not None:
+        verified = self._decode(token, await self._key(key_id, now), algorithm, now)
+        if isinstance(self._revocations, StatusLists):
+            await self._revocations.check_async(verified.claims, self._issuer, now, self._connections, self._listed)
+        elif self._revocations is not None:
             if not self._revocations.begun:
                 await asyncio.to_thread(self._revocations.await_first)
             self._revocations.check(verified.claims, key_id)
         return verified
+
+    async def _listed(self, token: str, now: float) -> Mapping[str, Any]:
+        key_id, algorithm = self._key_id(token, status_lists.TYP, MAX_BYTES)
+        key = await self._key(key_id, now)
+        return status_lists.claims_of_list(token, key, algorithm, self._issuer, now, self._leeway)
+
+    async def _key(self, key_id: str, now: float) -> jwt.PyJWK:
+        if self._flight is None and self._keys.due(key_id, now):
+            self._flight = asyncio.get_running_loop().create_task(self._fetch(now))
+        if self._flight is not None and not self._keys.serves(key_id, now):
+            await asyncio.shield(self._flight)
+        return self._keys.key(key_id, now)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -212,11 +236,14 @@ class AsyncVerifier(_Base):
             await self._http.aclose()
             self._http = None
 
-    async def _fetch(self, now: float) -> None:
+    def _connections(self) -> httpx.AsyncClient:
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=FETCH_TIMEOUT)
+        return self._http
+
+    async def _fetch(self, now: float) -> None:
         try:
-            async with self._http.stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
+            async with self._connections().stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
                 body = b""
                 async for chunk in response.aiter_bytes():
                     body = within_limit(body + chunk)

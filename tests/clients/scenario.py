@@ -67,7 +67,7 @@ class Play:
             "jwks_url": self.world.proxy.url + JWKS_PATH,
         }
         return configuration | {
-            name: changes[name] for name in ("timeout", "max_entries", "revocations") if name in changes
+            name: changes[name] for name in ("timeout", "max_entries", "revocations", "status_lists") if name in changes
         }
 
     def _credential(self, name: str) -> dict[str, str]:

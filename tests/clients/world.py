@@ -15,12 +15,13 @@ from typing import Any
 
 import grpc
 from tests.clients.own_tokens import with_test_key
+from tests.clients.status_lists import LISTED
 from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
 from tests.tls import authority
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.model.drafts import TRANSACTION_TOKENS
+from tokenmint.model.drafts import STATUS_LIST, TRANSACTION_TOKENS
 from tokenmint.model.secret import Secret
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
@@ -51,7 +52,7 @@ key_file = "tls.key"
 {mutual}
 
 [oauth]
-drafts = ["{transactions}"]
+drafts = {drafts}
 
 [keys]
 encryption_key_file = "kek"
@@ -282,12 +283,12 @@ class World:
             issuer=self.proxy.url, data=f"data-{name}", store=self._store_url,
             idp=self.issuers["idp"].url, young=self.issuers["young"].url, away=self.issuers["away"].url,
             web=CLIENT.fingerprint(), slow=SLOW.fingerprint(), operator=OPERATOR.fingerprint(),
-            jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}), transactions=TRANSACTION_TOKENS,
+            jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}), drafts=json.dumps([STATUS_LIST, TRANSACTION_TOKENS]),
             mutual='client_ca_file = "ca.pem"' if mutual else "",
             mesh=MESH if mutual else NO_MESH.format(slow=SLOW.fingerprint()),
         )  # fmt: skip
         config = self.path(f"{name}.toml")
-        config.write_text(text)
+        config.write_text(text + LISTED)
         service = self._program(self.directory, "--config", str(config))
         stack.callback(service.stop)
         stack.callback(service.process.send_signal, signal.SIGCONT)

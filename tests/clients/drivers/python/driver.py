@@ -29,6 +29,7 @@ from tokenmint_client import (
     MemoryStore,
     PublicClient,
     Revocations,
+    StatusLists,
     Target,
     Token,
     TokenmintError,
@@ -93,8 +94,10 @@ class State:
 
     def verifier(self, audience: str) -> Verifier:
         if audience not in self.verifiers:
-            revocations = None
-            if "revocations" in self.command:
+            revocations: Revocations | StatusLists | None = None
+            if "status_lists" in self.command:
+                revocations = StatusLists(when_unavailable=self.command["status_lists"])
+            elif "revocations" in self.command:
                 revocations = Revocations(
                     self.client, audience, when_lagging=self.command["revocations"], clock=self.clock
                 )

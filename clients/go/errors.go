@@ -37,6 +37,9 @@ const (
 
 	// RevocationsUnavailable: a [Verifier] can't tell whether the token was revoked.
 	RevocationsUnavailable Reason = "REVOCATIONS_UNAVAILABLE"
+
+	// StatusListUnavailable: a [Verifier] can't have the list that tells whether the token was revoked.
+	StatusListUnavailable Reason = "STATUS_LIST_UNAVAILABLE"
 )
 
 // Why the service refused an exchange that is not the token's fault.

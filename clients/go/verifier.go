@@ -35,6 +35,7 @@ type Verifier struct {
 	now          func() time.Time
 	keys         *keySet
 	revocations  *Revocations
+	statusLists  *StatusLists
 }
 
 // VerifierOption is a setting of a [Verifier].
@@ -48,6 +49,7 @@ type verifierSettings struct {
 	confirmation bool
 	now          func() time.Time
 	revocations  *Revocations
+	statusLists  *StatusLists
 }
 
 // WithAlgorithms accepts these asymmetric algorithms (RFC 7518) instead of ES256 only.
@@ -97,7 +99,7 @@ func NewVerifier(issuer, audience string, options ...VerifierOption) (*Verifier,
 		return nil, errors.New("tokenmint: a verifier needs an issuer and an audience")
 	}
 	verifier := &Verifier{issuer: issuer, audience: audience, confirmation: settings.confirmation, now: settings.now,
-		revocations: settings.revocations}
+		revocations: settings.revocations, statusLists: settings.statusLists}
 	for _, name := range settings.algorithms {
 		algorithm := jose.SignatureAlgorithm(name)
 		if !slices.Contains(asymmetric, algorithm) {
@@ -133,7 +135,7 @@ func (c *Claims) HasScopes(scopes ...string) bool {
 }
 
 // Verify returns the claims of a token, or fails with an [*Error] that says why the token is refused, or with
-// KEY_SET_UNAVAILABLE or REVOCATIONS_UNAVAILABLE where that can't be told.
+// KEY_SET_UNAVAILABLE, REVOCATIONS_UNAVAILABLE or STATUS_LIST_UNAVAILABLE where that can't be told.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if len(token) > maxTokenSize {
 		return nil, refused(Malformed, "the token is too long")
@@ -163,10 +165,13 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 		return nil, refused(BadSignature, "the token's signature does not verify")
 	}
 	claims, err := v.check(text)
-	if err != nil || v.revocations == nil {
-		return claims, err
+	if err == nil && v.revocations != nil {
+		err = v.revocations.check(ctx, claims, header.KeyID)
 	}
-	if err := v.revocations.check(ctx, claims, header.KeyID); err != nil {
+	if err == nil && v.statusLists != nil {
+		err = v.statusLists.check(ctx, v, claims)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return claims, nil

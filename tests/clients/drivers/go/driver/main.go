@@ -37,6 +37,7 @@ type command struct {
 	Issuer             string     `json:"issuer"`
 	KeySetURL          string     `json:"jwks_url"`
 	Revocations        string     `json:"revocations"`
+	StatusLists        string     `json:"status_lists"`
 	Timeout            float64    `json:"timeout"`
 	MaxEntries         int        `json:"max_entries"`
 	SubjectToken       string     `json:"subject_token"`
@@ -154,6 +155,13 @@ func (s *state) verifier(audience string) (*tokenmint.Verifier, error) {
 		revocations := tokenmint.NewRevocations(s.client, audience, lagging...)
 		s.stops = append(s.stops, revocations.Close)
 		options = append(options, tokenmint.WithRevocations(revocations))
+	}
+	if s.command.StatusLists != "" {
+		var unavailable []tokenmint.StatusListsOption
+		if s.command.StatusLists == "accept" {
+			unavailable = append(unavailable, tokenmint.WithAcceptWhenUnavailable())
+		}
+		options = append(options, tokenmint.WithStatusLists(tokenmint.NewStatusLists(unavailable...)))
 	}
 	made, err := tokenmint.NewVerifier(s.command.Issuer, audience, options...)
 	if err == nil {

@@ -73,7 +73,8 @@ export type VerificationReason =
   | "CLAIM_REJECTED"
   | "REVOKED"
   | "KEY_SET_UNAVAILABLE"
-  | "REVOCATIONS_UNAVAILABLE";
+  | "REVOCATIONS_UNAVAILABLE"
+  | "STATUS_LIST_UNAVAILABLE";
 
 /** A token was not accepted. The message holds no token. */
 export class VerificationError extends Error {
@@ -100,6 +101,13 @@ export class KeySetUnavailable extends VerificationError {
 export class RevocationsUnavailable extends KeySetUnavailable {
   constructor(message: string) {
     super(message, "REVOCATIONS_UNAVAILABLE");
+  }
+}
+
+/** Nothing can be said of the token: the list that tells whether it was revoked can't be had. */
+export class StatusListUnavailable extends KeySetUnavailable {
+  constructor(message: string) {
+    super(message, "STATUS_LIST_UNAVAILABLE");
   }
 }
 

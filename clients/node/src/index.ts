@@ -28,6 +28,7 @@ export {
   KeySetUnavailable,
   RateLimited,
   RevocationsUnavailable,
+  StatusListUnavailable,
   SubjectTokenRejected,
   TokenmintError,
   TokenRejected,
@@ -37,6 +38,7 @@ export {
 } from "./errors.js";
 export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
 export { Revocations, type RevocationsOptions } from "./revocations.js";
+export { StatusLists, type StatusListsOptions } from "./statuslists.js";
 export {
   type Entry,
   type GetOptions,

@@ -89,7 +89,8 @@ async function get(address: string, headers: Headers): Promise<Response> {
   return await fetch(url, { headers, signal: timeLimit(), redirect: "manual" });
 }
 
-async function body(response: Response): Promise<string> {
+/** Returns the text of an answer. @throws KeySetUnavailable where it is too long. */
+export async function body(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {

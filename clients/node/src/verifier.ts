@@ -2,9 +2,11 @@ import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose"
 import { TokenRejected, type VerificationReason } from "./errors.js";
 import { KeySet } from "./keyset.js";
 import type { Revocations } from "./revocations.js";
+import { LIST_TYPE, StatusLists } from "./statuslists.js";
 
 const LEEWAY = 30; // seconds that clocks may differ
 const MAX_TOKEN_LENGTH = 16 * 1024;
+const MAX_LIST_LENGTH = 1024 * 1024;
 const JWKS_PATH = "/.well-known/jwks.json";
 const ASYMMETRIC = new Set(["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]);
 
@@ -35,8 +37,11 @@ export interface VerifierOptions {
   readonly leeway?: number;
   /** Returns Unix seconds. */
   readonly clock?: () => number;
-  /** What was revoked, for the same audience. Default: a token is accepted until it expires. */
-  readonly revocations?: Revocations;
+  /**
+   * What was revoked, for the same audience: by the stream, or by the lists that tokens name. Default: a token is accepted
+   * until it expires.
+   */
+  readonly revocations?: Revocations | StatusLists;
 }
 
 /** Verifies tokens for one audience, offline: it fetches the key set when that is due. */
@@ -48,7 +53,7 @@ export class Verifier {
   readonly #leeway: number;
   readonly #clock: () => number;
   readonly #keys: KeySet;
-  readonly #revocations: Revocations | undefined;
+  readonly #revocations: Revocations | StatusLists | undefined;
 
   /** @throws RangeError where issuer or audience is missing, an algorithm is not asymmetric, or the key set has no TLS. */
   constructor(options: VerifierOptions) {
@@ -70,7 +75,7 @@ export class Verifier {
    * Returns what a token says.
    *
    * @throws TokenRejected where it is not good, KeySetUnavailable where the keys can't be fetched,
-   * RevocationsUnavailable where it can't be told whether it was revoked.
+   * RevocationsUnavailable or StatusListUnavailable where it can't be told whether it was revoked.
    */
   async verify(token: string): Promise<VerifiedToken> {
     const { keyId, algorithm } = this.#header(token);
@@ -97,7 +102,9 @@ export class Verifier {
       throw rejected("CLAIM_REJECTED", "a claim of the token is missing or is of the wrong kind");
     }
     if (iat > now + this.#leeway) throw rejected("NOT_YET_VALID", "the token is not valid yet: compare the clocks");
-    if (this.#revocations !== undefined) {
+    if (this.#revocations instanceof StatusLists) {
+      await this.#revocations.check(claims, this.#issuer, now, (list) => this.#list(list, now));
+    } else if (this.#revocations !== undefined) {
       await this.#revocations.start();
       this.#revocations.check(claims, keyId);
     }
@@ -110,9 +117,29 @@ export class Verifier {
     };
   }
 
+  /** Returns the claims of a status list that a key of the issuer signed. */
+  async #list(token: string, now: number): Promise<JWTPayload> {
+    const { keyId, algorithm } = this.#header(token, LIST_TYPE, MAX_LIST_LENGTH);
+    const key = await this.#keys.key(keyId, now);
+    if (key.algorithm !== algorithm) throw rejected("ALGORITHM_NOT_ALLOWED", "its algorithm is not its key's");
+    try {
+      const { payload } = await jwtVerify(token, key.key, {
+        algorithms: [algorithm],
+        issuer: this.#issuer,
+        requiredClaims: ["iss", "sub", "exp", "iat"],
+        clockTolerance: this.#leeway,
+        currentDate: new Date(now * 1000),
+      });
+      if (payload.iat !== undefined && payload.iat <= now + this.#leeway) return payload;
+    } catch (error) {
+      throw translated(error);
+    }
+    throw rejected("NOT_YET_VALID", "it was made in the future: compare the clocks");
+  }
+
   /** Reads the header of a token of which nothing is believed yet. */
-  #header(token: string): { keyId: string; algorithm: string } {
-    if (token.length > MAX_TOKEN_LENGTH) throw rejected("MALFORMED", "the token is too long");
+  #header(token: string, type = this.#tokenType, most = MAX_TOKEN_LENGTH): { keyId: string; algorithm: string } {
+    if (token.length > most) throw rejected("MALFORMED", "the token is too long");
     let header;
     try {
       header = decodeProtectedHeader(token);
@@ -124,7 +151,7 @@ export class Verifier {
       throw rejected("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not accepted");
     }
     // RFC 7515 section 4.1.9: `application/` may be left out.
-    if (typeof typ !== "string" || typ.toLowerCase().replace(/^application\//, "") !== this.#tokenType) {
+    if (typeof typ !== "string" || typ.toLowerCase().replace(/^application\//, "") !== type) {
       throw rejected("UNSUPPORTED_TOKEN_TYPE", "the token's typ is not accepted");
     }
     if (crit !== undefined || typeof kid !== "string") {

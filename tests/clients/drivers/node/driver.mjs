@@ -12,6 +12,7 @@ import {
   publicClient,
   receivedTxnToken,
   Revocations,
+  StatusLists,
   tokenFetch,
   TokenmintError,
   TokenSource,
@@ -70,7 +71,9 @@ function verifier(audience) {
   if (!state.verifiers.has(audience)) {
     const { issuer, jwks_url: jwksUrl } = state.command;
     let revocations;
-    if (state.command.revocations !== undefined) {
+    if (state.command.status_lists !== undefined) {
+      revocations = new StatusLists({ whenUnavailable: state.command.status_lists });
+    } else if (state.command.revocations !== undefined) {
       revocations = new Revocations({ client: state.client, audience, whenLagging: state.command.revocations });
       state.stops.push(() => revocations.close());
     }

@@ -17,6 +17,8 @@ from tokenmint.fast.exchange import FastExchange
 from tokenmint.fast.people import People
 from tokenmint.fast.plans import Plans
 from tokenmint.fast.tokens import Tokens
+from tokenmint.formats import minter
+from tokenmint.formats.minter import Minter
 from tokenmint.process import fast_way
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.profiles import near_cache
@@ -48,6 +50,7 @@ PLAIN = (plans, plans, "_is_plain")
 
 MUTATIONS = [
     Mutation(*PLAIN, "(ID_JAG, TXN_TOKEN)", "(TXN_TOKEN,)", grants.grants_that_are_used_once),
+    Mutation(minter, Minter, "plain_kit", " and not grant.status_list", "", grants.tokens_that_are_in_a_status_list),
     # the target
     Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),
     # the story

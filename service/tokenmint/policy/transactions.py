@@ -1,7 +1,7 @@
 """Transaction tokens: the checks of requests for them, and their content. Pure.
 
-draft-ietf-oauth-transaction-tokens, sections 11 and 13. A first token has the content that the rules of its audience
-compute from the request. A replacement keeps all of it: it can only have fewer scopes.
+draft-ietf-oauth-transaction-tokens, sections 11 and 13. The rules of its audience compute the content of a first token
+from the request. A replacement keeps all of it, and can only have fewer scopes.
 """
 
 from collections.abc import Callable, Iterable, Mapping

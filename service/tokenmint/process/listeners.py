@@ -150,9 +150,7 @@ def build(parts: Parts) -> Listeners:
     fast = fast_documents(documents)
     if routes:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
-    routes += _gateway(parts)
-    signals = SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline)
-    routes.append(signals.route())
+    routes += [*_gateway(parts), _signals(parts)]
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
@@ -326,6 +324,11 @@ def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
         drafts=settings.oauth.drafts,
     )
     return endpoints.routes(), endpoints.metadata()
+
+
+def _signals(parts: Parts) -> Route:
+    base, limits = parts.base, parts.base.settings.limits
+    return SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline).route()
 
 
 def _gateway(parts: Parts) -> list[Route]:

@@ -98,7 +98,7 @@ class TokenExchange:
             await self._consume(attempt, verified, (request,))
         attempt.trace.keep = seconds_to_keep(
             bound=audience.gateway_cache, token_ends=minted.expires_at, subject_ends=subject.verified.expires_at,
-            now=attempt.now, single_use=bool(single),
+            began=attempt.now, now=self.clock.now(), single_use=bool(single),
         )  # fmt: skip
         return minted
 

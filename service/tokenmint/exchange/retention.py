@@ -21,7 +21,7 @@ def seconds_to_keep(
         bound: the audience's limit in seconds, for which a revocation or a change of the profile may go unnoticed.
         token_ends: the end of the minted token, in Unix seconds.
         subject_ends: the end of the subject token. A kept answer would go on accepting it.
-        began: when the exchange began, in Unix seconds. Its facts may be as old as that, so a slow one is kept for less.
+        began: when the exchange began, in Unix seconds. Its facts may be as old, so a slow one is kept for less.
         now: the time at its end.
         single_use: whether a token of the request may be used only once. A kept answer would be a second use.
     """

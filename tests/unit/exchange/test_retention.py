@@ -19,7 +19,7 @@ def test_a_kept_answer_outlives_nothing(
     """Also after an exchange that took long, or in which the clock was set back."""
     now = NOW + fraction
     keep = seconds_to_keep(
-        bound=bound, token_ends=token_ends, subject_ends=subject_ends, began=now - took, now=now, single_use=single_use
+        bound=bound, ends=(token_ends, subject_ends), began=now - took, now=now, single_use=single_use
     )
     assert isinstance(keep, int)
     assert 0 <= keep <= bound
@@ -33,17 +33,13 @@ def test_a_kept_answer_outlives_nothing(
 @given(BOUNDS, st.floats(0, 5_000), FRACTIONS)
 def test_an_answer_is_kept_for_as_long_as_it_may_be(bound: int, left: float, fraction: float) -> None:
     now = NOW + fraction
-    keep = seconds_to_keep(
-        bound=bound, token_ends=now + left, subject_ends=now + 10_000, began=now, now=now, single_use=False
-    )
+    keep = seconds_to_keep(bound=bound, ends=(now + left, now + 10_000), began=now, now=now, single_use=False)
     assert keep == bound or keep + 1 > left - RESERVE - 0.001
 
 
 def test_a_slow_exchange_is_kept_for_less() -> None:
     def keep(took: float) -> int:
-        return seconds_to_keep(
-            bound=5, token_ends=NOW + 600, subject_ends=NOW + 600, began=NOW - took, now=NOW, single_use=False
-        )
+        return seconds_to_keep(bound=5, ends=(NOW + 600, NOW + 600), began=NOW - took, now=NOW, single_use=False)
 
     assert [keep(took) for took in (0, 0.9, 1, 4.5, 5, 9)] == [5, 5, 4, 1, 0, 0]
 
@@ -62,7 +58,5 @@ def test_a_slow_exchange_is_kept_for_less() -> None:
     ],
 )
 def test_each_limit(case: str, bound: int, token: float, subject: float, single_use: bool, expected: int) -> None:
-    keep = seconds_to_keep(
-        bound=bound, token_ends=NOW + token, subject_ends=NOW + subject, began=NOW, now=NOW, single_use=single_use
-    )
+    keep = seconds_to_keep(bound=bound, ends=(NOW + token, NOW + subject), began=NOW, now=NOW, single_use=single_use)
     assert keep == expected, case

@@ -172,6 +172,8 @@ class Revocations:
             before = held.revocation
             if before.valid_after >= new.valid_after and before.expires >= new.expires:
                 return
+            after, expires = max(before.valid_after, new.valid_after), max(before.expires, new.expires)
+            new = Revocation(new.kind, new.name, after, expires)
         self._serial += 1
         place = parts_of(position)
         made = Held(self._serial, self._epoch, place, new, digest(new.kind, new.name))

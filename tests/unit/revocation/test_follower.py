@@ -77,6 +77,20 @@ async def test_a_superseded_entry_is_not_shown_again(log: RevocationLog, copy: R
     assert not copy.bulk.covers(Kind.CLIENT, "web", now + 2)
 
 
+async def test_an_entry_is_never_replaced_by_a_weaker_one(
+    log: RevocationLog, copy: Revocations, store: Store, clock: FakeClock
+) -> None:
+    """As after a loss of the store, when a clock is behind: the log itself keeps the later second."""
+    now = int(clock.now())
+    await log.append(Revocation(Kind.CLIENT, "web", now + 5, now + 100))
+    await copy.refresh()
+    await store.server.client.delete(store.prefix + KEY)
+    await log.append(Revocation(Kind.CLIENT, "web", now, now + 900))
+    await copy.refresh(anew=True)
+    [held], _, _ = copy.after(0, 10)
+    assert held.revocation == Revocation(Kind.CLIENT, "web", now + 5, now + 900)
+
+
 async def test_expired_entries_go(log: RevocationLog, copy: Revocations, clock: FakeClock) -> None:
     now = int(clock.now())
     await log.append(log.of_token("a", now + 600), log.of(Kind.CLIENT, "web", now), log.of_token("b", now + 7200))

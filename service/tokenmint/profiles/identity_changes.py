@@ -160,7 +160,7 @@ class IdentityChanges:
             raw = await self._store.get(key)
             link = parse_link(identity, raw)
             if link is not None and link.unlinked:
-                return True
+                return await self._store.confirm(key)
             owner = await self._profiles.stored(link.principal) if link is not None else None
             if owner is not None and identity in owner.identities:
                 return False

@@ -205,6 +205,7 @@ class ProfileStore:
             if stored.record is None or isinstance(stored.record, Unregistered):
                 raise NotFound("profile", principal)
             if isinstance(stored.record, Tombstone):
+                await self._store.confirm(profile_key(principal))
                 return
             _check_etag(stored.record, etag)
             told = await self._tell(principal)
@@ -257,7 +258,7 @@ class ProfileStore:
                     raise NotFound("identity", f"{identity.provider}/{identity.subject}")
                 link = Link(principal)
             # The marker comes first: from now on the identity is refused, even if the next step fails.
-            if link.unlinked or await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
+            if await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
                 break
         else:
             raise Conflict()
@@ -317,6 +318,7 @@ class ProfileStore:
             link = parse_link(identity, raw)
             if link is not None and not link.unlinked:
                 if link.principal == principal:
+                    await self._store.confirm(key)
                     return
                 owner = (await self._read(link.principal)).record
                 if owner is not None and identity in owner.identities:
@@ -369,6 +371,7 @@ class ProfileStore:
             _check_etag(stored.record, etag)
             changed = change(stored.record)
             if changed == stored.record:
+                await self._store.confirm(profile_key(principal))
                 return stored.record
             told = await self._tell(principal, after) if ends or after is not None else True
             raw = dump_profile(replace(changed, update_time=self._clock.now()))

@@ -102,6 +102,7 @@ func (s *TokenSource) Get(ctx context.Context, subjectToken, audience string, sc
 // Exchange is [TokenSource.Get] for further fields of the request, all of which tell tokens apart.
 func (s *TokenSource) Exchange(ctx context.Context, request ExchangeRequest) (*Token, error) {
 	request.Scopes = slices.Compact(slices.Sorted(slices.Values(request.Scopes)))
+	request.Resources = slices.Compact(slices.Sorted(slices.Values(request.Resources)))
 	key := keyOf(request)
 	now := s.now()
 	entry, found := s.store.Get(ctx, key)

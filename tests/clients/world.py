@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from tests.clients import minter
 from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
 from tests.tls import authority
@@ -74,6 +75,7 @@ clients = ["web", "slow", "mesh", "keys", "pod"]
 providers = ["idp", "young", "away"]
 scopes = ["read", "write"]
 max_lifetime = "1h"
+resources = ["https://orders.example/tools"]
 
 [audiences."https://once.example"]
 clients = ["web"]
@@ -205,6 +207,7 @@ class World:
             "idp": stack.enter_context(serving(Issuer())),
             "young": stack.enter_context(serving(Issuer(key=rsa_key(1)))),
             "away": stack.enter_context(serving(Issuer(status=503))),
+            "minter": stack.enter_context(serving(minter.issuer())),
         }
         self._store = EmbeddedServer(directory / "v")
         self._store_url = self._store.start()
@@ -290,9 +293,12 @@ class World:
 
     def break_key_set(self) -> None:
         self.proxy.broken = True
+        self.issuers["minter"].status = 503
 
     def mend_key_set(self) -> None:
         self.proxy.broken = False
+        self.issuers["minter"].status = 200
+        self.issuers["minter"].headers = {"Cache-Control": "max-age=300"}
 
     def expire_workload_token(self) -> None:
         self._write_workload_token(-200)

@@ -71,7 +71,11 @@ export type VerificationReason =
   | "UNKNOWN_ISSUER"
   | "WRONG_AUDIENCE"
   | "CLAIM_REJECTED"
-  | "KEY_SET_UNAVAILABLE";
+  | "POSSESSION_NOT_PROVED"
+  | "PROOF_REJECTED"
+  | "NONCE_REQUIRED"
+  | "KEY_SET_UNAVAILABLE"
+  | "UNAVAILABLE";
 
 /** A token was not accepted. The message holds no token. */
 export class VerificationError extends Error {
@@ -91,6 +95,13 @@ export class TokenRejected extends VerificationError {}
 export class KeySetUnavailable extends VerificationError {
   constructor(message: string) {
     super("KEY_SET_UNAVAILABLE", message);
+  }
+}
+
+/** Nothing can be said of the token: its proof can't be remembered, and a forgotten one could be replayed. */
+export class ReplayMemoryFull extends VerificationError {
+  constructor() {
+    super("UNAVAILABLE", "too many proofs within a minute: none can be remembered");
   }
 }
 

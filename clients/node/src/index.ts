@@ -27,6 +27,7 @@ export {
   InvalidRequest,
   KeySetUnavailable,
   RateLimited,
+  ReplayMemoryFull,
   SubjectTokenRejected,
   TokenmintError,
   TokenRejected,
@@ -35,6 +36,12 @@ export {
   type VerificationReason,
 } from "./errors.js";
 export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
+export {
+  type MetadataAnswer,
+  ProtectedResource,
+  type RequestProof,
+  type ResourceOptions,
+} from "./resource.js";
 export {
   type Entry,
   type GetOptions,
@@ -45,4 +52,4 @@ export {
   type TokenSourceOptions,
   type TokenStore,
 } from "./source.js";
-export { type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";
+export { type JsonObject, type Possession, type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";

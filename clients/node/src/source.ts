@@ -107,6 +107,8 @@ export interface TokenSourceOptions {
 export interface GetOptions {
   /** Default: all that the audience grants this client. */
   readonly scopes?: readonly string[];
+  /** URIs that name the audience too, or instead of it where it is `""` (RFC 8707). */
+  readonly resources?: readonly string[];
   /** A URN of RFC 8693 section 3. Default: an ID token. */
   readonly subjectTokenType?: string;
   /** Keeps the token, e.g. a `SessionStore`. Default: the source's own. */
@@ -143,7 +145,9 @@ export class TokenSource {
     const store = options.store ?? this.#store;
     const scopes = [...new Set(options.scopes)].sort();
     const subjectTokenType = options.subjectTokenType ?? "";
-    const key = `${hash(subjectToken)}.${hash(JSON.stringify([audience, scopes, subjectTokenType]))}`;
+    const resources = [...new Set(options.resources)].sort();
+    const target = [audience, scopes, subjectTokenType, ...(resources.length > 0 ? [resources] : [])];
+    const key = `${hash(subjectToken)}.${hash(JSON.stringify(target))}`;
     const now = this.#clock();
     const found = store.get(key);
     if (found !== undefined && now < found.refreshAt) return unprinted(found.token);
@@ -151,7 +155,8 @@ export class TokenSource {
     let flight = this.#flights.get(store)?.get(key);
     if (flight === undefined) {
       if (serves) store.put(key, { token: found.token, refreshAt: now + RETRY_REFRESH }, now);
-      flight = this.#fly(store, key, () => this.#client.exchange(subjectToken, audience, { scopes, subjectTokenType }));
+      const asked = { scopes, resources, subjectTokenType };
+      flight = this.#fly(store, key, () => this.#client.exchange(subjectToken, audience, asked));
     }
     if (!serves) return unprinted(await flight);
     flight.catch(() => undefined); // in the background nobody is told; the next use tries again

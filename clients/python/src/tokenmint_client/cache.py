@@ -42,9 +42,12 @@ def entry(token: Token, now: float, jitter: float) -> Entry:
     return Entry(token, now + max(0.0, token.expires_at - now) * share)
 
 
-def key_of(subject_token: str, audience: str, scopes: Sequence[str], subject_token_type: str) -> str:
+def key_of(
+    subject_token: str, audience: str, scopes: Sequence[str], subject_token_type: str, resources: Sequence[str] = ()
+) -> str:
     """Return the key of a token in the cache. It holds no token: what it is made of is hashed."""
-    rest = json.dumps([audience, sorted(set(scopes)), subject_token_type])
+    parts = [audience, sorted(set(scopes)), subject_token_type]
+    rest = json.dumps([*parts, sorted(set(resources))] if resources else parts)
     return f"{subject_of(subject_token)}.{hashlib.sha256(rest.encode()).hexdigest()}"
 
 

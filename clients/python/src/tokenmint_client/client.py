@@ -74,7 +74,7 @@ class Client(_Base):
     def exchange(
         self,
         subject_token: str,
-        audience: str,
+        audience: str | Target,
         *,
         scopes: Sequence[str] = (),
         lifetime: float | None = None,
@@ -87,7 +87,8 @@ class Client(_Base):
 
         Args:
             subject_token: the token that somebody else signed.
-            audience: a configured audience.
+            audience: a configured audience. A :class:`Target` has scopes and lifetime too, and may name the audience
+                by ``resources``.
             scopes: default: all that the audience grants this client.
             lifetime: whole seconds; default: as the audience is configured.
             subject_token_type: a URN of RFC 8693 section 3; default: an ID token.
@@ -98,9 +99,8 @@ class Client(_Base):
         Raises:
             TokenmintError: see its subclasses.
         """
-        request = exchange_request(
-            subject_token, audience, scopes, lifetime, subject_token_type, requested_token_type, nonce
-        )
+        target = audience if isinstance(audience, Target) else Target(audience, tuple(scopes), lifetime)
+        request = exchange_request(subject_token, target, subject_token_type, requested_token_type, nonce)
         try:
             answer = self._stub().ExchangeToken(
                 request, timeout=self._within(timeout), metadata=self._transport.metadata()
@@ -160,7 +160,7 @@ class AsyncClient(_Base):
     async def exchange(
         self,
         subject_token: str,
-        audience: str,
+        audience: str | Target,
         *,
         scopes: Sequence[str] = (),
         lifetime: float | None = None,
@@ -170,9 +170,8 @@ class AsyncClient(_Base):
         timeout: float | None = None,  # noqa: ASYNC109  # it is gRPC's deadline, which the server learns of
     ) -> Token:
         """As :meth:`Client.exchange`."""
-        request = exchange_request(
-            subject_token, audience, scopes, lifetime, subject_token_type, requested_token_type, nonce
-        )
+        target = audience if isinstance(audience, Target) else Target(audience, tuple(scopes), lifetime)
+        request = exchange_request(subject_token, target, subject_token_type, requested_token_type, nonce)
         try:
             answer = await self._stub().ExchangeToken(
                 request, timeout=self._within(timeout), metadata=self._transport.metadata()
@@ -216,21 +215,16 @@ class AsyncClient(_Base):
 
 
 def exchange_request(
-    subject_token: str,
-    audience: str,
-    scopes: Sequence[str],
-    lifetime: float | None,
-    subject_token_type: str,
-    requested_token_type: str,
-    nonce: str,
+    subject_token: str, target: Target, subject_token_type: str, requested_token_type: str, nonce: str
 ) -> pb.ExchangeTokenRequest:
     """Build a request. Its id makes gRPC's retries of it safe where the subject token may be used once."""
     return pb.ExchangeTokenRequest(
         subject_token=subject_token,
         subject_token_type=subject_token_type,
-        audience=audience,
-        scopes=scopes,
-        lifetime=_duration(lifetime),
+        audience=target.audience,
+        scopes=target.scopes,
+        resources=target.resources,
+        lifetime=_duration(target.lifetime),
         requested_token_type=requested_token_type,
         nonce=nonce,
         request_id=str(uuid.uuid4()),
@@ -247,7 +241,12 @@ def batch_request(
         nonce=nonce,
         request_id=str(uuid.uuid4()),
         targets=[
-            pb.BatchExchangeTarget(audience=target.audience, scopes=target.scopes, lifetime=_duration(target.lifetime))
+            pb.BatchExchangeTarget(
+                audience=target.audience,
+                scopes=target.scopes,
+                lifetime=_duration(target.lifetime),
+                resources=target.resources,
+            )
             for target in targets
         ],
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tokenmint_client.cache import Clock, MemoryStore, TokenStore, entry, key_of, subject_of
 from tokenmint_client.client import AsyncClient, Client
 from tokenmint_client.errors import TokenmintError
-from tokenmint_client.types import Token
+from tokenmint_client.types import Target, Token
 
 log = logging.getLogger(__name__)
 REFRESHERS: Final = 4  # threads that refresh tokens in the background
@@ -54,6 +54,7 @@ class TokenSource:
         audience: str,
         *,
         scopes: Sequence[str] = (),
+        resources: Sequence[str] = (),
         subject_token_type: str = "",
         store: TokenStore | None = None,
     ) -> Token:
@@ -63,6 +64,7 @@ class TokenSource:
             subject_token: the token that somebody else signed.
             audience: a configured audience.
             scopes: default: all that the audience grants this client.
+            resources: URIs that name the audience too, or instead of it where it is ``""`` (RFC 8707).
             subject_token_type: a URN of RFC 8693 section 3; default: an ID token.
             store: keeps the token, e.g. a :class:`SessionStore`. Default: the source's own.
 
@@ -70,11 +72,12 @@ class TokenSource:
             TokenmintError: there is no usable token and none could be had.
         """
         kept = self._store if store is None else store
-        key = key_of(subject_token, audience, scopes, subject_token_type)
+        key = key_of(subject_token, audience, scopes, subject_token_type, resources)
         flight_key = (0 if store is None else id(store), key)
 
         def exchange() -> Token:
-            return self._client.exchange(subject_token, audience, scopes=scopes, subject_token_type=subject_token_type)
+            target = Target(audience, tuple(scopes), resources=tuple(resources))
+            return self._client.exchange(subject_token, target, subject_token_type=subject_token_type)
 
         while True:
             with self._lock:
@@ -171,12 +174,13 @@ class AsyncTokenSource:
         audience: str,
         *,
         scopes: Sequence[str] = (),
+        resources: Sequence[str] = (),
         subject_token_type: str = "",
         store: TokenStore | None = None,
     ) -> Token:
         """As :meth:`TokenSource.get`. A caller that is cancelled does not end the exchange of the others."""
         kept = self._store if store is None else store
-        key = key_of(subject_token, audience, scopes, subject_token_type)
+        key = key_of(subject_token, audience, scopes, subject_token_type, resources)
         flight_key = (0 if store is None else id(store), key)
         now = self._clock()
         found = kept.get(key)
@@ -186,9 +190,8 @@ class AsyncTokenSource:
         if flight is None:
             if found is not None and found.usable(now):
                 kept.put(key, found.later(now), now)
-            exchange = self._client.exchange(
-                subject_token, audience, scopes=scopes, subject_token_type=subject_token_type
-            )
+            target = Target(audience, tuple(scopes), resources=tuple(resources))
+            exchange = self._client.exchange(subject_token, target, subject_token_type=subject_token_type)
             flight = asyncio.get_running_loop().create_task(self._fly(flight_key, kept, exchange))
             self._flights[flight_key] = flight
             self._tasks.add(flight)

@@ -33,6 +33,8 @@ class Target:
     scopes: tuple[str, ...] = ()
     lifetime: float | None = None
     """Whole seconds; None: as the audience is configured."""
+    resources: tuple[str, ...] = ()
+    """URIs that name the audience too, or instead of it (RFC 8707)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,11 @@ class VerifiedToken:
     """Unix seconds."""
     claims: Mapping[str, Any]
     """All of its claims."""
+    token_id: str = ""
+    """Its ``jti``, or ``""``."""
+    issued_at: float = 0.0
+    """Unix seconds."""
+    actor: Mapping[str, Any] | None = None
+    """The party that acts for the subject, its ``act`` (RFC 8693 section 4.1); earlier ones are nested in it."""
+    confirmation: Mapping[str, Any] | None = None
+    """The key that the token is bound to, its ``cnf`` (RFC 7800)."""

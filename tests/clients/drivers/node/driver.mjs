@@ -9,6 +9,7 @@ import {
   clientCertificate,
   clientSecret,
   MemoryStore,
+  ProtectedResource,
   publicClient,
   tokenFetch,
   TokenmintError,
@@ -64,8 +65,8 @@ function clock() {
 
 function verifier(audience) {
   if (!state.verifiers.has(audience)) {
-    const { issuer, jwks_url: jwksUrl } = state.command;
-    state.verifiers.set(audience, new Verifier({ issuer, audience, jwksUrl, clock }));
+    const { issuer, jwks_url: jwksUrl, accept_bound: acceptBound, algorithms, token_type: tokenType } = state.command;
+    state.verifiers.set(audience, new Verifier({ issuer, audience, jwksUrl, clock, acceptBound, algorithms, tokenType }));
   }
   return state.verifiers.get(audience);
 }
@@ -91,11 +92,23 @@ function failed(error) {
   };
 }
 
+function resourceOf(command) {
+  if (command.resource === undefined) return undefined;
+  return new ProtectedResource({
+    resource: command.resource,
+    authorizationServers: ["https://login.example"],
+    scopesSupported: command.scopes,
+    requireDpop: command.require_dpop,
+    ...(command.nonce_key === undefined ? {} : { nonceKey: Buffer.from(command.nonce_key) }),
+  });
+}
+
 const commands = {
   configure,
   async exchange(command) {
     const token = await state.client.exchange(command.subject_token, command.audience, {
       scopes: command.scopes,
+      resources: command.resources,
       lifetime: command.lifetime,
       nonce: command.nonce,
       subjectTokenType: command.subject_token_type,
@@ -111,7 +124,8 @@ const commands = {
     };
   },
   async token(command) {
-    return shown(await state.source.get(command.subject_token, command.audience, { scopes: command.scopes }));
+    const { scopes, resources } = command;
+    return shown(await state.source.get(command.subject_token, command.audience, { scopes, resources }));
   },
   async concurrent(command) {
     const one = () => state.source.get(command.subject_token, command.audience, { scopes: command.scopes });
@@ -126,11 +140,12 @@ const commands = {
     return {};
   },
   async verify(command) {
-    return { claims: (await verifier(command.audience).verify(command.token)).claims };
+    const { claims, actor = null, confirmation = null } = await verifier(command.audience).verify(command.token);
+    return { claims, actor, confirmation };
   },
   async protect(command) {
     const app = express();
-    app.use(requireToken(verifier(command.audience)));
+    app.use(requireToken(verifier(command.audience), { scopes: command.scopes, resource: resourceOf(command) }));
     app.use((request, response) => {
       response.send(tokenOf(request).subject);
     });

@@ -27,6 +27,7 @@ from tokenmint_client import (
     ClientSecret,
     Credential,
     MemoryStore,
+    ProtectedResource,
     PublicClient,
     Target,
     Token,
@@ -90,10 +91,12 @@ class State:
 
     def verifier(self, audience: str) -> Verifier:
         if audience not in self.verifiers:
-            self.verifiers[audience] = Verifier(
-                self.command["issuer"], audience, jwks_url=self.command["jwks_url"], clock=self.clock
-            )
+            self.verifiers[audience] = Verifier(self.command["issuer"], audience, **self.options())
         return self.verifiers[audience]
+
+    def options(self) -> dict[str, Any]:
+        options = given(self.command, "accept_bound", "algorithms", "token_type")
+        return {"jwks_url": self.command["jwks_url"], "clock": self.clock, **options}
 
     def close(self) -> None:
         for stop in self.stops:
@@ -123,14 +126,17 @@ def given(command: Command, *names: str) -> Command:
 
 
 def exchange(state: State, command: Command) -> Command:
-    names = ("scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout")
-    return shown(state.client.exchange(command["subject_token"], command["audience"], **given(command, *names)))
+    options = given(command, "nonce", "subject_token_type", "requested_token_type", "timeout")
+    return shown(state.client.exchange(command["subject_token"], target_of(command), **options))
+
+
+def target_of(item: Command) -> Target:
+    scopes, resources = tuple(item.get("scopes", ())), tuple(item.get("resources", ()))
+    return Target(item["audience"], scopes, item.get("lifetime"), resources)
 
 
 def batch(state: State, command: Command) -> Command:
-    targets = [
-        Target(item["audience"], tuple(item.get("scopes", ())), item.get("lifetime")) for item in command["targets"]
-    ]
+    targets = [target_of(item) for item in command["targets"]]
     results = state.client.exchange_batch(command["subject_token"], targets)
     return {
         "results": [
@@ -140,7 +146,8 @@ def batch(state: State, command: Command) -> Command:
 
 
 def token(state: State, command: Command) -> Command:
-    return shown(state.source.get(command["subject_token"], command["audience"], **given(command, "scopes")))
+    options = given(command, "scopes", "resources")
+    return shown(state.source.get(command["subject_token"], command["audience"], **options))
 
 
 def concurrent(state: State, command: Command) -> Command:
@@ -168,7 +175,8 @@ def advance(state: State, command: Command) -> Command:
 
 
 def verify(state: State, command: Command) -> Command:
-    return {"claims": dict(state.verifier(command["audience"]).verify(command["token"]).claims)}
+    token = state.verifier(command["audience"]).verify(command["token"])
+    return {"claims": token.claims, "actor": token.actor, "confirmation": token.confirmation}
 
 
 class Whoami(KeySetServiceServicer):
@@ -179,6 +187,18 @@ class Whoami(KeySetServiceServicer):
 
     def WatchKeySet(self, request: keys_pb.WatchKeySetRequest, context: Any) -> Iterator[keys_pb.WatchKeySetResponse]:
         return iter(())
+
+
+def resource_of(command: Command) -> ProtectedResource | None:
+    if "resource" not in command:
+        return None
+    return ProtectedResource(
+        command["resource"],
+        ["https://login.example"],
+        scopes_supported=command.get("scopes", ()),
+        require_dpop=command.get("require_dpop", False),
+        nonce_key=command["nonce_key"].encode() if "nonce_key" in command else None,
+    )
 
 
 def protect(state: State, command: Command) -> Command:
@@ -192,10 +212,11 @@ def protect(state: State, command: Command) -> Command:
     async def whoami(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.state.token.subject)
 
-    verifier = AsyncVerifier(
-        state.command["issuer"], command["audience"], jwks_url=state.command["jwks_url"], clock=state.clock
+    verifier = AsyncVerifier(state.command["issuer"], command["audience"], **state.options())
+    scopes = command.get("scopes", ())
+    app = TokenMiddleware(
+        Starlette(routes=[Route("/{path:path}", whoami)]), verifier, scopes=scopes, resource=resource_of(command)
     )
-    app = TokenMiddleware(Starlette(routes=[Route("/{path:path}", whoami)]), verifier)
     web = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=lambda: asyncio.run(web.serve()), daemon=True)
     thread.start()

@@ -69,6 +69,7 @@ public final class TokenmintClient implements AutoCloseable {
                 .setSubjectToken(request.subjectToken)
                 .setSubjectTokenType(request.subjectTokenType)
                 .setAudience(request.audience)
+                .addAllResources(request.resources)
                 .addAllScopes(request.scopes)
                 .setRequestedTokenType(request.requestedTokenType)
                 .setActorToken(request.actorToken)
@@ -103,6 +104,7 @@ public final class TokenmintClient implements AutoCloseable {
                 .setRequestId(UUID.randomUUID().toString());
         for (Target target : targets) {
             var one = asked.addTargetsBuilder().setAudience(target.audience()).addAllScopes(target.scopes());
+            one.addAllResources(target.resources());
             if (!target.lifetime().isZero()) {
                 one.setLifetime(proto(target.lifetime()));
             }

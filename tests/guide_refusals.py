@@ -1,5 +1,6 @@
 """How each refusal that a guide names is brought about."""
 
+import http.client
 import json
 import re
 import time
@@ -219,6 +220,24 @@ def other_tenant(walk: Walk) -> str:
 
 
 SITE = '[audiences."https://orders.azurewebsites.net"'
+
+
+def mcp_call(options: str, scheme: str = "Bearer") -> Provocation:
+    """Return what calls the page's MCP server with a token of these options, and says how the challenge reads."""
+
+    def provoke(walk: Walk) -> str:
+        sent = walk.run(f"tokenmint token exchange --token-file id-token.txt --raw {options}").stdout.strip()
+        host, _, port = walk.placed("127.0.0.1:8000").partition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=20)
+        connection.request("POST", "/mcp", "{}", {"Authorization": f"{scheme} {sent}"})
+        answer = connection.getresponse()
+        challenge = dict(re.findall(r'(\w+)="([^"]*)"', answer.getheader("WWW-Authenticate", "")))
+        connection.close()
+        return f"{answer.status} {challenge['error']}: {challenge['error_description']}"
+
+    return provoke
+
+
 REFUSED: Mapping[str, Sequence[Provocation]] = {
     "console": [
         config('console = "127.0.0.1:0"', 'console = "0.0.0.0:7445"'),
@@ -252,6 +271,13 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         config("[providers.google]", '[listen]\nhttp = "0.0.0.0:8080"\nplaintext = true\n[providers.google]'),
         token(audience=API, **POD | {"kubernetes.io": POD["kubernetes.io"] | {"namespace": "default"}}),
         token(audience=API, **POD | {"aud": ["elsewhere"]}),
+    ],
+    "mcp-server": [
+        mcp_call("--audience https://other.example.com"),
+        mcp_call("--audience https://mcp.example.com --scope tools.list"),
+        mcp_call(f"--audience https://mcp.example.com --dpop-jkt {'A' * 43}"),
+        mcp_call(f"--audience https://mcp.example.com --dpop-jkt {'A' * 43}", scheme="DPoP"),
+        command("tokenmint token exchange --resource https://mcp.example.com/other --token-file id-token.txt"),
     ],
     "oauth-http": [
         form(client_secret="wrong"),  # which is the point

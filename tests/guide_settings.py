@@ -1,13 +1,18 @@
 """The stand-ins for the things that each guide takes for granted: providers, their tokens, files that are there."""
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.guides import Setting
+from tests.guides import Setting, Walk
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
+from tests.pages import ROOT
+from tests.process import environment
 from tests.tls import authority
 
 
@@ -62,6 +67,20 @@ def partner() -> tuple[str, str]:
     return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
 
 
+def account_issuer() -> tuple[str, str]:
+    """Let a cluster's keys be those of the issuer on loopback."""
+    line = 'issuer = "https://kubernetes.example.com"'
+    return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
+
+
+def delegating(issuer: Issuer, now: float) -> Mapping[str, str]:
+    """The tokens of a user and of a service that acts for it."""
+    return {
+        "id-token.txt": issuer.token(now, **PARTNER),
+        "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
+    }
+
+
 def orders_token(issuer: Issuer, now: float) -> Mapping[str, str]:
     """The token of a user of the application `orders-app`."""
     return {"id-token.txt": issuer.token(now, **PARTNER | {"aud": "orders-app"})}
@@ -113,20 +132,26 @@ def certificates(directory: Path) -> None:
         (directory / f"{name}.key").write_bytes(key)
 
 
+def mcp_server(walk: Walk) -> None:
+    """Serve the page's MCP server, on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it listens from now on, before the server is up
+        port, fd = listener.getsockname()[1], listener.fileno()
+        arguments = [sys.executable, "-m", "uvicorn", "server:app", "--fd", str(fd), "--log-level", "warning"]
+        environ = environment(PYTHONPATH=str(ROOT / "clients" / "python" / "src"))  # the client is installed there
+        walk.beside.append(subprocess.Popen(arguments, cwd=walk.directory, env=environ, pass_fds=[fd]))
+    MCP_ADDRESS["127.0.0.1:8000"] = f"127.0.0.1:{port}"
+
+
+MCP_ADDRESS: dict[str, str] = {}
+"""The address of the MCP server that runs, by the one that the page shows."""
 SETTINGS: Mapping[str, Setting] = {
     "console": Setting([partner(), ('console = "127.0.0.1:7445"', 'console = "127.0.0.1:0"')]),
     "delegation-and-binding": Setting(
         [
             partner(),
-            (
-                'issuer = "https://kubernetes.example.com"',
-                'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
-            ),
+            account_issuer(),
         ],
-        lambda issuer, now: {
-            "id-token.txt": issuer.token(now, **PARTNER),
-            "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
-        },
+        delegating,
         certificates,
         {"TOKENMINT_CA_FILE": "ca.pem", "TOKENMINT_CERT_FILE": "web.crt", "TOKENMINT_KEY_FILE": "web.key"},
     ),
@@ -134,12 +159,15 @@ SETTINGS: Mapping[str, Setting] = {
     "kubernetes": Setting(
         [
             keys("google"),
-            (
-                'issuer = "https://kubernetes.example.com"',
-                'issuer = "https://kubernetes.example.com"\njwks_url = "{issuer}/jwks.json"\nallow_private = true',
-            ),
+            account_issuer(),
         ],
         lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
+    ),
+    "mcp-server": Setting(
+        [partner(), account_issuer()],
+        delegating,
+        addresses=MCP_ADDRESS,
+        started={"uvicorn server:app --port 8000": mcp_server},
     ),
     "oauth-http": Setting([partner()], orders_token, signing_client),
     "token-chains": Setting([partner()], web_token),

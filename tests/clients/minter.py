@@ -96,7 +96,7 @@ def thumbprint(name: Any) -> Any:
     if not isinstance(name, str) or len(name) != 1:
         return name
     public = {member: jwk(proof_key(name))[member] for member in ("crv", "kty", "x", "y")}
-    return b64(hashlib.sha256(json.dumps(public, sort_keys=True, separators=(",", ":")).encode()).digest())
+    return digest(json.dumps(public, sort_keys=True, separators=(",", ":")).encode())
 
 
 def proof(spec: Mapping[str, Any], url: str, token: str, now: float) -> str:
@@ -110,8 +110,8 @@ def proof(spec: Mapping[str, Any], url: str, token: str, now: float) -> str:
     """
     key = proof_key(spec.get("key", "a"))
     changes = {name: value for name, value in spec.items() if name not in ("key", "headers")}
-    digest = hashlib.sha256(token.encode()).digest()
-    claims = {"htm": "GET", "htu": url, "iat": 0, "jti": str(uuid.uuid4()), "ath": b64(digest), **changes}
+    good = {"htm": "GET", "htu": url, "iat": 0, "jti": str(uuid.uuid4()), "ath": digest(token.encode())}
+    claims = {**good, **changes}
     claims = {name: _value(name, value, now) for name, value in claims.items() if value is not None}
     headers = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk(key), **spec.get("headers", {})}
     if headers["jwk"] == "private":
@@ -119,6 +119,11 @@ def proof(spec: Mapping[str, Any], url: str, token: str, now: float) -> str:
     return signed(
         {name: value for name, value in headers.items() if value is not None}, json.dumps(claims), key, "ES256"
     )
+
+
+def digest(content: bytes) -> str:
+    """Return a SHA-256 in base64url."""
+    return b64(hashlib.sha256(content).digest())
 
 
 def tampered(compact: str) -> str:

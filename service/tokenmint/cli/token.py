@@ -37,9 +37,21 @@ TIMES: Final = {
 TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds the token; - for standard input.")]
 
 
-Audience = Annotated[str, typer.Option(help="The service that the token is for.")]
+Audience = Annotated[
+    str,
+    typer.Option(help="The service that the token is for. Default: the one that --resource names, or the client's."),
+]
 Audiences = Annotated[
-    list[str], typer.Option("--audience", help="The service that the token is for. Repeated: one token for each.")
+    list[str] | None,
+    typer.Option(
+        "--audience",
+        help="The service that the token is for. Repeated: one token for each. Default: as --resource names it, or the "
+        "client's.",
+    ),
+]
+Resource = Annotated[
+    list[str] | None,
+    typer.Option("--resource", help="A URI that names the service too (RFC 8707); may be repeated."),
 ]
 Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
 Lifetime = Annotated[
@@ -81,11 +93,12 @@ class Presented(Group):
         return found
 
 
-def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
+def _target(audience: str, resource: list[str] | None, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
     from google.protobuf.duration_pb2 import Duration
 
     return {
         "audience": audience,
+        "resources": resource or [],
         "scopes": scope or [],
         "lifetime": Duration(seconds=lifetime) if lifetime else None,
     }
@@ -95,8 +108,9 @@ def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dic
 @as_client
 def exchange(
     service: Connection,
-    audience: Audiences,
     presented: Presented,
+    audience: Audiences = None,
+    resource: Resource = None,
     scope: Scope = None,
     lifetime: Lifetime = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print only the tokens, one on each line.")] = False,
@@ -112,7 +126,8 @@ def exchange(
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
     fields = presented.fields()
-    targets = [_target(name, scope, lifetime) for name in audience]
+    audiences = audience or [""]
+    targets = [_target(name, resource, scope, lifetime) for name in audiences]
     with service.stub(TokenExchangeServiceStub) as stub:
         if len(targets) == 1:
             answer: Any = stub.ExchangeToken(pb.ExchangeTokenRequest(**fields, **targets[0]), **service.call)
@@ -125,7 +140,7 @@ def exchange(
             tokens = [result.token for result in answer.results if result.HasField("token")]
             refusals = [
                 f"{name}: {refusal_of(result.error)}"
-                for name, result in zip(audience, answer.results, strict=True)
+                for name, result in zip(audiences, answer.results, strict=True)
                 if result.HasField("error")
             ]
     if raw:
@@ -187,8 +202,9 @@ def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Outpu
 def explain(
     service: Connection,
     client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
-    audience: Audience,
     presented: Presented,
+    audience: Audience = "",
+    resource: Resource = None,
     scope: Scope = None,
     lifetime: Lifetime = None,
     output: Output = "text",
@@ -206,7 +222,7 @@ def explain(
 
     fields = presented.fields()
     request = pb.ExplainExchangeRequest(
-        exchange=pb.ExchangeTokenRequest(**fields, **_target(audience, scope, lifetime)), client_id=client
+        exchange=pb.ExchangeTokenRequest(**fields, **_target(audience, resource, scope, lifetime)), client_id=client
     )
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExplainExchange(request, **service.call)

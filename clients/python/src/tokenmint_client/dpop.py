@@ -19,7 +19,7 @@ from tokenmint_client.claims import header_of, json_object, media_type
 from tokenmint_client.errors import ReplayMemoryFull, TokenRejected
 
 ALGORITHMS: Final = ("ES256", "ES384", "ES512", "PS256", "RS256", "EdDSA")
-"""What proofs may be signed with: none is symmetric."""
+"""The algorithms of proofs: none is symmetric."""
 MAX_AGE: Final = 60.0  # seconds after its iat in which a proof is accepted
 MAX_AHEAD: Final = 10.0  # seconds by which the sender's clock may be fast
 MAX_PROOF_BYTES: Final = 8 * 1024

@@ -45,7 +45,7 @@ class Door:
     """The rules of a protected service, and its answers to requests that break them."""
 
     scopes: Sequence[str]
-    """What each request needs."""
+    """The scopes that each request needs."""
     resource: ProtectedResource | None = None
 
     def presented(self, values: Iterable[str]) -> Presented:

@@ -89,7 +89,7 @@ class ProtectedResource:
 
     @property
     def metadata_path(self) -> str:
-        """Where the metadata are: the well-known path in front of the identifier's own (RFC 9728 section 3.1)."""
+        """The path of the metadata: the well-known one in front of the identifier's own (RFC 9728 section 3.1)."""
         return self._path
 
     @property

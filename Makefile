@@ -75,6 +75,14 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
 
+test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow (needs Go, Node, Java, Maven)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
+	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.sts $(PARTS)
+
+test-relying-parties: $(READY) ## Our tokens before OpenBao, kube-apiserver's authenticator and go-spiffe (needs Go)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/relying-parties.txt
+	@$(BIN)/python -m pytest -q -rs tests/relying_parties
+
 test-console: $(READY) ## The operators' console in a browser, with axe-core (needs chromium and Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/console.txt
@@ -114,6 +122,9 @@ bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can b
 bench-neighbours: $(READY) build/bench/generator ## Count calls refused because the machine is busy, by redis.read_timeout
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.neighbours $(call options,ROUNDS)
 
+bench-gateways: $(READY) ## The processor time of an answer to a gateway over HTTP: REQUESTS (5000), ROUNDS (5)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.gateways $(call options,REQUESTS ROUNDS)
+
 bench-import: $(READY) ## Import PROFILES (100000) into each kind of store; kill an import in its middle, and resume it
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.imports $(call options,PROFILES)
 
@@ -140,6 +151,9 @@ build/bench/peer-node: benchmarks/peers/node/package-lock.json
 
 test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients that retry UNAVAILABLE alone, or nothing
 	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k "rolling or in_hand"
+
+test-gateways: $(READY) ## Real NGINX, HAProxy, Caddy, and Traefik where it is, with the examples of deploy/gateways
+	@$(BIN)/python -m pytest -q -rs -s tests/gateways
 
 test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi
@@ -261,10 +275,10 @@ format: $(READY) ## Format code and protos
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/buf format --write protos
 
 lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
-	@for set in runtime image build dev interop console deploy docs fuzz signers client clients release; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	@for set in runtime image build dev interop sts relying-parties console deploy docs fuzz signers client clients release; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" requirements/$$set.in --output-file requirements/$$set.txt >/dev/null || exit 1; done
 
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: test-console bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: test-relying-parties bench-gateways test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

@@ -213,6 +213,7 @@ def panels(rows: Sequence[Sequence[Panel]]) -> Iterator[dict[str, Any]]:
                         "expr": expression,
                         "legendFormat": legend,
                         "instant": panel.kind != "timeseries",
+                        "exemplar": "tokenmint_call_seconds_bucket" in expression,
                     }
                     for index, (legend, expression) in enumerate(panel.queries.items())
                 ],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import report
-from docs import cli_page, providers_page, refusals_page
+from docs import cli_page, providers_page, refusals_page, relying_parties_page
 
 from tokenmint.base.state_metrics import StateMetrics
 from tokenmint.base.telemetry import Metrics
@@ -97,6 +97,10 @@ PAGES: Final[Mapping[str, Mapping[str, Callable[[Mapping[str, Entry]], str]]]] =
     "README.md": {"shipped-providers": providers_list},
     "docs/cli.md": {"connection": cli_page.connection, "commands": cli_page.commands},
     "docs/metrics.md": {"metrics": metrics_table},
+    **{
+        f"docs/guides/{page}.md": {"limits": relying_parties_page.limits(party)}
+        for page, party in relying_parties_page.GUIDES.items()
+    },
     "docs/guides/kubernetes.md": {"sizing": of_run(report.sizing_table)},
     "docs/sizing.md": {"sizing": of_run(report.sizing_table)},
     "docs/performance.md": {

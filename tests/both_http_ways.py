@@ -24,6 +24,7 @@ from tests.sockets import PATIENCE, hang_up, place
 
 from tokenmint.admission.audit import _Stream
 from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.model.drafts import TRANSACTION_TOKENS
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.web.oauth import TOKEN_EXCHANGE, TOKEN_PATH
@@ -172,7 +173,7 @@ async def both_http_ways(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Http]:
     """Run a service with OAuth and one principal, Ada, whom both ways know, and connect to it."""
-    extra = f"\n[caches]\nprofiles = 100\n[oauth]\nenabled = true\n{SMALL}"
+    extra = f'\n[caches]\nprofiles = 100\n[oauth]\nenabled = true\ndrafts = ["{TRANSACTION_TOKENS}"]\n{SMALL}'
     exchange, add = TokenExchange.exchange, _Stream.add
     async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(extra) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])

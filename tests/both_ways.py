@@ -22,8 +22,10 @@ from tests.rig import AUDIENCE, Rig, Serve
 
 from tokenmint.admission import access
 from tokenmint.admission.rate_limit import Lot
+from tokenmint.config.settings import Settings
+from tokenmint.exchange.deciding import Written
 from tokenmint.model import profile as profile_model
-from tokenmint.model.drafts import IDENTITY_ASSERTION
+from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.profiles.near_cache import HEARTBEAT
 from tokenmint.profiles.records import identity_key, profile_key
@@ -49,6 +51,16 @@ providers = ["idp"]
 max_token_bytes = 1500
 [audiences."{SMALL_AUDIENCE}".claims]
 email = "assertion.email"
+"""
+SVID_AUDIENCE = "svids"
+SVIDS = f"""
+[spiffe]
+trust_domain = "prod.example"
+
+[audiences.{SVID_AUDIENCE}]
+clients = ["web"]
+providers = ["idp"]
+[audiences.{SVID_AUDIENCE}.spiffe]
 """
 OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type", "resources"})
 """Fields of a request that each target of a batch has."""
@@ -110,7 +122,7 @@ class BothWays:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         guard = Guard(access.DATA, rig.parts.gate, deadline=20.0, native=True, capacity=rig.base.capacity)
-        service = TokenExchangeService(rig.parts.exchanges)
+        service = TokenExchangeService(rig.parts.exchanges, Written(dict, frozenset()))
         one = grpc.unary_unary_rpc_method_handler(
             service.ExchangeToken,
             request_deserializer=pb.ExchangeTokenRequest.FromString,
@@ -132,7 +144,15 @@ class BothWays:
         """Calls of the fast way that waited for a profile."""
         self.cold = False
         """Whether the near cache is empty before each call of the fast way."""
+        self._settings: dict[str, Settings] = {}
         self.forget()
+
+    async def configure(self, text: str) -> None:
+        """Have the service take over a configuration. A text is read and judged once: that takes longer than a call."""
+        self.rig.config.write_text(text)
+        if text not in self._settings:
+            self._settings[text] = self.rig.settings()
+        await self.rig.app.reload(self._settings[text])
 
     def forget(self) -> None:
         """Begin with a fast way that remembers nothing."""
@@ -283,15 +303,15 @@ class BothWays:
         return len(self.rig.parts.audit._exchanges), self._counted(), lots
 
     def _counted(self) -> dict[str, float]:
-        """The calls, tokens and durations that were counted. A collection of all metrics takes longer than a call."""
+        """The calls, tokens and durations that were counted. To collect all metrics, or to lock each, takes long."""
         metrics: Any = self.rig.base.metrics
         counted: dict[str, float] = {
-            f"{name}{labels}": child._value.get()
+            f"{name}{labels}": child._value._value
             for name, counter in (("calls", metrics._calls), ("minted", metrics._minted))
             for labels, child in counter._metrics.items()
         }
         for labels, durations in metrics._seconds._metrics.items():
-            counted[f"durations{labels}"] = sum(bucket.get() for bucket in durations._buckets)
+            counted[f"durations{labels}"] = sum([bucket._value for bucket in durations._buckets])
         return counted
 
     def _since(
@@ -341,8 +361,8 @@ async def both_ways(
     extra: str = "",
 ) -> AsyncIterator[BothWays]:
     """Run a service with one principal, Ada, whom both ways know."""
-    drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}"]\n'
-    cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{extra}"
+    drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}", "{TRANSACTION_TOKENS}"]\n'
+    cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{SVIDS}{extra}"
     async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(cached, rsa=True) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})

@@ -13,6 +13,7 @@ from tests.depth import mark_properties, set_up_hypothesis
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
 from tests.rig import Rig, Serve
+from tests.tls import authority
 
 from tokenmint.base.background import Background
 from tokenmint.base.telemetry import Metrics
@@ -37,6 +38,20 @@ def pytest_collection_finish() -> None:
     """Exclude modules and collected tests from garbage collection: each full one would look at a million objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One authority in the place of the machine's hundred and fifty, for this process and those that it starts.
+
+    OpenSSL reads them all for each TLS context, which takes 20 ms of computing in each start of a service. Tests reach
+    no server that a public authority knows.
+    """
+    file = tmp_path_factory.mktemp("authorities") / "ca.crt"
+    file.write_bytes(authority().pem)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,18 +26,6 @@ def binary() -> Path:
     return Path(envoy.__file__).parent / "_bin" / "envoy"
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
-    holders = [socket.socket() for _ in range(count)]
-    try:
-        for holder in holders:
-            holder.bind(("127.0.0.1", 0))
-        return [holder.getsockname()[1] for holder in holders]
-    finally:
-        for holder in holders:
-            holder.close()
-
-
 @contextmanager
 def running(program: Path, directory: Path, configuration: str, port: int, **variables: str) -> Iterator[None]:
     """Run Envoy with a configuration (YAML) and variables of its environment; it is up once ``port`` is listened on."""

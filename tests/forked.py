@@ -39,6 +39,8 @@ def _main(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str]
         os.dup2(given := stream.detach(), descriptor)
         os.close(given)
     sys.stdin = os.fdopen(0, closefd=False)
+    for stream in (sys.stdout, sys.stderr):  # Python does it where it starts with a terminal
+        stream.reconfigure(line_buffering=stream is sys.stderr or os.isatty(1))  # type: ignore[union-attr]  # files
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environ)

@@ -1,6 +1,5 @@
 """How each refusal that a guide names is brought about."""
 
-import http.client
 import json
 import re
 import time
@@ -9,7 +8,18 @@ from typing import Any, Final
 
 import grpc
 from tests import plain_http
-from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, TENANT
+from tests.guide_chains import (
+    AS_ORDERS,
+    chained,
+    fresh_chain,
+    longer_than_its_parent,
+    longest_chain,
+    not_reexchanged,
+    scope_is_missing,
+)
+from tests.guide_mcp import MCP
+from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT
+from tests.guide_signals import SIGNALS
 from tests.guides import Provocation, Walk, command, config, token, told
 from tests.process import CLIENT
 
@@ -17,6 +27,11 @@ from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
 
 ORDERS: Final = "https://orders.example.com"
 API: Final = "https://api.example.com"
+AS_MCP: Final = "--kind access_token --token-file mcp-token.txt --client-id mcp --secret-file mcp.secret"
+REPLACING: Final = (
+    "--requested-kind txn_token --kind txn_token --token-file txn-token.txt "
+    "--client-id orders --secret-file orders.secret"
+)
 MOUNTED_KEY: Final = "/run/secrets/tokenmint/key-encryption/key"
 FIREBASE_CUSTOM_TOKEN: Final = (
     "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
@@ -107,53 +122,25 @@ def check(extensions: Mapping[str, str], host: str = "orders.example", **claims:
     return provoke
 
 
-def longest_chain(walk: Walk) -> str:
-    """Let tokens for the ledger be exchanged for one another until no more is allowed."""
-    text = walk.configuration().replace('clients = ["stock"]\nreexchange_from = ["https://stock.example.com"]',
-                                        'clients = ["web"]\non_missing_profile = "create"\nproviders = ["partner"]\n'
-                                        'reexchange_from = ["https://ledger.example.com"]')  # fmt: skip
-    walk.serve(text=text)
-    again = "tokenmint token exchange --audience https://ledger.example.com --raw --token-file"
-    lines = [f"{again} id-token.txt > chain.txt"]
-    lines += [f"{again} chain.txt --kind access_token > next.txt; mv next.txt chain.txt" for _ in range(4)]
-    done = walk.run("\n".join(lines))
-    assert done.returncode == 0, done.stderr
-    return told(walk, f"{again} chain.txt --kind access_token")
+def asked(
+    path: str, *headers: tuple[str, str], secret: str = CLIENT.reveal(), sub: str | None = "", **claims: Any
+) -> Provocation:
+    """Return what asks as a gateway does over HTTP; without a token if ``sub`` is None."""
 
+    def provoke(walk: Walk) -> str:
+        assert walk.service is not None
+        given = [("tokenmint-client-id", "gateway"), ("tokenmint-client-secret", secret), *headers]
+        if sub is not None:
+            now = time.time() + claims.get("later", 0)
+            changed = {name: value for name, value in claims.items() if name != "later"}
+            given.append(
+                ("authorization", f"Bearer {walk.issuer.token(now, **{**PARTNER, 'aud': 'orders-app'} | changed)}")
+            )
+        with plain_http.sync_client() as http:
+            answer = http.get(f"http://{walk.service.listen['http']}{path}", headers=given)
+        return f"{answer.status_code} {answer.text}"
 
-def chained(audience: str, file: str, options: str = "", **claims: Any) -> Provocation:
-    """Return what exchanges a token of ours again."""
-    return token(audience=audience, file=file, options=f"--kind access_token {options}", **claims)
-
-
-AS_ORDERS: Final = "--client-id orders --secret-file orders.secret"
-
-
-def fresh_chain(walk: Walk) -> None:
-    """Make the first token of a chain anew, with one scope."""
-    first = (
-        f"tokenmint token exchange --audience {ORDERS} --scope stock.read --token-file id-token.txt --raw > first.txt"
-    )
-    done = walk.run(first)
-    assert done.returncode == 0, done.stderr
-
-
-def scope_is_missing(walk: Walk) -> str:
-    """Ask for a scope that the parent has not."""
-    fresh_chain(walk)
-    return chained("https://stock.example.com", "first.txt", f"{AS_ORDERS} --scope stock.count")(walk)
-
-
-def longer_than_its_parent(walk: Walk) -> str:
-    """Ask for a life that the parent has not."""
-    fresh_chain(walk)
-    return chained("https://stock.example.com", "first.txt", f"{AS_ORDERS} --lifetime 3600")(walk)
-
-
-def not_reexchanged(walk: Walk) -> str:
-    """Ask for an audience that does not take tokens for this one."""
-    fresh_chain(walk)
-    return chained(ORDERS, "first.txt")(walk)
+    return provoke
 
 
 def somebody_elses(walk: Walk) -> str:
@@ -219,21 +206,29 @@ def other_tenant(walk: Walk) -> str:
     return token(**FIREBASE)(walk)
 
 
+def outside(audience: str, party: str, near: str) -> Sequence[Provocation]:
+    """Return the provocations of a guide to a service outside."""
+    return [
+        config(f'relying_party = "{party}"', f'relying_party = "{near}"'),
+        token(**PARTNER | {"aud": "other-app"}, audience=audience),
+        token(**PARTNER | {"sub": "9"}, audience=audience),
+    ]
+
+
+GOOGLE_POOL: Final = "https://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/tokenmint/providers/tokenmint"
+SVIDS: Final = "spiffe://prod.example.com/reports"
 SITE = '[audiences."https://orders.azurewebsites.net"'
 
 
-def mcp_call(options: str, scheme: str = "Bearer") -> Provocation:
-    """Return what calls the page's MCP server with a token of these options, and says how the challenge reads."""
+def transacting(options: str) -> Provocation:
+    """Return what exchanges a token of an agent that acts again, as the page does, with these options."""
 
     def provoke(walk: Walk) -> str:
-        sent = walk.run(f"tokenmint token exchange --token-file id-token.txt --raw {options}").stdout.strip()
-        host, _, port = walk.placed("127.0.0.1:8000").partition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=20)
-        connection.request("POST", "/mcp", "{}", {"Authorization": f"{scheme} {sent}"})
-        answer = connection.getresponse()
-        challenge = dict(re.findall(r'(\w+)="([^"]*)"', answer.getheader("WWW-Authenticate", "")))
-        connection.close()
-        return f"{answer.status} {challenge['error']}: {challenge['error_description']}"
+        walk.run("""echo '{"principal": "assistant"}' | tokenmint profiles put -""")
+        for block in walk.blocks:
+            if block.kind == "sh" and ("> mcp-token.txt" in block.text or "> txn-token.txt" in block.text):
+                walk.run(block.text)
+        return told(walk, f"tokenmint token exchange --audience example.internal {options}")
 
     return provoke
 
@@ -265,6 +260,17 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         check({"tokenmint.audience": "https://orders.example", "tokenmint.scope": "admin"}, aud="orders-app"),
         config('"orders.example" = "https://orders.example"', '"orders.example" = "https://order.example"'),
     ],
+    "gateways": [
+        asked("/auth/orders", sub=None),
+        asked("/auth/orders", ("x-tokenmint-principal", "root")),
+        asked("/auth/orders", ("authorization", "Bearer x")),
+        asked("/auth/orders", later=-4000),
+        asked("/auth", ("x-forwarded-host", "elsewhere.example")),
+        asked("/auth/orders", secret="tms_wrong"),
+        config('[gateway.routes.orders]                 # for those that ask at /auth/orders\naudience = "https://orders',
+               '[gateway.routes.orders]\naudience = "https://order'),
+        config("[gateway]\n", '[listen]\nhttp = "0.0.0.0:8080"\n[gateway]\n'),
+    ],
     "kubernetes": [
         config("[providers.google]", f'[keys]\nencryption_key_file = "{MOUNTED_KEY}"\n[providers.google]'),
         outside_of_a_pod,
@@ -272,13 +278,7 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         token(audience=API, **POD | {"kubernetes.io": POD["kubernetes.io"] | {"namespace": "default"}}),
         token(audience=API, **POD | {"aud": ["elsewhere"]}),
     ],
-    "mcp-server": [
-        mcp_call("--audience https://other.example.com"),
-        mcp_call("--audience https://mcp.example.com --scope tools.list"),
-        mcp_call(f"--audience https://mcp.example.com --dpop-jkt {'A' * 43}"),
-        mcp_call(f"--audience https://mcp.example.com --dpop-jkt {'A' * 43}", scheme="DPoP"),
-        command("tokenmint token exchange --resource https://mcp.example.com/other --token-file id-token.txt"),
-    ],
+    "mcp-server": MCP,
     "oauth-http": [
         form(client_secret="wrong"),  # which is the point
         expired,
@@ -287,6 +287,15 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         form(grant_type="password"),
         another_clients_token,
         config("[oauth]", '[listen]\nhttp = "0.0.0.0:8080"\n[oauth]'),
+    ],
+    "agents": [
+        transacting(f"{AS_MCP} --requested-kind txn_token"),
+        transacting(f"{AS_MCP} --scope orders.write"),
+        transacting(f"{AS_MCP} --requested-kind access_token --scope orders.write"),
+        transacting(f"{AS_MCP} --requested-kind txn_token --scope orders.delete"),
+        transacting(f"{REPLACING} --request-details '{{}}' --scope orders.write"),
+        transacting(f"{REPLACING} --scope orders.read"),
+        config('drafts = ["draft-ietf-oauth-transaction-tokens-10"]', ""),
     ],
     "token-chains": [
         command(f"tokenmint token exchange --audience {ORDERS} --token-file stock.txt"),
@@ -298,6 +307,7 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         config('reexchange_from = ["https://orders.example.com"]', 'reexchange_from = ["https://order.example.com"]'),
         longest_chain,
     ],
+    "signals": SIGNALS,
     "web-app-sessions": [
         chained(ORDERS, "session.txt"),
         chained(ORDERS, "other.txt", text="tmr_" + "A" * 43),
@@ -341,6 +351,18 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
                'providers = ["firebase", "firebase-cookie"]'),
         config('project = "my-project"\nservice_account_file', 'project = "other-project"\nservice_account_file'),
         other_tenant,
+    ],
+    "aws": outside("sts.amazonaws.com", "aws", "awss"),
+    "azure": outside("api://AzureADTokenExchange", "azure", "azur"),
+    "claude-api": outside("https://api.anthropic.com", "anthropic", "antropic"),
+    "google-cloud": outside(GOOGLE_POOL, "gcp", "gcpp"),
+    "kubernetes-api": outside("https://kubernetes.example.com:6443", "kubernetes", "kubernete"),
+    "openai-api": outside("https://api.openai.com/v1", "openai", "opanai"),
+    "openbao": outside("https://bao.example.com", "vault", "valt"),
+    "spiffe": [
+        token(**SERVICE_ACCOUNT | {"kubernetes.io": {"namespace": "a/sa/b"}}, audience=SVIDS),
+        config('[spiffe]\ntrust_domain = "prod.example.com"\n', ""),
+        config('path = "/ns/', 'path = "ns/'),
     ],
     "google-sign-in": [
         token(**GOOGLE | {"aud": "other.apps.googleusercontent.com"}),

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.guides import Setting, Walk
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.pages import ROOT
 from tests.process import environment
+from tests.signals import CAEP, RISC, logout_token, secevent
 from tests.tls import authority
 
 
@@ -67,7 +69,7 @@ def partner() -> tuple[str, str]:
     return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
 
 
-def account_issuer() -> tuple[str, str]:
+def cluster() -> tuple[str, str]:
     """Let a cluster's keys be those of the issuer on loopback."""
     line = 'issuer = "https://kubernetes.example.com"'
     return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
@@ -92,6 +94,18 @@ def web_token(issuer: Issuer, now: float) -> Mapping[str, str]:
     Eve's clock is ahead: tokens of the second in which hers were revoked, a moment ago, would be refused.
     """
     return {"id-token.txt": issuer.token(now, **PARTNER), "eve.txt": issuer.token(now + 2, **PARTNER | {"sub": "7"})}
+
+
+def signals_of_partner(issuer: Issuer, now: float) -> Mapping[str, str]:
+    """A user's token, and the signals of the provider about the user, each with an id of its own."""
+    sender = replace(issuer, url=PARTNER["iss"])
+    common = {"aud": PARTNER["aud"]}
+    return {
+        "id-token.txt": issuer.token(now, **PARTNER),
+        "session-revoked.txt": secevent(sender, now, CAEP + "session-revoked", **common),
+        "account-disabled.txt": secevent(sender, now, RISC + "account-disabled", **common),
+        "logout.txt": logout_token(sender, now, **common),
+    }
 
 
 def service_account(directory: Path) -> None:
@@ -139,37 +153,44 @@ def mcp_server(walk: Walk) -> None:
         arguments = [sys.executable, "-m", "uvicorn", "server:app", "--fd", str(fd), "--log-level", "warning"]
         environ = environment(PYTHONPATH=str(ROOT / "clients" / "python" / "src"))  # the client is installed there
         walk.beside.append(subprocess.Popen(arguments, cwd=walk.directory, env=environ, pass_fds=[fd]))
-    MCP_ADDRESS["127.0.0.1:8000"] = f"127.0.0.1:{port}"
+    walk.addresses["127.0.0.1:8000"] = f"127.0.0.1:{port}"
 
 
-MCP_ADDRESS: dict[str, str] = {}
-"""The address of the MCP server that runs, by the one that the page shows."""
+OUTSIDE: Mapping[str, Setting] = {
+    name: Setting([partner()], web_token)
+    for name in ("aws", "azure", "claude-api", "google-cloud", "kubernetes-api", "openai-api", "openbao")
+}
+"""The guides to services outside, for which ``outside.py`` stands in."""
 SETTINGS: Mapping[str, Setting] = {
+    **OUTSIDE,
+    "agents": Setting([partner(), cluster()], delegating),
+    "spiffe": Setting([cluster()], lambda issuer, now: {"service-account.txt": issuer.token(now, **SERVICE_ACCOUNT)}),
     "console": Setting([partner(), ('console = "127.0.0.1:7445"', 'console = "127.0.0.1:0"')]),
     "delegation-and-binding": Setting(
         [
             partner(),
-            account_issuer(),
+            cluster(),
         ],
         delegating,
         certificates,
         {"TOKENMINT_CA_FILE": "ca.pem", "TOKENMINT_CERT_FILE": "web.crt", "TOKENMINT_KEY_FILE": "web.key"},
     ),
     "envoy": Setting([partner()], orders_token),
+    "gateways": Setting([partner()], orders_token),
     "kubernetes": Setting(
         [
             keys("google"),
-            account_issuer(),
+            cluster(),
         ],
         lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
     ),
     "mcp-server": Setting(
-        [partner(), account_issuer()],
+        [partner(), cluster()],
         delegating,
-        addresses=MCP_ADDRESS,
         started={"uvicorn server:app --port 8000": mcp_server},
     ),
     "oauth-http": Setting([partner()], orders_token, signing_client),
+    "signals": Setting([partner()], signals_of_partner),
     "token-chains": Setting([partner()], web_token),
     "web-app-sessions": Setting([partner()], web_token),
     "app-service": Setting([partner()], orders_token, site_keys),

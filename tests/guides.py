@@ -35,7 +35,9 @@ NOBODYS: Final = "00000000000000000000000000000000000000000000000000000000000000
 LANES: Final = {
     "firebase": "tests/firebase/test_guide.py",
     "envoy": "tests/interop/test_guide.py",
+    "gateways": "tests/gateways/test_guide.py",
     "kubernetes": "tests/e2e/test_kubernetes_guide.py",
+    "relying-parties": "tests/relying_parties/test_guide.py",
 }
 """The runners of blocks that need more than Python, by the second word of their fence."""
 KINDS: Final = frozenset({"sh", "toml", "json", "text", "python", "yaml"})
@@ -58,7 +60,7 @@ COMMANDS: Final = """\
 set -euo pipefail
 tokenmint() {
   case "$1 ${2-}" in
-    "profiles "*|"keys "*|"providers "*|"audit "*|"top "*|"token explain")
+    "profiles "*|"keys "*|"providers "*|"audit "*|"top "*|"revoke "*|"token explain")
       TOKENMINT_TARGET=$ADMIN TOKENMINT_CLIENT_ID=admin TOKENMINT_SECRET_FILE=admin.secret command tokenmint "$@" ;;
     *) TOKENMINT_TARGET=$DATA TOKENMINT_CLIENT_ID=web TOKENMINT_SECRET_FILE=web.secret command tokenmint "$@" ;;
   esac
@@ -114,6 +116,9 @@ class Walk:
         """Programs that the page starts beside the service."""
         self.config = directory / "tokenmint.toml"
         self.blocks = blocks_of(page)
+        self.addresses = dict(setting.addresses)
+        self.commands: dict[str, Callable[[str], str]] = {}
+        """The runners of blocks that begin with a program that is not there, by its name."""
         for name, secret in (("admin", OPERATOR), ("web", CLIENT)):
             (directory / f"{name}.secret").write_text(secret.reveal() + "\n")
         setting.prepare(directory)
@@ -121,7 +126,7 @@ class Walk:
     def configuration(self, mark: str = "") -> str:
         """Return the page's configuration, with what stands in for the real world."""
         text = "\n".join(block.text for block in self.blocks if block.kind == "toml" and block.mark == mark)
-        return self.in_place(HEAD + text)
+        return self.in_place(with_head(text))
 
     def in_place(self, text: str) -> str:
         """Put the stand-ins in their place."""
@@ -175,7 +180,10 @@ class Walk:
             self.start(*serving[1].split())
             return
         shown = Block(answer.kind, answer.mark, self.placed(answer.text), answer.line) if answer is not None else None
-        done = self.run(block.text) if block.kind == "sh" else self.python(block.text)
+        if (program := self.commands.get(block.text.split()[0])) is not None:
+            done = subprocess.CompletedProcess(block.text, 0, program(block.text), "")
+        else:
+            done = self.run(block.text) if block.kind == "sh" else self.python(block.text)
         check_output(block, shown, done)
 
     def placed(self, text: str) -> str:
@@ -183,7 +191,7 @@ class Walk:
         for name, usual in USUAL.items():
             if self.service is not None and name in self.service.listen:
                 text = text.replace(usual, self.service.listen[name])
-        for usual, actual in self.setting.addresses.items():
+        for usual, actual in self.addresses.items():
             text = text.replace(usual, actual)
         return text
 
@@ -198,7 +206,8 @@ class Walk:
         """Run a program."""
         self.refresh()
         return subprocess.run(
-            [sys.executable, "-W", "error", "-c", self.placed(text)], cwd=self.directory, env=environment(),
+            [sys.executable, "-W", "error", "-c", self.placed(text)], cwd=self.directory,
+            env=environment(PYTHONPATH=str(ROOT / "clients" / "python" / "src")),
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
 
@@ -206,6 +215,12 @@ class Walk:
         """Write the tokens that the page's reader has, fresh ones."""
         for name, token in self.setting.tokens(self.issuer, time.time()).items():
             (self.directory / name).write_text(token)
+
+
+def with_head(text: str) -> str:
+    """Return a configuration with the tables that a guide takes for granted, behind the keys that are in no table."""
+    before, table, rest = text.partition("[")
+    return f"{before}{HEAD}{table}{rest}"
 
 
 Provocation = Callable[[Walk], str]
@@ -288,9 +303,8 @@ def check_rows(walk: Walk, provocations: Sequence[Provocation]) -> None:
 
 def check_configuration(walk: Walk) -> None:
     """Load every piece of configuration as it is shown: the page's, and each alternative in the place of its tables."""
-    walk.config.write_text(
-        HEAD + "\n".join(block.text for block in walk.blocks if block.kind == "toml" and not block.mark)
-    )
+    text = "\n".join(block.text for block in walk.blocks if block.kind == "toml" and not block.mark)
+    walk.config.write_text(with_head(text))
     load(walk.config, {})
     whole = [block.text for block in walk.blocks if block.kind == "toml" and block.mark == ""]
     for block in walk.blocks:
@@ -299,5 +313,5 @@ def check_configuration(walk: Walk) -> None:
             assert heads, block.text
             parts = [part for text in whole for part in re.split(r"^(?=\[)", text, flags=re.MULTILINE)]
             kept = "".join(part for part in parts if part.partition("\n")[0].partition("  ")[0] not in heads)
-            walk.config.write_text(HEAD + kept + "\n" + block.text)
+            walk.config.write_text(with_head(kept + "\n" + block.text))
             load(walk.config, {})

@@ -33,6 +33,8 @@ from tokenmint.v1.profile_admin_service_pb2 import CreateProfileRequest
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
+from tokenmint.v1.revocation_admin_service_pb2_grpc import RevocationAdminServiceStub
+from tokenmint.v1.revocation_service_pb2_grpc import RevocationServiceStub
 from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceAsyncStub
     from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceAsyncStub
     from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceAsyncStub
+    from tokenmint.v1.revocation_admin_service_pb2_grpc import RevocationAdminServiceAsyncStub
+    from tokenmint.v1.revocation_service_pb2_grpc import RevocationServiceAsyncStub
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceAsyncStub
 
 AUDIENCE = "https://orders.example"
@@ -169,6 +173,14 @@ class Rig:
     @property
     def providers(self) -> "ProviderAdminServiceAsyncStub":
         return ProviderAdminServiceStub(self.admin)
+
+    @property
+    def watch(self) -> "RevocationServiceAsyncStub":
+        return RevocationServiceStub(self.data)
+
+    @property
+    def revocation(self) -> "RevocationAdminServiceAsyncStub":
+        return RevocationAdminServiceStub(self.admin)
 
     async def create(self, *profiles: Profile) -> None:
         """Create profiles, as an operator."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
+from tests.ports import own_port
 
 from tokenmint.storage.embedded import find_engine
 
@@ -175,7 +176,7 @@ class Engine:
 
     def __init__(self, directory: Path, *arguments: str, port: int = 0, password: str | None = None) -> None:
         directory.mkdir(exist_ok=True, parents=True)
-        self.port = port or free_port()
+        self.port = port or own_port()
         self._command = [
             find_engine().path, *arguments, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory),
         ]  # fmt: skip
@@ -216,11 +217,3 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self.kill()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

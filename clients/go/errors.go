@@ -37,6 +37,9 @@ const (
 	PossessionNotProved  Reason = "POSSESSION_NOT_PROVED"
 	ProofRejected        Reason = "PROOF_REJECTED"
 	NonceRequired        Reason = "NONCE_REQUIRED"
+
+	// RevocationsUnavailable: a [Verifier] can't tell whether the token was revoked.
+	RevocationsUnavailable Reason = "REVOCATIONS_UNAVAILABLE"
 )
 
 // Why the service refused an exchange that is not the token's fault.

@@ -150,7 +150,8 @@ func (c challenge) header(name, description string) string {
 // undecided tells that the token was neither proved nor refused.
 func undecided(err error) bool {
 	var found *Error
-	return errors.As(err, &found) && (found.Reason == KeySetUnavailable || found.Reason == Unavailable || found.Code != codes.OK)
+	return errors.As(err, &found) &&
+		(found.Reason == KeySetUnavailable || found.Reason == RevocationsUnavailable || found.Reason == Unavailable || found.Code != codes.OK)
 }
 
 // Except leaves methods of gRPC (`/package.Service/Method`, or `/package.Service/` for all of one) without protection,

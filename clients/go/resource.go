@@ -185,7 +185,7 @@ func (r *Resource) Middleware(next http.Handler, scopes ...string) http.Handler 
 // themselves. It fails as [Verifier.Verify] does, and with POSSESSION_NOT_PROVED, PROOF_REJECTED or NONCE_REQUIRED.
 func (r *Resource) VerifyRequest(ctx context.Context, token string, request *http.Request) (*Claims, error) {
 	scheme, _, _ := strings.Cut(strings.TrimSpace(request.Header.Get("Authorization")), " ")
-	return r.prove(ctx, token, strings.EqualFold(scheme, "DPoP"), request)
+	return r.verify(ctx, token, strings.EqualFold(scheme, "DPoP"), request)
 }
 
 func (r *Resource) authenticate(request *http.Request, scopes []string) (context.Context, bool, error) {
@@ -193,7 +193,7 @@ func (r *Resource) authenticate(request *http.Request, scopes []string) (context
 	if err != nil {
 		return nil, isDPoP, err
 	}
-	claims, err := r.prove(request.Context(), token, isDPoP, request)
+	claims, err := r.verify(request.Context(), token, isDPoP, request)
 	if err != nil {
 		return nil, isDPoP, err
 	}
@@ -203,25 +203,26 @@ func (r *Resource) authenticate(request *http.Request, scopes []string) (context
 	return context.WithValue(request.Context(), claimsKey{}, claims), isDPoP, nil
 }
 
-// prove verifies a token, and then that its sender holds the keys that it is bound to.
-func (r *Resource) prove(ctx context.Context, token string, isDPoP bool, request *http.Request) (*Claims, error) {
-	claims, err := r.verifier.verify(ctx, token)
-	if err != nil {
-		return nil, err
-	}
+// verify verifies a token, and that its sender holds the keys that it is bound to.
+func (r *Resource) verify(ctx context.Context, token string, isDPoP bool, request *http.Request) (*Claims, error) {
+	return r.verifier.verify(ctx, token, func(claims *Claims) error { return r.prove(claims, token, isDPoP, request) })
+}
+
+// prove checks that the sender of a token holds the keys that it is bound to.
+func (r *Resource) prove(claims *Claims, token string, isDPoP bool, request *http.Request) error {
 	jkt, byKey := claims.Confirmation["jkt"]
 	x5t, byCertificate := claims.Confirmation["x5t#S256"]
 	switch {
 	case claims.Confirmation != nil && !byKey && !byCertificate:
-		return nil, unproved("the token is bound to a key in a way that is not checked here")
+		return unproved("the token is bound to a key in a way that is not checked here")
 	case byKey && r.config.WithoutDPoP:
-		return nil, unproved("the token is bound to a DPoP key, and proofs are not checked here")
+		return unproved("the token is bound to a DPoP key, and proofs are not checked here")
 	case byKey && !isDPoP: // RFC 9449 section 7.2
-		return nil, unproved("the token is bound to a DPoP key, and has to be sent with the scheme DPoP")
+		return unproved("the token is bound to a DPoP key, and has to be sent with the scheme DPoP")
 	case isDPoP && !byKey:
-		return nil, unproved("the token is not bound to a DPoP key, and has to be sent with the scheme Bearer")
+		return unproved("the token is not bound to a DPoP key, and has to be sent with the scheme Bearer")
 	case r.config.RequireDPoP && !byKey:
-		return nil, unproved("the token is not bound to a DPoP key, which is required here")
+		return unproved("the token is not bound to a DPoP key, which is required here")
 	}
 	if byCertificate {
 		certificate, expected := r.config.Certificate(request), ""
@@ -229,16 +230,13 @@ func (r *Resource) prove(ctx context.Context, token string, isDPoP bool, request
 			expected = hashOf(certificate.Raw)
 		}
 		if named, _ := x5t.(string); certificate == nil || !same(named, expected) {
-			return nil, unproved("the token is bound to another certificate than the connection's")
+			return unproved("the token is bound to another certificate than the connection's")
 		}
 	}
 	if byKey {
-		err = r.proveKey(request, token, jkt)
+		return r.proveKey(request, token, jkt)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return claims, nil
+	return nil
 }
 
 func (r *Resource) proveKey(request *http.Request, token string, jkt any) error {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -192,12 +194,25 @@ func (s *TokenSource) mayRefresh(key Key, now time.Time) bool {
 	return !now.Before(s.again[key])
 }
 
+// keyOf returns the key of a token in the cache. It is the same in every language (tests/clients/cache_keys.json). It
+// holds no token and names no session.
 func keyOf(request ExchangeRequest) Key {
-	subject := digest(request.SubjectToken)
-	request.SubjectToken = ""
-	request.ActorToken = digest(request.ActorToken)
-	text, _ := json.Marshal(request) // strings and numbers: never fails
-	return Key{Subject: subject, Target: digest(string(text))}
+	var target strings.Builder
+	for _, part := range []string{
+		request.Audience,
+		strings.Join(slices.Compact(slices.Sorted(slices.Values(request.Resources))), " "), // a URI has no space in it
+		strings.Join(slices.Compact(slices.Sorted(slices.Values(request.Scopes))), " "),
+		request.SubjectTokenType,
+		request.RequestedTokenType,
+		strconv.FormatInt(request.Lifetime.Milliseconds(), 10),
+		digest(request.ActorToken),
+		request.ActorTokenType,
+		request.Nonce,
+		request.DPoPThumbprint,
+	} {
+		fmt.Fprintf(&target, "%d:%s", len(part), part) // with its length, so that no two requests look alike
+	}
+	return Key{Subject: digest(request.SubjectToken), Target: digest(target.String())}
 }
 
 func digest(text string) string {

@@ -2,8 +2,10 @@ package tokenmint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -251,5 +253,44 @@ func TestPlaintextIsForLoopback(t *testing.T) {
 	}
 	if _, err := New("x:1", WithPublicClient("a"), WithClientSecret("b", "c")); err == nil {
 		t.Error("two credentials were taken")
+	}
+}
+
+func TestTheKeyOfATokenIsTheSameInEveryLanguage(t *testing.T) {
+	text, err := os.ReadFile("../../tests/clients/cache_keys.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Case    string
+		Request struct {
+			SubjectToken       string `json:"subject_token"`
+			SubjectTokenType   string `json:"subject_token_type"`
+			Audience           string
+			Resources          []string
+			Scopes             []string
+			Lifetime           int64
+			RequestedTokenType string `json:"requested_token_type"`
+			ActorToken         string `json:"actor_token"`
+			ActorTokenType     string `json:"actor_token_type"`
+			Nonce              string
+			DPoPThumbprint     string `json:"dpop_jkt"`
+		}
+		Key Key
+	}
+	if err := json.Unmarshal(text, &rows); err != nil || len(rows) == 0 {
+		t.Fatal(err, "no rows")
+	}
+	for _, row := range rows {
+		given := row.Request
+		got := keyOf(ExchangeRequest{
+			SubjectToken: given.SubjectToken, SubjectTokenType: given.SubjectTokenType, Audience: given.Audience,
+			Resources: given.Resources, Scopes: given.Scopes, Lifetime: time.Duration(given.Lifetime) * time.Second,
+			RequestedTokenType: given.RequestedTokenType, ActorToken: given.ActorToken,
+			ActorTokenType: given.ActorTokenType, Nonce: given.Nonce, DPoPThumbprint: given.DPoPThumbprint,
+		})
+		if got != row.Key {
+			t.Errorf("%s: %v, expected %v", row.Case, got, row.Key)
+		}
 	}
 }

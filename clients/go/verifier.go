@@ -36,6 +36,7 @@ type Verifier struct {
 	confirmation bool
 	now          func() time.Time
 	keys         *keySet
+	revocations  *Revocations
 }
 
 // VerifierOption is a setting of a [Verifier].
@@ -49,6 +50,7 @@ type verifierSettings struct {
 	leeway       time.Duration
 	confirmation bool
 	now          func() time.Time
+	revocations  *Revocations
 }
 
 // WithAlgorithms accepts these asymmetric algorithms (RFC 7518) instead of ES256 only.
@@ -107,6 +109,7 @@ func NewVerifier(issuer, audience string, options ...VerifierOption) (*Verifier,
 	}
 	verifier := &Verifier{
 		issuer: issuer, audience: audience, leeway: settings.leeway, confirmation: settings.confirmation, now: settings.now,
+		revocations: settings.revocations,
 	}
 	for _, name := range settings.algorithms {
 		algorithm := jose.SignatureAlgorithm(name)
@@ -148,17 +151,18 @@ func (c *Claims) HasScopes(scopes ...string) bool {
 }
 
 // Verify returns the claims of a token, or fails with an [*Error] that says why the token is refused, or with
-// KEY_SET_UNAVAILABLE where that can't be told.
+// KEY_SET_UNAVAILABLE or REVOCATIONS_UNAVAILABLE where that can't be told.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
-	claims, err := v.verify(ctx, token)
-	if err == nil && claims.Confirmation != nil && !v.confirmation {
-		return nil, refused(PossessionNotProved, "the token is bound to a key, and no proof of the key is checked here")
-	}
-	return claims, err
+	return v.verify(ctx, token, func(claims *Claims) error {
+		if claims.Confirmation != nil && !v.confirmation {
+			return refused(PossessionNotProved, "the token is bound to a key, and no proof of the key is checked here")
+		}
+		return nil
+	})
 }
 
-// verify is [Verifier.Verify] without the check of a key that the token is bound to.
-func (v *Verifier) verify(ctx context.Context, token string) (*Claims, error) {
+// verify is [Verifier.Verify] with another check that the sender holds the key that the token is bound to.
+func (v *Verifier) verify(ctx context.Context, token string, prove func(*Claims) error) (*Claims, error) {
 	algorithm, keyID, err := v.header(token)
 	if err != nil {
 		return nil, err
@@ -175,7 +179,17 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Claims, error) {
 	if err != nil {
 		return nil, refused(BadSignature, "the token's signature does not verify")
 	}
-	return v.check(text)
+	claims, err := v.check(text)
+	if err == nil {
+		err = prove(claims)
+	}
+	if err == nil && v.revocations != nil {
+		err = v.revocations.check(ctx, claims, keyID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return claims, nil
 }
 
 // compact is a compact JWS; that of the algorithm `none` has no signature.

@@ -10,7 +10,7 @@ from typing import Final
 
 import redis.asyncio as driver
 from redis.exceptions import RedisError
-from tests.chaos.listeners import lasting_port
+from tests.ports import own_port
 
 from tokenmint.storage.embedded import find_engine
 
@@ -21,7 +21,7 @@ class Server:
     """One process of the engine."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
-        self.port = lasting_port()
+        self.port = own_port()
         self.directory = directory / str(self.port)
         self.directory.mkdir(parents=True)
         self.arguments = list(arguments)

@@ -1,30 +1,14 @@
-"""Ports: which are free for good, and whether a process listens on one, as Linux tells.
+"""Whether a process listens on a port, as Linux tells.
 
 Workers share a port, so that connecting does not tell which of them take connections.
 """
 
 import os
-import random
-import socket
 from pathlib import Path
 from typing import Final
 
-_LOWEST: Final = 10240
 _LISTEN: Final = "0A"
 """TCP_LISTEN in the fourth column of /proc/net/tcp (proc_pid_net(5))."""
-
-
-def lasting_port() -> int:
-    """Return a free port of loopback that no outgoing connection takes while what listens there is restarted."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.SystemRandom().randrange(_LOWEST, lowest)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def listens(pid: int, place: str) -> bool:

@@ -17,6 +17,7 @@ from tests.chaos.clocks import ReplicaClock
 from tests.chaos.ledger import End, Ledger
 from tests.chaos.logs import LogReader
 from tests.chaos.plan import REPLICAS, WORKERS
+from tests.ports import own_port
 from tests.process import environment
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops")
@@ -192,7 +193,7 @@ class Replica:
 
 
 def _place() -> str:
-    return f"127.0.0.1:{listeners.lasting_port()}"
+    return f"127.0.0.1:{own_port()}"
 
 
 def plain_environment() -> dict[str, str]:

@@ -13,8 +13,8 @@ from typing import Final
 
 from redis.exceptions import RedisError
 from tests.chaos.engine import Server, until
-from tests.chaos.listeners import lasting_port
 from tests.chaos.plan import PREFIX
+from tests.ports import own_port
 
 from tokenmint.base.errors import TokenmintError
 from tokenmint.storage.options import StoreOptions
@@ -244,7 +244,7 @@ class ClusterTopology(Topology):
 
     async def start(self) -> None:
         cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", *LOG, *FENCED)
-        self.servers = [Server(self.directory, *cluster, "--cluster-port", str(lasting_port())) for _ in range(6)]
+        self.servers = [Server(self.directory, *cluster, "--cluster-port", str(own_port())) for _ in range(6)]
         await self._start_all()
         bounds = [(0, 5460), (5461, 10922), (10923, 16383)]
         for server, (low, high) in zip(self.servers, bounds, strict=False):

@@ -10,12 +10,14 @@ from typing import Any
 
 from tests.clients import minter
 from tests.clients.driver import Driver
-from tests.clients.world import JWKS_PATH, LIMIT, SLOW, World, wait_for
+from tests.clients.key_set_proxy import JWKS_PATH
+from tests.clients.own_tokens import transaction_token
+from tests.clients.world import LIMIT, SLOW, World, wait_for
 from tests.process import CLIENT
 
 DRIVER_FIELDS = (
     "do", "count", "scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout", "seconds",
-    "url", "target", "resource", "require_dpop", "nonce_key", "resources",
+    "url", "target", "resource", "require_dpop", "nonce_key", "resources", "dpop_jkt", "values",
 )  # fmt: skip
 
 
@@ -74,7 +76,7 @@ class Play:
         if changes.get("issuer") == "minter":
             url = self.world.issuers["minter"].url
             configuration |= {"issuer": url, "jwks_url": f"{url}/jwks.json"}
-        names = ("timeout", "max_entries", "accept_bound", "algorithms", "token_type")
+        names = ("timeout", "max_entries", "accept_bound", "algorithms", "token_type", "revocations")
         return configuration | {name: changes[name] for name in names if name in changes}
 
     def _credential(self, name: str) -> dict[str, str]:
@@ -130,9 +132,17 @@ class Play:
                 {**target, "audience": self.audiences.get(target["audience"], target["audience"])}
                 for target in step["targets"]
             ]
-        if step["do"] == "verify" and "made" in step:
+        if "actor" in step:
+            command["actor_token"] = self._subject({"subject": step["actor"]})
+            command["actor_token_type"] = "urn:ietf:params:oauth:token-type:id_token"
+        if "own" in step:
+            own = step["own"]
+            command["token"] = transaction_token(self.world.proxy.url, own.get("header", {}), own.get("claims", {}))
+        elif step["do"] == "verify" and "made" in step:
             command["token"] = self._made(step)
-        elif step["do"] == "verify":
+        elif step["do"] == "txn_header":
+            command |= {"token": self._value(step["token"])} if "token" in step else {}
+        elif step["do"] in ("verify", "verify_txn"):
             token = self._subject(step) if step["token"] == "$subject" else self._value(step["token"])
             command["token"] = forge(token, step["forged"]) if "forged" in step else token
         elif "subject_token" in step:

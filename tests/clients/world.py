@@ -4,33 +4,34 @@ import http.client
 import json
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import grpc
 from tests.clients import minter
+from tests.clients.key_set_proxy import KeySetProxy
 from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
 from tests.tls import authority
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.model.drafts import TRANSACTION_TOKENS
 from tokenmint.model.secret import Secret
 from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import token_exchange_service_pb2 as tokens_pb
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
 LIMIT = 30.0  # seconds to wait for anything
 SLOW = Secret("tms_test-slow")
-JWKS_PATH = "/.well-known/jwks.json"
 CONFIG = """
 issuer = "{issuer}"
 data_dir = "{data}"
@@ -46,6 +47,9 @@ ops = "127.0.0.1:0"
 cert_file = "tls.crt"
 key_file = "tls.key"
 {mutual}
+
+[oauth]
+drafts = ["{transactions}"]
 
 [keys]
 encryption_key_file = "kek"
@@ -105,12 +109,30 @@ max_token_bytes = 512
 [audiences."https://large.example".claims]
 email = "assertion.email"
 
+[audiences."https://acting.example"]
+clients = ["web"]
+providers = ["idp"]
+on_missing_profile = "without"
+[audiences."https://acting.example".actors]
+providers = ["idp"]
+without_may_act = true
+
 [audiences."https://others.example"]
 clients = ["somebody"]
 providers = ["idp"]
 
+[audiences."trust-domain.example"]
+clients = ["web"]
+providers = ["idp"]
+scopes = ["read", "write"]
+[audiences."trust-domain.example".txn_token]
+subject_scopes = "assertion.scope"
+tctx = {{ action = "'BUY'" }}
+rctx = {{ provider = "provider.name" }}
+
 [clients.web]
 secrets = ["sha256:{web}"]
+serves = ["https://orders.example"]
 
 [clients.somebody]
 secrets = ["sha256:{slow}"]
@@ -142,57 +164,7 @@ NO_MESH = """
 [clients.mesh]
 secrets = ["sha256:{slow}"]
 """
-PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled"}
-
-
-class KeySetProxy:
-    """Tokenmint's key set as verifiers see it: counted, and broken on demand. Its address is tokenmint's issuer."""
-
-    def __init__(self) -> None:
-        self.origin = ""
-        self.broken = False
-        self.requests: list[bool] = []
-        """Whether each request was conditional."""
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                condition = self.headers.get("If-None-Match")
-                if self.path == JWKS_PATH:
-                    proxy.requests.append(condition is not None)
-                status, headers, body = proxy.answer(self.path, condition)
-                self.send_response(status)
-                for name, value in headers:
-                    self.send_header(name, value)
-                if status != 304:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
-                """Nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def answer(self, path: str, condition: str | None) -> tuple[int, list[tuple[str, str]], bytes]:
-        if self.broken:
-            return 503, [], b""
-        connection = http.client.HTTPConnection(self.origin, timeout=LIMIT)
-        connection.request("GET", path, headers={"If-None-Match": condition} if condition else {})
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
-        kept = ("etag", "cache-control", "content-type")
-        return response.status, [(name, value) for name, value in response.getheaders() if name.lower() in kept], body
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled", "gus": "goner"}
 
 
 class World:
@@ -220,6 +192,8 @@ class World:
         channel = stack.enter_context(grpc.secure_channel(self.main.listen["admin"], root))
         self._keys = KeyAdminServiceStub(channel)
         self._profiles = ProfileAdminServiceStub(channel)
+        data = stack.enter_context(grpc.secure_channel(self.main.listen["grpc"], root))
+        self._exchanges = TokenExchangeServiceStub(data)
         for principal, subject in PROFILES.items():
             profile = Profile(
                 principal=principal,
@@ -253,7 +227,7 @@ class World:
             issuer=self.proxy.url, data=f"data-{name}", store=self._store_url,
             idp=self.issuers["idp"].url, young=self.issuers["young"].url, away=self.issuers["away"].url,
             web=CLIENT.fingerprint(), slow=SLOW.fingerprint(), operator=OPERATOR.fingerprint(),
-            jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}),
+            jwks=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}), transactions=TRANSACTION_TOKENS,
             mutual='client_ca_file = "ca.pem"' if mutual else "",
             mesh=MESH if mutual else NO_MESH.format(slow=SLOW.fingerprint()),
         )  # fmt: skip
@@ -332,6 +306,9 @@ class World:
         self._profiles.RevokePrincipalTokens(
             profiles_pb.RevokePrincipalTokensRequest(principal=principal), **self.main.auth("root")
         )
+
+    def revoke_token(self, token: str) -> None:
+        self._exchanges.RevokeToken(tokens_pb.RevokeTokenRequest(token=token), **self.main.auth())
 
     # --- what it saw ----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,11 @@ from tests.e2e.sharing import Start
 from tests.rig import Rig, Serve
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_tls(one_authority: None) -> None:
+    """No TLS context reads the machine's authorities."""
+
+
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
     """Everything that is logged, by us and by libraries."""

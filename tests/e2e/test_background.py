@@ -30,6 +30,8 @@ UNITS = {
     "near cache proof": ("parts.near", "_drop_aged"),
     "process metrics": ("parts.base.state_metrics", "_read_process"),
     "readiness": ("base.health", "set"),
+    "revocation notices": ("parts.revoking.following._log", "after"),
+    "revocations": ("parts.revoking.following._log", "after"),
 }
 """Every background task, and a part of the service that it uses in each round."""
 
@@ -82,6 +84,8 @@ async def test_no_background_task_ends_the_service(
             clock.advance(7 * 3600)
         elif name == "key ring notices":
             await store.server.client.publish(f"{store.prefix}ring", b"2")
+        elif name == "revocation notices":
+            await store.server.client.publish(f"{store.prefix}revocations", b"")
         await rig.until(lambda: name in rig.base.background.failing())
         assert rig.base.background.running() == before
         if name != "listener ops":

@@ -4,13 +4,16 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 from tests import console, sockets
 from tests.console import ASKED, LISTEN, MARK, SENT, Page, explained, page_of, stream
+from tests.e2e.sharing import Start
 from tests.rig import GRPC_TLS, Rig, Serve, person, refusal, write_tls
 from tests.sockets import place
 from tests.tls import Authority, authority
@@ -23,17 +26,28 @@ from tokenmint.config.load import load
 from tokenmint.web.console import shield
 from tokenmint.web.console.logins import AT_ONCE
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[31m"
 
 
-@pytest.fixture
-async def rig(serve: Serve, logged: io.StringIO) -> AsyncIterator[Rig]:
-    async with serve(listen=LISTEN) as service:
-        await service.create(person("ada", "1842", "clerk"))
-        yield service
+@pytest.fixture(scope="module")
+def start() -> Start:
+    @asynccontextmanager
+    async def run(serve: Serve) -> AsyncIterator[Rig]:
+        async with serve(listen=LISTEN) as service:
+            await service.create(person("ada", "1842", "clerk"))
+            yield service
+
+    return run
 
 
 @pytest.fixture
+def rig(shared_rig: Rig) -> Rig:
+    return shared_rig
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(rig: Rig) -> AsyncIterator[Page]:
     async with page_of(rig) as opened:
         yield opened
@@ -42,6 +56,7 @@ async def page(rig: Rig) -> AsyncIterator[Page]:
 # --- the callers -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_every_route_of_data_has_a_row_and_every_row_a_route(page: Page) -> None:
     assert set(CONSOLE) == {*ASKED, *SENT}
     for path in CONSOLE:
@@ -49,6 +64,7 @@ async def test_every_route_of_data_has_a_row_and_every_row_a_route(page: Page) -
     assert all((row.audit is REFUSALS) == (row.caller is Role.VIEWER) for row in CONSOLE.values())
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", sorted(CONSOLE))
 async def test_nothing_is_answered_without_an_operators_secret(page: Page, rig: Rig, path: str) -> None:
     web = rig.secrets["web"].reveal()
@@ -71,6 +87,7 @@ async def test_nothing_is_answered_without_an_operators_secret(page: Page, rig: 
     assert (await page.http.get("/api/session", headers=twice)).status_code == 401
 
 
+@pytest.mark.alone
 async def test_roles_do_not_include_each_other(page: Page, rig: Rig) -> None:
     denied = await page.ask("/api/explain", "guest", **explained("x"))
     assert (denied.status_code, denied.json()["reason"]) == (403, "METHOD_DENIED")
@@ -80,6 +97,7 @@ async def test_roles_do_not_include_each_other(page: Page, rig: Rig) -> None:
     assert [(event["caller"], event["reason"]) for event in refused] == [("guest", "METHOD_DENIED")]
 
 
+@pytest.mark.alone
 async def test_a_viewer_does_not_see_the_compared_values_that_explain_is_for(page: Page, rig: Rig) -> None:
     token = rig.issuer.token(rig.clock.now(), aud="secret-other-app")
     await refusal(rig.exchange.ExchangeToken(rig.request(token), **rig.auth("web")))
@@ -99,7 +117,8 @@ async def test_an_operators_calls_are_limited(serve: Serve) -> None:
         assert "retry-after" in (await page.ask("/api/session")).headers
 
 
-async def test_a_flood_of_logins_fills_no_log_and_locks_nobody_out(page: Page, rig: Rig, logged: io.StringIO) -> None:
+@pytest.mark.alone
+async def test_a_flood_of_logins_fills_no_log_and_locks_nobody_out(logged: io.StringIO, page: Page, rig: Rig) -> None:
     headers = MARK | {"tokenmint-client-id": "guest", "tokenmint-client-secret": "tms_wrong"}
     codes = [(await page.http.get("/api/session", headers=headers)).status_code for _ in range(2 * AT_ONCE)]
     assert codes == [401] * AT_ONCE + [429] * AT_ONCE
@@ -110,6 +129,7 @@ async def test_a_flood_of_logins_fills_no_log_and_locks_nobody_out(page: Page, r
     assert (await page.http.get("/api/session", headers=headers)).status_code == 401
 
 
+@pytest.mark.alone
 async def test_it_changes_nothing_whatever_the_method(page: Page, rig: Rig) -> None:
     before = rig.parts.signing_keys.ring
     for verb in ("PUT", "PATCH", "DELETE", "POST", "OPTIONS", "TRACE"):
@@ -202,6 +222,7 @@ async def test_another_origins_page_gets_nothing_even_with_credentials(page: Pag
     assert not any(name.startswith("access-control") for name in answer.headers)
 
 
+@pytest.mark.alone
 async def test_hostile_claims_are_bounded_and_printable_data(page: Page, rig: Rig) -> None:
     hostile: list[dict[str, Any]] = [{"sub": HOSTILE + "x" * 200}, {"aud": HOSTILE}, {"iss": f"https://{HOSTILE}"}]
     for claims in hostile:
@@ -251,6 +272,7 @@ async def test_parameters_in_the_url_are_refused(page: Page) -> None:
     assert answer.status_code == 400
 
 
+@pytest.mark.alone
 async def test_foreign_entries_of_the_stream_are_left_out(page: Page, rig: Rig) -> None:
     store = rig.parts.store
     hostile = [b"", b"not json", b"[]", b'{"caller": {"a": 1}}', b'{"time": "x", "minted": [1, {"jti": 5}]}', b"\xff"]
@@ -262,6 +284,7 @@ async def test_foreign_entries_of_the_stream_are_left_out(page: Page, rig: Rig) 
     assert (await page.document("/api/refusals"))["reasons"] == []
 
 
+@pytest.mark.alone
 async def test_while_the_store_is_away_it_says_so(page: Page, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: object, **__: object) -> object:
         raise OSError
@@ -289,9 +312,10 @@ async def test_while_the_store_is_away_it_says_so(page: Page, rig: Rig, monkeypa
 )
 async def test_the_rules_of_listeners_that_take_secrets(rig: Rig, listen: str, problem: str) -> None:
     text = rig.config.read_text().replace(LISTEN, listen).replace('ops = "127.0.0.1:0"', 'ops = "127.0.0.1:9464"')
-    rig.config.write_text(text)
+    changed = rig.config.with_name("changed.toml")
+    changed.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
-        load(rig.config, {})
+        load(changed, {})
     assert problem in caught.value.message
     assert "(line " in caught.value.message
 
@@ -326,5 +350,5 @@ def client_context(directory: Path, ca: Authority, *identity: str) -> ssl.SSLCon
     return context
 
 
-def test_the_helper_and_the_service_agree_on_the_mark() -> None:
+async def test_the_helper_and_the_service_agree_on_the_mark() -> None:
     assert {shield.MARK: "1"} == console.MARK

@@ -26,6 +26,7 @@ ID = "urn:ietf:params:oauth:token-type:id_token"
 PLAIN, ACTED, ANYBODY, SILENT = (f"https://{name}.example" for name in ("plain", "acted", "anybody", "silent"))
 OWN, BOT, NEXT, BOUND = (f"https://{name}.example" for name in ("own", "bot", "next", "bound"))
 HANDLE, JOB = "https://handle.example", "https://job.example"
+UNASKED, CHAINED = "https://unasked.example", "https://chained.example"
 CI = Issuer(url="https://ci.example", key=rsa_key(3))
 JKT = "A" * 43
 NEXT_RULES = f"""reexchange_from = {[PLAIN, ACTED, ANYBODY, SILENT, OWN, BOUND, NEXT]}
@@ -57,7 +58,9 @@ on_missing_profile = "without"
         (SILENT, f'[audiences."{SILENT}".actors]\nproviders = ["idp"]\nimpersonation = true'),
         (OWN, f'[audiences."{OWN}".actors]\naudiences = ["{BOT}"]\nwithout_may_act = true'),
         (NEXT, NEXT_RULES),
-        (HANDLE, f'reexchange_from = {[ANYBODY]!r}\n[audiences."{HANDLE}".reference]'),
+        (HANDLE, f'reexchange_from = {[ANYBODY]!r}\n[audiences."{HANDLE}".reference]\n[audiences."{HANDLE}".actors]'),
+        (UNASKED, f"reexchange_from = {[ANYBODY]!r}"),
+        (CHAINED, f'reexchange_from = {[ANYBODY]!r}\n[audiences."{CHAINED}".actors]'),
         (BOUND, 'bound = "dpop"'),
     )
 )  # fmt: skip
@@ -118,6 +121,17 @@ async def exchanges(rig: Rig) -> list[dict[str, Any]]:
     raw = await store.server.client.xrange(f"{store.prefix}audit")
     found = [json.loads(fields[b"event"]) for _, fields in raw]
     return [event for event in found if event["method"].endswith("/ExchangeToken")]
+
+
+async def test_rfc_8693_section_4_1_a_delegated_token_is_exchanged_only_where_policy_has_actors(rig: Rig) -> None:
+    """The current actor counts for access control. An audience without rules for actors has none that would hold."""
+    parent = await mint(rig, ANYBODY, **acting(rig))
+    assert claims_of(parent)["act"] == {"sub": "bot"}
+    assert await denied(rig, UNASKED, parent) == "ACTOR_DENIED"
+    assert claims_of(await mint(rig, CHAINED, parent))["act"] == {"sub": "bot"}
+    assert claims_of(await mint(rig, UNASKED, await mint(rig, ANYBODY)))["aud"] == UNASKED
+    # An empty table takes chains, and no actor token.
+    assert await denied(rig, CHAINED, await mint(rig, ANYBODY), **acting(rig)) == "ACTOR_DENIED"
 
 
 # --- delegation and impersonation ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE
 
-from tokenmint.model.tokens import ACCESS_TOKEN, JWT
+from tokenmint.model.tokens import ACCESS_TOKEN, JWT, TXN_TOKEN
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 
 
@@ -76,6 +76,9 @@ async def test_what_the_full_way_refuses_is_refused_by_both(http: Http) -> None:
         "a resource that is not there": http.form(resource="https://unknown.example"),
         "no type": http.form(subject_token_type=None),
         "a scope that is nobody's": http.form(scope="admin"),
+        "a transaction's context": http.form(request_context="{}"),
+        "a transaction's details": http.form(request_details='{"a":1}'),
+        "a transaction token": http.form(subject_token_type=TXN_TOKEN),
         "an actor": http.form(actor_token=token, actor_token_type=JWT),
         "a token twice": plain + b"&subject_token=x",
         "a token twice, the second empty": plain + b"&subject_token=",

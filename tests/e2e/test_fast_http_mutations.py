@@ -51,7 +51,11 @@ MUTATIONS: list[tuple[Any, Any, str, str, str, Scenario]] = [
         scenarios.test_what_the_full_way_refuses_is_refused_by_both,
     ),
     (
-        fast_token, fast_token, "_read", " or form.keys() & _CLIENT", "",
+        fast_token, fast_token, "_read", "_CLIENT | OF_TRANSACTIONS", "OF_TRANSACTIONS",
+        scenarios.test_what_the_full_way_refuses_is_refused_by_both,
+    ),
+    (
+        fast_token, fast_token, "_read", "_CLIENT | OF_TRANSACTIONS", "_CLIENT",
         scenarios.test_what_the_full_way_refuses_is_refused_by_both,
     ),
     # the response

@@ -194,3 +194,37 @@ async def test_the_kill_switch_reaches_an_agent_whose_issuer_two_providers_have(
     assert [await active(rig, one) for one in before] == [False, False]
     for one in before:
         assert (await refusal(mint(rig, TABLE, one, ACCESS_TOKEN))).reason == "PRINCIPAL_DISABLED"
+
+
+@pytest.mark.alone
+async def test_the_agents_of_a_provider_that_is_removed_end_with_it_only_in_two_steps(rig: Rig) -> None:
+    """A token names an actor by its issuer. Only the provider's table leads from there to the disabled profile.
+
+    So a provider is removed from the audiences first, and its table goes once the last token has expired. Without it
+    nobody knows the actor: rules by actor give it nothing, and a condition sees it in `actor.chain`.
+    """
+    await rig.create(Profile(principal="bot", identities=[Identity(provider="partner", subject="bot")]))
+    acted = await mint(rig, FIRST, theirs(rig, PARTNER, act={"sub": "bot"}))
+    update = profiles_pb.UpdateProfileRequest(
+        profile=Profile(principal="bot", disabled=True), update_mask=FieldMask(paths=["disabled"])
+    )
+    await rig.profiles.UpdateProfile(update, **rig.auth("root"))
+    assert not await active(rig, acted)
+    before = rig.config.read_text()
+    unused = before.replace('"partner", ', "").replace(', "partner"', "")
+    table = before[before.index("[providers.partner]") : before.index("[providers.here]")]
+    try:
+        rig.config.write_text(unused)
+        await rig.app.reload(rig.settings())
+        assert (await refusal(mint(rig, FIRST, theirs(rig, PARTNER)))).reason == "PROVIDER_DENIED"
+        assert not await active(rig, acted), "its table leads to the disabled agent"
+        assert (await refusal(mint(rig, TABLE, acted, ACCESS_TOKEN))).reason == "PRINCIPAL_DISABLED"
+        rig.config.write_text(unused.replace(table, ""))
+        await rig.app.reload(rig.settings())
+        assert (await refusal(mint(rig, FIRST, theirs(rig, PARTNER)))).reason == "UNKNOWN_ISSUER"
+        assert await active(rig, acted), "nobody knows the actor any more"
+        assert "scope" not in claims_of(await mint(rig, TABLE, acted, ACCESS_TOKEN))
+    finally:
+        rig.config.write_text(before)
+        await rig.app.reload(rig.settings())
+    assert not await active(rig, acted)

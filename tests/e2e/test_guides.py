@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import outside
 from tests.guide_refusals import REFUSED
 from tests.guide_settings import GOOGLE, SETTINGS, keys
 from tests.guides import (
@@ -30,7 +31,8 @@ def walk(request: pytest.FixtureRequest, tmp_path: Path, issuer: Issuer) -> Iter
     page: Path = request.param
     walking = Walk(page, tmp_path, issuer, SETTINGS[page.stem])
     try:
-        yield walking
+        with outside.standing_in(walking):
+            yield walking
     finally:
         walking.stop()
 
@@ -109,7 +111,13 @@ def test_every_guide_is_listed_and_has_its_stand_ins_and_its_refusals() -> None:
     sorted({(page.name, block.mark) for page in PAGES for block in blocks_of(page) if block.mark in LANES}),
 )
 def test_what_needs_more_than_python(page: str, lane: str) -> None:
-    target = {"firebase": "test-firebase", "envoy": "test-interop", "kubernetes": "test"}[lane]
+    target = {
+        "firebase": "test-firebase",
+        "envoy": "test-interop",
+        "gateways": "test-gateways",
+        "kubernetes": "test",
+        "relying-parties": "test-relying-parties",
+    }[lane]
     pytest.skip(f"the blocks of {page} that are marked {lane!r} are executed by `make {target}`")
 
 

@@ -159,15 +159,15 @@ async def test_section_4_4_an_id_jag_is_a_grant_for_the_audience_that_its_resour
         ("a scope that is no text", {"scope": ["read"]}, "invalid_grant", "CLAIM_REJECTED"),
         ("bound to a key", {"cnf": {"jkt": "A" * 43}}, "invalid_grant", "POSSESSION_NOT_PROVED"),
         ("delegated", {"act": {"sub": "agent"}}, "invalid_grant", "ACTOR_DENIED"),
-        ("another resource", {"resource": "https://mcp.example/other"}, "invalid_target", "AUDIENCE_DENIED"),
-        ("two audiences", {"resource": [MCP, CHAT]}, "invalid_target", "AUDIENCE_DENIED"),
+        ("another resource", {"resource": "https://mcp.example/other"}, "invalid_grant", "WRONG_AUDIENCE"),
+        ("two audiences", {"resource": [MCP, CHAT]}, "invalid_grant", "WRONG_AUDIENCE"),
         (
             "section 3.1: one resource too many",
             {"resource": [f"{MCP}:443"] + [MCP + "/x/.." * n for n in range(16)] + [CHAT]},
-            "invalid_target",
-            "AUDIENCE_DENIED",
+            "invalid_grant",
+            "WRONG_AUDIENCE",
         ),
-        ("a resource that is no text", {"resource": [MCP, 5]}, "invalid_target", "AUDIENCE_DENIED"),
+        ("a resource that is no text", {"resource": [MCP, 5]}, "invalid_grant", "WRONG_AUDIENCE"),
         ("no resource, and nothing else", {"resource": None}, "invalid_request", "INVALID_REQUEST"),
     ],
 )
@@ -176,6 +176,26 @@ async def test_section_4_4_1_what_is_no_grant(
 ) -> None:
     status, body = await granted(rig, http, grant(rig, **changes))
     assert (status, body["error"], body["reason"]) == (400, code, reason), case
+
+
+async def test_rfc_8693_section_2_2_2_an_id_jag_tells_nothing_about_other_audiences(
+    rig: Rig, http: httpx2.AsyncClient
+) -> None:
+    """Its resource counts before its signature. So the answer is the same whether the resource exists or not."""
+    answers = [
+        await post(rig, http, "batch", grant_type=BEARER, assertion=grant(rig, resource=one, client_id="batch"))
+        for one in (
+            MCP,
+            "https://mcp.example/tools",
+            "https://nowhere.example",
+            [CHAT, MCP],
+            [CHAT, "https://no.example"],
+        )
+    ]
+    assert {(status, body["error"], body["reason"]) for status, body in answers} == {
+        (400, "invalid_grant", "WRONG_AUDIENCE")
+    }
+    assert len({body["error_description"] for _, body in answers}) == 1
 
 
 async def test_a_resource_of_the_request_has_to_lead_to_the_same_audience(rig: Rig, http: httpx2.AsyncClient) -> None:
@@ -213,7 +233,7 @@ async def test_a_client_that_proves_only_its_name_has_no_grant(rig: Rig, http: h
     status, body = await post(rig, http, "spa", grant_type=BEARER, assertion=grant(rig, client_id="spa"))
     assert (status, body["error"], body["reason"]) == (400, "invalid_grant", "TOKEN_DENIED")
     status, body = await post(rig, http, "batch", grant_type=BEARER, assertion=grant(rig))
-    assert body["reason"] == "AUDIENCE_DENIED"
+    assert body["reason"] == "WRONG_AUDIENCE"
     other = grant(rig, resource=CHAT)
     status, body = await post(rig, http, "batch", grant_type=BEARER, assertion=other)
     assert (status, body["error"], body["reason"]) == (400, "invalid_grant", "TOKEN_DENIED")

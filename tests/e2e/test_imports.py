@@ -13,6 +13,7 @@ import redis
 from tests.depth import depth
 from tests.forked import ForkedService
 from tests.polling import PAUSE
+from tests.ports import own_port
 from tests.process import OPERATOR, Service, configure, environment, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -106,11 +107,12 @@ def test_an_import_that_was_killed_is_resumed_and_each_profile_is_there_once(
 
 @pytest.mark.deep
 def test_an_import_outlives_a_service_that_is_killed_and_comes_back(tmp_path: Path, url: str, people: Path) -> None:
-    service = serving(tmp_path, url)
+    admin = f"127.0.0.1:{own_port()}"
+    service = serving(tmp_path, url, TOKENMINT_LISTEN__ADMIN=admin)
     running = importing(service, people)
     wait_for(running, people, COUNT // 3)
     service.kill()
-    again = serving(tmp_path, url, TOKENMINT_LISTEN__ADMIN=service.listen["admin"])
+    again = serving(tmp_path, url, TOKENMINT_LISTEN__ADMIN=admin)
     try:
         told = ended(running)
     finally:

@@ -17,24 +17,28 @@ from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.rig import Rig, Serve
+from tests.signals import CAEP, LOGOUT
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
 from tokenmint.model.drafts import DRAFTS
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, TXN_TOKEN, TXN_TOKEN_TYP
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ISSUER, TARGET, NEXT, AS = (
+ISSUER, TARGET, NEXT, AS, SVIDS, DOMAIN = (
     "https://tokens.example",
     "https://target.example",
     "https://next.example",
     "https://as.example",
+    "https://svids.example",
+    "trust-domain.example",
 )
 EXCHANGE, BEARER_GRANT = (f"urn:ietf:params:oauth:grant-type:{name}" for name in ("token-exchange", "jwt-bearer"))
 BEARER, SPIFFE = (f"urn:ietf:params:oauth:client-assertion-type:jwt-{name}" for name in ("bearer", "spiffe"))
 WORK, POD, MESH = (Issuer(url=f"https://{name}.example", key=rsa_key(number)) for number, name in
                    enumerate(("work", "pod", "mesh"), start=3))  # fmt: skip
 NUMBERS = count()
+TRANSACTION = {"requested_token_type": TXN_TOKEN, "scope": "read"}
 BUNDLE = json.dumps({"keys": [key | {"use": "jwt-svid"} for key in json.loads(MESH.jwks())["keys"]]})
 KEYS = json.dumps({"keys": [jwk(ec_key(5), kid="c")]})
 EXTRA = f"""
@@ -47,6 +51,8 @@ issuer = "{WORK.url}"
 audiences = ["app"]
 token_types = ["id_token", "access_token", "id_jag"]
 jwks = '''{WORK.jwks().decode()}'''
+[providers.work.signals]
+deliveries = ["secevent", "logout", "apple"]
 
 [providers.pod]
 issuer = "{POD.url}"
@@ -71,6 +77,7 @@ without_may_act = true
 [audiences."{NEXT}"]
 clients = ["web"]
 providers = ["work"]
+scopes = ["read"]
 on_missing_profile = "without"
 
 [audiences."{AS}"]
@@ -79,6 +86,27 @@ providers = ["work"]
 on_missing_profile = "without"
 [audiences."{AS}".id_jag]
 clients = {{ web = "x" }}
+
+[spiffe]
+trust_domain = "tokens.example"
+[audiences."{SVIDS}"]
+clients = ["web"]
+providers = ["work"]
+on_missing_profile = "without"
+[audiences."{SVIDS}".spiffe]
+[audiences."{ISSUER}/oauth2/token"]
+clients = ["web"]
+providers = ["work"]
+on_missing_profile = "without"
+[audiences."{ISSUER}/oauth2/token".spiffe]
+[audiences."{DOMAIN}"]
+clients = ["web"]
+providers = ["work"]
+scopes = ["read"]
+reexchange_from = ["{NEXT}", "{DOMAIN}"]
+on_missing_profile = "without"
+[audiences."{DOMAIN}".txn_token]
+subject_scopes = "='read'"
 
 [clients.keys]
 jwks = '''{KEYS}'''
@@ -112,9 +140,9 @@ def once() -> str:
     return f"j{next(NUMBERS)}"
 
 
-async def ours(rig: Rig, http: httpx2.AsyncClient, audience: str) -> str:
+async def ours(rig: Rig, http: httpx2.AsyncClient, audience: str, **form: str) -> str:
     """A token that the service mints for an audience."""
-    body = (await exchange(rig, http, work(rig), ID_TOKEN, audience)).json()
+    body = (await exchange(rig, http, work(rig), ID_TOKEN, audience, **form)).json()
     token: str = body["access_token"]
     return token
 
@@ -134,8 +162,11 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "a user's ID token": work(rig),
         "a user's access token": work(rig, "at+jwt"),
         "an ID-JAG": work(rig, ID_JAG_TYP, aud=ISSUER, client_id="web", resource=TARGET),
-        "a logout token": work(rig, "logout+jwt", events={"http://schemas.openid.net/event/backchannel-logout": {}}),
-        "a security event": work(rig, "secevent+jwt", events={"x": {}}),
+        "a provider's transaction token": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read", aud=DOMAIN),
+        "its transaction token for us": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read"),
+        "a logout token": work(rig, "logout+jwt", events={LOGOUT: {}}, sub="another"),
+        "a security event": work(rig, "secevent+jwt", events={CAEP + "session-revoked": {}}, sub="another"),
+        "Apple's notification": work(rig, events=json.dumps({"type": "account-delete", "sub": "another"})),
         "a workload's token": POD.token(now, sub="agent", aud=ISSUER, jti=once()),
         "a JWT-SVID": MESH.token(now, iss=None, sub="spiffe://mesh.example/agent", aud=[ISSUER]),
         "a client's assertion": assertion,
@@ -143,6 +174,9 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
         "a DPoP proof": dpop_proof(jti=once(), htu=f"{ISSUER}/oauth2/token", iat=now).reveal(),
         "an issued access token": await ours(rig, http, NEXT),
         "an issued ID-JAG": await ours(rig, http, AS),
+        "an issued JWT-SVID": await ours(rig, http, SVIDS),
+        "an issued JWT-SVID for us": await ours(rig, http, f"{ISSUER}/oauth2/token"),
+        "an issued transaction token": await ours(rig, http, DOMAIN, **TRANSACTION),
     }  # fmt: skip
 
 
@@ -166,6 +200,15 @@ async def exchange(
 def as_subject(kind: str) -> Place:
     async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
         return (await exchange(rig, http, token, kind)).status_code == 200
+
+    return place
+
+
+def as_origin(kind: str) -> Place:
+    """The subject of a transaction, which a transaction token can only go on with."""
+
+    async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
+        return (await exchange(rig, http, token, kind, DOMAIN, **TRANSACTION)).status_code == 200
 
     return place
 
@@ -202,6 +245,15 @@ async def as_proof(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
     return answer.status_code == 200
 
 
+def as_signal(media_type: str, body: str = "{}") -> Place:
+    async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
+        content = body.format(token)
+        answer = await http.post("/signals/work", content=content, headers={"Content-Type": media_type})
+        return answer.status_code < 300
+
+    return place
+
+
 async def as_workload_over_grpc(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
     return await _over_grpc(rig, "tokenmint-workload-token", token)
 
@@ -225,10 +277,21 @@ PLACES: dict[str, tuple[Place, frozenset[str]]] = {
         as_subject(JWT), frozenset({"a user's ID token", "a user's access token", "an issued access token"})
     ),
     "subject, id-jag": (as_subject(ID_JAG), frozenset()),
+    "subject, txn_token": (as_subject(TXN_TOKEN), frozenset()),
+    "origin, id_token": (as_origin(ID_TOKEN), frozenset({"a user's ID token"})),
+    "origin, access_token": (
+        as_origin(ACCESS_TOKEN), frozenset({"a user's access token", "an issued access token"})
+    ),
+    "origin, jwt": (
+        as_origin(JWT), frozenset({"a user's ID token", "a user's access token", "an issued access token"})
+    ),
+    "origin, id-jag": (as_origin(ID_JAG), frozenset()),
+    "replaced, txn_token": (as_origin(TXN_TOKEN), frozenset({"an issued transaction token"})),
     "actor, id_token": (as_actor(ID_TOKEN), frozenset({"a workload's token"})),
     "actor, access_token": (as_actor(ACCESS_TOKEN), frozenset()),
     "actor, jwt": (as_actor(JWT), frozenset({"a workload's token"})),
     "actor, id-jag": (as_actor(ID_JAG), frozenset()),
+    "actor, txn_token": (as_actor(TXN_TOKEN), frozenset()),
     "grant": (as_grant, frozenset({"an ID-JAG"})),
     "client, jwt-bearer": (
         as_assertion(BEARER),
@@ -239,8 +302,15 @@ PLACES: dict[str, tuple[Place, frozenset[str]]] = {
     "client over gRPC, assertion": (
         as_assertion_over_grpc, frozenset({"a client's assertion", "a client's typed assertion"})
     ),
-    "introspection": (as_introspected, frozenset({"an issued access token"})),
+    "introspection": (as_introspected, frozenset({"an issued access token", "an issued transaction token"})),
     "DPoP": (as_proof, frozenset({"a DPoP proof"})),
+    "signal, pushed": (as_signal("application/secevent+jwt"), frozenset({"a security event"})),
+    "signal, logout": (
+        as_signal("application/x-www-form-urlencoded", "logout_token={}"), frozenset({"a logout token"})
+    ),
+    "signal, Apple's": (
+        as_signal("application/json", '{{"payload": "{}"}}'), frozenset({"Apple's notification"})
+    ),
 }  # fmt: skip
 
 

@@ -363,9 +363,6 @@ async def test_rfc_9449_5_a_proof_is_checked_and_used_once(rig: Rig, http: httpx
     assert answer.json()["error"] == "invalid_dpop_proof"
 
 
-# --- metadata and configuration -----------------------------------------------------------------------------------
-
-
 async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.AsyncClient) -> None:
     for path in ("openid-configuration", "oauth-authorization-server"):
         document = (await http.get(f"/.well-known/{path}")).json()
@@ -381,10 +378,7 @@ async def test_rfc_8414_2_metadata_names_the_endpoints(rig: Rig, http: httpx2.As
 
 
 async def test_switched_off_there_is_nothing(serve: Serve) -> None:
-    async with (
-        serve() as service,
-        plain_http.client(timeout=20) as http,
-    ):
+    async with serve() as service, plain_http.client(timeout=20) as http:
         for path in ("token", "introspect", "revoke"):
             assert (await http.post(service.url("http", f"/oauth2/{path}"))).status_code == 404
         document = (await http.get(service.url("http", "/.well-known/openid-configuration"))).json()

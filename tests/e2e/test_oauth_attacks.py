@@ -378,3 +378,21 @@ async def test_the_events_of_both_transports_say_the_same(rig: Rig, http: httpx2
         over["http" if event["method"].startswith("POST ") else "grpc"].append(set(event))
     assert over["http"] == over["grpc"]
     assert [("token_sha256" in keys) for keys in over["http"]] == [True, True, True]
+
+
+async def test_rfc_6749_4_1_2_1_an_authorization_request_is_refused_and_never_redirected(
+    http: httpx2.AsyncClient,
+) -> None:
+    """The metadata name the endpoint, which clients of the MCP SDK want. It serves no response type."""
+    for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
+        document = (await http.get(path)).json()
+        assert document["authorization_endpoint"] == "https://tokens.example/oauth2/authorize"
+        assert document["response_types_supported"] == ["none"]
+    query = {"response_type": "code", "client_id": "web", "redirect_uri": "https://evil.example", "state": "s<b>"}
+    for answer in (await http.get("/oauth2/authorize", params=query), await http.get("/oauth2/authorize")):
+        assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_response_type")
+        assert "location" not in answer.headers
+        assert answer.headers["cache-control"] == "no-store"
+        assert "evil" not in answer.text
+        assert "s<b>" not in answer.text
+    assert (await http.post("/oauth2/authorize", data=query)).status_code == 405

@@ -18,7 +18,7 @@ from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify
 from tests.forked import ForkedService, run_forked
 from tests.issuer import Issuer, ec_key
 from tests.polling import wait_until
-from tests.process import OPERATOR, Service, WithFewFiles, configure, run, write_kek
+from tests.process import OPERATOR, Service, WithFewFiles, configure, write_kek
 from tests.sockets import place
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -40,7 +40,7 @@ def test_what_was_answered_survives_kill_9(tmp_path: Path, issuer: Issuer) -> No
         service.kill()
         wait_until(lambda: not processes_of(tmp_path))  # no orphan
         assert store
-    with Service(tmp_path) as service:
+    with ForkedService(tmp_path) as service:
         assert jwks(service) == keys
         assert exchange(service, issuer).subject == before.subject  # the profile that was created is there
         assert verify(service, before.token)["sub"] == before.subject
@@ -220,11 +220,11 @@ def test_without_any_configuration_it_serves_on_loopback_and_makes_an_operator(t
     with Service(tmp_path, **ports) as service:
         assert all(address.startswith("127.0.0.1:") for address in service.listen.values())
         assert len(jwks(service)) == 2
-        listed = run("keys", "list", directory=tmp_path, TOKENMINT_TARGET=service.listen["admin"])
+        listed = run_forked("keys", "list", directory=tmp_path, TOKENMINT_TARGET=service.listen["admin"])
         assert listed.returncode == 0, listed.stderr
         assert "active" in listed.stdout
         assert "prepared" in listed.stdout
-        second = run("serve", directory=tmp_path, **ports)
+        second = run_forked("serve", directory=tmp_path, **ports)
         assert second.returncode == 2
         assert "in use" in second.stderr
     assert (tmp_path / ".tokenmint" / "operator.json").stat().st_mode & 0o077 == 0
@@ -329,7 +329,7 @@ def test_with_a_store_of_yours_two_services_share_the_keys(tmp_path: Path, issue
 
 
 def test_the_demo_ends_with_ok(tmp_path: Path) -> None:
-    outcome = run("demo", "--no-color", directory=tmp_path)
+    outcome = run_forked("demo", "--no-color", directory=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.splitlines()[-1].startswith("OK")
     assert "/.well-known/jwks.json" in outcome.stdout
@@ -337,7 +337,7 @@ def test_the_demo_ends_with_ok(tmp_path: Path) -> None:
 
 
 def test_init_writes_a_configuration_that_serve_runs_on(tmp_path: Path) -> None:
-    made = run("init", directory=tmp_path)
+    made = run_forked("init", directory=tmp_path)
     assert made.returncode == 0, made.stderr
     assert made.stdout.count("secret, shown once: tms_") == 2
     config = tmp_path / "tokenmint.toml"

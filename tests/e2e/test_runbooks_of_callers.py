@@ -1,5 +1,6 @@
 """Every command of the runbooks about callers, tokens, issuers and versions is executed."""
 
+import json
 import re
 import subprocess
 import tarfile
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -127,25 +129,36 @@ def test_a_client_secret_that_leaked(tmp_path: Path, issuer: Issuer, engine: Eng
 def test_tokens_of_a_provider_of_a_client_and_all(tmp_path: Path, issuer: Issuer, engine: Engine) -> None:
     with book_on(engine, "mass-revocation", tmp_path, issuer, OLD) as book:
         service = book.serve()
-        for name in ("ada", "bob"):
-            book.run(f"""echo '{{"principal": "{name}", "identities": [{{"provider": "idp", "subject": "{name}"}}]}}' \
-                | tokenmint profiles put -""")
         book.put("carol")
+        before = issuer.token(time.time(), sub="ada")
         of_provider = book.exchange(sub="ada")
         assert active(book, of_provider)
         book.step()
-        assert sorted((tmp_path / "principals.txt").read_text().split()) == ["ada", "bob"]
+        assert json.loads((tmp_path / "revoked.json").read_text())["audiences"] == [AUDIENCE, OLD_AUDIENCE]
         assert not active(book, of_provider)
+        (tmp_path / "before.txt").write_text(before)
+        exchange = f"tokenmint token exchange --audience {AUDIENCE} --token-file before.txt"
+        until(lambda: "revoked" in book.run(f"{exchange} 2>&1 || true"))
+        tokens: dict[str, str] = {}
+
+        def exchanged(name: str, **request: Any) -> bool:
+            tokens[name] = book.exchange(**request)
+            return is_jwt(tokens[name])
+
+        until(lambda: exchanged("between", sub="ada"))
+        assert active(book, tokens["between"])
+        book.step()
+        assert not active(book, tokens["between"])
+        assert (tmp_path / "audiences.txt").read_text().split() == [AUDIENCE, OLD_AUDIENCE]
         engine.client.delete("tm:audit")
-        later = int(time.time()) + 2
-        until(lambda: time.time() > later)  # a provider's token from before counts as revoked
-        of_client = book.exchange(sub="ada")
-        other = book.exchange(audience=OLD_AUDIENCE, client="legacy", secret="tms_legacy", sub="bob")
+        until(lambda: exchanged("legacy", audience=OLD_AUDIENCE, client="legacy", secret="tms_legacy", sub="bob"))
+        until(lambda: exchanged("web", sub="bob"))
         recorded(engine, 2)
         book.step()
-        assert (tmp_path / "principals.txt").read_text().split() == ["ada"]
-        assert not active(book, of_client)
-        (tmp_path / "token.txt").write_text(book.exchange(sub="bob"))
+        assert not active(book, tokens["legacy"])
+        assert active(book, tokens["web"])
+        assert len(book.step().split()) == 1
+        (tmp_path / "token.txt").write_text(tokens["web"])
         keys = f"http://{service.listen['http']}/.well-known/jwks.json"
         signing = book.active_key()
         assert signing in {key["kid"] for key in plain_http.get(keys).json()["keys"]}
@@ -153,7 +166,6 @@ def test_tokens_of_a_provider_of_a_client_and_all(tmp_path: Path, issuer: Issuer
         assert signing not in {key["kid"] for key in plain_http.get(keys).json()["keys"]}
         told = book.step()
         assert '"active": false' in told
-        assert is_jwt(other)
         assert jwt.get_unverified_header(book.exchange(sub="bob"))["kid"] == book.active_key() != signing
 
 

@@ -19,6 +19,7 @@ from tests import plain_http
 from tests.forked import ForkedService
 from tests.issuer import Issuer
 from tests.polling import pause
+from tests.ports import own_port
 from tests.process import Service, configure, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
@@ -75,9 +76,10 @@ class Replica:
         extra += f'[limits]\nlame_duck = "{lame_duck}"\neach_client = {{ per_second = 100000, burst = 100000 }}\n'
         configure(directory, issuer.url, extra=extra)
         self.settings = {"TOKENMINT_LISTEN__TRANSPORT": transport}
+        for listener in ("GRPC", "ADMIN", "HTTP", "OPS"):
+            self.settings[f"TOKENMINT_LISTEN__{listener}"] = f"127.0.0.1:{own_port()}"
         self.service: Service = ForkedService(directory, **self.settings)
         self.grpc, self.ops = self.service.listen["grpc"], self.service.listen["ops"]
-        self.settings |= {f"TOKENMINT_LISTEN__{name.upper()}": at for name, at in self.service.listen.items()}
 
     async def stop(self) -> int:
         return await asyncio.to_thread(self.service.stop)

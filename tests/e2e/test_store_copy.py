@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import structlog
-from tests.forked import ForkedService
+from tests.forked import ForkedService, run_forked
 from tests.pages import PORTS
-from tests.process import configure, environment, run, write_kek
+from tests.process import configure, environment, write_kek
 from tests.runbooks import AT_ONCE, LOG, store_at
 from tests.wire import Engine
 
@@ -29,7 +29,7 @@ class Pair:
     new: Engine
 
     def refusal(self, *, to: str = "new.toml", config: str = "tokenmint.toml", status: int = 2) -> str:
-        done = run("store", "copy", "--config", config, "--to", to, directory=self.directory)
+        done = run_forked("store", "copy", "--config", config, "--to", to, directory=self.directory)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stderr
 
@@ -64,7 +64,7 @@ def test_a_target_needs_a_url_and_the_same_prefix(pair: Pair) -> None:
 
 def test_the_environments_store_is_not_the_target(pair: Pair) -> None:
     url = f"redis://127.0.0.1:{pair.old.port}"
-    done = run("store", "copy", "--to", "new.toml", directory=pair.directory, TOKENMINT_REDIS__URL=url)
+    done = run_forked("store", "copy", "--to", "new.toml", directory=pair.directory, TOKENMINT_REDIS__URL=url)
     assert done.returncode == 0, done.stderr
     assert pair.new.client.get("tm:ring") == pair.old.client.get("tm:ring")
     assert pair.new.client.get("tm:" + UNFINISHED) is None
@@ -100,7 +100,7 @@ def test_an_unfinished_copy_is_begun_again(pair: Pair) -> None:
     assert pair.new.client.get("tm:ring") is None
     assert pair.new.client.get("tm:" + UNFINISHED) is not None
     pair.new.client.set("tm:profile:gone", "of the first try")
-    done = run("store", "copy", "--to", "new.toml", directory=pair.directory)
+    done = run_forked("store", "copy", "--to", "new.toml", directory=pair.directory)
     assert done.returncode == 0, done.stderr
     assert pair.new.client.get("tm:profile:gone") is None
     assert pair.new.client.get("tm:ring") == pair.old.client.get("tm:ring")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests import plain_http
 from tests.collector import Collector, attributes, over_grpc, over_http
 from tests.e2e.test_audit import events
@@ -148,6 +149,35 @@ async def test_a_refused_call_says_the_reason_and_the_step_but_no_text_of_its_ca
         assert text.encode() not in sent, text
     assert [trace for trace, _ in await traces(rig)] == [TRACE, TRACE]
     assert f"{TRACE}" in logged.getvalue()
+
+
+def exemplars(text: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Return the exemplars in OpenMetrics, each with its metric and method."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]  # type: ignore[no-untyped-call]  # the library is untyped
+    return [(one.name, one.labels["method"], one.exemplar.labels) for one in samples if getattr(one, "exemplar", None)]
+
+
+async def scraped(rig: Rig, accept: str) -> tuple[str, str]:
+    async with plain_http.client() as http:
+        answer = await http.get(rig.url("ops", "/metrics"), headers={"accept": accept})
+    return answer.headers["content-type"], answer.text
+
+
+async def test_the_duration_of_a_span_has_an_exemplar_in_openmetrics_alone(rig: Rig, collector: Collector) -> None:
+    await rig.exchange.ExchangeToken(rig.request(), **called(rig, ("traceparent", NOT_SAMPLED)))
+    await refusal(rig.exchange.ExchangeToken(rig.request(), metadata=(("traceparent", SAMPLED),), timeout=20))
+    kind, text = await scraped(rig, "application/openmetrics-text; version=1.0.0")
+    assert kind == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert exemplars(text) == []
+    await rig.exchange.ExchangeToken(rig.request(), **called(rig, ("traceparent", SAMPLED)))
+    await flushed(rig)
+    (call,) = collector.of_calls()
+    _, text = await scraped(rig, "text/plain;q=0.5, Application/OpenMetrics-Text")
+    ids = {"trace_id": TRACE, "span_id": call.span_id.hex()}
+    assert exemplars(text) == [("tokenmint_call_seconds_bucket", f"/{EXCHANGE}", ids)]
+    for accept in ("text/plain", "*/*", ""):
+        kind, text = await scraped(rig, accept)
+        assert (kind, TRACE in text) == ("text/plain; version=0.0.4; charset=utf-8", False)
 
 
 async def test_callers_that_did_not_authenticate_make_no_spans(rig: Rig, collector: Collector) -> None:

@@ -18,27 +18,37 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["tokenmint"]):
+    from tokenmint.admission.validation import MAX_OBJECT
     from tokenmint.base.clock import SystemClock
     from tokenmint.base.errors import ConfigurationError, CorruptRecord, InvalidRequest, TokenmintError
+    from tokenmint.base.spiffe_id import in_trust_domain, spiffe_id
     from tokenmint.base.token_errors import MalformedToken, TokenRejected
     from tokenmint.config.providers import provider_from_table
+    from tokenmint.formats import txn_token
     from tokenmint.formats.jwt import FORMAT
+    from tokenmint.formats.spiffe import sources_of
     from tokenmint.keys import store as ring_store
-    from tokenmint.model.policy import Audience, Client, ExchangeRequest
+    from tokenmint.model.format import TransactionRules
+    from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest
     from tokenmint.model.profile import Identity, Profile
     from tokenmint.model.secret import Secret
-    from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
+    from tokenmint.model.signals import Delivery
+    from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, TXN_TOKEN, JsonValue, VerifiedToken
     from tokenmint.policy import conditions, mapping
     from tokenmint.policy.grant import Policy
     from tokenmint.profiles.records import parse_link, parse_record
     from tokenmint.rpc import convert
+    from tokenmint.signals.receiver import identities_of
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
+    from tokenmint.verification.event_verifier import read_events
     from tokenmint.verification.jwk import BadKey, parse_jwks, parse_x509_map
     from tokenmint.verification.jws import parse_compact, parse_object
     from tokenmint.verification.key_document import freshness
     from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
     from tokenmint.verification.keyset import KeySets
+    from tokenmint.verification.subject_identifiers import read_subject
     from tokenmint.verification.verifier import Verifier
+    from tokenmint.web.oauth import OF_TRANSACTIONS, TOKEN_EXCHANGE, exchange_request
 
 from google.protobuf.message import DecodeError
 
@@ -48,6 +58,16 @@ CLIENT = Client("web")
 AUDIENCE = Audience(
     "https://api.example", clients=frozenset({"web"}), providers=frozenset({"idp"}), format=FORMAT.traits, lifetime=60
 )
+DOMAIN = replace(
+    AUDIENCE,
+    name="trust-domain.example",
+    scopes=frozenset({"read"}),
+    format=replace(
+        txn_token.FORMAT.traits,
+        transaction=TransactionRules(tctx=(("a", "request.details.a"), ("b", "=request.details.b"))),
+    ),
+)
+TRANSACTIONS = Policy({DOMAIN.name: DOMAIN}, "https://me.example")
 JWKS = (SEEDS / "key_sets" / "jwks.json").read_bytes()
 
 
@@ -61,6 +81,7 @@ def _verifier() -> Verifier:
         "audiences": ["app"],
         "jwks": JWKS.decode(),
         "algorithms": ["ES256", "RS256"],
+        "signals": {"deliveries": ["secevent", "logout", "apple"]},
     }
     provider = provider_from_table("idp", table, own_issuer="https://me.example")
     sets = KeySets({"idp": provider.key_source}, fetch=_no_fetch, clock=SystemClock())
@@ -89,6 +110,20 @@ def verification(data: bytes) -> None:
     with contextlib.suppress(TokenRejected):
         asyncio.run(VERIFIER.verify(Secret(data), ID_TOKEN, nonce="n", now=NOW))
         raise AssertionError("a token that nobody signed was accepted")
+
+
+def events(data: bytes) -> None:
+    """Feed a well-formed payload, otherwise anything, to the readers of events, and to the one of subjects."""
+    with contextlib.suppress(MalformedToken):
+        payload = parse_object(data, "payload")
+        for delivery in Delivery:
+            with contextlib.suppress(TokenRejected):
+                for event in read_events(VERIFIER.providers["idp"], delivery, "https://idp.example", payload):
+                    identities_of(VERIFIER.providers["idp"], event.subjects)
+        with contextlib.suppress(TokenRejected):
+            found = read_subject(payload, frozenset({"https://idp.example"}), {"opaque": "sub"})
+            if any(one.get("iss", "https://idp.example") != "https://idp.example" for one in found.claims):
+                raise AssertionError("a subject at another issuer was accepted")
 
 
 def claims(data: bytes) -> None:
@@ -157,6 +192,31 @@ def messages(data: bytes) -> None:
         convert.profile(profile_pb2.Profile.FromString(data))
 
 
+def parameters(data: bytes) -> None:
+    """The JSON objects of a request for a transaction token, over both transports, and the token's content."""
+    text = data.decode("utf-8", "surrogateescape")
+    form = dict.fromkeys(sorted(OF_TRANSACTIONS), (text,)) | {
+        "grant_type": (TOKEN_EXCHANGE,), "subject_token": ("x",), "subject_token_type": (ACCESS_TOKEN,),
+        "audience": (DOMAIN.name,), "scope": ("read",), "requested_token_type": (TXN_TOKEN,),
+    }  # fmt: skip
+    try:
+        request = exchange_request(form, Binding(), transactions=True)
+    except InvalidRequest:
+        return
+    for found in (request.request_context, request.request_details):
+        if found is not None and (len(data) > MAX_OBJECT or json.loads(text) != found):
+            raise AssertionError("another object than the one that was sent")
+    with contextlib.suppress(DecodeError, InvalidRequest, UnicodeEncodeError):
+        message = token_exchange_service_pb2.ExchangeTokenRequest(subject_token="x", request_details=text)
+        assert convert.exchange_request(message).request_details == request.request_details
+    claims: dict[str, JsonValue] = {"scope": "read"}
+    verified = VerifiedToken("idp", "https://idp.example", "1", ACCESS_TOKEN, claims, NOW, NOW + 60, "f", "r", False)
+    with contextlib.suppress(TokenmintError):
+        grant = TRANSACTIONS.decide(request, CLIENT, DOMAIN, verified, Profile("ada"), now=NOW)
+        assert grant.transaction is not None
+        json.dumps(dict(grant.transaction.tctx), allow_nan=False)
+
+
 def records(data: bytes) -> None:
     """Values in the store that somebody else wrote."""
     with contextlib.suppress(CorruptRecord):
@@ -167,8 +227,25 @@ def records(data: bytes) -> None:
         parse_link(Identity("idp", "1"), data)
 
 
+def spiffe_ids(data: bytes) -> None:
+    """A path of the configuration, with values of a subject token: they make an id of our trust domain, or none."""
+    path, _, value = data.decode(errors="surrogateescape").partition("\0")
+    with contextlib.suppress(ValueError):
+        sources = sources_of(path)
+        assert sources
+        made = spiffe_id("t.example", "".join(f"/{source.strip(chr(39))}" for source in sources))
+        assert in_trust_domain(made, "t.example")
+    with contextlib.suppress(ValueError):
+        made = spiffe_id("t.example", f"/agents/{value}")
+        assert made == f"spiffe://t.example/agents/{value}"
+        assert made.isascii()
+        assert "//" not in made.removeprefix("spiffe://")
+    assert not in_trust_domain(value, "t.example") or value.startswith("spiffe://t.example/")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    function.__name__: function for function in (parsing, key_sets, verification, claims, policy, messages, records)
+    function.__name__: function
+    for function in (parsing, key_sets, verification, claims, events, policy, messages, parameters, records, spiffe_ids)
 }
 
 

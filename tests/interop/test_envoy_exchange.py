@@ -12,9 +12,10 @@ import httpx2
 import jwt
 import pytest
 from tests import http_servers
-from tests.envoy import binary, free_ports, running
+from tests.envoy import binary, running
 from tests.http_servers import Handler
 from tests.issuer import Issuer, serving
+from tests.ports import own_port
 from tests.process import CLIENT, Service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +61,7 @@ def gateway(
     audience: str = AUDIENCE, secret: str = CLIENT.reveal(),
 ) -> Iterator[str]:  # fmt: skip
     """The example, with the addresses of this test."""
-    edge, orders = free_ports(2)
+    edge, orders = own_port(), own_port()
     grpc, http = (int(service.listen[name].rpartition(":")[2]) for name in ("grpc", "http"))
     text = EXAMPLE.replace("https://tokens.example", f"http://127.0.0.1:{http}").replace(AUDIENCE, audience)
     for before, after in ((10000, edge), (10001, orders), (7443, grpc), (8080, http), (9000, backend)):

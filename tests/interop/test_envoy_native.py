@@ -11,9 +11,10 @@ import grpc
 import jwt
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from tests.envoy import binary, free_ports, running
+from tests.envoy import binary, running
 from tests.http2 import connected
 from tests.issuer import Issuer, serving
+from tests.ports import own_port
 from tests.process import CLIENT, Service
 from tests.tls import PROXY, Authority, authority, element
 
@@ -92,7 +93,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
         text = CONFIG.format(issuer=issuer.url, client=CLIENT.fingerprint())
         (directory / "tokenmint.toml").write_text(text + ours)
         with Service(directory) as service:
-            (edge,) = free_ports(1)
+            edge = own_port()
             text = EXAMPLE.replace("/etc/envoy/", f"{directory}/").replace("address: 0.0.0.0", "address: 127.0.0.1")
             direct = service.listen["grpc"]
             for before, after in (("443", edge), ("7443", direct.rpartition(":")[2])):

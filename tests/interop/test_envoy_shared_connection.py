@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from tests.envoy import binary, free_ports, running
+from tests.envoy import binary, running
 from tests.http2 import METHOD, Peer, connected, framed
+from tests.ports import own_port
 from tests.process import Service, configure
 
 ENVOY = """
@@ -62,7 +63,7 @@ def edge(directory: Path, transport: str) -> Iterator[int]:
     program = binary()
     configure(directory)
     with Service(directory, TOKENMINT_LISTEN__TRANSPORT=transport) as service:
-        (port,) = free_ports(1)
+        port = own_port()
         configuration = ENVOY.format(edge=port, port=service.listen["grpc"].rpartition(":")[2])
         with running(program, directory, configuration, port):
             yield port

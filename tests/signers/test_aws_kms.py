@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from tests.fakes import FakeClock, FakeEntropy
+from tests.ports import own_port
 from tests.signers.fleet import Fleet, lane_is_missing
-from tests.unit.storage.test_topologies import free_port
 
 from tokenmint.base.errors import SignerUnavailable
 from tokenmint.keys.sealing import Sealer
@@ -187,7 +187,7 @@ async def test_a_key_that_is_not_there_is_refused_with_the_services_code(source:
 @pytest.mark.usefixtures("endpoint")  # the lane, and that SDK
 async def test_a_service_that_can_not_be_reached_is_unavailable(sealer: Sealer) -> None:
     with pytest.raises(SignerUnavailable, match="signing key") as told:
-        await kms(sealer, f"http://127.0.0.1:{free_port()}").generate("ES256")
+        await kms(sealer, f"http://127.0.0.1:{own_port()}").generate("ES256")
     assert told.value.detail == "AWS KMS: EndpointConnectionError"
 
 

@@ -8,6 +8,11 @@ from tests.providers import NAME, ending_tls
 from tests.tls import Authority, authority
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_tls(one_authority: None) -> None:
+    """No TLS context reads the machine's authorities."""
+
+
 @pytest.fixture(scope="module")
 def ca() -> Authority:
     """An authority for servers' certificates."""

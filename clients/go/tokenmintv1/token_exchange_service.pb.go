@@ -79,7 +79,7 @@ func (x ExplainStep_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ExplainStep_Outcome.Descriptor instead.
 func (ExplainStep_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{9, 0}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // What a caller asks for in one exchange.
@@ -93,6 +93,9 @@ type ExchangeTokenRequest struct {
 	// `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
 	// draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
 	// which is used up, and whose `resource` names the target; not in a batch.
+	// Where it follows the draft of transaction tokens,
+	// `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
+	// token; not in a batch either.
 	SubjectTokenType string `protobuf:"bytes,2,opt,name=subject_token_type,json=subjectTokenType,proto3" json:"subject_token_type,omitempty"`
 	// The one configured audience that the minted token is for, at most 255
 	// characters. Default: the audience that `resources` name, or the client's.
@@ -134,9 +137,17 @@ type ExchangeTokenRequest struct {
 	// 1024 bytes each, compared in their normal form (RFC 3986 section 6.2). Each
 	// has to be the name of the audience, or one of the resources that the
 	// configuration lists for it. Default: `audience` alone names the target.
-	Resources     []string `protobuf:"bytes,12,rep,name=resources,proto3" json:"resources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Resources []string `protobuf:"bytes,12,rep,name=resources,proto3" json:"resources,omitempty"`
+	// The circumstances of a transaction, for a transaction token: a JSON object,
+	// at most 4096 bytes long and nested 8 levels deep. Nothing in it is verified:
+	// the configuration decides what of it becomes a member of the token's `rctx`.
+	// Refused for other kinds of tokens, and with a transaction token as
+	// `subject_token`. Default: none.
+	RequestContext string `protobuf:"bytes,13,opt,name=request_context,json=requestContext,proto3" json:"request_context,omitempty"`
+	// The transaction itself, as `request_context`; for the token's `tctx`.
+	RequestDetails string `protobuf:"bytes,14,opt,name=request_details,json=requestDetails,proto3" json:"request_details,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExchangeTokenRequest) Reset() {
@@ -251,6 +262,20 @@ func (x *ExchangeTokenRequest) GetResources() []string {
 		return x.Resources
 	}
 	return nil
+}
+
+func (x *ExchangeTokenRequest) GetRequestContext() string {
+	if x != nil {
+		return x.RequestContext
+	}
+	return ""
+}
+
+func (x *ExchangeTokenRequest) GetRequestDetails() string {
+	if x != nil {
+		return x.RequestDetails
+	}
+	return ""
 }
 
 // The minted token and what is known of it.
@@ -750,7 +775,10 @@ type ExplainExchangeResponse struct {
 	// The steps in the order in which they ran.
 	Steps []*ExplainStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
 	// The token that the exchange would mint. Unset where it would be refused.
-	PlannedToken  *PlannedToken `protobuf:"bytes,2,opt,name=planned_token,json=plannedToken,proto3" json:"planned_token,omitempty"`
+	PlannedToken *PlannedToken `protobuf:"bytes,2,opt,name=planned_token,json=plannedToken,proto3" json:"planned_token,omitempty"`
+	// The keys of the configuration that decide the step that failed. Empty
+	// where none does: then the token, the profile or the request decides.
+	DecidingKeys  []*DecidingKey `protobuf:"bytes,3,rep,name=deciding_keys,json=decidingKeys,proto3" json:"deciding_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -799,6 +827,87 @@ func (x *ExplainExchangeResponse) GetPlannedToken() *PlannedToken {
 	return nil
 }
 
+func (x *ExplainExchangeResponse) GetDecidingKeys() []*DecidingKey {
+	if x != nil {
+		return x.DecidingKeys
+	}
+	return nil
+}
+
+// A key of the configuration, with its place.
+type DecidingKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its path, e.g. `audiences.orders.clients`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// `line 12`, or the name of an environment variable. Empty where the
+	// configuration does not set the key: its default decides.
+	Where string `protobuf:"bytes,2,opt,name=where,proto3" json:"where,omitempty"`
+	// The line, at most 200 bytes. Empty for a variable.
+	Line string `protobuf:"bytes,3,opt,name=line,proto3" json:"line,omitempty"`
+	// Whether it is a table that the configuration lacks.
+	Missing       bool `protobuf:"varint,4,opt,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecidingKey) Reset() {
+	*x = DecidingKey{}
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecidingKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecidingKey) ProtoMessage() {}
+
+func (x *DecidingKey) ProtoReflect() protoreflect.Message {
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecidingKey.ProtoReflect.Descriptor instead.
+func (*DecidingKey) Descriptor() ([]byte, []int) {
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DecidingKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DecidingKey) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
+func (x *DecidingKey) GetLine() string {
+	if x != nil {
+		return x.Line
+	}
+	return ""
+}
+
+func (x *DecidingKey) GetMissing() bool {
+	if x != nil {
+		return x.Missing
+	}
+	return false
+}
+
 // A token that an exchange would mint.
 type PlannedToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -824,7 +933,7 @@ type PlannedToken struct {
 
 func (x *PlannedToken) Reset() {
 	*x = PlannedToken{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +945,7 @@ func (x *PlannedToken) String() string {
 func (*PlannedToken) ProtoMessage() {}
 
 func (x *PlannedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[8]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +958,7 @@ func (x *PlannedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedToken.ProtoReflect.Descriptor instead.
 func (*PlannedToken) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{8}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlannedToken) GetFormat() string {
@@ -925,7 +1034,7 @@ type ExplainStep struct {
 
 func (x *ExplainStep) Reset() {
 	*x = ExplainStep{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1046,7 @@ func (x *ExplainStep) String() string {
 func (*ExplainStep) ProtoMessage() {}
 
 func (x *ExplainStep) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[9]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1059,7 @@ func (x *ExplainStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainStep.ProtoReflect.Descriptor instead.
 func (*ExplainStep) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{9}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExplainStep) GetName() string {
@@ -995,7 +1104,7 @@ type IntrospectTokenRequest struct {
 
 func (x *IntrospectTokenRequest) Reset() {
 	*x = IntrospectTokenRequest{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1116,7 @@ func (x *IntrospectTokenRequest) String() string {
 func (*IntrospectTokenRequest) ProtoMessage() {}
 
 func (x *IntrospectTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[10]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1129,7 @@ func (x *IntrospectTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectTokenRequest.ProtoReflect.Descriptor instead.
 func (*IntrospectTokenRequest) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{10}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IntrospectTokenRequest) GetToken() string {
@@ -1054,7 +1163,7 @@ type IntrospectTokenResponse struct {
 
 func (x *IntrospectTokenResponse) Reset() {
 	*x = IntrospectTokenResponse{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1175,7 @@ func (x *IntrospectTokenResponse) String() string {
 func (*IntrospectTokenResponse) ProtoMessage() {}
 
 func (x *IntrospectTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[11]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1188,7 @@ func (x *IntrospectTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectTokenResponse.ProtoReflect.Descriptor instead.
 func (*IntrospectTokenResponse) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{11}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IntrospectTokenResponse) GetActive() bool {
@@ -1110,7 +1219,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1231,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[12]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1244,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{12}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RevokeTokenRequest) GetToken() string {
@@ -1161,7 +1270,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[13]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1282,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[13]
+	mi := &file_tokenmint_v1_token_exchange_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,14 +1295,14 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{13}
+	return file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP(), []int{14}
 }
 
 var File_tokenmint_v1_token_exchange_service_proto protoreflect.FileDescriptor
 
 const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\n" +
-	")tokenmint/v1/token_exchange_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbf\x03\n" +
+	")tokenmint/v1/token_exchange_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x91\x04\n" +
 	"\x14ExchangeTokenRequest\x12#\n" +
 	"\rsubject_token\x18\x01 \x01(\tR\fsubjectToken\x12,\n" +
 	"\x12subject_token_type\x18\x02 \x01(\tR\x10subjectTokenType\x12\x1a\n" +
@@ -1209,7 +1318,9 @@ const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	" \x01(\tR\adpopJkt\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\v \x01(\tR\trequestId\x12\x1c\n" +
-	"\tresources\x18\f \x03(\tR\tresources\"\x99\x02\n" +
+	"\tresources\x18\f \x03(\tR\tresources\x12'\n" +
+	"\x0frequest_context\x18\r \x01(\tR\x0erequestContext\x12'\n" +
+	"\x0frequest_details\x18\x0e \x01(\tR\x0erequestDetails\"\x99\x02\n" +
 	"\x15ExchangeTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12*\n" +
 	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x1d\n" +
@@ -1246,10 +1357,16 @@ const file_tokenmint_v1_token_exchange_service_proto_rawDesc = "" +
 	"\aoutcome\"u\n" +
 	"\x16ExplainExchangeRequest\x12>\n" +
 	"\bexchange\x18\x01 \x01(\v2\".tokenmint.v1.ExchangeTokenRequestR\bexchange\x12\x1b\n" +
-	"\tclient_id\x18\x02 \x01(\tR\bclientId\"\x8b\x01\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\"\xcb\x01\n" +
 	"\x17ExplainExchangeResponse\x12/\n" +
 	"\x05steps\x18\x01 \x03(\v2\x19.tokenmint.v1.ExplainStepR\x05steps\x12?\n" +
-	"\rplanned_token\x18\x02 \x01(\v2\x1a.tokenmint.v1.PlannedTokenR\fplannedToken\"\xc0\x02\n" +
+	"\rplanned_token\x18\x02 \x01(\v2\x1a.tokenmint.v1.PlannedTokenR\fplannedToken\x12>\n" +
+	"\rdeciding_keys\x18\x03 \x03(\v2\x19.tokenmint.v1.DecidingKeyR\fdecidingKeys\"c\n" +
+	"\vDecidingKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05where\x18\x02 \x01(\tR\x05where\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\tR\x04line\x12\x18\n" +
+	"\amissing\x18\x04 \x01(\bR\amissing\"\xc0\x02\n" +
 	"\fPlannedToken\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12*\n" +
 	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x18\n" +
@@ -1301,7 +1418,7 @@ func file_tokenmint_v1_token_exchange_service_proto_rawDescGZIP() []byte {
 }
 
 var file_tokenmint_v1_token_exchange_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tokenmint_v1_token_exchange_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_tokenmint_v1_token_exchange_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tokenmint_v1_token_exchange_service_proto_goTypes = []any{
 	(ExplainStep_Outcome)(0),            // 0: tokenmint.v1.ExplainStep.Outcome
 	(*ExchangeTokenRequest)(nil),        // 1: tokenmint.v1.ExchangeTokenRequest
@@ -1312,48 +1429,50 @@ var file_tokenmint_v1_token_exchange_service_proto_goTypes = []any{
 	(*BatchExchangeResult)(nil),         // 6: tokenmint.v1.BatchExchangeResult
 	(*ExplainExchangeRequest)(nil),      // 7: tokenmint.v1.ExplainExchangeRequest
 	(*ExplainExchangeResponse)(nil),     // 8: tokenmint.v1.ExplainExchangeResponse
-	(*PlannedToken)(nil),                // 9: tokenmint.v1.PlannedToken
-	(*ExplainStep)(nil),                 // 10: tokenmint.v1.ExplainStep
-	(*IntrospectTokenRequest)(nil),      // 11: tokenmint.v1.IntrospectTokenRequest
-	(*IntrospectTokenResponse)(nil),     // 12: tokenmint.v1.IntrospectTokenResponse
-	(*RevokeTokenRequest)(nil),          // 13: tokenmint.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),         // 14: tokenmint.v1.RevokeTokenResponse
-	(*durationpb.Duration)(nil),         // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),       // 16: google.protobuf.Timestamp
-	(*status.Status)(nil),               // 17: google.rpc.Status
-	(*structpb.Struct)(nil),             // 18: google.protobuf.Struct
+	(*DecidingKey)(nil),                 // 9: tokenmint.v1.DecidingKey
+	(*PlannedToken)(nil),                // 10: tokenmint.v1.PlannedToken
+	(*ExplainStep)(nil),                 // 11: tokenmint.v1.ExplainStep
+	(*IntrospectTokenRequest)(nil),      // 12: tokenmint.v1.IntrospectTokenRequest
+	(*IntrospectTokenResponse)(nil),     // 13: tokenmint.v1.IntrospectTokenResponse
+	(*RevokeTokenRequest)(nil),          // 14: tokenmint.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),         // 15: tokenmint.v1.RevokeTokenResponse
+	(*durationpb.Duration)(nil),         // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
+	(*status.Status)(nil),               // 18: google.rpc.Status
+	(*structpb.Struct)(nil),             // 19: google.protobuf.Struct
 }
 var file_tokenmint_v1_token_exchange_service_proto_depIdxs = []int32{
-	15, // 0: tokenmint.v1.ExchangeTokenRequest.lifetime:type_name -> google.protobuf.Duration
-	16, // 1: tokenmint.v1.ExchangeTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 0: tokenmint.v1.ExchangeTokenRequest.lifetime:type_name -> google.protobuf.Duration
+	17, // 1: tokenmint.v1.ExchangeTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 2: tokenmint.v1.BatchExchangeTokensRequest.targets:type_name -> tokenmint.v1.BatchExchangeTarget
-	15, // 3: tokenmint.v1.BatchExchangeTarget.lifetime:type_name -> google.protobuf.Duration
+	16, // 3: tokenmint.v1.BatchExchangeTarget.lifetime:type_name -> google.protobuf.Duration
 	6,  // 4: tokenmint.v1.BatchExchangeTokensResponse.results:type_name -> tokenmint.v1.BatchExchangeResult
 	2,  // 5: tokenmint.v1.BatchExchangeResult.token:type_name -> tokenmint.v1.ExchangeTokenResponse
-	17, // 6: tokenmint.v1.BatchExchangeResult.error:type_name -> google.rpc.Status
+	18, // 6: tokenmint.v1.BatchExchangeResult.error:type_name -> google.rpc.Status
 	1,  // 7: tokenmint.v1.ExplainExchangeRequest.exchange:type_name -> tokenmint.v1.ExchangeTokenRequest
-	10, // 8: tokenmint.v1.ExplainExchangeResponse.steps:type_name -> tokenmint.v1.ExplainStep
-	9,  // 9: tokenmint.v1.ExplainExchangeResponse.planned_token:type_name -> tokenmint.v1.PlannedToken
-	16, // 10: tokenmint.v1.PlannedToken.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 11: tokenmint.v1.PlannedToken.lifetime:type_name -> google.protobuf.Duration
-	18, // 12: tokenmint.v1.PlannedToken.claims:type_name -> google.protobuf.Struct
-	0,  // 13: tokenmint.v1.ExplainStep.outcome:type_name -> tokenmint.v1.ExplainStep.Outcome
-	18, // 14: tokenmint.v1.IntrospectTokenResponse.claims:type_name -> google.protobuf.Struct
-	1,  // 15: tokenmint.v1.TokenExchangeService.ExchangeToken:input_type -> tokenmint.v1.ExchangeTokenRequest
-	3,  // 16: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:input_type -> tokenmint.v1.BatchExchangeTokensRequest
-	7,  // 17: tokenmint.v1.TokenExchangeService.ExplainExchange:input_type -> tokenmint.v1.ExplainExchangeRequest
-	11, // 18: tokenmint.v1.TokenExchangeService.IntrospectToken:input_type -> tokenmint.v1.IntrospectTokenRequest
-	13, // 19: tokenmint.v1.TokenExchangeService.RevokeToken:input_type -> tokenmint.v1.RevokeTokenRequest
-	2,  // 20: tokenmint.v1.TokenExchangeService.ExchangeToken:output_type -> tokenmint.v1.ExchangeTokenResponse
-	5,  // 21: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:output_type -> tokenmint.v1.BatchExchangeTokensResponse
-	8,  // 22: tokenmint.v1.TokenExchangeService.ExplainExchange:output_type -> tokenmint.v1.ExplainExchangeResponse
-	12, // 23: tokenmint.v1.TokenExchangeService.IntrospectToken:output_type -> tokenmint.v1.IntrospectTokenResponse
-	14, // 24: tokenmint.v1.TokenExchangeService.RevokeToken:output_type -> tokenmint.v1.RevokeTokenResponse
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 8: tokenmint.v1.ExplainExchangeResponse.steps:type_name -> tokenmint.v1.ExplainStep
+	10, // 9: tokenmint.v1.ExplainExchangeResponse.planned_token:type_name -> tokenmint.v1.PlannedToken
+	9,  // 10: tokenmint.v1.ExplainExchangeResponse.deciding_keys:type_name -> tokenmint.v1.DecidingKey
+	17, // 11: tokenmint.v1.PlannedToken.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 12: tokenmint.v1.PlannedToken.lifetime:type_name -> google.protobuf.Duration
+	19, // 13: tokenmint.v1.PlannedToken.claims:type_name -> google.protobuf.Struct
+	0,  // 14: tokenmint.v1.ExplainStep.outcome:type_name -> tokenmint.v1.ExplainStep.Outcome
+	19, // 15: tokenmint.v1.IntrospectTokenResponse.claims:type_name -> google.protobuf.Struct
+	1,  // 16: tokenmint.v1.TokenExchangeService.ExchangeToken:input_type -> tokenmint.v1.ExchangeTokenRequest
+	3,  // 17: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:input_type -> tokenmint.v1.BatchExchangeTokensRequest
+	7,  // 18: tokenmint.v1.TokenExchangeService.ExplainExchange:input_type -> tokenmint.v1.ExplainExchangeRequest
+	12, // 19: tokenmint.v1.TokenExchangeService.IntrospectToken:input_type -> tokenmint.v1.IntrospectTokenRequest
+	14, // 20: tokenmint.v1.TokenExchangeService.RevokeToken:input_type -> tokenmint.v1.RevokeTokenRequest
+	2,  // 21: tokenmint.v1.TokenExchangeService.ExchangeToken:output_type -> tokenmint.v1.ExchangeTokenResponse
+	5,  // 22: tokenmint.v1.TokenExchangeService.BatchExchangeTokens:output_type -> tokenmint.v1.BatchExchangeTokensResponse
+	8,  // 23: tokenmint.v1.TokenExchangeService.ExplainExchange:output_type -> tokenmint.v1.ExplainExchangeResponse
+	13, // 24: tokenmint.v1.TokenExchangeService.IntrospectToken:output_type -> tokenmint.v1.IntrospectTokenResponse
+	15, // 25: tokenmint.v1.TokenExchangeService.RevokeToken:output_type -> tokenmint.v1.RevokeTokenResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tokenmint_v1_token_exchange_service_proto_init() }
@@ -1371,7 +1490,7 @@ func file_tokenmint_v1_token_exchange_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tokenmint_v1_token_exchange_service_proto_rawDesc), len(file_tokenmint_v1_token_exchange_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,5 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { type ChannelOptions, credentials, Metadata, type CallOptions, type ServiceError } from "@grpc/grpc-js";
+import {
+  type CallOptions,
+  type ChannelOptions,
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import type { Certificate, Credential } from "./credentials.js";
 import { fromServiceError, fromStatus, type TokenmintError } from "./errors.js";
 import type { Duration } from "./v1/google/protobuf/duration.js";
@@ -10,6 +17,11 @@ import {
   type ExchangeTokenResponse,
   TokenExchangeServiceClient,
 } from "./v1/tokenmint/v1/token_exchange_service.js";
+import {
+  RevocationServiceClient,
+  type WatchRevocationsRequest,
+  type WatchRevocationsResponse,
+} from "./v1/tokenmint/v1/revocation_service.js";
 import { unprinted } from "./unprinted.js";
 
 const DEFAULT_TIMEOUT = 10; // seconds for a call with all its retries
@@ -87,6 +99,12 @@ export interface SubjectOptions {
 export interface ExchangeOptions extends TargetOptions, SubjectOptions {
   /** A URN of RFC 8693 section 3. Default: as the audience is configured. */
   readonly requestedTokenType?: string;
+  /** A token of the party that acts for the subject. */
+  readonly actorToken?: string;
+  /** Its kind, required with it. */
+  readonly actorTokenType?: string;
+  /** The thumbprint of the key that the token shall be bound to (RFC 9449). */
+  readonly dpopThumbprint?: string;
 }
 
 /** One of the artefacts of a batch. */
@@ -103,6 +121,8 @@ export class Client {
   readonly #credential: Credential;
   readonly #plaintext: boolean;
   readonly #timeout: number;
+  readonly #connect: () => RevocationServiceClient;
+  #revocations: RevocationServiceClient | undefined;
 
   /** @throws RangeError where plaintext is asked for beyond loopback. */
   constructor(options: ClientOptions) {
@@ -125,11 +145,9 @@ export class Client {
           credentials.createSsl(pem(options.ca), pem(certificate?.key), pem(certificate?.cert)),
           own,
         );
-    this.#service = new TokenExchangeServiceClient(target, channel, {
-      "grpc.service_config": SERVICE_CONFIG,
-      "grpc.enable_retries": 1,
-      ...options.channelOptions,
-    });
+    const settings = { "grpc.service_config": SERVICE_CONFIG, "grpc.enable_retries": 1, ...options.channelOptions };
+    this.#service = new TokenExchangeServiceClient(target, channel, settings);
+    this.#connect = () => new RevocationServiceClient(target, channel, settings);
   }
 
   /**
@@ -147,6 +165,9 @@ export class Client {
       lifetime: duration(options.lifetime),
       requestedTokenType: options.requestedTokenType ?? "",
       nonce: options.nonce ?? "",
+      actorToken: options.actorToken ?? "",
+      actorTokenType: options.actorTokenType ?? "",
+      dpopJkt: options.dpopThumbprint ?? "",
       requestId: randomUUID(), // makes gRPC's retries safe where the subject token may be used once
     });
     const answer = await this.#call<ExchangeTokenResponse>(options.timeout, (metadata, call, done) =>
@@ -187,9 +208,17 @@ export class Client {
     });
   }
 
+  /** Opens a stream of revocations. `Revocations` does it, and opens the next one. */
+  async watchRevocations(request: WatchRevocationsRequest): Promise<ClientReadableStream<WatchRevocationsResponse>> {
+    const metadata = this.#plaintext ? await this.#metadata() : new Metadata(); // as in #call
+    this.#revocations ??= this.#connect();
+    return this.#revocations.watchRevocations(request, metadata);
+  }
+
   /** Closes the connection. */
   close(): void {
     this.#service.close();
+    this.#revocations?.close();
   }
 
   async #metadata(): Promise<Metadata> {

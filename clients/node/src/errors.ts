@@ -74,7 +74,9 @@ export type VerificationReason =
   | "POSSESSION_NOT_PROVED"
   | "PROOF_REJECTED"
   | "NONCE_REQUIRED"
+  | "REVOKED"
   | "KEY_SET_UNAVAILABLE"
+  | "REVOCATIONS_UNAVAILABLE"
   | "UNAVAILABLE";
 
 /** A token was not accepted. The message holds no token. */
@@ -93,8 +95,15 @@ export class TokenRejected extends VerificationError {}
 
 /** Nothing can be said of the token: the keys that it would be verified with can't be fetched. */
 export class KeySetUnavailable extends VerificationError {
+  constructor(message: string, reason: VerificationReason = "KEY_SET_UNAVAILABLE") {
+    super(reason, message);
+  }
+}
+
+/** Nothing can be said of the token: whether it was revoked is not known, and the verifier is to refuse it then. */
+export class RevocationsUnavailable extends KeySetUnavailable {
   constructor(message: string) {
-    super("KEY_SET_UNAVAILABLE", message);
+    super(message, "REVOCATIONS_UNAVAILABLE");
   }
 }
 

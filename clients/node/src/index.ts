@@ -28,6 +28,7 @@ export {
   KeySetUnavailable,
   RateLimited,
   ReplayMemoryFull,
+  RevocationsUnavailable,
   SubjectTokenRejected,
   TokenmintError,
   TokenRejected,
@@ -36,6 +37,7 @@ export {
   type VerificationReason,
 } from "./errors.js";
 export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
+export { Revocations, type RevocationsOptions } from "./revocations.js";
 export {
   type MetadataAnswer,
   ProtectedResource,
@@ -52,4 +54,12 @@ export {
   type TokenSourceOptions,
   type TokenStore,
 } from "./source.js";
+export {
+  receivedTxnToken,
+  type TransactionToken,
+  TXN_TOKEN_HEADER,
+  TXN_TOKEN_TYPE,
+  txnTokenHeaders,
+  TxnTokenVerifier,
+} from "./txntoken.js";
 export { type JsonObject, type Possession, type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";

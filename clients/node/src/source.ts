@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Client, Token } from "./client.js";
+import type { Client, ExchangeOptions, Token } from "./client.js";
 import { unprinted } from "./unprinted.js";
 
 const REFRESH_FROM = 0.7; // the share of a token's life after which it is refreshed, drawn at random …
@@ -104,13 +104,8 @@ export interface TokenSourceOptions {
   readonly jitter?: () => number;
 }
 
-export interface GetOptions {
-  /** Default: all that the audience grants this client. */
-  readonly scopes?: readonly string[];
-  /** URIs that name the audience too, or instead of it where it is `""` (RFC 8707). */
-  readonly resources?: readonly string[];
-  /** A URN of RFC 8693 section 3. Default: an ID token. */
-  readonly subjectTokenType?: string;
+/** Fields of an exchange, all of which tell tokens apart, except the timeout. */
+export interface GetOptions extends ExchangeOptions {
   /** Keeps the token, e.g. a `SessionStore`. Default: the source's own. */
   readonly store?: TokenStore;
 }
@@ -120,7 +115,8 @@ export interface GetOptions {
  *
  * A token is handed out from the store while it is fresh. After 70 to 85 % of its life the next use begins a refresh in
  * the background and gets the token that is there; once that has expired, callers wait. There is one exchange at a
- * time for one (subject token, audience, scopes) and all callers. Failures are not kept.
+ * time for one key and all callers. Failures are not kept. The key is the SHA-256 of the subject token and of all else
+ * that is asked for: audience, scopes, actor, binding. It is never the session's.
  */
 export class TokenSource {
   readonly #client: Client;
@@ -142,12 +138,8 @@ export class TokenSource {
    * @throws TokenmintError where there is no usable token and none could be had.
    */
   async get(subjectToken: string, audience: string, options: GetOptions = {}): Promise<Token> {
-    const store = options.store ?? this.#store;
-    const scopes = [...new Set(options.scopes)].sort();
-    const subjectTokenType = options.subjectTokenType ?? "";
-    const resources = [...new Set(options.resources)].sort();
-    const target = [audience, scopes, subjectTokenType, ...(resources.length > 0 ? [resources] : [])];
-    const key = `${hash(subjectToken)}.${hash(JSON.stringify(target))}`;
+    const { store = this.#store, ...request } = options;
+    const key = keyOf(subjectToken, audience, request);
     const now = this.#clock();
     const found = store.get(key);
     if (found !== undefined && now < found.refreshAt) return unprinted(found.token);
@@ -155,8 +147,7 @@ export class TokenSource {
     let flight = this.#flights.get(store)?.get(key);
     if (flight === undefined) {
       if (serves) store.put(key, { token: found.token, refreshAt: now + RETRY_REFRESH }, now);
-      const asked = { scopes, resources, subjectTokenType };
-      flight = this.#fly(store, key, () => this.#client.exchange(subjectToken, audience, asked));
+      flight = this.#fly(store, key, () => this.#client.exchange(subjectToken, audience, request));
     }
     if (!serves) return unprinted(await flight);
     flight.catch(() => undefined); // in the background nobody is told; the next use tries again
@@ -194,6 +185,27 @@ export class TokenSource {
     const share = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * this.#jitter();
     return { token: { ...token }, refreshAt: now + Math.max(0, token.expiresAt - now) * share };
   }
+}
+
+/**
+ * Returns the key of a token in the cache: SHA-256 of the subject token, and of all else that is asked for. It is the same
+ * in every language (tests/clients/cache_keys.json). It holds no token and names no session.
+ */
+export function keyOf(subjectToken: string, audience: string, options: ExchangeOptions): string {
+  const parts = [
+    audience,
+    [...new Set(options.resources)].sort().join(" "), // a URI has no space in it
+    [...new Set(options.scopes)].sort().join(" "),
+    options.subjectTokenType ?? "",
+    options.requestedTokenType ?? "",
+    String(Math.round((options.lifetime ?? 0) * 1000)),
+    hash(options.actorToken ?? ""),
+    options.actorTokenType ?? "",
+    options.nonce ?? "",
+    options.dpopThumbprint ?? "",
+  ];
+  // Each with its length, so that no two requests look alike.
+  return `${hash(subjectToken)}.${hash(parts.map((part) => `${String(Buffer.byteLength(part))}:${part}`).join(""))}`;
 }
 
 function usable(entry: Entry, now: number): boolean {

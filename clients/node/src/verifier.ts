@@ -1,6 +1,7 @@
 import { checkClaims, type Expected, mediaType, readClaims, readHeader } from "./claims.js";
 import { TokenRejected } from "./errors.js";
 import { ASYMMETRIC, KeySet } from "./keyset.js";
+import type { Revocations } from "./revocations.js";
 
 const LEEWAY = 30; // seconds that clocks may differ
 const JWKS_PATH = "/.well-known/jwks.json";
@@ -48,6 +49,8 @@ export interface VerifierOptions {
   readonly acceptBound?: boolean;
   /** Returns Unix seconds. */
   readonly clock?: () => number;
+  /** What was revoked, for the same audience. Default: a token is accepted until it expires. */
+  readonly revocations?: Revocations;
 }
 
 /** A check that the sender of a token holds the key that it is bound to, such as `ProtectedResource.possession` returns. */
@@ -62,6 +65,7 @@ export class Verifier {
   readonly #acceptBound: boolean;
   readonly #clock: () => number;
   readonly #keys: KeySet;
+  readonly #revocations: Revocations | undefined;
 
   /** @throws RangeError where issuer or audience is missing, an algorithm is not asymmetric, or the key set has no TLS. */
   constructor(options: VerifierOptions) {
@@ -75,6 +79,7 @@ export class Verifier {
     this.#expected = { issuer, audience, algorithms: new Set(algorithms), types, leeway: options.leeway ?? LEEWAY };
     this.#acceptBound = options.acceptBound ?? false;
     this.#clock = options.clock ?? (() => Date.now() / 1000);
+    this.#revocations = options.revocations;
     this.#keys = new KeySet(options.jwksUrl ?? issuer.replace(/\/$/, "") + JWKS_PATH, this.#clock);
   }
 
@@ -96,7 +101,8 @@ export class Verifier {
   /**
    * Returns what a token says. `possession` checks the key of a bound token; the middleware does it.
    *
-   * @throws TokenRejected where it is not good, KeySetUnavailable where the keys can't be fetched.
+   * @throws TokenRejected where it is not good, KeySetUnavailable where the keys can't be fetched,
+   * RevocationsUnavailable where it can't be told whether it was revoked.
    */
   async verify(sent: string, possession?: Possession): Promise<VerifiedToken> {
     const { keyId, algorithm } = readHeader(sent, this.#expected);
@@ -109,6 +115,10 @@ export class Verifier {
         "POSSESSION_NOT_PROVED",
         "the token is bound to a key, and no proof of the key is checked here",
       );
+    }
+    if (this.#revocations !== undefined) {
+      await this.#revocations.start();
+      this.#revocations.check(token.claims, keyId);
     }
     return token;
   }

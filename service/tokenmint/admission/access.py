@@ -113,6 +113,7 @@ DATA: Final[Mapping[str, Row]] = MappingProxyType(
         f"{_V1}TokenExchangeService/RevokeToken": Row(CLIENT, 1, CALLS),
         f"{_V1}KeySetService/GetKeySet": Row(ANYBODY),
         f"{_V1}KeySetService/WatchKeySet": Row(ANYBODY),
+        f"{_V1}RevocationService/WatchRevocations": Row(CLIENT, 1, CALLS),
     }
 )
 """The data plane's listener."""
@@ -125,6 +126,12 @@ OAUTH: Final[Mapping[str, Row]] = MappingProxyType(
     }
 )
 """The public HTTP listener if OAuth is enabled: paths, each for POST. Public documents have no row."""
+
+GATEWAY: Final[Mapping[str, Row]] = MappingProxyType({"/auth": Row(CLIENT, 1, MINTING, bounded=True)})
+"""The public HTTP listener if gateways are served: the path, for GET, and below it the configured routes."""
+SIGNALS: Final[Mapping[str, Row]] = MappingProxyType({"/signals/{provider}": Row(ANYBODY)})
+"""The public HTTP listener, for providers with `signals`. Its senders prove themselves by the signatures of their
+tokens. So `signals/receiver.py` counts and records them: each peer before that proof, each provider after it."""
 
 CONSOLE: Final[Mapping[str, Row]] = MappingProxyType(
     {
@@ -169,6 +176,7 @@ ADMIN: Final[Mapping[str, Row]] = MappingProxyType(
         f"{_V1}ProfileAdminService/ImportProfiles": _CHANGE,
         f"{_V1}ProfileAdminService/EraseProfile": Row(Role.SECURITY, 1, CHANGES),
         f"{_V1}ProfileAdminService/RevokePrincipalTokens": Row(Role.SECURITY, 1, CHANGES),
+        f"{_V1}RevocationAdminService/RevokeTokens": Row(Role.SECURITY, 1, URGENT_CHANGES),
         f"{_V1}AuditAdminService/ListAuditEvents": _LOOK,
         f"{_V1}ProviderAdminService/ListProviders": _LOOK,
         f"{_V1}ProviderAdminService/GetProvider": _LOOK,

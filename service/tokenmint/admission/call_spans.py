@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Final
 
 from tokenmint.admission.access import Row
+from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.trace_context import CallTrace, OutgoingRequest
 from tokenmint.exchange.attempt import Trace
 from tokenmint.tracing.spans import Kind, Span
@@ -53,6 +54,20 @@ def spans_of(
     times = steps.times[: len(of_steps)] if steps is not None else []
     of_requests = [_request(trace, one, of_steps, times, moment) for one in trace.requests]
     return [of_call, *of_steps, *of_requests]
+
+
+def attributes_of(client: str, operator: str, steps: Trace | None, reason: str, scheme: str) -> dict[str, str]:
+    """Return the attributes of a call's span: names of the configuration, and the reason of a refusal."""
+    minted = list(dict.fromkeys(audience for audience, _ in steps.minted)) if steps is not None else []
+    found = {
+        "tokenmint.client.id": client,
+        "tokenmint.operator.id": operator,
+        "tokenmint.provider": steps.provider if steps is not None else "",
+        "tokenmint.audience": clipped(" ".join(minted), LONG),
+        "tokenmint.reason": reason,
+        "url.scheme": scheme,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _grpc(method: str, code: str) -> dict[str, str | int]:

@@ -15,7 +15,7 @@ import structlog
 
 from tokenmint.admission.access import ANYBODY, CLIENT, Row
 from tokenmint.admission.audit import AuditTrail
-from tokenmint.admission.call_spans import is_recordable, spans_of
+from tokenmint.admission.call_spans import attributes_of, is_recordable, spans_of
 from tokenmint.admission.callers import ClientAuthenticator, Credentials, Operator
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import (
@@ -76,6 +76,13 @@ class Call:
     def becomes_span(self) -> bool:
         """Whether it is to become a span."""
         return self.trace is not None and self.trace.recorded
+
+    @property
+    def span(self) -> tuple[str, str] | None:
+        """The ids of its trace and its span, if it becomes one; never of a caller that is not authenticated."""
+        trace = self.trace
+        authenticated = self.client is not None or self.operator is not None
+        return (trace.trace_id, trace.span_id) if trace is not None and trace.recorded and authenticated else None
 
 
 _current: ContextVar[Call] = ContextVar("call")
@@ -243,8 +250,14 @@ class Gate:
     def _end_trace(self, call: Call, trace: CallTrace, code: str) -> None:
         """Pass the spans of a call on, if its caller has authenticated itself."""
         try:
-            if trace.recorded and self._tracer is not None and (call.client is not None or call.operator is not None):
-                facts = _attributes(call)
+            if self._tracer is not None and call.span is not None:
+                facts = attributes_of(
+                    call.client.client_id if call.client is not None else "",
+                    call.operator.operator_id if call.operator is not None else "",
+                    call.steps,
+                    call.reason,
+                    call.scheme,
+                )
                 self._tracer.end(
                     lambda moment: spans_of(trace, call.method, call.steps, facts, call.started, code, moment)
                 )
@@ -255,7 +268,8 @@ class Gate:
     def _record(self, call: Call, code: str, reason: str, detail: str, *, told: bool) -> None:
         call.reason = reason or str(call.facts.get("reason", ""))
         try:
-            self._metrics.call(call.method, code, reason, time.perf_counter() - call.started)
+            seconds = time.perf_counter() - call.started
+            self._metrics.call(call.method, code, reason, seconds, call.span)
             if reason and call.client is not None:
                 self._metrics.refused(call.client.client_id, reason)
         except Exception as error:  # noqa: BLE001  # must not raise
@@ -304,6 +318,10 @@ class ClientExchanges:
 
     async def one(self, request: ExchangeRequest, client: Client) -> MintedToken:
         """Exchange a token for one token. Raises as ``TokenExchange.exchange``."""
+        return (await self.one_to_keep(request, client))[0]
+
+    async def one_to_keep(self, request: ExchangeRequest, client: Client) -> tuple[MintedToken, int]:
+        """Return as :meth:`one`, and for how many seconds the answer may be given again to the same request."""
         trace = _begin_steps()
         use_case = self.use_case
         request = use_case.policy.completed(client, request)
@@ -313,7 +331,7 @@ class ClientExchanges:
         finally:
             annotate_audit(**trace.facts())
         self._count(trace)
-        return minted
+        return minted, trace.keep
 
     async def batch(
         self, requests: Sequence[ExchangeRequest], client: Client
@@ -364,21 +382,6 @@ def _named(request: ExchangeRequest) -> str:
 def _ids(call: Call) -> dict[str, str]:
     """Return the fields of an audit event that name the trace."""
     return call.trace.ids() if call.trace is not None else {}
-
-
-def _attributes(call: Call) -> dict[str, str]:
-    """Return the attributes of a call's span: names of the configuration, and the reason of a refusal."""
-    steps = call.steps
-    minted = list(dict.fromkeys(audience for audience, _ in steps.minted)) if steps is not None else []
-    found = {
-        "tokenmint.client.id": call.client.client_id if call.client is not None else "",
-        "tokenmint.operator.id": call.operator.operator_id if call.operator is not None else "",
-        "tokenmint.provider": steps.provider if steps is not None else "",
-        "tokenmint.audience": clipped(" ".join(minted), LONG),
-        "tokenmint.reason": call.reason,
-        "url.scheme": call.scheme,
-    }
-    return {name: value for name, value in found.items() if value}
 
 
 def log_internal(method: str, error: BaseException) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tokenmint.base.durations import parse_duration
 from tokenmint.base.key_path import key_path
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+"""The name of a table that is no free text."""
 
 
 class Table(BaseModel):

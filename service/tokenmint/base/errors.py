@@ -271,6 +271,17 @@ class RateLimited(_Retryable):
     summary = "too many calls: slow down"
 
 
+class RevocationsFull(RateLimited):
+    """The record of the revocation is written, and introspection honours it; watchers are not told."""
+
+    reason = "REVOCATIONS_FULL"
+    summary = (
+        "revoked for introspection and exchange, but the log of revocations is full: verifiers that watch it are not "
+        "told until a retry succeeds"
+    )
+    default_retry_after = 30.0
+
+
 class Overloaded(_Retryable):
     """The process has as many calls in hand as it can finish in time. No part of this call was read."""
 
@@ -294,6 +305,13 @@ class TookTooLong(DeadlinePassed):
 class DependencyUnavailable(_Retryable):
     reason = "DEPENDENCY_UNAVAILABLE"
     summary = "a dependency can't be reached: retry later"
+
+
+class JustRevoked(DependencyUnavailable):
+    """A token that is minted now would be covered by a revocation of its client or audience."""
+
+    reason = "JUST_REVOKED"
+    summary = "the tokens of this client, or of this audience, were revoked just now: retry in a moment"
 
 
 class Stopping(DependencyUnavailable):

@@ -3,6 +3,7 @@
 docs/refusals.md is generated from them, and the console shows them.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Final
 from tokenmint.base import errors, token_errors
 
 _FILE: Final = "refusals.toml"
+_SEGMENT: Final = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\[([^]]+)\]\([^)]*\)")
 _RETRIED: Final = (errors.RateLimited, errors.Overloaded, errors.DependencyUnavailable)
 """Errors whose answer names a delay."""
 
@@ -47,6 +49,18 @@ def remedies() -> dict[str, Remedy]:
         for section, texts in document.items()
         for reason, text in texts.items()
     }
+
+
+def segments(text: str) -> list[dict[str, str]]:
+    """Return Markdown of one paragraph as segments: `text`, `code`, `strong`. Of a link its text stays."""
+    found, at = [], 0
+    for match in _SEGMENT.finditer(text):
+        found.append({"kind": "text", "text": text[at : match.start()]})
+        kind = "code" if match[1] else "strong" if match[2] else "text"
+        found.append({"kind": kind, "text": match[1] or match[2] or match[3].replace("`", "")})
+        at = match.end()
+    found.append({"kind": "text", "text": text[at:]})
+    return [segment for segment in found if segment["text"]]
 
 
 def _kinds(kind: type[errors.TokenmintError]) -> Iterator[type[errors.TokenmintError]]:

@@ -96,6 +96,9 @@ class StateMetrics:
              "livemin", of_provider),
             ("tokenmint_provider_keys_failing", "Whether the last fetch of a provider's keys failed: 1 or 0",
              "livemax", of_provider),
+            ("tokenmint_revocations", "Revocations that count now", "livemax", ()),
+            ("tokenmint_revocation_watchers", "Streams of revocations", "livesum", ()),
+            ("tokenmint_revocations_age_seconds", "Seconds since the log of revocations was read", "livemax", ()),
             ("tokenmint_certificate_expiry_seconds", "Seconds to the end of a certificate", "livemin", ("use",)),
         ):  # fmt: skip
             self._gauge(name, text, mode, *labels)

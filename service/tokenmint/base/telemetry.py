@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics import exposition
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The directory where several workers keep their numbers, so that each can report the sum."""
@@ -89,6 +90,13 @@ class Metrics:
             "reason",
         )
         self._refused: set[str] = set()
+        self._signals = self._counter(
+            "tokenmint_signals",
+            "Events of providers about accounts, by type and outcome; refused tokens by reason",
+            "provider",
+            "event",
+            "outcome",
+        )
         self._not_begun = self._counter(
             "tokenmint_calls_not_begun", "Calls that were refused before any part of them was read", "reason"
         )
@@ -100,11 +108,14 @@ class Metrics:
     def _gauge(self, name: str, text: str, mode: Any, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
 
-    def call(self, method: str, code: str, reason: str, seconds: float) -> None:
-        """Count a call that ended."""
+    def call(self, method: str, code: str, reason: str, seconds: float, span: tuple[str, str] | None = None) -> None:
+        """Count a call that ended.
+
+        ``span``: the ids of its trace and its span, if it became one; the exemplar of its duration.
+        """
         count, duration = self._series(method, code, reason)
         count.inc()
-        duration.observe(seconds)
+        duration.observe(seconds, {"trace_id": span[0], "span_id": span[1]} if span is not None else None)
 
     def _series(self, method: str, code: str, reason: str) -> tuple[Counter, Histogram]:
         series = self._of_calls.get((method, code, reason))
@@ -150,6 +161,10 @@ class Metrics:
         if counter is None:
             counter = self._of_audiences[audience] = self._minted.labels(audience)
         counter.inc(count)
+
+    def signal(self, provider: str, event: str, outcome: str) -> None:
+        """Count an event of a provider, or with "" as the event, a refused token with events."""
+        self._signals.labels(provider, event, outcome).inc()
 
     def task(self, name: str, *, failed: bool) -> None:
         """Record the state of a background task; a failure is counted."""
@@ -204,13 +219,21 @@ class Metrics:
         before, self._counted[name] = self._counted.get(name, 0), count
         return max(0, count - before)
 
-    def render(self) -> bytes:
-        """Return all metrics in the text format, of all workers if there are several."""
+    def render(self, *, openmetrics: bool = False) -> bytes:
+        """Return all metrics, of all workers if there are several.
+
+        Args:
+            openmetrics: in the format OpenMetrics 1.0.0, which has exemplars, instead of Prometheus' text format 0.0.4.
+                The library keeps no exemplars of several workers.
+        """
+        registry = self.registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library is untyped
-            return generate_latest(registry)
-        return generate_latest(self.registry)
+        if openmetrics:
+            text: bytes = exposition.generate_latest(registry)  # type: ignore[no-untyped-call]  # the library is untyped
+            return text
+        return generate_latest(registry)
 
 
 def places(error: BaseException) -> list[str]:

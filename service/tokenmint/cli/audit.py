@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tokenmint.cli.audit_events import STREAMS, Event, Filter, Trail, as_line, described
+from tokenmint.cli.audit_events import STREAM_OF, STREAMS, Event, Filter, Trail, as_line, described
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_operator
 from tokenmint.cli.following import EVERY, Every, follow
@@ -48,7 +48,7 @@ def tail(
 
     Example: tokenmint audit tail --client web --outcome refused --since 1h
     """
-    kinds = [wanted.kind] if wanted.kind else list(STREAMS)
+    kinds = [STREAM_OF.get(wanted.kind, wanted.kind)] if wanted.kind else list(STREAMS)
     with service.stub(AuditAdminServiceStub) as stub:
         trail = Trail(stub, service.call, kinds, time.time() - since if since is not None else None)
         shown = _Shown(output)

@@ -18,6 +18,8 @@ from tokenmint.v1.audit_admin_service_pb2_grpc import AuditAdminServiceStub
 
 STREAMS: Final = {"exchange": pb.AUDIT_STREAM_EXCHANGES, "admin": pb.AUDIT_STREAM_ADMIN}
 """The stream of each kind of events. The first may still hold operators' actions of older versions."""
+STREAM_OF: Final = {"signal": "exchange"}
+"""The stream of kinds without one of their own."""
 PAGE: Final = 1000  # events
 PAGE_BYTES: Final = 1 << 20
 MOST_SHOWN: Final = 2048
@@ -25,7 +27,7 @@ MOST_SHOWN: Final = 2048
 MOST_COUNT: Final = 10**12
 LATEST: Final = 253_402_300_800
 """The year 10000 in Unix seconds."""
-NAMED: Final = ("principal", "actor", "provider", "client_id", "key_id")
+NAMED: Final = ("principal", "actor", "provider", "client_id", "key_id", "state", "stream_status")
 """The fields that a line for people names."""
 Event = Mapping[str, Any]
 
@@ -47,14 +49,15 @@ class Filter(Group):
     outcome: Annotated[Values, _values("--outcome", "Only done, refused or begun.")] = None
     reason: Annotated[Values, _values("--reason", "Only refusals with this reason, e.g. EXPIRED.")] = None
     kind: Annotated[
-        Literal["exchange", "admin"] | None, typer.Option(help="Only calls of clients (exchange), or of operators.")
+        Literal["exchange", "admin", "signal"] | None,
+        typer.Option(help="Only calls of clients (exchange), of operators (admin), or providers' signals."),
     ] = None
 
     def takes(self, event: Event) -> bool:
         """Return whether ``event`` is wanted."""
         wanted = (
             (self.client, (text_of(event, "caller"), text_of(event, "client_id"))),
-            (self.principal, (text_of(event, "principal"), text_of(event, "actor"))),
+            (self.principal, (text_of(event, "principal"), text_of(event, "actor"), *_texts(event.get("principals")))),
             (self.provider, (text_of(event, "provider"),)),
             (self.outcome, (text_of(event, "outcome"),)),
             (self.reason, (*_texts(event.get("reason")), *_texts(event.get("refused")))),
@@ -153,6 +156,7 @@ def described(event: Event) -> list[tuple[str, str]]:
         (reasons, "yellow"),
     ]
     parts += [(f"{name}={text_of(event, name)}", "") for name in NAMED if text_of(event, name)]
+    parts += [(", ".join(_texts(event.get("events"))), "")]
     parts += [(" ".join(_texts(event.get("audience"))), ""), (text_of(event, "detail"), "dim")]
     return [(_cut(plain(text[:MOST_SHOWN])), style) for text, style in parts if text]
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from tokenmint.base.remedies import remedies, segments
 from tokenmint.cli.output import as_dict, as_json, plain, print_json
-from tokenmint.cli.tables import Value, enum_word, print_table, state
+from tokenmint.cli.tables import Value, enum_word, print_table, state, wrapped
 from tokenmint.cli.times import spoken, when
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -13,13 +14,16 @@ def print_explanation(answer: pb.ExplainExchangeResponse, output: str) -> None:
     if output == "json":
         document = as_dict(answer)
         planned = document.get("planned_token")
-        print_json({"steps": document["steps"], "planned_token": planned and whole_numbers(planned)})
+        planned = planned and whole_numbers(planned)
+        keys = document["deciding_keys"]
+        print_json({"steps": document["steps"], "planned_token": planned, "deciding_keys": keys})
         return
     kind = pb.ExplainStep.Outcome.DESCRIPTOR
     rows = [(step.name, state(enum_word(kind, step.outcome)), step.reason, step.detail) for step in answer.steps]
     columns = ("step", "outcome", "reason", "what was compared")
     print_table(columns, rows, "no steps", folded=("what was compared",), lead=2)
     if not answer.HasField("planned_token"):
+        _print_way_out(answer)
         return
     token = answer.planned_token
     facts: list[tuple[str, Value]] = [
@@ -34,6 +38,23 @@ def print_explanation(answer: pb.ExplainExchangeResponse, output: str) -> None:
     print_table(("would be minted", ""), facts, "", folded=("",))
     print("\nclaims, and an id of its own:")
     print(plain_lines(whole_numbers(as_dict(token)["claims"])))
+
+
+def _print_way_out(answer: pb.ExplainExchangeResponse) -> None:
+    """Print the keys of the configuration that decide, and what to do about the refusal."""
+    rows = [(key.key, _place(key), key.line) for key in answer.deciding_keys]
+    print()
+    nothing = "no key of the configuration decides: the token, the request or the profile does"
+    print_table(("decided by", "where", "line"), rows, nothing, folded=("where", "line"))
+    remedy = remedies().get(answer.steps[-1].reason) if answer.steps else None
+    if remedy is not None:
+        print(f"\nthe way out\n{wrapped(''.join(part['text'] for part in segments(remedy.text)))}")
+
+
+def _place(key: pb.DecidingKey) -> str:
+    if key.missing:
+        return "there is no such table, or none that fits"
+    return key.where or "not written: the default decides"
 
 
 def plain_lines(value: object) -> str:

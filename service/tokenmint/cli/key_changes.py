@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tokenmint.base.clock import rfc3339
 from tokenmint.cli.connection import Connection, pages
 from tokenmint.cli.output import plain
 from tokenmint.cli.tables import Value, enum_word, state, terminal
-from tokenmint.cli.times import rfc3339
 from tokenmint.v1 import key_admin_service_pb2 as pb
 from tokenmint.v1 import signing_key_pb2
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub

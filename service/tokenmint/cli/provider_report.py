@@ -7,11 +7,12 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tokenmint.base.clock import rfc3339
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.cli.output import plain
 from tokenmint.cli.provider_trial import Trial
 from tokenmint.cli.tables import print_table, state
-from tokenmint.cli.times import at, rfc3339
+from tokenmint.cli.times import at
 from tokenmint.config.proxies import FROM_ENVIRONMENT
 from tokenmint.exchange.explain import Outcome
 from tokenmint.verification.answers import Answer

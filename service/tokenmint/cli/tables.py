@@ -85,6 +85,12 @@ def print_table(
     _print_blocks(output, columns, cells, lead, width or 80)
 
 
+def wrapped(text: str) -> str:
+    """Return a paragraph in lines that fit the terminal; as one line without a terminal."""
+    output = terminal()
+    return "\n".join(textwrap.wrap(text, output.width)) if output.is_terminal and sys.stdout.isatty() else text
+
+
 def print_message(message: Message, output: str) -> None:
     """Print one message: as JSON, or field by field."""
     if output == "json":

@@ -37,14 +37,6 @@ def at(seconds: float) -> Cell:
     return Cell(f"{text} ({distance})", short=distance)
 
 
-def rfc3339(seconds: float) -> str:
-    """Return a time, in seconds since 1970, in the form that JSON has (RFC 3339, UTC); "" outside the calendar."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    except (OverflowError, ValueError, OSError):
-        return ""
-
-
 def relative(seconds: float) -> str:
     """Return a distance from now, e.g. "in 3 h" or "90 s ago"."""
     size = abs(seconds)

@@ -49,15 +49,6 @@ Audiences = Annotated[
         "client's.",
     ),
 ]
-Resource = Annotated[
-    list[str] | None,
-    typer.Option("--resource", help="A URI that names the service too (RFC 8707); may be repeated."),
-]
-Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
-Lifetime = Annotated[
-    int | None,
-    typer.Option(parser=whole_seconds, metavar="TIME", help="The token's lifetime, for example 90s or 1h30m."),
-]
 HANDLE: Final = "tmr_"
 
 
@@ -93,15 +84,54 @@ class Presented(Group):
         return found
 
 
-def _target(audience: str, resource: list[str] | None, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
-    from google.protobuf.duration_pb2 import Duration
+@dataclass(frozen=True, slots=True)
+class Requested(Group):
+    """The kind of token that is requested, and the caller's account of its transaction."""
 
-    return {
-        "audience": audience,
-        "resources": resource or [],
-        "scopes": scope or [],
-        "lifetime": Duration(seconds=lifetime) if lifetime else None,
-    }
+    requested_kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="The kind of token to mint, for example txn_token; default: the audience's."),
+    ] = None
+    request_context: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The circumstances of a transaction, a JSON object.")
+    ] = None
+    request_details: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The details of a transaction, a JSON object.")
+    ] = None
+
+    def kind(self) -> dict[str, Any]:
+        """Return the fields that each target of a batch has too."""
+        return {"requested_token_type": token_type(self.requested_kind)} if self.requested_kind else {}
+
+    def account(self) -> dict[str, Any]:
+        """Return the fields that only a request for one token has."""
+        return {"request_context": self.request_context, "request_details": self.request_details}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms(Group):
+    """What is requested of each audience."""
+
+    resource: Annotated[
+        list[str] | None,
+        typer.Option("--resource", help="A URI that names the service too (RFC 8707); may be repeated."),
+    ] = None
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")] = None
+    lifetime: Annotated[
+        int | None,
+        typer.Option(parser=whole_seconds, metavar="TIME", help="The token's lifetime, for example 90s or 1h30m."),
+    ] = None
+
+    def target(self, audience: str) -> dict[str, Any]:
+        """Return the fields of a request for an audience."""
+        from google.protobuf.duration_pb2 import Duration
+
+        return {
+            "audience": audience,
+            "resources": self.resource or [],
+            "scopes": self.scope or [],
+            "lifetime": Duration(seconds=self.lifetime) if self.lifetime else None,
+        }
 
 
 @app.command()
@@ -109,10 +139,9 @@ def _target(audience: str, resource: list[str] | None, scope: list[str] | None, 
 def exchange(
     service: Connection,
     presented: Presented,
+    requested: Requested,
+    terms: Terms,
     audience: Audiences = None,
-    resource: Resource = None,
-    scope: Scope = None,
-    lifetime: Lifetime = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print only the tokens, one on each line.")] = False,
     output: Output = "json",
 ) -> None:
@@ -127,16 +156,18 @@ def exchange(
 
     fields = presented.fields()
     audiences = audience or [""]
-    targets = [_target(name, resource, scope, lifetime) for name in audiences]
+    targets = [terms.target(name) | requested.kind() for name in audiences]
+    if len(targets) == 1:
+        fields |= requested.account()
+    elif any(requested.account().values()):
+        raise ConfigurationError("--request-context, --request-details: for one audience alone")
     with service.stub(TokenExchangeServiceStub) as stub:
         if len(targets) == 1:
             answer: Any = stub.ExchangeToken(pb.ExchangeTokenRequest(**fields, **targets[0]), **service.call)
             tokens, refusals = [answer], []
         else:
-            requested = [pb.BatchExchangeTarget(**target) for target in targets]
-            answer = stub.BatchExchangeTokens(
-                pb.BatchExchangeTokensRequest(**fields, targets=requested), **service.call
-            )
+            made = [pb.BatchExchangeTarget(**target) for target in targets]
+            answer = stub.BatchExchangeTokens(pb.BatchExchangeTokensRequest(**fields, targets=made), **service.call)
             tokens = [result.token for result in answer.results if result.HasField("token")]
             refusals = [
                 f"{name}: {refusal_of(result.error)}"
@@ -203,10 +234,9 @@ def explain(
     service: Connection,
     client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
     presented: Presented,
+    requested: Requested,
+    terms: Terms,
     audience: Audience = "",
-    resource: Resource = None,
-    scope: Scope = None,
-    lifetime: Lifetime = None,
     output: Output = "text",
 ) -> None:
     """Show step by step how an exchange would end, and the token that it would mint, without making it.
@@ -221,9 +251,8 @@ def explain(
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
     fields = presented.fields()
-    request = pb.ExplainExchangeRequest(
-        exchange=pb.ExchangeTokenRequest(**fields, **_target(audience, resource, scope, lifetime)), client_id=client
-    )
+    target = terms.target(audience) | requested.kind() | requested.account()
+    request = pb.ExplainExchangeRequest(exchange=pb.ExchangeTokenRequest(**fields, **target), client_id=client)
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExplainExchange(request, **service.call)
     print_explanation(answer, output)

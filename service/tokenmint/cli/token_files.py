@@ -10,8 +10,8 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import shown
 
-Kind = Literal["id_token", "access_token", "jwt"]
-KINDS: Final = "id_token, access_token or jwt"
+Kind = Literal["id_token", "access_token", "jwt", "txn_token"]
+KINDS: Final = "id_token, access_token, jwt or txn_token"
 
 
 def read_token(file: Path) -> str:

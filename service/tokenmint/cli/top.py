@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tokenmint.base.clock import rfc3339
 from tokenmint.base.foreign_text import SHORT, clipped
 from tokenmint.cli.audit_events import (
     PAGE,
@@ -24,7 +25,7 @@ from tokenmint.cli.connection import Connection, as_operator
 from tokenmint.cli.following import EVERY, Every, follow
 from tokenmint.cli.output import Output, as_json, plain
 from tokenmint.cli.tables import terminal
-from tokenmint.cli.times import duration, relative, rfc3339, spoken
+from tokenmint.cli.times import duration, relative, spoken
 from tokenmint.v1 import audit_admin_service_pb2 as pb
 from tokenmint.v1.audit_admin_service_pb2_grpc import AuditAdminServiceStub
 

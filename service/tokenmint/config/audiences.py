@@ -1,11 +1,8 @@
 """The rules of audiences: from their tables to the policy's types."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from tokenmint.base.http_url import BadUrl, host_of
 from tokenmint.base.key_path import key_path
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.config.formats import AudienceRules
@@ -13,10 +10,6 @@ from tokenmint.config.suggestions import no_such_table
 from tokenmint.config.tables import AudienceTable, File
 from tokenmint.formats.table import Formats
 from tokenmint.model.policy import Audience
-
-MAX_HEADERS: Final = 8
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")
-_NO_TOKENS: Final = frozenset({"authorization", "cookie", "host", "content-length", "transfer-encoding", "connection"})
 
 
 def audiences_of(
@@ -52,47 +45,11 @@ def audiences_of(
             bound=table.bound,
             actors=rules.actors(),
             reuse_window=rules.reuse_window(),
+            gateway_cache=rules.gateway_cache(),
         )
         audiences[name] = rules.formatted(audience)
         problems += rules.problems
     return audiences, problems
-
-
-def problems_of_envoy(file: File, audiences: Mapping[str, Audience]) -> list[str]:
-    """Return the problems of the table `[envoy]`."""
-    table = file.envoy
-    named = {"audience": table.audience} | {key_path("hosts", host): name for host, name in table.hosts.items()}
-    problems = [
-        f"envoy.{key}: {no_such_table('audiences', name, audiences)}"
-        for key, name in named.items()
-        if name is not None and name not in audiences
-    ]
-    return (
-        problems
-        + [
-            f"envoy.{key_path('hosts', host)}: expected a host in lower case, without port (IPv6 without brackets)"
-            for host in table.hosts
-            if not _is_host(host)
-        ]
-        + list(_problems_of_headers(table.headers))
-    )
-
-
-def _is_host(text: str) -> bool:
-    try:
-        return host_of(f"[{text}]" if ":" in text else text) == text
-    except BadUrl:
-        return False
-
-
-def _problems_of_headers(names: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        if not _HEADER.fullmatch(name):
-            yield "envoy.headers: expected names of headers in lower case, e.g. x-goog-iap-jwt-assertion"
-        elif name in _NO_TOKENS:
-            yield f"envoy.headers: {name} is read already, or never holds a token: leave it out"
-    if len(set(names)) != len(names) or len(names) > MAX_HEADERS:
-        yield f"envoy.headers: expected {MAX_HEADERS} names at most, each once"
 
 
 def _algorithm(table: AudienceTable, file: File) -> str:

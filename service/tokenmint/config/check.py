@@ -11,8 +11,10 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
-from tokenmint.config.audiences import audiences_of, problems_of_envoy
+from tokenmint.config import relying_parties
+from tokenmint.config.audiences import audiences_of
 from tokenmint.config.callers import CallerRules
+from tokenmint.config.gateways import problems_of_gateways
 from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
 from tokenmint.config.providers import Judged, judge_provider
@@ -57,14 +59,13 @@ def check(
     problems = list(_problems_of_tables(file, base, environ, development=development))
     proxy = shared_proxy(file.proxy, base, environ, problems)
     judged = _judge_providers(file, base, issuer, proxy)
-    problems += [*_problems_of_providers(judged), *_problems_of_grants(file, judged)]
+    problems += [*_problems_of_providers(judged, file.spiffe.trust_domain), *_problems_of_grants(file, judged)]
     callers = CallerRules(file, base, problems, issuer, proxy)
-    clients = callers.clients()
     audiences, wrong = audiences_of(file, base, formats, development=development)
-    problems += [*wrong, *problems_of_envoy(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
+    problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     keys = KeyRules(file, base, problems)
-    keys.check()
-    problems += _problems_of_signers(file, base)
+    schedule = keys.schedule(audiences)
+    doubts = relying_parties.judge(file, audiences, schedule, problems)
     settings = Settings(
         issuer=file.issuer,
         data_dir=(base / file.data_dir).resolve(),
@@ -81,24 +82,26 @@ def check(
         pkcs11=keys.pkcs11(),
         aws_kms=file.keys.aws_kms,
         algorithms=file.keys.algorithms,
-        schedule=keys.schedule(audiences),
+        schedule=schedule,
         limits=file.limits,
         caches=file.caches,
         log=file.log,
         audit=file.audit,
         tracing=tracing_options(file.tracing, base, environ, problems),
         oauth=file.oauth,
+        spiffe=file.spiffe,
         envoy=file.envoy,
+        gateway=file.gateway,
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,
         providers=MappingProxyType({name: done.provider for name, done in judged.items() if done.provider is not None}),
         audiences=MappingProxyType(audiences),
         formats=formats,
-        clients=MappingProxyType(clients),
+        clients=MappingProxyType(callers.clients()),
         operators=MappingProxyType(callers.operators()),
         assertions=MappingProxyType(callers.assertions),
-        warnings=(*_warnings(file, base), *_unused_keys(judged, callers.assertions)),
+        warnings=(*_warnings(file, base), *_unused_keys(judged, callers.assertions), *doubts),
     )
     return settings, problems
 
@@ -108,6 +111,7 @@ def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, d
     yield from problems_of_listeners(file, base)
     yield from _problems_of_development(file, environ, development=development)
     yield from _problems_of_limits(file)
+    yield from _problems_of_signers(file, base)
     for unknown in sorted(file.oauth.drafts - set(DRAFTS)):
         meant = did_you_mean(unknown, DRAFTS)
         yield f"oauth.drafts: there is no such draft{meant}: expected some of {', '.join(DRAFTS)}"
@@ -169,17 +173,26 @@ def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -
 
 def _at(base: Path, key: str, value: object) -> object:
     """Return a value of a provider's table; if it names files, relative paths begin at ``base``."""
+    if (
+        key == "signals"
+        and isinstance(value, dict)
+        and isinstance(value.get("token_file"), str)
+        and value["token_file"]
+    ):
+        return value | {"token_file": str(base / value["token_file"])}
     if key == "header_files" and isinstance(value, dict):
         return {name: str(base / path) if isinstance(path, str) and path else path for name, path in value.items()}
     return str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
 
 
-def _problems_of_providers(judged: Mapping[str, Judged]) -> Iterator[str]:
+def _problems_of_providers(judged: Mapping[str, Judged], own_trust_domain: str | None) -> Iterator[str]:
     before: list[Provider] = []
     for name, outcome in judged.items():
         yield from outcome.problems
         if outcome.provider is None:
             continue
+        if outcome.provider.trust_domain is not None and outcome.provider.trust_domain == own_trust_domain:
+            yield f"{key_path('providers', name)}.trust_domain: is tokenmint's own: its tokens are never a provider's"
         for other in before:
             if not disjoint(outcome.provider, other):
                 yield (

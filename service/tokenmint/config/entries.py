@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.config.signals_table import SignalsTable
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT
 from tokenmint.verification.provider import CheckKind
 
@@ -149,6 +150,8 @@ class Entry(CommonTable):
     """The claims that name the principal if a parameter has a value."""
     trust_domain_from: str | None = None
     """The parameter that is the SPIFFE trust domain."""
+    signals: SignalsTable | None = None
+    """The forms of its signals, for an operator that accepts them."""
     in_cluster: InCluster | None = None
     """The source of issuer and keys if the operator names neither."""
 
@@ -179,6 +182,8 @@ class ProviderTable(CommonTable):
     max_age: Seconds | None = None
     check_revoked: bool = False
     service_account_file: str | None = None
+    signals: SignalsTable | None = None
+    """Its signals about accounts; None: they are not accepted."""
 
 
 FOLDER: Final = resources.files("tokenmint.config") / "catalogue"

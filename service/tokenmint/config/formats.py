@@ -41,6 +41,10 @@ class AudienceRules:
             other = file.audiences[source]
             if any(_table(other, form) is not None and not form.comes_back for form in formats.values()):
                 self._problem("reexchange_from", f"the tokens of {source} never return to tokenmint")
+            if source != name and any(
+                _table(other, form) is not None and form.stays_at_its_audience for form in formats.values()
+            ):
+                self._problem("reexchange_from", f"the tokens of {source} are exchanged for others of {source} alone")
         asked = (
             file.listen.client_ca_file
             or file.listen.forwarded
@@ -76,6 +80,12 @@ class AudienceRules:
             self._problem("reuse_window", "expected a whole number of seconds")
         return int(table.reuse_window)
 
+    def gateway_cache(self) -> int:
+        """Return for how many seconds a gateway may keep an answer."""
+        if self._table.gateway_cache % 1:
+            self._problem("gateway_cache", "expected a whole number of seconds")
+        return int(self._table.gateway_cache)
+
     def actors(self) -> ActorRules | None:
         """Return the rules for actors."""
         table = self._table.actors
@@ -85,8 +95,9 @@ class AudienceRules:
             self._problem("actors.providers", no_such_table("providers", provider, self._file.providers))
         for audience in sorted(table.audiences - self._file.audiences.keys()):
             self._problem("actors.audiences", no_such_table("audiences", audience, self._file.audiences))
-        if not table.providers and not table.audiences:
-            self._problem("actors.providers", "is required, or audiences: their tokens authenticate an actor")
+        if not table.providers and not table.audiences and not self._table.reexchange_from:
+            text = "is required, or audiences (their tokens authenticate an actor), or the audience's reexchange_from"
+            self._problem("actors.providers", text)
         by_actor = table.scopes_by_actor
         for actor, scopes in (by_actor or {}).items():
             path = key_path("actors", "scopes_by_actor", actor)
@@ -111,7 +122,9 @@ class AudienceRules:
             if key in self._table.model_fields_set:
                 self._problem(key, f"tokens of the kind {self.form.traits.name} have none: leave it out")
         table = self._table if self.form.table is None else _table(self._table, self.form)
-        reading = Reading(self._base, self._development, self._file.oauth.drafts, self._problem)
+        reading = Reading(
+            self._base, self._development, self._file.oauth.drafts, self._file.spiffe.trust_domain, self._problem
+        )
         return replace(audience, format=self.form.configure(table, audience, reading))
 
     def _chosen(self) -> Format:

@@ -31,6 +31,7 @@ class KeyRules:
         self._file = file
         self._base = base
         self._problems = problems
+        self._check()
 
     def schedule(self, audiences: Mapping[str, Audience]) -> Schedule:
         """Return the schedule of keys for tokens of these ``audiences``."""
@@ -97,7 +98,7 @@ class KeyRules:
             return None
         return Pkcs11(self._base / table.module, table.token, Secret(pin))
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Check the algorithms, and that the signer supports them."""
         keys = self._file.keys
         for algorithm in keys.algorithms:

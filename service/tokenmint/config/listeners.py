@@ -40,9 +40,11 @@ def problems_of_listeners(file: File, base: Path) -> Iterator[str]:
     yield from _addresses(listen)
     yield from _needs(listen)
     in_the_open = listen.http_cert_file is None and not listen.plaintext and not listen.http.is_loopback
-    if file.oauth.enabled and in_the_open:
+    for table in ("oauth", "gateway"):
+        if not getattr(file, table).enabled or not in_the_open:
+            continue
         yield (
-            "oauth.enabled: secrets would cross the network unencrypted: set listen.http_cert_file and "
+            f"{table}.enabled: secrets would cross the network unencrypted: set listen.http_cert_file and "
             "listen.http_key_file, or listen.plaintext = true behind a mesh or proxy that adds TLS"
         )
     if listen.cert_file is None and not listen.plaintext:

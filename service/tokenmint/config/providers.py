@@ -17,9 +17,11 @@ from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogu
 from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
 from tokenmint.config.shared_issuers import customers_unnamed
+from tokenmint.config.signals import signal_rules
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.firebase.accounts import account_file
 from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.signals import SignalRules
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.provider import ClaimCheck, ClaimPaths, Provider
@@ -86,6 +88,7 @@ class _Parts:
     kinds: frozenset[str]
     checks: tuple[ClaimCheck, ...]
     users: FirebaseProject | None
+    signals: SignalRules | None
     subject_claims: ClaimPaths
     subject_claims_by_type: Mapping[str, ClaimPaths]
     subject_claims_instead: Mapping[str, ClaimPaths]
@@ -167,13 +170,18 @@ class _Builder:
         source, problems = key_source(self.table, self.entry, issuers, singles, self.proxy)
         for key, text in problems:
             self._problem(key, text)
+        audiences = self._audiences()
+        signals, problems = signal_rules(self.table, self.entry, issuers, audiences)
+        for key, text in problems:
+            self._problem(key, text)
         parts = _Parts(
             issuers=issuers,
-            audiences=self._audiences(),
+            audiences=audiences,
             algorithms=self._some_of("algorithms", {"RS256", "ES256"}, ALGORITHMS, ": no others are verified"),
             kinds=self._some_of("token_types", {"id_token", "jwt"}, TOKEN_TYPES),
             checks=self._checks(),
             users=self._users(),
+            signals=signals,
             subject_claims=(first := self._subject_claims()),
             subject_claims_by_type=self._by_kind("subject_claims_by_type", first),
             subject_claims_instead=self._by_kind("subject_claims_instead", first),
@@ -228,6 +236,7 @@ class _Builder:
             key_issuer=self._setting("key_issuer", "ignore"),
             key_id_required=self._setting("key_id_required", default=False),
             users=parts.users,
+            signals=parts.signals,
         )
 
     def _condition(self) -> str | None:

@@ -7,13 +7,14 @@ from types import MappingProxyType
 
 from tokenmint.admission.callers import Operator
 from tokenmint.base.addresses import Address
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
 from tokenmint.config.places import Place
 from tokenmint.config.providers import provider_from_table
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tables import (
     AuditTable,
     AwsKmsTable,
     CachesTable,
-    EnvoyTable,
     LimitsTable,
     ListenTable,
     LogTable,
@@ -72,7 +73,9 @@ class Settings:
     tracing: TracingOptions | None
     """The export of spans; None: there is none."""
     oauth: OAuthTable
+    spiffe: SpiffeTable
     envoy: EnvoyTable
+    gateway: GatewayTable
     firebase_emulator: bool
     """Whether Firebase is an emulator that does not sign: with `--dev` only."""
     reflection: bool

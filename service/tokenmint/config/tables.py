@@ -6,17 +6,18 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, field_validator
 
 from tokenmint.base.addresses import Address
-from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.base.config_values import Name, Seconds, Table, TextList, TextSet
 from tokenmint.base.extras import is_installed
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tracing_table import TracingTable
 from tokenmint.model.policy import MAX_LIFETIME, OnMissingProfile
 from tokenmint.verification.jws import MAX_TOKEN, MOST_TOKEN
 
 LISTENERS: Final = ("grpc", "admin", "http", "ops", "console")
 MAX_REUSE_WINDOW: Final = 60
+MAX_GATEWAY_CACHE: Final = 300
 MAX_CONNECTION: Final = 14 * 86400  # gRPC counts milliseconds in 32 bits
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 def _address(value: Any) -> Any:
@@ -190,7 +191,12 @@ class AudienceTable(Table):
     condition: str | None = None
     max_token_bytes: Annotated[int, Field(ge=512, le=65536)] = 8192
     reuse_window: Annotated[Seconds, Field(ge=0, le=MAX_REUSE_WINDOW)] = 0.0
+    gateway_cache: Annotated[Seconds, Field(ge=0, le=MAX_GATEWAY_CACHE)] = 1.0
+    """For how long a gateway may keep an answer: as long, a revocation or a changed profile may go unnoticed there."""
     bound: Literal["dpop", "mtls", "any"] | None = None
+    relying_party: str | None = None
+    """The entry of a service outside that verifies its tokens (``parties/*.toml``)."""
+    relying_party_keys: Literal["fetched", "uploaded"] = "fetched"
     actors: ActorsTable | None = None
 
     @field_validator("on_missing_profile", mode="before")
@@ -255,6 +261,7 @@ class LimitsTable(Table):
     watch_streams: Annotated[int, Field(ge=1)] = 1000
     watch_streams_per_peer: Annotated[int, Field(ge=1)] = 10
     watch_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    revocations: Annotated[int, Field(ge=100, le=1_000_000)] = 100_000
     message_bytes: Annotated[int, Field(ge=32 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
     token_bytes: Annotated[int, Field(ge=4 * 1024, le=MOST_TOKEN)] = MAX_TOKEN
     """The longest token of a provider, before anything of it is decoded."""
@@ -305,23 +312,6 @@ class OAuthTable(Table):
     """The Internet-Drafts that are followed (``model/drafts.py``)."""
 
 
-class EnvoyTable(Table):
-    """`[envoy]`: external authorization for a gateway, on the listener of exchanges.
-
-    Off by default. The gateway is one of `[clients]`; the audience comes from its routes (`context_extensions`), or
-    from this table by host.
-    """
-
-    enabled: bool = False
-    audience: str | None = None
-    """The default for hosts without an entry."""
-    hosts: dict[str, str] = Field(default_factory=dict)
-    cookie: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")] | None = None
-    """The cookie that holds a browser's token, for requests without a token in a header."""
-    headers: TextList = ()
-    """Headers that may hold the token beside `Authorization`."""
-
-
 class LogTable(Table):
     """`[log]`: the level and the form of the log."""
 
@@ -362,7 +352,9 @@ class File(Table):
     audit: AuditTable = AuditTable()
     tracing: TracingTable = TracingTable()
     oauth: OAuthTable = OAuthTable()
+    spiffe: SpiffeTable = SpiffeTable()
     envoy: EnvoyTable = EnvoyTable()
+    gateway: GatewayTable = GatewayTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     audiences: dict[str, AudienceTable] = Field(default_factory=dict)
     clients: dict[Name, ClientTable] = Field(default_factory=dict)

@@ -19,7 +19,7 @@ class Trace:
         timed: whether the times of steps are kept.
     """
 
-    __slots__ = ("actor", "minted", "principal", "provider", "step", "steps", "times", "token_sha256")
+    __slots__ = ("actor", "keep", "minted", "principal", "provider", "step", "steps", "times", "token_sha256")
 
     def __init__(self, *, timed: bool = False) -> None:
         self.steps: list[str] = []
@@ -34,6 +34,8 @@ class Trace:
         self.actor = ""
         self.minted: list[tuple[str, MintedToken]] = []
         """Each token with its audience."""
+        self.keep = 0
+        """The seconds for which a cache may give the answer again to the same request."""
 
     def _timed_step(self, name: str) -> None:
         self.times.append(perf_counter())
@@ -57,7 +59,9 @@ class Trace:
             "principal": clipped(self.principal),
             "actor": clipped(self.actor),
             "minted": [
-                {"jti": minted.token_id, "kid": minted.key_id} | ({"reused": True} if minted.reused else {})
+                {"jti": minted.token_id, "kid": minted.key_id}
+                | ({"reused": True} if minted.reused else {})
+                | ({"txn": minted.txn} if minted.txn else {})
                 for _, minted in self.minted
             ],
         }

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.key_path import key_path
-from tokenmint.exchange.explain import Step
+from tokenmint.exchange.explain import Explanation, Outcome, Step
 
 Names = Mapping[str, str]
 """The names that paths are made with: `client`, `audience`, `provider`; "" for none."""
@@ -65,6 +66,55 @@ class Deciding:
     path: str
     missing: bool = False
     """Whether it is a table that the configuration lacks: its absence decides."""
+
+
+class Place(Protocol):
+    """The place of a key of the configuration."""
+
+    @property
+    def where(self) -> str:
+        """`line 12`, or the name of an environment variable."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The line, bounded; "" for a variable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The part of the configuration that explanations cite."""
+
+    places: Callable[[], Mapping[str, Place]]
+    """Returns the places of the keys that the configuration in force sets."""
+    entry_settings: frozenset[str]
+    """The settings that shipped providers have of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A key that decided, with its place; both are empty for a key that is not written, whose default decided."""
+
+    path: str
+    where: str
+    text: str
+    missing: bool
+
+
+def citations(explanation: Explanation, written: Written) -> list[Citation]:
+    """Return the keys that decided the last step of an exchange that would be refused; none of one that would not."""
+    last = explanation.steps[-1]
+    if last.outcome is not Outcome.FAILED:
+        return []
+    places = written.places()
+    keys = deciding_keys(last, explanation.names, places.__contains__, written.entry_settings)
+    return [_citation(key, places.get(key.path)) for key in keys]
+
+
+def _citation(key: Deciding, place: Place | None) -> Citation:
+    where, text = (place.where, place.text) if place is not None else ("", "")
+    return Citation(clipped(key.path, 2 * LONG), where, text, key.missing)
 
 
 def deciding_keys(

@@ -6,16 +6,17 @@ The code follows the way of one token. Transport, store and clock are passed in.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest
-from tokenmint.base.token_errors import TokenRejected
+from tokenmint.base.errors import AccessDenied, DependencyUnavailable, FieldViolation, InvalidRequest, JustRevoked
+from tokenmint.base.token_errors import TokenRejected, TokenRevoked, UnsupportedTokenType
 from tokenmint.exchange.actors import check_actors, check_current
 from tokenmint.exchange.attempt import Attempt, Trace
+from tokenmint.exchange.retention import seconds_to_keep
 from tokenmint.formats.minter import Minter
 from tokenmint.issued.verifier import IssuedTokenVerifier, as_verified_token
 from tokenmint.model.issued import ActorName, IssuedToken, actors_in
@@ -23,10 +24,12 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, TXN_TOKEN, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
+from tokenmint.revocation.bulk import BulkRevocations
+from tokenmint.revocation.entries import Kind
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
@@ -72,6 +75,8 @@ class TokenExchange:
     clock: Clock
     serving: Callable[[], None] = _always_serving
     """Raises an error if no token can be verified or minted now, because of the clock or the store."""
+    bulk: BulkRevocations = field(default_factory=BulkRevocations)
+    """The revocations by client, audience and provider."""
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
         """Return the same exchange with another configuration (reload)."""
@@ -92,8 +97,13 @@ class TokenExchange:
         actor = await self.verify_actor(attempt)
         grant = await self.decide(attempt, audience, subject, actor)
         minted = await self._mint(attempt, grant)
-        for verified in single_use(audience, subject, actor):
+        single = single_use(audience, subject, actor)
+        for verified in single:
             await self._consume(attempt, verified, (request,))
+        attempt.trace.keep = seconds_to_keep(
+            bound=audience.gateway_cache, ends=(minted.expires_at, subject.verified.expires_at),
+            began=attempt.now, now=self.clock.now(), single_use=bool(single),
+        )  # fmt: skip
         return minted
 
     async def exchange_batch(
@@ -177,12 +187,13 @@ class TokenExchange:
 
     async def _verify(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
         token, step = evidence.token, evidence.step
-        if evidence.token_type in (ACCESS_TOKEN, JWT) and self.issued_tokens.recognises(token, evidence.token_type):
-            return await self._verify_issued(attempt, token, step)
+        kind = evidence.token_type
+        if kind in (ACCESS_TOKEN, JWT, TXN_TOKEN) and self.issued_tokens.recognises(token, kind):
+            return await self._verify_issued(attempt, evidence)
         self._check_length(token)
         try:
             verified = await self.verifier.verify(
-                token, evidence.token_type, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
+                token, kind, nonce=evidence.nonce, now=attempt.now, observe=step, fetch=not attempt.dry
             )
         except TokenRejected as refusal:
             if not attempt.client.public:
@@ -191,6 +202,8 @@ class TokenExchange:
         bound = bound_to(verified)
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)
+        if self.bulk.covers(Kind.PROVIDER, verified.provider, verified.issued_at):
+            raise TokenRevoked("the tokens of its provider were revoked: sign in again", detail=verified.provider)
         step("profile.find")
         lookup = await self.profiles.find(verified)
         actors = actors_in(verified.claims, verified.issuer)
@@ -206,9 +219,12 @@ class TokenExchange:
             reason = f"the token has {size} bytes, and at most {most} are accepted (limits.token_bytes)"
             raise InvalidRequest([FieldViolation("subject_token", reason)])
 
-    async def _verify_issued(self, attempt: Attempt, token: Secret, step: Callable[[str], None]) -> Authenticated:
+    async def _verify_issued(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
+        step = evidence.step
         step("own.signature")
-        issued = await self.issued_tokens.identify(token, now=attempt.now)
+        issued = await self.issued_tokens.identify(evidence.token, now=attempt.now)
+        if (issued.kind == TXN_TOKEN) != (evidence.token_type == TXN_TOKEN):
+            raise UnsupportedTokenType(detail=f"an issued token of the kind {issued.kind}")
         step("policy.own_token")
         request = attempt.request
         if attempt.dry:  # as in _verify
@@ -235,6 +251,8 @@ class TokenExchange:
     async def _mint(self, attempt: Attempt, grant: TokenGrant) -> MintedToken:
         attempt.trace.granted(grant)
         check_deadline()
+        if wait := self.bulk.wait(grant.client_id, grant.audience, grant.issued_at):
+            raise JustRevoked(retry_after=wait)
         attempt.trace.step("minting")
         minted = await self.minter.mint(grant)
         attempt.trace.minted.append((grant.audience, minted))
@@ -263,6 +281,10 @@ def single_use(audience: Audience, subject: Authenticated, actor: Authenticated 
     return verified + ([actor.verified] if actor is not None and actor.verified.single_use else [])
 
 
+def _transaction_of(request: ExchangeRequest) -> tuple[tuple[str, object], ...]:
+    return ("request_context", request.request_context), ("request_details", request.request_details)
+
+
 def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
     """Return a hash of the requests; a retry has the same hash, another request has not."""
     fields = [
@@ -276,6 +298,7 @@ def _fingerprint_of(requests: Sequence[ExchangeRequest]) -> str:
             item.actor_token.fingerprint() if item.actor_token is not None else None,
             item.binding.claim(),
             *sorted(item.named),
+            *({name: given} for name, given in _transaction_of(item) if given is not None),
         ]
         for item in requests
     ]

@@ -3,6 +3,7 @@
 It mints nothing, consumes no token, creates no profile, and fetches no keys.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -37,8 +38,11 @@ class Explanation:
     """The steps of an exchange up to the one that ends it, or all of them."""
 
     steps: list[Step]
-    planned: PlannedToken | None = None
+    planned: PlannedToken | None
     """The token that would be minted; None if the exchange would be refused."""
+    names: Mapping[str, str]
+    """The names of its `client`, its `audience` and the `provider` of the last token; "" for none. The audience and the
+    provider may be unknown to the configuration."""
 
 
 async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Client) -> Explanation:
@@ -65,4 +69,6 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
         planned = exchange.minter.plan(grant)
     except TokenmintError as error:
         last = Step(trace.steps[-1], Outcome.FAILED, error.reason, error.detail or error.message)
-    return Explanation([*(Step(name, Outcome.PASSED) for name in trace.steps[:-1]), last], planned)
+    token = request.actor_token if last.name.startswith("actor.") and request.actor_token else request.subject_token
+    names = {"client": client.client_id, "audience": request.audience, "provider": exchange.verifier.chosen(token)}
+    return Explanation([*(Step(name, Outcome.PASSED) for name in trace.steps[:-1]), last], planned, names)

@@ -14,7 +14,7 @@ from tokenmint.issued.verifier import IssuedTokenVerifier
 from tokenmint.model.issued import IssuedToken
 from tokenmint.model.policy import Client
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import JsonValue
+from tokenmint.model.tokens import TXN_TOKEN, JsonValue
 from tokenmint.policy.grant import knows
 from tokenmint.profiles.resolve import Profiles
 
@@ -87,4 +87,6 @@ class Tokens:
 
 def _answer(issued: IssuedToken) -> Mapping[str, JsonValue]:
     kind = "DPoP" if issued.binding.jkt is not None else "Bearer"
+    if issued.kind == TXN_TOKEN:
+        kind = "N_A"  # RFC 8693 section 2.2.1: no access token
     return dict(issued.claims) | {"exp": issued.expires_at, "token_type": kind}

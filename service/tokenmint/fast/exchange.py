@@ -36,6 +36,7 @@ from tokenmint.keys.signers.together import sign_all, sign_at_once
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.policy import Client
 from tokenmint.profiles.near_cache import NearCache
+from tokenmint.revocation.entries import Kind
 from tokenmint.verification.jws import decode_segment, parse_object
 
 SIGNATURES: Final = 4096  # cached good signatures, by the SHA-256 of their token
@@ -157,8 +158,8 @@ class FastExchange:
         proved = self._verify(plan, token, now)
         if proved is None:
             return None
-        # Policy.admit_subject, for all targets.
-        if proved.provider not in plan.providers:
+        # TokenExchange._verify: its provider's tokens are not revoked. Policy.admit_subject, for all targets.
+        if proved.provider not in plan.providers or self._provider_revoked(proved):
             self._pass_on(proved)
             return None
         # Profiles.find and Profiles.apply_missing_profile_policy: there is a profile, and it may be served.
@@ -237,8 +238,8 @@ class FastExchange:
 
     def _mint(self, plan: Plan, proved: Proved, person: Person | None, ready: _Ready) -> list[Minted] | Signing | None:
         """Mint for a principal. ``Signing``: a signature takes a thread, or another machine."""
-        # Profiles._issued_before_revocation.
-        if person is None or proved.issued_at <= person.valid_after:
+        # Profiles._issued_before_revocation. TokenExchange._mint: what is minted is not revoked already.
+        if person is None or proved.issued_at <= person.valid_after or self._just_revoked(plan, proved):
             self._pass_on(proved)
             return None
         # Policy.decide, for each target: in the plan. TokenExchange._mint, for each: all texts before all signatures.
@@ -258,6 +259,14 @@ class FastExchange:
         for token in tokens:
             signed.append((token, ready.signers[token.target.signer].sign_now(token.text)))  # noqa: PERF401  # quicker
         return self._signed(plan, proved, person.principal, signed, ready)
+
+    def _provider_revoked(self, proved: Proved) -> bool:
+        bulk = self._exchange.bulk
+        return bool(bulk) and bulk.covers(Kind.PROVIDER, proved.provider, proved.issued_at)
+
+    def _just_revoked(self, plan: Plan, proved: Proved) -> bool:
+        bulk = self._exchange.bulk
+        return bool(bulk) and any(bulk.wait(plan.client.client_id, one, proved.second) for one in plan.audiences)
 
     def _signed(
         self, plan: Plan, proved: Proved, principal: str, signed: Iterable[tuple[Unsigned, bytes]], ready: _Ready

@@ -34,6 +34,8 @@ class Reading:
     """Whether the configuration is for `serve --dev`."""
     drafts: frozenset[str]
     """The drafts that are followed (``model/drafts.py``)."""
+    trust_domain: str | None
+    """The SPIFFE trust domain of our own (`spiffe.trust_domain`)."""
     problem: Callable[[str, str], None]
     """Reports a problem: the key, relative to the audience, and the fault."""
 
@@ -93,6 +95,9 @@ class Format(Protocol):
     """The `typ` of its JWTs. A token with one of these and a signature of the key ring counts as issued."""
     prefix: str = ""
     """The first characters of its reference tokens. A token that begins with them is looked up in the store."""
+
+    stays_at_its_audience: bool = False
+    """Whether its tokens are exchanged only for others of the same audience."""
 
     @property
     def comes_back(self) -> bool:

@@ -2,7 +2,8 @@
 
 draft-ietf-oauth-identity-assertion-authz-grant, section 4: the client exchanges the user's token here, and presents the
 ID-JAG there as its grant. The audience is the other server's issuer. An ID-JAG never comes back: it is no token of ours
-that a service accepts.
+that a service accepts. It may name the party that acts for the user (`act`, section 3.1), and may be bound to the DPoP
+key of the client (`cnf`, section 9.8).
 """
 
 from collections.abc import Mapping
@@ -11,17 +12,18 @@ from types import MappingProxyType
 from typing import Final
 
 from tokenmint.base.config_values import Table
-from tokenmint.base.errors import FormatDenied
+from tokenmint.base.errors import ConfirmationDenied, FormatDenied
 from tokenmint.formats.format import Format, Kit, Reading
-from tokenmint.formats.jwt import claims_of, signed_claims
+from tokenmint.formats.jwt import claims_of, signed_claims, without_id
 from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.issued import LINEAGE
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, TokenGrant
-from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JsonValue
 
 LIFETIME: Final = 300  # seconds
+ONE_KEY: Final = "an ID-JAG is bound to a DPoP key"  # section 9.8 knows no other
 
 
 class IdJagTable(Table):
@@ -46,6 +48,8 @@ class IdJagFormat(Format):
         token_types=(ID_JAG,),
         signed_by_ring=True,
         header_type=ID_JAG_TYP,
+        carries_actor=True,
+        carries_binding=True,
         carries_scopes=True,
         fixed_lifetime=LIFETIME,
         title="ID-JAGs",
@@ -58,25 +62,58 @@ class IdJagFormat(Format):
             reading.problem("id_jag", f"needs oauth.drafts to have {IDENTITY_ASSERTION}")
         if not audience.name.startswith("https://"):
             reading.problem("id_jag", "the audience has to be the other server's issuer, which begins with https://")
+        if audience.bound not in (None, "dpop"):
+            reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(audience.clients - table.clients.keys()):
             reading.problem("id_jag.clients", f"lacks {client!r}: the id that this client has at the other server")
         return replace(self.traits, options=IdJagOptions(MappingProxyType(dict(table.clients))))
 
+    def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:
+        """Return the claims of an ID-JAG, without its id. Raises as :meth:`check`."""
+        return without_id(self._claims(grant, kit, ""))
+
+    def check(self, grant: TokenGrant, kit: Kit) -> None:
+        """Raise the errors of :meth:`mint` that come before signing."""
+        super().check(grant, kit)
+        self._claims(grant, kit, "")
+
     async def mint(self, grant: TokenGrant, kit: Kit) -> MintedToken:
-        """Return an ID-JAG. Raises as :meth:`Format.mint`."""
+        """Return an ID-JAG.
+
+        Raises:
+            FormatDenied: the client has no id at the other server.
+            ConfirmationDenied: the token would be bound to a certificate.
+            SignerUnavailable, ClaimsTooLarge: as :meth:`Format.mint`.
+        """
+        signer = kit.signer(grant)
+        token_id = kit.token_id()
+        minted = await signed_claims(grant, signer, self._claims(grant, kit, token_id), token_id)
+        return replace(minted, token_type="N_A")  # noqa: S106  # RFC 8693 section 2.2.1: no access token
+
+    def _claims(self, grant: TokenGrant, kit: Kit, token_id: str) -> dict[str, JsonValue]:
         options = grant.format.options
         if not isinstance(options, IdJagOptions) or grant.client_id not in options.clients:
             raise FormatDenied("the client has no id at this authorization server")
-        signer = kit.signer(grant)
-        token_id = kit.token_id()
+        if grant.binding.x5t_s256 is not None:
+            raise ConfirmationDenied(f"{ONE_KEY}, not to a certificate")
         claims = claims_of(grant, issuer=kit.issuer, token_id=token_id) | {
             "client_id": options.clients[grant.client_id]
         }
         claims.pop(LINEAGE, None)  # it is of use only to us
         if grant.resources:
             claims["resource"] = list(grant.resources) if len(grant.resources) > 1 else grant.resources[0]
-        minted = await signed_claims(grant, signer, claims, token_id)
-        return replace(minted, token_type="N_A")  # noqa: S106  # RFC 8693 section 2.2.1: no access token
+        if grant.act is not None:
+            claims["act"] = _named_abroad(grant.act, kit.issuer)
+        return claims
+
+
+def _named_abroad(act: Mapping[str, JsonValue], issuer: str) -> dict[str, JsonValue]:
+    """Return an `act` whose actors all have an `iss`: at another server a `sub` alone does not tell whose it is."""
+    named: dict[str, JsonValue] = {"iss": issuer, **act}
+    prior = act.get("act")
+    if isinstance(prior, dict):
+        named["act"] = _named_abroad(prior, issuer)
+    return named
 
 
 FORMAT: Final = IdJagFormat()

@@ -6,7 +6,7 @@ including the version of the profile, and the same key still signs. The store is
 revoked; if it does not answer, a new token is minted.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Final
@@ -15,6 +15,7 @@ import orjson
 
 from tokenmint.base.bounded_cache import Remembered
 from tokenmint.base.errors import CorruptRecord, DependencyUnavailable
+from tokenmint.model.issued import Revocable
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import TokenGrant
 
@@ -30,11 +31,11 @@ class ReuseWindow:
     """Keeps recently minted tokens, at most ``entries``.
 
     Args:
-        revoked: returns whether any of the tokens with these ids was revoked.
+        revoked: returns whether a token was revoked.
         entries: the largest number of tokens.
     """
 
-    def __init__(self, revoked: Callable[[Iterable[str]], Awaitable[bool]], entries: int = ENTRIES) -> None:
+    def __init__(self, revoked: Callable[[Revocable], Awaitable[bool]], entries: int = ENTRIES) -> None:
         self._revoked = revoked
         self._minted: Remembered[Hashable, tuple[int, MintedToken]] = Remembered(
             entries=entries, size=SIZE, largest=LARGEST
@@ -57,7 +58,8 @@ class ReuseWindow:
         if not 0 <= grant.issued_at - issued_at < window:
             return None
         try:
-            if await self._revoked((minted.token_id,)):
+            ids = (minted.token_id, *grant.ancestors)
+            if await self._revoked(Revocable(ids, grant.principal, grant.client_id, grant.audience, issued_at)):
                 self._minted.forget(key)
                 return None
         except (DependencyUnavailable, CorruptRecord):

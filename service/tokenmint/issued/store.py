@@ -2,19 +2,22 @@
 
 `reference:{hash}` holds the claims of a reference token under the token's SHA-256, so the store holds nothing that a
 thief could present. `revoked:{jti}` marks a revoked token until its expiry; descendants list the id among their
-ancestors.
+ancestors. `revoked-{kind}:{hash}` holds the second up to which all tokens of a client, of an audience, or of a
+principal without a profile are revoked.
 """
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tokenmint.base.errors import Conflict, CorruptRecord, StoreUnavailable
-from tokenmint.model.issued import IssuedToken, issued_token
+from tokenmint.base.errors import Conflict, CorruptRecord, RevocationsFull, StoreUnavailable
+from tokenmint.model.issued import IssuedToken, Revocable, issued_token
+from tokenmint.model.policy import MAX_LIFETIME
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import JsonValue
+from tokenmint.revocation.entries import Kind
+from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Change, Store
 
 VERSION: Final = 1
@@ -29,10 +32,15 @@ class IssuedStore:
 
     Every method raises ``StoreUnavailable`` if the store is out of reach, and ``CorruptRecord`` for a value in a wrong
     form. Methods that promise durability raise ``OutcomeUnknown`` if it was not confirmed.
+
+    Args:
+        store: the store.
+        log: tells verifiers of revocations; None: nobody is told.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, log: RevocationLog | None = None) -> None:
         self._store = store
+        self._log = log
 
     async def keep(self, reference: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
         """Store the claims of ``reference``, confirmed as durable; return its expiry."""
@@ -103,24 +111,50 @@ class IssuedStore:
         return theirs
 
     async def revoke(self, issued: IssuedToken, *, now: float) -> None:
-        """Record a revocation, confirmed as durable. A second one has no effect."""
+        """Record a revocation, confirmed as durable, and tell verifiers. A second one has no effect.
+
+        Raises ``RevocationsFull`` if it was recorded, but verifiers can't be told.
+        """
         raw = json.dumps({"v": VERSION, "token_id": issued.token_id, "time": int(now)}).encode()
         expires = _whole(issued.claims["exp"])  # a sliding reference token may be used until then
+        told = self._log is None or await self._log.append(self._log.of_token(issued.token_id, expires))
         await self._store.add(_revoked_key(issued.token_id), raw, ttl=max(1.0, expires - now) + MARGIN)
+        if not told:
+            raise RevocationsFull()
 
-    async def revoked(self, token_ids: Iterable[str]) -> bool:
-        """Return whether any of these tokens was revoked."""
-        revoked = await asyncio.gather(*(self._is_revoked(token_id) for token_id in token_ids))
-        return any(revoked)
+    async def revoke_all(self, kind: Kind, name: str, valid_after: int) -> None:
+        """Record that the tokens of a client, an audience or a principal from up to a second are revoked.
 
-    async def _is_revoked(self, token_id: str) -> bool:
-        raw = await self._store.current(_revoked_key(token_id))
-        if raw is None:
-            return False
-        key = _revoked_key(token_id)
-        if _load(key, raw).get("token_id") != token_id:
-            raise CorruptRecord(detail=f"{key}: it is the record of another token")
-        return True
+        Verifiers are told by the caller. Confirmed as durable; an earlier second changes nothing. Raises ``Conflict``.
+        """
+        key = _bulk_key(kind, name)
+        for _ in range(ATTEMPTS):
+            raw = await self._store.get(key)
+            after = max(valid_after, _valid_after(key, raw, name) if raw is not None else 0)
+            new = json.dumps({"v": VERSION, "name": name, "valid_after": after}).encode()
+            if await self._store.swap(key, raw, new, ttl=MAX_LIFETIME + MARGIN):
+                return
+        raise Conflict()
+
+    async def revoked(self, token: Revocable) -> bool:
+        """Return whether a token was revoked: itself, an ancestor, or all of its client, audience or principal."""
+        bulk = (Kind.CLIENT, token.client_id), (Kind.AUDIENCE, token.audience), (Kind.PRINCIPAL, token.principal)
+        keys = [_revoked_key(token_id) for token_id in token.token_ids]
+        keys += [_bulk_key(kind, name) for kind, name in bulk]
+        names = (*token.token_ids, *(name for _, name in bulk))
+        revoked = False
+        for index, (key, name, raw) in enumerate(zip(keys, names, await self._store.get_many(keys), strict=True)):
+            if isinstance(raw, StoreUnavailable | CorruptRecord):
+                raise raw
+            if raw is None:
+                continue
+            if index >= len(token.token_ids):
+                revoked = revoked or token.issued_at <= _valid_after(key, raw, name)
+            elif _load(key, raw).get("token_id") != name:
+                raise CorruptRecord(detail=f"{key}: it is the record of another token")
+            else:
+                revoked = True
+        return revoked
 
 
 def _names(claims: object, principal: str) -> bool:
@@ -141,6 +175,20 @@ def _reference_key(name: str) -> str:
 def _revoked_key(token_id: str) -> str:
     # This service made every id. It is hashed all the same, so that no id can become another key.
     return "revoked:" + hashlib.sha256(token_id.encode()).hexdigest()
+
+
+def _bulk_key(kind: Kind, name: str) -> str:
+    return f"revoked-{kind.value}:" + hashlib.sha256(name.encode()).hexdigest()
+
+
+def _valid_after(key: str, raw: bytes, name: str) -> int:
+    value = _load(key, raw)
+    if value.get("name") != name:
+        raise CorruptRecord(detail=f"{key}: it is the record of another name")
+    try:
+        return _whole(value.get("valid_after"))
+    except TypeError:
+        raise CorruptRecord(detail=f"{key}: not a revocation of version {VERSION}") from None
 
 
 def _dump(name: str, claims: Mapping[str, JsonValue], idle: int | None, until: int) -> bytes:

@@ -23,7 +23,7 @@ from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.types import SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, JWT, SELF_ISSUED, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, JWT, SELF_ISSUED, TXN_TOKEN, TXN_TOKEN_TYP, VerifiedToken
 from tokenmint.verification.jwk import VerificationKey, read_jwk
 from tokenmint.verification.jws import MOST_TOKEN, parse_compact
 
@@ -63,7 +63,7 @@ class IssuedTokenVerifier:
         A reference token is not a JWT (RFC 8693 section 3).
         """
         if token.reveal_bytes().startswith(self._prefixes):
-            return token_type != JWT
+            return token_type not in (JWT, TXN_TOKEN)
         try:
             return parse_compact(token, MOST_TOKEN).issuer == self.issuer
         except MalformedToken:
@@ -81,9 +81,9 @@ class IssuedTokenVerifier:
         return issued
 
     async def check_revoked(self, issued: IssuedToken) -> None:
-        """Raise ``TokenRevoked`` if the token or one of its ancestors was revoked."""
-        if await self.issued.revoked((issued.token_id, *issued.ancestors)):
-            raise TokenRevoked("the token was revoked, or one that it was exchanged from")
+        """Raise ``TokenRevoked`` if the token, an ancestor, or all of its client, audience, principal was revoked."""
+        if await self.issued.revoked(issued.revocable):
+            raise TokenRevoked("the token was revoked, or one that it was exchanged from, or all of its kind")
 
     async def identify(self, token: Secret, *, now: float) -> IssuedToken:
         """Verify that ``token`` was issued here and is valid now, even if revoked. Raises as :meth:`verify`."""
@@ -103,7 +103,8 @@ class IssuedTokenVerifier:
         unverified = parse_compact(token, MOST_TOKEN)
         if unverified.issuer != self.issuer:
             raise UnknownIssuer("the token was not issued here")
-        if unverified.header.get("typ") not in self._header_types:
+        typ = unverified.header.get("typ")
+        if typ not in self._header_types:
             raise UnsupportedTokenType(detail="the typ is not one of issued tokens")
         key = self._verification_key(unverified.key_id or "")
         if unverified.algorithm not in key.algorithms:
@@ -111,7 +112,8 @@ class IssuedTokenVerifier:
         if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
             raise BadSignature()
         try:
-            return issued_token(unverified.claims, token.fingerprint())
+            kind = TXN_TOKEN if typ == TXN_TOKEN_TYP else ACCESS_TOKEN
+            return issued_token(unverified.claims, token.fingerprint(), kind=kind)
         except ValueError as error:
             raise MalformedToken(detail=f"signed by the key ring, but not an issued token: {error}") from None
 
@@ -132,7 +134,7 @@ def as_verified_token(issued: IssuedToken, *, issuer: str) -> VerifiedToken:
         provider=SELF_ISSUED,
         issuer=issuer,
         subject=issued.principal,
-        token_type=ACCESS_TOKEN,
+        token_type=issued.kind,
         claims=issued.claims,
         issued_at=issued.issued_at,
         expires_at=issued.expires_at,

@@ -7,12 +7,11 @@ the server that holds the key ring: other nodes of a Cluster have other clocks, 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
-from tokenmint.base.clock import Clock
+from tokenmint.base.clock import Clock, rfc3339
 from tokenmint.base.errors import ClockWrong
 
 log = structlog.get_logger(__name__)
@@ -89,9 +88,10 @@ class ClockCheck:
         if abs(offset) <= self._limit:
             return ""
         here = self._clock.now()
+        ours, theirs = (rfc3339(time) or f"{time:.0f}" for time in (here, here - offset))
         return (
             f"this process's clock is {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} the store's, more "
-            f"than keys.skew allows ({self._limit:g} s): here it is {_instant(here)}, there {_instant(here - offset)}; "
+            f"than keys.skew allows ({self._limit:g} s): here it is {ours}, there {theirs}; "
             "one of the two is wrong: compare both machines with a time server"
         )
 
@@ -115,10 +115,3 @@ class ClockCheck:
         elif self._reported and not problem:
             log.info("the clocks of this process and of the store agree again")
         self._reported = bool(problem)
-
-
-def _instant(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds:.0f}"

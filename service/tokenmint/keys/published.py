@@ -1,12 +1,18 @@
-"""The published key set: a JWK set (RFC 7517 section 5) and the time for which verifiers may cache it."""
+"""The published key set: a JWK set (RFC 7517 section 5), the same keys as a SPIFFE bundle, and the time for which
+verifiers may cache them."""
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tokenmint.keys.ring import activation_planned
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState
+
+BUNDLED: Final = frozenset({"EC", "RSA"})
+"""The types of keys that sign JWT-SVIDs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,10 @@ class PublishedKeySet:
     jwks_json: bytes
     etag: str
     """A strong validator of ``jwks_json``, without quotes."""
+    bundle_json: bytes
+    """The keys of JWT-SVIDs (SPIFFE Trust Domain and Bundle, section 4)."""
+    bundle_etag: str
+    """A strong validator of ``bundle_json``, without quotes."""
     max_age: int
     """Seconds for which verifiers may cache the set."""
     generation: int
@@ -30,10 +40,31 @@ def publish(ring: KeyRing, schedule: Schedule) -> PublishedKeySet:
         for key in sorted(ring.keys, key=lambda key: (key.algorithm, key.publish_time, key.key_id))
         if key.state in PUBLISHED
     )
-    body = json.dumps({"keys": keys}, separators=(",", ":")).encode()
+    body, bundle = _json({"keys": keys}), _json(_bundle(keys, ring.generation, schedule))
     return PublishedKeySet(
-        keys, body, hashlib.sha256(body).hexdigest()[:32], int(schedule.max_age), generation=ring.generation
+        keys, body, _etag(body), bundle, _etag(bundle), int(schedule.max_age), generation=ring.generation
     )
+
+
+def _bundle(keys: Sequence[Mapping[str, str]], generation: int, schedule: Schedule) -> dict[str, object]:
+    """Return the SPIFFE bundle. It has no EdDSA keys: a JWT-SVID can't be signed by them (JWT-SVID section 2.1)."""
+    return {
+        "spiffe_sequence": generation,
+        "spiffe_refresh_hint": int(schedule.max_age),
+        "keys": [
+            {name: value for name, value in key.items() if name != "alg"} | {"use": "jwt-svid"}
+            for key in keys
+            if key.get("kty") in BUNDLED
+        ],
+    }
+
+
+def _json(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _etag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def next_change(ring: KeyRing, schedule: Schedule) -> float:

@@ -9,8 +9,8 @@ publishes it: a verifier that fetches from a lagging replica would not find the 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
+from tokenmint.base.clock import rfc3339
 from tokenmint.base.errors import NotFound, WrongState
 from tokenmint.keys import key_life
 from tokenmint.keys.schedule import Schedule
@@ -110,7 +110,7 @@ def activate(ring: KeyRing, key_id: str, schedule: Schedule, now: float, *, forc
         )
     allowed = activation_allowed(key, schedule)
     if now < allowed and not force:
-        instant = datetime.fromtimestamp(allowed, UTC).isoformat(timespec="seconds")
+        instant = rfc3339(allowed)
         raise WrongState(
             f"the key has not been published for long enough: verifiers may lack it before {instant}; "
             "wait until then, or force it, and some verifiers will refuse tokens until then",

@@ -295,9 +295,8 @@ class SigningKeys:
         }
         self._ring = ring
         self._next_change = next_change(ring, self.schedule)
-        published = publish(ring, self.schedule)
-        if published.etag != self._published.etag:
-            self._published = published
+        before, self._published = self._published, publish(ring, self.schedule)
+        if self._published.etag != before.etag:
             self._changed.set()
             self._changed = asyncio.Event()
 

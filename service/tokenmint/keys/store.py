@@ -8,7 +8,8 @@ from typing import Any, Final
 from tokenmint.base.errors import CorruptRecord
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
 from tokenmint.storage.listening import Notice
-from tokenmint.storage.redis import Store, number
+from tokenmint.storage.redis import Store
+from tokenmint.storage.replies import number
 
 KEY: Final = "ring"
 REPLICAS: Final = "ring-replicas"

@@ -11,5 +11,7 @@ RFC7523BIS: Final = "draft-ietf-oauth-rfc7523bis-10"
 """The audience of every client assertion is the issuer alone, not the token endpoint."""
 IDENTITY_ASSERTION: Final = "draft-ietf-oauth-identity-assertion-authz-grant-04"
 """ID-JAGs are minted for other authorization servers, and accepted from providers."""
-DRAFTS: Final = (IDENTITY_ASSERTION, RFC7523BIS, SPIFFE_CLIENT_AUTH)
+TRANSACTION_TOKENS: Final = "draft-ietf-oauth-transaction-tokens-10"
+"""Transaction tokens are minted for trust domains, and replaced in them."""
+DRAFTS: Final = (IDENTITY_ASSERTION, RFC7523BIS, SPIFFE_CLIENT_AUTH, TRANSACTION_TOKENS)
 """All of them, in alphabetical order."""

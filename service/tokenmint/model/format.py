@@ -6,6 +6,18 @@ from typing import Any
 from tokenmint.base.renewed_files import RenewedFiles
 
 
+@dataclass(frozen=True, slots=True)
+class TransactionRules:
+    """The rules for the content of transaction tokens. Sources are those of claim mappings."""
+
+    tctx: tuple[tuple[str, str], ...] = ()
+    """The members of the transaction context, each with its source."""
+    rctx: tuple[tuple[str, str], ...] = ()
+    """The members of the request context, each with its source."""
+    subject_scopes: str = "assertion.scope"
+    """The source of the scopes that the subject token stands for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatTraits:
     """A format as configured for an audience. A format can do only what it declares here."""
@@ -33,6 +45,11 @@ class FormatTraits:
     uid: str | None = None
     """The source of the receiver's user id, an expression of ``policy/mapping.py``; None: the receiver uses the
     principal."""
+    path: tuple[str, ...] = ()
+    """The sources of the segments of the receiver's user id, if that is a path; expressions as ``uid``."""
+    transaction: TransactionRules | None = None
+    """The rules of transaction tokens; None: its tokens are of another kind. A transaction token ends with the issued
+    token that it is exchanged from, even before its fixed lifetime."""
     options: object = None
     """The options of its table, in a frozen type that only the format reads."""
     files: tuple[RenewedFiles[Any], ...] = field(default=(), compare=False, repr=False)

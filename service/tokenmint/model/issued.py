@@ -6,10 +6,12 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from tokenmint.model.policy import Binding
-from tokenmint.model.tokens import JsonValue
+from tokenmint.model.tokens import ACCESS_TOKEN, TXN_TOKEN, JsonValue
 
 LINEAGE: Final = "tm_lineage"
 """The claim with the ids of a token's ancestors: the tokens that it was exchanged from."""
+REQUESTERS: Final = "tm_call_chain"
+"""The claim of a transaction token with the workloads that requested the tokens before it, the first one first."""
 MAX_DEPTH: Final = 4
 """The longest chain of exchanges of issued tokens."""
 
@@ -24,6 +26,17 @@ class ActorName(NamedTuple):
     issuer: str
     """Empty for a principal of this service."""
     subject: str
+
+
+class Revocable(NamedTuple):
+    """The names by which a token can be revoked, and its time of issue."""
+
+    token_ids: tuple[str, ...]
+    """Its id, and those of its ancestors."""
+    principal: str
+    client_id: str
+    audience: str
+    issued_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,14 @@ class IssuedToken:
     """SHA-256 of the whole token in hex."""
     is_reference: bool = False
     """Whether it is a reference token, whose claims are in the store."""
+    kind: str = ACCESS_TOKEN
+    """The kind of token, a URN of RFC 8693 section 3: an access token, or a transaction token."""
+
+    @property
+    def revocable(self) -> Revocable:
+        """The names by which it can be revoked."""
+        ids = (self.token_id, *self.ancestors)
+        return Revocable(ids, self.principal, self.client_id, self.audience, self.issued_at)
 
     @property
     def actors(self) -> tuple[ActorName, ...]:
@@ -76,8 +97,12 @@ def actors_in(claims: Mapping[str, JsonValue], issuer: str | None = None) -> tup
     return tuple(found)
 
 
-def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: int | None = None) -> IssuedToken:
+def issued_token(
+    claims: Mapping[str, JsonValue], fingerprint: str, expires_at: int | None = None, *, kind: str = ACCESS_TOKEN
+) -> IssuedToken:
     """Parse the claims of an issued token; of a reference token, with its current expiry.
+
+    A transaction token names the client that it was issued to in `req_wl`.
 
     Raises:
         ValueError: the claims do not have the form that this service writes.
@@ -95,6 +120,8 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
             raise ValueError(f"{name} is not a time")  # noqa: TRY004  # one kind of error
         return value
 
+    if kind == TXN_TOKEN:
+        text("txn")
     cnf, ancestors = claims.get("cnf", {}), claims.get(LINEAGE, [])
     if not isinstance(cnf, dict) or ("cnf" in claims and not cnf) or cnf.keys() - {"jkt", "x5t#S256"}:
         raise ValueError("cnf does not have the form of an issued token")
@@ -108,7 +135,7 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
         token_id=text("jti"),
         principal=text("sub"),
         audience=text("aud"),
-        client_id=text("client_id"),
+        client_id=text("req_wl" if kind == TXN_TOKEN else "client_id"),
         scopes=tuple(text("scope").split(" ")) if "scope" in claims else (),
         issued_at=second("iat"),
         expires_at=min(second("exp"), expires_at) if expires_at is not None else second("exp"),
@@ -117,6 +144,7 @@ def issued_token(claims: Mapping[str, JsonValue], fingerprint: str, expires_at: 
         claims=MappingProxyType(dict(claims)),
         fingerprint=fingerprint,
         is_reference=expires_at is not None,
+        kind=kind,
     )
 
 

@@ -26,6 +26,8 @@ class MintedToken:
     subject: str
     reused: bool = False
     """Whether it was minted earlier for the same grant, and is reissued."""
+    txn: str = ""
+    """The transaction of a transaction token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Policy as values: the configured audiences and clients, a request, and the decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -9,6 +9,8 @@ from tokenmint.model.format import FormatTraits
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
+
+JsonObject = Mapping[str, JsonValue]
 
 Bound = Literal["dpop", "mtls", "any"]
 MAX_LIFETIME: Final = 24 * 3600
@@ -110,6 +112,8 @@ class Audience:
     """None: this audience does not accept actors."""
     reuse_window: int = 0
     """Seconds within which the same grant gets the same token again; 0: each token is new."""
+    gateway_cache: int = 0
+    """Seconds for which a gateway may keep an answer with its tokens; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,10 @@ class ExchangeRequest:
     """The URIs that name the target too (RFC 8707); empty once ``policy/targets.py`` has found the audience."""
     named: tuple[str, ...] = ()
     """Those URIs, once it has found the audience."""
+    request_context: JsonObject | None = None
+    """The caller's account of the circumstances of a transaction; nothing in it is verified."""
+    request_details: JsonObject | None = None
+    """The caller's account of the transaction itself; nothing in it is verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,20 @@ class Actor:
     profile: Profile | None = None
     client_id: str = ""
     """The client that its actor token was issued to, if tokenmint issued it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """The part of a grant that only transaction tokens have."""
+
+    txn: str = ""
+    """The id of the transaction that goes on; empty: it begins, and minting draws the id."""
+    tctx: JsonObject = field(default_factory=dict)
+    """The transaction context."""
+    rctx: JsonObject = field(default_factory=dict)
+    """The request context."""
+    earlier: tuple[str, ...] = ()
+    """The workloads that requested the earlier tokens of the transaction, the first one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +235,5 @@ class TokenGrant:
     """The audience's."""
     resources: tuple[str, ...] = ()
     """The URIs that the request named, for formats that tell them to the receiver."""
+    transaction: Transaction | None = None
+    """None: it is no transaction token."""

@@ -13,6 +13,10 @@ ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
 """An identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant section 3)."""
 ID_JAG_TYP = "oauth-id-jag+jwt"
 """The `typ` in the header of every ID-JAG, and of no other token."""
+TXN_TOKEN = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105
+"""A transaction token (draft-ietf-oauth-transaction-tokens section 11.1)."""
+TXN_TOKEN_TYP = "txntoken+jwt"  # noqa: S105  # a media type
+"""The `typ` in the header of every transaction token, and of no other token."""
 
 SELF_ISSUED = "@tokenmint"
 """The provider name of issued tokens; no provider can be configured with this name."""

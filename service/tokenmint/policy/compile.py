@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import same_url
 from tokenmint.base.key_path import key_path
+from tokenmint.model.format import TransactionRules
 from tokenmint.model.policy import ActorRules, Audience
 from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.policy import mapping
@@ -16,6 +17,16 @@ from tokenmint.policy.conditions import Expression, compile_claim, compile_condi
 T = TypeVar("T")
 ClaimSource: TypeAlias = mapping.Source | Expression
 """The source of a minted claim: a path into the facts, or CEL."""
+Members: TypeAlias = tuple[tuple[str, ClaimSource], ...]
+"""Claims, or members of one, each with its source."""
+
+
+class TransactionSources(NamedTuple):
+    """The sources of an audience's transaction tokens (``FormatTraits.transaction``)."""
+
+    tctx: Members
+    rctx: Members
+    subject_scopes: ClaimSource
 
 
 _READ_BEFORE: Final = frozenset({"act", "cnf"})
@@ -30,12 +41,16 @@ class CompiledRules:
     """The conditions on exchanges, by audience."""
     uids: dict[str, mapping.Source] = field(default_factory=dict)
     """The sources of user ids, by audience, where its format has one."""
-    claims: dict[str, tuple[tuple[str, ClaimSource], ...]] = field(default_factory=dict)
+    paths: dict[str, tuple[mapping.Source, ...]] = field(default_factory=dict)
+    """The sources of the segments of user ids, by audience, where its format has a path."""
+    claims: dict[str, Members] = field(default_factory=dict)
     """The claims of minted tokens, by audience."""
     computing: set[str] = field(default_factory=set)
     """The audiences that have claims in CEL."""
     scopes: dict[str, tuple[ClaimSource, ClaimSource]] = field(default_factory=dict)
     """The sources of the scopes of subject and actor, by audience, where their intersection counts."""
+    transactions: dict[str, TransactionSources] = field(default_factory=dict)
+    """The sources of transaction tokens, by audience, where it has them."""
     provider_conditions: dict[str, Expression] = field(default_factory=dict)
     """The conditions on tokens, by provider."""
     provider_claims: dict[str, tuple[tuple[str, Expression], ...]] = field(default_factory=dict)
@@ -88,6 +103,10 @@ def _compile_audience(rules: CompiledRules, name: str, audience: Audience, probl
         path = key_path("audiences", name, format_.name, "uid")
         if (uid := _compiled(mapping.parse, format_.uid, path, problems)) is not None:
             rules.uids[name] = uid
+    if format_.path:
+        path = key_path("audiences", name, format_.name, "path")
+        segments = [_compiled(mapping.parse, text, path, problems) for text in format_.path]
+        rules.paths[name] = tuple(segment for segment in segments if segment is not None)
     sources: list[tuple[str, ClaimSource]] = []
     for claim, text in audience.claims:
         path = key_path("audiences", name, "claims", claim)
@@ -100,6 +119,26 @@ def _compile_audience(rules: CompiledRules, name: str, audience: Audience, probl
     rules.claims[name] = tuple(sources)
     if audience.actors is not None and audience.actors.intersection:
         _compile_scopes(rules, name, audience.actors, problems)
+    if format_.transaction is not None:
+        _compile_transaction(rules, name, format_.name, format_.transaction, problems)
+
+
+def _compile_transaction(
+    rules: CompiledRules, name: str, table: str, written: TransactionRules, problems: list[str]
+) -> None:
+    def compiled(text: str, *path: str) -> ClaimSource | None:
+        source = _compiled(_compile_source, text, key_path("audiences", name, table, *path), problems)
+        if isinstance(source, Expression):
+            rules.computing.add(name)
+        return source
+
+    def members(key: str, pairs: Sequence[tuple[str, str]]) -> Members:
+        found = [(member, compiled(text, key, member)) for member, text in pairs]
+        return tuple((member, source) for member, source in found if source is not None)
+
+    tctx, rctx = members("tctx", written.tctx), members("rctx", written.rctx)
+    if (scopes := compiled(written.subject_scopes, "subject_scopes")) is not None:
+        rules.transactions[name] = TransactionSources(tctx, rctx, scopes)
 
 
 def _compile_scopes(rules: CompiledRules, name: str, actors: ActorRules, problems: list[str]) -> None:

@@ -1,7 +1,8 @@
 """Conditions and computed claims in CEL (Common Expression Language), written by operators and compiled at load.
 
 An expression sees `assertion` (the claims of the subject token), `provider.name`, `client.id`, `request.audience`,
-`request.scopes`, `request.lifetime` (seconds, 0 if none was requested), and, in an audience, `profile.principal`,
+`request.scopes`, `request.lifetime` (seconds, 0 if none was requested), `request.context` and `request.details` (of
+a transaction token; else empty), and, in an audience, `profile.principal`,
 `profile.roles`, `profile.claims` and `actor`: the party that acts for the subject, with `principal`, `provider`,
 `client`, `claims`, `profile.roles`, `profile.claims`, and `chain`, the names of all actors. Its members are empty if
 nobody acts. Expressions have no side effects, a budget of iterations and a size limit.
@@ -50,6 +51,8 @@ def facts(
             "audience": request.audience,
             "scopes": list(request.scopes),
             "lifetime": request.lifetime or 0,
+            "context": dict(request.request_context or {}),
+            "details": dict(request.request_details or {}),
         },
         "profile": {},
         "actor": _actor(actor, chain),

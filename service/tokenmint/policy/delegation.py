@@ -91,9 +91,9 @@ def chain(
     """
     prior = subject.claims.get("act")
     found = _chain(prior)
+    if prior is not None and audience.actors is None:  # no rule would hold for the current actor
+        raise ActorDenied("the subject token is delegated (act), and this audience does not accept actors")
     if prior is not None and issued is None:
-        if audience.actors is None:
-            raise ActorDenied("the subject token is delegated (act), and this audience does not accept actors")
         found = [{"iss": subject.issuer, **one} for one in found]  # names at that issuer
         if not all(one["iss"] for one in found):  # SPIFFE's tokens need no issuer
             raise ActorDenied("the subject token's act names an actor without an issuer")

@@ -21,15 +21,17 @@ from tokenmint.model.policy import (
     Audience,
     Client,
     ExchangeRequest,
+    OnMissingProfile,
     TokenGrant,
+    Transaction,
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
-from tokenmint.policy import conditions, delegation, mapping
+from tokenmint.policy import conditions, delegation, mapping, transactions
 from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
 from tokenmint.policy.compile import ClaimSource, compile_rules
-from tokenmint.policy.targets import Targets, check_target, grantable
+from tokenmint.policy.targets import Targets, check_target, grantable, may_name
 
 
 class Policy:
@@ -58,9 +60,11 @@ class Policy:
         rules = compile_rules(audiences, issuer, provider_conditions, provider_claims)
         self._sources = rules.claims
         self._uids = rules.uids
+        self._paths = rules.paths
         self._conditions = rules.conditions
         self._computing = rules.computing
         self._scopes = rules.scopes
+        self._transactions = rules.transactions
         self._provider_conditions = rules.provider_conditions
         self._derived = rules.provider_claims
 
@@ -71,7 +75,7 @@ class Policy:
 
     def plain_sources(self, audience: str) -> tuple[tuple[str, mapping.Source], ...] | None:
         """Return the sources of an audience's claims, in order; None if CEL decides or computes anything."""
-        if audience in self._conditions or audience in self._computing or audience in self._uids:
+        if any(audience in rules for rules in (self._conditions, self._computing, self._uids, self._paths)):
             return None
         return tuple((name, item) for name, item in self._sources[audience] if isinstance(item, mapping.Source))
 
@@ -79,11 +83,18 @@ class Policy:
         """Tell whether a provider's tokens have neither a condition nor computed claims."""
         return provider not in self._provider_conditions and not self._derived.get(provider)
 
+    def serves_unregistered(self, provider: str) -> bool:
+        """Return whether an audience serves identities of a provider, also as actors, that have no profile."""
+        serving = [one for one in self._audiences.values() if one.on_missing_profile is not OnMissingProfile.DENY]
+        acting = (one.actors.providers for one in serving if one.actors is not None)
+        return any(provider in providers for providers in (*(one.providers for one in serving), *acting))
+
     def completed(self, client: Client, request: ExchangeRequest) -> ExchangeRequest:
         """Return the request with its one audience and its client's defaults (``policy/targets.py``).
 
         Raises:
             InvalidRequest: a required part is missing.
+            WrongAudience: the resources of an ID-JAG lead elsewhere.
         """
         return self._targets.completed(client, request)
 
@@ -95,15 +106,13 @@ class Policy:
         """
         check_target(request)
         audience = self._audiences.get(request.audience)
-        if audience is None or not (client.anonymous or client.client_id in audience.clients):
-            raise AudienceDenied(detail=f"client {client.client_id!r}, audience {quoted(request.audience, LONG)}")
-        if client.public and not audience.public_clients:
-            raise AudienceDenied(
-                detail=f"client {client.client_id!r} is public, audience {quoted(request.audience, LONG)}"
-            )
+        if audience is None or not may_name(client, audience):
+            kind = "public client" if client.public else "client"
+            raise AudienceDenied(detail=f"{kind} {client.client_id!r}, audience {quoted(request.audience, LONG)}")
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
+        transactions.check_transaction(client, audience, request)
         refused = set(request.scopes) - grantable(client, audience)
         if refused:
             raise ScopeDenied(
@@ -168,6 +177,7 @@ class Policy:
         if (issued is None) == (verified.provider == SELF_ISSUED):
             raise ValueError("an issued token, and no other, comes with its record")
         if issued is not None:
+            transactions.check_origin(audience, issued)
             if issued.audience not in audience.reexchange_from:
                 raise ReexchangeDenied(detail=f"from {quoted(issued.audience, LONG)} for {audience.name!r}")
             if len(issued.ancestors) >= MAX_DEPTH:
@@ -233,12 +243,13 @@ class Policy:
         def value_of(source: ClaimSource) -> JsonValue:
             if isinstance(source, conditions.Expression):
                 return conditions.compute(source, known)
-            return mapping.evaluate(source, verified, profile, client, actor)
+            return mapping.evaluate(source, verified, profile, client, actor, request)
 
         allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
         if verified.token_type == ID_JAG:
             allowed = scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
         scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
+        transaction, claims = self._content(audience, request, issued, value_of)
         return TokenGrant(
             principal=profile.principal,
             audience=audience.name,
@@ -247,7 +258,7 @@ class Policy:
             token_type=request.requested_token_type or audience.format.token_types[0],
             algorithm=audience.algorithm,
             format=audience.format,
-            claims=MappingProxyType(self._claims(audience, value_of)),
+            claims=MappingProxyType(claims),
             issued_at=issued_at,
             expires_at=expires_at,
             max_token_bytes=audience.max_token_bytes,
@@ -259,16 +270,33 @@ class Policy:
             profile_etag=profile.etag,
             reuse_window=audience.reuse_window,
             resources=request.named,
+            transaction=transaction,
         )
 
+    def _content(
+        self,
+        audience: Audience,
+        request: ExchangeRequest,
+        issued: IssuedToken | None,
+        value_of: Callable[[ClaimSource], JsonValue],
+    ) -> tuple[Transaction | None, dict[str, JsonValue]]:
+        """Return the transaction, if it is about one, and the mapped claims."""
+        sources = self._transactions.get(audience.name)
+        if sources is None:
+            return None, self._claims(audience, value_of)
+        return transactions.content(sources, request, issued, self._sources[audience.name], value_of)
+
+    def _claims(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> dict[str, JsonValue]:
+        return transactions.values(self._sources[audience.name], value_of)
+
     def _uid(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> str:
+        """Return the receiver's user id; empty if it has none, and if a segment is missing or has a slash."""
+        if segments := self._paths.get(audience.name):
+            values = [value for value in map(value_of, segments) if isinstance(value, str) and "/" not in value]
+            return "/".join(values) if len(values) == len(segments) else ""
         source = self._uids.get(audience.name)
         value = value_of(source) if source is not None else ""
         return value if isinstance(value, str) else ""
-
-    def _claims(self, audience: Audience, value_of: Callable[[ClaimSource], JsonValue]) -> dict[str, JsonValue]:
-        values = ((name, value_of(source)) for name, source in self._sources[audience.name])
-        return {name: value for name, value in values if value is not None}
 
 
 def knows(client: Client, issued: IssuedToken) -> bool:
@@ -306,7 +334,8 @@ def _within(
     if wider:
         raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
     if expires_at > issued.expires_at:
-        if request.lifetime is not None or audience.format.fixed_lifetime is not None:
+        fixed = audience.format.fixed_lifetime is not None and audience.format.transaction is None
+        if request.lifetime is not None or fixed:
             raise LifetimeDenied("the subject token expires earlier, and the new token can't outlive it")
         expires_at = issued.expires_at
     return tuple(sorted(set(granted) & set(issued.scopes))), expires_at

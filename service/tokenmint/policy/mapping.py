@@ -12,6 +12,8 @@
     actor.claims.team                   a claim of the actor token, by its path
     actor.profile.roles                 the roles in the actor's profile
     actor.profile.claims.team           a claim of the actor's profile, by its path
+    request.context.req_ip              a member of request_context (transaction tokens), by its path
+    request.details.action              a member of request_details, by its path
 
 A source without a value leaves the claim out.
 """
@@ -20,14 +22,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from tokenmint.model.policy import Actor, Client
+from tokenmint.model.policy import Actor, Client, ExchangeRequest
 from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import JsonValue, VerifiedToken, at_path
 
 FORMS: Final = (
     "expected 'text', client.id, provider.name, assertion.NAME, profile.principal, profile.roles, profile.claims.NAME, "
-    "actor.principal, actor.client, actor.provider, actor.claims.NAME, actor.profile.roles or "
-    "actor.profile.claims.NAME (names with other characters than A-Z a-z 0-9 _ as ['NAME'])"
+    "actor.principal, actor.client, actor.provider, actor.claims.NAME, actor.profile.roles, "
+    "actor.profile.claims.NAME, request.context.NAME or request.details.NAME (names with other characters than "
+    "A-Z a-z 0-9 _ as ['NAME'])"
 )
 _PART: Final = re.compile(r"\.([A-Za-z0-9_]+)|\['([^']+)'\]")
 _FIXED: Final = frozenset(
@@ -37,8 +40,9 @@ _FIXED: Final = frozenset(
     }
 )  # fmt: skip
 _OF_ACTOR: Final = ["actor", "profile", "claims"]
+_OF_REQUEST: Final = (["request", "context"], ["request", "details"])
 _LITERAL: Final = re.compile(r"'([^']*)'\Z")
-_ROOT: Final = re.compile(r"(client|provider|assertion|profile|actor)(?=[.\[])")
+_ROOT: Final = re.compile(r"(client|provider|assertion|profile|actor|request)(?=[.\[])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,20 @@ def parse(expression: str) -> Source:
         return Source(tuple(path))
     if path[:2] == ["profile", "claims"] and len(path) > 2:
         return Source(tuple(path))
+    if path[:2] in _OF_REQUEST and len(path) > 2:
+        return Source(tuple(path))
     if (path[:2] == ["actor", "claims"] and len(path) > 2) or (path[:3] == _OF_ACTOR and len(path) > 3):
         return Source(tuple(path))
     raise ValueError(FORMS)
 
 
 def evaluate(
-    source: Source, verified: VerifiedToken, profile: Profile, client: Client, actor: Actor | None = None
+    source: Source,
+    verified: VerifiedToken,
+    profile: Profile,
+    client: Client,
+    actor: Actor | None = None,
+    request: ExchangeRequest | None = None,
 ) -> JsonValue:
     """Return the value of ``source``, or None."""
     if source.literal is not None:
@@ -89,11 +100,19 @@ def evaluate(
         return verified.provider
     if root == "actor":
         return _of_actor(actor, source.path[1:]) if actor is not None else None
+    if root == "request":
+        return _of_request(request, part, tuple(rest)) if request is not None else None
     if part == "principal":
         return profile.principal
     if part == "roles":
         return list(profile.roles) or None
     return at_path(profile.claims, tuple(rest))
+
+
+def _of_request(request: ExchangeRequest, part: str, path: tuple[str, ...]) -> JsonValue:
+    """Return a member of the caller's account of its transaction, or None."""
+    account = request.request_context if part == "context" else request.request_details
+    return at_path(account, path) if account is not None else None
 
 
 def _of_actor(actor: Actor, path: tuple[str, ...]) -> JsonValue:

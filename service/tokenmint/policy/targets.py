@@ -10,7 +10,7 @@ from typing import Final
 
 from tokenmint.base.errors import AudienceDenied, FieldViolation, InvalidRequest
 from tokenmint.base.foreign_text import LONG, quoted
-from tokenmint.base.token_errors import MalformedToken
+from tokenmint.base.token_errors import MalformedToken, WrongAudience
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.model.policy import Audience, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
@@ -45,11 +45,16 @@ class Targets:
 
         Raises:
             InvalidRequest: a required part is missing, and the client has no default for it.
+            WrongAudience: the resources of an ID-JAG do not lead to one audience that the client may name. Nothing was
+            verified yet, so all of these refusals are the same.
         """
         kind = request.subject_token_type or client.subject_token_type
         resources = request.resources
         if kind == ID_JAG:
-            resources = tuple(dict.fromkeys((*resources, *_resources_in(request.subject_token))))
+            granted = _resources_in(request.subject_token)
+            if granted and not self._is_one(client, granted):
+                raise WrongAudience(detail=f"resource {quoted(list(granted), LONG)}, no single audience of the client")
+            resources = tuple(dict.fromkeys((*resources, *granted)))
         named = request.audience or ("" if resources else client.audience)
         missing = []
         if not kind:
@@ -67,6 +72,11 @@ class Targets:
         [audience] = names
         scopes = self._kept(client, audience, request.scopes)
         return replace(request, audience=audience, resources=(), named=resources, scopes=scopes)
+
+    def _is_one(self, client: Client, resources: tuple[str, ...]) -> bool:
+        found = {self._of_resource(uri) for uri in resources}
+        audience = self._audiences.get(found.pop()) if len(found) == 1 else None
+        return audience is not None and may_name(client, audience)
 
     def _of_resource(self, uri: str) -> str:
         """Return the audience of a resource, or ""."""
@@ -89,6 +99,12 @@ def check_target(request: ExchangeRequest) -> None:
     if request.resources:
         named = (*filter(None, (request.audience,)), *request.resources)
         raise AudienceDenied(ONE_TARGET if len(named) > 1 else None, detail=f"named {quoted(list(named), LONG)}")
+
+
+def may_name(client: Client, audience: Audience) -> bool:
+    """Return whether a client may name an audience at all."""
+    named = client.anonymous or client.client_id in audience.clients
+    return named and (audience.public_clients or not client.public)
 
 
 def grantable(client: Client, audience: Audience) -> frozenset[str]:

@@ -11,6 +11,7 @@ import structlog
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.clock import Clock
+from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.renewed_files import FileWatch, RenewedFiles
 from tokenmint.config.settings import Settings
@@ -112,14 +113,19 @@ class App:
         base = self.base
         parts = await assemble(base, self._closing)
         self._closing.push_async_callback(_end_background, parts)
-        for part in (parts.signing_keys, parts.signing.rotator, parts.near, parts.signing.jwks_clients):
+        following = parts.revoking.following
+        for part in (parts.signing_keys, parts.signing.rotator, parts.near, parts.signing.jwks_clients, following):
             part.follow(base.background)
+        with contextlib.suppress(
+            StoreUnavailable, CorruptRecord
+        ):  # looked at again twice a second; not ready meanwhile
+            await following.refresh()
         await _prefetch(parts)
         reloads = Reloads(parts)
         reloads.follow_keys()
         servers = listeners.build(parts)
         await self._serve(servers)
-        watch_state(parts, servers.certificates())
+        watch_state(parts, servers.certificates(), watching=servers.revocations.watching)
         base.state_metrics.process()
         parts.audit.follow(base.background)
         parts.tracing.follow(base)
@@ -179,6 +185,7 @@ class App:
         capacity, settings = self.base.capacity, self.base.settings
         capacity.stopping = True
         servers.watches.close()
+        servers.revocations.close()
         if not await capacity.idle(settings.limits.drain):
             self._given_up = capacity.in_flight
         for name in ("admin", "grpc"):
@@ -198,7 +205,7 @@ async def _watch_readiness(parts: Parts, servers: Listeners) -> None:
     ready = not parts.base.readiness.problems()
     for service in ("", *server.SERVICES):
         parts.base.health.set(service, SERVING if ready else NOT_SERVING)
-    watch_state(parts, servers.certificates())
+    watch_state(parts, servers.certificates(), watching=servers.revocations.watching)
 
 
 async def _watch_process(parts: Parts) -> None:

@@ -17,6 +17,9 @@ from tokenmint.admission.certificates import CertificateFiles
 from tokenmint.base.addresses import Address
 from tokenmint.base.remedies import remedies
 from tokenmint.config.entries import catalogue
+from tokenmint.config.gateways import gateway_of, routes_of
+from tokenmint.exchange.deciding import Written
+from tokenmint.gateway.decision import GatewayChecks
 from tokenmint.process.fast_way import FastWayInForce
 from tokenmint.process.wiring import Parts
 from tokenmint.rpc import external_authorization, server
@@ -25,19 +28,23 @@ from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
 from tokenmint.rpc.fast_exchange import FastBatchExchangeTokens, FastExchangeToken
-from tokenmint.rpc.gateway_request import Gateway
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
 from tokenmint.rpc.key_set_service import KeySetService
 from tokenmint.rpc.profile_admin_service import ProfileAdminService, ProfileParts
 from tokenmint.rpc.provider_admin_service import ProviderAdminService
+from tokenmint.rpc.revocation_admin_service import RevocationAdminService
+from tokenmint.rpc.revocation_service import RevocationService
 from tokenmint.rpc.token_exchange_service import TokenExchangeService
+from tokenmint.rpc.watch_slots import WatchSlots
 from tokenmint.v1 import (
     audit_admin_service_pb2_grpc,
     key_admin_service_pb2_grpc,
     key_set_service_pb2_grpc,
     profile_admin_service_pb2_grpc,
     provider_admin_service_pb2_grpc,
+    revocation_admin_service_pb2_grpc,
+    revocation_service_pb2_grpc,
     token_exchange_service_pb2_grpc,
 )
 from tokenmint.v1.profile_admin_service_pb2 import AuditRetention
@@ -47,8 +54,10 @@ from tokenmint.web.console.routes import Console, ConsoleParts
 from tokenmint.web.fast_documents import fast_documents
 from tokenmint.web.fast_requests import FastRoute, FastRoutes
 from tokenmint.web.fast_token import FastToken
+from tokenmint.web.gateway_auth import GatewayAuth
 from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
 from tokenmint.web.server import HttpLimits, HttpServer
+from tokenmint.web.signals import SignalEndpoint
 
 Register = Callable[[grpc.aio.Server], None]
 """Registers the methods of one service at a server."""
@@ -72,7 +81,9 @@ class Listeners:
     console: HttpServer | None
     """The operators' console, if it is configured."""
     watches: KeySetService
-    """The watch streams, which the stop has to end."""
+    """The watch streams of the key set, which the stop has to end."""
+    revocations: RevocationService
+    """Those of revocations."""
     tls: Mapping[str, CertificateFiles]
     """The certificates of listeners with TLS, by the listener."""
 
@@ -91,14 +102,19 @@ def build(parts: Parts) -> Listeners:
     watches = KeySetService(
         signing.signing_keys,
         signing.jwks_clients,
-        streams=limits.watch_streams,
-        streams_per_peer=limits.watch_streams_per_peer,
+        _slots(parts, "poll GetKeySet or the JWKS URL instead"),
+        max_age=limits.watch_age,
+    )
+    revocations = RevocationService(
+        parts.revoking.following,
+        _slots(parts, "introspect tokens instead"),
+        lambda client_id: parts.rules.authenticator.callers.clients.get(client_id),
         max_age=limits.watch_age,
     )
     tls = _certificates(parts)
-    exchanges = TokenExchangeService(parts.exchanges)
+    exchanges = TokenExchangeService(parts.exchanges, _written(parts))
     table = base.settings.envoy
-    gateway = ExternalAuthorization(parts.exchanges, Gateway(table.audience, table.hosts, table.cookie, table.headers))
+    gateway = ExternalAuthorization(GatewayChecks(parts.exchanges, gateway_of(table)))
     data = _grpc(
         parts,
         "grpc",
@@ -106,12 +122,14 @@ def build(parts: Parts) -> Listeners:
         access.DATA,
         lambda at: token_exchange_service_pb2_grpc.add_TokenExchangeServiceServicer_to_server(exchanges, at),
         lambda at: key_set_service_pb2_grpc.add_KeySetServiceServicer_to_server(watches, at),
+        lambda at: revocation_service_pb2_grpc.add_RevocationServiceServicer_to_server(revocations, at),
         *((gateway.register,) if table.enabled else ()),
     )
     keys = KeyAdminService(signing.signing_keys, signing.rotator, signing.jwks_clients, parts.persons.erasures.reseal)
     people = ProfileAdminService(_profile_parts(parts))
     providers = ProviderAdminService(lambda: parts.exchange.verifier)
     trail = AuditAdminService(parts.store)
+    many = RevocationAdminService(parts.revoking.many)
     admin = _grpc(
         parts,
         "admin",
@@ -122,18 +140,26 @@ def build(parts: Parts) -> Listeners:
         lambda at: profile_admin_service_pb2_grpc.add_ProfileAdminServiceServicer_to_server(people, at),
         lambda at: provider_admin_service_pb2_grpc.add_ProviderAdminServiceServicer_to_server(providers, at),
         lambda at: audit_admin_service_pb2_grpc.add_AuditAdminServiceServicer_to_server(trail, at),
+        lambda at: revocation_admin_service_pb2_grpc.add_RevocationAdminServiceServicer_to_server(many, at),
         *((_add_channelz,) if base.settings.channelz else ()),
     )
     routes, metadata = _oauth(parts)
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
-    documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata)
+    bundle = base.settings.spiffe.trust_domain is not None
+    documents = wellknown.documents(base.issuer, algorithms, published, saw, metadata, bundle=bundle)
     fast = fast_documents(documents)
     if routes:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
+    routes += [*_gateway(parts), _signals(parts)]
     public = _http(parts, "http", tls.get("http"), wellknown.application(documents, routes), fast)
     private = _http(parts, "ops", None, ops.application(base.readiness, base.metrics))
     console = _http(parts, "console", tls.get("grpc"), _console(parts)) if "console" in base.job.listen else None
-    return Listeners(data, admin, public, private, console, watches, tls, _shares(parts))
+    return Listeners(data, admin, public, private, console, watches, revocations, tls, _shares(parts))
+
+
+def _slots(parts: Parts, instead: str) -> WatchSlots:
+    limits = parts.base.settings.limits
+    return WatchSlots(limits.watch_streams, limits.watch_streams_per_peer, instead)
 
 
 def _console(parts: Parts) -> Starlette:
@@ -149,14 +175,18 @@ def _console(parts: Parts) -> Starlette:
         clock=base.clock,
         capacity=base.capacity,
         remedies=remedies(),
-        places=lambda: parts.rules.places,
-        entry_settings=frozenset(key for entry in catalogue().values() for key in entry.parameters),
+        written=_written(parts),
         hosts=listen.console_hosts,
         body_limit=limits.message_bytes,
         deadline=limits.call_deadline,
         client_certificates=listen.client_ca_file is not None,
     )
     return Console(shown).application()
+
+
+def _written(parts: Parts) -> Written:
+    own = frozenset(key for entry in catalogue().values() for key in entry.parameters)
+    return Written(lambda: parts.rules.places, own)
 
 
 def _profile_parts(parts: Parts) -> ProfileParts:
@@ -294,6 +324,25 @@ def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
         drafts=settings.oauth.drafts,
     )
     return endpoints.routes(), endpoints.metadata()
+
+
+def _signals(parts: Parts) -> Route:
+    base, limits = parts.base, parts.base.settings.limits
+    return SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline).route()
+
+
+def _gateway(parts: Parts) -> list[Route]:
+    """Return the endpoints of gateways over HTTP, if they are enabled."""
+    base, table = parts.base, parts.base.settings.gateway
+    if not table.enabled:
+        return []
+    return GatewayAuth(
+        checks=GatewayChecks(parts.exchanges, gateway_of(table)),
+        capacity=base.capacity,
+        deadline=base.settings.limits.call_deadline,
+        named=routes_of(table),
+        host_header=table.host_header,
+    ).routes()
 
 
 def _add_channelz(at: Any) -> None:

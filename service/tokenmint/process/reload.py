@@ -12,14 +12,20 @@ from tokenmint.base.tasks import ENDING, end
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
-from tokenmint.model.drafts import IDENTITY_ASSERTION
-from tokenmint.model.tokens import ID_JAG
+from tokenmint.formats.spiffe import FORMAT as SVIDS
+from tokenmint.model.drafts import IDENTITY_ASSERTION, TRANSACTION_TOKENS
+from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
+from tokenmint.signals.poller import Poller, follow_polls
+from tokenmint.verification.fetch import HttpFetch
+from tokenmint.verification.provider import Provider
 
 log = structlog.get_logger(__name__)
 
 READ_LIMIT: Final = 10.0  # seconds for a new configuration to be read and judged
+_KINDS_OF_DRAFTS: Final = {IDENTITY_ASSERTION: ID_JAG, TRANSACTION_TOKENS: TXN_TOKEN}
+"""The kind of token that needs each draft."""
 HUNG: Final = 4  # readings that may not have ended at a time
 
 
@@ -98,22 +104,33 @@ class ReloadRequests:
 
 
 class Reloads:
-    """Applies new configurations, one at a time, and keeps the keys of the current providers fresh."""
+    """Applies new configurations, one at a time, and keeps the tasks of the current providers running."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._running = parts.base.settings
         self._one_at_a_time = asyncio.Lock()
         self.following: list[asyncio.Task[None]] = []
-        """The tasks that keep keys of providers and clients fresh."""
+        """The tasks that keep keys of providers and clients fresh, and poll for signals."""
 
     def follow_keys(self) -> None:
-        """Keep the keys of providers and clients fresh, in the background."""
+        """Keep the keys of providers and clients fresh, and poll for providers' signals, in the background."""
         background, rules = self._parts.base.background, self._parts.rules
         self.following = [
             *rules.exchange.verifier.key_sets.follow(background, "keys of"),
             *rules.authenticator.assertions.key_sets.follow(background, "keys of client"),
+            *self._polls(),
         ]
+
+    def _polls(self) -> list[asyncio.Task[None]]:
+        parts = self._parts
+        base, fetch = parts.base, HttpFetch()  # whose files are those of the transmitters
+        holder = base.entropy(8).hex()
+
+        def poller(provider: Provider) -> Poller:
+            return Poller(provider, parts.signals, fetch.send, parts.store, base.clock, holder)
+
+        return follow_polls(parts.rules.exchange.verifier.providers.values(), base.background, poller)
 
     async def take_over(self, settings: Settings) -> None:
         """Replace providers, audiences, clients and operators; other changes need a restart.
@@ -140,10 +157,15 @@ def _serves(settings: Settings) -> bool:
     return bool(settings.providers or settings.audiences or settings.clients or settings.operators)
 
 
-def _uses_id_jags(settings: Settings) -> bool:
+def _uses(settings: Settings, kind: str) -> bool:
+    """Return whether a provider or an audience has tokens of a kind."""
     accepted = (provider.token_types for provider in settings.providers.values())
     minted = (audience.format.token_types for audience in settings.audiences.values())
-    return any(ID_JAG in kinds for kinds in (*accepted, *minted))
+    return any(kind in kinds for kinds in (*accepted, *minted))
+
+
+def _mints_svids(settings: Settings) -> bool:
+    return any(audience.format.name == SVIDS.traits.name for audience in settings.audiences.values())
 
 
 def rules_of(parts: Parts, settings: Settings) -> Rules:
@@ -153,10 +175,16 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
             "audiences: a max_lifetime is longer than all of those at the start of the service: published keys "
             "would be withdrawn before the tokens they signed expire; restart the service"
         )
-    if IDENTITY_ASSERTION not in parts.base.settings.oauth.drafts and _uses_id_jags(settings):
+    for draft, kind in _KINDS_OF_DRAFTS.items():
+        if draft not in parts.base.settings.oauth.drafts and _uses(settings, kind):
+            raise ConfigurationError(
+                f"oauth.drafts: {draft} was off at the start of the service, and a provider or an audience needs it: "
+                "restart the service"
+            )
+    if settings.spiffe != parts.base.settings.spiffe and _mints_svids(settings):
         raise ConfigurationError(
-            f"oauth.drafts: {IDENTITY_ASSERTION} was off at the start of the service, and a provider or an audience "
-            "needs it: restart the service"
+            "spiffe.trust_domain: differs from the start of the service, and an audience has JWT-SVIDs: restart the "
+            "service"
         )
     before = parts.rules
     policy = policy_of(parts.base, settings)

@@ -16,12 +16,13 @@ STORE_ERRORS: Final = (StoreUnavailable.reason, OutcomeUnknown.reason)
 PROCESS_INTERVAL: Final = 10.0  # seconds between readings of /proc
 
 
-def watch_state(parts: Parts, certificates: Mapping[str, bytes] | None = None) -> None:
+def watch_state(parts: Parts, certificates: Mapping[str, bytes] | None = None, *, watching: int = 0) -> None:
     """Record the state in the metrics.
 
     Args:
         parts: the parts of the service.
         certificates: the certificates that are in use, in PEM, by their use.
+        watching: the number of streams of revocations.
     """
     base, signing, verifier = parts.base, parts.signing, parts.exchange.verifier
     base.metrics.state(
@@ -46,6 +47,7 @@ def watch_state(parts: Parts, certificates: Mapping[str, bytes] | None = None) -
     _keys(parts)
     _providers(parts)
     _store(parts)
+    _revocations(parts, watching)
     if parts.tracing.export is not None:
         outcomes = parts.tracing.export.outcomes
         base.state_metrics.reach("tokenmint_spans", {(name,): count for name, count in outcomes.items()})
@@ -107,6 +109,13 @@ def _store(parts: Parts) -> None:
     metrics.reach("tokenmint_store_errors", errors)
     hits, misses = parts.near.hits, parts.near.misses
     metrics.reach("tokenmint_near_cache", {("hit",): hits, ("miss",): misses})
+
+
+def _revocations(parts: Parts, watching: int) -> None:
+    show, following = parts.base.state_metrics.show, parts.revoking.following
+    show("tokenmint_revocations", {(): len(following)})
+    show("tokenmint_revocation_watchers", {(): watching})
+    show("tokenmint_revocations_age_seconds", {(): following.confirmed_ago()})
 
 
 def _end_of(pem: bytes) -> float | None:

@@ -18,6 +18,7 @@ from tokenmint.base.log_writer import LineWriter
 from tokenmint.exchange.erasure import PersonErasure
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
+from tokenmint.exchange.mass_revocation import Configured, MassRevocation
 from tokenmint.firebase.clients import FirebaseClients
 from tokenmint.formats.format import Kit
 from tokenmint.formats.minter import Minter
@@ -32,6 +33,7 @@ from tokenmint.keys.rotator import Rotator
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.store import RingStore
+from tokenmint.keys.types import KeyState
 from tokenmint.process import bootstrap
 from tokenmint.process.foundation import Foundation
 from tokenmint.process.rules import (
@@ -48,12 +50,18 @@ from tokenmint.process.tracing import Tracing, tracing
 from tokenmint.profiles.batches import ProfileBatches
 from tokenmint.profiles.eraser import ProfileEraser
 from tokenmint.profiles.erasure import Erasures
+from tokenmint.profiles.identity_changes import IdentityChanges
 from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.revocation.entries import MARGIN, Kind
+from tokenmint.revocation.follower import Revocations, World
+from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.rpc.forwarded import ForwardedCertificates
+from tokenmint.signals.receiver import Recording, SignalReceiver
 from tokenmint.storage.redis import Store
+from tokenmint.verification.event_verifier import EventVerifier
 from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.users import UserCheck
@@ -75,11 +83,22 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Persons:
-    """The parts that operators manage persons with."""
+    """The parts with which operators manage persons, and providers by signals."""
 
     batches: ProfileBatches
+    changes: IdentityChanges
     erasures: Erasures
     erasure: PersonErasure
+
+
+@dataclass(frozen=True, slots=True)
+class Revoking:
+    """The parts that spread revocations."""
+
+    log: RevocationLog
+    following: Revocations
+    many: MassRevocation
+    """Revokes many tokens at once: all of a principal, a client, an audience, a provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +111,14 @@ class Parts:
     near: NearCache
     profiles: ProfileStore
     persons: Persons
+    revoking: Revoking
     verifiers: Verifiers
     rules: RulesInForce
     audit: AuditTrail
     limiter: RateLimiter
     gate: Gate
     exchanges: ClientExchanges
+    signals: SignalReceiver
     forwarded: ForwardedCertificates
     tracing: Tracing
 
@@ -120,37 +141,38 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         StoreUnavailable: the store can't be reached.
     """
     settings = base.settings
-    url = base.job.redis_url or settings.redis_url or ""
-    store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+    store = await _store(base)
     closing.push_async_callback(store.close)
-    log.info("the store is reached", durability=store.durability)
-    base.readiness.tell("store durability", lambda: store.weakness)
     signing = await _signing(base, store)
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
-    profiles = ProfileStore(store, base.clock, near, signing.signing_keys.clocks.right_store_time, erasures)
+    entries, following = _revocations(base, store, signing)
+    profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
-    issued = IssuedStore(store)
+    issued = IssuedStore(store, entries)
     issued_tokens = _issued_tokens(base, signing, issued)
     propagate = settings.tracing is not None and settings.tracing.providers
     verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=issued_tokens,
-        profiles=Profiles(profiles),
+        profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL)),
         policy=policy_of(base, settings),
         minter=_minter(base, signing, issued, firebase),
         replay=ReplayGuard(store),
         clock=base.clock,
         serving=signing.signing_keys.require_serving,
+        bulk=following.bulk,
     )
     authenticator = authenticator_of(verifiers, settings, exchange)
     rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
+    many = MassRevocation(profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules))
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
     closing.push_async_callback(limiter.close)
     traces = tracing(base, closing)
+    persons = _persons(base, store, near, profiles, erasures, issued, entries, many)
     gate = Gate(lambda: rules.authenticator, limiter, base.metrics, audit, signing.clocks.require, traces.tracer)
     return Parts(
         base=base,
@@ -158,25 +180,79 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         signing=signing,
         near=near,
         profiles=profiles,
-        persons=_persons(base, store, near, profiles, erasures, issued),
+        persons=persons,
+        revoking=Revoking(entries, following, many),
         verifiers=verifiers,
         rules=rules,
         audit=audit,
         limiter=limiter,
         gate=gate,
         exchanges=ClientExchanges(lambda: rules.exchange, _tokens(rules), gate),
+        signals=_signals(rules, persons.changes, Recording(limiter, audit, base.metrics, base.clock)),
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
     )
 
 
+async def _store(base: Foundation) -> Store:
+    settings = base.settings
+    url = base.job.redis_url or settings.redis_url or ""
+    store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+    log.info("the store is reached", durability=store.durability)
+    base.readiness.tell("store durability", lambda: store.weakness)
+    return store
+
+
+def _configured(rules: RulesInForce) -> Configured:
+    current = rules.exchange
+    clients = frozenset(rules.authenticator.callers.clients)
+    return Configured(current.policy.audiences, clients, frozenset(current.verifier.providers))
+
+
+def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[RevocationLog, Revocations]:
+    keys, clocks = signing.signing_keys, signing.clocks
+
+    def longest() -> float:
+        return max(keys.ring.max_lifetime, keys.schedule.max_lifetime) + keys.schedule.skew
+
+    def revoked_keys() -> dict[str, float]:
+        gone = (key for key in keys.ring.keys if key.state is KeyState.REVOKED)
+        return {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
+
+    entries = RevocationLog(store, Reach(clocks.now, longest), most=base.settings.limits.revocations)
+    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys)
+    following = Revocations(entries, world, base.clock)
+    base.readiness.require("revocations", following.problem)
+    return entries, following
+
+
 def _persons(
-    base: Foundation, store: Store, near: NearCache, profiles: ProfileStore, erasures: Erasures, issued: IssuedStore
+    base: Foundation,
+    store: Store,
+    near: NearCache,
+    profiles: ProfileStore,
+    erasures: Erasures,
+    issued: IssuedStore,
+    entries: RevocationLog,
+    many: MassRevocation,
 ) -> Persons:
     return Persons(
-        batches=ProfileBatches(profiles, store, near, base.clock, erasures),
+        batches=ProfileBatches(profiles, store, near, base.clock, erasures, entries),
+        changes=IdentityChanges(profiles, store, near, base.clock, many.principal),
         erasures=erasures,
         erasure=PersonErasure(ProfileEraser(profiles, store, near, erasures), issued),
+    )
+
+
+def _signals(rules: RulesInForce, changes: IdentityChanges, recording: Recording) -> SignalReceiver:
+    exchange = rules.exchange
+    return SignalReceiver(
+        EventVerifier(lambda: rules.exchange.verifier),
+        changes,
+        exchange.replay,
+        recording,
+        serving=exchange.serving,
+        serves_unregistered=lambda provider: rules.exchange.policy.serves_unregistered(provider),
     )
 
 

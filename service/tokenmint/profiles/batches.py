@@ -8,6 +8,7 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
     CorruptRecord,
     DependencyUnavailable,
+    RevocationsFull,
     StoreUnavailable,
     TokenmintError,
 )
@@ -18,6 +19,7 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
     Link,
     Tombstone,
+    Unregistered,
     dump_link,
     dump_profile,
     identity_key,
@@ -25,7 +27,9 @@ from tokenmint.profiles.records import (
     parse_record,
     profile_key,
 )
-from tokenmint.profiles.store import ProfileStore, deleted, erased, owned, too_many_identities
+from tokenmint.profiles.refusals import deleted, erased, owned, too_many_identities
+from tokenmint.profiles.store import ProfileStore
+from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Answer, Change, Store
 
 BATCH: Final = 250  # profiles with one confirmation
@@ -42,6 +46,8 @@ class _Item:
     raw: bytes | None = None
     """The stored record, for a swap to compare."""
     stored: Profile | None = None
+    valid_after: int | None = None
+    """The second up to which tokens of the principal were revoked while it had no profile."""
     assign: tuple[Identity, ...] = ()
     """Identities to link."""
     links: dict[Identity, bytes | None] = field(default_factory=dict)
@@ -57,11 +63,19 @@ class ProfileBatches:
         near: its near cache.
         clock: the time of changes.
         erasures: knows who was erased.
+        log: tells verifiers of principals that are disabled; None: nobody is told.
     """
 
     def __init__(
-        self, profiles: ProfileStore, store: Store, near: NearCache, clock: Clock, erasures: Erasures | None
+        self,
+        profiles: ProfileStore,
+        store: Store,
+        near: NearCache,
+        clock: Clock,
+        erasures: Erasures | None,
+        log: RevocationLog | None = None,
     ) -> None:
+        self._log = log
         self._profiles = profiles
         self._store = store
         self._near = near
@@ -136,6 +150,9 @@ class ProfileBatches:
         record = parse_record(principal, item.raw) if item.raw is not None else None
         if isinstance(record, Tombstone) or principal in erased:
             raise deleted(principal)
+        if isinstance(record, Unregistered):
+            item.valid_after = record.tokens_valid_after
+            record = None
         item.stored = record
         known = record.identities if record is not None else ()
         item.assign = tuple(identity for identity in item.profile.identities if identity not in known)
@@ -224,9 +241,23 @@ class ProfileBatches:
             # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it, on
             # its own node.
             await self._store.swap_many(same if self._store.server.clustered else same[:1])
+        told = await self._tell(written)
         made = await self._store.swap_many(changes)
         overtaken += [item for item, done in zip(written, made, strict=True) if not done]
         await self._agree([item for item, done in zip(written, made, strict=True) if done], overtaken)
+        if not told:
+            raise RevocationsFull()
+
+    async def _tell(self, items: list[_Item]) -> bool:
+        """Tell verifiers of the principals that are about to be disabled; return whether they can be told.
+
+        The confirmation of the profiles covers it.
+        """
+        if self._log is None:
+            return True
+        ended = [item for item in items if item.stored is not None and not item.stored.disabled]
+        news = [self._log.ended(item.profile.principal) for item in ended if item.profile.disabled]
+        return not news or await self._log.append(*news)
 
     async def _agree(self, items: list[_Item], overtaken: list[_Item]) -> None:
         """Look whether an identity that was added to a profile was unlinked between the two writes."""
@@ -244,7 +275,7 @@ def _merged(item: _Item, now: float) -> Profile | None:
     """Return the profile to store; None if it is stored already."""
     profile, stored = item.profile, item.stored
     if stored is None:
-        return replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
+        return replace(profile, tokens_valid_after=item.valid_after, create_time=now, update_time=now)
     new = replace(
         stored,
         disabled=profile.disabled,

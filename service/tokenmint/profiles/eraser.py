@@ -4,8 +4,17 @@ from tokenmint.base.errors import Conflict, StoreUnavailable
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.near_cache import NearCache
-from tokenmint.profiles.records import Tombstone, identity_key, parse_identity, parse_link, parse_record, profile_key
-from tokenmint.profiles.store import ProfileStore, deleted
+from tokenmint.profiles.records import (
+    Tombstone,
+    Unregistered,
+    identity_key,
+    parse_identity,
+    parse_link,
+    parse_record,
+    profile_key,
+)
+from tokenmint.profiles.refusals import deleted
+from tokenmint.profiles.store import ProfileStore
 from tokenmint.storage.redis import Store
 
 
@@ -41,7 +50,7 @@ class ProfileEraser:
             await self._profiles.delete(principal)  # refused from now on
             raw = await self._store.get(profile_key(principal))
         record = parse_record(principal, raw) if raw is not None else None
-        if not isinstance(record, Tombstone):
+        if not isinstance(record, Tombstone | Unregistered):
             raise Conflict()
         own = [identity for identity in record.identities if await self._is_own(principal, identity)]
         if allow_return:  # an earlier attempt may have marked them

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -26,6 +26,23 @@ class Tombstone:
     principal: str
     identities: tuple[Identity, ...]
     delete_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """A principal without a profile whose tokens were revoked. It is stored like a profile, for earlier versions."""
+
+    principal: str
+    tokens_valid_after: int
+    """Tokens issued in or before this second are refused."""
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """None: it is no profile of an identity."""
+        return ()
+
+
+Record: TypeAlias = Profile | Tombstone | Unregistered
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,12 @@ def dump_profile(profile: Profile) -> bytes:
     )
 
 
+def dump_unregistered(record: Unregistered, now: float) -> bytes:
+    """Return the stored form of a principal without a profile."""
+    profile = Profile(record.principal, tokens_valid_after=record.tokens_valid_after, create_time=now, update_time=now)
+    return dump_profile(profile)[:-1] + b',"registered":false}'
+
+
 def dump_tombstone(tombstone: Tombstone) -> bytes:
     """Return the stored form of a tombstone."""
     return _dump(
@@ -91,12 +114,12 @@ def dump_link(identity: Identity, link: Link) -> bytes:
     )
 
 
-def parse_record(principal: str, raw: bytes) -> Profile | Tombstone:
+def parse_record(principal: str, raw: bytes) -> Record:
     """Parse the record of ``principal``. Raises ``CorruptRecord``."""
     return _remembered_record(principal, raw) if len(raw) <= LONGEST else _record(principal, raw)
 
 
-def _record(principal: str, raw: bytes) -> Profile | Tombstone:
+def _record(principal: str, raw: bytes) -> Record:
     key = profile_key(principal)
     value = _load(key, raw)
     if value.get("principal") != principal:
@@ -106,6 +129,8 @@ def _record(principal: str, raw: bytes) -> Profile | Tombstone:
         if "delete_time" in value:
             return Tombstone(principal, identities, float(value["delete_time"]))
         valid_after = value["tokens_valid_after"]
+        if value.get("registered", True) is False:
+            return Unregistered(principal, int(valid_after))
         if not isinstance(value["disabled"], bool) or not isinstance(value["claims"], dict):
             raise TypeError
         return Profile(

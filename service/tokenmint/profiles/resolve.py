@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import VerifiedToken
-from tokenmint.profiles.records import Link, Tombstone, identity_key
+from tokenmint.profiles.records import Link, Record, Tombstone, Unregistered, identity_key
 from tokenmint.profiles.store import ProfileStore
 
 ROUNDS: Final = 3  # lookups while another replica creates the same profile
@@ -29,10 +30,16 @@ class ProfileLookup:
 
 
 class Profiles:
-    """Finds profiles, and creates them just in time if an audience requires it."""
+    """Finds profiles, and creates them just in time if an audience requires it.
 
-    def __init__(self, store: ProfileStore) -> None:
+    Args:
+        store: the profiles.
+        valid_after: returns the second up to which the tokens of a principal without a profile are revoked, or None.
+    """
+
+    def __init__(self, store: ProfileStore, valid_after: Callable[[str], int | None] = lambda _: None) -> None:
         self._store = store
+        self._valid_after = valid_after
 
     async def find(self, verified: VerifiedToken) -> ProfileLookup:
         """Look up the identity of ``verified``.
@@ -49,7 +56,10 @@ class Profiles:
         if record is None:
             record = await self._unlisted(identity)
         profile = _active(record)
-        if profile is not None and _issued_before_revocation(issued_at, profile.tokens_valid_after):
+        after = _recorded(record)
+        if profile is None:
+            after = _later(after, self._valid_after(just_in_time_principal(identity)))
+        if _issued_before_revocation(issued_at, after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
@@ -60,8 +70,8 @@ class Profiles:
             PrincipalDisabled: the principal is disabled or deleted.
             TokenRevoked: the token was issued in or before the second up to which the principal's tokens are revoked.
         """
-        profile = _active(await self._store.record(principal))
-        valid_after = profile.tokens_valid_after if profile is not None else None
+        record = await self._store.record(principal)
+        profile, valid_after = _active(record), _recorded(record)
         if valid_after is not None and int(issued_at) <= valid_after:
             raise TokenRevoked()
         return ProfileLookup(None, profile, principal)
@@ -86,9 +96,11 @@ class Profiles:
             if mode is OnMissingProfile.CREATE:
                 raise PrincipalUnknown(detail="an issued token names no identity, so no profile can be created")
             return Profile(principal=lookup.principal)
+        principal = just_in_time_principal(lookup.identity)
         new = Profile(
-            principal=just_in_time_principal(lookup.identity),
+            principal=principal,
             identities=(lookup.identity,),
+            tokens_valid_after=self._valid_after(principal),
             create_time=now,
             update_time=now,
         )
@@ -106,12 +118,12 @@ class Profiles:
                 raise PrincipalDisabled(detail="its principal was deleted") from None
         raise Conflict()
 
-    async def _unlisted(self, identity: Identity) -> Tombstone | Profile | None:
+    async def _unlisted(self, identity: Identity) -> Record | None:
         """Look up the principal that just-in-time creation would use, so that its tombstone is always found."""
         record = await self._store.record(just_in_time_principal(identity))
-        if isinstance(record, Tombstone) or (record is not None and (record.disabled or identity in record.identities)):
-            return record
-        return None
+        if isinstance(record, Profile) and not record.disabled and identity not in record.identities:
+            return None
+        return record
 
 
 def just_in_time_principal(identity: Identity) -> str:
@@ -126,11 +138,19 @@ def _issued_before_revocation(issued_at: float | None, valid_after: int | None) 
     return issued_at is None or int(issued_at) <= valid_after
 
 
-def _active(record: Profile | Tombstone | Link | None) -> Profile | None:
+def _later(one: int | None, other: int | None) -> int | None:
+    return max((second for second in (one, other) if second is not None), default=None)
+
+
+def _recorded(record: Record | Link | None) -> int | None:
+    return record.tokens_valid_after if isinstance(record, Profile | Unregistered) else None
+
+
+def _active(record: Record | Link | None) -> Profile | None:
     if isinstance(record, Tombstone):
         raise PrincipalDisabled(detail="its principal was deleted")
     if isinstance(record, Link):
         raise PrincipalDisabled(detail="the identity was unlinked")
-    if record is not None and record.disabled:
+    if isinstance(record, Profile) and record.disabled:
         raise PrincipalDisabled(detail="its principal is disabled")
-    return record
+    return record if isinstance(record, Profile) else None

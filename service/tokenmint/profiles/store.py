@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, StoreUnavailable, WrongState
+from tokenmint.base.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, RevocationsFull, StoreUnavailable
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import JsonValue
 from tokenmint.profiles.erasure import Erasures
@@ -21,7 +21,9 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
     PREFIXES,
     Link,
+    Record,
     Tombstone,
+    Unregistered,
     dump_link,
     dump_profile,
     dump_tombstone,
@@ -31,10 +33,12 @@ from tokenmint.profiles.records import (
     parse_record,
     profile_key,
 )
+from tokenmint.profiles.refusals import deleted, erased, owned, too_many_identities
+from tokenmint.revocation.entries import Kind
+from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Store
 
 ATTEMPTS: Final = 16  # compare-and-swap rounds before a change is called a conflict
-DELETED: Final = "PROFILE_DELETED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,15 @@ class _Stored:
     """A record and the bytes that it was parsed from, for a swap to compare."""
 
     raw: bytes | None
-    record: Profile | Tombstone | None
+    record: Record | None
 
 
 class ProfileStore:
     """Reads and changes profiles.
 
     Every method raises ``StoreUnavailable`` if the store is out of reach, and ``CorruptRecord`` for a value in a wrong
-    form. Every change raises ``OutcomeUnknown`` if it was not confirmed.
+    form. Every change raises ``OutcomeUnknown`` if it was not confirmed. A change that ends a principal's tokens raises
+    ``RevocationsFull`` after it was made, if verifiers can't be told.
     """
 
     def __init__(
@@ -59,8 +64,10 @@ class ProfileStore:
         near: NearCache | None = None,
         store_time: Callable[[], Awaitable[float]] | None = None,
         erasures: Erasures | None = None,
+        log: RevocationLog | None = None,
     ) -> None:
         self._erasures = erasures
+        self._log = log
         self._store_time = store_time or store.time
         self._store = store
         self._clock = clock
@@ -82,7 +89,7 @@ class ProfileStore:
             raise NotFound("profile", f"{identity.provider}/{identity.subject}", "the identity has no profile")
         return record
 
-    async def resolve(self, identity: Identity) -> Profile | Tombstone | Link | None:
+    async def resolve(self, identity: Identity) -> Record | Link | None:
         """Return the record that decides on an exchange for ``identity``.
 
         That is its profile; or, as reasons to refuse, its principal's tombstone or the marker that it was unlinked; or
@@ -97,8 +104,8 @@ class ProfileStore:
         # No link; or one that was not completed, or lost to another.
         return await self._erasures.of_identity(identity) if self._erasures is not None else None
 
-    async def record(self, principal: str) -> Profile | Tombstone | None:
-        """Return the record of ``principal``, which may be a tombstone, from the near cache if possible."""
+    async def record(self, principal: str) -> Record | None:
+        """Return the record of ``principal``, which may be no profile, from the near cache if possible."""
         if not PRINCIPAL.match(principal):
             return None
         raw = await self._near.get(profile_key(principal))
@@ -106,8 +113,8 @@ class ProfileStore:
             return await self._erasures.of_principal(principal) if self._erasures is not None else None
         return parse_record(principal, raw)
 
-    async def stored(self, principal: str) -> Profile | Tombstone | None:
-        """Return the record of ``principal``, which may be a tombstone, from the store itself."""
+    async def stored(self, principal: str) -> Record | None:
+        """Return the record of ``principal``, which may be no profile, from the store itself."""
         return (await self._read(principal)).record
 
     async def list(self, page_size: int, page_token: str) -> tuple[list[Profile], str]:
@@ -131,7 +138,8 @@ class ProfileStore:
     async def create(self, profile: Profile, *, replace_deleted: bool = False, just_in_time: bool = False) -> Profile:
         """Store a new profile and link its identities.
 
-        ``just_in_time``: :meth:`resolve` has looked for erased identities just before.
+        ``just_in_time``: :meth:`resolve` has looked for erased identities just before, and ``profile`` says which of
+        its tokens are revoked.
 
         Raises:
             AlreadyExists: the principal has a profile, or an identity belongs to another principal.
@@ -154,7 +162,11 @@ class ProfileStore:
             await self._not_erased_meanwhile(profile.identities, profile.principal)
         gone = gone or bool(returning)
         now = self._clock.now()
-        new = replace(profile, tokens_valid_after=None, create_time=now, update_time=now)
+        after = [profile.tokens_valid_after if just_in_time else None]
+        if isinstance(stored.record, Unregistered):
+            after.append(stored.record.tokens_valid_after)
+        second = max((one for one in after if one is not None), default=None)
+        new = replace(profile, tokens_valid_after=second, create_time=now, update_time=now)
         if gone:
             # A principal that comes back must not bring tokens from before the deletion.
             new = replace(new, tokens_valid_after=int(await self._store.time()))
@@ -184,19 +196,22 @@ class ProfileStore:
                 roles=profile.roles if roles is None else roles,
             )
 
-        return await self._change(principal, change, etag)
+        return await self._change(principal, change, etag, ends=disabled is True)
 
     async def delete(self, principal: str, *, etag: str = "") -> None:
         """Replace the profile by a tombstone. Raises ``NotFound`` and ``Conflict``."""
         for _ in range(ATTEMPTS):
             stored = await self._read(principal)
-            if stored.record is None:
+            if stored.record is None or isinstance(stored.record, Unregistered):
                 raise NotFound("profile", principal)
             if isinstance(stored.record, Tombstone):
                 return
             _check_etag(stored.record, etag)
+            told = await self._tell(principal)
             tombstone = Tombstone(principal, stored.record.identities, self._clock.now())
             if await self._swap(profile_key(principal), stored.raw, dump_tombstone(tombstone)):
+                if not told:
+                    raise RevocationsFull()
                 return
         raise Conflict()
 
@@ -258,12 +273,16 @@ class ProfileStore:
         Raises ``ClockWrong`` if the store's clock may be wrong: with a wrong clock, old tokens would stay valid, or new
         ones would be refused.
         """
-        now = int(await self._store_time())
+        now = await self.second()
 
         def change(profile: Profile) -> Profile:
             return replace(profile, tokens_valid_after=max(now, profile.tokens_valid_after or 0))
 
-        return (await self._change(principal, change)).tokens_valid_after or now
+        return (await self._change(principal, change, after=now)).tokens_valid_after or now
+
+    async def second(self) -> int:
+        """Return the second up to which a revocation refuses. Raises as :meth:`revoke_tokens`."""
+        return int(await self._store_time())
 
     async def put(self, profile: Profile) -> bool:
         """Create the profile, or replace its claims, roles and state and add its identities. Returns whether it is new.
@@ -323,7 +342,26 @@ class ProfileStore:
                     self._near.forget(key)
             raise erased(min(found))
 
-    async def _change(self, principal: str, change: Callable[[Profile], Profile], etag: str = "") -> Profile:
+    async def _tell(self, principal: str, after: int | None = None) -> bool:
+        """Tell verifiers that tokens up to a second are revoked, or up to now; the change that follows confirms it.
+
+        Returns whether they can be told.
+        """
+        if self._log is None:
+            return True
+        one = self._log.of(Kind.PRINCIPAL, principal, after) if after is not None else self._log.ended(principal)
+        return await self._log.append(one)
+
+    async def _change(
+        self,
+        principal: str,
+        change: Callable[[Profile], Profile],
+        etag: str = "",
+        *,
+        ends: bool = False,
+        after: int | None = None,
+    ) -> Profile:
+        """Change a profile. ``ends``: its tokens end now; ``after``: those that were issued up to this second."""
         for _ in range(ATTEMPTS):
             stored = await self._read(principal)
             if not isinstance(stored.record, Profile):
@@ -332,8 +370,11 @@ class ProfileStore:
             changed = change(stored.record)
             if changed == stored.record:
                 return stored.record
+            told = await self._tell(principal, after) if ends or after is not None else True
             raw = dump_profile(replace(changed, update_time=self._clock.now()))
             if await self._swap(profile_key(principal), stored.raw, raw):
+                if not told:
+                    raise RevocationsFull()
                 record = parse_record(principal, raw)
                 if isinstance(record, Profile):
                     return record
@@ -344,43 +385,6 @@ class ProfileStore:
             return _Stored(None, None)  # no such profile can exist, and the name must not become a key
         raw = await self._store.get(profile_key(principal))
         return _Stored(raw, parse_record(principal, raw) if raw is not None else None)
-
-
-def owned(identity: Identity, principal: str) -> AlreadyExists:
-    """Return the refusal of an identity that belongs to another principal."""
-    name = f"{identity.provider}/{identity.subject}"
-    return AlreadyExists(
-        "identity", name, f"the identity belongs to the principal {principal!r}: unlink it there first"
-    )
-
-
-def too_many_identities(principal: str) -> WrongState:
-    """Return the refusal of one more identity than a profile may have."""
-    return WrongState(
-        f"a profile has at most {MAX_IDENTITIES} identities: unlink one first",
-        violation="TOO_MANY_IDENTITIES",
-        subject=principal,
-    )
-
-
-def deleted(principal: str) -> WrongState:
-    """Return the refusal of a principal that was deleted."""
-    return WrongState(
-        f"the principal {principal!r} was deleted: create it with replace_deleted to use it again",
-        violation=DELETED,
-        subject=principal,
-    )
-
-
-def erased(identity: Identity) -> WrongState:
-    """Return the refusal of an identity that was erased with its person."""
-    name = f"{identity.provider}/{identity.subject}"
-    return WrongState(
-        f"the identity {name!r} was erased with its person: create a profile with it and replace_deleted to let the "
-        "person back",
-        violation=DELETED,
-        subject=name,
-    )
 
 
 def _check_etag(profile: Profile, etag: str) -> None:

@@ -2,12 +2,14 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES, Violations
+from tokenmint.exchange.deciding import Citation
 from tokenmint.exchange.explain import Outcome, Step
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.ring import activation_allowed, activation_planned
@@ -18,7 +20,7 @@ from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG, ID_TOKEN
+from tokenmint.model.tokens import ID_JAG, ID_TOKEN, TXN_TOKEN
 from tokenmint.rpc import structs
 from tokenmint.v1 import (
     json_web_key_pb2,
@@ -68,12 +70,17 @@ def exchange_request(
     """Return the validated request of a caller with proven ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
     grant = message.subject_token_type == ID_JAG
-    _check_subject(message, violations, grant=grant)
+    _check_subject(message, violations, alone=grant or message.subject_token_type == TXN_TOKEN)
     if grant:
         violations.check("actor_token", "is not allowed with an ID-JAG", holds=not message.actor_token)
     _check_target(message, "", violations)
+    context = violations.json_object("request_context", message.request_context)
+    details = violations.json_object("request_details", message.request_details)
     violations.raise_any()
-    return _request(message, message, *_tokens(message), possession)
+    request = _request(message, message, *_tokens(message), possession)
+    if context is details is None:
+        return request
+    return replace(request, request_context=context, request_details=details)
 
 
 def batch_requests(
@@ -94,12 +101,13 @@ _Subject = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_serv
 _Target = token_exchange_service_pb2.ExchangeTokenRequest | token_exchange_service_pb2.BatchExchangeTarget
 
 
-def _check_subject(message: _Subject, violations: Violations, *, grant: bool = False) -> None:
+def _check_subject(message: _Subject, violations: Violations, *, alone: bool = False) -> None:
+    """Check the tokens of a request. ``alone``: the type of the subject token is one that no batch takes."""
     violations.token("subject_token", len(message.subject_token.encode()))
     violations.check(
         "subject_token_type",
         f"expected {_ONE_TYPE}",
-        holds=grant or not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
+        holds=alone or not message.subject_token_type or message.subject_token_type in SUBJECT_TOKEN_TYPES,
     )
     actor_size = len(message.actor_token.encode())
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=actor_size <= MOST_TOKEN)
@@ -195,6 +203,13 @@ def explain_step(step: Step) -> token_exchange_service_pb2.ExplainStep:
     """Return a step of an explanation."""
     return token_exchange_service_pb2.ExplainStep(
         name=step.name, outcome=_OUTCOMES[step.outcome], reason=step.reason, detail=step.detail
+    )
+
+
+def deciding_key(citation: Citation) -> token_exchange_service_pb2.DecidingKey:
+    """Return a key of the configuration that decided."""
+    return token_exchange_service_pb2.DecidingKey(
+        key=citation.path, where=citation.where, line=citation.text, missing=citation.missing
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from google.protobuf.message import DecodeError
 
 from tokenmint.admission.gate import log_internal
+from tokenmint.admission.named_credentials import CLIENT_ASSERTION, CLIENT_ID, CLIENT_SECRET, WORKLOAD_TOKEN
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TraceContext, context_in
@@ -21,7 +22,6 @@ from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan, Target
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.rpc import convert
-from tokenmint.rpc.credentials import CLIENT_ASSERTION, CLIENT_ID, CLIENT_SECRET, WORKLOAD_TOKEN
 from tokenmint.tracing.tracer import Tracer
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 

@@ -18,10 +18,10 @@ from cryptography import x509
 
 from tokenmint.admission.callers import matches
 from tokenmint.admission.certificates import CERTIFICATES, LONGEST_CERTIFICATE, PeerCertificate, peer_certificate
+from tokenmint.admission.named_credentials import Metadata
 from tokenmint.base.bounded_cache import remembered_where_short
 from tokenmint.base.errors import CallerUnauthenticated
 from tokenmint.model.secret import Secret
-from tokenmint.rpc.credentials import Metadata
 
 PROXY_SECRET: Final = "tokenmint-proxy-secret"  # noqa: S105  # the name of the metadata key
 FORWARDED: Final = "x-forwarded-client-cert"

@@ -13,6 +13,7 @@ import structlog
 
 from tokenmint.admission.access import ANYBODY, Row
 from tokenmint.admission.gate import Call, Gate, log_internal
+from tokenmint.admission.named_credentials import credentials_of
 from tokenmint.base.capacity import Capacity, InHand, note_deadline
 from tokenmint.base.errors import (
     DeadlinePassed,
@@ -27,7 +28,7 @@ from tokenmint.base.foreign_text import clipped
 from tokenmint.base.tasks import ENDING, TimeLimit
 from tokenmint.base.trace_context import context_in
 from tokenmint.rpc.codec import Codec
-from tokenmint.rpc.credentials import CertificateOf, credentials_of, of_connection
+from tokenmint.rpc.credentials import CertificateOf, of_connection
 from tokenmint.rpc.fast_calls import NO_FAST_WAY, Event, FastCalls, FastMethod
 from tokenmint.rpc.native_admission import AdmittingFront
 from tokenmint.rpc.refusing import NONE, Answers, Refusals, Unserved
@@ -46,6 +47,9 @@ NAMING: Final = {
     "algorithm": "algorithm",
     "provider": "provider",
     "client_id": "client_id",
+    "audience": "audience",
+    "with_derived": "with_derived",
+    "removed": "removed",
     "force": "force",
     "with_prepared": "with_prepared",
     "allow_return": "allow_return",

@@ -1,17 +1,14 @@
 """KeySetService."""
 
 import asyncio
-import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-from tokenmint.base.addresses import peer_of
-from tokenmint.base.errors import RateLimited
 from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.rpc import convert
 from tokenmint.rpc.interceptors import Context
+from tokenmint.rpc.watch_slots import WatchSlots, host_of
 from tokenmint.v1 import key_set_service_pb2 as pb
 from tokenmint.v1 import key_set_service_pb2_grpc as pb_grpc
 
@@ -22,26 +19,23 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
     Args:
         signing_keys: the source of the key set.
         verifiers: records the fetches.
-        streams: the largest number of watch streams.
-        streams_per_peer: the largest number from one address.
+        slots: limits the watch streams.
         max_age: seconds after which a stream ends, so that watchers spread over replicas again.
     """
 
     def __init__(
-        self, signing_keys: SigningKeys, verifiers: JwksFetchLog, *, streams: int, streams_per_peer: int, max_age: float
+        self, signing_keys: SigningKeys, verifiers: JwksFetchLog, slots: WatchSlots, *, max_age: float
     ) -> None:
         self._signing_keys = signing_keys
         self._verifiers = verifiers
-        self._streams = streams
-        self._streams_per_peer = streams_per_peer
+        self._slots = slots
         self._max_age = max_age
-        self._watching: Counter[str] = Counter()
         self._closing = asyncio.Event()
 
     @property
     def watching(self) -> int:
         """The number of open streams."""
-        return self._watching.total()
+        return self._slots.taken
 
     def close(self) -> None:
         """End every stream, so that the stop does not wait for them."""
@@ -57,7 +51,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
         """Send the current set and each change."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._max_age
-        with self._slot(_network(context.peer())):
+        with self._slots.slot(context.peer()):
             updates = self._signing_keys.subscribe()
             closing = loop.create_task(self._closing.wait())
             try:
@@ -78,32 +72,9 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
 
     def _recorded(self, context: Context, published: PublishedKeySet) -> PublishedKeySet:
         agent = next((str(value) for key, value in context.invocation_metadata() or () if key == "user-agent"), "")
-        self._verifiers.saw(_host(context.peer()), agent, published.generation)
+        self._verifiers.saw(host_of(context.peer()), agent, published.generation)
         return published
-
-    @contextlib.contextmanager
-    def _slot(self, peer: str) -> Iterator[None]:
-        if self._watching.total() >= self._streams or self._watching[peer] >= self._streams_per_peer:
-            raise RateLimited("too many streams: poll GetKeySet or the JWKS URL instead", retry_after=30.0)
-        self._watching[peer] += 1
-        try:
-            yield
-        finally:
-            self._watching[peer] -= 1
-            if not self._watching[peer]:
-                del self._watching[peer]
 
 
 async def _next(updates: AsyncIterator[PublishedKeySet]) -> PublishedKeySet:
     return await anext(updates)
-
-
-def _host(peer: str) -> str:
-    """Return the peer without its port, e.g. `ipv4:127.0.0.1`."""
-    return peer.rpartition(":")[0] or peer
-
-
-def _network(peer: str) -> str:
-    """Return the peer whose streams count together: an IPv4 address, or the /64 of an IPv6 address."""
-    host = _host(peer).partition(":")[2]
-    return peer_of(host.removeprefix("%5B").removesuffix("%5D").strip("[]")) if host else peer

@@ -22,10 +22,12 @@ from tokenmint.rpc.queue_server import QueueServer
 SERVICES: Final = (
     "tokenmint.v1.TokenExchangeService",
     "tokenmint.v1.KeySetService",
+    "tokenmint.v1.RevocationService",
     "tokenmint.v1.KeyAdminService",
     "tokenmint.v1.ProfileAdminService",
     "tokenmint.v1.ProviderAdminService",
     "tokenmint.v1.AuditAdminService",
+    "tokenmint.v1.RevocationAdminService",
 )
 
 ENDED_STREAMS: Final = 1

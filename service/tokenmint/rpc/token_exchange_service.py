@@ -3,6 +3,7 @@
 from tokenmint.admission.gate import ClientExchanges, current_client, current_possession
 from tokenmint.admission.validation import Violations
 from tokenmint.base.errors import NotFound, TokenmintError
+from tokenmint.exchange.deciding import Written, citations
 from tokenmint.exchange.explain import explain
 from tokenmint.rpc import convert, structs
 from tokenmint.rpc.interceptors import Context
@@ -16,10 +17,12 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
 
     Args:
         exchanges: the use cases, with audit and metrics.
+        written: the configuration that explanations cite.
     """
 
-    def __init__(self, exchanges: ClientExchanges) -> None:
+    def __init__(self, exchanges: ClientExchanges, written: Written) -> None:
         self._exchanges = exchanges
+        self._written = written
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Context) -> pb.ExchangeTokenResponse:
         """Exchange a token for one token."""
@@ -52,6 +55,7 @@ class TokenExchangeService(pb_grpc.TokenExchangeServiceServicer):
         return pb.ExplainExchangeResponse(
             steps=[convert.explain_step(step) for step in found.steps],
             planned_token=convert.planned_token(found.planned) if found.planned is not None else None,
+            deciding_keys=[convert.deciding_key(citation) for citation in citations(found, self._written)],
         )
 
     async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Context) -> pb.IntrospectTokenResponse:

@@ -19,14 +19,13 @@ from tokenmint.storage import durability, listening, scripts, urls
 from tokenmint.storage.confirmed import ConfirmedWrites, each_made
 from tokenmint.storage.listening import Changes, Notice
 from tokenmint.storage.options import StoreOptions
+from tokenmint.storage.replies import glob_escape, members_of, number, taken, value_of
 from tokenmint.storage.server import Server, packed, seconds
 
 log = structlog.get_logger(__name__)
 
 USUAL: Final = StoreOptions()
 NODES_AT_ONCE: Final = 16  # changes that are sent to a Cluster's nodes at a time
-MOST_DIGITS: Final = 19
-"""The most digits of a counter, which the server keeps in 64 bits. Python refuses to read thousands of digits."""
 T = TypeVar("T")
 Answer: TypeAlias = bytes | StoreUnavailable | CorruptRecord | None
 """The value of one of several keys: bytes, None, or the error of a key that can't be read."""
@@ -71,7 +70,7 @@ class Store:
         """Return the value under ``key`` (without prefix), or None. Raises ``CorruptRecord`` for another type."""
         with self.server.translated(writes=False, record=self.prefix + key):
             async with asyncio.timeout(self.options.read_timeout):
-                return _value(await self.server.client.get(self.prefix + key))
+                return value_of(await self.server.client.get(self.prefix + key))
 
     def expect(self, key: str, numbers: range, noticed: Callable[[], object]) -> None:
         """Trust :meth:`current`, :meth:`get_many`, :meth:`add` only while the number under ``key`` is in ``numbers``.
@@ -95,7 +94,7 @@ class Store:
                     value, beat = await self.server.ask(command, 2)
                 except driver.ConnectionError:  # a pooled connection may be dead; retry on another one
                     value, beat = await self.server.ask(command, 2)
-            value = _value(value)
+            value = value_of(value)
         self._check_fence(fence, beat)
         return value
 
@@ -125,7 +124,7 @@ class Store:
                     [values] = await self.server.ask(command)
                 if len(values) != len(asked):
                     raise InvalidResponse("the number of values differs from the number of keys")
-                values = [_value(value) for value in values]
+                values = [value_of(value) for value in values]
         if fence is not None:
             self._check_fence(fence, [values.pop()])
         # MGET returns nil for wrong-typed keys; reading that as "no profile" could admit a user, so check again.
@@ -149,7 +148,7 @@ class Store:
 
     async def scan(self, pattern: str, cursor: str, count: int) -> tuple[str, list[str]]:
         """Return the next cursor ("" at the end) and some keys (without prefix) that match the pattern ``pattern``."""
-        match = _glob_escape(self.prefix) + pattern
+        match = glob_escape(self.prefix) + pattern
         with self.server.translated(writes=False):
             next_cursor, keys = await self.server.scan(match, cursor, count)
             return next_cursor, [key.decode().removeprefix(self.prefix) for key in keys]
@@ -263,6 +262,14 @@ class Store:
         limits = (str(most_entries), str(most_bytes))
         await self._write(key, ("EVAL", scripts.APPEND, "1", self.prefix + key, *limits, *entries), durable=durable)
 
+    async def run(self, script: str, keys: Sequence[str], *arguments: str | bytes, durable: bool) -> Any:
+        """Run a script that writes ``keys``, which are all in one slot, and confirm it. Returns its answer.
+
+        Raises: as :meth:`swap`.
+        """
+        names = (self.prefix + key for key in keys)
+        return await self._write(keys[0], ("EVAL", script, str(len(keys)), *names, *arguments), durable=durable)
+
     async def take(self, key: str, *, rate: float, burst: int, least: int, most: int) -> tuple[int, float]:
         """Take ``least`` to ``most`` tokens from the bucket ``key``, which holds ``burst`` and gains ``rate`` a second.
 
@@ -272,7 +279,7 @@ class Store:
         Raises:
             StoreUnavailable: the bucket can't be reached.
         """
-        return await self._evaluate(scripts.TAKE, key, repr(rate), burst, least, most, read=_taken)
+        return await self._evaluate(scripts.TAKE, key, repr(rate), burst, least, most, read=taken)
 
     async def join(self, key: str, member: str, value: str, *, ttl: float) -> None:
         """Count ``member`` with ``value`` in the group ``key`` for ``ttl`` seconds. Not confirmed, because it is
@@ -296,7 +303,7 @@ class Store:
 
     async def members(self, key: str) -> dict[str, str]:
         """Return the live members of the group ``key``, with their values. Raises ``StoreUnavailable``."""
-        return await self._evaluate(scripts.MEMBERS, key, read=_members)
+        return await self._evaluate(scripts.MEMBERS, key, read=members_of)
 
     async def lease(self, key: str, holder: str, *, ttl: float, above: int) -> int:
         """Take or renew the lease ``key`` for ``ttl`` seconds. Returns its fencing token, or 0 if it is taken.
@@ -372,29 +379,3 @@ class _Fence:
     key: str
     numbers: range
     noticed: Callable[[], object]
-
-
-def number(value: object) -> int | None:
-    """Return the number of a counter's value; None for a value that is no counter's."""
-    counts = isinstance(value, bytes) and value.isdigit() and len(value) <= MOST_DIGITS
-    return int(value) if counts else None  # type: ignore[call-overload]  # bytes, as was just checked
-
-
-def _value(reply: Any) -> bytes | None:
-    if reply is not None and not isinstance(reply, bytes):
-        raise InvalidResponse("no value")
-    return reply
-
-
-def _taken(reply: Any) -> tuple[int, float]:
-    given, wait = reply
-    return int(given), float(wait)
-
-
-def _members(reply: Any) -> dict[str, str]:
-    texts = [item.decode() for item in reply]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _glob_escape(text: str) -> str:
-    return "".join("\\" + char if char in "*?[]\\" else char for char in text)

@@ -1,4 +1,4 @@
-"""Lua scripts that the server runs in one step. Each but SWAP_MANY reads and writes one key, by the server's clock."""
+"""Lua scripts that the server runs in one step, by its clock. All but SWAP_MANY and REVOKE read and write one key."""
 
 from typing import Final
 
@@ -77,6 +77,55 @@ for _ = 1, 2 * added + 16 do -- bounded: where the limit was lowered, a few with
     redis.call('XDEL', KEYS[1], oldest[1][1])
 end
 return added
+"""
+# The log of revocations: a stream that has one entry for each name, with the second of the server's clock until which
+# it counts. Expired entries go a few with each call, in turns through the whole stream (KEYS[2] is the place of the
+# last turn). A name has its entry's place under a key of its own, so that a repeated call adds nothing; a later or a
+# longer revocation takes the place of the entry. Answers for each name the second of its entry; -1: the log is full.
+REVOKE: Final = """
+local now = tonumber(redis.call('TIME')[1])
+local function field(entry, name)
+    for i = 1, #entry[2], 2 do if entry[2][i] == name then return entry[2][i + 1] end end
+    return nil
+end
+local function sweep(count)
+    local entries = redis.call('XRANGE', KEYS[1], redis.call('GET', KEYS[2]) or '-', '+', 'COUNT', count)
+    for _, entry in ipairs(entries) do
+        if (tonumber(field(entry, 'till')) or 0) <= now then redis.call('XDEL', KEYS[1], entry[1]) end
+    end
+    if #entries < count then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], entries[count][1]) end
+end
+sweep(64)
+local answers, news = {}, 0
+for i = 3, #KEYS do
+    local at = 2 + 5 * (i - 3)
+    local name, after, ends = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local till, most = now + tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+    local place = redis.call('GET', KEYS[i])
+    local held = place and redis.call('XRANGE', KEYS[1], place, place)[1]
+    local kept = false
+    if held then
+        local before, before_ends, held_name = string.match(field(held, 'event') or '', '^1 (%d+) (%d+) (.*)$')
+        if held_name == name then
+            kept = tonumber(before) >= after and tonumber(before_ends) >= ends
+            after, ends = math.max(after, tonumber(before)), math.max(ends, tonumber(before_ends))
+            till = math.max(till, tonumber(field(held, 'till')) or 0)
+        end
+        if not kept then redis.call('XDEL', KEYS[1], place) end
+    elseif redis.call('XLEN', KEYS[1]) >= most then
+        sweep(1024)
+        if redis.call('XLEN', KEYS[1]) >= most then after = -1 end
+    end
+    if after >= 0 and not kept then
+        local event = string.format('1 %.0f %.0f ', after, ends) .. name
+        place = redis.call('XADD', KEYS[1], '*', 'event', event, 'till', string.format('%.0f', till))
+        redis.call('SET', KEYS[i], place, 'EX', string.format('%.0f', math.max(1, till - now)))
+        news = news + 1
+    end
+    answers[#answers + 1] = string.format('%.0f', after)
+end
+if news > 0 then redis.call('PUBLISH', ARGV[1], '') end
+return answers
 """
 # A group: one hash, each member with the time (ms, by the server's clock) until which it counts. A time further away
 # than any member asks for was written before the server's clock was set back: it is cut, or a member that is gone would

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tokenmint/v1/token_exchange_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xad\x02\n\x14\x45xchangeTokenRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x06 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x07 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x08 \x01(\t\x12\r\n\x05nonce\x18\t \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x11\n\tresources\x18\x0c \x03(\t\"\xc9\x01\n\x15\x45xchangeTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x10\n\x08token_id\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\"\xe7\x01\n\x1a\x42\x61tchExchangeTokensRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x03 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x32\n\x07targets\x18\x08 \x03(\x0b\x32!.tokenmint.v1.BatchExchangeTarget\"\x95\x01\n\x13\x42\x61tchExchangeTarget\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x04 \x01(\t\x12\x11\n\tresources\x18\x05 \x03(\t\"Q\n\x1b\x42\x61tchExchangeTokensResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.tokenmint.v1.BatchExchangeResult\"{\n\x13\x42\x61tchExchangeResult\x12\x34\n\x05token\x18\x01 \x01(\x0b\x32#.tokenmint.v1.ExchangeTokenResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"a\n\x16\x45xplainExchangeRequest\x12\x34\n\x08\x65xchange\x18\x01 \x01(\x0b\x32\".tokenmint.v1.ExchangeTokenRequest\x12\x11\n\tclient_id\x18\x02 \x01(\t\"v\n\x17\x45xplainExchangeResponse\x12(\n\x05steps\x18\x01 \x03(\x0b\x32\x19.tokenmint.v1.ExplainStep\x12\x31\n\rplanned_token\x18\x02 \x01(\x0b\x32\x1a.tokenmint.v1.PlannedToken\"\xf1\x01\n\x0cPlannedToken\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08lifetime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06\x63laims\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xd0\x01\n\x0b\x45xplainStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x07outcome\x18\x02 \x01(\x0e\x32!.tokenmint.v1.ExplainStep.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_PASSED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_SKIPPED\x10\x03\"@\n\x16IntrospectTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"R\n\x17IntrospectTokenResponse\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\'\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"<\n\x12RevokeTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"\x15\n\x13RevokeTokenResponse2\xf0\x03\n\x14TokenExchangeService\x12X\n\rExchangeToken\x12\".tokenmint.v1.ExchangeTokenRequest\x1a#.tokenmint.v1.ExchangeTokenResponse\x12j\n\x13\x42\x61tchExchangeTokens\x12(.tokenmint.v1.BatchExchangeTokensRequest\x1a).tokenmint.v1.BatchExchangeTokensResponse\x12^\n\x0f\x45xplainExchange\x12$.tokenmint.v1.ExplainExchangeRequest\x1a%.tokenmint.v1.ExplainExchangeResponse\x12^\n\x0fIntrospectToken\x12$.tokenmint.v1.IntrospectTokenRequest\x1a%.tokenmint.v1.IntrospectTokenResponse\x12R\n\x0bRevokeToken\x12 .tokenmint.v1.RevokeTokenRequest\x1a!.tokenmint.v1.RevokeTokenResponseB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tokenmint/v1/token_exchange_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xdf\x02\n\x14\x45xchangeTokenRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x06 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x07 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x08 \x01(\t\x12\r\n\x05nonce\x18\t \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x11\n\tresources\x18\x0c \x03(\t\x12\x17\n\x0frequest_context\x18\r \x01(\t\x12\x17\n\x0frequest_details\x18\x0e \x01(\t\"\xc9\x01\n\x15\x45xchangeTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x10\n\x08token_id\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\"\xe7\x01\n\x1a\x42\x61tchExchangeTokensRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x03 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x32\n\x07targets\x18\x08 \x03(\x0b\x32!.tokenmint.v1.BatchExchangeTarget\"\x95\x01\n\x13\x42\x61tchExchangeTarget\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x04 \x01(\t\x12\x11\n\tresources\x18\x05 \x03(\t\"Q\n\x1b\x42\x61tchExchangeTokensResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.tokenmint.v1.BatchExchangeResult\"{\n\x13\x42\x61tchExchangeResult\x12\x34\n\x05token\x18\x01 \x01(\x0b\x32#.tokenmint.v1.ExchangeTokenResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"a\n\x16\x45xplainExchangeRequest\x12\x34\n\x08\x65xchange\x18\x01 \x01(\x0b\x32\".tokenmint.v1.ExchangeTokenRequest\x12\x11\n\tclient_id\x18\x02 \x01(\t\"\xa8\x01\n\x17\x45xplainExchangeResponse\x12(\n\x05steps\x18\x01 \x03(\x0b\x32\x19.tokenmint.v1.ExplainStep\x12\x31\n\rplanned_token\x18\x02 \x01(\x0b\x32\x1a.tokenmint.v1.PlannedToken\x12\x30\n\rdeciding_keys\x18\x03 \x03(\x0b\x32\x19.tokenmint.v1.DecidingKey\"H\n\x0b\x44\x65\x63idingKey\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05where\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\t\x12\x0f\n\x07missing\x18\x04 \x01(\x08\"\xf1\x01\n\x0cPlannedToken\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08lifetime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06\x63laims\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xd0\x01\n\x0b\x45xplainStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x07outcome\x18\x02 \x01(\x0e\x32!.tokenmint.v1.ExplainStep.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_PASSED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_SKIPPED\x10\x03\"@\n\x16IntrospectTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"R\n\x17IntrospectTokenResponse\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\'\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"<\n\x12RevokeTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"\x15\n\x13RevokeTokenResponse2\xf0\x03\n\x14TokenExchangeService\x12X\n\rExchangeToken\x12\".tokenmint.v1.ExchangeTokenRequest\x1a#.tokenmint.v1.ExchangeTokenResponse\x12j\n\x13\x42\x61tchExchangeTokens\x12(.tokenmint.v1.BatchExchangeTokensRequest\x1a).tokenmint.v1.BatchExchangeTokensResponse\x12^\n\x0f\x45xplainExchange\x12$.tokenmint.v1.ExplainExchangeRequest\x1a%.tokenmint.v1.ExplainExchangeResponse\x12^\n\x0fIntrospectToken\x12$.tokenmint.v1.IntrospectTokenRequest\x1a%.tokenmint.v1.IntrospectTokenResponse\x12R\n\x0bRevokeToken\x12 .tokenmint.v1.RevokeTokenRequest\x1a!.tokenmint.v1.RevokeTokenResponseB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,35 +37,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.tokenmint.v1P\001'
   _globals['_EXCHANGETOKENREQUEST']._serialized_start=180
-  _globals['_EXCHANGETOKENREQUEST']._serialized_end=481
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=484
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=685
-  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_start=688
-  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_end=919
-  _globals['_BATCHEXCHANGETARGET']._serialized_start=922
-  _globals['_BATCHEXCHANGETARGET']._serialized_end=1071
-  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_start=1073
-  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_end=1154
-  _globals['_BATCHEXCHANGERESULT']._serialized_start=1156
-  _globals['_BATCHEXCHANGERESULT']._serialized_end=1279
-  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_start=1281
-  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_end=1378
-  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_start=1380
-  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_end=1498
-  _globals['_PLANNEDTOKEN']._serialized_start=1501
-  _globals['_PLANNEDTOKEN']._serialized_end=1742
-  _globals['_EXPLAINSTEP']._serialized_start=1745
-  _globals['_EXPLAINSTEP']._serialized_end=1953
-  _globals['_EXPLAINSTEP_OUTCOME']._serialized_start=1858
-  _globals['_EXPLAINSTEP_OUTCOME']._serialized_end=1953
-  _globals['_INTROSPECTTOKENREQUEST']._serialized_start=1955
-  _globals['_INTROSPECTTOKENREQUEST']._serialized_end=2019
-  _globals['_INTROSPECTTOKENRESPONSE']._serialized_start=2021
-  _globals['_INTROSPECTTOKENRESPONSE']._serialized_end=2103
-  _globals['_REVOKETOKENREQUEST']._serialized_start=2105
-  _globals['_REVOKETOKENREQUEST']._serialized_end=2165
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=2167
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=2188
-  _globals['_TOKENEXCHANGESERVICE']._serialized_start=2191
-  _globals['_TOKENEXCHANGESERVICE']._serialized_end=2687
+  _globals['_EXCHANGETOKENREQUEST']._serialized_end=531
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=534
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=735
+  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_start=738
+  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_end=969
+  _globals['_BATCHEXCHANGETARGET']._serialized_start=972
+  _globals['_BATCHEXCHANGETARGET']._serialized_end=1121
+  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_start=1123
+  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_end=1204
+  _globals['_BATCHEXCHANGERESULT']._serialized_start=1206
+  _globals['_BATCHEXCHANGERESULT']._serialized_end=1329
+  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_start=1331
+  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_end=1428
+  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_start=1431
+  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_end=1599
+  _globals['_DECIDINGKEY']._serialized_start=1601
+  _globals['_DECIDINGKEY']._serialized_end=1673
+  _globals['_PLANNEDTOKEN']._serialized_start=1676
+  _globals['_PLANNEDTOKEN']._serialized_end=1917
+  _globals['_EXPLAINSTEP']._serialized_start=1920
+  _globals['_EXPLAINSTEP']._serialized_end=2128
+  _globals['_EXPLAINSTEP_OUTCOME']._serialized_start=2033
+  _globals['_EXPLAINSTEP_OUTCOME']._serialized_end=2128
+  _globals['_INTROSPECTTOKENREQUEST']._serialized_start=2130
+  _globals['_INTROSPECTTOKENREQUEST']._serialized_end=2194
+  _globals['_INTROSPECTTOKENRESPONSE']._serialized_start=2196
+  _globals['_INTROSPECTTOKENRESPONSE']._serialized_end=2278
+  _globals['_REVOKETOKENREQUEST']._serialized_start=2280
+  _globals['_REVOKETOKENREQUEST']._serialized_end=2340
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=2342
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=2363
+  _globals['_TOKENEXCHANGESERVICE']._serialized_start=2366
+  _globals['_TOKENEXCHANGESERVICE']._serialized_end=2862
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,8 @@ class ExchangeTokenRequest(_message.Message):
     DPOP_JKT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    REQUEST_CONTEXT_FIELD_NUMBER: _builtins.int
+    REQUEST_DETAILS_FIELD_NUMBER: _builtins.int
     subject_token: _builtins.str
     """The token that proves on whose behalf the request is made. Required. A
     provider's is at most `limits.token_bytes` of the service's configuration
@@ -51,6 +53,9 @@ class ExchangeTokenRequest(_message.Message):
     `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
     draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
     which is used up, and whose `resource` names the target; not in a batch.
+    Where it follows the draft of transaction tokens,
+    `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
+    token; not in a batch either.
     """
     audience: _builtins.str
     """The one configured audience that the minted token is for, at most 255
@@ -86,6 +91,15 @@ class ExchangeTokenRequest(_message.Message):
     with the same `request_id` and the same subject token is not a replay.
     Default: none.
     """
+    request_context: _builtins.str
+    """The circumstances of a transaction, for a transaction token: a JSON object,
+    at most 4096 bytes long and nested 8 levels deep. Nothing in it is verified:
+    the configuration decides what of it becomes a member of the token's `rctx`.
+    Refused for other kinds of tokens, and with a transaction token as
+    `subject_token`. Default: none.
+    """
+    request_details: _builtins.str
+    """The transaction itself, as `request_context`; for the token's `tctx`."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The scopes asked for, at most 64 of at most 128 characters each
@@ -123,10 +137,12 @@ class ExchangeTokenRequest(_message.Message):
         dpop_jkt: _builtins.str = ...,
         request_id: _builtins.str = ...,
         resources: _abc.Iterable[_builtins.str] | None = ...,
+        request_context: _builtins.str = ...,
+        request_details: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_token", b"actor_token", "actor_token_type", b"actor_token_type", "audience", b"audience", "dpop_jkt", b"dpop_jkt", "lifetime", b"lifetime", "nonce", b"nonce", "request_id", b"request_id", "requested_token_type", b"requested_token_type", "resources", b"resources", "scopes", b"scopes", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_token", b"actor_token", "actor_token_type", b"actor_token_type", "audience", b"audience", "dpop_jkt", b"dpop_jkt", "lifetime", b"lifetime", "nonce", b"nonce", "request_context", b"request_context", "request_details", b"request_details", "request_id", b"request_id", "requested_token_type", b"requested_token_type", "resources", b"resources", "scopes", b"scopes", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,6 +396,7 @@ class ExplainExchangeResponse(_message.Message):
 
     STEPS_FIELD_NUMBER: _builtins.int
     PLANNED_TOKEN_FIELD_NUMBER: _builtins.int
+    DECIDING_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainStep]:
         """The steps in the order in which they ran."""
@@ -388,19 +405,62 @@ class ExplainExchangeResponse(_message.Message):
     def planned_token(self) -> Global___PlannedToken:
         """The token that the exchange would mint. Unset where it would be refused."""
 
+    @_builtins.property
+    def deciding_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidingKey]:
+        """The keys of the configuration that decide the step that failed. Empty
+        where none does: then the token, the profile or the request decides.
+        """
+
     def __init__(
         self,
         *,
         steps: _abc.Iterable[Global___ExplainStep] | None = ...,
         planned_token: Global___PlannedToken | None = ...,
+        deciding_keys: _abc.Iterable[Global___DecidingKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["planned_token", b"planned_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_token", b"planned_token", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deciding_keys", b"deciding_keys", "planned_token", b"planned_token", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainExchangeResponse: _TypeAlias = ExplainExchangeResponse  # noqa: Y015
+
+@_typing.final
+class DecidingKey(_message.Message):
+    """A key of the configuration, with its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its path, e.g. `audiences.orders.clients`."""
+    where: _builtins.str
+    """`line 12`, or the name of an environment variable. Empty where the
+    configuration does not set the key: its default decides.
+    """
+    line: _builtins.str
+    """The line, at most 200 bytes. Empty for a variable."""
+    missing: _builtins.bool
+    """Whether it is a table that the configuration lacks."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        where: _builtins.str = ...,
+        line: _builtins.str = ...,
+        missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "line", b"line", "missing", b"missing", "where", b"where"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecidingKey: _TypeAlias = DecidingKey  # noqa: Y015
 
 @_typing.final
 class PlannedToken(_message.Message):

@@ -1,4 +1,4 @@
-"""HTTP GETs of providers' documents. Only this module has an HTTP client.
+"""HTTP GETs of providers' documents, and requests to their streams of signals. Only this module has an HTTP client.
 
 It looks up the addresses of a name, checks them, and dials exactly these, one after the other, until one answers. Only
 https is allowed, and plain http for a provider on loopback with ``allow_private``. A proxy only forwards https, in a
@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import metadata
-from typing import Final
+from typing import Final, NamedTuple
 
 import httpcore2
 
@@ -96,6 +96,16 @@ class HttpFetch:
             target = _redirected(target, result.headers.get("location"))
         raise FetchFailed(f"{shown(target)}: more than {MAX_REDIRECTS} redirects")
 
+    async def send(self, source: KeySource, method: str, url: str, body: bytes = b"") -> FetchResult:
+        """Send one request with JSON, or without a body. No redirect is followed. Raises ``FetchFailed``."""
+        try:
+            target = HttpUrl.parse(url)
+        except BadUrl as error:
+            raise AnswerUnusable(f"{shown(url)} can't be used: {error}") from None
+        ends = asyncio.get_running_loop().time() + source.timeout
+        await self._read_files(source)
+        return await self._traced(source, target, None, ends, method, body)
+
     async def _read_files(self, source: KeySource) -> None:
         """Read the renewed files. While a disk hangs, the content that was read before is used."""
         complete = self.files.complete(source)
@@ -108,25 +118,29 @@ class HttpFetch:
             if not complete:
                 raise FetchFailed("the files of this provider can't be read: does their disk hang?") from None
 
-    async def _traced(self, source: KeySource, url: HttpUrl, etag: str | None, ends: float) -> FetchResult:
-        """GET one URL, as a span of the call that waits for it. Its query may hold secrets, and its path customers."""
+    async def _traced(
+        self, source: KeySource, url: HttpUrl, etag: str | None, ends: float, method: str = "GET", body: bytes = b""
+    ) -> FetchResult:
+        """Ask one URL, as a span of the call that waits for it. Its query may hold secrets, and its path customers."""
         about: dict[str, str | int] = {
-            "http.request.method": "GET", "url.scheme": url.scheme, "server.address": url.host,
+            "http.request.method": method, "url.scheme": url.scheme, "server.address": url.host,
             "server.port": url.port,
         }  # fmt: skip
-        with outgoing("GET", about) as request:
+        with outgoing(method, about) as request:
             headers = self._headers(source, url, etag)
             if request is not None and self._propagate:
                 headers.append((TRACEPARENT.encode(), request.traceparent.encode()))
-            result = await self._get(source, url, headers, ends)
+            if body:
+                headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(body)).encode())]
+            result = await self._get(source, url, _Message(method, headers, body), ends)
             about["http.response.status_code"] = result.status
             return result
 
-    async def _get(self, source: KeySource, url: HttpUrl, headers: Headers, ends: float) -> FetchResult:
+    async def _get(self, source: KeySource, url: HttpUrl, message: "_Message", ends: float) -> FetchResult:
         context = self.files.context(source.ca_file)
         if source.proxy is not None and source.proxy.serves(url):
             check_proxied(url, source)
-            request = _Request(url, url.host, headers, _seconds(ends))
+            request = _Request(url, url.host, message, _seconds(ends))
             try:
                 return await self._ask(request, self._through(source.proxy, request, context), source.proxy)
             except _FAILURES as error:
@@ -140,7 +154,7 @@ class HttpFetch:
             # Each address gets only its share of the time, so that one that never answers does not use up the others'
             # share.
             share = _seconds(ends) / (len(addresses) - number)
-            request = _Request(url, str(address), headers, _seconds(ends), share)
+            request = _Request(url, str(address), message, _seconds(ends), share)
             try:
                 return await self._ask(request, httpcore2.AsyncConnectionPool(context, network_backend=request.heads))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
@@ -177,7 +191,11 @@ class HttpFetch:
         async with (
             connections,
             connections.stream(
-                "GET", request.dialled, headers=request.headers, extensions=request.extensions
+                request.message.method,
+                request.dialled,
+                headers=request.message.headers,
+                content=request.message.body or None,
+                extensions=request.extensions,
             ) as response,
         ):
             request.heads.complete = True
@@ -204,21 +222,29 @@ class HttpFetch:
         )
 
 
+class _Message(NamedTuple):
+    """The content of a request, apart from its URL."""
+
+    method: str
+    headers: Headers
+    body: bytes
+
+
 class _Request:
     """Send one request to one address.
 
     Args:
         url: what is asked for.
         host: where the connection goes, or where the proxy connects to.
-        headers: what is sent.
+        message: what is sent.
         seconds: the time for each step of it ...
         connecting: ... and for the connection.
     """
 
-    def __init__(self, url: HttpUrl, host: str, headers: Headers, seconds: float, connecting: float = 0) -> None:
+    def __init__(self, url: HttpUrl, host: str, message: _Message, seconds: float, connecting: float = 0) -> None:
         self.url = url
         self.dialled = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
-        self.headers = headers
+        self.message = message
         self.heads = BoundedHeads(shown(url))
         times = dict.fromkeys(("read", "write", "pool"), seconds) | {"connect": connecting or seconds}
         self.extensions = {"sni_hostname": url.host, "timeout": times}

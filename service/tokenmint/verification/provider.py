@@ -20,12 +20,12 @@ from tokenmint.base.token_errors import (
     WrongNonce,
 )
 from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.signals import SignalRules
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, JsonValue, at_path
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
 LATEST: Final = 253402300799  # 9999-12-31T23:59:59Z; a later time is a mistake, and overflows other programs' types
-_SPIFFE_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
 ClaimPaths = tuple[tuple[str, ...], ...]
 CheckKind = Literal[
     "present", "absent", "one_of", "none_of", "prefix", "true", "not_true", "past", "uuid", "no_suffix", "no_digits"
@@ -117,6 +117,8 @@ class Provider:
     """`match`: a key with an `issuer` member signs only for that issuer (Entra ID)."""
     key_id_required: bool = False
     """Whether a token has to name its key (`kid`) even if the provider has only one."""
+    signals: SignalRules | None = None
+    """The rules for its signals about accounts; None: none are accepted."""
 
 
 _ID_TOKEN_TYPES: Final[frozenset[str]] = frozenset({"", "jwt"})
@@ -171,9 +173,9 @@ def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float)
     Raises:
         ClaimRejected, TokenExpired, TokenNotYetValid, TokenTooOld
     """
-    expires_at = _time(claims, "exp")
-    issued_at = _time(claims, "iat")
-    not_before = _time(claims, "nbf")
+    expires_at = numeric_date(claims, "exp")
+    issued_at = numeric_date(claims, "iat")
+    not_before = numeric_date(claims, "nbf")
     if expires_at is None or (issued_at is None and provider.iat_required and provider.trust_domain is None):
         raise ClaimRejected("exp and iat are required: iat_required = false lets a provider leave iat out")
     if now >= expires_at + provider.skew:
@@ -190,7 +192,8 @@ def check_times(provider: Provider, claims: Mapping[str, JsonValue], now: float)
     return expires_at, issued_at
 
 
-def _time(claims: Mapping[str, JsonValue], name: str) -> float | None:
+def numeric_date(claims: Mapping[str, JsonValue], name: str) -> float | None:
+    """Return a claim that is a time, in Unix seconds; None if it is missing. Raises ``ClaimRejected``."""
     value = claims.get(name)
     if value is None and name not in claims:
         return None
@@ -300,19 +303,6 @@ def _describe(check: ClaimCheck) -> str:
         "past": f"{name} is not a time in the past",
         "uuid": f"{name} is not a GUID",
     }[check.kind]
-
-
-def in_trust_domain(subject: JsonValue, trust_domain: str) -> bool:
-    """Return whether ``subject`` is a SPIFFE id of ``trust_domain`` with a path (SPIFFE-ID section 2)."""
-    if not isinstance(subject, str):
-        return False
-    prefix, _, path = subject.removeprefix("spiffe://").partition("/")
-    parts = path.split("/")
-    return (
-        subject.startswith("spiffe://")
-        and prefix == trust_domain
-        and all(part not in ("", ".", "..") and set(part) <= _SPIFFE_CHARACTERS for part in parts)
-    )
 
 
 def is_uuid(text: str) -> bool:

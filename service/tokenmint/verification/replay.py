@@ -1,10 +1,12 @@
-"""Single use: a subject token is consumed once, in the store, for as long as it is valid."""
+"""Single use: a token is consumed once, in the store, for as long as it is valid."""
 
+import hashlib
 import json
 from typing import Final
 
 from tokenmint.base.errors import ProofRejected
 from tokenmint.base.token_errors import TokenReplayed
+from tokenmint.model.signals import VerifiedSignal
 from tokenmint.model.tokens import VerifiedToken
 from tokenmint.storage.redis import Store
 from tokenmint.verification.dpop import DpopProof
@@ -61,3 +63,33 @@ class ReplayGuard:
     async def consumed(self, verified: VerifiedToken) -> bool:
         """Return whether ``verified`` was consumed, without consuming it."""
         return await self._store.current(f"replay:{verified.replay_id}") is not None
+
+    async def event_consumed(self, signal: VerifiedSignal) -> bool:
+        """Return whether exactly this token with events was consumed (RFC 8417 section 2.2, `jti`).
+
+        Raises:
+            TokenReplayed: another token of its issuer with the same `jti` was.
+            StoreUnavailable: the records can't be read.
+        """
+        before = await self._store.current(_event_key(signal))
+        if before is not None and before != _event_value(signal):
+            raise TokenReplayed("another token with this jti was received before")
+        return before is not None
+
+    async def consume_event(self, signal: VerifiedSignal, *, now: float) -> None:
+        """Consume a token with events. Raises as :meth:`event_consumed`."""
+        ttl = max(1.0, signal.forget_at + MARGIN - now)
+        before = await self._store.add(_event_key(signal), _event_value(signal), ttl=ttl)
+        if before is not None and before != _event_value(signal):
+            raise TokenReplayed("another token with this jti was received meanwhile")
+
+
+def _event_key(signal: VerifiedSignal) -> str:
+    """Return the key of the record: of (provider, issuer, jti), apart from those of other kinds of tokens."""
+    parts = [signal.provider.encode(), signal.issuer.encode(), signal.token_id.encode()]
+    name = b"".join(len(part).to_bytes(4) + part for part in parts)
+    return "replay:" + hashlib.sha256(b"event\x00" + name).hexdigest()
+
+
+def _event_value(signal: VerifiedSignal) -> bytes:
+    return json.dumps([1, "event", signal.fingerprint]).encode()

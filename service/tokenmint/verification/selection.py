@@ -8,10 +8,11 @@ that led to the choice.
 from collections.abc import Iterable, Mapping, Sequence
 
 from tokenmint.base.foreign_text import LONG, quoted
+from tokenmint.base.spiffe_id import in_trust_domain
 from tokenmint.base.token_errors import ClaimRejected, WrongAudience
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jws import UnverifiedAssertion
-from tokenmint.verification.provider import Provider, audiences_of, in_trust_domain
+from tokenmint.verification.provider import Provider, audiences_of
 from tokenmint.verification.refusal_hints import unknown_issuer
 
 

@@ -146,6 +146,13 @@ class Verifier:
         """Return whether a provider's tokens come from an emulator, which does not sign."""
         return provider in self._emulated
 
+    async def check_signature(self, provider: Provider, token: UnverifiedAssertion) -> VerificationKey | None:
+        """Return the key of ``provider`` that signed ``token``; None if its emulator needs no signature.
+
+        Raises as :meth:`verify`.
+        """
+        return await self._check_signature(provider, token, None, fetch=True)
+
     async def _check_signature(
         self, provider: Provider, token: UnverifiedAssertion, signer: tuple[str, str] | None, *, fetch: bool
     ) -> VerificationKey | None:

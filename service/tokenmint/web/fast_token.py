@@ -28,7 +28,7 @@ from tokenmint.tracing.tracer import Tracer
 from tokenmint.web.credentials import credentials_in
 from tokenmint.web.fast_requests import DatedAnswer, Later, dated_answer
 from tokenmint.web.forms import Form, is_form, parse_form, single
-from tokenmint.web.oauth import TARGETS, TOKEN_PATH, exchange_request, token_response
+from tokenmint.web.oauth import OF_TRANSACTIONS, TARGETS, TOKEN_PATH, exchange_request, token_response
 
 METHOD: Final = f"POST {TOKEN_PATH}"
 _TOKEN: Final = re.compile(rb"(?:^|&)subject_token=([^&]*)")
@@ -188,7 +188,7 @@ def _form(rest: bytes) -> Form | None:
 def _read(rest: bytes) -> Sequence[ExchangeRequest]:
     """Read a body without its token and without a client."""
     form = _form(rest)
-    if form is None or form.keys() & _CLIENT:
+    if form is None or form.keys() & (_CLIENT | OF_TRANSACTIONS):
         return ()
     try:
         return (exchange_request(form, Binding()),)

@@ -28,11 +28,11 @@ from tokenmint.base.errors import (
 )
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH
+from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH, TRANSACTION_TOKENS
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import Binding, ExchangeRequest
+from tokenmint.model.policy import Binding, ExchangeRequest, JsonObject
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG
+from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
 from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
@@ -42,6 +42,7 @@ from tokenmint.web import credentials
 from tokenmint.web.forms import Form, read_form, single
 from tokenmint.web.oauth_errors import NO_STORE, answer, row_of
 
+AUTHORIZE_PATH: Final = "/oauth2/authorize"
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105  # a path
 INTROSPECT_PATH: Final = "/oauth2/introspect"
 REVOKE_PATH: Final = "/oauth2/revoke"
@@ -53,6 +54,8 @@ OF_EXCHANGES: Final = frozenset(
 )
 """Parameters of token exchange alone."""
 TARGETS: Final = frozenset({"audience", "resource"})
+OF_TRANSACTIONS: Final = frozenset({"request_context", "request_details"})
+"""Parameters of requests for transaction tokens alone."""
 
 _Answer = Callable[[Request, Form], Awaitable[Response]]
 
@@ -79,6 +82,7 @@ class OAuthEndpoints:
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
         return [
+            Route(AUTHORIZE_PATH, _no_authorization, methods=["GET"]),
             self._route(TOKEN_PATH, self._token, repeatable=TARGETS),
             self._route(INTROSPECT_PATH, self._introspect),
             self._route(REVOKE_PATH, self._revoke),
@@ -91,7 +95,10 @@ class OAuthEndpoints:
             methods.insert(3, credentials.CERTIFICATE_METHOD)
         if SPIFFE_CLIENT_AUTH in self.drafts:
             methods.insert(3, credentials.SPIFFE_METHOD)
-        document: dict[str, object] = {"grant_types_supported": list(self._grants())}
+        document: dict[str, object] = {
+            "grant_types_supported": list(self._grants()),
+            "authorization_endpoint": self.issuer + AUTHORIZE_PATH,
+        }
         if JWT_BEARER in self._grants():
             document["authorization_grant_profiles_supported"] = [ID_JAG_PROFILE]
         if self.client_certificates:
@@ -155,7 +162,7 @@ class OAuthEndpoints:
         if single(form, "grant_type") == JWT_BEARER and IDENTITY_ASSERTION in self.drafts:
             exchange = grant_request(form, possession)
         else:
-            exchange = exchange_request(form, possession)
+            exchange = exchange_request(form, possession, transactions=TRANSACTION_TOKENS in self.drafts)
         minted = await self.exchanges.one(exchange, current_client())
         return token_response(minted, lifetime=max(0, int(minted.expires_at - self.clock.now())))
 
@@ -186,6 +193,15 @@ class OAuthEndpoints:
         return Binding(jkt=proof.thumbprint, x5t_s256=thumbprint)
 
 
+async def _no_authorization(_: Request) -> Response:
+    """Refuse an authorization request (RFC 6749 section 4.1.2.1). It is never redirected: no redirect URI is known.
+
+    Clients of the MCP SDK and others need the endpoint in the metadata, also for grants without it (docs/adr/0038).
+    """
+    text = "users sign in at their identity provider: exchange its token"
+    return JSONResponse({"error": "unsupported_response_type", "error_description": text}, 400, NO_STORE)
+
+
 def token_response(minted: MintedToken, *, lifetime: int) -> JSONResponse:
     """Return the response with a token (RFC 8693 section 2.2.1) that lives for ``lifetime`` more seconds."""
     body: dict[str, object] = {
@@ -199,8 +215,10 @@ def token_response(minted: MintedToken, *, lifetime: int) -> JSONResponse:
     return JSONResponse(body, headers=NO_STORE)
 
 
-def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
+def exchange_request(form: Form, possession: Binding, *, transactions: bool = False) -> ExchangeRequest:
     """Return the exchange that a form requests (RFC 8693 section 2.1), bound to the DPoP key of ``possession``.
+
+    ``transactions``: whether the parameters of transaction tokens have a meaning. If not, they are ignored.
 
     Raises:
         InvalidRequest: lists every violation.
@@ -215,7 +233,8 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-    violations.check("subject_token_type", expected, holds=subject_type in ("", *SUBJECT_TOKEN_TYPES))
+    subject_types = ("", *SUBJECT_TOKEN_TYPES, *((TXN_TOKEN,) if transactions else ()))
+    violations.check("subject_token_type", expected, holds=subject_type in subject_types)
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
@@ -226,6 +245,7 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
     scopes = _scopes(form, violations)
     requested = single(form, "requested_token_type")
     violations.check("requested_token_type", f"at most {MAX_TYPE} characters", holds=len(requested) <= MAX_TYPE)
+    context, details = _transaction(form, violations) if transactions else (None, None)
     violations.raise_any()
     if len(audiences) > 1:
         raise AudienceDenied(ONE_TARGET)
@@ -240,6 +260,8 @@ def exchange_request(form: Form, possession: Binding) -> ExchangeRequest:
         actor_token_type=actor_type or None,
         binding=Binding(jkt=possession.jkt),
         possession=possession,
+        request_context=context,
+        request_details=details,
     )
 
 
@@ -267,6 +289,11 @@ def grant_request(form: Form, possession: Binding) -> ExchangeRequest:
         binding=Binding(jkt=possession.jkt),
         possession=possession,
     )
+
+
+def _transaction(form: Form, violations: Violations) -> tuple[JsonObject | None, JsonObject | None]:
+    context, details = (violations.json_object(name, single(form, name)) for name in sorted(OF_TRANSACTIONS))
+    return context, details
 
 
 def _scopes(form: Form, violations: Violations) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from tokenmint.base.telemetry import Metrics
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
 """Paths that are answered even if the listener is full."""
+_OPENMETRICS: Final = "application/openmetrics-text"
 
 
 def application(readiness: Readiness, metrics: Metrics) -> Starlette:
@@ -30,8 +31,12 @@ def application(readiness: Readiness, metrics: Metrics) -> Starlette:
         state = {"ready": not problems, "problems": problems, "details": readiness.details()}
         return JSONResponse(state, 503 if problems else 200, {"Retry-After": "1"} if problems else {})
 
-    async def show_metrics(_: Request) -> Response:
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def show_metrics(request: Request) -> Response:
+        openmetrics = _OPENMETRICS in request.headers.get("accept", "").lower()
+        kind = f"{_OPENMETRICS}; version=1.0.0" if openmetrics else "text/plain; version=0.0.4"
+        return Response(
+            metrics.render(openmetrics=openmetrics), headers={"Vary": "Accept"}, media_type=f"{kind}; charset=utf-8"
+        )
 
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", show_metrics)],

@@ -1,4 +1,4 @@
-"""The documents that verifiers fetch over HTTP: the JWK set and the discovery documents."""
+"""The documents that verifiers fetch over HTTP: the JWK set, the SPIFFE bundle and the discovery documents."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.keys.published import PublishedKeySet
 
 JWKS_PATH = "/.well-known/jwks.json"
+BUNDLE_PATH = "/.well-known/spiffe-bundle.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ def documents(
     published: Callable[[], PublishedKeySet],
     saw: Callable[[str, str, int], None],
     metadata: Mapping[str, object] = MappingProxyType({}),
+    *,
+    bundle: bool = False,
 ) -> dict[str, Current]:
     """Return the documents by their paths.
 
@@ -48,12 +51,18 @@ def documents(
         published: returns the current key set, or raises ``DependencyUnavailable``.
         saw: called for each fetch of it with address, program and generation.
         metadata: further members of the discovery documents.
+        bundle: whether the key set is served as a SPIFFE bundle too.
     """
 
     def key_set(address: str, agent: str) -> Document:
         current = published()
         saw(address, agent, current.generation)
         return Document(current.jwks_json, current.etag, current.max_age, "application/jwk-set+json")
+
+    def spiffe_bundle(address: str, agent: str) -> Document:
+        current = published()
+        saw(address, agent, current.generation)
+        return Document(current.bundle_json, current.bundle_etag, current.max_age, "application/json")
 
     members = discovery_document(issuer, algorithms) | dict(metadata)
     body = json.dumps(members, separators=(",", ":")).encode()
@@ -62,7 +71,7 @@ def documents(
         JWKS_PATH: key_set,
         "/.well-known/openid-configuration": lambda _, __: discovery,
         "/.well-known/oauth-authorization-server": lambda _, __: discovery,
-    }
+    } | ({BUNDLE_PATH: spiffe_bundle} if bundle else {})
 
 
 def application(served: Mapping[str, Current], endpoints: Sequence[BaseRoute] = ()) -> Starlette:

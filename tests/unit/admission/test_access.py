@@ -43,8 +43,10 @@ def test_only_viewers_methods_change_nothing() -> None:
 
 
 def test_what_mints_is_begun_only_where_it_can_be_recorded() -> None:
-    minting = {path for table in (access.DATA, access.OAUTH) for path, row in table.items() if row.audit is MINTING}
+    tables = (access.DATA, access.OAUTH, access.GATEWAY)
+    minting = {path for table in tables for path, row in table.items() if row.audit is MINTING}
     assert minting == {
+        "/auth",
         "/envoy.service.auth.v3.Authorization/Check",
         "/oauth2/token",
         "/tokenmint.v1.TokenExchangeService/ExchangeToken",

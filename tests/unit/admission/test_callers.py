@@ -10,6 +10,7 @@ from tests.tls import authority
 from tests.unit.verification.fetching import FakeFetch
 
 from tokenmint.admission.callers import Callers, ClientAuthenticator, Credentials, Operator, Role
+from tokenmint.admission.named_credentials import credentials_of
 from tokenmint.base.errors import CallerUnauthenticated, StoreUnavailable
 from tokenmint.config.providers import provider_from_table
 from tokenmint.config.settings import client_provider
@@ -136,10 +137,10 @@ def test_a_call_has_one_certificate() -> None:
     pems = [ca.issue("x", name)[0] for name in (SPIFFE, "web.internal")]
     one = credentials.of_connection((), {"x509_pem_cert": pems[:1]})
     assert one is not None
-    assert credentials.credentials_of((), one).certificates == ("subject:CN=x", SPIFFE)
+    assert credentials_of((), one).certificates == ("subject:CN=x", SPIFFE)
     assert credentials.of_connection((), {"x509_pem_cert": pems}) is None
     assert credentials.of_connection((), {"x509_common_name": [b"web"]}) is None
-    assert credentials.credentials_of((), None).certificates == ()
+    assert credentials_of((), None).certificates == ()
 
 
 async def test_certificates(proof: ClientAuthenticator) -> None:

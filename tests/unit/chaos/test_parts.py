@@ -10,9 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.chaos import clocks, listeners
+from tests.chaos import clocks
 from tests.chaos.logs import SMALLEST, LogReader
 from tests.chaos.proxy import Proxy
+from tests.ports import own_port
 from tests.unit.chaos.waiting import LIMIT, until
 
 
@@ -143,9 +144,11 @@ async def test_the_supervisor_tells_the_status_of_a_worker_and_news_are_no_last_
     ]
 
 
-def test_a_lasting_port_is_none_that_an_outgoing_connection_may_take() -> None:
+def test_an_own_port_is_given_once_and_to_no_outgoing_connection() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert all(1024 < listeners.lasting_port() < lowest for _ in range(20))
+    ports = [own_port() for _ in range(20)]
+    assert all(1024 < port < lowest for port in ports)
+    assert len(set(ports)) == len(ports)
 
 
 CLOCK = """

@@ -6,13 +6,12 @@ import os
 import pty
 import re
 import struct
-import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.forked import Fork
 from tests.process import START_LIMIT, environment
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -24,12 +23,11 @@ class Screen:
     def __init__(self, *arguments: str, directory: Path, environ: Mapping[str, str], columns: int = 80) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tokenmint", *arguments],
-            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, cwd=directory,
-            env={"TERM": "xterm-256color"} | _without_marks(environment()) | dict(environ),
-        )  # fmt: skip
-        os.close(theirs)
+        given = {"TERM": "xterm-256color"} | _without_marks(environment()) | dict(environ)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        self.process = Fork(arguments, directory, given, (nothing, theirs, theirs))
+        for descriptor in (nothing, theirs):
+            os.close(descriptor)
         self._told = b""
         self._seen = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)

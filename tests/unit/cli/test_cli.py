@@ -143,8 +143,12 @@ def test_an_explanation(terminal: Terminal) -> None:
     old = terminal.issuer.token(time.time() - 1000)
     status, out, _ = terminal(*explain, stdin=old)
     assert (status, "EXPIRED" in out) == (1, True)
+    assert all(text in out for text in ("providers.idp.skew", "not written: the default decides", "the way out"))
     told = json.loads(terminal(*explain, "-o", "json", stdin=old)[1])
     steps = told["steps"]
+    table, skew = told["deciding_keys"]
+    assert (table["key"], table["line"], skew["key"]) == ("providers.idp", "[providers.idp]", "providers.idp.skew")
+    assert table["where"].startswith("line ")
     assert told["planned_token"] is None
     assert "would be minted" not in out
     assert (steps[-1]["name"], steps[-1]["outcome"]) == ("assertion.times", "OUTCOME_FAILED")

@@ -5,10 +5,10 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.forked_commands import folder
 from tests.process import START_LIMIT, environment
 from tests.unit.cli.screen import Screen
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def shell(lines: str, directory: Path) -> str:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{folder()}:{os.environ['PATH']}"
     outcome = subprocess.run(
         ["sh", "-ec", lines], cwd=directory, env=environment(PATH=path), capture_output=True, text=True,
         timeout=START_LIMIT, check=False,

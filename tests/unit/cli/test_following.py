@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forked import ForkedService
 from tests.issuer import Issuer, serving
-from tests.process import OPERATOR, START_LIMIT, Service, configure, environment
+from tests.process import OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
 from tests.unit.cli.terminal import Terminal
 
@@ -27,7 +28,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("following")
     with serving(Issuer()) as issuer:
         configure(directory, issuer.url)
-        with Service(directory) as service:
+        with ForkedService(directory) as service:
             yield Terminal(service, issuer, directory)
 
 
@@ -154,15 +155,15 @@ def test_a_reader_that_leaves_is_noticed_while_there_is_nothing_to_print(
 def test_a_service_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
     configure(tmp_path)
     config = tmp_path / "tokenmint.toml"
-    with Service(tmp_path) as service:
+    with ForkedService(tmp_path) as service:
         listen = service.listen["admin"]
     config.write_text(config.read_text().replace('admin = "127.0.0.1:0"', f'admin = "{listen}"'))
-    with Service(tmp_path):
+    with ForkedService(tmp_path):
         given = {"TOKENMINT_CLIENT_ID": "root", "TOKENMINT_CLIENT_SECRET": OPERATOR.reveal()}
         screen = Screen("keys", "watch", *FAST, "--target", listen, directory=tmp_path, environ=given)
         screen.wait_for("serve it")
     screen.wait_for("goes on as soon as it answers")
-    with Service(tmp_path):
+    with ForkedService(tmp_path):
         screen.wait_for("the service answers again")
         screen.process.send_signal(signal.SIGINT)
         assert screen.end() == 130

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from tests.forked import ForkedService
 from tests.issuer import Issuer, serving
-from tests.process import CLIENT, OPERATOR, START_LIMIT, Service, configure, environment
+from tests.process import CLIENT, OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
 from tests.unit.cli.terminal import Terminal
 
@@ -35,7 +36,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("terminals")
     with serving(Issuer()) as issuer:
         configure(directory, issuer.url)
-        with Service(directory) as service:
+        with ForkedService(directory) as service:
             made = Terminal(service, issuer, directory)
             assert made("profiles", "put", "-", stdin=json.dumps(PERSON))[0] == 0
             yield made
@@ -69,6 +70,7 @@ def words_of(terminal: Terminal) -> dict[str, tuple[str, ...]]:
         "profiles": ("profiles", "list"),
         "providers": ("providers", "list"),
         "explanation": (*explain, "--token-file", str(token)),
+        "refused explanation": (*explain[:4], "--audience", "https://none.example", "--token-file", str(token)),
         "configuration": ("config", "check", "--config", config),
         "one provider": ("providers", "get", "idp", "-o", "text"),
         "one profile": ("profiles", "get", PERSON["principal"], "-o", "text"),  # type: ignore[dict-item]  # a text
@@ -76,14 +78,18 @@ def words_of(terminal: Terminal) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["keys", "profiles", "providers", "explanation", "configuration", "one provider", "one profile"]
-)
+    "kind",
+    [
+        "keys", "profiles", "providers", "explanation", "refused explanation", "configuration", "one provider",
+        "one profile",
+    ],
+)  # fmt: skip
 def test_what_is_listed_fits_eighty_columns_with_colours_unless_they_are_not_wanted(
     terminal: Terminal, kind: str
 ) -> None:
     words = words_of(terminal)[kind]
     shown = screen(terminal, *words)
-    assert shown.end() == 0, shown.text
+    assert shown.end() == (1 if kind == "refused explanation" else 0), shown.text
     assert max(map(cell_len, shown.text.splitlines())) <= 80, shown.text
     if kind in ("keys", "profiles", "explanation"):
         assert COLOURS.search(shown.raw)

@@ -3,7 +3,8 @@
 import pytest
 import typer
 
-from tokenmint.cli.times import TIMES, at, duration, relative, rfc3339, spoken, whole_seconds
+from tokenmint.base.clock import rfc3339
+from tokenmint.cli.times import TIMES, at, duration, relative, spoken, whole_seconds
 
 
 @pytest.mark.parametrize(

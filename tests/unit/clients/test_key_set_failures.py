@@ -1,7 +1,6 @@
 """A verifier without keys names the address and the cause; one behaviour for threads and for asyncio."""
 
 import asyncio
-import socket
 import ssl
 import threading
 import time
@@ -16,6 +15,7 @@ from tests.bearer_cases import AUDIENCE, ISSUER, Keys
 from tests.http_servers import Handler, running
 from tests.issuer import Issuer, serving
 from tests.polling import wait_until
+from tests.ports import own_port
 from tests.tls import certificate
 
 from tokenmint_client import AsyncVerifier, KeySetUnavailable, Verifier
@@ -48,12 +48,6 @@ def verify(request: pytest.FixtureRequest) -> Verify:
     return found
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def serving_tls(stack: ExitStack, directory: Path) -> str:
     cert_file, key_file = certificate(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -71,7 +65,7 @@ def serving_plain(stack: ExitStack, status: int, body: bytes, **headers: str) ->
 
 CAUSES: Final[dict[str, tuple[Callable[[ExitStack, Path], str], str]]] = {
     "DNS": (lambda _, __: "https://tokens.invalid/jwks.json", "the host name can't be resolved (DNS)"),  # RFC 6761
-    "refused": (lambda _, __: f"http://127.0.0.1:{free_port()}/jwks.json", "the connection was refused"),
+    "refused": (lambda _, __: f"http://127.0.0.1:{own_port()}/jwks.json", "the connection was refused"),
     "TLS": (serving_tls, "TLS failed: self-signed certificate"),
     "no TLS": (
         lambda stack, _: serving_plain(stack, 200, b"").replace("http:", "https:"),

@@ -4,7 +4,10 @@ What all languages have in common is in tests/clients/scenarios.json.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -32,6 +35,7 @@ from tokenmint_client import (
 )
 from tokenmint_client.asgi import TokenMiddleware
 from tokenmint_client.cache import Entry, entry, key_of
+from tokenmint_client.client import exchange_request
 from tokenmint_client.grpc_auth import async_interceptors
 from tokenmint_client.grpc_server import AsyncTokenInterceptor
 from tokenmint_client.httpx_auth import TokenAuth
@@ -46,6 +50,7 @@ from tokenmint_client.v1.key_set_service_pb2_grpc import (
 
 pytestmark = pytest.mark.slow
 
+CACHE_KEYS = json.loads((Path(__file__).resolve().parents[2] / "clients" / "cache_keys.json").read_text())
 NOW = 1_800_000_000.0
 
 
@@ -170,11 +175,22 @@ def test_memory_store_drops_what_has_expired_before_what_was_not_used() -> None:
     assert len(store) == 2
 
 
+@pytest.mark.parametrize("row", CACHE_KEYS, ids=[row["case"] for row in CACHE_KEYS])
+def test_the_key_of_a_token_is_the_same_in_every_language(row: dict[str, Any]) -> None:
+    request = dict(row["request"])
+    key = key_of(request.pop("subject_token"), request.pop("audience"), request.pop("scopes", ()), request)  # type: ignore[arg-type]  # the file's
+    assert key == f"{row['key']['subject']}.{row['key']['target']}"
+
+
+def test_an_option_that_does_not_exist_is_no_option() -> None:
+    with pytest.raises(TypeError, match="an exchange has no option actor"):
+        exchange_request("s", AUDIENCE, (), {"actor": "a"})  # type: ignore[typeddict-unknown-key]
+
+
 def test_session_store_holds_plain_data_and_forgets() -> None:
     session: dict[str, object] = {}
     store = SessionStore(session, max_entries=2)
-    key = key_of("subject", AUDIENCE, ["b", "a"], "")
-    assert key == key_of("subject", AUDIENCE, ["a", "b", "a"], "")
+    key = key_of("subject", AUDIENCE, ["b", "a"], {})
     kept = Entry(token(), NOW + 400)
     store.put(key, kept, NOW)
     assert store.get(key) == kept

@@ -34,7 +34,8 @@ def test_the_pieces_of_the_python_readme_run() -> None:
         names: dict[str, Any] = {
             "httpx": httpx, "grpc": grpc, "source": TokenSource(client), "id_token": "x.y.z", "issuer": issuer,
             "audience": audience, "AsyncVerifier": AsyncVerifier, "Verifier": Verifier,
-            "app": lambda *_: None, "mcp_app": lambda *_: None, "FastAPI": FastAPI, "Request": Request,
+            "client": client, "app": lambda *_: None, "mcp_app": lambda *_: None, "FastAPI": FastAPI,
+            "Request": Request,
         }  # fmt: skip
         for piece in pieces:
             exec(piece, names)  # noqa: S102  # that it runs is what is tested

@@ -11,14 +11,16 @@ from tests.pages import ROOT
 
 from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
+from tokenmint.config.gateway_tables import EnvoyTable, GatewayRouteTable, GatewayTable
 from tokenmint.config.load import load
+from tokenmint.config.signals_table import PollTable, SignalsTable
+from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.tables import (
     ActorsTable,
     AuditTable,
     AwsKmsTable,
     CachesTable,
     ClientTable,
-    EnvoyTable,
     ForwardedTable,
     KeysTable,
     LimitsTable,
@@ -58,8 +60,13 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[audit]": AuditTable,
     "[tracing]": TracingTable,
     "[oauth]": OAuthTable,
+    "[spiffe]": SpiffeTable,
     "[envoy]": EnvoyTable,
+    "[gateway]": GatewayTable,
+    "[gateway.routes.NAME]": GatewayRouteTable,
     "[providers.NAME]": ProviderTable,
+    "[providers.NAME.signals]": SignalsTable,
+    "[providers.NAME.signals.poll]": PollTable,
     "[[providers.NAME.checks]]": CheckTable,
     '[audiences."NAME"]': audience_table(FORMATS),
     '[audiences."NAME".actors]': ActorsTable,

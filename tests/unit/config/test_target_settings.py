@@ -119,6 +119,27 @@ clients = {{ {clients} }}
     assert problem in refused.value.message, case
 
 
+@pytest.mark.parametrize(("bound", "refused"), [("dpop", False), ("mtls", True), ("any", True)])
+def test_section_9_8_an_id_jag_is_bound_to_no_certificate(tmp_path: Path, bound: str, refused: bool) -> None:
+    file = tmp_path / "tokenmint.toml"
+    more = f"""
+[oauth]
+drafts = ["{IDENTITY_ASSERTION}"]
+[audiences."https://as.example"]
+clients = ["web"]
+providers = ["idp"]
+bound = "{bound}"
+[audiences."https://as.example".id_jag]
+clients = {{ web = "x" }}
+"""
+    file.write_text(TEXT.format(audience="", other="", client="", hash="a" * 64) + more)
+    if not refused:
+        assert load(file, {}).audiences["https://as.example"].bound == "dpop"
+        return
+    with pytest.raises(ConfigurationError, match=r"bound: an ID-JAG is bound to a DPoP key"):
+        load(file, {})
+
+
 @pytest.mark.parametrize(
     ("actors", "problem"),
     [

@@ -129,18 +129,16 @@ async def batches_with_a_single_use_target(ways: BothWays) -> None:
 async def batches_with_targets_of_another_provider(ways: BothWays) -> None:
     """A provider that proves tokens for one target proves none for another."""
     jwks = json.dumps({"keys": [jwk(ec_key(1), kid="k1", use="sig")]})
-    rig, before = ways.rig, ways.rig.config.read_text()
+    before = ways.rig.config.read_text()
     try:
-        rig.config.write_text(before + _MORE.format(jwks=json.dumps(jwks)))
-        await rig.app.reload(rig.settings())
+        await ways.configure(before + _MORE.format(jwks=json.dumps(jwks)))
         for place in range(3):
             targets = [USUAL, USUAL]
             targets.insert(place, {"audience": "https://elsewhere.example"})
             outcome = await ways.check(batch(ways, *targets), recognised=False)
             assert outcome.answer is None, place
     finally:
-        rig.config.write_text(before)
-        await rig.app.reload(rig.settings())
+        await ways.configure(before)
         await ways.warm()
 
 

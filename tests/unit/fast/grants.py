@@ -2,26 +2,35 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from tests.both_ways import BothWays
+from tests.both_ways import SVID_AUDIENCE, BothWays
 from tests.rig import AUDIENCE
 from tests.unit.fast.once import once
 
-from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, TXN_TOKEN
+
+DOMAIN = """
+[audiences."trust-domain.example"]
+clients = ["web"]
+providers = ["idp"]
+scopes = ["read"]
+reexchange_from = ["trust-domain.example"]
+[audiences."trust-domain.example".txn_token]
+subject_scopes = "'read'"
+"""
 
 
 @asynccontextmanager
 async def _reloaded(ways: BothWays, old: str, new: str) -> AsyncIterator[None]:
     """Serve with a text of the configuration replaced."""
-    rig, before = ways.rig, ways.rig.config.read_text()
+    before = ways.rig.config.read_text()
     assert old in before
     try:
-        rig.config.write_text(before.replace(old, new, 1))
-        await rig.app.reload(rig.settings())
+        await ways.configure(before.replace(old, new, 1))
         yield
     finally:
-        rig.config.write_text(before)
-        await rig.app.reload(rig.settings())
+        await ways.configure(before)
         await ways.warm()
 
 
@@ -56,3 +65,38 @@ async def grants_that_are_used_once(ways: BothWays) -> None:
             token = rig.issuer.token(rig.clock.now(), headers={"typ": ID_JAG_TYP}, email="ada@example.com", **claims)
             request = ways.request(token, subject_token_type=ID_JAG)
             assert (await ways.by_fast(request, ways.metadata())).nothing
+
+
+async def svids_take_the_full_way(ways: BothWays) -> None:
+    """A JWT-SVID has other claims than a JWT, so no plan of the fast way mints it."""
+    for _ in range(2):  # a plan would be made at the first
+        outcome = await ways.check(ways.request(audience=SVID_AUDIENCE), recognised=False)
+        assert outcome.answers
+
+
+async def transactions(ways: BothWays) -> None:
+    """A transaction token takes the full way; so does its replacement, and a request with the parameters of one."""
+    await ways.check(recognised=True)
+    async with _reloaded(ways, '[audiences."https://legacy', DOMAIN + '[audiences."https://legacy'):
+        named: dict[str, Any] = {
+            "audience": "trust-domain.example",
+            "scopes": ["read"],
+            "requested_token_type": TXN_TOKEN,
+        }
+        for _ in range(2):  # a plan would be made at the first
+            outcome = await ways.check(ways.request(**named), recognised=False)
+            assert outcome.answer is not None
+            assert outcome.answer.token_type == "N_A"
+        await ways.check(ways.request(**(named | {"scopes": []})), recognised=False)
+        if ways.batch:
+            return
+        assert outcome.answer is not None
+        replaced = ways.request(outcome.answer.token, subject_token_type=TXN_TOKEN, **named)
+        assert (await ways.check(replaced, recognised=False)).answer is not None
+        details = ways.request(request_details='{"a":1}', **named)
+        assert (await ways.check(details, recognised=False)).answer is not None
+    if not ways.batch:
+        for parameter in ("request_context", "request_details"):
+            empty: dict[str, Any] = {parameter: "{}"}
+            refused = ways.request(**empty)
+            assert (await ways.check(refused, recognised=False)).answer is None

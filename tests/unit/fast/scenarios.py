@@ -14,7 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tests.both_ways import SMALL_AUDIENCE, BothWays
 from tests.issuer import rsa_key
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE
-from tests.unit.fast import calls, grants, signing, tokens
+from tests.unit.fast import calls, grants, revocations, signing, tokens
 from tests.unit.fast.once import once
 from tests.unit.fast.replaced import replaced
 
@@ -306,17 +306,15 @@ async def with_configuration(
     ways: BothWays, change: tuple[str, str], *, accepted: bool | None, request: bytes | None = None
 ) -> None:
     """Reload with a text of the configuration replaced, compare both ways, and take the change back."""
-    rig, before = ways.rig, ways.rig.config.read_text()
+    before = ways.rig.config.read_text()
     assert change[0] in before, change
     try:
-        rig.config.write_text(before.replace(*change))
-        await rig.app.reload(rig.settings())
+        await ways.configure(before.replace(*change))
         for _ in range(2):
             outcome = await ways.check(request)
             assert accepted is None or (outcome.answer is not None) is accepted, change
     finally:
-        rig.config.write_text(before)
-        await rig.app.reload(rig.settings())
+        await ways.configure(before)
         await ways.warm()
 
 
@@ -392,8 +390,9 @@ ALL: Final[tuple[Scenario, ...]] = (
     tokens.tokens_that_are_taken, tokens.a_signature_that_was_good_for_another_token, calls.callers_that_are_refused,
     calls.requests_that_are_refused, calls.requests_in_other_spellings, calls.callers_with_a_trace,
     calls_beyond_the_limits, calls_that_wait, times_when_nothing_is_served, profiles_that_change,
-    a_near_cache_that_may_not_be_used, the_providers_keys_change,
-    signing.our_keys_change, configurations_that_change, providers_that_an_audience_does_not_take,
-    tokens_that_are_too_old, tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
+    a_near_cache_that_may_not_be_used, the_providers_keys_change, signing.our_keys_change,
+    configurations_that_change, providers_that_an_audience_does_not_take, tokens_that_are_too_old,
+    tokens_that_are_too_large, times_that_pass, identities_that_a_profile_does_not_list,
     identities_that_were_unlinked, grants.requests_that_are_completed, grants.grants_that_are_used_once,
+    grants.svids_take_the_full_way, grants.transactions, revocations.bulk_revocations, revocations.one_audience,
 )  # fmt: skip

@@ -6,7 +6,7 @@ a mistake would be; a row whose text is not in that function any more fails.
 
 import pytest
 from tests.both_ways import BothWays
-from tests.unit.fast import calls, grants, scenarios, signing
+from tests.unit.fast import calls, grants, revocations, scenarios, signing
 from tests.unit.fast import tokens as token_scenarios
 from tests.unit.fast.mutation import Mutation, find_all
 
@@ -44,11 +44,10 @@ CALLER = (fast_exchange, fast_exchange, "_client")
 REQUEST = (fast_exchange, fast_exchange, "_read")
 
 MADE = (plans, Plans, "_made")
+PLAIN = (plans, plans, "_is_plain")
 
 MUTATIONS = [
-    Mutation(
-        plans, plans, "_is_plain", "request.subject_token_type != ID_JAG", "True", grants.grants_that_are_used_once
-    ),
+    Mutation(*PLAIN, "(ID_JAG, TXN_TOKEN)", "(TXN_TOKEN,)", grants.grants_that_are_used_once),
     # the target
     Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),
     # the story
@@ -58,10 +57,12 @@ MUTATIONS = [
     Mutation(*SIGNERS, "self._exchange.serving()", "pass", scenarios.times_when_nothing_is_served),
     Mutation(
         *EXCHANGE,
-        "if proved.provider not in plan.providers:",
-        "if False:",
+        "proved.provider not in plan.providers",
+        "False",
         scenarios.providers_that_an_audience_does_not_take,
     ),
+    Mutation(*EXCHANGE, "self._provider_revoked(proved)", "False", revocations.bulk_revocations),
+    Mutation(exchange, FastExchange, "_just_revoked", "bool(bulk)", "False", revocations.bulk_revocations),
     Mutation(*MINT, "proved.issued_at <= person.valid_after", "False", scenarios.profiles_that_change),
     Mutation(
         *MINT,

@@ -1,6 +1,5 @@
 """A token is given out again where exactly it would be minted, and otherwise never."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -14,7 +13,8 @@ from tokenmint.formats.jwt import FORMAT, of_type
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.keys.signers.local import LocalSigner
-from tokenmint.model.policy import Binding, TokenGrant
+from tokenmint.model.issued import Revocable
+from tokenmint.model.policy import Binding, TokenGrant, Transaction
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Service:
         self.reuse = ReuseWindow(self.is_revoked, entries=3)
         self.minter = Minter(Kit("https://me", lambda _: self.signer, FakeEntropy()), reuse=self.reuse)
 
-    async def is_revoked(self, token_ids: Iterable[str]) -> bool:
+    async def is_revoked(self, token: Revocable) -> bool:
         if self.failure is not None:
             raise self.failure
-        return bool(self.revoked & set(token_ids))
+        return bool(self.revoked & {*token.token_ids, token.client_id, token.audience, token.principal})
 
     async def same(self, first: TokenGrant, second: TokenGrant) -> bool:
         """Tell whether both get one token."""
@@ -76,7 +76,7 @@ OTHER: dict[str, Any] = {
     "max_token_bytes": 8191, "uid": "u", "binding": Binding("k"), "ancestors": ("p",),
     "profile_etag": "2", "reuse_window": 6, "issued_at": 1_799_999_999, "resources": ("https://r",),
 }  # fmt: skip
-NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x"}
+NEVER: dict[str, Any] = {"act": {"sub": "x"}, "actor": "x", "transaction": Transaction()}
 
 
 def test_every_field_of_a_grant_has_its_row() -> None:

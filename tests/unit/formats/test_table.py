@@ -72,8 +72,9 @@ def test_a_format_has_no_name_that_is_a_key_of_audiences() -> None:
 
 def test_each_shipped_format_is_a_module_and_jwts_need_no_table() -> None:
     assert without_table(shipped()) is jwt.FORMAT
-    assert header_types(shipped()) == {"at+jwt", "JWT"}
+    assert header_types(shipped()) == {"at+jwt", "JWT", "txntoken+jwt"}
     assert prefixes(shipped()) == ("tmr_",)
     ours = [name for name, form in shipped().items() if form.traits.signed_by_ring]
-    assert ours == ["id_jag", "jwt"]
-    assert [name for name, form in shipped().items() if not form.comes_back] == ["app_service", "firebase", "id_jag"]
+    assert ours == ["id_jag", "jwt", "spiffe", "txn_token"]
+    never_back = [name for name, form in shipped().items() if not form.comes_back]
+    assert never_back == ["app_service", "firebase", "id_jag", "spiffe"]

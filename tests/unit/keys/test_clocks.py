@@ -72,7 +72,7 @@ async def test_a_problem_names_both_clocks_and_which_way_they_differ(clock: Fake
     await check.look()
     text = check.problem()
     assert "600.0 s ahead of the store's, more than keys.skew allows (60 s)" in text
-    assert "here it is 2027-01-15T08:00:00+00:00, there 2027-01-15T07:50:00+00:00" in text
+    assert "here it is 2027-01-15T08:00:00Z, there 2027-01-15T07:50:00Z" in text
     assert "one of the two is wrong" in text
 
 

@@ -1,5 +1,6 @@
 """The life of the keys: each transition, and random histories of operations, crashes and clocks."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -260,3 +261,18 @@ def test_the_next_change_is_a_withdrawal_or_the_next_preparation() -> None:
     ring = rotated(ring, supply)
     assert next_change(ring, SCHEDULE) == NOW + SCHEDULE.retention()
     assert next_change(KeyRing("line"), SCHEDULE) == float("inf")
+
+
+def test_trust_domain_and_bundle_section_4_2_a_bundle_has_keys_of_jwt_svids_alone() -> None:
+    supply = Supply()
+    ring = first(supply, algorithms=("ES256", "EdDSA"))
+    keys = tuple(
+        replace(key, public_jwk={"kty": "OKP" if key.algorithm == "EdDSA" else "EC", "x": key.key_id})
+        for key in ring.keys
+    )
+    published = publish(replace(ring, keys=keys, generation=7), SCHEDULE)
+    bundle = json.loads(published.bundle_json)
+    assert (bundle["spiffe_sequence"], bundle["spiffe_refresh_hint"]) == (7, 300)
+    assert {key["kty"] for key in json.loads(published.jwks_json)["keys"]} == {"EC", "OKP"}
+    assert all(key.keys() == {"kid", "kty", "use", "x"} for key in bundle["keys"])
+    assert {(key["kty"], key["use"]) for key in bundle["keys"]} == {("EC", "jwt-svid")}

@@ -14,8 +14,9 @@ import uvloop
 from redis.exceptions import RedisClusterException
 from structlog.testing import capture_logs
 from tests.conftest import PATIENT
+from tests.ports import own_port
 from tests.unit.storage.test_redis import scripted
-from tests.wire import Engine, Wire, free_port
+from tests.wire import Engine, Wire
 
 from tokenmint.base.errors import OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import connections
@@ -231,7 +232,7 @@ async def test_a_reset_in_the_middle_of_a_reply_is_an_outage_and_over_with_the_n
 async def test_a_cluster_is_found_again_after_all_its_nodes_were_away_and_came_back_under_other_addresses(
     tmp_path: Path,
 ) -> None:
-    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), *LOG)  # or it is 10000 above the other
+    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(own_port()), *LOG)  # or it is 10000 above the other
     with Wire() as configured, Wire() as before, Wire() as after:
         node = Engine(tmp_path / "node", *arguments, "--cluster-announce-port", str(before.port)).start()
         configured.upstream = before.upstream = node.port

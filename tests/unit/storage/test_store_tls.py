@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import PATIENT
+from tests.ports import own_port
 from tests.tls import Authority, authority
 from tests.unit.storage.test_topologies import use
-from tests.wire import HANDSHAKE, Engine, Wire, free_port
+from tests.wire import HANDSHAKE, Engine, Wire
 
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.model.secret import Secret
@@ -241,7 +242,7 @@ def sentinel(directory: Path, primary: int) -> Engine:
 
 def cluster(stack: ExitStack, directory: Path, wires: list[Wire]) -> Iterator[Engine]:
     """Run three nodes that announce the ports of ``wires``; the last one has no slots."""
-    buses = [free_port() for _ in wires]
+    buses = [own_port() for _ in wires]
     nodes = []
     for number, (wire, bus) in enumerate(zip(wires, buses, strict=True)):
         arguments = ("--cluster-enabled", "yes", "--cluster-announce-port", str(wire.port), "--cluster-port", str(bus))

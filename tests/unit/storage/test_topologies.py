@@ -3,9 +3,9 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import replace
@@ -15,9 +15,13 @@ from typing import Any
 import pytest
 import redis
 from tests.conftest import PATIENT
+from tests.ports import own_port
 from tests.tls import certificate
 
 from tokenmint.base.errors import StoreUnavailable
+from tokenmint.revocation.entries import Kind, parse
+from tokenmint.revocation.log import Reach, RevocationLog
+from tokenmint.storage import streams
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 
@@ -28,7 +32,7 @@ APPENDING = ("--appendonly", "yes", "--save", "")
 
 async def test_a_server_that_is_still_loading_is_not_taken_for_one_that_confirms_nothing(tmp_path: Path) -> None:
     """While it loads its append-only file, the engine says that it has none."""
-    port = free_port()
+    port = own_port()
     url = f"redis://127.0.0.1:{port}"
     with engine(tmp_path, *APPENDING, port=port) as client:
         pipeline = client.pipeline(transaction=False)
@@ -62,13 +66,6 @@ async def test_a_server_that_is_still_loading_is_not_taken_for_one_that_confirms
         assert "append-only file" in store.durability
         await store.close()
     assert any("is loading its data" in detail for detail in told), told[-1:]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -130,7 +127,7 @@ LOG = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 @contextmanager
 def cluster(directory: Path) -> Iterator[list[int]]:
     """Run a Cluster of three nodes until the end of the block; yield their ports."""
-    ports = [free_port() for _ in range(3)]
+    ports = [own_port() for _ in range(3)]
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(
@@ -140,7 +137,7 @@ def cluster(directory: Path) -> Iterator[list[int]]:
                     "yes",
                     *LOG,
                     "--cluster-port",
-                    str(free_port()),
+                    str(own_port()),
                     port=port,
                 )
             )
@@ -167,11 +164,23 @@ async def test_cluster(tmp_path: Path) -> None:
     with cluster(tmp_path) as ports:
         store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:", options=PATIENT)
         await use(store)
+        await use_log(store)
         await store.close()
 
 
+async def use_log(store: Store) -> None:
+    """Append revocations and read them: all keys of the log are on one node."""
+    log = RevocationLog(store, Reach(time.time, lambda: 600.0), most=100)
+    now = int(time.time())
+    revocations = [log.of_token("a", now + 60), log.of(Kind.CLIENT, "web", now), log.ended("ada")]
+    assert await log.append(*revocations)
+    assert await log.append(*revocations)
+    page = await log.after(streams.BEGINNING)
+    assert [parse(raw) for _, raw in page.entries] == revocations
+
+
 async def test_sentinel(tmp_path: Path) -> None:
-    primary, sentinel = free_port(), free_port()
+    primary, sentinel = own_port(), own_port()
     with engine(tmp_path / "primary", *LOG, port=primary):
         config = tmp_path / "sentinel.conf"
         config.write_text(f"sentinel monitor primary 127.0.0.1 {primary} 1\n")
@@ -183,7 +192,7 @@ async def test_sentinel(tmp_path: Path) -> None:
 
 async def test_a_primary_that_was_overtaken_is_left_as_soon_as_it_says_that_it_has_no_replicas(tmp_path: Path) -> None:
     """Sentinel demotes it ten seconds later or more: until then it would answer with what it knew."""
-    old, new, sentinel = free_port(), free_port(), free_port()
+    old, new, sentinel = own_port(), own_port(), own_port()
     with engine(tmp_path / "old", *LOG, port=old) as overtaken, engine(tmp_path / "new", *LOG, port=new):
         config = tmp_path / "sentinel.conf"
         config.write_text(f"sentinel monitor primary 127.0.0.1 {old} 1\n")
@@ -208,10 +217,10 @@ async def test_tls(tmp_path: Path) -> None:
             pytest.fail("redis-server is not installed")
         pytest.skip("redis-server is not installed; the packaged engine is built without TLS")
     cert, key = certificate(tmp_path)
-    port = free_port()
+    port = own_port()
     arguments = ["--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
     arguments += ["--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no", *LOG]
-    with engine(tmp_path / "tls", *arguments, port=free_port(), program=server):
+    with engine(tmp_path / "tls", *arguments, port=own_port(), program=server):
         store = await Store.open(f"rediss://localhost:{port}", prefix="t:", options=replace(PATIENT, ca_file=cert))
         await use(store)
         await store.close()

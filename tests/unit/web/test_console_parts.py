@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import FakeClock
 
 from tokenmint.base.errors import CallerUnauthenticated, RateLimited
-from tokenmint.base.remedies import remedies
+from tokenmint.base.remedies import remedies, segments
 from tokenmint.formats import jwt
 from tokenmint.keys.jwks_clients import KnownVerifier, Sighting
 from tokenmint.keys.schedule import DAY, Schedule
@@ -106,13 +106,13 @@ def test_an_answer_that_is_too_large_is_none() -> None:
 
 
 def test_remedies_are_text_code_and_emphasis_and_nothing_is_lost() -> None:
-    assert documents.segments("Use `a` or [b](c.md#d), **now**.") == [
+    assert segments("Use `a` or [b](c.md#d), **now**.") == [
         {"kind": "text", "text": "Use "}, {"kind": "code", "text": "a"}, {"kind": "text", "text": " or "},
         {"kind": "text", "text": "b"}, {"kind": "text", "text": ", "}, {"kind": "strong", "text": "now"},
         {"kind": "text", "text": "."},
     ]  # fmt: skip
     for one in remedies().values():
-        shown = "".join(segment["text"] for segment in documents.segments(one.text))
+        shown = "".join(segment["text"] for segment in segments(one.text))
         assert not re.search(r"`|\*\*|\]\(", shown), one.reason
 
 

@@ -25,6 +25,7 @@ from tokenmint_client.errors import (
     KeySetUnavailable,
     RateLimited,
     ReplayMemoryFull,
+    RevocationsUnavailable,
     SubjectTokenRejected,
     TokenmintError,
     TokenRejected,
@@ -32,16 +33,17 @@ from tokenmint_client.errors import (
     VerificationError,
 )
 from tokenmint_client.resource import ProtectedResource, RequestProof
+from tokenmint_client.revocations import Revocations
 from tokenmint_client.source import AsyncTokenSource, TokenSource
-from tokenmint_client.types import Target, Token, VerifiedToken
+from tokenmint_client.types import ExchangeOptions, Target, Token, VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier, Verifier
 
 __all__ = [
-    "Client", "AsyncClient", "Token", "Target",
+    "Client", "AsyncClient", "ExchangeOptions", "Token", "Target",
     "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
     "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
-    "Verifier", "AsyncVerifier", "VerifiedToken", "current_token", "ProtectedResource", "RequestProof",
+    "Verifier", "AsyncVerifier", "VerifiedToken", "Revocations", "current_token", "ProtectedResource", "RequestProof",
     "TokenmintError", "InvalidRequest", "SubjectTokenRejected", "CallerUnauthenticated", "AccessDenied", "RateLimited",
     "Unavailable", "DeadlineExceeded", "VerificationError", "TokenRejected", "KeySetUnavailable",
-    "ReplayMemoryFull",
+    "ReplayMemoryFull", "RevocationsUnavailable",
 ]  # fmt: skip

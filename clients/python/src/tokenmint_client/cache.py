@@ -1,14 +1,13 @@
 """The tokens that a token source keeps, and the time at which it gets a new one."""
 
 import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
-from tokenmint_client.types import Token
+from tokenmint_client.types import ExchangeOptions, Token
 
 REFRESH_FROM, REFRESH_TO = 0.70, 0.85  # the share of a token's life after which it is refreshed, drawn at random
 MARGIN: Final = 10.0  # seconds before its expiry from which on a token is not handed out
@@ -42,18 +41,34 @@ def entry(token: Token, now: float, jitter: float) -> Entry:
     return Entry(token, now + max(0.0, token.expires_at - now) * share)
 
 
-def key_of(
-    subject_token: str, audience: str, scopes: Sequence[str], subject_token_type: str, resources: Sequence[str] = ()
-) -> str:
-    """Return the key of a token in the cache. It holds no token: what it is made of is hashed."""
-    parts = [audience, sorted(set(scopes)), subject_token_type]
-    rest = json.dumps([*parts, sorted(set(resources))] if resources else parts)
-    return f"{subject_of(subject_token)}.{hashlib.sha256(rest.encode()).hexdigest()}"
+def key_of(subject_token: str, audience: str, scopes: Sequence[str], options: ExchangeOptions) -> str:
+    """Return the key of a token in the cache: SHA-256 of the subject token, and of all else that is asked for.
+
+    It is the same in every language (tests/clients/cache_keys.json). It holds no token and names no session.
+    """
+    parts = (
+        audience,
+        " ".join(sorted(set(options.get("resources", ())))),  # a URI has no space in it
+        " ".join(sorted(set(scopes))),
+        options.get("subject_token_type", ""),
+        options.get("requested_token_type", ""),
+        str(round((options.get("lifetime") or 0) * 1000)),
+        _hashed(options.get("actor_token", "")),
+        options.get("actor_token_type", ""),
+        options.get("nonce", ""),
+        options.get("dpop_jkt", ""),
+    )
+    # Each with its length, so that no two requests look alike.
+    return f"{subject_of(subject_token)}.{_hashed(''.join(f'{len(part.encode())}:{part}' for part in parts))}"
 
 
 def subject_of(subject_token: str) -> str:
     """Return what the keys of a subject token's tokens begin with."""
-    return hashlib.sha256(subject_token.encode()).hexdigest()
+    return _hashed(subject_token)
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class TokenStore(Protocol):

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 import grpc
 import grpc.aio
@@ -14,7 +14,7 @@ from tokenmint_client.credentials import ClientCertificate, Credential
 from tokenmint_client.errors import TokenmintError
 from tokenmint_client.status import from_rpc_error, from_status
 from tokenmint_client.transport import Options, Transport
-from tokenmint_client.types import Target, Token
+from tokenmint_client.types import ExchangeOptions, Target, Token
 from tokenmint_client.v1 import token_exchange_service_pb2 as pb
 from tokenmint_client.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
@@ -52,7 +52,7 @@ class _Base:
         timeout: float = DEFAULT_TIMEOUT,
         options: Options = (),
     ) -> None:
-        self._transport = Transport(
+        self.transport = Transport(
             target, credential, ca_file=ca_file, certificate=certificate, plaintext=plaintext, options=options
         )
         self._timeout = timeout
@@ -68,42 +68,34 @@ class Client(_Base):
 
     def _stub(self) -> TokenExchangeServiceStub:
         if self._channel is None:
-            self._channel = self._transport.open()
+            self._channel = self.transport.open()
         return TokenExchangeServiceStub(self._channel)
 
     def exchange(
         self,
         subject_token: str,
-        audience: str | Target,
+        audience: str,
         *,
         scopes: Sequence[str] = (),
-        lifetime: float | None = None,
-        subject_token_type: str = "",
-        requested_token_type: str = "",
-        nonce: str = "",
         timeout: float | None = None,
+        **options: Unpack[ExchangeOptions],
     ) -> Token:
         """Exchange ``subject_token`` for one token for ``audience``. Nothing is cached.
 
         Args:
             subject_token: the token that somebody else signed.
-            audience: a configured audience. A :class:`Target` has scopes and lifetime too, and may name the audience
-                by ``resources``.
+            audience: a configured audience, or ``""`` where ``resources`` name it.
             scopes: default: all that the audience grants this client.
-            lifetime: whole seconds; default: as the audience is configured.
-            subject_token_type: a URN of RFC 8693 section 3; default: an ID token.
-            requested_token_type: likewise; default: as the audience is configured.
-            nonce: what the subject token's ``nonce`` has to be; default: not compared.
             timeout: seconds for this call with all its retries.
+            options: further fields of the request.
 
         Raises:
             TokenmintError: see its subclasses.
         """
-        target = audience if isinstance(audience, Target) else Target(audience, tuple(scopes), lifetime)
-        request = exchange_request(subject_token, target, subject_token_type, requested_token_type, nonce)
+        request = exchange_request(subject_token, audience, scopes, options)
         try:
             answer = self._stub().ExchangeToken(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -128,7 +120,7 @@ class Client(_Base):
         request = batch_request(subject_token, targets, subject_token_type, nonce)
         try:
             answer = self._stub().BatchExchangeTokens(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -154,27 +146,23 @@ class AsyncClient(_Base):
 
     def _stub(self) -> "TokenExchangeServiceAsyncStub":
         if self._channel is None:
-            self._channel = self._transport.open_aio()
+            self._channel = self.transport.open_aio()
         return TokenExchangeServiceStub(self._channel)
 
     async def exchange(
         self,
         subject_token: str,
-        audience: str | Target,
+        audience: str,
         *,
         scopes: Sequence[str] = (),
-        lifetime: float | None = None,
-        subject_token_type: str = "",
-        requested_token_type: str = "",
-        nonce: str = "",
         timeout: float | None = None,  # noqa: ASYNC109  # it is gRPC's deadline, which the server learns of
+        **options: Unpack[ExchangeOptions],
     ) -> Token:
         """As :meth:`Client.exchange`."""
-        target = audience if isinstance(audience, Target) else Target(audience, tuple(scopes), lifetime)
-        request = exchange_request(subject_token, target, subject_token_type, requested_token_type, nonce)
+        request = exchange_request(subject_token, audience, scopes, options)
         try:
             answer = await self._stub().ExchangeToken(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -193,7 +181,7 @@ class AsyncClient(_Base):
         request = batch_request(subject_token, targets, subject_token_type, nonce)
         try:
             answer = await self._stub().BatchExchangeTokens(
-                request, timeout=self._within(timeout), metadata=self._transport.metadata()
+                request, timeout=self._within(timeout), metadata=self.transport.metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
@@ -215,18 +203,27 @@ class AsyncClient(_Base):
 
 
 def exchange_request(
-    subject_token: str, target: Target, subject_token_type: str, requested_token_type: str, nonce: str
+    subject_token: str, audience: str, scopes: Sequence[str], options: ExchangeOptions
 ) -> pb.ExchangeTokenRequest:
-    """Build a request. Its id makes gRPC's retries of it safe where the subject token may be used once."""
+    """Build a request. Its id makes gRPC's retries of it safe where the subject token may be used once.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    if unknown := options.keys() - ExchangeOptions.__annotations__.keys():
+        raise TypeError(f"an exchange has no option {', '.join(sorted(unknown))}")
     return pb.ExchangeTokenRequest(
         subject_token=subject_token,
-        subject_token_type=subject_token_type,
-        audience=target.audience,
-        scopes=target.scopes,
-        resources=target.resources,
-        lifetime=_duration(target.lifetime),
-        requested_token_type=requested_token_type,
-        nonce=nonce,
+        subject_token_type=options.get("subject_token_type", ""),
+        audience=audience,
+        scopes=scopes,
+        resources=options.get("resources", ()),
+        lifetime=_duration(options.get("lifetime")),
+        requested_token_type=options.get("requested_token_type", ""),
+        nonce=options.get("nonce", ""),
+        actor_token=options.get("actor_token", ""),
+        actor_token_type=options.get("actor_token_type", ""),
+        dpop_jkt=options.get("dpop_jkt", ""),
         request_id=str(uuid.uuid4()),
     )
 

@@ -73,8 +73,8 @@ class VerificationError(Exception):
     Attributes:
         reason: one of ``MALFORMED``, ``UNSUPPORTED_TOKEN_TYPE``, ``ALGORITHM_NOT_ALLOWED``, ``UNKNOWN_KEY``,
             ``BAD_SIGNATURE``, ``EXPIRED``, ``NOT_YET_VALID``, ``UNKNOWN_ISSUER``, ``WRONG_AUDIENCE``,
-            ``CLAIM_REJECTED``, ``POSSESSION_NOT_PROVED``, ``PROOF_REJECTED``, ``NONCE_REQUIRED``,
-            ``KEY_SET_UNAVAILABLE``, ``UNAVAILABLE``.
+            ``CLAIM_REJECTED``, ``POSSESSION_NOT_PROVED``, ``PROOF_REJECTED``, ``NONCE_REQUIRED``, ``REVOKED``,
+            ``KEY_SET_UNAVAILABLE``, ``REVOCATIONS_UNAVAILABLE``, ``UNAVAILABLE``.
         message: for people; holds no token.
     """
 
@@ -93,6 +93,13 @@ class KeySetUnavailable(VerificationError):
 
     def __init__(self, message: str) -> None:
         super().__init__("KEY_SET_UNAVAILABLE", message)
+
+
+class RevocationsUnavailable(KeySetUnavailable):
+    """Nothing can be said of the token: whether it was revoked is not known, and the verifier is to refuse it then."""
+
+    def __init__(self, message: str) -> None:
+        VerificationError.__init__(self, "REVOCATIONS_UNAVAILABLE", message)
 
 
 class ReplayMemoryFull(VerificationError):

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from tokenmint_client.cache import Clock, MemoryStore, TokenStore, entry, key_of, subject_of
 from tokenmint_client.client import AsyncClient, Client
 from tokenmint_client.errors import TokenmintError
-from tokenmint_client.types import Target, Token
+from tokenmint_client.types import ExchangeOptions, Token
 
 log = logging.getLogger(__name__)
 REFRESHERS: Final = 4  # threads that refresh tokens in the background
@@ -23,7 +23,8 @@ class TokenSource:
 
     A token is handed out from the store while it is fresh. After 70 to 85 % of its life the next use begins a refresh
     in the background and gets the token that is there; once that has expired, callers wait. There is one exchange at a
-    time for one (subject token, audience, scopes), whoever asks. Failures are not kept.
+    time for one key, whoever asks. Failures are not kept. The key is the SHA-256 of the subject token and of all else
+    that is asked for: audience, scopes, actor, binding. It is never the session's.
 
     Args:
         client: does the exchanges.
@@ -54,30 +55,27 @@ class TokenSource:
         audience: str,
         *,
         scopes: Sequence[str] = (),
-        resources: Sequence[str] = (),
-        subject_token_type: str = "",
         store: TokenStore | None = None,
+        **options: Unpack[ExchangeOptions],
     ) -> Token:
         """Return a token for ``audience`` on behalf of the subject.
 
         Args:
             subject_token: the token that somebody else signed.
-            audience: a configured audience.
+            audience: a configured audience, or ``""`` where ``resources`` name it.
             scopes: default: all that the audience grants this client.
-            resources: URIs that name the audience too, or instead of it where it is ``""`` (RFC 8707).
-            subject_token_type: a URN of RFC 8693 section 3; default: an ID token.
             store: keeps the token, e.g. a :class:`SessionStore`. Default: the source's own.
+            options: further fields of the exchange, all of which tell tokens apart.
 
         Raises:
             TokenmintError: there is no usable token and none could be had.
         """
         kept = self._store if store is None else store
-        key = key_of(subject_token, audience, scopes, subject_token_type, resources)
+        key = key_of(subject_token, audience, scopes, options)
         flight_key = (0 if store is None else id(store), key)
 
         def exchange() -> Token:
-            target = Target(audience, tuple(scopes), resources=tuple(resources))
-            return self._client.exchange(subject_token, target, subject_token_type=subject_token_type)
+            return self._client.exchange(subject_token, audience, scopes=scopes, **options)
 
         while True:
             with self._lock:
@@ -174,13 +172,12 @@ class AsyncTokenSource:
         audience: str,
         *,
         scopes: Sequence[str] = (),
-        resources: Sequence[str] = (),
-        subject_token_type: str = "",
         store: TokenStore | None = None,
+        **options: Unpack[ExchangeOptions],
     ) -> Token:
         """As :meth:`TokenSource.get`. A caller that is cancelled does not end the exchange of the others."""
         kept = self._store if store is None else store
-        key = key_of(subject_token, audience, scopes, subject_token_type, resources)
+        key = key_of(subject_token, audience, scopes, options)
         flight_key = (0 if store is None else id(store), key)
         now = self._clock()
         found = kept.get(key)
@@ -190,8 +187,7 @@ class AsyncTokenSource:
         if flight is None:
             if found is not None and found.usable(now):
                 kept.put(key, found.later(now), now)
-            target = Target(audience, tuple(scopes), resources=tuple(resources))
-            exchange = self._client.exchange(subject_token, target, subject_token_type=subject_token_type)
+            exchange = self._client.exchange(subject_token, audience, scopes=scopes, **options)
             flight = asyncio.get_running_loop().create_task(self._fly(flight_key, kept, exchange))
             self._flights[flight_key] = flight
             self._tasks.add(flight)

@@ -1,8 +1,8 @@
 """The values that go into a client and come out of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,27 @@ class Target:
     """Whole seconds; None: as the audience is configured."""
     resources: tuple[str, ...] = ()
     """URIs that name the audience too, or instead of it (RFC 8707)."""
+
+
+class ExchangeOptions(TypedDict, total=False):
+    """Further fields of an exchange, each as the audience and the service are configured where it is left out."""
+
+    resources: Sequence[str]
+    """URIs that name the audience too, or instead of it where it is ``""`` (RFC 8707)."""
+    lifetime: float | None
+    """Whole seconds."""
+    subject_token_type: str
+    """A URN of RFC 8693 section 3; default: an ID token."""
+    requested_token_type: str
+    """Likewise; default: the audience's."""
+    nonce: str
+    """The ``nonce`` that the subject token has to have; default: not compared."""
+    actor_token: str
+    """A token of the party that acts for the subject."""
+    actor_token_type: str
+    """Its kind, required with it."""
+    dpop_jkt: str
+    """The thumbprint of the key that the token shall be bound to (RFC 9449)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict, Unpack
 
 import httpx
 import jwt
@@ -13,6 +13,7 @@ from tokenmint_client.claims import Expected, check_claims, media_type, read_cla
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
 from tokenmint_client.fetching import FETCH_TIMEOUT, within_limit
 from tokenmint_client.keyset import ASYMMETRIC, KeySet
+from tokenmint_client.revocations import Revocations
 from tokenmint_client.types import VerifiedToken
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
@@ -32,49 +33,58 @@ class Possession(Protocol):
         """
 
 
+class VerifierOptions(TypedDict, total=False):
+    """Further settings of a verifier, each with a default."""
+
+    algorithms: Sequence[str]
+    """What tokens may be signed with, asymmetric ones only; default: ES256."""
+    token_type: str | Sequence[str]
+    """The ``typ`` that a token's header has to have, or several to choose from; default: ``at+jwt``."""
+    jwks_url: str | None
+    """Where the keys are; default: below the issuer."""
+    leeway: float
+    """Seconds that the clocks may differ; default: 30."""
+    accept_bound: bool
+    """Accept tokens that are bound to a key (``cnf``, RFC 7800) without a proof: the application itself checks it.
+    Without a proof such a token is refused by default."""
+    clock: Callable[[], float]
+    """Returns Unix seconds."""
+    revocations: Revocations | None
+    """What was revoked, for the same audience. Default: a token is accepted until it expires. Close it yourself; it may
+    be shared."""
+
+
 class _Base:
     """The common part of both verifiers.
 
     Args:
         issuer: tokenmint's issuer, exactly as it is configured.
         audience: this service's audience, exactly as it is configured. A token for several is refused.
-        algorithms: what tokens may be signed with; asymmetric ones only.
-        token_type: the ``typ`` that a token's header has to have, or several to choose from.
-        jwks_url: where the keys are. Default: below the issuer.
-        leeway: seconds that the clocks may differ.
-        accept_bound: accept tokens that are bound to a key (``cnf``, RFC 7800) without a proof: the application itself
-            checks it. Without a proof such a token is refused by default.
-        clock: returns Unix seconds.
+        options: see :class:`VerifierOptions`.
 
     Raises:
+        TypeError: there is no such option.
         ValueError: no issuer or audience, an algorithm that is not asymmetric, or a key set without TLS
             beyond loopback.
     """
 
-    def __init__(
-        self,
-        issuer: str,
-        audience: str,
-        *,
-        algorithms: Sequence[str] = ("ES256",),
-        token_type: str | Sequence[str] = "at+jwt",  # noqa: S107  # RFC 9068 section 2.1
-        jwks_url: str | None = None,
-        leeway: float = LEEWAY,
-        accept_bound: bool = False,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, issuer: str, audience: str, **options: Unpack[VerifierOptions]) -> None:
+        if unknown := options.keys() - VerifierOptions.__annotations__.keys():
+            raise TypeError(f"a verifier has no option {', '.join(sorted(unknown))}")
         if not issuer or not audience:
             raise ValueError("issuer and audience: both are required")
-        if not algorithms or not set(algorithms) <= ASYMMETRIC:
+        algorithms = frozenset(options.get("algorithms", ("ES256",)))
+        if not algorithms or not algorithms <= ASYMMETRIC:
             raise ValueError(f"algorithms: expected some of {', '.join(sorted(ASYMMETRIC))}")
-        names = [token_type] if isinstance(token_type, str) else token_type
-        types = frozenset(media_type(name) for name in names)
+        kinds = options.get("token_type", "at+jwt")  # RFC 9068 section 2.1
+        types = frozenset(media_type(name) for name in ([kinds] if isinstance(kinds, str) else kinds))
         if not types:
             raise ValueError("token_type: expected at least one")
-        self._expected = Expected(issuer, audience, frozenset(algorithms), types, leeway)
-        self._accept_bound = accept_bound
-        self._clock = clock
-        self._keys = KeySet(jwks_url or issuer.removesuffix("/") + JWKS_PATH)
+        self._expected = Expected(issuer, audience, algorithms, types, options.get("leeway", LEEWAY))
+        self._accept_bound = options.get("accept_bound", False)
+        self._clock = options.get("clock", time.time)
+        self._revocations = options.get("revocations")
+        self._keys = KeySet(options.get("jwks_url") or issuer.removesuffix("/") + JWKS_PATH)
         self._fetching = threading.Lock()
 
     @property
@@ -122,6 +132,7 @@ class Verifier(_Base):
         Raises:
             TokenRejected: it is not good.
             KeySetUnavailable: the keys can't be fetched.
+            RevocationsUnavailable: whether it was revoked is not known.
         """
         key_id, algorithm = read_header(token, self._expected)
         now = self._clock()
@@ -132,7 +143,12 @@ class Verifier(_Base):
                     self._fetch(key_id, now)
             finally:
                 self._fetching.release()
-        return self._decode(token, self._keys.key(key_id, now), algorithm, now, possession)
+        verified = self._decode(token, self._keys.key(key_id, now), algorithm, now, possession)
+        if self._revocations is not None:
+            if not self._revocations.begun:
+                self._revocations.await_first()
+            self._revocations.check(verified.claims, key_id)
+        return verified
 
     def close(self) -> None:
         """Close the connections."""
@@ -170,7 +186,12 @@ class AsyncVerifier(_Base):
             self._flight = asyncio.get_running_loop().create_task(self._fetch(key_id, now))
         if self._flight is not None and self._keys.waits(key_id, now):
             await asyncio.shield(self._flight)
-        return self._decode(token, self._keys.key(key_id, now), algorithm, now, possession)
+        verified = self._decode(token, self._keys.key(key_id, now), algorithm, now, possession)
+        if self._revocations is not None:
+            if not self._revocations.begun:
+                await asyncio.to_thread(self._revocations.await_first)
+            self._revocations.check(verified.claims, key_id)
+        return verified
 
     async def close(self) -> None:
         """Close the connections."""

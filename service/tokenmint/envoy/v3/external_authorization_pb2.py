@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tokenmint/envoy/v3/external_authorization.proto\x12\x12tokenmint.envoy.v3\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x17google/rpc/status.proto\"B\n\x0c\x43heckRequest\x12\x32\n\nattributes\x18\x01 \x01(\x0b\x32\x1e.tokenmint.envoy.v3.Attributes\"\xcd\x03\n\nAttributes\x12\x37\n\x07request\x18\x04 \x01(\x0b\x32&.tokenmint.envoy.v3.Attributes.Request\x12Q\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x35.tokenmint.envoy.v3.Attributes.ContextExtensionsEntry\x1a\x43\n\x07Request\x12\x38\n\x04http\x18\x02 \x01(\x0b\x32*.tokenmint.envoy.v3.Attributes.HttpRequest\x1a\xb3\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12H\n\x07headers\x18\x03 \x03(\x0b\x32\x37.tokenmint.envoy.v3.Attributes.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x01\n\rCheckResponse\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12,\n\x06\x64\x65nied\x18\x02 \x01(\x0b\x32\x1a.tokenmint.envoy.v3.DeniedH\x00\x12.\n\x07\x61llowed\x18\x03 \x01(\x0b\x32\x1b.tokenmint.envoy.v3.AllowedH\x00\x42\x0f\n\rhttp_response\"y\n\x06\x44\x65nied\x12.\n\x06status\x18\x01 \x01(\x0b\x32\x1e.tokenmint.envoy.v3.HttpStatus\x12\x31\n\x07headers\x18\x02 \x03(\x0b\x32 .tokenmint.envoy.v3.HeaderOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"W\n\x07\x41llowed\x12\x31\n\x07headers\x18\x02 \x03(\x0b\x32 .tokenmint.envoy.v3.HeaderOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"f\n\x0cHeaderOption\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x1a.tokenmint.envoy.v3.Header\x12*\n\x06\x61ppend\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\"$\n\x06Header\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/tokenmint/envoy/v3/external_authorization.proto\x12\x12tokenmint.envoy.v3\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x17google/rpc/status.proto\"B\n\x0c\x43heckRequest\x12\x32\n\nattributes\x18\x01 \x01(\x0b\x32\x1e.tokenmint.envoy.v3.Attributes\"\xcd\x03\n\nAttributes\x12\x37\n\x07request\x18\x04 \x01(\x0b\x32&.tokenmint.envoy.v3.Attributes.Request\x12Q\n\x12\x63ontext_extensions\x18\n \x03(\x0b\x32\x35.tokenmint.envoy.v3.Attributes.ContextExtensionsEntry\x1a\x43\n\x07Request\x12\x38\n\x04http\x18\x02 \x01(\x0b\x32*.tokenmint.envoy.v3.Attributes.HttpRequest\x1a\xb3\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12H\n\x07headers\x18\x03 \x03(\x0b\x32\x37.tokenmint.envoy.v3.Attributes.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x38\n\x16\x43ontextExtensionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd5\x01\n\rCheckResponse\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12,\n\x06\x64\x65nied\x18\x02 \x01(\x0b\x32\x1a.tokenmint.envoy.v3.DeniedH\x00\x12.\n\x07\x61llowed\x18\x03 \x01(\x0b\x32\x1b.tokenmint.envoy.v3.AllowedH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x0f\n\rhttp_response\"y\n\x06\x44\x65nied\x12.\n\x06status\x18\x01 \x01(\x0b\x32\x1e.tokenmint.envoy.v3.HttpStatus\x12\x31\n\x07headers\x18\x02 \x03(\x0b\x32 .tokenmint.envoy.v3.HeaderOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"W\n\x07\x41llowed\x12\x31\n\x07headers\x18\x02 \x03(\x0b\x32 .tokenmint.envoy.v3.HeaderOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"f\n\x0cHeaderOption\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x1a.tokenmint.envoy.v3.Header\x12*\n\x06\x61ppend\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.BoolValue\"$\n\x06Header\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +38,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTES_HTTPREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._loaded_options = None
   _globals['_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_CHECKREQUEST']._serialized_start=128
-  _globals['_CHECKREQUEST']._serialized_end=194
-  _globals['_ATTRIBUTES']._serialized_start=197
-  _globals['_ATTRIBUTES']._serialized_end=658
-  _globals['_ATTRIBUTES_REQUEST']._serialized_start=351
-  _globals['_ATTRIBUTES_REQUEST']._serialized_end=418
-  _globals['_ATTRIBUTES_HTTPREQUEST']._serialized_start=421
-  _globals['_ATTRIBUTES_HTTPREQUEST']._serialized_end=600
-  _globals['_ATTRIBUTES_HTTPREQUEST_HEADERSENTRY']._serialized_start=554
-  _globals['_ATTRIBUTES_HTTPREQUEST_HEADERSENTRY']._serialized_end=600
-  _globals['_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_start=602
-  _globals['_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_end=658
-  _globals['_CHECKRESPONSE']._serialized_start=661
-  _globals['_CHECKRESPONSE']._serialized_end=823
-  _globals['_DENIED']._serialized_start=825
-  _globals['_DENIED']._serialized_end=946
-  _globals['_ALLOWED']._serialized_start=948
-  _globals['_ALLOWED']._serialized_end=1035
-  _globals['_HTTPSTATUS']._serialized_start=1037
-  _globals['_HTTPSTATUS']._serialized_end=1063
-  _globals['_HEADEROPTION']._serialized_start=1065
-  _globals['_HEADEROPTION']._serialized_end=1167
-  _globals['_HEADER']._serialized_start=1169
-  _globals['_HEADER']._serialized_end=1205
+  _globals['_CHECKREQUEST']._serialized_start=158
+  _globals['_CHECKREQUEST']._serialized_end=224
+  _globals['_ATTRIBUTES']._serialized_start=227
+  _globals['_ATTRIBUTES']._serialized_end=688
+  _globals['_ATTRIBUTES_REQUEST']._serialized_start=381
+  _globals['_ATTRIBUTES_REQUEST']._serialized_end=448
+  _globals['_ATTRIBUTES_HTTPREQUEST']._serialized_start=451
+  _globals['_ATTRIBUTES_HTTPREQUEST']._serialized_end=630
+  _globals['_ATTRIBUTES_HTTPREQUEST_HEADERSENTRY']._serialized_start=584
+  _globals['_ATTRIBUTES_HTTPREQUEST_HEADERSENTRY']._serialized_end=630
+  _globals['_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_start=632
+  _globals['_ATTRIBUTES_CONTEXTEXTENSIONSENTRY']._serialized_end=688
+  _globals['_CHECKRESPONSE']._serialized_start=691
+  _globals['_CHECKRESPONSE']._serialized_end=904
+  _globals['_DENIED']._serialized_start=906
+  _globals['_DENIED']._serialized_end=1027
+  _globals['_ALLOWED']._serialized_start=1029
+  _globals['_ALLOWED']._serialized_end=1116
+  _globals['_HTTPSTATUS']._serialized_start=1118
+  _globals['_HTTPSTATUS']._serialized_end=1144
+  _globals['_HEADEROPTION']._serialized_start=1146
+  _globals['_HEADEROPTION']._serialized_end=1248
+  _globals['_HEADER']._serialized_start=1250
+  _globals['_HEADER']._serialized_end=1286
 # @@protoc_insertion_point(module_scope)

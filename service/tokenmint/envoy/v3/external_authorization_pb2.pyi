@@ -13,6 +13,7 @@ They are no part of tokenmint's own API.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import wrappers_pb2 as _wrappers_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
@@ -189,6 +190,7 @@ class CheckResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     DENIED_FIELD_NUMBER: _builtins.int
     ALLOWED_FIELD_NUMBER: _builtins.int
+    DYNAMIC_METADATA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _status_pb2.Status:
         """OK lets the request through; anything else refuses it."""
@@ -201,16 +203,24 @@ class CheckResponse(_message.Message):
     def allowed(self) -> Global___Allowed:
         """How it is let through."""
 
+    @_builtins.property
+    def dynamic_metadata(self) -> _struct_pb2.Struct:
+        """Facts of the judgement for the gateway's other filters and its access log,
+        in the namespace of this filter: how long the answer may be kept, and what
+        the token says.
+        """
+
     def __init__(
         self,
         *,
         status: _status_pb2.Status | None = ...,
         denied: Global___Denied | None = ...,
         allowed: Global___Allowed | None = ...,
+        dynamic_metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "denied", b"denied", "http_response", b"http_response", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "denied", b"denied", "dynamic_metadata", b"dynamic_metadata", "http_response", b"http_response", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "denied", b"denied", "http_response", b"http_response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "denied", b"denied", "dynamic_metadata", b"dynamic_metadata", "http_response", b"http_response", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_http_response: _TypeAlias = _typing.Literal["denied", "allowed"]  # noqa: Y015
     _WhichOneofArgType_http_response: _TypeAlias = _typing.Literal["http_response", b"http_response"]  # noqa: Y015

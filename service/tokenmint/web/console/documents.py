@@ -1,6 +1,5 @@
 """The documents that the console shows, from the parts of the service. Each is bounded in its number of parts."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -9,7 +8,7 @@ import orjson
 
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.readiness import Readiness
-from tokenmint.base.remedies import Remedy
+from tokenmint.base.remedies import Remedy, segments
 from tokenmint.keys.jwks_clients import KnownVerifier
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.timeline import Life, Timeline, life_of, timeline
@@ -32,7 +31,6 @@ MOST_CLIENTS: Final = 150
 MOST_NAMES: Final = 50
 MOST_ACCESS: Final = 800 * 1024
 """Bytes of the audiences' rules; further audiences are counted."""
-_SEGMENT: Final = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\[([^]]+)\]\([^)]*\)")
 
 
 def some(items: Iterable[T], most: int) -> tuple[list[T], int]:
@@ -225,15 +223,3 @@ def remedy(one: Remedy | None) -> Document | None:
     if one is None:
         return None
     return {"section": one.section, "retry": one.retry, "segments": segments(one.text)}
-
-
-def segments(text: str) -> list[dict[str, str]]:
-    """Return Markdown of one paragraph as segments: `text`, `code`, `strong`. Of a link its text stays."""
-    found, at = [], 0
-    for match in _SEGMENT.finditer(text):
-        found.append({"kind": "text", "text": text[at : match.start()]})
-        kind = "code" if match[1] else "strong" if match[2] else "text"
-        found.append({"kind": kind, "text": match[1] or match[2] or match[3].replace("`", "")})
-        at = match.end()
-    found.append({"kind": "text", "text": text[at:]})
-    return [segment for segment in found if segment["text"]]

@@ -6,7 +6,7 @@ None changes anything. Requests with names of persons, or with a token, have the
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,7 +27,7 @@ from tokenmint.base.readiness import Readiness
 from tokenmint.base.remedies import Remedy
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.exchange.deciding import Deciding, deciding_keys
+from tokenmint.exchange.deciding import Written, citations
 from tokenmint.exchange.explain import Outcome, explain
 from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.signing_keys import SigningKeys
@@ -56,16 +56,6 @@ _OUTCOMES: Final = ("", "minted", "refused")
 _Answer = Callable[[Form], Awaitable[Document]]
 
 
-class Place(Protocol):
-    """The place of a key of the configuration."""
-
-    @property
-    def where(self) -> str: ...
-
-    @property
-    def text(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ConsoleParts:
     """The parts of the service that the console shows."""
@@ -78,10 +68,7 @@ class ConsoleParts:
     clock: Clock
     capacity: Capacity
     remedies: Mapping[str, Remedy]
-    places: Callable[[], Mapping[str, Place]]
-    """Returns the places of the keys that the current configuration sets."""
-    entry_settings: frozenset[str]
-    """The settings that shipped providers have of their own."""
+    written: Written
     hosts: tuple[str, ...]
     body_limit: int
     """The largest size of a request's body in bytes."""
@@ -267,14 +254,8 @@ class Console:
         if client is None:
             raise NotFound("client", clipped(client_id))
         request = exchange_request(form, Binding())
-        steps = (await explain(exchanges.use_case, request, client)).steps
-        last = steps[-1]
-        failed = last.outcome is Outcome.FAILED
-        token = request.actor_token if last.name.startswith("actor.") and request.actor_token else request.subject_token
-        provider = exchanges.use_case.verifier.chosen(token)
-        names = {"client": client_id, "audience": request.audience, "provider": provider}
-        places = self._parts.places()
-        decided = deciding_keys(last, names, places.__contains__, self._parts.entry_settings)
+        explanation = await explain(exchanges.use_case, request, client)
+        last = explanation.steps[-1]
         return {
             "steps": [
                 {
@@ -283,19 +264,16 @@ class Console:
                     "reason": step.reason,
                     "detail": clipped(step.detail, 2048),
                 }
-                for step in steps
+                for step in explanation.steps
             ],
-            "refused": failed,
-            "provider": provider,
+            "refused": last.outcome is Outcome.FAILED,
+            "provider": explanation.names["provider"],
             "remedy": documents.remedy(self._parts.remedies.get(last.reason)),
-            "decided_by": [_decided(key, places) for key in decided] if failed else [],
+            "decided_by": [
+                {"key": key.path, "where": key.where, "text": key.text, "missing": key.missing}
+                for key in citations(explanation, self._parts.written)
+            ],
         }
-
-
-def _decided(key: Deciding, places: Mapping[str, Place]) -> dict[str, object]:
-    place = places.get(key.path)
-    where, text = (place.where, place.text) if place is not None else ("", "")
-    return {"key": clipped(key.path, 2 * LONG), "where": where, "text": text, "missing": key.missing}
 
 
 def _about(form: Form) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ import dev.tokenmint.client.CallException;
 import dev.tokenmint.client.ClientCredential;
 import dev.tokenmint.client.ExchangeRequest;
 import dev.tokenmint.client.ProtectedResource;
+import dev.tokenmint.client.Revocations;
 import dev.tokenmint.client.Target;
 import dev.tokenmint.client.Token;
 import dev.tokenmint.client.TokenFilter;
@@ -12,6 +13,8 @@ import dev.tokenmint.client.TokenServerInterceptor;
 import dev.tokenmint.client.TokenSource;
 import dev.tokenmint.client.TokenmintClient;
 import dev.tokenmint.client.TokenmintException;
+import dev.tokenmint.client.TxnTokenHeader;
+import dev.tokenmint.client.TxnTokenVerifier;
 import dev.tokenmint.client.VerifiedToken;
 import dev.tokenmint.client.Verifier;
 import dev.tokenmint.v1.GetKeySetRequest;
@@ -65,6 +68,7 @@ public final class Driver {
     private final TokenmintClient client;
     private final TokenSource source;
     private final Map<String, Verifier> verifiers = new HashMap<>();
+    private final Map<String, TxnTokenVerifier> domains = new HashMap<>();
     private final List<Runnable> stops = new ArrayList<>();
     private volatile Duration offset = Duration.ZERO;
     private volatile CompletableFuture<Void> gate = CompletableFuture.completedFuture(null); // before exchanges
@@ -137,6 +141,15 @@ public final class Driver {
             if (configuration.containsKey("token_type")) {
                 builder.types(List.of(text(configuration, "token_type")));
             }
+            if (configuration.containsKey("revocations")) {
+                var revocations = Revocations.builder(client, name);
+                if (text(configuration, "revocations").equals("accept")) {
+                    revocations.acceptWhenLagging();
+                }
+                Revocations followed = revocations.build();
+                stops.add(followed::close);
+                builder.revocations(followed);
+            }
             return builder.build();
         });
     }
@@ -157,6 +170,10 @@ public final class Driver {
                 yield Map.of();
             }
             case "verify" -> verify(command);
+            case "verify_txn" -> verifyTxn(command);
+            case "txn_header" -> command.containsKey("values")
+                    ? Map.of("token", TxnTokenHeader.received(texts(command, "values")))
+                    : Map.of("name", TxnTokenHeader.NAME, "value", TxnTokenHeader.value(text(command, "token")));
             case "protect" -> protect(command);
             case "call_http" -> callHttp(command);
             case "call_grpc" -> callGrpc(command);
@@ -171,6 +188,23 @@ public final class Driver {
         shown.put("actor", token.actor());
         shown.put("confirmation", token.confirmation());
         return shown;
+    }
+
+    private Map<String, Object> verifyTxn(Map<String, Object> command) {
+        var verifier = domains.computeIfAbsent(
+                text(command, "audience"),
+                name -> TxnTokenVerifier.of(text(configuration, "issuer"), name, builder -> builder.keySetUrl(
+                                URI.create(text(configuration, "jwks_url")))
+                        .clock(clock)));
+        var token = verifier.verify(text(command, "token"));
+        return Map.of(
+                "txn", token.txn(),
+                "subject", token.subject(),
+                "scopes", token.scopes(),
+                "requester", token.requester(),
+                "tctx", token.tctx(),
+                "rctx", token.rctx(),
+                "claims", token.claims());
     }
 
     private Map<String, Object> exchange(Map<String, Object> command) {
@@ -206,6 +240,8 @@ public final class Driver {
         return source.get(ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
                 .resources(texts(command, "resources"))
                 .scopes(texts(command, "scopes"))
+                .actor(text(command, "actor_token"), text(command, "actor_token_type"))
+                .dpopThumbprint(text(command, "dpop_jkt"))
                 .build());
     }
 

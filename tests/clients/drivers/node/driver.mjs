@@ -11,9 +11,13 @@ import {
   MemoryStore,
   ProtectedResource,
   publicClient,
+  receivedTxnToken,
+  Revocations,
   tokenFetch,
   TokenmintError,
   TokenSource,
+  txnTokenHeaders,
+  TxnTokenVerifier,
   VerificationError,
   Verifier,
   workloadToken,
@@ -53,7 +57,7 @@ function configure(command) {
     ca: readFileSync(command.ca_file),
     ...(command.timeout === undefined ? {} : { timeout: command.timeout }),
   });
-  state = { command, client, offset: 0, verifiers: new Map(), stops: [] };
+  state = { command, client, offset: 0, verifiers: new Map(), domains: new Map(), stops: [] };
   const store = new MemoryStore(command.max_entries ?? 10_000);
   state.source = new TokenSource(client, { store, clock });
   return {};
@@ -66,7 +70,13 @@ function clock() {
 function verifier(audience) {
   if (!state.verifiers.has(audience)) {
     const { issuer, jwks_url: jwksUrl, accept_bound: acceptBound, algorithms, token_type: tokenType } = state.command;
-    state.verifiers.set(audience, new Verifier({ issuer, audience, jwksUrl, clock, acceptBound, algorithms, tokenType }));
+    let revocations;
+    if (state.command.revocations !== undefined) {
+      revocations = new Revocations({ client: state.client, audience, whenLagging: state.command.revocations });
+      state.stops.push(() => revocations.close());
+    }
+    const options = { issuer, audience, jwksUrl, clock, acceptBound, algorithms, tokenType, revocations };
+    state.verifiers.set(audience, new Verifier(options));
   }
   return state.verifiers.get(audience);
 }
@@ -124,8 +134,14 @@ const commands = {
     };
   },
   async token(command) {
-    const { scopes, resources } = command;
-    return shown(await state.source.get(command.subject_token, command.audience, { scopes, resources }));
+    const options = {
+      scopes: command.scopes,
+      resources: command.resources,
+      actorToken: command.actor_token,
+      actorTokenType: command.actor_token_type,
+      dpopThumbprint: command.dpop_jkt,
+    };
+    return shown(await state.source.get(command.subject_token, command.audience, options));
   },
   async concurrent(command) {
     const one = () => state.source.get(command.subject_token, command.audience, { scopes: command.scopes });
@@ -142,6 +158,20 @@ const commands = {
   async verify(command) {
     const { claims, actor = null, confirmation = null } = await verifier(command.audience).verify(command.token);
     return { claims, actor, confirmation };
+  },
+  async verify_txn(command) {
+    if (!state.domains.has(command.audience)) {
+      const { issuer, jwks_url: jwksUrl } = state.command;
+      state.domains.set(command.audience, new TxnTokenVerifier({ issuer, audience: command.audience, jwksUrl, clock }));
+    }
+    const token = await state.domains.get(command.audience).verify(command.token);
+    const { txn, subject, scopes, requester, tctx, rctx, claims } = token;
+    return { txn, subject, scopes: [...scopes].sort(), requester, tctx, rctx, claims };
+  },
+  txn_header(command) {
+    if (command.values !== undefined) return { token: receivedTxnToken({ "txn-token": command.values }) };
+    const [[name, value]] = Object.entries(txnTokenHeaders(command.token));
+    return { name, value };
   },
   async protect(command) {
     const app = express();

@@ -29,6 +29,7 @@ from tokenmint_client import (
     MemoryStore,
     ProtectedResource,
     PublicClient,
+    Revocations,
     Target,
     Token,
     TokenmintError,
@@ -42,6 +43,7 @@ from tokenmint_client.asgi import TokenMiddleware
 from tokenmint_client.grpc_auth import TokenInterceptor as ClientInterceptor
 from tokenmint_client.grpc_server import TokenInterceptor as ServerInterceptor
 from tokenmint_client.httpx_auth import TokenAuth
+from tokenmint_client.txn_token import TxnTokenVerifier, received_token, sent_headers
 from tokenmint_client.v1 import key_set_service_pb2 as keys_pb
 from tokenmint_client.v1.key_set_service_pb2_grpc import (
     KeySetServiceServicer,
@@ -98,6 +100,7 @@ class State:
         store = MemoryStore(command["max_entries"]) if "max_entries" in command else None
         self.source = TokenSource(self.client, store=store, clock=self.clock)
         self.verifiers: dict[str, Verifier] = {}
+        self.txn_verifiers: dict[str, TxnTokenVerifier] = {}
         self.stops: list[Callable[[], object]] = []
 
     def clock(self) -> float:
@@ -105,12 +108,26 @@ class State:
 
     def verifier(self, audience: str) -> Verifier:
         if audience not in self.verifiers:
-            self.verifiers[audience] = Verifier(self.command["issuer"], audience, **self.options())
+            self.verifiers[audience] = Verifier(self.command["issuer"], audience, **self.options(audience))
         return self.verifiers[audience]
 
-    def options(self) -> dict[str, Any]:
-        options = given(self.command, "accept_bound", "algorithms", "token_type")
-        return {"jwks_url": self.command["jwks_url"], "clock": self.clock, **options}
+    def options(self, audience: str) -> dict[str, Any]:
+        options = {"jwks_url": self.command["jwks_url"], "clock": self.clock, "revocations": self.revocations(audience)}
+        return options | given(self.command, "accept_bound", "algorithms", "token_type")
+
+    def revocations(self, audience: str) -> Revocations | None:
+        if "revocations" not in self.command:
+            return None
+        when_lagging = self.command["revocations"]
+        revocations = Revocations(self.client, audience, when_lagging=when_lagging, clock=self.clock)
+        self.stops.append(revocations.close)
+        return revocations
+
+    def txn_verifier(self, domain: str) -> TxnTokenVerifier:
+        if domain not in self.txn_verifiers:
+            issuer, address = self.command["issuer"], self.command["jwks_url"]
+            self.txn_verifiers[domain] = TxnTokenVerifier(issuer, domain, jwks_url=address, clock=self.clock)
+        return self.txn_verifiers[domain]
 
     def close(self) -> None:
         for stop in self.stops:
@@ -119,6 +136,8 @@ class State:
         self.client.close()
         for verifier in self.verifiers.values():
             verifier.close()
+        for txn_verifier in self.txn_verifiers.values():
+            txn_verifier.close()
 
 
 def shown(token: Token) -> Command:
@@ -140,8 +159,8 @@ def given(command: Command, *names: str) -> Command:
 
 
 def exchange(state: State, command: Command) -> Command:
-    options = given(command, "nonce", "subject_token_type", "requested_token_type", "timeout")
-    return shown(state.client.exchange(command["subject_token"], target_of(command), **options))
+    names = ("scopes", "resources", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout")
+    return shown(state.client.exchange(command["subject_token"], command["audience"], **given(command, *names)))
 
 
 def target_of(item: Command) -> Target:
@@ -160,8 +179,8 @@ def batch(state: State, command: Command) -> Command:
 
 
 def token(state: State, command: Command) -> Command:
-    options = given(command, "scopes", "resources")
-    return shown(state.source.get(command["subject_token"], command["audience"], **options))
+    names = ("scopes", "resources", "actor_token", "actor_token_type", "dpop_jkt")
+    return shown(state.source.get(command["subject_token"], command["audience"], **given(command, *names)))
 
 
 def concurrent(state: State, command: Command) -> Command:
@@ -198,6 +217,21 @@ def verify(state: State, command: Command) -> Command:
     return {"claims": token.claims, "actor": token.actor, "confirmation": token.confirmation}
 
 
+def verify_txn(state: State, command: Command) -> Command:
+    token = state.txn_verifier(command["audience"]).verify(command["token"])
+    return {
+        "txn": token.txn, "subject": token.subject, "scopes": sorted(token.scopes), "requester": token.requester,
+        "tctx": dict(token.tctx), "rctx": dict(token.rctx), "claims": dict(token.claims),
+    }  # fmt: skip
+
+
+def txn_header(state: State, command: Command) -> Command:
+    if "values" in command:
+        return {"token": received_token(command["values"])}
+    [(name, value)] = sent_headers(command["token"]).items()
+    return {"name": name, "value": value}
+
+
 class Whoami(KeySetServiceServicer):
     """Answers with who is calling."""
 
@@ -231,7 +265,7 @@ def protect(state: State, command: Command) -> Command:
     async def whoami(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.state.token.subject)
 
-    verifier = AsyncVerifier(state.command["issuer"], command["audience"], **state.options())
+    verifier = AsyncVerifier(state.command["issuer"], command["audience"], **state.options(command["audience"]))
     scopes = command.get("scopes", ())
     app = TokenMiddleware(
         Starlette(routes=[Route("/{path:path}", whoami)]), verifier, scopes=scopes, resource=resource_of(command)
@@ -277,6 +311,7 @@ def call_grpc(state: State, command: Command) -> Command:
 COMMANDS: dict[str, Callable[[State, Command], Command]] = {
     "exchange": exchange, "batch": batch, "token": token, "concurrent": concurrent, "advance": advance,
     "verify": verify, "protect": protect, "call_http": call_http, "call_grpc": call_grpc,
+    "verify_txn": verify_txn, "txn_header": txn_header,
 }  # fmt: skip
 
 

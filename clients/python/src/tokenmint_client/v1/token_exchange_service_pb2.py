@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tokenmint_client/v1/token_exchange_service.proto\x12\x13tokenmint_client.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xad\x02\n\x14\x45xchangeTokenRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x06 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x07 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x08 \x01(\t\x12\r\n\x05nonce\x18\t \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x11\n\tresources\x18\x0c \x03(\t\"\xc9\x01\n\x15\x45xchangeTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x10\n\x08token_id\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\"\xee\x01\n\x1a\x42\x61tchExchangeTokensRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x03 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x39\n\x07targets\x18\x08 \x03(\x0b\x32(.tokenmint_client.v1.BatchExchangeTarget\"\x95\x01\n\x13\x42\x61tchExchangeTarget\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x04 \x01(\t\x12\x11\n\tresources\x18\x05 \x03(\t\"X\n\x1b\x42\x61tchExchangeTokensResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.tokenmint_client.v1.BatchExchangeResult\"\x82\x01\n\x13\x42\x61tchExchangeResult\x12;\n\x05token\x18\x01 \x01(\x0b\x32*.tokenmint_client.v1.ExchangeTokenResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"h\n\x16\x45xplainExchangeRequest\x12;\n\x08\x65xchange\x18\x01 \x01(\x0b\x32).tokenmint_client.v1.ExchangeTokenRequest\x12\x11\n\tclient_id\x18\x02 \x01(\t\"\x84\x01\n\x17\x45xplainExchangeResponse\x12/\n\x05steps\x18\x01 \x03(\x0b\x32 .tokenmint_client.v1.ExplainStep\x12\x38\n\rplanned_token\x18\x02 \x01(\x0b\x32!.tokenmint_client.v1.PlannedToken\"\xf1\x01\n\x0cPlannedToken\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08lifetime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06\x63laims\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xd7\x01\n\x0b\x45xplainStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x07outcome\x18\x02 \x01(\x0e\x32(.tokenmint_client.v1.ExplainStep.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_PASSED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_SKIPPED\x10\x03\"@\n\x16IntrospectTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"R\n\x17IntrospectTokenResponse\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\'\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"<\n\x12RevokeTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"\x15\n\x13RevokeTokenResponse2\xb6\x04\n\x14TokenExchangeService\x12\x66\n\rExchangeToken\x12).tokenmint_client.v1.ExchangeTokenRequest\x1a*.tokenmint_client.v1.ExchangeTokenResponse\x12x\n\x13\x42\x61tchExchangeTokens\x12/.tokenmint_client.v1.BatchExchangeTokensRequest\x1a\x30.tokenmint_client.v1.BatchExchangeTokensResponse\x12l\n\x0f\x45xplainExchange\x12+.tokenmint_client.v1.ExplainExchangeRequest\x1a,.tokenmint_client.v1.ExplainExchangeResponse\x12l\n\x0fIntrospectToken\x12+.tokenmint_client.v1.IntrospectTokenRequest\x1a,.tokenmint_client.v1.IntrospectTokenResponse\x12`\n\x0bRevokeToken\x12\'.tokenmint_client.v1.RevokeTokenRequest\x1a(.tokenmint_client.v1.RevokeTokenResponseB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tokenmint_client/v1/token_exchange_service.proto\x12\x13tokenmint_client.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xdf\x02\n\x14\x45xchangeTokenRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x06 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x07 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x08 \x01(\t\x12\r\n\x05nonce\x18\t \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\n \x01(\t\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x11\n\tresources\x18\x0c \x03(\t\x12\x17\n\x0frequest_context\x18\r \x01(\t\x12\x17\n\x0frequest_details\x18\x0e \x01(\t\"\xc9\x01\n\x15\x45xchangeTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x10\n\x08token_id\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\"\xee\x01\n\x1a\x42\x61tchExchangeTokensRequest\x12\x15\n\rsubject_token\x18\x01 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x63tor_token\x18\x03 \x01(\t\x12\x18\n\x10\x61\x63tor_token_type\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\x12\x10\n\x08\x64pop_jkt\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x39\n\x07targets\x18\x08 \x03(\x0b\x32(.tokenmint_client.v1.BatchExchangeTarget\"\x95\x01\n\x13\x42\x61tchExchangeTarget\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14requested_token_type\x18\x04 \x01(\t\x12\x11\n\tresources\x18\x05 \x03(\t\"X\n\x1b\x42\x61tchExchangeTokensResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.tokenmint_client.v1.BatchExchangeResult\"\x82\x01\n\x13\x42\x61tchExchangeResult\x12;\n\x05token\x18\x01 \x01(\x0b\x32*.tokenmint_client.v1.ExchangeTokenResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"h\n\x16\x45xplainExchangeRequest\x12;\n\x08\x65xchange\x18\x01 \x01(\x0b\x32).tokenmint_client.v1.ExchangeTokenRequest\x12\x11\n\tclient_id\x18\x02 \x01(\t\"\xbd\x01\n\x17\x45xplainExchangeResponse\x12/\n\x05steps\x18\x01 \x03(\x0b\x32 .tokenmint_client.v1.ExplainStep\x12\x38\n\rplanned_token\x18\x02 \x01(\x0b\x32!.tokenmint_client.v1.PlannedToken\x12\x37\n\rdeciding_keys\x18\x03 \x03(\x0b\x32 .tokenmint_client.v1.DecidingKey\"H\n\x0b\x44\x65\x63idingKey\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05where\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\t\x12\x0f\n\x07missing\x18\x04 \x01(\x08\"\xf1\x01\n\x0cPlannedToken\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08lifetime\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06\x63laims\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xd7\x01\n\x0b\x45xplainStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x07outcome\x18\x02 \x01(\x0e\x32(.tokenmint_client.v1.ExplainStep.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_PASSED\x10\x01\x12\x12\n\x0eOUTCOME_FAILED\x10\x02\x12\x13\n\x0fOUTCOME_SKIPPED\x10\x03\"@\n\x16IntrospectTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"R\n\x17IntrospectTokenResponse\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\'\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"<\n\x12RevokeTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x17\n\x0ftoken_type_hint\x18\x02 \x01(\t\"\x15\n\x13RevokeTokenResponse2\xb6\x04\n\x14TokenExchangeService\x12\x66\n\rExchangeToken\x12).tokenmint_client.v1.ExchangeTokenRequest\x1a*.tokenmint_client.v1.ExchangeTokenResponse\x12x\n\x13\x42\x61tchExchangeTokens\x12/.tokenmint_client.v1.BatchExchangeTokensRequest\x1a\x30.tokenmint_client.v1.BatchExchangeTokensResponse\x12l\n\x0f\x45xplainExchange\x12+.tokenmint_client.v1.ExplainExchangeRequest\x1a,.tokenmint_client.v1.ExplainExchangeResponse\x12l\n\x0fIntrospectToken\x12+.tokenmint_client.v1.IntrospectTokenRequest\x1a,.tokenmint_client.v1.IntrospectTokenResponse\x12`\n\x0bRevokeToken\x12\'.tokenmint_client.v1.RevokeTokenRequest\x1a(.tokenmint_client.v1.RevokeTokenResponseB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,35 +37,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.tokenmint.v1P\001'
   _globals['_EXCHANGETOKENREQUEST']._serialized_start=194
-  _globals['_EXCHANGETOKENREQUEST']._serialized_end=495
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=498
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=699
-  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_start=702
-  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_end=940
-  _globals['_BATCHEXCHANGETARGET']._serialized_start=943
-  _globals['_BATCHEXCHANGETARGET']._serialized_end=1092
-  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_start=1094
-  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_end=1182
-  _globals['_BATCHEXCHANGERESULT']._serialized_start=1185
-  _globals['_BATCHEXCHANGERESULT']._serialized_end=1315
-  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_start=1317
-  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_end=1421
-  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_start=1424
-  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_end=1556
-  _globals['_PLANNEDTOKEN']._serialized_start=1559
-  _globals['_PLANNEDTOKEN']._serialized_end=1800
-  _globals['_EXPLAINSTEP']._serialized_start=1803
-  _globals['_EXPLAINSTEP']._serialized_end=2018
-  _globals['_EXPLAINSTEP_OUTCOME']._serialized_start=1923
-  _globals['_EXPLAINSTEP_OUTCOME']._serialized_end=2018
-  _globals['_INTROSPECTTOKENREQUEST']._serialized_start=2020
-  _globals['_INTROSPECTTOKENREQUEST']._serialized_end=2084
-  _globals['_INTROSPECTTOKENRESPONSE']._serialized_start=2086
-  _globals['_INTROSPECTTOKENRESPONSE']._serialized_end=2168
-  _globals['_REVOKETOKENREQUEST']._serialized_start=2170
-  _globals['_REVOKETOKENREQUEST']._serialized_end=2230
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=2232
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=2253
-  _globals['_TOKENEXCHANGESERVICE']._serialized_start=2256
-  _globals['_TOKENEXCHANGESERVICE']._serialized_end=2822
+  _globals['_EXCHANGETOKENREQUEST']._serialized_end=545
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=548
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=749
+  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_start=752
+  _globals['_BATCHEXCHANGETOKENSREQUEST']._serialized_end=990
+  _globals['_BATCHEXCHANGETARGET']._serialized_start=993
+  _globals['_BATCHEXCHANGETARGET']._serialized_end=1142
+  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_start=1144
+  _globals['_BATCHEXCHANGETOKENSRESPONSE']._serialized_end=1232
+  _globals['_BATCHEXCHANGERESULT']._serialized_start=1235
+  _globals['_BATCHEXCHANGERESULT']._serialized_end=1365
+  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_start=1367
+  _globals['_EXPLAINEXCHANGEREQUEST']._serialized_end=1471
+  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_start=1474
+  _globals['_EXPLAINEXCHANGERESPONSE']._serialized_end=1663
+  _globals['_DECIDINGKEY']._serialized_start=1665
+  _globals['_DECIDINGKEY']._serialized_end=1737
+  _globals['_PLANNEDTOKEN']._serialized_start=1740
+  _globals['_PLANNEDTOKEN']._serialized_end=1981
+  _globals['_EXPLAINSTEP']._serialized_start=1984
+  _globals['_EXPLAINSTEP']._serialized_end=2199
+  _globals['_EXPLAINSTEP_OUTCOME']._serialized_start=2104
+  _globals['_EXPLAINSTEP_OUTCOME']._serialized_end=2199
+  _globals['_INTROSPECTTOKENREQUEST']._serialized_start=2201
+  _globals['_INTROSPECTTOKENREQUEST']._serialized_end=2265
+  _globals['_INTROSPECTTOKENRESPONSE']._serialized_start=2267
+  _globals['_INTROSPECTTOKENRESPONSE']._serialized_end=2349
+  _globals['_REVOKETOKENREQUEST']._serialized_start=2351
+  _globals['_REVOKETOKENREQUEST']._serialized_end=2411
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=2413
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=2434
+  _globals['_TOKENEXCHANGESERVICE']._serialized_start=2437
+  _globals['_TOKENEXCHANGESERVICE']._serialized_end=3003
 # @@protoc_insertion_point(module_scope)

@@ -37,16 +37,21 @@ type command struct {
 	Credential         credential `json:"credential"`
 	Issuer             string     `json:"issuer"`
 	KeySetURL          string     `json:"jwks_url"`
+	Revocations        string     `json:"revocations"`
 	Timeout            float64    `json:"timeout"`
 	MaxEntries         int        `json:"max_entries"`
 	SubjectToken       string     `json:"subject_token"`
 	SubjectTokenType   string     `json:"subject_token_type"`
 	RequestedTokenType string     `json:"requested_token_type"`
 	Nonce              string     `json:"nonce"`
+	ActorToken         string     `json:"actor_token"`
+	ActorTokenType     string     `json:"actor_token_type"`
+	DPoPThumbprint     string     `json:"dpop_jkt"`
 	Targets            []target   `json:"targets"`
 	Count              int        `json:"count"`
 	Seconds            float64    `json:"seconds"`
 	Token              string     `json:"token"`
+	Values             []string   `json:"values"`
 	URL                string     `json:"url"`
 	AcceptBound        bool       `json:"accept_bound"`
 	Algorithms         []string   `json:"algorithms"`
@@ -95,6 +100,7 @@ type state struct {
 	client    *tokenmint.Client
 	source    *tokenmint.TokenSource
 	verifiers map[string]*tokenmint.Verifier
+	domains   map[string]*tokenmint.TxnTokenVerifier
 	stops     []func()
 	mutex     sync.Mutex
 	offset    time.Duration
@@ -110,6 +116,7 @@ func (s *state) Exchange(ctx context.Context, request tokenmint.ExchangeRequest)
 
 func configure(given command) (*state, error) {
 	s := &state{command: given, verifiers: map[string]*tokenmint.Verifier{}}
+	s.domains = map[string]*tokenmint.TxnTokenVerifier{}
 	options := []tokenmint.Option{tokenmint.WithCAFile(given.CAFile), given.Credential.option()}
 	if given.Timeout > 0 {
 		options = append(options, tokenmint.WithTimeout(duration(given.Timeout)))
@@ -153,6 +160,15 @@ func (s *state) verifier(audience string) (*tokenmint.Verifier, error) {
 	if s.command.TokenType != "" {
 		options = append(options, tokenmint.WithTypes(s.command.TokenType))
 	}
+	if s.command.Revocations != "" {
+		var lagging []tokenmint.RevocationsOption
+		if s.command.Revocations == "accept" {
+			lagging = append(lagging, tokenmint.WithAcceptWhenLagging())
+		}
+		revocations := tokenmint.NewRevocations(s.client, audience, lagging...)
+		s.stops = append(s.stops, revocations.Close)
+		options = append(options, tokenmint.WithRevocations(revocations))
+	}
 	made, err := tokenmint.NewVerifier(s.command.Issuer, audience, options...)
 	if err == nil {
 		s.verifiers[audience] = made
@@ -169,6 +185,7 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 	case "token":
 		token, err := s.source.Exchange(ctx, tokenmint.ExchangeRequest{
 			SubjectToken: given.SubjectToken, Audience: given.Audience, Resources: given.Resources, Scopes: given.Scopes,
+			ActorToken: given.ActorToken, ActorTokenType: given.ActorTokenType, DPoPThumbprint: given.DPoPThumbprint,
 		})
 		return shown(token), err
 	case "concurrent":
@@ -195,6 +212,10 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 			answer["confirmation"] = claims.Confirmation
 		}
 		return answer, nil
+	case "verify_txn":
+		return s.verifyTxn(ctx, given)
+	case "txn_header":
+		return txnHeader(given)
 	case "protect":
 		return s.protect(given)
 	case "call_http":
@@ -203,6 +224,40 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 		return s.callGRPC(ctx, given)
 	}
 	return nil, fmt.Errorf("unknown command %q", given.Do)
+}
+
+func (s *state) verifyTxn(ctx context.Context, given command) (any, error) {
+	verifier, ok := s.domains[given.Audience]
+	if !ok {
+		var err error
+		verifier, err = tokenmint.NewTxnTokenVerifier(s.command.Issuer, given.Audience,
+			tokenmint.WithKeySetURL(s.command.KeySetURL), tokenmint.WithVerifierClock(s.now))
+		if err != nil {
+			return nil, err
+		}
+		s.domains[given.Audience] = verifier
+	}
+	token, err := verifier.Verify(ctx, given.Token)
+	if err != nil {
+		return nil, err
+	}
+	return object{
+		"txn": token.Txn, "subject": token.Subject, "scopes": token.Scopes, "requester": token.Requester,
+		"tctx": token.Tctx, "rctx": token.Rctx, "claims": token.Raw,
+	}, nil
+}
+
+func txnHeader(given command) (any, error) {
+	header := http.Header{}
+	if given.Values != nil {
+		for _, value := range given.Values {
+			header.Add(tokenmint.TxnTokenHeader, value)
+		}
+		token, err := tokenmint.TxnTokenOf(header)
+		return object{"token": token}, err
+	}
+	err := tokenmint.SetTxnToken(header, given.Token)
+	return object{"name": tokenmint.TxnTokenHeader, "value": header.Get(tokenmint.TxnTokenHeader)}, err
 }
 
 func (s *state) exchange(ctx context.Context, given command) (any, error) {

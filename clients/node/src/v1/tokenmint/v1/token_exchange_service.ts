@@ -37,6 +37,9 @@ export interface ExchangeTokenRequest {
    * `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
    * draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
    * which is used up, and whose `resource` names the target; not in a batch.
+   * Where it follows the draft of transaction tokens,
+   * `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
+   * token; not in a batch either.
    */
   subjectTokenType: string;
   /**
@@ -100,6 +103,16 @@ export interface ExchangeTokenRequest {
    * configuration lists for it. Default: `audience` alone names the target.
    */
   resources: string[];
+  /**
+   * The circumstances of a transaction, for a transaction token: a JSON object,
+   * at most 4096 bytes long and nested 8 levels deep. Nothing in it is verified:
+   * the configuration decides what of it becomes a member of the token's `rctx`.
+   * Refused for other kinds of tokens, and with a transaction token as
+   * `subject_token`. Default: none.
+   */
+  requestContext: string;
+  /** The transaction itself, as `request_context`; for the token's `tctx`. */
+  requestDetails: string;
 }
 
 /** The minted token and what is known of it. */
@@ -203,7 +216,29 @@ export interface ExplainExchangeResponse {
   /** The steps in the order in which they ran. */
   steps: ExplainStep[];
   /** The token that the exchange would mint. Unset where it would be refused. */
-  plannedToken: PlannedToken | undefined;
+  plannedToken:
+    | PlannedToken
+    | undefined;
+  /**
+   * The keys of the configuration that decide the step that failed. Empty
+   * where none does: then the token, the profile or the request decides.
+   */
+  decidingKeys: DecidingKey[];
+}
+
+/** A key of the configuration, with its place. */
+export interface DecidingKey {
+  /** Its path, e.g. `audiences.orders.clients`. */
+  key: string;
+  /**
+   * `line 12`, or the name of an environment variable. Empty where the
+   * configuration does not set the key: its default decides.
+   */
+  where: string;
+  /** The line, at most 200 bytes. Empty for a variable. */
+  line: string;
+  /** Whether it is a table that the configuration lacks. */
+  missing: boolean;
 }
 
 /** A token that an exchange would mint. */
@@ -309,6 +344,8 @@ function createBaseExchangeTokenRequest(): ExchangeTokenRequest {
     dpopJkt: "",
     requestId: "",
     resources: [],
+    requestContext: "",
+    requestDetails: "",
   };
 }
 
@@ -349,6 +386,12 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
     }
     for (const v of message.resources) {
       writer.uint32(98).string(v!);
+    }
+    if (message.requestContext !== "") {
+      writer.uint32(106).string(message.requestContext);
+    }
+    if (message.requestDetails !== "") {
+      writer.uint32(114).string(message.requestDetails);
     }
     return writer;
   },
@@ -462,6 +505,22 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
             message.resources.push(reader.string());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.requestContext = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.requestDetails = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -493,6 +552,8 @@ export const ExchangeTokenRequest: MessageFns<ExchangeTokenRequest> = {
     message.dpopJkt = object.dpopJkt ?? "";
     message.requestId = object.requestId ?? "";
     message.resources = object.resources?.map((e) => e) || [];
+    message.requestContext = object.requestContext ?? "";
+    message.requestDetails = object.requestDetails ?? "";
     return message;
   },
 };
@@ -1104,7 +1165,7 @@ export const ExplainExchangeRequest: MessageFns<ExplainExchangeRequest> = {
 };
 
 function createBaseExplainExchangeResponse(): ExplainExchangeResponse {
-  return { steps: [], plannedToken: undefined };
+  return { steps: [], plannedToken: undefined, decidingKeys: [] };
 }
 
 export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
@@ -1114,6 +1175,9 @@ export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
     }
     if (message.plannedToken !== undefined) {
       PlannedToken.encode(message.plannedToken, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.decidingKeys) {
+      DecidingKey.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1147,6 +1211,14 @@ export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
             message.plannedToken = PlannedToken.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.decidingKeys.push(DecidingKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1168,6 +1240,98 @@ export const ExplainExchangeResponse: MessageFns<ExplainExchangeResponse> = {
     message.plannedToken = (object.plannedToken !== undefined && object.plannedToken !== null)
       ? PlannedToken.fromPartial(object.plannedToken)
       : undefined;
+    message.decidingKeys = object.decidingKeys?.map((e) => DecidingKey.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDecidingKey(): DecidingKey {
+  return { key: "", where: "", line: "", missing: false };
+}
+
+export const DecidingKey: MessageFns<DecidingKey> = {
+  encode(message: DecidingKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.where !== "") {
+      writer.uint32(18).string(message.where);
+    }
+    if (message.line !== "") {
+      writer.uint32(26).string(message.line);
+    }
+    if (message.missing !== false) {
+      writer.uint32(32).bool(message.missing);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecidingKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecidingKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.where = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.line = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.missing = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DecidingKey>): DecidingKey {
+    return DecidingKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DecidingKey>): DecidingKey {
+    const message = createBaseDecidingKey();
+    message.key = object.key ?? "";
+    message.where = object.where ?? "";
+    message.line = object.line ?? "";
+    message.missing = object.missing ?? false;
     return message;
   },
 };

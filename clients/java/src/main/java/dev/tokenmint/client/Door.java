@@ -95,7 +95,9 @@ final class Door {
         String message = refused.getMessage();
         switch (refused.reason()) {
             // The message has the key set's address, which is not the caller's business: it is in the log.
-            case VerificationException.KEY_SET_UNAVAILABLE, VerificationException.UNAVAILABLE -> {
+            case VerificationException.KEY_SET_UNAVAILABLE,
+                    VerificationException.REVOCATIONS_UNAVAILABLE,
+                    VerificationException.UNAVAILABLE -> {
                 response.setStatus(503);
                 response.setHeader("Retry-After", RETRY_AFTER);
             }

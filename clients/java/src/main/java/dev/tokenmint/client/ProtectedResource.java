@@ -103,7 +103,10 @@ public final class ProtectedResource {
      * @throws VerificationException where the token or the proof is refused, or nothing can be said of them
      */
     public VerifiedToken verify(String token, Request request) {
-        VerifiedToken verified = verifier.verifyUnproved(token);
+        return verifier.verify(token, verified -> prove(verified, token, request));
+    }
+
+    private void prove(VerifiedToken verified, String token, Request request) {
         Map<String, Object> bound = verified.confirmation();
         boolean byKey = bound != null && bound.containsKey("jkt");
         boolean byCertificate = bound != null && bound.containsKey("x5t#S256");
@@ -130,7 +133,6 @@ public final class ProtectedResource {
         if (byKey) {
             proveKey(token, bound.get("jkt"), request);
         }
-        return verified;
     }
 
     private void proveKey(String token, Object jkt, Request request) {

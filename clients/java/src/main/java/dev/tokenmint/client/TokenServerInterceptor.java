@@ -18,7 +18,7 @@ import java.util.Set;
 
 /**
  * Lets gRPC calls with a good token through; {@link #current()} tells what it says. Others end with UNAUTHENTICATED,
- * PERMISSION_DENIED where a scope is missing, or UNAVAILABLE without a key set.
+ * PERMISSION_DENIED where a scope is missing, or UNAVAILABLE without a key set or revocations.
  */
 public final class TokenServerInterceptor implements ServerInterceptor {
     private static final Metadata.Key<String> AUTHORIZATION =
@@ -76,6 +76,8 @@ public final class TokenServerInterceptor implements ServerInterceptor {
         Status status = switch (refused.reason()) {
             case VerificationException.KEY_SET_UNAVAILABLE ->
                 Status.UNAVAILABLE.withDescription("the key set is not at hand: retry later");
+            case VerificationException.REVOCATIONS_UNAVAILABLE ->
+                Status.UNAVAILABLE.withDescription("revocations are not at hand: retry later");
             case Bearer.SCOPE_DENIED -> Status.PERMISSION_DENIED.withDescription("the call's token lacks a scope");
             default -> Status.UNAUTHENTICATED.withDescription("the call has no token that is accepted here");
         };

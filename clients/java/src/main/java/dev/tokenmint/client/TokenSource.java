@@ -192,7 +192,11 @@ public final class TokenSource {
         }
     }
 
-    private static TokenStore.Key keyOf(ExchangeRequest request) {
+    /**
+     * Returns the key of a token in the cache. It is the same in every language (tests/clients/cache_keys.json). It holds no
+     * token and names no session.
+     */
+    static TokenStore.Key keyOf(ExchangeRequest request) {
         var target = new StringBuilder();
         for (String part : List.of(
                 request.audience,
@@ -200,12 +204,13 @@ public final class TokenSource {
                 String.join(" ", request.scopes),
                 request.subjectTokenType,
                 request.requestedTokenType,
-                request.lifetime.toString(),
+                Long.toString(request.lifetime.toMillis()),
                 digest(request.actorToken),
                 request.actorTokenType,
                 request.nonce,
                 request.dpopThumbprint)) {
-            target.append(part.length()).append(':').append(part); // the length, so that no two requests look alike
+            int length = part.getBytes(StandardCharsets.UTF_8).length;
+            target.append(length).append(':').append(part); // the length, so that no two requests look alike
         }
         return new TokenStore.Key(digest(request.subjectToken), digest(target.toString()));
     }

@@ -2,6 +2,7 @@ package dev.tokenmint.client;
 
 import dev.tokenmint.v1.BatchExchangeTokensRequest;
 import dev.tokenmint.v1.ExchangeTokenRequest;
+import dev.tokenmint.v1.RevocationServiceGrpc;
 import dev.tokenmint.v1.TokenExchangeServiceGrpc;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
@@ -37,6 +38,7 @@ public final class TokenmintClient implements AutoCloseable {
 
     private final ManagedChannel channel;
     private final TokenExchangeServiceGrpc.TokenExchangeServiceBlockingStub service;
+    private final RevocationServiceGrpc.RevocationServiceStub revocations;
     private final Duration timeout;
 
     private TokenmintClient(Builder from) throws IOException {
@@ -47,6 +49,9 @@ public final class TokenmintClient implements AutoCloseable {
                 .build();
         var stub = TokenExchangeServiceGrpc.newBlockingStub(channel);
         service = from.credential == null ? stub : stub.withCallCredentials(new MetadataCredentials(from.credential));
+        var watch = RevocationServiceGrpc.newStub(channel);
+        revocations =
+                from.credential == null ? watch : watch.withCallCredentials(new MetadataCredentials(from.credential));
     }
 
     /** Returns a builder of a client of the service at {@code target} (host:port, or another target of gRPC's). */
@@ -123,6 +128,11 @@ public final class TokenmintClient implements AutoCloseable {
     /** Returns the generated stub, with the same connection, credential and retries, for what has no method here. */
     public TokenExchangeServiceGrpc.TokenExchangeServiceBlockingStub service() {
         return service;
+    }
+
+    /** Returns the stub of the stream of revocations. */
+    RevocationServiceGrpc.RevocationServiceStub revocations() {
+        return revocations;
     }
 
     private TokenExchangeServiceGrpc.TokenExchangeServiceBlockingStub within(Duration limit) {

@@ -13,6 +13,8 @@ public final class VerificationException extends TokenmintException {
     public static final String NONCE_REQUIRED = "NONCE_REQUIRED";
     /** The reason where nothing can be said of the token, since its proof can't be remembered. */
     public static final String UNAVAILABLE = "UNAVAILABLE";
+    /** The reason where nothing can be said of the token, since it is not known whether it was revoked. */
+    public static final String REVOCATIONS_UNAVAILABLE = "REVOCATIONS_UNAVAILABLE";
 
     private static final long serialVersionUID = 1L;
 

@@ -12,6 +12,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 
 /**
@@ -29,6 +30,7 @@ public final class Verifier {
     private final boolean confirmation;
     private final Clock clock;
     private final KeySet keys;
+    private final Revocations revocations;
 
     private Verifier(Builder from) {
         issuer = from.issuer;
@@ -38,6 +40,7 @@ public final class Verifier {
         leeway = from.leeway;
         confirmation = from.confirmation;
         clock = from.clock;
+        revocations = from.revocations;
         keys = new KeySet(from.keySet, from.http, from.clock);
     }
 
@@ -52,20 +55,20 @@ public final class Verifier {
     /**
      * Returns what a token says.
      *
-     * @throws VerificationException where the token is refused, or the key set is not at hand
+     * @throws VerificationException where the token is refused, or key set or revocations are not at hand
      */
     public VerifiedToken verify(String token) {
-        VerifiedToken verified = verifyUnproved(token);
-        if (verified.confirmation() != null && !confirmation) {
-            throw new VerificationException(
-                    VerificationException.POSSESSION_NOT_PROVED,
-                    "the token is bound to a key, and no proof of the key is checked here");
-        }
-        return verified;
+        return verify(token, verified -> {
+            if (verified.confirmation() != null && !confirmation) {
+                throw new VerificationException(
+                        VerificationException.POSSESSION_NOT_PROVED,
+                        "the token is bound to a key, and no proof of the key is checked here");
+            }
+        });
     }
 
-    /** {@link #verify} without the check of a key that the token is bound to. */
-    VerifiedToken verifyUnproved(String token) {
+    /** The same with another check that the sender holds the key that the token is bound to. */
+    VerifiedToken verify(String token, Consumer<VerifiedToken> possession) {
         if (token.length() > MAX_TOKEN_SIZE) {
             throw new VerificationException("MALFORMED", "the token is too long");
         }
@@ -94,7 +97,13 @@ public final class Verifier {
         if (claims == null) {
             throw new VerificationException("MALFORMED", "the token is not a well-formed JWT");
         }
-        return check(claims);
+        VerifiedToken verified = check(claims);
+        possession.accept(verified);
+        if (revocations != null) {
+            revocations.start();
+            revocations.check(claims, verified.issuedAt(), keyId);
+        }
+        return verified;
     }
 
     private VerifiedToken check(Map<String, Object> claims) {
@@ -174,6 +183,7 @@ public final class Verifier {
         private Duration leeway = Duration.ofSeconds(30);
         private boolean confirmation;
         private Clock clock = Clock.systemUTC();
+        private Revocations revocations;
 
         private Builder(String issuer, String audience) {
             if (issuer.isEmpty() || audience.isEmpty()) {
@@ -228,6 +238,12 @@ public final class Verifier {
         /** Sets how much the clocks may differ, instead of 30 s. */
         public Builder leeway(Duration most) {
             leeway = most;
+            return this;
+        }
+
+        /** Refuses tokens that these say are revoked. They have to be those of the verifier's audience. */
+        public Builder revocations(Revocations revoked) {
+            revocations = revoked;
             return this;
         }
 

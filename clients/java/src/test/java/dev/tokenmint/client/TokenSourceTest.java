@@ -6,12 +6,16 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.nimbusds.jose.util.JSONArrayUtils;
 import java.net.URI;
 import java.net.http.HttpClient;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -51,6 +55,38 @@ class TokenSourceTest {
         for (long limit = System.nanoTime() + 20_000_000_000L; !holds.getAsBoolean(); Thread.onSpinWait()) {
             assertTrue(System.nanoTime() < limit, "it did not come about");
         }
+    }
+
+    @Test
+    void theKeyOfATokenIsTheSameInEveryLanguage() throws Exception {
+        List<Object> rows = JSONArrayUtils.parse(Files.readString(Path.of("../../tests/clients/cache_keys.json")));
+        assertFalse(rows.isEmpty());
+        for (Object each : rows) {
+            Map<?, ?> row = (Map<?, ?>) each;
+            Map<?, ?> given = (Map<?, ?>) row.get("request");
+            Map<?, ?> key = (Map<?, ?>) row.get("key");
+            long lifetime = given.get("lifetime") instanceof Number number ? number.longValue() : 0;
+            var request = ExchangeRequest.of(text(given, "subject_token"), text(given, "audience"))
+                    .subjectTokenType(text(given, "subject_token_type"))
+                    .resources(texts(given, "resources"))
+                    .scopes(texts(given, "scopes"))
+                    .lifetime(Duration.ofSeconds(lifetime))
+                    .requestedTokenType(text(given, "requested_token_type"))
+                    .actor(text(given, "actor_token"), text(given, "actor_token_type"))
+                    .nonce(text(given, "nonce"))
+                    .dpopThumbprint(text(given, "dpop_jkt"))
+                    .build();
+            var expected = new TokenStore.Key(text(key, "subject"), text(key, "target"));
+            assertEquals(expected, TokenSource.keyOf(request), text(row, "case"));
+        }
+    }
+
+    private static List<String> texts(Map<?, ?> row, String name) {
+        return row.get(name) instanceof List<?> some ? some.stream().map(String.class::cast).toList() : List.of();
+    }
+
+    private static String text(Map<?, ?> row, String name) {
+        return row.get(name) instanceof String value ? value : "";
     }
 
     @Test

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenmint.rpc.key_set_service import _network
+from tokenmint.rpc.watch_slots import network_of
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from tokenmint.rpc.key_set_service import _network
     ],
 )
 def test_streams_are_counted_by_address_and_of_ipv6_by_network(peer: str, network: str) -> None:
-    assert _network(peer) == network
+    assert network_of(peer) == network

@@ -1,4 +1,4 @@
-"""A request at a gateway, as Envoy describes it: its token and its audience.
+"""A request at a gateway, as the gateway describes it: its token and its audience.
 
 Nothing here is guessed. A request with two tokens counts as one without a token. A host in an unusual spelling is
 refused: it is treated neither as a configured host nor as another one.

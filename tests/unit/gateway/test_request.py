@@ -3,8 +3,8 @@
 import pytest
 from tests.issuer import b64, segment
 
+from tokenmint.gateway.request import token_type_of
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
-from tokenmint.rpc.gateway_request import token_type_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""The refusals of changes to profiles."""
+
+from typing import Final
+
+from tokenmint.base.errors import AlreadyExists, WrongState
+from tokenmint.model.profile import Identity
+from tokenmint.profiles.limits import MAX_IDENTITIES
+
+DELETED: Final = "PROFILE_DELETED"
+
+
+def owned(identity: Identity, principal: str) -> AlreadyExists:
+    """Return the refusal of an identity that belongs to another principal."""
+    name = f"{identity.provider}/{identity.subject}"
+    return AlreadyExists(
+        "identity", name, f"the identity belongs to the principal {principal!r}: unlink it there first"
+    )
+
+
+def too_many_identities(principal: str) -> WrongState:
+    """Return the refusal of one more identity than a profile may have."""
+    return WrongState(
+        f"a profile has at most {MAX_IDENTITIES} identities: unlink one first",
+        violation="TOO_MANY_IDENTITIES",
+        subject=principal,
+    )
+
+
+def deleted(principal: str) -> WrongState:
+    """Return the refusal of a principal that was deleted."""
+    return WrongState(
+        f"the principal {principal!r} was deleted: create it with replace_deleted to use it again",
+        violation=DELETED,
+        subject=principal,
+    )
+
+
+def erased(identity: Identity) -> WrongState:
+    """Return the refusal of an identity that was erased with its person."""
+    name = f"{identity.provider}/{identity.subject}"
+    return WrongState(
+        f"the identity {name!r} was erased with its person: create a profile with it and replace_deleted to let the "
+        "person back",
+        violation=DELETED,
+        subject=name,
+    )

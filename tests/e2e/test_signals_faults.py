@@ -1,0 +1,104 @@
+"""Limits of signals, and faults while they are applied. Each service here has its own rules for signals."""
+
+import asyncio
+from contextlib import suppress
+
+import grpc
+import pytest
+from tests import plain_http
+from tests.polling import PATIENCE, until
+from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Serve
+from tests.signalling import counted, known, push, signed_in
+from tests.signals import CAEP, of, once, secevent
+
+from tokenmint.base.errors import NotFound, OutcomeUnknown
+from tokenmint.model.profile import Identity
+from tokenmint.model.signals import Action
+from tokenmint.profiles.identity_changes import IdentityChanges
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.records import PREFIXES
+from tokenmint.profiles.store import ProfileStore
+from tokenmint.storage.redis import Store
+
+EVENT = CAEP + "session-revoked"
+
+
+async def test_a_peer_is_limited_before_anything_is_verified(serve: Serve) -> None:
+    limits = "\n[providers.idp.signals]\npeer_rate = { per_second = 0.001, burst = 2 }\n"
+    async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        answers = [await push(http, "no token") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [400, 400, 429]
+        assert int(answers[2].headers["retry-after"]) > 0
+        assert counted(rig, "idp", "", "RATE_LIMITED") == 1
+
+
+async def test_a_repeated_token_uses_up_nothing_of_its_providers_rate(serve: Serve) -> None:
+    limits = "\n[providers.idp.signals]\nrate = { per_second = 0.001, burst = 2 }\n"
+    async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        tokens = [secevent(rig.issuer, rig.clock.now(), CAEP + "risk-level-change") for _ in range(3)]
+        for _ in range(5):
+            assert (await push(http, tokens[0])).status_code == 202
+        assert [(await push(http, token)).status_code for token in tokens[1:]] == [202, 429]
+
+
+async def test_a_change_that_fails_is_no_success(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve("\n[providers.idp.signals]\n") as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        found = await known(rig, subject := once())
+        token = secevent(rig.issuer, rig.clock.now(), EVENT, of(rig.issuer, subject))
+
+        async def unconfirmed(principal: str) -> int:
+            raise OutcomeUnknown(detail=principal)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.parts.profiles, "revoke_tokens", unconfirmed)
+            answer = await push(http, token)
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert await found.is_active()
+        assert (await push(http, token)).status_code == 202  # it was not consumed
+        assert not await found.is_active()
+
+
+async def test_a_reload_turns_signals_on_and_off(serve: Serve) -> None:
+    async with serve() as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        token = secevent(rig.issuer, rig.clock.now(), EVENT)
+        before = rig.config.read_text()
+        assert (await push(http, token)).status_code == 404
+        rig.config.write_text(before + "\n[providers.idp.signals]\n")
+        await rig.app.reload(rig.settings())
+        assert (await push(http, token)).status_code == 202
+        rig.config.write_text(before)
+        await rig.app.reload(rig.settings())
+        assert (await push(http, token)).status_code == 404
+
+
+@pytest.mark.parametrize("audience", [AUDIENCE, LEGACY_AUDIENCE], ids=["profile", "without"])
+@pytest.mark.parametrize("action", [Action.DISABLE, Action.REVOKE, Action.UNLINK])
+async def test_a_signal_that_another_replica_received_is_obeyed_as_soon_as_it_is_told(
+    serve: Serve, store: Store, audience: str, action: Action
+) -> None:
+    async with serve("\n[caches]\nprofiles = 100\n") as rig:
+        subject = once()
+        found = await (known if audience == AUDIENCE else signed_in)(rig, subject, audience)
+        async with asyncio.timeout(PATIENCE):
+            while not (rig.parts.near.live and len(rig.parts.near) >= 2):
+                await found.exchange()
+        near = NearCache(store, PREFIXES, 0, rig.clock)
+        profiles = ProfileStore(store, rig.clock, near, rig.parts.signing.clocks.right_store_time)
+
+        async def revoke(principal: str) -> None:
+            with suppress(NotFound):
+                await profiles.revoke_tokens(principal)
+
+        other = IdentityChanges(profiles, store, near, rig.clock, revoke)
+        await other.make(Identity("idp", subject), action, unregistered=True)
+
+        async def refused() -> bool:
+            try:
+                await found.exchange()
+            except grpc.aio.AioRpcError:
+                return True
+            return False
+
+        await until(refused)
+        assert await found.refused() == ("REVOKED" if action is Action.REVOKE else "PRINCIPAL_DISABLED")
+        assert not await found.is_active()

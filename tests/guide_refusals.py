@@ -17,6 +17,7 @@ from tests.guide_chains import (
     not_reexchanged,
     scope_is_missing,
 )
+from tests.guide_mcp import MCP
 from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT
 from tests.guide_signals import SIGNALS
 from tests.guides import Provocation, Walk, command, config, token, told
@@ -277,6 +278,7 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         token(audience=API, **POD | {"kubernetes.io": POD["kubernetes.io"] | {"namespace": "default"}}),
         token(audience=API, **POD | {"aud": ["elsewhere"]}),
     ],
+    "mcp-server": MCP,
     "oauth-http": [
         form(client_secret="wrong"),  # which is the point
         expired,

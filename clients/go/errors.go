@@ -34,6 +34,9 @@ const (
 	Replayed             Reason = "REPLAYED"
 	Revoked              Reason = "REVOKED"
 	KeySetUnavailable    Reason = "KEY_SET_UNAVAILABLE"
+	PossessionNotProved  Reason = "POSSESSION_NOT_PROVED"
+	ProofRejected        Reason = "PROOF_REJECTED"
+	NonceRequired        Reason = "NONCE_REQUIRED"
 
 	// RevocationsUnavailable: a [Verifier] can't tell whether the token was revoked.
 	RevocationsUnavailable Reason = "REVOCATIONS_UNAVAILABLE"

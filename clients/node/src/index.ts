@@ -27,6 +27,7 @@ export {
   InvalidRequest,
   KeySetUnavailable,
   RateLimited,
+  ReplayMemoryFull,
   RevocationsUnavailable,
   SubjectTokenRejected,
   TokenmintError,
@@ -37,6 +38,12 @@ export {
 } from "./errors.js";
 export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
 export { Revocations, type RevocationsOptions } from "./revocations.js";
+export {
+  type MetadataAnswer,
+  ProtectedResource,
+  type RequestProof,
+  type ResourceOptions,
+} from "./resource.js";
 export {
   type Entry,
   type GetOptions,
@@ -55,4 +62,4 @@ export {
   txnTokenHeaders,
   TxnTokenVerifier,
 } from "./txntoken.js";
-export { type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";
+export { type JsonObject, type Possession, type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";

@@ -27,6 +27,7 @@ clients = ["web"]
 providers = ["idp"]
 reexchange_from = ["https://orders.example"]
 on_missing_profile = "create"
+resources = ["https://next.example/tools"]
 """
 
 
@@ -166,6 +167,22 @@ def test_several_audiences_are_one_call_and_each_says_how_it_ended(terminal: Ter
     status, out, err = terminal(*both[:4], "--audience", "unknown", stdin=subject_token, who="web")
     assert (status, len(json.loads(out))) == (1, 1)
     assert err == "tokenmint: unknown: the caller may not have tokens for this audience (AUDIENCE_DENIED)\n"
+
+
+def test_rfc8707_a_resource_names_the_audience_too_or_instead_of_it(terminal: Terminal) -> None:
+    subject_token = terminal.issuer.token(time.time(), sub="resource")
+    exchange = ("token", "exchange", "--resource", "https://NEXT.example/tools")
+    status, out, err = terminal(*exchange, "--raw", stdin=subject_token, who="web")
+    assert status == 0, err
+    assert (
+        json.loads(terminal("token", "inspect", "-o", "json", stdin=out)[1])["claims"]["aud"] == "https://next.example"
+    )
+    assert terminal(*exchange, "--audience", "https://next.example", stdin=subject_token, who="web")[0] == 0
+    status, _, err = terminal(*exchange, "--audience", "https://orders.example", stdin=subject_token, who="web")
+    assert (status, "AUDIENCE_DENIED" in err) == (4, True)
+    explain = ("token", "explain", "--client", "web", "--resource", "https://next.example/tools")
+    status, out, err = terminal(*explain, stdin=subject_token)
+    assert (status, "https://next.example" in out) == (0, True), err
 
 
 def test_a_token_of_ours_is_exchanged_asked_about_and_revoked(terminal: Terminal, tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ class RevocationLog:
         """Return the revocation of a principal that gets no tokens from now on."""
         return self.of(Kind.PRINCIPAL, principal, int(self._reach.now()) + SETTLE)
 
+    def counts_still(self, ended: float) -> bool:
+        """Return whether tokens may be alive that were issued before this time, so that verifiers have to be told."""
+        return self._reach.now() <= ended + SETTLE + self._reach.longest() + MARGIN
+
     async def append(self, *revocations: Revocation, confirmed: bool = False) -> bool:
         """Append revocations. ``confirmed``: as durable; otherwise a write that follows has to confirm them.
 

@@ -9,7 +9,7 @@ from tests import plain_http
 from tests.polling import PATIENCE, until
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Serve
 from tests.signalling import counted, known, push, signed_in
-from tests.signals import CAEP, of, once, secevent
+from tests.signals import CAEP, RISC, of, once, secevent
 
 from tokenmint.base.errors import NotFound, OutcomeUnknown
 from tokenmint.model.profile import Identity
@@ -18,6 +18,7 @@ from tokenmint.profiles.identity_changes import IdentityChanges
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.revocation.entries import Kind
 from tokenmint.storage.redis import Store
 
 EVENT = CAEP + "session-revoked"
@@ -56,6 +57,24 @@ async def test_a_change_that_fails_is_no_success(serve: Serve, monkeypatch: pyte
         assert await found.is_active()
         assert (await push(http, token)).status_code == 202  # it was not consumed
         assert not await found.is_active()
+
+
+async def test_a_full_log_of_revocations_keeps_none_of_a_signals_users_in(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve("\n[providers.idp.signals]\n") as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        users = [await known(rig, once()) for _ in range(2)]
+        aliases = {"format": "aliases", "identifiers": [of(rig.issuer, user.subject) for user in users]}
+        token = secevent(rig.issuer, rig.clock.now(), RISC + "account-disabled", aliases)
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.parts.revoking.log, "_most", 0)
+            answer = await push(http, token)
+        assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
+        assert [await user.refused() for user in users] == ["PRINCIPAL_DISABLED"] * 2
+        assert (await push(http, token)).status_code == 202  # it was not consumed: verifiers are told by the repetition
+        following = rig.parts.revoking.following
+        await following.refresh()
+        assert None not in [following.valid_after(Kind.PRINCIPAL, f"p-{user.subject}") for user in users]
 
 
 async def test_a_reload_turns_signals_on_and_off(serve: Serve) -> None:

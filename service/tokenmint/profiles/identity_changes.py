@@ -4,11 +4,12 @@ An audience may serve identities without a profile (`on_missing_profile`). No ch
 profile that is served: an audience that denies missing profiles still denies it.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AlreadyExists, Conflict, NotFound, WrongState
+from tokenmint.base.errors import AlreadyExists, Conflict, NotFound, RevocationsFull, WrongState
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.signals import Action
 from tokenmint.profiles.near_cache import NearCache
@@ -84,6 +85,7 @@ class IdentityChanges:
         Raises:
             StoreUnavailable: nothing, or a part, was changed; a repetition completes it.
             Conflict: others change the same profile all the time.
+            RevocationsFull: all was changed, but verifiers can't be told; a repetition tells them.
         """
         for _ in range(ROUNDS):
             found = await self._owner(identity)
@@ -113,26 +115,31 @@ class IdentityChanges:
         return record
 
     async def _of_profile(self, principal: str, identity: Identity, action: Action) -> str:
+        full: RevocationsFull | None = None
         if action is Action.DISABLE:
-            await self._profiles.update(principal, disabled=True)
+            full = await _unless_full(self._profiles.update(principal, disabled=True))
         elif action is Action.UNLINK:
+            # First: a repetition finds the identity unlinked, and nothing tells whose tokens are to end.
+            await _unless_full(self._revoke_all(principal))
             await self._profiles.unlink(principal, identity)
-        await self._revoke_all(principal)
+        full = await _unless_full(self._revoke_all(principal)) or full
+        if full is not None:
+            raise full
         return _OUTCOMES[action]
 
     async def _of_unregistered(self, identity: Identity, action: Action) -> bool:
         # The record counts for as long as a provider's token may live; verifiers are told for as long as ours do.
         if not await self._revoke(identity, await self._profiles.second()):
             return False
-        await self._revoke_all(just_in_time_principal(identity))
+        full = await _unless_full(self._revoke_all(just_in_time_principal(identity)))
         if action is Action.DISABLE:
             new = Profile(just_in_time_principal(identity), identities=(identity,), disabled=True)
-            try:
+            with contextlib.suppress(WrongState):  # it was erased, and so is refused already
                 await self._profiles.create(new)
-            except WrongState:
-                return True  # it was erased, and so is refused already
-        elif action is Action.UNLINK:
-            return await self._unlink(identity)
+        elif action is Action.UNLINK and not await self._unlink(identity):
+            return False
+        if full is not None:
+            raise full
         return True
 
     async def _revoke(self, identity: Identity, second: int) -> bool:
@@ -170,6 +177,15 @@ class IdentityChanges:
             finally:
                 self._near.forget(key)
         raise Conflict()
+
+
+async def _unless_full(change: Awaitable[object]) -> RevocationsFull | None:
+    """Make a change; return the error if verifiers can't be told of it, so that the changes after it are made, too."""
+    try:
+        await change
+    except RevocationsFull as full:
+        return full
+    return None
 
 
 _OUTCOMES: Final = {Action.DISABLE: DISABLED, Action.REVOKE: REVOKED, Action.UNLINK: UNLINKED}

@@ -4,6 +4,7 @@ A revocation counts up to a second, by the store's clock. The store's records de
 tells verifiers, and tells every replica of providers whose own tokens are refused.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,9 @@ from typing import Final
 from tokenmint.base.errors import NotFound, RevocationsFull
 from tokenmint.issued.store import IssuedStore
 from tokenmint.model.policy import Audience
+from tokenmint.profiles.resolve import is_just_in_time
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.revocation.entries import Kind, Revocation
 from tokenmint.revocation.log import RevocationLog
 
@@ -50,6 +53,7 @@ class MassRevocation:
         log: tells verifiers.
         store_time: returns the store's clock, Unix seconds.
         configured: returns the configuration in force.
+        unregistered: refuses the tokens of principals without a profile.
     """
 
     def __init__(
@@ -59,19 +63,25 @@ class MassRevocation:
         log: RevocationLog,
         store_time: Callable[[], Awaitable[float]],
         configured: Callable[[], Configured],
+        unregistered: UnregisteredPrincipals,
     ) -> None:
         self._profiles = profiles
         self._issued = issued
         self._log = log
         self._store_time = store_time
         self._configured = configured
+        self._unregistered = unregistered
 
     async def principal(self, principal: str) -> Revoked:
         """Revoke every token of a principal, with or without a profile: ours, and those of its providers."""
         try:
             return Revoked(await self._profiles.revoke_tokens(principal))
         except NotFound:
-            return await self._revoke([(Kind.PRINCIPAL, principal)])
+            pass
+        if is_just_in_time(principal) and not await self._unregistered.refuse(principal, int(await self._store_time())):
+            with contextlib.suppress(NotFound):  # it was deleted, or else it got a profile meanwhile
+                return Revoked(await self._profiles.revoke_tokens(principal))
+        return await self._revoke([(Kind.PRINCIPAL, principal)])
 
     async def client(self, client_id: str, *, with_derived: bool = False, removed: bool = False) -> Revoked:
         """Revoke the tokens that a client got. Raises ``NotFound``, unless it may be ``removed``.

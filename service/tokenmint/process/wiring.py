@@ -55,6 +55,7 @@ from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.revocation.entries import MARGIN, Kind
 from tokenmint.revocation.follower import Revocations, World
 from tokenmint.revocation.log import Reach, RevocationLog
@@ -166,7 +167,10 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
     authenticator = authenticator_of(verifiers, settings, exchange)
     rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
-    many = MassRevocation(profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules))
+    many = MassRevocation(
+        profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules),
+        UnregisteredPrincipals(store, near, base.clock),
+    )  # fmt: skip
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))

@@ -17,21 +17,15 @@ from tokenmint.profiles.records import (
     Link,
     Record,
     Tombstone,
-    Unregistered,
     dump_link,
-    dump_unregistered,
     identity_key,
     parse_link,
-    parse_record,
-    profile_key,
 )
 from tokenmint.profiles.resolve import just_in_time_principal
 from tokenmint.profiles.store import ATTEMPTS, ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.storage.redis import Store
 
-KEPT: Final = 400 * 86400.0
-"""Seconds for which the revocation of a principal without a profile is kept: no token lives that long, and a provider
-can't fill the store for good."""
 ROUNDS: Final = 5  # attempts while others change the same profile
 DISABLED: Final = "disabled"
 REVOKED: Final = "revoked"
@@ -71,7 +65,7 @@ class IdentityChanges:
         self._profiles = profiles
         self._store = store
         self._near = near
-        self._clock = clock
+        self._unregistered = UnregisteredPrincipals(store, near, clock)
         self._revoke_all = revoke
 
     async def make(self, identity: Identity, action: Action, *, unregistered: bool) -> Changed:
@@ -129,7 +123,7 @@ class IdentityChanges:
 
     async def _of_unregistered(self, identity: Identity, action: Action) -> bool:
         # The record counts for as long as a provider's token may live; verifiers are told for as long as ours do.
-        if not await self._revoke(identity, await self._profiles.second()):
+        if not await self._unregistered.refuse(just_in_time_principal(identity), await self._profiles.second()):
             return False
         full = await _unless_full(self._revoke_all(just_in_time_principal(identity)))
         if action is Action.DISABLE:
@@ -141,24 +135,6 @@ class IdentityChanges:
         if full is not None:
             raise full
         return True
-
-    async def _revoke(self, identity: Identity, second: int) -> bool:
-        """Refuse the tokens of an identity without a profile; return False if it got one meanwhile."""
-        principal = just_in_time_principal(identity)
-        key = profile_key(principal)
-        for _ in range(ATTEMPTS):
-            raw = await self._store.get(key)
-            record = parse_record(principal, raw) if raw is not None else None
-            if record is not None and not isinstance(record, Unregistered):
-                return False
-            after = max(second, record.tokens_valid_after) if record is not None else second
-            new = dump_unregistered(Unregistered(principal, after), self._clock.now())
-            try:
-                if await self._store.swap(key, raw, new, ttl=KEPT):
-                    return True
-            finally:
-                self._near.forget(key)
-        raise Conflict()
 
     async def _unlink(self, identity: Identity) -> bool:
         """Refuse an identity without a profile from now on; return False if it got one meanwhile."""

@@ -18,6 +18,7 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES, Unregistered, dump_unregistered, parse_record
 from tokenmint.profiles.resolve import Profiles, just_in_time_principal
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.storage.redis import Store
 
@@ -82,8 +83,11 @@ async def test_a_full_log_of_revocations_keeps_no_action_from_its_effect(
 ) -> None:
     log = RevocationLog(store, Reach(clock.now, lambda: 600.0), most=0)
     stored = ProfileStore(store, clock, store_time=_now, log=log)
-    many = MassRevocation(stored, IssuedStore(store), log, _now, lambda: Configured({}, frozenset(), frozenset()))
-    changes = IdentityChanges(stored, store, NearCache(store, PREFIXES, 0, clock), clock, many.principal)
+    near = NearCache(store, PREFIXES, 0, clock)
+    nothing = Configured({}, frozenset(), frozenset())
+    unregistered = UnregisteredPrincipals(store, near, clock)
+    many = MassRevocation(stored, IssuedStore(store), log, _now, lambda: nothing, unregistered)
+    changes = IdentityChanges(stored, store, near, clock, many.principal)
     if registered:
         await stored.create(Profile("ada", (ADA,)))
     with pytest.raises(RevocationsFull):

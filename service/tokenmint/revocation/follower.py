@@ -24,6 +24,7 @@ from tokenmint.storage import streams
 POLL: Final = 0.5  # seconds between looks at the log, in case a notice was lost
 PRUNE: Final = 30.0  # seconds between searches for expired entries
 STALE: Final = 30.0  # seconds without a confirmed look after which this process does not serve
+_CANNOT_FOLLOW: Final = "this replica can't follow revocations: try another one"
 _serial = attrgetter("serial")
 
 
@@ -76,6 +77,7 @@ class Revocations:
         self._epoch = 0
         self._position = streams.BEGINNING
         self._confirmed = float("-inf")
+        self._was_read = False
         self._prune_at = clock.monotonic() + PRUNE
         self._changed = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -99,7 +101,12 @@ class Revocations:
     def require(self) -> None:
         """Raise ``DependencyUnavailable`` if this copy may lack revocations for too long."""
         if problem := self.problem():
-            raise DependencyUnavailable("this replica can't follow revocations: try another one", detail=problem)
+            raise DependencyUnavailable(_CANNOT_FOLLOW, detail=problem)
+
+    def require_read(self) -> None:
+        """Raise ``DependencyUnavailable`` if the log was never read: then no revoked provider is known here."""
+        if not self._was_read:
+            raise DependencyUnavailable(_CANNOT_FOLLOW, detail=self.problem())
 
     @property
     def position(self) -> str:
@@ -154,6 +161,7 @@ class Revocations:
                     break
             for key_id, end in self._world.revoked_keys().items():
                 self._hold(Revocation(Kind.KEY, key_id, 0, int(end)), streams.BEGINNING)
+            self._was_read = True
             if not self._world.lost():
                 self._confirmed = max(self._confirmed, asked)
             self._prune()

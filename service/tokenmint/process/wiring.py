@@ -232,7 +232,7 @@ def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[Revo
         return {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
 
     entries = RevocationLog(store, Reach(clocks.now, longest), most=base.settings.limits.revocations)
-    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys)
+    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys, clocks.problem)
     following = Revocations(entries, world, base.clock)
     base.readiness.require("revocations", following.problem)
     return entries, following

@@ -50,12 +50,14 @@ class World:
         epoch: the number of losses of the store so far.
         lost: whether a loss is not accepted yet, so that the log may lack entries.
         revoked_keys: the ids of revoked signing keys, each with the end of its tokens.
+        clock_problem: a message for operators while one of the clocks is wrong, or "".
     """
 
     now: Callable[[], float]
     epoch: Callable[[], int]
     lost: Callable[[], bool]
     revoked_keys: Callable[[], Mapping[str, float]]
+    clock_problem: Callable[[], str]
 
 
 class Revocations:
@@ -174,7 +176,7 @@ class Revocations:
     def _hold(self, new: Revocation, position: str) -> None:
         name = name_of(new.kind, new.name)
         held = self._held.get(name)
-        if new.expires <= self._world.now():
+        if self._has_expired(new):
             return
         if held is not None:
             before = held.revocation
@@ -189,18 +191,21 @@ class Revocations:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def _has_expired(self, revocation: Revocation) -> bool:
+        """Return whether a revocation has certainly expired: one that is dropped is not read again."""
+        return revocation.expires <= self._world.now() and not self._world.clock_problem()
+
     def _prune(self) -> None:
         """Drop expired entries, and the places of superseded ones."""
         if self._clock.monotonic() < self._prune_at:
             return
         self._prune_at = self._clock.monotonic() + PRUNE
-        now = self._world.now()
         kept = []
         for held in self._order:
             name = _name(held)
             if self._held.get(name) is not held:
                 continue
-            if held.revocation.expires <= now:
+            if self._has_expired(held.revocation):
                 del self._held[name]
                 self.bulk.forget(held.revocation)
             else:

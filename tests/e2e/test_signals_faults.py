@@ -13,6 +13,7 @@ from tests.signals import CAEP, RISC, of, once, secevent
 
 from tokenmint.base.errors import NotFound, OutcomeUnknown
 from tokenmint.model.profile import Identity
+from tokenmint.model.secret import Secret
 from tokenmint.model.signals import Action
 from tokenmint.profiles.identity_changes import IdentityChanges
 from tokenmint.profiles.near_cache import NearCache
@@ -31,6 +32,21 @@ async def test_a_peer_is_limited_before_anything_is_verified(serve: Serve) -> No
         assert [answer.status_code for answer in answers] == [400, 400, 429]
         assert int(answers[2].headers["retry-after"]) > 0
         assert counted(rig, "idp", "", "RATE_LIMITED") == 1
+
+
+async def test_strangers_use_up_nothing_of_a_sender_with_a_push_secret(serve: Serve) -> None:
+    """Behind a proxy they are one peer."""
+    secret = Secret("s" * 43)
+    limits = f"""
+[providers.idp.signals]
+peer_rate = {{ per_second = 0.001, burst = 2 }}
+push_secrets = ["sha256:{secret.fingerprint()}"]
+"""
+    async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        token = secevent(rig.issuer, rig.clock.now(), CAEP + "risk-level-change")
+        assert [(await push(http, token)).status_code for _ in range(4)] == [400, 400, 429, 429]
+        own = {"Authorization": f"Bearer {secret.reveal()}"}
+        assert [(await push(http, token, **own)).status_code for _ in range(3)] == [202, 202, 429]
 
 
 async def test_a_repeated_token_uses_up_nothing_of_its_providers_rate(serve: Serve) -> None:

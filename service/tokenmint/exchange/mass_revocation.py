@@ -4,6 +4,7 @@ A revocation counts up to a second, by the store's clock. The store's records de
 tells verifiers, and tells every replica of providers whose own tokens are refused.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,9 @@ from typing import Final
 from tokenmint.base.errors import NotFound, RevocationsFull
 from tokenmint.issued.store import IssuedStore
 from tokenmint.model.policy import Audience
+from tokenmint.profiles.resolve import is_just_in_time
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.revocation.entries import Kind, Revocation
 from tokenmint.revocation.log import RevocationLog
 
@@ -54,13 +57,19 @@ class MassRevocation:
     """Returns the store's clock, Unix seconds."""
     configured: Callable[[], Configured]
     """Returns the configuration in force."""
+    unregistered: UnregisteredPrincipals
+    """Refuses the tokens of principals without a profile."""
 
     async def principal(self, principal: str) -> Revoked:
         """Revoke every token of a principal, with or without a profile: ours, and those of its providers."""
         try:
             return Revoked(await self.profiles.revoke_tokens(principal))
         except NotFound:
-            return await self._revoke([(Kind.PRINCIPAL, principal)])
+            pass
+        if is_just_in_time(principal) and not await self.unregistered.refuse(principal, int(await self.store_time())):
+            with contextlib.suppress(NotFound):  # it was deleted, or else it got a profile meanwhile
+                return Revoked(await self.profiles.revoke_tokens(principal))
+        return await self._revoke([(Kind.PRINCIPAL, principal)])
 
     async def client(self, client_id: str, *, with_derived: bool = False, removed: bool = False) -> Revoked:
         """Revoke the tokens that a client got. Raises ``NotFound``, unless it may be ``removed``.

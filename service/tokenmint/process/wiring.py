@@ -153,12 +153,11 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store, entries)
-    issued_tokens = _issued_tokens(base, signing, issued)
     propagate = settings.tracing is not None and settings.tracing.providers
     verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
-        issued_tokens=issued_tokens,
+        issued_tokens=_issued_tokens(base, signing, issued),
         profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL)),
         policy=policy_of(base, settings),
         minter=_minter(base, signing, issued, firebase),
@@ -169,10 +168,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
     authenticator = authenticator_of(verifiers, settings, exchange)
     rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
-    many = MassRevocation(
-        profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules),
-        UnregisteredPrincipals(store, near, base.clock),
-    )  # fmt: skip
+    unregistered, time = UnregisteredPrincipals(store, near, base.clock), signing.clocks.right_store_time
+    many = MassRevocation(profiles, issued, entries, time, partial(_configured, rules), unregistered)
     audit = _audit(base, store)
     closing.push_async_callback(audit.close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))

@@ -150,6 +150,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("a name twice", {"request_details": '{"action":"BUY","action":"SELL"}'}, "invalid_request", "INVALID_REQUEST"),
     ("no number", {"request_details": '{"quantity":NaN}'}, "invalid_request", "INVALID_REQUEST"),
     ("not exact", {"request_details": '{"unmapped":[{"a":9007199254740992}]}'}, "invalid_request", "INVALID_REQUEST"),
+    ("with U+0000", {"request_details": '{"action":"BUY\\u0000"}'}, "invalid_request", "INVALID_REQUEST"),
     ("half a character", {"request_details": '{"action":"\\ud800"}'}, "invalid_request", "INVALID_REQUEST"),
     ("too long", {"request_details": json.dumps({"a": "x" * 4096})}, "invalid_request", "INVALID_REQUEST"),
     ("too deep", {"request_details": DEEP}, "invalid_request", "INVALID_REQUEST"),

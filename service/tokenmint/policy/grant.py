@@ -200,11 +200,17 @@ class Policy:
         if condition is None:
             return True
         nothing = ExchangeRequest(Secret(""), "")
-        verified = self.derive(verified, client, nothing)
-        return conditions.holds(condition, conditions.facts(verified, client, nothing))
+        try:
+            verified = self.derive(verified, client, nothing)
+            return conditions.holds(condition, conditions.facts(verified, client, nothing))
+        except ConditionDenied:
+            return False
 
     def derive(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> VerifiedToken:
-        """Return the token with its provider's computed claims; a computed claim never replaces a verified one."""
+        """Return the token with its provider's computed claims; a computed claim never replaces a verified one.
+
+        Raises ``ConditionDenied`` as :func:`~tokenmint.policy.conditions.facts`.
+        """
         derived = self._derived.get(verified.provider)
         if not derived:
             return verified

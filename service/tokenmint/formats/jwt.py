@@ -33,6 +33,7 @@ class JwtFormat(Format):
         token_types=TOKEN_TYPES["at+jwt"],
         signed_by_ring=True,
         header_type="at+jwt",
+        gives_access=True,
         carries_actor=True,
         carries_binding=True,
         carries_scopes=True,

@@ -46,6 +46,7 @@ level = "profile.claims.level"
 [audiences."{DOMAIN}".txn_token.rctx]
 req_ip = "request.context.req_ip"
 via = "client.id"
+deep = "assertion.deep"
 [audiences."{DOMAIN}".claims]
 email = "assertion.email"
 

@@ -150,6 +150,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("a name twice", {"request_details": '{"action":"BUY","action":"SELL"}'}, "invalid_request", "INVALID_REQUEST"),
     ("no number", {"request_details": '{"quantity":NaN}'}, "invalid_request", "INVALID_REQUEST"),
     ("not exact", {"request_details": '{"unmapped":[{"a":9007199254740992}]}'}, "invalid_request", "INVALID_REQUEST"),
+    ("with U+0000", {"request_details": '{"action":"BUY\\u0000"}'}, "invalid_request", "INVALID_REQUEST"),
     ("half a character", {"request_details": '{"action":"\\ud800"}'}, "invalid_request", "INVALID_REQUEST"),
     ("too long", {"request_details": json.dumps({"a": "x" * 4096})}, "invalid_request", "INVALID_REQUEST"),
     ("too deep", {"request_details": DEEP}, "invalid_request", "INVALID_REQUEST"),
@@ -247,6 +248,23 @@ async def test_the_parameters_belong_to_transaction_tokens_alone(rig: Rig, http:
     assert status == 200
 
 
+async def test_a_token_that_no_verifier_of_ours_could_read_is_not_minted(rig: Rig, http: httpx2.AsyncClient) -> None:
+    """Within `tctx` a value is one level deeper than in its own token."""
+    deep: Any = 1
+    for _ in range(15):
+        deep = [deep]
+    for value, status in ((deep[0], 200), (deep, 400)):
+        token = access_token(rig, deep=value)
+        answer = await post(rig, http, **form(rig, subject_token=token))
+        assert answer[0] == status, answer
+        if status == 200:
+            auth = {"client_id": "web", "client_secret": rig.secrets["web"].reveal()}
+            told = await http.post("/oauth2/introspect", data=auth | {"token": answer[1]["access_token"]})
+            assert told.json()["active"] is True
+        else:
+            assert answer[1]["reason"] == "CLAIMS_TOO_LARGE"
+
+
 async def test_an_actor_stays_named(rig: Rig, http: httpx2.AsyncClient) -> None:
     """The story of agents: the agent acts for Ada at the API, which begins a transaction with the token it received."""
     agent = AGENTS.token(rig.clock.now(), sub="a1", aud=ISSUER, email=None)
@@ -297,6 +315,10 @@ async def test_an_explanation_shows_the_token(rig: Rig) -> None:
     assert (planned.format, planned.issued_token_type, planned.subject) == ("txn_token", TXN_TOKEN, "ada")
     assert MessageToDict(planned.claims)["tctx"] == {"action": "BUY", "quantity": 200.0, "level": 7.0}
     assert "txn" not in planned.claims, "minting draws it"
+    exchange.request_context = json.dumps({"req_ip": "x" * 3000})
+    exchange.request_details = json.dumps({"action": "x" * 4000})
+    explained = await explained_by(rig, exchange)
+    assert (explained.steps[-1].name, explained.steps[-1].reason) == ("minting.signer", "CLAIMS_TOO_LARGE")
     exchange.scopes[:] = ["trade.bonds"]
     explained = await explained_by(rig, exchange)
     assert (explained.steps[-1].name, explained.steps[-1].reason) == ("policy.decision", "SCOPE_DENIED")

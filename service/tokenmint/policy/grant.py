@@ -29,7 +29,7 @@ from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping, transactions
-from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
+from tokenmint.policy.acting import allowed_scopes, check_grant, check_holder, scopes_in
 from tokenmint.policy.compile import ClaimSource, compile_rules
 from tokenmint.policy.targets import Targets, check_target, grantable, may_name
 
@@ -109,6 +109,7 @@ class Policy:
         if audience is None or not may_name(client, audience):
             kind = "public client" if client.public else "client"
             raise AudienceDenied(detail=f"{kind} {client.client_id!r}, audience {quoted(request.audience, LONG)}")
+        check_grant(audience, request)
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
@@ -200,11 +201,17 @@ class Policy:
         if condition is None:
             return True
         nothing = ExchangeRequest(Secret(""), "")
-        verified = self.derive(verified, client, nothing)
-        return conditions.holds(condition, conditions.facts(verified, client, nothing))
+        try:
+            verified = self.derive(verified, client, nothing)
+            return conditions.holds(condition, conditions.facts(verified, client, nothing))
+        except ConditionDenied:
+            return False
 
     def derive(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> VerifiedToken:
-        """Return the token with its provider's computed claims; a computed claim never replaces a verified one."""
+        """Return the token with its provider's computed claims; a computed claim never replaces a verified one.
+
+        Raises ``ConditionDenied`` as :func:`~tokenmint.policy.conditions.facts`.
+        """
         derived = self._derived.get(verified.provider)
         if not derived:
             return verified

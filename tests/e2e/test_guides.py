@@ -106,6 +106,11 @@ def test_every_guide_is_listed_and_has_its_stand_ins_and_its_refusals() -> None:
     assert {page.stem for page in PAGES} == SETTINGS.keys() == REFUSED.keys()
 
 
+def test_every_guide_leads_a_reader_to_the_first_steps() -> None:
+    elsewhere = {"kubernetes.md"}  # the chart writes the configuration
+    assert all("](README.md#before-you-start)" in page.read_text() for page in PAGES if page.name not in elsewhere)
+
+
 @pytest.mark.parametrize(
     ("page", "lane"),
     sorted({(page.name, block.mark) for page in PAGES for block in blocks_of(page) if block.mark in LANES}),

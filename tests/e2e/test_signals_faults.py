@@ -22,7 +22,7 @@ from tokenmint.profiles.store import ProfileStore
 from tokenmint.revocation.entries import Kind
 from tokenmint.storage.redis import Store
 
-EVENT = CAEP + "session-revoked"
+EVENT, IGNORED = CAEP + "session-revoked", CAEP + "risk-level-change"
 
 
 async def test_a_peer_is_limited_before_anything_is_verified(serve: Serve) -> None:
@@ -56,6 +56,26 @@ async def test_a_repeated_token_uses_up_nothing_of_its_providers_rate(serve: Ser
         for _ in range(5):
             assert (await push(http, tokens[0])).status_code == 202
         assert [(await push(http, token)).status_code for token in tokens[1:]] == [202, 429]
+
+
+@pytest.mark.parametrize(
+    ("case", "sent"),
+    [
+        ("as many as there are", [("abc", EVENT, 202), ("de", EVENT, 429), ("d", EVENT, 202), ("e", EVENT, 429)]),
+        ("those of an ignored event cost nothing more", [("abcdef", IGNORED, 202), ("abc", EVENT, 202)]),
+        ("more than the burst: it takes all, and is not refused for ever", [("abcdef", EVENT, 202), ("g", EVENT, 429)]),
+    ],
+)
+async def test_a_signal_about_many_users_counts_as_many(
+    serve: Serve, case: str, sent: list[tuple[str, str, int]]
+) -> None:
+    """Each of them costs several confirmed writes, and the store is everybody's."""
+    limits = "\n[providers.idp.signals]\nrate = { per_second = 0.001, burst = 4 }\n"
+    async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        for subjects, event, status in sent:
+            named = {"format": "aliases", "identifiers": [of(rig.issuer, one) for one in subjects]}
+            answer = await push(http, secevent(rig.issuer, rig.clock.now(), event, named))
+            assert answer.status_code == status, case
 
 
 async def test_a_change_that_fails_is_no_success(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

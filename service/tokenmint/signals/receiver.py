@@ -138,7 +138,8 @@ class SignalReceiver:
             record.outcomes = [(short_name(event.type), REPEATED) for event in signal.events]
             record.repeated = True
             return signal
-        await self._recording.limiter.take_of_signals(name, Rate(*rules.rate))
+        rate = Rate(*rules.rate)
+        await self._recording.limiter.take_of_signals(name, rate, min(_cost(provider, rules, signal), rate.burst))
         full: RevocationsFull | None = None
         for event in signal.events:
             full = await self._apply(provider, rules, event, record) or full
@@ -156,7 +157,7 @@ class SignalReceiver:
             record.outcomes.append((kind, STREAM))
             record.facts |= _of_stream(provider.name, event)
             return None
-        action = rules.actions.get(event.type, Action.IGNORE)
+        action = _action(rules, event)
         if action is Action.IGNORE:
             record.outcomes.append((kind, IGNORED))
             return None
@@ -220,6 +221,16 @@ def identities_of(provider: Provider, subjects: Sequence[Mapping[str, JsonValue]
                 continue  # the claims lack those that name a principal
             found[Identity(provider.name, name)] = None
     return tuple(found)
+
+
+def _cost(provider: Provider, rules: SignalRules, signal: VerifiedSignal) -> int:
+    """Return the number of identities that a token may change, at least 1: each takes several confirmed writes."""
+    acting = [event for event in signal.events if not event.foreign and _action(rules, event) is not Action.IGNORE]
+    return max(1, sum(len(identities_of(provider, event.subjects)) for event in acting))
+
+
+def _action(rules: SignalRules, event: SignalEvent) -> Action:
+    return Action.IGNORE if event.type in OF_STREAMS else rules.actions.get(event.type, Action.IGNORE)
 
 
 def _of_stream(provider: str, event: SignalEvent) -> dict[str, object]:

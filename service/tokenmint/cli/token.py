@@ -110,7 +110,7 @@ class Requested(Group):
 
 @dataclass(frozen=True, slots=True)
 class Terms(Group):
-    """What is requested of each audience."""
+    """The terms that are requested of each audience."""
 
     resource: Annotated[
         list[str] | None,

@@ -38,6 +38,7 @@ clients = ["web", "pay"]
 providers = ["work"]
 scopes = ["trade.stocks", "trade.bonds", "read"]
 reexchange_from = ["{API}", "{DOMAIN}"]
+[audiences."{DOMAIN}".actors]
 [audiences."{DOMAIN}".txn_token.tctx]
 action = "request.details.action"
 quantity = "=request.details.quantity * 2"

@@ -110,7 +110,7 @@ class Requested(Group):
 
 @dataclass(frozen=True, slots=True)
 class Terms(Group):
-    """The terms that are requested of each audience."""
+    """The request for each audience."""
 
     resource: Annotated[
         list[str] | None,

@@ -47,7 +47,7 @@ MADE = (plans, Plans, "_made")
 PLAIN = (plans, plans, "_is_plain")
 
 MUTATIONS = [
-    Mutation(*PLAIN, "(ID_JAG, TXN_TOKEN)", "(TXN_TOKEN,)", grants.grants_that_are_used_once),
+    Mutation(*PLAIN, "request.subject_token_type != ID_JAG", "True", grants.grants_that_are_used_once),
     # the target
     Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),
     # the story

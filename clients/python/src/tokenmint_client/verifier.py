@@ -37,11 +37,11 @@ class VerifierOptions(TypedDict, total=False):
     """Further settings of a verifier, each with a default."""
 
     algorithms: Sequence[str]
-    """The algorithms that tokens may be signed with, asymmetric ones only; default: ES256."""
+    """The algorithms of accepted signatures, asymmetric ones only; default: ES256."""
     token_type: str | Sequence[str]
     """The ``typ`` that a token's header has to have, or several to choose from; default: ``at+jwt``."""
     jwks_url: str | None
-    """The address of the keys; default: below the issuer."""
+    """The address of the key set; default: below the issuer."""
     leeway: float
     """Seconds that the clocks may differ; default: 30."""
     accept_bound: bool
@@ -50,7 +50,7 @@ class VerifierOptions(TypedDict, total=False):
     clock: Callable[[], float]
     """Returns Unix seconds."""
     revocations: Revocations | None
-    """The revocations of the same audience. Default: a token is accepted until it expires. Close them yourself; they may
+    """The revocations for the same audience. Default: a token is accepted until it expires. Close it yourself; it may
     be shared."""
 
 

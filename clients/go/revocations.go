@@ -186,6 +186,10 @@ func namesOf(claims map[string]any, keyID string) []string {
 	add("principal", claims["sub"])
 	add("client", claims["client_id"])
 	add("audience", claims["aud"])
+	audiences, _ := claims["aud"].([]any)
+	for _, one := range audiences {
+		add("audience", one)
+	}
 	lineage, _ := claims["tm_lineage"].([]any)
 	for _, ancestor := range lineage {
 		add("token", ancestor)

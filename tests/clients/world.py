@@ -164,7 +164,7 @@ NO_MESH = """
 [clients.mesh]
 secrets = ["sha256:{slow}"]
 """
-PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled", "gus": "goner"}
+PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled", "gus": "goner", "ivy": "gone"}
 
 
 class World:

@@ -226,7 +226,7 @@ export function namesOf(claims: Readonly<JWTPayload>, keyId: string): string[] {
   add("token", claims.jti);
   add("principal", claims.sub);
   add("client", claims["client_id"]);
-  add("audience", claims.aud);
+  for (const audience of Array.isArray(claims.aud) ? claims.aud : [claims.aud]) add("audience", audience);
   const lineage: unknown = claims["tm_lineage"];
   if (Array.isArray(lineage)) for (const ancestor of lineage) add("token", ancestor);
   let act: unknown = claims["act"];

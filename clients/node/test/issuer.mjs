@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { once } from "node:events";
 import { createHash, randomUUID } from "node:crypto";
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from "jose";
+import { RevocationsUnavailable } from "../dist/index.js";
 
 export const ISSUER = "https://tokens.example";
 export const AUDIENCE = "https://orders.example";
@@ -64,4 +65,12 @@ export async function proof(htm, htu, sent) {
   return await new SignJWT({ htm, htu, ath, jti: randomUUID(), iat: Math.floor(Date.now() / 1000) })
     .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk: clientJwk })
     .sign(client.privateKey);
+}
+
+/** Revocations whose stream never opens; those of the package would wait 5 s for it. */
+export function revocationsAway() {
+  return {
+    start: async () => {},
+    check: () => { throw new RevocationsUnavailable("the stream of revocations is away"); },
+  };
 }

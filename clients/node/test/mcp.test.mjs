@@ -11,17 +11,17 @@ import express from "express";
 import { ProtectedResource, Verifier } from "../dist/index.js";
 import { requireToken, resourceMetadata } from "../dist/express.js";
 import { mcpAuth, mcpTokenVerifier } from "../dist/mcp.js";
-import { AUDIENCE, ISSUER, Issuer, proof, serve, THUMBPRINT, token } from "./issuer.mjs";
+import { AUDIENCE, ISSUER, Issuer, proof, revocationsAway, serve, THUMBPRINT, token } from "./issuer.mjs";
 
 const RESOURCE = "https://api.example/mcp";
 const METADATA = "https://api.example/.well-known/oauth-protected-resource/mcp";
 const resource = () => new ProtectedResource({ resource: RESOURCE, authorizationServers: ["https://login.example"] });
 
 /** Serves a tool that says whose token the SDK hands to it. */
-async function served(t, issuer, protect) {
+async function served(t, issuer, protect, revocations) {
   const jwksUrl = await serve(t, issuer.listener);
   const app = express();
-  protect(app, new Verifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl, clock: issuer.clock }));
+  protect(app, new Verifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl, clock: issuer.clock, revocations }));
   app.post("/mcp", express.json(), async (request, response) => {
     const server = new McpServer({ name: "orders", version: "1" });
     server.registerTool("whoami", {}, ({ authInfo }) => {
@@ -90,6 +90,13 @@ for (const [kind, status] of [["the SDK's own check", 500], ["the middleware", 5
     const issuer = new Issuer();
     issuer.away = true;
     const address = await served(t, issuer, KINDS[kind]);
+    const answer = await bearer(await token())(`${address}/mcp`, { method: "POST", body: "{}" });
+    assert.equal(answer.status, status);
+    assert.equal(answer.headers.get("WWW-Authenticate"), null);
+  });
+
+  test(`without revocations clients are not sent to sign in again: ${kind}`, async (t) => {
+    const address = await served(t, new Issuer(), KINDS[kind], revocationsAway());
     const answer = await bearer(await token())(`${address}/mcp`, { method: "POST", body: "{}" });
     assert.equal(answer.status, status);
     assert.equal(answer.headers.get("WWW-Authenticate"), null);

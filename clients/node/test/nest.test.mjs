@@ -10,7 +10,7 @@ import { ProtectedResource, Verifier } from "../dist/index.js";
 import { resourceMetadata } from "../dist/express.js";
 import { TokenGuard, tokenOf } from "../dist/nest.js";
 import { ask, bearerCases, judge } from "./bearer.mjs";
-import { AUDIENCE, ISSUER, Issuer, proof, serve, THUMBPRINT, token } from "./issuer.mjs";
+import { AUDIENCE, ISSUER, Issuer, proof, revocationsAway, serve, THUMBPRINT, token } from "./issuer.mjs";
 
 const { requires, cases } = bearerCases;
 const ADAPTERS = { Express: () => new ExpressAdapter(), Fastify: () => new FastifyAdapter() };
@@ -18,9 +18,10 @@ const ADAPTERS = { Express: () => new ExpressAdapter(), Fastify: () => new Fasti
 /** Serves `/`, behind the guard, and `/open`, which the guard skips. Decorators are applied as plain functions. */
 async function served(t, adapter, issuer, options = {}) {
   const jwksUrl = await serve(t, issuer.listener);
-  const verifier = new Verifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl, clock: issuer.clock });
+  const { revocations, ...guarded } = options;
+  const verifier = new Verifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl, clock: issuer.clock, revocations });
   const open = (context) => Reflect.getMetadata("open", context.getHandler()) === true;
-  const guard = new TokenGuard(verifier, HttpException, { scopes: requires, skip: open, ...options });
+  const guard = new TokenGuard(verifier, HttpException, { scopes: requires, skip: open, ...guarded });
   class Whoami {
     whoami(request) {
       assert.equal(request.auth, tokenOf(request.raw ?? request));
@@ -70,6 +71,14 @@ for (const adapter of Object.keys(ADAPTERS)) {
     const service = await served(t, adapter, new Issuer());
     assert.equal((await ask(`${service}/open`, [])).body, "well");
     assert.equal((await ask(`${service}/`, [])).status, 401);
+  });
+
+  test(`${adapter}: without revocations clients are not sent to sign in again`, async (t) => {
+    const service = await served(t, adapter, new Issuer(), { revocations: revocationsAway() });
+    const answer = await ask(service, [`Bearer ${await token("good")}`]);
+    assert.equal(answer.status, 503);
+    assert.equal(answer.headers["www-authenticate"], undefined);
+    assert.equal(answer.headers["retry-after"], "1");
   });
 
   test(`${adapter}: RFC 9728 and RFC 9449 section 7`, async (t) => {

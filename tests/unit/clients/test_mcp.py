@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import httpx2
 import pytest
-from mcp import Client
+from mcp import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.settings import AuthSettings
@@ -19,7 +19,7 @@ from tests.clients import minter
 from tests.issuer import Issuer, ec_key, serving
 from tests.unit.clients.test_middleware import uvicorn_of
 
-from tokenmint_client import AsyncVerifier, ProtectedResource
+from tokenmint_client import AsyncVerifier, Client, ProtectedResource, PublicClient, Revocations
 from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier
 
 pytestmark = pytest.mark.slow
@@ -43,8 +43,18 @@ def keys() -> Iterator[Keys]:
         yield Keys(issuer)
 
 
-def verifier_of(keys: Keys) -> AsyncVerifier:
-    return AsyncVerifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock)
+class Away(Revocations):
+    """Revocations whose stream never opens; a verification would wait 5 s for it."""
+
+    def __init__(self) -> None:
+        super().__init__(Client("127.0.0.1:9", PublicClient("api"), plaintext=True), AUDIENCE)
+
+    def await_first(self) -> None:
+        """Do not wait."""
+
+
+def verifier_of(keys: Keys, revocations: Revocations | None = None) -> AsyncVerifier:
+    return AsyncVerifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock, revocations=revocations)
 
 
 def token_of(**changes: Any) -> str:
@@ -54,25 +64,26 @@ def token_of(**changes: Any) -> str:
 
 
 @contextmanager
-def with_verifier(keys: Keys) -> Iterator[str]:
+def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
     """A server that checks tokens itself, by our verifier."""
     auth = AuthSettings(
         issuer_url="https://login.example", resource_server_url=RESOURCE, required_scopes=["read"],
         validate_token_resource=True,
     )  # fmt: skip
-    server = MCPServer("orders", auth=auth, token_verifier=McpTokenVerifier(verifier_of(keys), RESOURCE))
+    server = MCPServer("orders", auth=auth, token_verifier=McpTokenVerifier(verifier_of(keys, revocations), RESOURCE))
     server.tool()(whoami)
     with uvicorn_of(server.streamable_http_app(), lifespan="on") as base:
         yield base
 
 
 @contextmanager
-def with_middleware(keys: Keys) -> Iterator[str]:
+def with_middleware(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
     """A server behind our middleware."""
     server = MCPServer("orders")
     server.tool()(whoami)
     resource = ProtectedResource(RESOURCE, ["https://login.example"], scopes_supported=["read"])
-    app = McpTokenMiddleware(server.streamable_http_app(), verifier_of(keys), resource=resource, scopes=["read"])
+    verifier = verifier_of(keys, revocations)
+    app = McpTokenMiddleware(server.streamable_http_app(), verifier, resource=resource, scopes=["read"])
     with uvicorn_of(app, lifespan="on") as base:
         yield base
 
@@ -81,10 +92,10 @@ SERVERS: Final = {"verifier": with_verifier, "middleware": with_middleware}
 
 
 @asynccontextmanager
-async def client_of(base: str, token: str) -> AsyncIterator[Client]:
+async def client_of(base: str, token: str) -> AsyncIterator[McpClient]:
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-        Client(streamable_http_client(f"http://{base}/mcp", http_client=http)) as client,
+        McpClient(streamable_http_client(f"http://{base}/mcp", http_client=http)) as client,
     ):
         yield client
 
@@ -129,6 +140,14 @@ def test_without_keys_clients_are_not_sent_to_sign_in_again(kind: str, status: i
     assert "WWW-Authenticate" not in answer.headers
 
 
+@pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
+def test_without_revocations_clients_are_not_sent_to_sign_in_again(kind: str, status: int, keys: Keys) -> None:
+    with SERVERS[kind](keys, Away()) as base:
+        answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
+    assert answer.status_code == status
+    assert "WWW-Authenticate" not in answer.headers
+
+
 async def test_rfc9449_section_7_the_middleware_accepts_bound_tokens_with_a_proof(keys: Keys) -> None:
     token = token_of(cnf={"jkt": minter.thumbprint("a")})
 
@@ -141,7 +160,7 @@ async def test_rfc9449_section_7_the_middleware_accepts_bound_tokens_with_a_proo
     with with_middleware(keys) as base:
         async with (
             httpx2.AsyncClient(auth=Proving()) as http,
-            Client(streamable_http_client(f"http://{base}/mcp", http_client=http)) as client,
+            McpClient(streamable_http_client(f"http://{base}/mcp", http_client=http)) as client,
         ):
             answer = await client.call_tool("whoami", {})
     assert [part.text for part in answer.content] == ["ada by nobody for agent"]  # type: ignore[union-attr]

@@ -76,6 +76,13 @@ def test_claims_of_another_form_name_nothing_and_fail_nothing(claims: dict[str, 
     assert all(isinstance(digest_of(*name), bytes) for name in names_of(claims, "k"))
 
 
+def test_rfc7519_section_4_1_3_an_audience_may_be_a_list_of_one() -> None:
+    held = RevokedSet()
+    held.add(digest_of("audience", AUDIENCE), 1000, 2000)
+    assert held.covers(CLAIMS | {"aud": [AUDIENCE]}, "k")
+    assert not held.covers(CLAIMS | {"aud": ["https://others.example"]}, "k")
+
+
 def test_a_chain_of_actors_without_end_is_read_in_part() -> None:
     claims: dict[str, Any] = {"iat": 1}
     for number in range(1000):

@@ -81,8 +81,9 @@ def names_of(claims: Mapping[str, Any], key_id: str) -> Iterator[tuple[str, str]
     yield "key", key_id
     for kind, claim in (("token", "jti"), ("principal", "sub"), ("client", "client_id"), ("audience", "aud")):
         value = claims.get(claim)
-        if isinstance(value, str):
-            yield kind, value
+        for name in value if isinstance(value, list) else [value]:  # an audience may be a list of one
+            if isinstance(name, str):
+                yield kind, name
     lineage = claims.get("tm_lineage")
     for ancestor in lineage if isinstance(lineage, list) else ():
         if isinstance(ancestor, str):

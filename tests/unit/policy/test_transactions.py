@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmint.admission.validation import Violations
-from tokenmint.base.errors import AccessDenied, ConfigurationError, ReexchangeDenied
+from tokenmint.base.errors import AccessDenied, ConfigurationError, ReexchangeDenied, ScopeDenied
 from tokenmint.formats import jwt
 from tokenmint.formats.txn_token import FORMAT
 from tokenmint.model.format import TransactionRules
 from tokenmint.model.issued import IssuedToken, issued_token
-from tokenmint.model.policy import ActorRules, Audience, Client, ExchangeRequest, TokenGrant
+from tokenmint.model.policy import Actor, ActorRules, Audience, Client, ExchangeRequest, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, SELF_ISSUED, TXN_TOKEN, VerifiedToken
@@ -170,3 +170,19 @@ def test_section_13_6_a_caller_never_names_the_scopes_that_others_stand_for(sour
             expected = pytest.raises(ConfigurationError, match="_scopes: reads the request, so")
         with expected:
             Policy({audience.name: audience}, "https://tokens.example")
+
+
+def test_a_refusal_is_bounded_however_many_scopes_it_names() -> None:
+    """gRPC sends it in a trailer, and clients accept 8 KiB of those."""
+    many = tuple(f"{number:03}{'x' * 125}" for number in range(64))
+    audience = replace(AUDIENCE, scopes=frozenset(many), actors=ActorRules(intersection=True))
+    request = ExchangeRequest(Secret("x"), audience=DOMAIN, scopes=many, requested_token_type=TXN_TOKEN)
+    policy = Policy({DOMAIN: audience}, "https://tokens.example")
+    for actor in (None, Actor("agent")):
+        with pytest.raises(ScopeDenied) as refused:
+            policy.decide(request, WEB, audience, verified(scope="a"), Profile("ada"), now=NOW, actor=actor)
+        assert len(refused.value.message) < 400
+    issued = as_issued(decided(WEB, ("a",), None, NOW), "j")
+    with pytest.raises(ScopeDenied) as refused:
+        POLICY.decide(request, WEB, audience, verified(issued), Profile("ada"), now=NOW, issued=issued)
+    assert len(refused.value.message) < 400

@@ -248,23 +248,6 @@ async def test_the_parameters_belong_to_transaction_tokens_alone(rig: Rig, http:
     assert status == 200
 
 
-async def test_a_token_that_no_verifier_of_ours_could_read_is_not_minted(rig: Rig, http: httpx2.AsyncClient) -> None:
-    """Within `tctx` a value is one level deeper than in its own token."""
-    deep: Any = 1
-    for _ in range(15):
-        deep = [deep]
-    for value, status in ((deep[0], 200), (deep, 400)):
-        token = access_token(rig, deep=value)
-        answer = await post(rig, http, **form(rig, subject_token=token))
-        assert answer[0] == status, answer
-        if status == 200:
-            auth = {"client_id": "web", "client_secret": rig.secrets["web"].reveal()}
-            told = await http.post("/oauth2/introspect", data=auth | {"token": answer[1]["access_token"]})
-            assert told.json()["active"] is True
-        else:
-            assert answer[1]["reason"] == "CLAIMS_TOO_LARGE"
-
-
 async def test_an_actor_stays_named(rig: Rig, http: httpx2.AsyncClient) -> None:
     """The story of agents: the agent acts for Ada at the API, which begins a transaction with the token it received."""
     agent = AGENTS.token(rig.clock.now(), sub="a1", aud=ISSUER, email=None)

@@ -14,7 +14,7 @@ from tokenmint.base.errors import (
     ReexchangeDenied,
     ScopeDenied,
 )
-from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.foreign_text import LONG, listed, quoted
 from tokenmint.model.issued import MAX_DEPTH, IssuedToken
 from tokenmint.model.policy import (
     Actor,
@@ -116,9 +116,7 @@ class Policy:
         transactions.check_transaction(client, audience, request)
         refused = set(request.scopes) - grantable(client, audience)
         if refused:
-            raise ScopeDenied(
-                f"the caller may not request for this audience: {clipped(' '.join(sorted(refused)), LONG)}"
-            )
+            raise ScopeDenied(f"the caller may not request for this audience: {listed(refused)}")
         if request.lifetime is not None and request.lifetime > audience.max_lifetime:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
         fixed = audience.format.fixed_lifetime
@@ -332,14 +330,14 @@ def _within(
     if allowed is not None:
         foreign = set(request.scopes) - allowed
         if foreign:
-            raise ScopeDenied(f"subject token and actor do not both have the scope: {' '.join(sorted(foreign))}")
+            raise ScopeDenied(f"subject token and actor do not both have the scope: {listed(foreign)}")
         granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:
         return tuple(sorted(granted)), expires_at
     wider = set(request.scopes) - set(issued.scopes)
     if wider:
-        raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
+        raise ScopeDenied(f"the subject token has no such scope: {listed(wider)}")
     if expires_at > issued.expires_at:
         fixed = audience.format.fixed_lifetime is not None and audience.format.transaction is None
         if request.lifetime is not None or fixed:

@@ -110,9 +110,9 @@ class _Base:
         except jwt.InvalidSignatureError:
             raise TokenRejected("BAD_SIGNATURE", "the token's signature does not verify") from None
         except jwt.InvalidAudienceError:
-            raise TokenRejected("WRONG_AUDIENCE", "the token was issued for somebody else") from None
+            raise TokenRejected("WRONG_AUDIENCE", "the token was issued for another audience") from None
         except jwt.InvalidIssuerError:
-            raise TokenRejected("UNKNOWN_ISSUER", "the token's issuer is somebody else") from None
+            raise TokenRejected("UNKNOWN_ISSUER", "the token was issued by another issuer") from None
         except jwt.DecodeError:
             raise TokenRejected("MALFORMED", "the token is not a well-formed JWT") from None
         except (jwt.PyJWTError, ValueError, RecursionError):

@@ -121,6 +121,15 @@ func fromCall(ctx context.Context, err error) error {
 	return made
 }
 
+// refusalOf returns the service's reason and message, or else only the name of the code: other texts vary by attempt.
+func refusalOf(err error) string {
+	made := fromStatus(status.Convert(err).Proto())
+	if made.Reason == Reason(code.Code_name[int32(made.Code)]) {
+		return made.Code.String()
+	}
+	return string(made.Reason) + ": " + made.Message
+}
+
 func fromStatus(answer *rpcstatus.Status) *Error {
 	made := &Error{Code: codes.Code(answer.GetCode()), Message: answer.GetMessage()}
 	made.Reason = Reason(code.Code_name[answer.GetCode()])

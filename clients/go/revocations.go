@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/status"
-
 	pb "tokenmint.dev/client-go/tokenmintv1"
 )
 
@@ -310,7 +308,7 @@ func (r *Revocations) take(message *pb.WatchRevocationsResponse) error {
 }
 
 func (r *Revocations) fail(err error) {
-	failure := status.Code(err).String()
+	failure := refusalOf(err)
 	r.mutex.Lock()
 	changed := failure != r.failure
 	r.failure = failure

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.foreign_text import LONG, clipped, quoted
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
 from tokenmint.cli.explanation import print_explanation, whole_numbers
@@ -323,12 +323,28 @@ def verify(
         typer.echo(f"tokenmint: the key set of {plain(jwks_url or issuer)} can't be fetched: {why}", err=True)
         raise typer.Exit(3) from None
     except (jwt.PyJWTError, RecursionError) as error:
-        typer.echo(f"tokenmint: refused: {plain(str(error))}", err=True)
+        typer.echo(f"tokenmint: refused: {plain(str(error))}{_compared(token, error, issuer, audience)}", err=True)
         raise typer.Exit(1) from None
     if output == "json":
         print_json(claims)
     else:
         print_claims(claims)
+
+
+def _compared(token: str, error: Exception, issuer: str, audience: str) -> str:
+    """Return the two values that differ, if the token's issuer or audience is another one; else ""."""
+    import jwt
+
+    name, required = ("aud", audience) if isinstance(error, jwt.InvalidAudienceError) else ("iss", issuer)
+    if name == "iss" and not isinstance(error, jwt.InvalidIssuerError):
+        return ""
+    try:
+        value = jwt.decode(token, options={"verify_signature": False}).get(name)
+    except (jwt.PyJWTError, RecursionError):
+        return ""
+    if value == required:
+        return ""
+    return f": the token's {name} is {quoted(str(value), LONG)}, required is {quoted(required, LONG)}"
 
 
 def print_claims(claims: dict[str, Any]) -> None:
@@ -359,6 +375,8 @@ def _discovered(issuer: str, timeout: float) -> str:
     import httpx2
     import jwt
 
+    if not issuer.startswith(("https://", "http://")):
+        raise typer.BadParameter("expected a URL with https://, or http:// on loopback", param_hint="--issuer")
     url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     try:
         document = httpx2.get(url, timeout=timeout).raise_for_status().json()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokenmint.base.errors import NotFound, RevocationsFull
+from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.issued.store import IssuedStore
 from tokenmint.model.policy import Audience
 from tokenmint.profiles.resolve import is_just_in_time
@@ -78,7 +79,7 @@ class MassRevocation:
         """
         configured = self.configured()
         if client_id not in configured.clients and not removed:
-            raise NotFound("client", client_id)
+            raise _not_configured("client", client_id)
         audiences = configured.audiences
         own = {name for name, audience in audiences.items() if client_id in audience.clients}
         derived = derived_from(audiences, own) - own if with_derived else set()
@@ -91,7 +92,7 @@ class MassRevocation:
         """
         audiences = self.configured().audiences
         if audience not in audiences and not removed:
-            raise NotFound("audience", audience)
+            raise _not_configured("audience", audience)
         return await self._revoke([], derived_from(audiences, {audience}) if with_derived else {audience})
 
     async def provider(self, provider: str) -> Revoked:
@@ -120,6 +121,13 @@ class MassRevocation:
         if kind is Kind.PROVIDER:
             return Revocation(kind, name, after, after + PROVIDERS_TOKENS)
         return self.log.of(kind, name, after)
+
+
+def _not_configured(kind: str, name: str) -> NotFound:
+    text = (
+        f"{kind} {quoted(name, LONG)}: it is not configured: check the name; `removed` accepts one that was taken out"
+    )
+    return NotFound(kind, name, text)
 
 
 def derived_from(audiences: Mapping[str, Audience], first: Iterable[str]) -> set[str]:

@@ -96,7 +96,12 @@ def test_a_token_from_exchange_to_verification(terminal: Terminal, tmp_path: Pat
     status, out, err = terminal(*verify, "https://orders.example", "-o", "text", stdin=raw)
     assert (status, answer["subject"] in out, "(in 60 s)" in out or "(in 5" in out) == (0, True, True), out
     status, _, err = terminal(*verify, "https://other.example", stdin=raw)
-    assert (status, "refused" in err) == (1, True)
+    assert status == 1
+    assert "the token's aud is 'https://orders.example', required is 'https://other.example'" in err
+    status, _, err = terminal(*verify[:-2], "http://127.0.0.1:8", "--audience", "https://orders.example", stdin=raw)
+    assert (status, "the token's iss is 'http://127.0.0.1:9', required is 'http://127.0.0.1:8'" in err) == (1, True)
+    status, _, err = terminal("token", "verify", "--issuer", "", "--audience", "x", stdin=raw)
+    assert (status, "expected a URL with https://" in err) == (2, True)
     other_issuer = f"http://{terminal.service.listen['http']}"
     status, _, err = terminal("token", "verify", "--issuer", other_issuer, "--audience", "x", stdin=raw)
     assert (status, "another issuer" in err) == (1, True)

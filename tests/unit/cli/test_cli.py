@@ -246,7 +246,7 @@ def test_refusals_have_exit_codes_and_reasons(terminal: Terminal) -> None:
     status, _, err = terminal("token", "inspect", stdin="x")
     assert (status, "not a JWT" in err) == (2, True)
     status, _, err = terminal("keys", "list", TOKENMINT_CLIENT_ID="nobody")
-    assert (status, "CALLER_UNAUTHENTICATED" in err) == (4, True)
+    assert (status, "CALLER_UNAUTHENTICATED" in err, "the id 'nobody' was sent to" in err) == (4, True, True)
     status, _, err = terminal("keys", "list", TOKENMINT_TARGET="127.0.0.1:1")
     assert (status, "is it running" in err) == (3, True)
     status, _, err = terminal("keys", "list", TOKENMINT_TARGET="192.0.2.1:1")

@@ -35,6 +35,9 @@ def limits(name: str) -> Callable[[Mapping[str, Entry]], str]:
 
 def _rows(party: RelyingParty) -> list[tuple[str, str]]:
     algorithms = ", ".join(f"`{name}`" for name in sorted(party.algorithms))
+    length = "not documented"
+    if party.max_subject is not None:
+        length = f"{party.min_subject} to {party.max_subject} bytes"
     kept = "until a token names an unknown key"
     if party.key_cache is not None:
         kept = f"for {party.key_cache / 3600:g} h at most (assumed)"
@@ -42,7 +45,7 @@ def _rows(party: RelyingParty) -> list[tuple[str, str]]:
         ("Algorithms", algorithms or "not documented"),
         ("Audience (`aud`)", party.audience_help),
         ("Claims", ", ".join(f"`{name}`" for name in sorted(party.claims))),
-        ("Longest `sub`", f"{party.max_subject}" if party.max_subject is not None else "not documented"),
+        ("Length of `sub`", length),
         (
             "Longest lifetime",
             f"{party.max_lifetime / 3600:g} h" if party.max_lifetime is not None else "not documented",

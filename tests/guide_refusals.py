@@ -4,16 +4,24 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import grpc
 from tests import plain_http
+from tests.guide_chains import (
+    AS_ORDERS,
+    chained,
+    fresh_chain,
+    longer_than_its_parent,
+    longest_chain,
+    not_reexchanged,
+    scope_is_missing,
+)
+from tests.guide_mcp import MCP
 from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT
+from tests.guide_signals import SIGNALS
 from tests.guides import Provocation, Walk, command, config, token, told
-from tests.issuer import Issuer, rsa_key
 from tests.process import CLIENT
-from tests.signals import CAEP, logout_token, secevent
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
 
@@ -76,55 +84,6 @@ def form(path: str = "token", **changes: str) -> Provocation:
     return provoke
 
 
-def signal(media_type: str = "application/secevent+jwt", issuer: Issuer | None = None, **claims: Any) -> Provocation:
-    """Return what pushes a security event token, and says what its answer does in one line."""
-
-    def provoke(walk: Walk) -> str:
-        sender = replace(issuer or walk.issuer, url=PARTNER["iss"])
-        given = {"aud": PARTNER["aud"], **claims}
-        return _pushed(walk, secevent(sender, time.time(), CAEP + "risk-level-change", **given), media_type)
-
-    return provoke
-
-
-def _pushed(walk: Walk, text: str, media_type: str) -> str:
-    assert walk.service is not None
-    url = f"http://{walk.service.listen['http']}/signals/partner"
-    answer = plain_http.post(url, content=text, headers={"Content-Type": media_type})
-    if answer.status_code < 300:
-        return ""
-    said = answer.json()
-    return f"{said.get('err') or said['error']}: {said.get('description') or said['error_description']}"
-
-
-def forged_signal(walk: Walk) -> str:
-    """Push a token that another key signed."""
-    return signal(issuer=Issuer(key=rsa_key(5)))(walk)
-
-
-def signal_of_one_id(walk: Walk) -> str:
-    """Push two tokens with one id."""
-    assert signal(jti="one-id")(walk) == ""
-    return signal(jti="one-id", txn="2")(walk)
-
-
-def logout_without_a_subject(walk: Walk) -> str:
-    """Send a logout token about a session alone."""
-    sender = replace(walk.issuer, url=PARTNER["iss"])
-    text = logout_token(sender, time.time(), aud=PARTNER["aud"], sub=None)
-    return _pushed(walk, f"logout_token={text}", "application/x-www-form-urlencoded")
-
-
-def signals_beyond_the_rate(walk: Walk) -> str:
-    """Push more than the rate allows at once."""
-    line = "[providers.partner.signals]\n"
-    text = walk.configuration()
-    assert line in text
-    walk.serve(text=text.replace(line, line + "rate = { per_second = 0.001, burst = 1 }\n"))
-    assert signal()(walk) == ""
-    return signal()(walk)
-
-
 def expired(walk: Walk) -> str:
     """Send an expired token over HTTP."""
     return form(subject_token=walk.issuer.token(time.time() - 4000, **PARTNER))(walk)
@@ -182,55 +141,6 @@ def asked(
         return f"{answer.status_code} {answer.text}"
 
     return provoke
-
-
-def longest_chain(walk: Walk) -> str:
-    """Let tokens for the ledger be exchanged for one another until no more is allowed."""
-    text = walk.configuration().replace('clients = ["stock"]\nreexchange_from = ["https://stock.example.com"]',
-                                        'clients = ["web"]\non_missing_profile = "create"\nproviders = ["partner"]\n'
-                                        'reexchange_from = ["https://ledger.example.com"]')  # fmt: skip
-    walk.serve(text=text)
-    again = "tokenmint token exchange --audience https://ledger.example.com --raw --token-file"
-    lines = [f"{again} id-token.txt > chain.txt"]
-    lines += [f"{again} chain.txt --kind access_token > next.txt; mv next.txt chain.txt" for _ in range(4)]
-    done = walk.run("\n".join(lines))
-    assert done.returncode == 0, done.stderr
-    return told(walk, f"{again} chain.txt --kind access_token")
-
-
-def chained(audience: str, file: str, options: str = "", **claims: Any) -> Provocation:
-    """Return what exchanges a token of ours again."""
-    return token(audience=audience, file=file, options=f"--kind access_token {options}", **claims)
-
-
-AS_ORDERS: Final = "--client-id orders --secret-file orders.secret"
-
-
-def fresh_chain(walk: Walk) -> None:
-    """Make the first token of a chain anew, with one scope."""
-    first = (
-        f"tokenmint token exchange --audience {ORDERS} --scope stock.read --token-file id-token.txt --raw > first.txt"
-    )
-    done = walk.run(first)
-    assert done.returncode == 0, done.stderr
-
-
-def scope_is_missing(walk: Walk) -> str:
-    """Ask for a scope that the parent has not."""
-    fresh_chain(walk)
-    return chained("https://stock.example.com", "first.txt", f"{AS_ORDERS} --scope stock.count")(walk)
-
-
-def longer_than_its_parent(walk: Walk) -> str:
-    """Ask for a life that the parent has not."""
-    fresh_chain(walk)
-    return chained("https://stock.example.com", "first.txt", f"{AS_ORDERS} --lifetime 3600")(walk)
-
-
-def not_reexchanged(walk: Walk) -> str:
-    """Ask for an audience that does not take tokens for this one."""
-    fresh_chain(walk)
-    return chained(ORDERS, "first.txt")(walk)
 
 
 def somebody_elses(walk: Walk) -> str:
@@ -368,6 +278,7 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         token(audience=API, **POD | {"kubernetes.io": POD["kubernetes.io"] | {"namespace": "default"}}),
         token(audience=API, **POD | {"aud": ["elsewhere"]}),
     ],
+    "mcp-server": MCP,
     "oauth-http": [
         form(client_secret="wrong"),  # which is the point
         expired,
@@ -400,18 +311,7 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         config('reexchange_from = ["https://orders.example.com"]', 'reexchange_from = ["https://order.example.com"]'),
         longest_chain,
     ],
-    "signals": [
-        signal(iss="https://login.partner.example/"),
-        signal(aud="other"),
-        forged_signal,
-        signal(typ="JWT"),
-        signal_of_one_id,
-        signal(iat=1_000_000_000),
-        signal(media_type="text/plain"),
-        logout_without_a_subject,
-        signals_beyond_the_rate,
-        config('account-enabled = "ignore"', 'acount-enabled = "ignore"'),
-    ],
+    "signals": SIGNALS,
     "web-app-sessions": [
         chained(ORDERS, "session.txt"),
         chained(ORDERS, "other.txt", text="tmr_" + "A" * 43),

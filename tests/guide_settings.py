@@ -1,14 +1,19 @@
 """The stand-ins for the things that each guide takes for granted: providers, their tokens, files that are there."""
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.guides import Setting
+from tests.guides import Setting, Walk
 from tests.issuer import Issuer, ec_key, jwk, rsa_key
+from tests.pages import ROOT
+from tests.process import environment
 from tests.signals import CAEP, RISC, logout_token, secevent
 from tests.tls import authority
 
@@ -68,6 +73,14 @@ def cluster() -> tuple[str, str]:
     """Let a cluster's keys be those of the issuer on loopback."""
     line = 'issuer = "https://kubernetes.example.com"'
     return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
+
+
+def delegating(issuer: Issuer, now: float) -> Mapping[str, str]:
+    """The tokens of a user and of a service that acts for it."""
+    return {
+        "id-token.txt": issuer.token(now, **PARTNER),
+        "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
+    }
 
 
 def orders_token(issuer: Issuer, now: float) -> Mapping[str, str]:
@@ -133,6 +146,16 @@ def certificates(directory: Path) -> None:
         (directory / f"{name}.key").write_bytes(key)
 
 
+def mcp_server(walk: Walk) -> None:
+    """Serve the page's MCP server, on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it listens from now on, before the server is up
+        port, fd = listener.getsockname()[1], listener.fileno()
+        arguments = [sys.executable, "-m", "uvicorn", "server:app", "--fd", str(fd), "--log-level", "warning"]
+        environ = environment(PYTHONPATH=str(ROOT / "clients" / "python" / "src"))  # the client is installed there
+        walk.beside.append(subprocess.Popen(arguments, cwd=walk.directory, env=environ, pass_fds=[fd]))
+    walk.addresses["127.0.0.1:8000"] = f"127.0.0.1:{port}"
+
+
 OUTSIDE: Mapping[str, Setting] = {
     name: Setting([partner()], web_token)
     for name in ("aws", "azure", "claude-api", "google-cloud", "kubernetes-api", "openai-api", "openbao")
@@ -140,13 +163,7 @@ OUTSIDE: Mapping[str, Setting] = {
 """The guides to services outside, for which ``outside.py`` stands in."""
 SETTINGS: Mapping[str, Setting] = {
     **OUTSIDE,
-    "agents": Setting(
-        [partner(), cluster()],
-        lambda issuer, now: {
-            "id-token.txt": issuer.token(now, **PARTNER),
-            "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
-        },
-    ),
+    "agents": Setting([partner(), cluster()], delegating),
     "spiffe": Setting([cluster()], lambda issuer, now: {"service-account.txt": issuer.token(now, **SERVICE_ACCOUNT)}),
     "console": Setting([partner(), ('console = "127.0.0.1:7445"', 'console = "127.0.0.1:0"')]),
     "delegation-and-binding": Setting(
@@ -154,10 +171,7 @@ SETTINGS: Mapping[str, Setting] = {
             partner(),
             cluster(),
         ],
-        lambda issuer, now: {
-            "id-token.txt": issuer.token(now, **PARTNER),
-            "service-account.txt": issuer.token(now, **SERVICE_ACCOUNT),
-        },
+        delegating,
         certificates,
         {"TOKENMINT_CA_FILE": "ca.pem", "TOKENMINT_CERT_FILE": "web.crt", "TOKENMINT_KEY_FILE": "web.key"},
     ),
@@ -169,6 +183,11 @@ SETTINGS: Mapping[str, Setting] = {
             cluster(),
         ],
         lambda issuer, now: {"account-token.txt": issuer.token(now, **POD)},
+    ),
+    "mcp-server": Setting(
+        [partner(), cluster()],
+        delegating,
+        started={"uvicorn server:app --port 8000": mcp_server},
     ),
     "oauth-http": Setting([partner()], orders_token, signing_client),
     "signals": Setting([partner()], signals_of_partner),

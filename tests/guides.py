@@ -112,6 +112,8 @@ class Walk:
         self.issuer = issuer
         self.setting = setting
         self.service: Service | None = None
+        self.beside: list[subprocess.Popen[bytes]] = []
+        """Programs that the page starts beside the service."""
         self.config = directory / "tokenmint.toml"
         self.blocks = blocks_of(page)
         self.addresses = dict(setting.addresses)
@@ -145,7 +147,11 @@ class Walk:
         self.service = ForkedService(self.directory, *arguments, **{**PORTS, **self.setting.environ})
 
     def stop(self) -> None:
-        """Stop serving."""
+        """Stop serving, and what was started beside."""
+        for program in self.beside:
+            program.terminate()
+            program.wait(timeout=PATIENCE)
+        self.beside.clear()
         if self.service is not None:
             self.service.stop()
             self.service = None

@@ -207,7 +207,10 @@ def signed_claims(token: str, party: RelyingParty, keys: Mapping[str, Any]) -> d
     need(claims["exp"] > now - SKEW and claims["iat"] < now + SKEW, "its time has passed, or is to come")
     need(claims["exp"] - claims["iat"] < (party.max_lifetime or 86400) + 1, "it lives too long")
     need(isinstance(claims["aud"], str), "several audiences")
-    need(0 < len(claims["sub"].encode()) <= (party.max_subject or 2048), "the subject is too long")
+    need(
+        party.min_subject <= len(claims["sub"].encode()) <= (party.max_subject or 2048),
+        "the subject is too short, or too long",
+    )
     return claims
 
 

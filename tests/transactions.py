@@ -38,6 +38,7 @@ clients = ["web", "pay"]
 providers = ["work"]
 scopes = ["trade.stocks", "trade.bonds", "read"]
 reexchange_from = ["{API}", "{DOMAIN}"]
+[audiences."{DOMAIN}".actors]
 [audiences."{DOMAIN}".txn_token.tctx]
 action = "request.details.action"
 quantity = "=request.details.quantity * 2"
@@ -45,6 +46,7 @@ level = "profile.claims.level"
 [audiences."{DOMAIN}".txn_token.rctx]
 req_ip = "request.context.req_ip"
 via = "client.id"
+deep = "assertion.deep"
 [audiences."{DOMAIN}".claims]
 email = "assertion.email"
 

@@ -144,12 +144,13 @@ func (c *Client) Close() error { return c.connection.Close() }
 // method for.
 func (c *Client) Service() pb.TokenExchangeServiceClient { return c.service }
 
-// ExchangeRequest is what [Client.Exchange] asks for. Only SubjectToken and Audience are required; what is left out is as
+// ExchangeRequest is what [Client.Exchange] asks for. Only SubjectToken and a target, Audience or Resources, are required; what is left out is as
 // the service and the audience are configured.
 type ExchangeRequest struct {
 	SubjectToken       string        // proves on whose behalf the request is made
 	SubjectTokenType   string        // its kind, a URN of RFC 8693 section 3; default: an ID token
 	Audience           string        // whom the minted token is for
+	Resources          []string      // URIs that name it too, or instead of Audience (RFC 8707)
 	Scopes             []string      // default: all that the audience grants this client
 	Lifetime           time.Duration // whole seconds
 	RequestedTokenType string        // the kind wanted
@@ -161,8 +162,8 @@ type ExchangeRequest struct {
 
 // Format prints which tokens there are, and everything else, with each verb.
 func (r ExchangeRequest) Format(state fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(state, "ExchangeRequest(audience=%s scopes=%s lifetime=%s subject_token=%s actor_token=%s nonce=%s)",
-		r.Audience, r.Scopes, r.Lifetime, hidden(r.SubjectToken), hidden(r.ActorToken), hidden(r.Nonce))
+	_, _ = fmt.Fprintf(state, "ExchangeRequest(audience=%s resources=%s scopes=%s lifetime=%s subject_token=%s actor_token=%s nonce=%s)",
+		r.Audience, r.Resources, r.Scopes, r.Lifetime, hidden(r.SubjectToken), hidden(r.ActorToken), hidden(r.Nonce))
 }
 
 // LogValue is what structured logs show: everything but the tokens.
@@ -178,6 +179,7 @@ func hidden(secret string) string {
 // Target is one token of a batch.
 type Target struct {
 	Audience           string
+	Resources          []string // URIs that name it too, or instead of Audience (RFC 8707)
 	Scopes             []string
 	Lifetime           time.Duration
 	RequestedTokenType string
@@ -197,6 +199,7 @@ func (c *Client) Exchange(ctx context.Context, request ExchangeRequest) (*Token,
 		SubjectToken:       request.SubjectToken,
 		SubjectTokenType:   request.SubjectTokenType,
 		Audience:           request.Audience,
+		Resources:          request.Resources,
 		Scopes:             request.Scopes,
 		Lifetime:           seconds(request.Lifetime),
 		RequestedTokenType: request.RequestedTokenType,
@@ -230,6 +233,7 @@ func (c *Client) ExchangeBatch(ctx context.Context, request ExchangeRequest, tar
 	for _, target := range targets {
 		asked.Targets = append(asked.Targets, &pb.BatchExchangeTarget{
 			Audience:           target.Audience,
+			Resources:          target.Resources,
 			Scopes:             target.Scopes,
 			Lifetime:           seconds(target.Lifetime),
 			RequestedTokenType: target.RequestedTokenType,

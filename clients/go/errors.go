@@ -34,6 +34,9 @@ const (
 	Replayed             Reason = "REPLAYED"
 	Revoked              Reason = "REVOKED"
 	KeySetUnavailable    Reason = "KEY_SET_UNAVAILABLE"
+	PossessionNotProved  Reason = "POSSESSION_NOT_PROVED"
+	ProofRejected        Reason = "PROOF_REJECTED"
+	NonceRequired        Reason = "NONCE_REQUIRED"
 
 	// RevocationsUnavailable: a [Verifier] can't tell whether the token was revoked.
 	RevocationsUnavailable Reason = "REVOCATIONS_UNAVAILABLE"
@@ -119,6 +122,15 @@ func fromCall(ctx context.Context, err error) error {
 		made.cause = err
 	}
 	return made
+}
+
+// refusalOf returns the service's reason and message, or else only the name of the code: other texts vary by attempt.
+func refusalOf(err error) string {
+	made := fromStatus(status.Convert(err).Proto())
+	if made.Reason == Reason(code.Code_name[int32(made.Code)]) {
+		return made.Code.String()
+	}
+	return string(made.Reason) + ": " + made.Message
 }
 
 func fromStatus(answer *rpcstatus.Status) *Error {

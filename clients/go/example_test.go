@@ -31,3 +31,23 @@ func ExampleVerifier_Middleware() {
 	fmt.Println(answer.Code, answer.Header().Get("WWW-Authenticate"))
 	// Output: 401 Bearer
 }
+
+func ExampleResource_Middleware() {
+	verifier, err := tokenmint.NewVerifier("https://tokens.example", "https://orders.example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	orders := http.NotFoundHandler()
+	resource, err := tokenmint.NewResource(verifier, tokenmint.ResourceConfig{Resource: "https://orders.example/api"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	http.Handle("/", resource.Middleware(orders, "orders.read")) // serves the metadata too
+
+	answer := httptest.NewRecorder()
+	http.DefaultServeMux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, resource.MetadataPath(), nil))
+	fmt.Println(answer.Code, resource.MetadataURL())
+	// Output: 200 https://orders.example/.well-known/oauth-protected-resource/api
+}

@@ -2,6 +2,7 @@ package tokenmint
 
 import (
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,7 @@ const (
 	minAge        = time.Second
 	maxAge        = time.Hour
 	maxStale      = time.Hour        // beyond its age, while it can't be fetched
+	minRSABits    = 2048             // RFC 7518 section 3.3
 	unknownKey    = 10 * time.Second // between fetches for unknown keys
 	retryFetch    = time.Second      // after a fetch that failed
 	fetchTimeout  = 5 * time.Second
@@ -67,8 +70,9 @@ func newKeySet(address string, client *http.Client, now func() time.Time) (*keyS
 
 // find returns the key with an id that is used with an algorithm.
 func (k *keySet) find(ctx context.Context, keyID, algorithm string) (*jose.JSONWebKey, error) {
-	if k.stale() {
-		if err := k.refresh(ctx); err != nil {
+	due, waits := k.due(keyID)
+	if due {
+		if err := k.refresh(ctx, keyID, waits); err != nil {
 			return nil, err
 		}
 	}
@@ -77,12 +81,6 @@ func (k *keySet) find(ctx context.Context, keyID, algorithm string) (*jose.JSONW
 		return nil, refused(KeySetUnavailable, k.failure())
 	}
 	key := current.key(keyID)
-	if key == nil && k.mayLookFor() {
-		if err := k.refresh(ctx); err != nil {
-			return nil, err
-		}
-		key = k.current().key(keyID)
-	}
 	if key == nil {
 		return nil, refused(UnknownKey, "the token's key is not in the key set")
 	}
@@ -92,23 +90,26 @@ func (k *keySet) find(ctx context.Context, keyID, algorithm string) (*jose.JSONW
 	return key, nil
 }
 
-func (k *keySet) stale() bool {
+// due tells whether a fetch is due before a key is looked up, and whether the key can only be looked up after it. A set that
+// is too old serves without waiting while fetches fail.
+func (k *keySet) due(keyID string) (due, waits bool) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	now := k.now()
-	return !now.Before(k.held.fresh) && now.Sub(k.failed) >= retryFetch
+	known, fresh := k.held.key(keyID) != nil, now.Before(k.held.fresh)
+	waits = !known || !now.Before(k.held.usable) || (!fresh && k.failed.IsZero())
+	switch {
+	case within(k.failed, now, retryFetch):
+		return false, waits
+	case !fresh:
+		return true, waits
+	default: // tokens with made-up keys must not become traffic
+		return !known && !within(k.looked, now, unknownKey), waits
+	}
 }
 
-// mayLookFor tells whether an unknown key is worth a fetch now: tokens with made-up keys must not become traffic.
-func (k *keySet) mayLookFor() bool {
-	k.mutex.Lock()
-	defer k.mutex.Unlock()
-	now := k.now()
-	if now.Sub(k.looked) < unknownKey {
-		return false
-	}
-	k.looked = now
-	return true
+func within(since, now time.Time, limit time.Duration) bool {
+	return !since.IsZero() && !now.Before(since) && now.Sub(since) < limit
 }
 
 func (k *keySet) current() held {
@@ -126,23 +127,33 @@ func (h held) key(keyID string) *jose.JSONWebKey {
 	return nil
 }
 
-// refresh fetches the set, or waits for the fetch under way. A fetch that fails leaves what there is. It returns an error
-// where ctx ends first.
-func (k *keySet) refresh(ctx context.Context) error {
+// refresh fetches the set for a key, or waits for the fetch under way, if it has to wait. A fetch that fails leaves what there
+// is. It returns an error where ctx ends first.
+func (k *keySet) refresh(ctx context.Context, keyID string, waits bool) error {
 	done := k.flight.DoChan("", func() (any, error) {
+		if due, _ := k.due(keyID); !due { // another fetch ended meanwhile
+			return nil, nil
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
 		next, err := k.fetch(ctx, k.current())
 		k.mutex.Lock()
 		defer k.mutex.Unlock()
+		now := k.now()
+		if now.Before(k.held.fresh) {
+			k.looked = now
+		}
 		if err == nil {
 			k.held, k.failed = next, time.Time{}
 		} else {
-			k.failed, k.cause = k.now(), causeOf(err)
+			k.failed, k.cause = now, causeOf(err)
 			slog.Warn("tokenmint: the key set can't be fetched", "url", k.shown, "cause", k.cause)
 		}
 		return nil, nil
 	})
+	if !waits {
+		return nil
+	}
 	select {
 	case <-done:
 		return nil
@@ -166,9 +177,9 @@ func (k *keySet) fetch(ctx context.Context, before held) (held, error) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	next := held{keys: before.keys, etag: before.etag}
-	switch answer.StatusCode {
-	case http.StatusNotModified:
-	case http.StatusOK:
+	switch {
+	case answer.StatusCode == http.StatusNotModified && len(before.keys) > 0:
+	case answer.StatusCode == http.StatusOK:
 		next.etag = answer.Header.Get("ETag")
 		if next.keys, err = readKeys(answer.Body); err != nil {
 			return held{}, err
@@ -204,7 +215,7 @@ func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
 	var keys []jose.JSONWebKey
 	for _, member := range (*set.Keys)[:min(len(*set.Keys), maxKeys)] {
 		var key jose.JSONWebKey
-		if key.UnmarshalJSON(member) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
+		if key.UnmarshalJSON(member) == nil && usableKey(&key) {
 			keys = append(keys, key)
 		}
 	}
@@ -214,18 +225,32 @@ func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
+// usableKey tells whether a key verifies signatures of tokens: public, with an id and its algorithm.
+func usableKey(key *jose.JSONWebKey) bool {
+	if public, ok := key.Key.(*rsa.PublicKey); ok && public.N.BitLen() < minRSABits {
+		return false
+	}
+	return key.Valid() && key.IsPublic() && key.KeyID != "" && (key.Use == "" || key.Use == "sig") &&
+		slices.Contains(asymmetric, jose.SignatureAlgorithm(key.Algorithm))
+}
+
 func ageOf(header http.Header) time.Duration {
 	age := defaultAge
-	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
 		switch name {
 		case "no-store", "no-cache":
 			return minAge
 		case "max-age":
-			if stated, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-				age = time.Duration(stated) * time.Second
-			}
+			age = secondsOr(strings.Trim(value, `"`), age)
 		}
 	}
-	return max(minAge, min(age, maxAge))
+	return max(minAge, min(age-secondsOr(strings.TrimSpace(header.Get("Age")), 0), maxAge))
+}
+
+func secondsOr(text string, otherwise time.Duration) time.Duration {
+	if stated, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(stated) * time.Second
+	}
+	return otherwise
 }

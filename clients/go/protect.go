@@ -15,7 +15,7 @@ import (
 )
 
 // retryAfter is how many seconds a caller should wait while there is no key set.
-const retryAfter = "10"
+const retryAfter = "1"
 
 type claimsKey struct{}
 
@@ -28,35 +28,48 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 // ErrNoToken says that a call came without a token.
 var ErrNoToken = errors.New("tokenmint: there is no bearer token")
 
-// authenticate verifies the one `Authorization: Bearer` of a call and asks for scopes.
-func (v *Verifier) authenticate(ctx context.Context, values, scopes []string) (context.Context, error) {
+// presented returns the token of the one `Authorization` of a call, and whether it came with the scheme DPoP.
+func presented(values []string, takesDPoP bool) (token string, isDPoP bool, err error) {
 	if len(values) == 0 {
-		return nil, ErrNoToken
-	}
-	if len(values) > 1 {
-		return nil, refused(InvalidRequest, "there is more than one Authorization header")
+		return "", false, ErrNoToken
 	}
 	scheme, token, _ := strings.Cut(strings.TrimSpace(values[0]), " ")
-	token = strings.TrimSpace(token)
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, ErrNoToken
+	token, isDPoP = strings.TrimSpace(token), takesDPoP && strings.EqualFold(scheme, "DPoP")
+	known := isDPoP || strings.EqualFold(scheme, "Bearer")
+	// Gateways join repeated headers by a comma, which no token has in it.
+	if len(values) > 1 || (known && strings.Contains(token, ",")) {
+		return "", isDPoP, refused(InvalidRequest, "there is more than one Authorization header")
 	}
-	if strings.Contains(token, ",") { // gateways join repeated headers so, and no token has a comma
-		return nil, refused(InvalidRequest, "there is more than one Authorization header")
+	if !known || token == "" {
+		return "", false, ErrNoToken
+	}
+	return token, isDPoP, nil
+}
+
+// authenticate verifies the one `Authorization: Bearer` of a call and asks for scopes.
+func (v *Verifier) authenticate(ctx context.Context, values, scopes []string) (context.Context, error) {
+	token, _, err := presented(values, false)
+	if err != nil {
+		return nil, err
 	}
 	claims, err := v.Verify(ctx, token)
 	if err != nil {
 		return nil, err
 	}
 	if !claims.HasScopes(scopes...) {
-		return nil, refused(ScopeDenied, "the token lacks a scope of: "+strings.Join(scopes, " "))
+		return nil, missingScope(scopes)
 	}
 	return context.WithValue(ctx, claimsKey{}, claims), nil
 }
 
+func missingScope(scopes []string) *Error {
+	return refused(ScopeDenied, "the token lacks a scope of: "+strings.Join(scopes, " "))
+}
+
 // Middleware lets requests with a good token, which grants all of scopes, through to next; [ClaimsFromContext] tells what it
 // said. Others are answered as RFC 6750 section 3 says: 401, 400 with several Authorization headers, 403 where a scope is
-// missing. Without a key set the answer is 503, with Retry-After. A token in the query is not looked at.
+// missing. Without a key set the answer is 503, with Retry-After. A token in the query is not looked at. Tokens that are bound
+// to a key need a [Resource].
 func (v *Verifier) Middleware(next http.Handler, scopes ...string) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		ctx, err := v.authenticate(request.Context(), request.Header.Values("Authorization"), scopes)
@@ -64,12 +77,20 @@ func (v *Verifier) Middleware(next http.Handler, scopes ...string) http.Handler 
 			next.ServeHTTP(writer, request.WithContext(ctx))
 			return
 		}
-		refuse(writer, err, scopes)
+		challenge := challenge{scopes: scopes}
+		challenge.refuse(writer, err)
 	})
 }
 
-// refuse answers as RFC 6750 section 3 says.
-func refuse(writer http.ResponseWriter, err error, scopes []string) {
+// challenge is what the answer to a refused request says of the tokens that are accepted.
+type challenge struct {
+	scopes   []string
+	resource *Resource
+	isDPoP   bool // the scheme of the request
+}
+
+// refuse answers as RFC 6750 section 3 and RFC 9449 section 7.1 say.
+func (c challenge) refuse(writer http.ResponseWriter, err error) {
 	var found *Error
 	switch {
 	case undecided(err):
@@ -78,26 +99,60 @@ func refuse(writer http.ResponseWriter, err error, scopes []string) {
 		http.Error(writer, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return
 	case !errors.As(err, &found): // RFC 6750 section 3.1: no error code where no token was sent
-		writer.Header().Set("WWW-Authenticate", "Bearer")
+		writer.Header().Set("WWW-Authenticate", c.header("", ""))
 		http.Error(writer, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 		return
 	}
-	code, name, more := http.StatusUnauthorized, "invalid_token", ""
+	code, name := http.StatusUnauthorized, "invalid_token"
 	switch found.Reason {
 	case InvalidRequest:
 		code, name = http.StatusBadRequest, "invalid_request"
 	case ScopeDenied:
-		code, name, more = http.StatusForbidden, "insufficient_scope", fmt.Sprintf(`, scope="%s"`, strings.Join(scopes, " "))
+		code, name = http.StatusForbidden, "insufficient_scope"
+	case ProofRejected:
+		name = "invalid_dpop_proof"
+	case NonceRequired:
+		name = "use_dpop_nonce"
 	}
-	writer.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="%s", error_description="%s"%s`, name, found.Message, more))
+	if c.isDPoP && code == http.StatusUnauthorized && c.resource.nonces != nil {
+		writer.Header().Set("DPoP-Nonce", c.resource.nonces.at(c.resource.verifier.now()))
+	}
+	writer.Header().Set("WWW-Authenticate", c.header(name, found.Message))
 	http.Error(writer, http.StatusText(code), code)
+}
+
+// header is WWW-Authenticate: the schemes that are accepted; of a request with DPoP this one alone.
+func (c challenge) header(name, description string) string {
+	var members []string
+	add := func(name, value string) { members = append(members, fmt.Sprintf(`%s="%s"`, name, value)) }
+	if name != "" {
+		add("error", name)
+		add("error_description", description)
+	}
+	if len(c.scopes) > 0 && (name == "insufficient_scope" || (c.resource != nil && name != "invalid_request")) {
+		add("scope", strings.Join(c.scopes, " "))
+	}
+	if c.resource == nil {
+		return strings.TrimSpace("Bearer " + strings.Join(members, ", "))
+	}
+	add("resource_metadata", c.resource.MetadataURL())
+	algorithms := fmt.Sprintf(`algs="%s"`, strings.Join(proofAlgorithmNames(), " "))
+	switch said := strings.Join(members, ", "); {
+	case c.isDPoP || c.resource.config.RequireDPoP:
+		return "DPoP " + said + ", " + algorithms
+	case c.resource.config.WithoutDPoP:
+		return "Bearer " + said
+	default:
+		return "Bearer " + said + ", DPoP " + algorithms
+	}
 }
 
 // undecided tells that the token was neither proved nor refused.
 func undecided(err error) bool {
 	var found *Error
-	return errors.As(err, &found) && (found.Reason == KeySetUnavailable || found.Reason == RevocationsUnavailable ||
-		found.Reason == StatusListUnavailable || found.Code != codes.OK)
+	return errors.As(err, &found) &&
+		(found.Reason == KeySetUnavailable || found.Reason == RevocationsUnavailable ||
+			found.Reason == StatusListUnavailable || found.Reason == Unavailable || found.Code != codes.OK)
 }
 
 // Except leaves methods of gRPC (`/package.Service/Method`, or `/package.Service/` for all of one) without protection,

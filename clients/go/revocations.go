@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/status"
-
 	pb "tokenmint.dev/client-go/tokenmintv1"
 )
 
@@ -186,6 +184,10 @@ func namesOf(claims map[string]any, keyID string) []string {
 	add("principal", claims["sub"])
 	add("client", claims["client_id"])
 	add("audience", claims["aud"])
+	audiences, _ := claims["aud"].([]any)
+	for _, one := range audiences {
+		add("audience", one)
+	}
 	lineage, _ := claims["tm_lineage"].([]any)
 	for _, ancestor := range lineage {
 		add("token", ancestor)
@@ -306,7 +308,7 @@ func (r *Revocations) take(message *pb.WatchRevocationsResponse) error {
 }
 
 func (r *Revocations) fail(err error) {
-	failure := status.Code(err).String()
+	failure := refusalOf(err)
 	r.mutex.Lock()
 	changed := failure != r.failure
 	r.failure = failure

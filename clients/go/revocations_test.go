@@ -57,6 +57,20 @@ func TestATokenIsRefusedByAnyOfItsNames(t *testing.T) {
 	}
 }
 
+func TestAnAudienceMayBeAListOfOne(t *testing.T) {
+	for named, refused := range map[string]bool{audience: true, "https://others.example": false} {
+		r := NewRevocations(&Client{}, audience)
+		if err := r.take(said("0.1-0", "audience:"+audience, 1000, 0)); err != nil {
+			t.Fatal(err)
+		}
+		claims := claimsOf(t, 1000)
+		claims.Raw["aud"] = []any{named}
+		if got := r.covers(claims, "k1"); got != refused {
+			t.Errorf("%s: %v", named, got)
+		}
+	}
+}
+
 func TestASetThatIsTooOldRefusesOrAcceptsAsItIsTold(t *testing.T) {
 	now := time.Unix(5000, 0)
 	clock := WithRevocationsClock(func() time.Time { return now })

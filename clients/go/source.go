@@ -104,6 +104,7 @@ func (s *TokenSource) Get(ctx context.Context, subjectToken, audience string, sc
 // Exchange is [TokenSource.Get] for further fields of the request, all of which tell tokens apart.
 func (s *TokenSource) Exchange(ctx context.Context, request ExchangeRequest) (*Token, error) {
 	request.Scopes = slices.Compact(slices.Sorted(slices.Values(request.Scopes)))
+	request.Resources = slices.Compact(slices.Sorted(slices.Values(request.Resources)))
 	key := keyOf(request)
 	now := s.now()
 	entry, found := s.store.Get(ctx, key)
@@ -199,6 +200,7 @@ func keyOf(request ExchangeRequest) Key {
 	var target strings.Builder
 	for _, part := range []string{
 		request.Audience,
+		strings.Join(slices.Compact(slices.Sorted(slices.Values(request.Resources))), " "), // a URI has no space in it
 		strings.Join(slices.Compact(slices.Sorted(slices.Values(request.Scopes))), " "),
 		request.SubjectTokenType,
 		request.RequestedTokenType,

@@ -267,6 +267,7 @@ func TestTheKeyOfATokenIsTheSameInEveryLanguage(t *testing.T) {
 			SubjectToken       string `json:"subject_token"`
 			SubjectTokenType   string `json:"subject_token_type"`
 			Audience           string
+			Resources          []string
 			Scopes             []string
 			Lifetime           int64
 			RequestedTokenType string `json:"requested_token_type"`
@@ -284,7 +285,7 @@ func TestTheKeyOfATokenIsTheSameInEveryLanguage(t *testing.T) {
 		given := row.Request
 		got := keyOf(ExchangeRequest{
 			SubjectToken: given.SubjectToken, SubjectTokenType: given.SubjectTokenType, Audience: given.Audience,
-			Scopes: given.Scopes, Lifetime: time.Duration(given.Lifetime) * time.Second,
+			Resources: given.Resources, Scopes: given.Scopes, Lifetime: time.Duration(given.Lifetime) * time.Second,
 			RequestedTokenType: given.RequestedTokenType, ActorToken: given.ActorToken,
 			ActorTokenType: given.ActorTokenType, Nonce: given.Nonce, DPoPThumbprint: given.DPoPThumbprint,
 		})

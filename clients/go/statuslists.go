@@ -296,7 +296,7 @@ func (v *Verifier) readList(ctx context.Context, token string) (*listClaims, err
 	switch {
 	case said.Issuer != v.issuer:
 		return nil, unusable("it is of another issuer")
-	case *said.IssuedAt > now+leeway.Seconds():
+	case *said.IssuedAt > now+v.leeway.Seconds():
 		return nil, unusable("it was made in the future: compare the clocks")
 	case *said.Expiry <= now:
 		return nil, unusable("it has expired: compare the clocks")

@@ -2,21 +2,22 @@ package tokenmint
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 const (
-	leeway       = 30 * time.Second
-	maxTokenSize = 16 << 10 // bytes
+	defaultLeeway = 30 * time.Second
+	maxTokenSize  = 16 << 10 // bytes
 )
 
 // asymmetric are the algorithms that a verifier can be told to accept: a shared secret would let it mint.
@@ -31,6 +32,7 @@ type Verifier struct {
 	audience     string
 	algorithms   []jose.SignatureAlgorithm
 	types        []string
+	leeway       time.Duration
 	confirmation bool
 	now          func() time.Time
 	keys         *keySet
@@ -46,6 +48,7 @@ type verifierSettings struct {
 	types        []string
 	keySetURL    string
 	client       *http.Client
+	leeway       time.Duration
 	confirmation bool
 	now          func() time.Time
 	revocations  *Revocations
@@ -72,8 +75,14 @@ func WithHTTPClient(client *http.Client) VerifierOption {
 	return func(s *verifierSettings) { s.client = client }
 }
 
-// WithConfirmation accepts tokens that are bound to a key (RFC 7800): the application itself then checks [Claims.Raw]'s
-// `cnf`, without which such a token proves nothing. They are refused by default.
+// WithLeeway sets how much the clocks may differ, instead of 30 s.
+func WithLeeway(leeway time.Duration) VerifierOption {
+	return func(s *verifierSettings) { s.leeway = leeway }
+}
+
+// WithConfirmation accepts tokens that are bound to a key (RFC 7800) without a proof: the application itself then checks
+// [Claims.Confirmation], without which such a token proves nothing. They are refused by default, unless a [Resource] checks
+// the proof.
 func WithConfirmation() VerifierOption {
 	return func(s *verifierSettings) { s.confirmation = true }
 }
@@ -83,13 +92,15 @@ func WithVerifierClock(now func() time.Time) VerifierOption {
 	return func(s *verifierSettings) { s.now = now }
 }
 
-// NewVerifier returns a verifier of tokens that issuer minted for audience; both are compared exactly.
+// NewVerifier returns a verifier of tokens that issuer minted for audience; both are compared exactly. A token for several
+// audiences is refused.
 func NewVerifier(issuer, audience string, options ...VerifierOption) (*Verifier, error) {
 	settings := verifierSettings{
 		algorithms: []string{"ES256"},
 		types:      []string{"at+jwt"},
 		keySetURL:  strings.TrimSuffix(issuer, "/") + "/.well-known/jwks.json",
 		client:     http.DefaultClient,
+		leeway:     defaultLeeway,
 		now:        time.Now,
 	}
 	for _, option := range options {
@@ -98,8 +109,10 @@ func NewVerifier(issuer, audience string, options ...VerifierOption) (*Verifier,
 	if issuer == "" || audience == "" {
 		return nil, errors.New("tokenmint: a verifier needs an issuer and an audience")
 	}
-	verifier := &Verifier{issuer: issuer, audience: audience, confirmation: settings.confirmation, now: settings.now,
-		revocations: settings.revocations, statusLists: settings.statusLists}
+	verifier := &Verifier{
+		issuer: issuer, audience: audience, leeway: settings.leeway, confirmation: settings.confirmation, now: settings.now,
+		revocations: settings.revocations, statusLists: settings.statusLists,
+	}
 	for _, name := range settings.algorithms {
 		algorithm := jose.SignatureAlgorithm(name)
 		if !slices.Contains(asymmetric, algorithm) {
@@ -127,6 +140,11 @@ type Claims struct {
 	IssuedAt time.Time      // when it was minted
 	Expiry   time.Time      // when it stops being valid
 	Raw      map[string]any // all claims, as JSON decodes them
+
+	// Actor is the party that acts for the subject, its act (RFC 8693 section 4.1), or nil. Earlier ones are nested in it.
+	Actor map[string]any
+	// Confirmation is the key that the token is bound to, its cnf (RFC 7800), or nil.
+	Confirmation map[string]any
 }
 
 // HasScopes tells whether all of scopes are granted.
@@ -135,38 +153,40 @@ func (c *Claims) HasScopes(scopes ...string) bool {
 }
 
 // Verify returns the claims of a token, or fails with an [*Error] that says why the token is refused, or with
-// KEY_SET_UNAVAILABLE, REVOCATIONS_UNAVAILABLE or STATUS_LIST_UNAVAILABLE where that can't be told.
+// KEY_SET_UNAVAILABLE or REVOCATIONS_UNAVAILABLE where that can't be told.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
-	if len(token) > maxTokenSize {
-		return nil, refused(Malformed, "the token is too long")
-	}
-	parsed, err := jwt.ParseSigned(token, v.algorithms)
-	if err != nil {
-		var other *jose.ErrUnexpectedSignatureAlgorithm
-		if errors.As(err, &other) {
-			return nil, refused(AlgorithmNotAllowed, "the token's algorithm is not accepted")
+	return v.verify(ctx, token, func(claims *Claims) error {
+		if claims.Confirmation != nil && !v.confirmation {
+			return refused(PossessionNotProved, "the token is bound to a key, and no proof of the key is checked here")
 		}
-		return nil, refused(Malformed, "the token is not a well-formed compact JWS")
-	}
-	header := parsed.Headers[0]
-	if _, sent := header.ExtraHeaders["crit"]; sent {
-		return nil, refused(Malformed, "the token has critical extensions")
-	}
-	kind, _ := header.ExtraHeaders[jose.HeaderType].(string)
-	if !slices.Contains(v.types, mediaType(kind)) {
-		return nil, refused(UnsupportedTokenType, "the token's typ is not accepted")
-	}
-	key, err := v.keys.find(ctx, header.KeyID, header.Algorithm)
+		return nil
+	})
+}
+
+// verify is [Verifier.Verify] with another check that the sender holds the key that the token is bound to.
+func (v *Verifier) verify(ctx context.Context, token string, prove func(*Claims) error) (*Claims, error) {
+	algorithm, keyID, err := v.header(token)
 	if err != nil {
 		return nil, err
 	}
-	var text json.RawMessage
-	if err := parsed.Claims(key.Key, &text); err != nil {
+	key, err := v.keys.find(ctx, keyID, algorithm)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+	if err != nil {
+		return nil, refused(Malformed, "the token is not a well-formed compact JWS")
+	}
+	text, err := parsed.Verify(key.Key)
+	if err != nil {
 		return nil, refused(BadSignature, "the token's signature does not verify")
 	}
 	claims, err := v.check(text)
+	if err == nil {
+		err = prove(claims)
+	}
 	if err == nil && v.revocations != nil {
-		err = v.revocations.check(ctx, claims, header.KeyID)
+		err = v.revocations.check(ctx, claims, keyID)
 	}
 	if err == nil && v.statusLists != nil {
 		err = v.statusLists.check(ctx, v, claims)
@@ -177,50 +197,129 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	return claims, nil
 }
 
-// wireClaims are the claims that are looked at; a pointer is nil where there is none.
-type wireClaims struct {
-	Issuer    *string        `json:"iss"`
-	Subject   *string        `json:"sub"`
-	Audience  *jwt.Audience  `json:"aud"`
-	Expiry    *float64       `json:"exp"`
-	IssuedAt  *float64       `json:"iat"`
-	NotBefore *float64       `json:"nbf"`
-	ID        string         `json:"jti"`
-	ClientID  string         `json:"client_id"`
-	Scope     string         `json:"scope"`
-	Bound     map[string]any `json:"cnf"`
+// compact is a compact JWS; that of the algorithm `none` has no signature.
+var compact = regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$`)
+
+// header returns alg and kid of a token of which nothing is believed yet.
+func (v *Verifier) header(token string) (algorithm, keyID string, err error) {
+	if len(token) > maxTokenSize {
+		return "", "", refused(Malformed, "the token is too long")
+	}
+	encoded, _, _ := strings.Cut(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(encoded)
+	var header map[string]any
+	if err != nil || !compact.MatchString(token) || json.Unmarshal(text, &header) != nil {
+		return "", "", refused(Malformed, "the token is not a well-formed compact JWS")
+	}
+	algorithm, _ = header["alg"].(string)
+	kind, _ := header["typ"].(string)
+	keyID, _ = header["kid"].(string)
+	_, critical := header["crit"]
+	switch {
+	case !slices.Contains(v.algorithms, jose.SignatureAlgorithm(algorithm)):
+		return "", "", refused(AlgorithmNotAllowed, "the token's algorithm is not accepted")
+	case !slices.Contains(v.types, mediaType(kind)):
+		return "", "", refused(UnsupportedTokenType, "the token's typ is not accepted")
+	case critical || keyID == "":
+		return "", "", refused(Malformed, "the token's header has a crit, or no kid")
+	}
+	return algorithm, keyID, nil
 }
 
-func (v *Verifier) check(text json.RawMessage) (*Claims, error) {
-	var said wireClaims
-	raw := map[string]any{}
-	if json.Unmarshal(text, &said) != nil || json.Unmarshal(text, &raw) != nil {
-		return nil, refused(ClaimRejected, "a claim of the token is not of its type")
+func (v *Verifier) check(text []byte) (*Claims, error) {
+	// Not a struct: encoding/json would take a claim `SUB` for `sub`.
+	var raw map[string]any
+	if json.Unmarshal(text, &raw) != nil || raw == nil {
+		return nil, refused(Malformed, "the token is not a well-formed JWT")
+	}
+	read := claimReader{raw: raw}
+	issuer, subject, audiences := read.text("iss"), read.text("sub"), read.audiences()
+	issued, expiry := read.time("iat"), read.time("exp")
+	notBefore := issued
+	if _, sent := raw["nbf"]; sent {
+		notBefore = read.time("nbf")
+	}
+	claims := &Claims{
+		Subject:      subject,
+		ClientID:     read.text("client_id"),
+		Scopes:       strings.FieldsFunc(read.text("scope"), func(character rune) bool { return character == ' ' }),
+		ID:           read.text("jti"),
+		IssuedAt:     time.UnixMilli(int64(issued * 1000)),
+		Expiry:       time.UnixMilli(int64(expiry * 1000)),
+		Raw:          raw,
+		Actor:        read.object("act"),
+		Confirmation: read.object("cnf"),
+	}
+	switch {
+	case read.wrong != "":
+		return nil, refused(ClaimRejected, "the token's "+read.wrong+" is missing or is of another type")
+	case issuer == "" || subject == "":
+		return nil, refused(ClaimRejected, "the token lacks iss or sub")
+	case issuer != v.issuer:
+		return nil, refused(UnknownIssuer, "the token is of another issuer")
+	case len(audiences) != 1 || audiences[0] != v.audience:
+		// One audience, as tokenmint mints them: another service that accepts the token could send it on to this one.
+		return nil, refused(WrongAudience, "the token is for another audience, or for several")
 	}
 	now := float64(v.now().UnixMilli()) / 1000
-	switch late, early := now-leeway.Seconds(), now+leeway.Seconds(); {
-	case said.Issuer == nil || *said.Issuer != v.issuer:
-		return nil, refused(UnknownIssuer, "the token is of another issuer")
-	case said.Audience == nil || !slices.Contains(*said.Audience, v.audience):
-		return nil, refused(WrongAudience, "the token is for another audience")
-	case said.Expiry == nil || said.IssuedAt == nil || said.Subject == nil || *said.Subject == "":
-		return nil, refused(ClaimRejected, "the token lacks exp, iat or sub")
-	case *said.Expiry <= late:
+	switch late, early := now-v.leeway.Seconds(), now+v.leeway.Seconds(); {
+	case expiry <= late:
 		return nil, refused(Expired, "the token has expired")
-	case *said.IssuedAt > early || (said.NotBefore != nil && *said.NotBefore > early):
+	case issued > early || notBefore > early:
 		return nil, refused(NotYetValid, "the token is not valid yet")
-	case said.Bound != nil && !v.confirmation:
-		return nil, refused(ClaimRejected, "the token is bound to a key, whose proof is not checked here")
 	}
-	return &Claims{
-		Subject:  *said.Subject,
-		ClientID: said.ClientID,
-		Scopes:   strings.Fields(said.Scope),
-		ID:       said.ID,
-		IssuedAt: time.UnixMilli(int64(*said.IssuedAt * 1000)),
-		Expiry:   time.UnixMilli(int64(*said.Expiry * 1000)),
-		Raw:      raw,
-	}, nil
+	return claims, nil
+}
+
+// claimReader reads claims of the types that they have to have; wrong is the name of one that is not.
+type claimReader struct {
+	raw   map[string]any
+	wrong string
+}
+
+func (r *claimReader) text(name string) string {
+	value, sent := r.raw[name]
+	text, ok := value.(string)
+	if sent && !ok {
+		r.wrong = name
+	}
+	return text
+}
+
+func (r *claimReader) time(name string) float64 {
+	seconds, ok := r.raw[name].(float64)
+	if !ok {
+		r.wrong = name
+	}
+	return seconds
+}
+
+func (r *claimReader) object(name string) map[string]any {
+	value, sent := r.raw[name]
+	object, ok := value.(map[string]any)
+	if sent && !ok {
+		r.wrong = name
+	}
+	return object
+}
+
+func (r *claimReader) audiences() []string {
+	if text, ok := r.raw["aud"].(string); ok {
+		return []string{text}
+	}
+	list, ok := r.raw["aud"].([]any)
+	if !ok {
+		r.wrong = "aud"
+	}
+	var audiences []string
+	for _, one := range list {
+		text, ok := one.(string)
+		if !ok {
+			r.wrong = "aud"
+		}
+		audiences = append(audiences, text)
+	}
+	return audiences
 }
 
 // mediaType returns a `typ` without the prefix that may be left out (RFC 7515 section 4.1.9), in lower case.

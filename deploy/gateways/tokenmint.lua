@@ -9,10 +9,20 @@ local SET = { "authorization", "cookie", "x-tokenmint-principal", "x-tokenmint-s
 local MOST = 10000 -- answers
 local PATIENCE = 2000 -- milliseconds
 
--- Headers that a client has no business with, in every spelling that servers behind may read as one of them.
+local function alike(name)
+    return (name:lower():gsub("[^%w]", "-"))
+end
+
+local DECIDES = {}
+for _, name in ipairs(DECIDE) do
+    DECIDES[alike(name)] = true
+end
+
+-- Headers that a client has no business with, and those that may hold its token, in every spelling that servers behind
+-- may read as one of them.
 local function is_foreign(name)
-    local alike = name:lower():gsub("[^%w]", "-")
-    return alike:find("^x%-tokenmint%-") ~= nil or alike:find("^tokenmint%-") ~= nil
+    local read = alike(name)
+    return read:find("^x%-tokenmint%-") ~= nil or read:find("^tokenmint%-") ~= nil or DECIDES[read] ~= nil
 end
 
 local kept, count = {}, 0

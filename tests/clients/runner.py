@@ -39,7 +39,8 @@ def main() -> int:
     parser.add_argument("--no-build", action="store_true", help="with what was built before")
     arguments = parser.parse_args()
     document = json.loads((HERE / "scenarios.json").read_text())
-    scenarios = [item for item in expand(document["scenarios"]) if arguments.only in item["name"]]
+    listed = document["scenarios"] + json.loads((HERE / "verifiers.json").read_text())["scenarios"]
+    scenarios = [item for item in expand(listed) if arguments.only in item["name"]]
     failures: list[str] = []
     table: dict[str, dict[str, str]] = {}
     built = [name for name in arguments.languages if arguments.no_build or build(name, failures)]

@@ -1,20 +1,23 @@
 """Plays one scenario of scenarios.json with a driver."""
 
 import base64
+import http.client
 import json
 import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from tests.clients import minter
 from tests.clients.driver import Driver
+from tests.clients.key_set_proxy import JWKS_PATH
 from tests.clients.own_tokens import transaction_token
-from tests.clients.world import JWKS_PATH, SLOW, World, wait_for
+from tests.clients.world import LIMIT, SLOW, World, wait_for
 from tests.process import CLIENT
 
 DRIVER_FIELDS = (
     "do", "count", "scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout", "seconds",
-    "url", "target", "dpop_jkt", "values",
+    "url", "target", "resource", "require_dpop", "nonce_key", "resources", "dpop_jkt", "values",
 )  # fmt: skip
 
 
@@ -42,6 +45,9 @@ class Play:
         self._subjects: dict[str, str] = {}
         self._before: dict[str, int] = {}
         self._requests = 0
+        self._fetches = 0
+        self._offset = 0.0
+        """Of the driver's clock."""
 
     def run(self, scenario: Mapping[str, Any]) -> None:
         """Play it. Raises ``AssertionError`` where something else came than was expected."""
@@ -49,6 +55,7 @@ class Play:
         assert self.driver.ask(self._configuration(scenario.get("configure", {}))) == {"ok": {}}
         self._before = self.world.calls()
         self._requests = len(self.world.proxy.requests)
+        self._fetches = len(self.world.issuers["minter"].requests)
         for number, step in enumerate(scenario["steps"], 1):
             try:
                 self._step(step)
@@ -66,9 +73,11 @@ class Play:
             "issuer": changes.get("issuer", self.world.proxy.url),
             "jwks_url": self.world.proxy.url + JWKS_PATH,
         }
-        return configuration | {
-            name: changes[name] for name in ("timeout", "max_entries", "revocations", "status_lists") if name in changes
-        }
+        if changes.get("issuer") == "minter":
+            url = self.world.issuers["minter"].url
+            configuration |= {"issuer": url, "jwks_url": f"{url}/jwks.json"}
+        names = ("timeout", "max_entries", "accept_bound", "algorithms", "token_type", "revocations", "status_lists")
+        return configuration | {name: changes[name] for name in names if name in changes}
 
     def _credential(self, name: str) -> dict[str, str]:
         def path(file: str) -> str:
@@ -94,6 +103,12 @@ class Play:
     def _step(self, step: Mapping[str, Any]) -> None:
         if "do" in step:
             self._judge(step, self.driver.ask(self._command(step)))
+            if step["do"] == "advance":
+                self._offset += step["seconds"]
+        elif "request" in step:
+            self._request(step)
+        elif "key set headers" in step:
+            self.world.issuers["minter"].headers = step["key set headers"]
         elif "begin" in step:
             self.driver.send(self._command(step["begin"]))
         elif "finish" in step:
@@ -114,7 +129,8 @@ class Play:
             command["audience"] = self.audiences.get(step["audience"], step["audience"])
         if "targets" in step:
             command["targets"] = [
-                {**target, "audience": self.audiences[target["audience"]]} for target in step["targets"]
+                {**target, "audience": self.audiences.get(target["audience"], target["audience"])}
+                for target in step["targets"]
             ]
         if "actor" in step:
             command["actor_token"] = self._subject({"subject": step["actor"]})
@@ -122,6 +138,8 @@ class Play:
         if "own" in step:
             own = step["own"]
             command["token"] = transaction_token(self.world.proxy.url, own.get("header", {}), own.get("claims", {}))
+        elif step["do"] == "verify" and "made" in step:
+            command["token"] = self._made(step)
         elif step["do"] == "txn_header":
             command |= {"token": self._value(step["token"])} if "token" in step else {}
         elif step["do"] in ("verify", "verify_txn"):
@@ -133,6 +151,43 @@ class Play:
             token = self._subject(step)
             command["subject_token"] = forge(token, step["forged"]) if "forged" in step else token
         return command
+
+    def _made(self, step: Mapping[str, Any]) -> str:
+        """A token of the issuer whose key the runner has."""
+        token = minter.minted(self.world.issuers["minter"].url, step["made"], time.time() + self._offset)
+        if step.get("forged") == "signature":
+            token = minter.tampered(token)
+        longer: int = step.get("longer", 0)
+        return token + ("=" if step.get("forged") == "padding" else "") + "x" * longer
+
+    def _request(self, step: Mapping[str, Any]) -> None:
+        """Send a request as a client that may hold a key, and compare the answer."""
+        path, now = step.get("path", "/"), time.time() + self._offset
+        token = self._value(step["token"]) if "token" in step else self._made(step) if "made" in step else ""
+        headers = [("Authorization", f"{step.get('scheme', 'Bearer')} {token}")] if token else []
+        proofs = step.get("proofs", [step["proof"]] if "proof" in step else [])
+        for spec in map(self._value, proofs):
+            url = f"https://api.example{path.partition('?')[0]}"
+            made = spec if isinstance(spec, str) else minter.proof(spec, url, token, now)
+            self.saved[step.get("save_proof", "")] = made
+            headers.append(("DPoP", made))
+        self.saved[step.get("save_token", "")] = token
+        connection = http.client.HTTPConnection(self._value(step["request"]).removeprefix("http://"), timeout=LIMIT)
+        connection.putrequest(step.get("method", "GET"), path)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        challenge, body = ", ".join(answer.headers.get_all("WWW-Authenticate", [])), answer.read().decode()
+        connection.close()
+        self.saved[step.get("save_nonce", "")] = answer.getheader("DPoP-Nonce", "")
+        shown_answer = f"{answer.status} {challenge!r} {body!r}"
+        assert answer.status == step["status"], shown_answer
+        assert all(part in challenge for part in step.get("challenge", [])), shown_answer
+        assert step.get("challenge is", challenge) == challenge, shown_answer
+        assert "body" not in step or step["body"] == body, shown_answer
+        assert "json" not in step or step["json"] == json.loads(body), shown_answer
+        assert not token or token not in challenge + body, "the answer has the token"
 
     def _subject(self, step: Mapping[str, Any]) -> str:
         """A provider's token with these changes to its claims; the same within a scenario. Times are from now."""
@@ -207,6 +262,9 @@ class Play:
             assert len(self._value(step["value"])) == step["is"], self._value(step["value"])
         elif kind == "positive":
             assert (self._value(step["value"]) or 0) > 0, self._value(step["value"])
+        elif kind == "fetches":
+            fetches = len(self.world.issuers["minter"].requests) - self._fetches
+            assert fetches == step["count"], f"there were {fetches}"
         elif kind in ("exchanges", "refused"):
             self._check_calls(step)
         elif kind in ("key set requests", "key set requests at most"):

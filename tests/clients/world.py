@@ -4,17 +4,16 @@ import http.client
 import json
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import grpc
-from tests.clients.own_tokens import with_test_key
+from tests.clients import minter
+from tests.clients.key_set_proxy import KeySetProxy
 from tests.clients.status_lists import LISTED
 from tests.issuer import Issuer, ec_key, jwk, rsa_key, serving
 from tests.process import CLIENT, OPERATOR, Service, write_kek
@@ -34,7 +33,6 @@ from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStu
 
 LIMIT = 30.0  # seconds to wait for anything
 SLOW = Secret("tms_test-slow")
-JWKS_PATH = "/.well-known/jwks.json"
 CONFIG = """
 issuer = "{issuer}"
 data_dir = "{data}"
@@ -82,6 +80,7 @@ clients = ["web", "slow", "mesh", "keys", "pod"]
 providers = ["idp", "young", "away"]
 scopes = ["read", "write"]
 max_lifetime = "1h"
+resources = ["https://orders.example/tools"]
 
 [audiences."https://once.example"]
 clients = ["web"]
@@ -166,62 +165,7 @@ NO_MESH = """
 [clients.mesh]
 secrets = ["sha256:{slow}"]
 """
-PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled", "gus": "goner"}
-
-
-class KeySetProxy:
-    """Tokenmint's key set as verifiers see it: counted, and broken on demand. Its address is tokenmint's issuer.
-
-    It has one more key, by which the runner signs tokens that the service would not mint.
-    """
-
-    def __init__(self) -> None:
-        self.origin = ""
-        self.broken = False
-        self.requests: list[bool] = []
-        """Whether each request was conditional."""
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                condition = self.headers.get("If-None-Match")
-                if self.path == JWKS_PATH:
-                    proxy.requests.append(condition is not None)
-                status, headers, body = proxy.answer(self.path, condition)
-                self.send_response(status)
-                for name, value in headers:
-                    self.send_header(name, value)
-                if status != 304:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's signature
-                """Nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def answer(self, path: str, condition: str | None) -> tuple[int, list[tuple[str, str]], bytes]:
-        if self.broken:
-            return 503, [], b""
-        connection = http.client.HTTPConnection(self.origin, timeout=LIMIT)
-        connection.request("GET", path, headers={"If-None-Match": condition} if condition else {})
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
-        if path == JWKS_PATH and response.status == 200:
-            body = with_test_key(body)
-        kept = ("etag", "cache-control", "content-type")
-        return response.status, [(name, value) for name, value in response.getheaders() if name.lower() in kept], body
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+PROFILES = {"ada": "1842", "eve": "leaver", "fay": "fader", "dan": "disabled", "gus": "goner", "ivy": "gone"}
 
 
 class World:
@@ -236,6 +180,7 @@ class World:
             "idp": stack.enter_context(serving(Issuer())),
             "young": stack.enter_context(serving(Issuer(key=rsa_key(1)))),
             "away": stack.enter_context(serving(Issuer(status=503))),
+            "minter": stack.enter_context(serving(minter.issuer())),
         }
         self._store = EmbeddedServer(directory / "v")
         self._store_url = self._store.start()
@@ -323,9 +268,12 @@ class World:
 
     def break_key_set(self) -> None:
         self.proxy.broken = True
+        self.issuers["minter"].status = 503
 
     def mend_key_set(self) -> None:
         self.proxy.broken = False
+        self.issuers["minter"].status = 200
+        self.issuers["minter"].headers = {"Cache-Control": "max-age=300"}
 
     def expire_workload_token(self) -> None:
         self._write_workload_token(-200)

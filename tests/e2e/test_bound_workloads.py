@@ -46,3 +46,12 @@ async def test_a_workload_token_that_is_bound_to_nothing_proves_its_client(rig: 
 async def test_rfc_7800_a_bound_workload_token_proves_nobody_without_its_key(rig: Rig, cnf: dict[str, object]) -> None:
     told = await refusal(ask(rig, rig.issuer.token(rig.clock.now(), cnf=cnf)))
     assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize("act", [{"sub": "agent"}, {"sub": "agent", "iss": "https://x.example"}, {}, "agent"])
+async def test_rfc_8693_section_4_1_a_token_that_somebody_else_holds_for_the_workload_proves_nobody(
+    rig: Rig, act: object
+) -> None:
+    """Its subject is the workload, and the party that sends it is the actor."""
+    told = await refusal(ask(rig, rig.issuer.token(rig.clock.now(), act=act)))
+    assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNAUTHENTICATED")

@@ -23,6 +23,7 @@ from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, ID_TOKEN
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
+from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 from tokenmint.verification.jwk import read_jwk
 from tokenmint.verification.jws import parse_compact
 
@@ -267,6 +268,19 @@ async def test_an_id_jag_is_exchanged_over_grpc_by_the_same_rules(rig: Rig) -> N
     )
     told = await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))
     assert told.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_explanation_tells_of_resources_that_lead_elsewhere(rig: Rig) -> None:
+    """The operator that asks is authenticated: the refused token is the subject of the explanation."""
+    stub: Any = TokenExchangeServiceStub(rig.admin)
+    for resource in ("https://nowhere.example", [CHAT, MCP]):
+        exchange = pb.ExchangeTokenRequest(subject_token=grant(rig, resource=resource), subject_token_type=ID_JAG)
+        request = pb.ExplainExchangeRequest(exchange=exchange, client_id="web")
+        answer = await stub.ExplainExchange(request, **rig.auth("root"))
+        [step] = answer.steps
+        assert (step.name, step.reason) == ("policy.target", "WRONG_AUDIENCE")
+        assert not answer.HasField("planned_token")
+        assert [key.key for key in answer.deciding_keys] == ["audiences"]
 
 
 @pytest.mark.alone

@@ -39,6 +39,7 @@ enabled = true
 clients = ["web"]
 reexchange_from = ["https://orders.example", "https://session.example", "https://acted.example", "https://next.example"]
 scopes = ["read"]
+[audiences."https://next.example".actors]
 
 [audiences."https://session.example"]
 clients = ["web"]

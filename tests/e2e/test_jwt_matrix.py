@@ -22,6 +22,7 @@ from tests.unit.verification.test_dpop import proof as dpop_proof
 
 from tokenmint.model.drafts import DRAFTS
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, TXN_TOKEN, TXN_TOKEN_TYP
+from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -168,7 +169,7 @@ async def tokens_of(rig: Rig, http: httpx2.AsyncClient) -> dict[str, str]:
     return {
         "a user's ID token": work(rig),
         "a user's access token": work(rig, "at+jwt"),
-        "an ID-JAG": work(rig, ID_JAG_TYP, aud=ISSUER, client_id="web", resource=TARGET),
+        "an ID-JAG": work(rig, ID_JAG_TYP, aud=ISSUER, client_id="web", scope="read"),
         "a provider's transaction token": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read", aud=DOMAIN),
         "its transaction token for us": work(rig, TXN_TOKEN_TYP, txn="t", req_wl="x", scope="read"),
         "a logout token": work(rig, "logout+jwt", events={LOGOUT: {}}, sub="another"),
@@ -242,6 +243,27 @@ async def as_grant(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
     return (await http.post("/oauth2/token", data=secret(rig) | form)).status_code == 200
 
 
+def as_grant_for(audience: str) -> Place:
+    """A grant for a token that is no access token, by either transport."""
+
+    async def place(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
+        form = {"grant_type": BEARER_GRANT, "assertion": token, "audience": audience}
+        if (await http.post("/oauth2/token", data=secret(rig) | form)).status_code == 200:
+            return True
+        kind = TXN_TOKEN if audience == DOMAIN else ""
+        request = pb.ExchangeTokenRequest(
+            subject_token=token, subject_token_type=ID_JAG, audience=audience, requested_token_type=kind,
+            scopes=["read"] if audience == DOMAIN else [],
+        )  # fmt: skip
+        try:
+            await rig.exchange.ExchangeToken(request, **rig.auth("web"))
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    return place
+
+
 async def as_introspected(rig: Rig, http: httpx2.AsyncClient, token: str) -> bool:
     answer = await http.post("/oauth2/introspect", data=secret(rig) | {"token": token})
     return bool(answer.json()["active"])
@@ -301,6 +323,9 @@ PLACES: dict[str, tuple[Place, frozenset[str]]] = {
     "actor, id-jag": (as_actor(ID_JAG), frozenset()),
     "actor, txn_token": (as_actor(TXN_TOKEN), frozenset()),
     "grant": (as_grant, frozenset({"an ID-JAG"})),
+    "grant for an ID-JAG": (as_grant_for(AS), frozenset()),
+    "grant for a JWT-SVID": (as_grant_for(SVIDS), frozenset()),
+    "grant for a transaction token": (as_grant_for(DOMAIN), frozenset()),
     "client, jwt-bearer": (
         as_assertion(BEARER),
         frozenset({"a workload's token", "a client's assertion", "a client's typed assertion"}),

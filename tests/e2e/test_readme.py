@@ -59,10 +59,9 @@ def test_every_command_does_what_it_is_shown_for(tmp_path: Path, issuer: Issuer)
                 continue
             if line == "tokenmint serve":
                 service = ForkedService(tmp_path, **PORTS)
-                issuer_url = f"http://{service.listen['http']}"
-                environ |= {"ISSUER": issuer_url}
                 continue
             if service is not None:
+                line = line.replace("127.0.0.1:8080", service.listen["http"])
                 caller, listener = ("web", "grpc") if CLIENTS.match(line) else ("admin", "admin")
                 environ |= {"TOKENMINT_TARGET": service.listen[listener]}
                 if "tokenmint " in line and not line.startswith(ALONE):

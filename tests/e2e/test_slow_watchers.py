@@ -7,15 +7,20 @@ from typing import Any
 
 import h2.events
 import h2.settings
+import pytest
 from grpc_health.v1 import health_pb2
+from tests.e2e.revocation_rig import as_api, extra
 from tests.http2 import Peer, connected, framed
-from tests.rig import Rig, Serve
+from tests.rig import AUDIENCE, Rig, Serve
 from tests.sockets import PATIENCE
 
+from tokenmint.rpc import watch_slots
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
+from tokenmint.v1 import revocation_service_pb2 as pb
 
 HEALTH = "/grpc.health.v1.Health/Watch"
 KEYS = "/tokenmint.v1.KeySetService/WatchKeySet"
+REVOCATIONS = "/tokenmint.v1.RevocationService/WatchRevocations"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 UNIMPLEMENTED = 12
 
@@ -123,6 +128,24 @@ async def test_watchers_of_the_key_set_that_read_nothing_take_no_thread(serve: S
             await asyncio.gather(*(asyncio.to_thread(lambda: None) for _ in range(64)))
             assert (await rig.key_set.GetKeySet(empty(), timeout=PATIENCE)).etag
             await rig.app.stop()
+
+
+async def test_a_watcher_that_reads_nothing_gives_its_place_back(
+    serve: Serve, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stream waits for the client, and would never look at its own age."""
+    monkeypatch.setattr(watch_slots, "UNREAD", 0.1)
+    table = '\n[limits]\nwatch_age = "1s"\n'
+    async with serve(extra() + table, transport=transport) as rig, unread(rig, KEYS, 3) as client:
+        asked = framed(pb.WatchRevocationsRequest(audience=AUDIENCE).SerializeToString())
+        for _ in range(3):
+            client.call(as_api(rig)["metadata"], asked, path=REVOCATIONS)
+        watches, revocations = rig.app.listeners.watches, rig.app.listeners.revocations
+        async with asyncio.timeout(PATIENCE):
+            while revocations.watching < 3:  # noqa: ASYNC110  # what is awaited comes over the network
+                await asyncio.sleep(0.005)
+            while watches.watching or revocations.watching:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.005)
 
 
 def empty() -> Any:

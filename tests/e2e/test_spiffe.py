@@ -212,6 +212,11 @@ PATH = """path = "/ns/{assertion.namespace}/sa/{assertion['name']}"\n"""
         (PATH, 'path = "/a b"\n', "spiffe.path: expected segments"),
         (PATH, 'path = "/{nothing}"\n', "spiffe.path: expected 'text', client.id"),
         ('providers = ["pod"]', 'providers = ["pod", "idp"]', "spiffe.path: is only unique within one provider"),
+        (
+            'providers = ["pod"]',
+            f'providers = []\nreexchange_from = ["{AGENTS}"]',
+            "spiffe.path: is only unique within one provider",
+        ),
         (SVID, 'algorithm = "EdDSA"\n' + SVID, "algorithm: JWT-SVIDs are signed with ES256 or RS256"),
         (SVID, 'scopes = ["read"]\n' + SVID, "scopes: tokens of the kind spiffe have none"),
         (SVID, 'bound = "dpop"\n' + SVID, "bound: tokens of the kind spiffe have none"),

@@ -182,3 +182,20 @@ async def test_a_transaction_of_an_agent_ends_with_the_agent(rig: Rig, http: htt
     assert await refused(rig, http, first) == "PRINCIPAL_DISABLED"
     profile.disabled = False
     await rig.profiles.UpdateProfile(update, **rig.auth("root"))
+
+
+async def test_a_token_that_no_verifier_of_ours_could_read_is_not_minted(rig: Rig, http: httpx2.AsyncClient) -> None:
+    """Within `tctx` a value is one level deeper than in its own token."""
+    deep: Any = 1
+    for _ in range(15):
+        deep = [deep]
+    for value, status in ((deep[0], 200), (deep, 400)):
+        token = access_token(rig, deep=value)
+        answer = await post(rig, http, **form(rig, subject_token=token))
+        assert answer[0] == status, answer
+        if status == 200:
+            auth = {"client_id": "web", "client_secret": rig.secrets["web"].reveal()}
+            told = await http.post("/oauth2/introspect", data=auth | {"token": answer[1]["access_token"]})
+            assert told.json()["active"] is True
+        else:
+            assert answer[1]["reason"] == "CLAIMS_TOO_LARGE"

@@ -150,6 +150,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("a name twice", {"request_details": '{"action":"BUY","action":"SELL"}'}, "invalid_request", "INVALID_REQUEST"),
     ("no number", {"request_details": '{"quantity":NaN}'}, "invalid_request", "INVALID_REQUEST"),
     ("not exact", {"request_details": '{"unmapped":[{"a":9007199254740992}]}'}, "invalid_request", "INVALID_REQUEST"),
+    ("with U+0000", {"request_details": '{"action":"BUY\\u0000"}'}, "invalid_request", "INVALID_REQUEST"),
     ("half a character", {"request_details": '{"action":"\\ud800"}'}, "invalid_request", "INVALID_REQUEST"),
     ("too long", {"request_details": json.dumps({"a": "x" * 4096})}, "invalid_request", "INVALID_REQUEST"),
     ("too deep", {"request_details": DEEP}, "invalid_request", "INVALID_REQUEST"),
@@ -297,6 +298,10 @@ async def test_an_explanation_shows_the_token(rig: Rig) -> None:
     assert (planned.format, planned.issued_token_type, planned.subject) == ("txn_token", TXN_TOKEN, "ada")
     assert MessageToDict(planned.claims)["tctx"] == {"action": "BUY", "quantity": 200.0, "level": 7.0}
     assert "txn" not in planned.claims, "minting draws it"
+    exchange.request_context = json.dumps({"req_ip": "x" * 3000})
+    exchange.request_details = json.dumps({"action": "x" * 4000})
+    explained = await explained_by(rig, exchange)
+    assert (explained.steps[-1].name, explained.steps[-1].reason) == ("minting.signer", "CLAIMS_TOO_LARGE")
     exchange.scopes[:] = ["trade.bonds"]
     explained = await explained_by(rig, exchange)
     assert (explained.steps[-1].name, explained.steps[-1].reason) == ("policy.decision", "SCOPE_DENIED")

@@ -6,13 +6,17 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from h2.settings import SettingCodes
 from tests.e2e.revocation_rig import FAR, NEXT, as_api, claims, exchanged, extra, watching
 from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
+from tests.http2 import connected, framed
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.base.errors import StoreUnavailable
-from tokenmint.revocation.follower import STALE
+from tokenmint.revocation.entries import Kind, Revocation
+from tokenmint.revocation.follower import STALE, Held
+from tokenmint.rpc.revocation_service import PAGE
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import revocation_admin_service_pb2 as admin_pb
@@ -293,7 +297,10 @@ async def first_of(stream: object) -> object:
 )
 async def test_refused_mass_revocations(rig: Rig, operator: str, fields: dict[str, str], reason: str) -> None:
     request = admin_pb.RevokeTokensRequest(**fields)  # type: ignore[arg-type]
-    assert (await refusal(rig.revocation.RevokeTokens(request, **rig.auth(operator)))).reason == reason
+    refused = await refusal(rig.revocation.RevokeTokens(request, **rig.auth(operator)))
+    assert refused.reason == reason
+    if reason == "NOT_FOUND" and fields.keys() & {"client_id", "audience"}:
+        assert "`removed` accepts" in refused.message
 
 
 @pytest.mark.alone
@@ -314,5 +321,37 @@ async def test_a_full_log_refuses_nothing_and_tells_the_caller(rig: Rig) -> None
         disabled = profiles_pb.UpdateProfileRequest(profile=person())
         disabled.profile.disabled = True
         disabled.update_mask.paths.append("disabled")
-        assert (await refusal(rig.profiles.UpdateProfile(disabled, **root))).reason == "REVOCATIONS_FULL"
+        for _ in range(2):
+            assert (await refusal(rig.profiles.UpdateProfile(disabled, **root))).reason == "REVOCATIONS_FULL"
         assert not await active(rig, other)
+        rig.parts.revoking.log._most = 100
+        await rig.profiles.UpdateProfile(disabled, **root)
+        await watcher.until(lambda: watcher.refuses(other))
+
+
+@pytest.mark.alone
+async def test_a_watcher_that_reads_nothing_is_made_a_few_messages_and_keeps_nobody_waiting(rig: Rig) -> None:
+    following, ends = rig.parts.revoking.following, int(rig.clock.now()) + 5000
+    for number in range(20 * PAGE):
+        following._hold(Revocation(Kind.TOKEN, f"t{number}", 0, ends), f"{number + 1}-0")
+    made, after = 0, following.after
+
+    def counted(cursor: int, most: int) -> tuple[list[Held], int, bool]:
+        nonlocal made
+        made += 1
+        return after(cursor, most)
+
+    following.after = counted  # type: ignore[method-assign]
+    as_api(rig)
+    async with connected(rig.app.listen["grpc"]) as client:
+        await client.settle()
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        client.send()
+        body = framed(pb.WatchRevocationsRequest(audience=AUDIENCE).SerializeToString())
+        client.call(as_api(rig)["metadata"], body, path="/tokenmint.v1.RevocationService/WatchRevocations")
+        async with asyncio.timeout(20):
+            while not rig.app.listeners.revocations.watching:  # noqa: ASYNC110  # it comes over the network
+                await asyncio.sleep(0.005)
+        async with watching(rig) as watcher:
+            await watcher.until(lambda: len(watcher.held) == 20 * PAGE)
+            assert made < 20 + 10

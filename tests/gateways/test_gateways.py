@@ -129,6 +129,19 @@ def test_the_token_is_swapped_and_the_caller_is_named(setting: Setting, edge: st
     assert not [name for name in headers if name.startswith("tokenmint-client")]
 
 
+def test_rfc_9110_section_7_6_1_a_client_can_not_have_headers_of_the_answer_removed(
+    setting: Setting, edge: str
+) -> None:
+    """Some gateways remove the headers that their client's `Connection` names, also those that they have set."""
+    handle = session(setting)
+    for named in ("X-Tokenmint-Principal", "x-tokenmint-scope", "Authorization", "TE, authorization"):
+        with plain_http.sync_client() as http:
+            given = {"Cookie": f"{COOKIE}={handle}", "Connection": f"keep-alive, {named}"}
+            answer = http.get(f"{edge}/orders/1", headers=given)
+        if answer.status_code not in (400, 401):
+            assert {"authorization", "x-tokenmint-principal", "x-tokenmint-scope"} <= seen(answer).keys(), named
+
+
 def test_a_client_can_not_forge_what_the_gateway_sets(setting: Setting, edge: str) -> None:
     theirs = setting.token()
     for forged in (
@@ -203,6 +216,18 @@ def test_a_fault_in_haproxys_lua_lets_nothing_pass(setting: Setting, line: str, 
     broken = replace(HAPROXY, settings={line: f"local fault = nil + 1\n    {line}"})
     with running(broken, tmp_path, tokenmint=setting.port, backend=setting.backend, longer=True) as url:
         assert get(url, setting.token()).status_code == 503
+
+
+def test_haproxy_passes_no_header_on_that_may_hold_the_token(setting: Setting, tmp_path: Path) -> None:
+    decide = 'DECIDE = { "authorization", "cookie" }'
+    assert decide in (EXAMPLES / "tokenmint.lua").read_text()
+    named = replace(HAPROXY, settings={decide: 'DECIDE = { "authorization", "cookie", "x-forwarded-access-token" }'})
+    with running(named, tmp_path, tokenmint=setting.port, backend=setting.backend, longer=True) as url:
+        for spelling in ("X-Forwarded-Access-Token", "x_forwarded_access_token"):
+            with plain_http.sync_client() as http:
+                given = {"Authorization": f"Bearer {setting.token()}", spelling: "theirs", "X-Other": "kept"}
+                answer = http.get(f"{url}/orders/1", headers=given)
+            assert ("theirs" in str(seen(answer)), seen(answer)["x-other"]) == (False, "kept")
 
 
 # --- Traefik, where its program is not -----------------------------------------------------------------------------

@@ -16,7 +16,6 @@ START = "nginx -p deploy/gateways -c nginx.conf"
 def test_the_guides_gateway_is_followed(tmp_path: Path) -> None:
     (tmp_path / "nginx").mkdir()
     with ExitStack() as stack:
-        addresses: dict[str, str] = {}
 
         def start_edge(walk: Walk) -> None:
             assert walk.service is not None
@@ -27,10 +26,10 @@ def test_the_guides_gateway_is_followed(tmp_path: Path) -> None:
             assert walk.service is not None
             port = int(walk.service.listen["http"].rpartition(":")[2])
             edge = stack.enter_context(running(NGINX, tmp_path / "nginx", tokenmint=port, backend=backend))
-            addresses["127.0.0.1:10000"] = edge.removeprefix("http://")
+            walk.addresses["127.0.0.1:10000"] = edge.removeprefix("http://")
 
         issuer, backend = stack.enter_context(serving(Issuer())), stack.enter_context(application())
-        setting = Setting([partner()], orders_token, addresses=addresses, started={START: start, EDGE: start_edge})
+        setting = Setting([partner()], orders_token, started={START: start, EDGE: start_edge})
         walk = Walk(GUIDES / "gateways.md", tmp_path, issuer, setting)
         stack.callback(walk.stop)
         walk.serve()

@@ -23,15 +23,14 @@ START = 'TOKENMINT_CLIENT_SECRET="$(cat gateway.secret)" envoy -c deploy/envoy/e
 
 def test_the_guides_gateway_is_followed(envoy_binary: Path, tmp_path: Path) -> None:  # the fixture
     with ExitStack() as stack:
-        addresses: dict[str, str] = {}
 
         def start(walk: Walk) -> None:
             assert walk.service is not None
             edge = stack.enter_context(gateway(envoy_binary, tmp_path, walk.service, backend))
-            addresses["127.0.0.1:10000"] = edge.removeprefix("http://")
+            walk.addresses["127.0.0.1:10000"] = edge.removeprefix("http://")
 
         issuer, backend = stack.enter_context(serving(Issuer())), stack.enter_context(application())
-        setting = Setting([partner()], orders_token, addresses=addresses, started={START: start})
+        setting = Setting([partner()], orders_token, started={START: start})
         walk = Walk(GUIDES / "envoy.md", tmp_path, issuer, setting)
         stack.callback(walk.stop)
         walk.serve()

@@ -63,7 +63,8 @@ def test_what_none_of_them_accepts(party: str, changes: dict[str, Any], why: str
     [
         ("azure", {"kid": "e", "algorithm": "ES256"}), ("anthropic", {"kid": "e", "algorithm": "ES256"}),
         ("openai", {"kid": "e", "algorithm": "ES256"}), ("gcp", {"sub": "x" * 128}), ("gcp", {"sub": "ü" * 64}),
-        ("aws", {"sub": "x" * 256}), ("azure", {"sub": "x" * 601}), ("anthropic", {"exp": NOW + 7200}),
+        ("aws", {"sub": "x" * 256}), ("aws", {"sub": "short"}), ("azure", {"sub": "x" * 601}),
+        ("anthropic", {"exp": NOW + 7200}),
         ("aws", {"iat": None}), ("gcp", {"iat": None}), ("openai", {"iat": None}),
     ],
 )  # fmt: skip

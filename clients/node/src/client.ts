@@ -83,6 +83,8 @@ export interface TargetOptions {
   readonly scopes?: readonly string[];
   /** Whole seconds. Default: as the audience is configured. */
   readonly lifetime?: number;
+  /** URIs that name the audience too, or instead of it where it is `""` (RFC 8707). */
+  readonly resources?: readonly string[];
 }
 
 export interface SubjectOptions {
@@ -159,6 +161,7 @@ export class Client {
       subjectTokenType: options.subjectTokenType ?? "",
       audience,
       scopes: [...(options.scopes ?? [])],
+      resources: [...(options.resources ?? [])],
       lifetime: duration(options.lifetime),
       requestedTokenType: options.requestedTokenType ?? "",
       nonce: options.nonce ?? "",
@@ -192,6 +195,7 @@ export class Client {
       targets: targets.map((target) => ({
         audience: target.audience,
         scopes: [...(target.scopes ?? [])],
+        resources: [...(target.resources ?? [])],
         lifetime: duration(target.lifetime),
       })),
     });

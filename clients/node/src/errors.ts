@@ -71,10 +71,14 @@ export type VerificationReason =
   | "UNKNOWN_ISSUER"
   | "WRONG_AUDIENCE"
   | "CLAIM_REJECTED"
+  | "POSSESSION_NOT_PROVED"
+  | "PROOF_REJECTED"
+  | "NONCE_REQUIRED"
   | "REVOKED"
   | "KEY_SET_UNAVAILABLE"
   | "REVOCATIONS_UNAVAILABLE"
-  | "STATUS_LIST_UNAVAILABLE";
+  | "STATUS_LIST_UNAVAILABLE"
+  | "UNAVAILABLE";
 
 /** A token was not accepted. The message holds no token. */
 export class VerificationError extends Error {
@@ -108,6 +112,13 @@ export class RevocationsUnavailable extends KeySetUnavailable {
 export class StatusListUnavailable extends KeySetUnavailable {
   constructor(message: string) {
     super(message, "STATUS_LIST_UNAVAILABLE");
+  }
+}
+
+/** Nothing can be said of the token: its proof can't be remembered, and a forgotten one could be replayed. */
+export class ReplayMemoryFull extends VerificationError {
+  constructor() {
+    super("UNAVAILABLE", "too many proofs within a minute: none can be remembered");
   }
 }
 

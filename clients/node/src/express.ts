@@ -1,14 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { bearerToken, missingScopes, UNAVAILABLE } from "./bearer.js";
-import { KeySetUnavailable, TokenRejected } from "./errors.js";
+import { Door, type MiddlewareOptions, pathOf, Refusal } from "./door.js";
+import type { MetadataAnswer, ProtectedResource } from "./resource.js";
 import type { VerifiedToken, Verifier } from "./verifier.js";
 
-const RETRY_AFTER = "10"; // seconds, after which a verifier asks for its keys again
-
-export interface MiddlewareOptions {
-  /** What each request needs. */
-  readonly scopes?: readonly string[];
-}
+export { type MiddlewareOptions } from "./door.js";
 
 /** Middleware of Express and of everything else that passes Node's own requests on. */
 export type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
@@ -22,54 +17,55 @@ export function tokenOf(request: IncomingMessage): VerifiedToken {
   return token;
 }
 
+/** Notes the verified token of a request. */
+export function enter(request: IncomingMessage, token: VerifiedToken): void {
+  tokens.set(request, token);
+}
+
 /**
  * Returns middleware that serves a request only with a good token; `tokenOf(request)` and `request.auth` return it.
  *
  * Others are answered as RFC 6750 section 3 says: 401, 400 with several `Authorization` headers, 403 where a scope is
- * missing. Without keys the answer is 503, with `Retry-After`. A token in the query is not looked at.
+ * missing. Without keys the answer is 503, with `Retry-After`. A token in the query is not looked at. With `resource` it serves
+ * the resource's metadata too.
  */
 export function requireToken(verifier: Verifier, options: MiddlewareOptions = {}): Middleware {
-  const scopes = options.scopes ?? [];
+  const door = new Door(verifier, options);
+  const { resource } = options;
   return (request, response, next) => {
-    const values = request.headersDistinct.authorization ?? []; // `headers` has the first one alone
-    const sent = bearerToken(values[0]);
-    if (values.length > 1 || /^bearer .*,/i.test(values[0] ?? "")) {
-      challenge(response, 400, "invalid_request", "there is more than one Authorization header");
+    if (resource !== undefined && pathOf(request) === resource.metadataPath) {
+      give(response, resource.answer(request.method ?? ""));
       return;
     }
-    if (sent === undefined && !/^bearer +\S/i.test(values[0] ?? "")) {
-      response.setHeader("WWW-Authenticate", "Bearer"); // RFC 6750 section 3.1: no code where no token was sent
-      refuse(response, 401, "a bearer token is needed");
-      return;
-    }
-    verifier.verify(sent ?? "").then(
+    door.admit(request).then(
       (token) => {
-        const missing = missingScopes(token, scopes);
-        if (missing.length > 0) {
-          const more = `, scope="${scopes.join(" ")}"`;
-          challenge(response, 403, "insufficient_scope", `missing scopes: ${missing.join(" ")}`, more);
-          return;
-        }
-        tokens.set(request, token);
+        enter(request, token);
         (request as IncomingMessage & { auth?: VerifiedToken }).auth = token;
         next();
       },
       (error: unknown) => {
-        if (error instanceof TokenRejected) challenge(response, 401, "invalid_token", error.message);
-        else if (error instanceof KeySetUnavailable) {
-          response.setHeader("Retry-After", RETRY_AFTER);
-          refuse(response, 503, UNAVAILABLE);
-        } else next(error);
+        if (!(error instanceof Refusal)) {
+          next(error);
+          return;
+        }
+        const headers = { ...error.headers, "Content-Type": "application/json" };
+        give(response, { status: error.status, headers, body: JSON.stringify({ error: error.message }) });
       },
     );
   };
 }
 
-function challenge(response: ServerResponse, status: number, error: string, description: string, more = ""): void {
-  response.setHeader("WWW-Authenticate", `Bearer error="${error}", error_description="${description}"${more}`);
-  refuse(response, status, description);
+/**
+ * Returns middleware that serves the metadata of a resource (RFC 9728), and hands all other requests on: for applications
+ * whose tokens something else verifies.
+ */
+export function resourceMetadata(resource: ProtectedResource): Middleware {
+  return (request, response, next) => {
+    if (pathOf(request) === resource.metadataPath) give(response, resource.answer(request.method ?? ""));
+    else next();
+  };
 }
 
-function refuse(response: ServerResponse, status: number, error: string): void {
-  response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify({ error }));
+function give(response: ServerResponse, { status, headers, body }: MetadataAnswer): void {
+  response.writeHead(status, headers).end(body);
 }

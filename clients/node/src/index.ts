@@ -27,6 +27,7 @@ export {
   InvalidRequest,
   KeySetUnavailable,
   RateLimited,
+  ReplayMemoryFull,
   RevocationsUnavailable,
   StatusListUnavailable,
   SubjectTokenRejected,
@@ -39,6 +40,12 @@ export {
 export { tokenFetch, type TokenFetchOptions } from "./fetch.js";
 export { Revocations, type RevocationsOptions } from "./revocations.js";
 export { StatusLists, type StatusListsOptions } from "./statuslists.js";
+export {
+  type MetadataAnswer,
+  ProtectedResource,
+  type RequestProof,
+  type ResourceOptions,
+} from "./resource.js";
 export {
   type Entry,
   type GetOptions,
@@ -57,4 +64,4 @@ export {
   txnTokenHeaders,
   TxnTokenVerifier,
 } from "./txntoken.js";
-export { type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";
+export { type JsonObject, type Possession, type VerifiedToken, Verifier, type VerifierOptions } from "./verifier.js";

@@ -2,11 +2,20 @@ import { importJWK, type JWK, type KeyLike } from "jose";
 import { causeOf, keySetUrl, shown, timeLimit } from "./cause.js";
 import { KeySetUnavailable, TokenRejected } from "./errors.js";
 
-const COOLDOWN = 10; // seconds between two requests, for any kids that strangers send
+const COOLDOWN = 10; // seconds between two requests for unknown keys, for any kids that strangers send
+const RETRY = 1; // seconds after a request that failed
 const DEFAULT_AGE = 300; // seconds that a set without Cache-Control is kept
-const MAX_AGE = 3600; // seconds that any set is kept
+const MIN_AGE = 1; // seconds that any set is kept, at least
+const MAX_AGE = 3600; // … and at most
 const MAX_STALE = 3600; // seconds after its age for which a set serves while no other can be had
 const MAX_BYTES = 1024 * 1024;
+const MAX_KEYS = 100;
+const MIN_RSA_BITS = 2048; // RFC 7518 section 3.3
+
+/** What tokens can be signed with: a shared secret would let a verifier mint. */
+export const ASYMMETRIC: ReadonlySet<string> = new Set([
+  "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA",
+]);
 
 /** A public key and what it is used with. */
 export interface Key {
@@ -17,29 +26,29 @@ export interface Key {
 /** Tokenmint's public keys: kept, asked for again, followed when they rotate. */
 export class KeySet {
   readonly #url: string;
-  readonly #algorithms: ReadonlySet<string>;
+  readonly #clock: () => number;
   #keys: ReadonlyMap<string, Key> | undefined;
   #etag: string | null = null;
   #freshUntil = 0;
-  #askedAt: number | undefined;
+  #lookedAt: number | undefined; // when a request for an unknown key ended
+  #failedAt: number | undefined; // when the last request failed, if it did
   #flight: Promise<void> | undefined;
   #failure = "it has not been fetched yet";
 
   /** @throws RangeError where the set would be fetched without TLS from another machine. */
-  constructor(url: string, algorithms: ReadonlySet<string>) {
+  constructor(url: string, clock: () => number) {
     this.#url = keySetUrl(url);
-    this.#algorithms = algorithms;
+    this.#clock = clock;
   }
 
   /** Returns a key, after a request where one is due. @throws KeySetUnavailable, TokenRejected (UNKNOWN_KEY). */
   async key(keyId: string, now: number): Promise<Key> {
     if (this.#flight === undefined && this.#due(keyId, now)) {
-      this.#flight = this.#fetch(now).finally(() => {
+      this.#flight = this.#fetch(keyId, now).finally(() => {
         this.#flight = undefined;
       });
     }
-    const serves = this.#keys?.has(keyId) === true && now < this.#freshUntil;
-    if (this.#flight !== undefined && !serves) await this.#flight;
+    if (this.#flight !== undefined && this.#waits(keyId, now)) await this.#flight;
     if (this.#keys === undefined || now >= this.#freshUntil + MAX_STALE) {
       throw new KeySetUnavailable(`the key set at ${shown(this.#url)} can't be fetched: ${this.#failure}`);
     }
@@ -48,34 +57,54 @@ export class KeySet {
     return found;
   }
 
+  #isFresh(now: number): boolean {
+    return this.#keys !== undefined && now < this.#freshUntil;
+  }
+
   #due(keyId: string, now: number): boolean {
-    if (this.#askedAt !== undefined && this.#askedAt <= now && now < this.#askedAt + COOLDOWN) return false;
-    return this.#keys === undefined || now >= this.#freshUntil || !this.#keys.has(keyId);
+    if (within(this.#failedAt, now, RETRY)) return false;
+    if (!this.#isFresh(now)) return true;
+    return this.#keys?.has(keyId) !== true && !within(this.#lookedAt, now, COOLDOWN);
+  }
+
+  /** Whether the key needs the request under way. A set that is too old serves without waiting while requests fail. */
+  #waits(keyId: string, now: number): boolean {
+    if (this.#keys?.has(keyId) !== true || now >= this.#freshUntil + MAX_STALE) return true;
+    return !this.#isFresh(now) && this.#failedAt === undefined;
   }
 
   /** Takes in a new set. An answer that is not good changes nothing: what is there serves for a while. */
-  async #fetch(now: number): Promise<void> {
-    this.#askedAt = now;
+  async #fetch(keyId: string, now: number): Promise<void> {
     const headers = new Headers({ Accept: "application/jwk-set+json, application/json" });
     if (this.#etag !== null) headers.set("If-None-Match", this.#etag);
     try {
       const response = await get(this.#url, headers);
-      if (response.status === 304 && this.#keys !== undefined) {
-        this.#freshUntil = now + age(response.headers);
-        return;
+      if (response.status !== 304 || this.#keys === undefined) {
+        const text = await body(response);
+        if (response.status !== 200) throw new KeySetUnavailable(`the answer has status ${String(response.status)}`);
+        const keys = await parse(text);
+        this.#ended(keyId);
+        this.#keys = keys;
+        this.#etag = response.headers.get("ETag");
       }
-      const text = await body(response);
-      if (response.status !== 200) throw new KeySetUnavailable(`the answer has status ${String(response.status)}`);
-      const keys = await parse(text, this.#algorithms);
-      if (keys.size === 0) throw new KeySetUnavailable("the answer holds no usable key");
-      this.#keys = keys;
-      this.#etag = response.headers.get("ETag");
+      this.#failedAt = undefined;
       this.#freshUntil = now + age(response.headers);
     } catch (error) {
+      this.#ended(keyId);
+      this.#failedAt = this.#clock();
       this.#failure = causeOf(error);
       process.emitWarning(`the key set at ${shown(this.#url)} can't be fetched: ${this.#failure}`, "TokenmintWarning");
     }
   }
+
+  #ended(keyId: string): void {
+    const now = this.#clock();
+    if (this.#isFresh(now) && this.#keys?.has(keyId) !== true) this.#lookedAt = now;
+  }
+}
+
+function within(since: number | undefined, now: number, seconds: number): boolean {
+  return since !== undefined && since <= now && now < since + seconds;
 }
 
 /** Sends a request. `fetch` refuses addresses with a user, which go into a header instead. */
@@ -101,7 +130,8 @@ export async function body(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-async function parse(text: string, algorithms: ReadonlySet<string>): Promise<Map<string, Key>> {
+/** Returns the public keys that verify signatures, by their ids; of several with one id the first. */
+async function parse(text: string): Promise<Map<string, Key>> {
   let document: { keys?: unknown } | null;
   try {
     document = JSON.parse(text) as { keys?: unknown } | null;
@@ -110,23 +140,39 @@ async function parse(text: string, algorithms: ReadonlySet<string>): Promise<Map
   }
   if (!Array.isArray(document?.keys)) throw new KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)");
   const keys = new Map<string, Key>();
-  for (const member of document.keys as (JWK | null)[]) {
-    if (typeof member?.kid !== "string" || typeof member.alg !== "string" || !algorithms.has(member.alg)) continue;
-    if (member.kty === "oct" || (member.use !== undefined && member.use !== "sig")) continue;
+  for (const member of (document.keys as (JWK | null)[]).slice(0, MAX_KEYS)) {
+    if (typeof member?.kid !== "string" || typeof member.alg !== "string" || keys.has(member.kid)) continue;
+    if (!ASYMMETRIC.has(member.alg) || "d" in member || (member.use ?? "sig") !== "sig" || rsaBits(member) < MIN_RSA_BITS) {
+      continue;
+    }
     try {
       keys.set(member.kid, { key: await importJWK(member, member.alg), algorithm: member.alg });
     } catch {
       continue; // a key that can't be read is a key that is not there
     }
   }
+  if (keys.size === 0) throw new KeySetUnavailable("the answer holds no usable key");
   return keys;
+}
+
+/** Returns the size of an RSA key, or infinity for a key of another kind. */
+export function rsaBits(key: JWK): number {
+  if (key.kty !== "RSA") return Infinity;
+  const modulus = BigInt(`0x0${Buffer.from(key.n ?? "", "base64url").toString("hex")}`);
+  return modulus.toString(2).length;
 }
 
 /** Returns for how many seconds an answer may be kept (RFC 9111 section 4.2). */
 function age(headers: Headers): number {
-  const control = (headers.get("Cache-Control") ?? "").toLowerCase();
-  if (control.includes("no-store") || control.includes("no-cache")) return 0;
-  const found = /(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])/.exec(control)?.[1];
-  const spent = /^\d{1,9}$/.exec(headers.get("Age") ?? "")?.[0];
-  return Math.min(MAX_AGE, Math.max(0, (found === undefined ? DEFAULT_AGE : Number(found)) - Number(spent ?? 0)));
+  let stated = DEFAULT_AGE;
+  for (const directive of (headers.get("Cache-Control") ?? "").toLowerCase().split(",")) {
+    const [name, value = ""] = directive.trim().split("=", 2);
+    if (name === "no-store" || name === "no-cache") return MIN_AGE;
+    if (name === "max-age") stated = seconds(value.replaceAll('"', ""), stated);
+  }
+  return Math.min(MAX_AGE, Math.max(MIN_AGE, stated - seconds(headers.get("Age") ?? "", 0)));
+}
+
+function seconds(text: string, otherwise: number): number {
+  return /^\d{1,9}$/.test(text) ? Number(text) : otherwise;
 }

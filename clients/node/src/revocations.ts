@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { type ClientReadableStream, status as Code } from "@grpc/grpc-js";
+import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import type { JWTPayload } from "jose";
 import type { Client } from "./client.js";
-import { RevocationsUnavailable, TokenRejected } from "./errors.js";
+import { fromServiceError, RevocationsUnavailable, TokenRejected } from "./errors.js";
 import type { WatchRevocationsResponse } from "./v1/tokenmint/v1/revocation_service.js";
 
 const MAX_LAG = 30; // seconds
@@ -201,7 +201,7 @@ export class Revocations {
             ended(String(error));
           }
         });
-        stream.on("error", (error: { code?: number }) => { ended(Code[error.code ?? Code.UNKNOWN] ?? "UNKNOWN"); });
+        stream.on("error", (error: ServiceError) => { ended(causeOf(error)); });
         stream.on("end", () => { ended(""); });
       },
       () => { ended("NO_CREDENTIAL"); },
@@ -226,7 +226,7 @@ export function namesOf(claims: Readonly<JWTPayload>, keyId: string): string[] {
   add("token", claims.jti);
   add("principal", claims.sub);
   add("client", claims["client_id"]);
-  add("audience", claims.aud);
+  for (const audience of Array.isArray(claims.aud) ? claims.aud : [claims.aud]) add("audience", audience);
   const lineage: unknown = claims["tm_lineage"];
   if (Array.isArray(lineage)) for (const ancestor of lineage) add("token", ancestor);
   let act: unknown = claims["act"];
@@ -241,4 +241,10 @@ export function namesOf(claims: Readonly<JWTPayload>, keyId: string): string[] {
 /** The digest by which the service names something. */
 export function digestOf(name: string): string {
   return createHash("sha256").update(`tokenmint:revoked:${name}`).digest().subarray(0, DIGEST).toString("latin1");
+}
+
+/** The service's reason and message, or else only the name of gRPC's code: other texts vary by attempt. */
+function causeOf(error: ServiceError): string {
+  const { reason, code, message } = fromServiceError(error);
+  return reason === code ? code : `${reason}: ${message}`;
 }

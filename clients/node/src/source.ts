@@ -194,6 +194,7 @@ export class TokenSource {
 export function keyOf(subjectToken: string, audience: string, options: ExchangeOptions): string {
   const parts = [
     audience,
+    [...new Set(options.resources)].sort().join(" "), // a URI has no space in it
     [...new Set(options.scopes)].sort().join(" "),
     options.subjectTokenType ?? "",
     options.requestedTokenType ?? "",

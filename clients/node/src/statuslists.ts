@@ -1,10 +1,11 @@
 import { inflateSync } from "node:zlib";
-import type { JWTPayload } from "jose";
 import { causeOf, keySetUrl, shown, timeLimit } from "./cause.js";
 import { KeySetUnavailable, StatusListUnavailable, TokenRejected } from "./errors.js";
 import { body } from "./keyset.js";
+import type { JsonObject } from "./verifier.js";
 
 export const LIST_TYPE = "statuslist+jwt";
+export const MAX_LIST_LENGTH = 1024 * 1024;
 const PATH = "/status-lists/";
 const COOLDOWN = 10; // seconds between two requests for a list that can't be had, or is not newer
 const DEFAULT_TTL = 300; // seconds that a list without `ttl` is kept
@@ -17,7 +18,7 @@ const MAX_URI = 1024; // characters
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** Returns the claims of a status list whose signature, `typ` and `iss` are good. */
-export type VerifyList = (token: string) => Promise<JWTPayload>;
+export type VerifyList = (token: string) => Promise<JsonObject>;
 
 export interface StatusListsOptions {
   /**
@@ -68,7 +69,7 @@ export class StatusLists {
    * @throws TokenRejected where it is revoked, or names no list of the issuer; StatusListUnavailable where the list can't
    * be had.
    */
-  async check(claims: Readonly<JWTPayload>, issuer: string, now: number, verify: VerifyList): Promise<void> {
+  async check(claims: JsonObject, issuer: string, now: number, verify: VerifyList): Promise<void> {
     const { uri, index } = placeOf(claims, issuer);
     const entry = this.#entry(uri);
     if (entry.flight === undefined && due(entry, now)) {
@@ -135,7 +136,7 @@ export function statusesOf(member: unknown): Statuses {
 }
 
 /** Returns the place that a token names (section 6.2). @throws TokenRejected where there is none below its issuer. */
-export function placeOf(claims: Readonly<JWTPayload>, issuer: string): { uri: string; index: number } {
+export function placeOf(claims: JsonObject, issuer: string): { uri: string; index: number } {
   const status = claims["status"] as { status_list?: { idx?: unknown; uri?: unknown } | null } | null | undefined;
   const { idx, uri } = status?.status_list ?? {};
   if (typeof idx !== "number" || !Number.isSafeInteger(idx) || idx < 0 || typeof uri !== "string") {
@@ -176,7 +177,7 @@ async function fetchList(uri: string, entry: Entry, now: number, verify: VerifyL
 }
 
 /** Takes in the claims of a list (section 8.3). @throws KeySetUnavailable where they are not good. */
-function take(entry: Entry, claims: JWTPayload, uri: string, etag: string | null, now: number): void {
+function take(entry: Entry, claims: JsonObject, uri: string, etag: string | null, now: number): void {
   const { sub, iat, exp, ttl = DEFAULT_TTL } = claims;
   if (sub !== uri) throw new KeySetUnavailable("it is another list");
   if (typeof iat !== "number" || typeof exp !== "number") throw new KeySetUnavailable("it has no iat or no exp");

@@ -1,7 +1,9 @@
 // An issuer with three keys, of which two are published until the second is revoked.
 import { createServer } from "node:http";
 import { once } from "node:events";
-import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { createHash, randomUUID } from "node:crypto";
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from "jose";
+import { RevocationsUnavailable } from "../dist/index.js";
 
 export const ISSUER = "https://tokens.example";
 export const AUDIENCE = "https://orders.example";
@@ -41,13 +43,34 @@ export class Issuer {
   };
 }
 
-/** Returns a token of a kind that tests/clients/bearer.json names. */
-export async function token(kind = "good") {
+/** Returns a token of a kind that tests/clients/bearer.json names, with further claims. */
+export async function token(kind = "good", more = {}) {
   if (kind === "malformed") return "not-a-token";
   const kid = kind in pairs ? kind : "k1";
   const now = Math.floor(Date.now() / 1000);
   const claims = { iss: ISSUER, aud: AUDIENCE, sub: "ada", scope: "read", iat: now, exp: now + (kind === "expired" ? -60 : 600) };
-  return await new SignJWT({ ...claims, ...CLAIMS[kind] })
+  return await new SignJWT({ ...claims, ...CLAIMS[kind], ...more })
     .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid })
     .sign(pairs[kid].privateKey);
+}
+
+const client = await generateKeyPair("ES256");
+const clientJwk = await exportJWK(client.publicKey);
+/** The thumbprint of the client's key. */
+export const THUMBPRINT = calculateJwkThumbprint(clientJwk);
+
+/** Returns a DPoP proof of the client's key (RFC 9449). */
+export async function proof(htm, htu, sent) {
+  const ath = createHash("sha256").update(sent).digest("base64url");
+  return await new SignJWT({ htm, htu, ath, jti: randomUUID(), iat: Math.floor(Date.now() / 1000) })
+    .setProtectedHeader({ typ: "dpop+jwt", alg: "ES256", jwk: clientJwk })
+    .sign(client.privateKey);
+}
+
+/** Revocations whose stream never opens; those of the package would wait 5 s for it. */
+export function revocationsAway() {
+  return {
+    start: async () => {},
+    check: () => { throw new RevocationsUnavailable("the stream of revocations is away"); },
+  };
 }

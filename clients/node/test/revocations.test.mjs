@@ -51,6 +51,13 @@ test("a token is refused by any of its names", () => {
   }
 });
 
+test("RFC 7519 section 4.1.3: an audience may be a list of one", () => {
+  const { set } = told();
+  set.take(said({ name: `audience:${AUDIENCE}`, after: 1000 }));
+  assert.equal(refuses(set, { ...CLAIMS, aud: [AUDIENCE] }), true);
+  assert.equal(refuses(set, { ...CLAIMS, aud: ["https://others.example"] }), false);
+});
+
 test("a set that is too old refuses or accepts as it is told", () => {
   const closed = told({ maxLag: 10 });
   const open = told({ maxLag: 10, whenLagging: "accept" });

@@ -6,6 +6,7 @@ import { keyOf } from "../dist/source.js";
 
 const ROWS = JSON.parse(readFileSync(new URL("../../../tests/clients/cache_keys.json", import.meta.url), "utf8"));
 const NAMES = {
+  resources: "resources",
   scopes: "scopes",
   lifetime: "lifetime",
   nonce: "nonce",

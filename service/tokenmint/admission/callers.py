@@ -246,6 +246,8 @@ class ClientAuthenticator:
             check_possession(Binding(x5t_s256=certificate_sha256), bound_to(verified))
         except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
+        if "act" in verified.claims:  # RFC 8693 section 4.1: somebody else holds it, and no rule admits actors here
+            raise CallerUnauthenticated(detail="the workload token is delegated (act): the workload has to use its own")
         if of_svid is not None:
             self._check_assertion(verified, of_svid=of_svid)
         name = (verified.provider, verified.subject)

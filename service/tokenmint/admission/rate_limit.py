@@ -150,9 +150,9 @@ class RateLimiter:
         rate = self.limits.each
         return self._take_of(((f"rate:operator:{operator_id}", rate),) if rate is not None else (), cost)
 
-    def take_of_signals(self, sender: str, rate: Rate) -> Coroutine[Any, Any, None]:
+    def take_of_signals(self, sender: str, rate: Rate, cost: int = 1) -> Coroutine[Any, Any, None]:
         """Count a provider's signal, or a delivery of a peer. Raises ``RateLimited`` with the time to wait."""
-        return self._take_of(((f"rate:signals:{sender}", rate),), 1)
+        return self._take_of(((f"rate:signals:{sender}", rate),), cost)
 
     async def _take_of(self, buckets: "Buckets", cost: int) -> None:
         for bucket in buckets:

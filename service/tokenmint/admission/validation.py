@@ -70,7 +70,8 @@ class Violations:
     def json_object(self, field: str, text: str) -> dict[str, JsonValue] | None:
         """Return the JSON object that a parameter holds; None if it is empty, or no such object.
 
-        Names occur once, and doubles hold whole numbers exactly: no two readers can see different objects (RFC 7493).
+        Names occur once, doubles hold whole numbers exactly, and no text ends early at U+0000 in some language: no two
+        readers can see different objects (RFC 7493).
         """
         raw = text.encode(errors="surrogatepass")
         self.check(field, f"is longer than {MAX_OBJECT} bytes", holds=len(raw) <= MAX_OBJECT)
@@ -86,7 +87,18 @@ class Violations:
             return None
         exact = _is_exact(parsed)
         self.check(field, "expected whole numbers from -(2^53)+1 to (2^53)-1 (RFC 7493 section 2.2)", holds=exact)
-        return parsed if exact else None
+        whole = not _has_nul(parsed)
+        self.check(field, "expected texts without U+0000", holds=whole)
+        return parsed if exact and whole else None
+
+
+def _has_nul(value: JsonValue) -> bool:
+    """Return whether a text in a value, or a name, has U+0000."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
+    return any(map(_has_nul, value)) if isinstance(value, list) else False
 
 
 def _is_exact(value: JsonValue) -> bool:

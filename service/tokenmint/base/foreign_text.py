@@ -4,6 +4,7 @@ A caller or a provider chooses such text, so it may be long, contain line breaks
 applies after escaping, so that the length of a log line is bounded by the sum of its parts.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 SHORT: Final = 128  # bytes, for an identifier, a code, a member of a header
@@ -30,3 +31,8 @@ def clipped(text: str, limit: int = SHORT) -> str:
         return text
     escaped = text[: limit + 1].encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= limit else escaped[: limit - len(_MORE)] + _MORE
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in order, with spaces between them, in at most ``LONG`` bytes: a request may have 64 scopes."""
+    return clipped(" ".join(sorted(names)), LONG)

@@ -265,7 +265,10 @@ def describe(error: grpc.RpcError, target: str, given: ConnectionOptions) -> tup
     else:
         head = f"{details} ({plain(reason) or code.name})"
         if reason == CallerUnauthenticated.reason:
-            lines.append("  the service's log says more; operators and clients have different listeners (--target)")
+            sent = f"the id {given.client_id!r} was sent to {target}; " if given.client_id else ""
+            lines.append(
+                f"  {plain(sent)}the service's log says more; operators and clients have different listeners (--target)"
+            )
         if reason == MethodDenied.reason:
             lines.append(
                 "  clients call the listener of exchanges, operators their own (--target, --client-id), "

@@ -90,7 +90,8 @@ def put_profile(
 ) -> None:
     """Create a profile, or replace claims, roles and state of the existing one.
 
-    Identities that the existing one lacks are linked; none is unlinked. An etag in the file is compared.
+    Claims, roles and state that the file leaves out are removed. Identities that the existing profile lacks are linked;
+    none is unlinked. An etag in the file is compared.
 
     Example: {"principal": "ada", "identities": [{"provider": "google", "subject": "1842"}], "roles": ["clerk"]}
     """
@@ -169,6 +170,31 @@ def unlink_identity(
     with service.stub(ProfileAdminServiceStub) as stub:
         answer = stub.UnlinkIdentity(pb.UnlinkIdentityRequest(principal=principal, identity=identity), **service.call)
     print_message(answer.profile, output)
+
+
+@app.command("disable")
+@as_operator
+def disable_profile(service: Connection, principal: str, output: Output = "text") -> None:
+    """Refuse a principal, and its tokens, until `enable`. Roles, claims and identities stay."""
+    _set_disabled(service, principal, True, output)
+
+
+@app.command("enable")
+@as_operator
+def enable_profile(service: Connection, principal: str, output: Output = "text") -> None:
+    """Serve a disabled principal again. Roles, claims and identities stay."""
+    _set_disabled(service, principal, False, output)
+
+
+def _set_disabled(service: Connection, principal: str, disabled: bool, output: Output) -> None:
+    profile = profile_pb2.Profile(principal=principal, disabled=disabled)
+    request = pb.UpdateProfileRequest(profile=profile, update_mask=FieldMask(paths=["disabled"]))
+    with service.stub(ProfileAdminServiceStub) as stub:
+        stored = stub.UpdateProfile(request, **service.call).profile
+    if output == "json":
+        print_message(stored, output)
+    else:
+        print(f"{'disabled' if disabled else 'enabled'} {principal}")
 
 
 @app.command("revoke-tokens")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.foreign_text import LONG, clipped, quoted
 from tokenmint.cli.commands import App
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
 from tokenmint.cli.explanation import print_explanation, whole_numbers
@@ -37,14 +37,17 @@ TIMES: Final = {
 TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds the token; - for standard input.")]
 
 
-Audience = Annotated[str, typer.Option(help="The service that the token is for.")]
-Audiences = Annotated[
-    list[str], typer.Option("--audience", help="The service that the token is for. Repeated: one token for each.")
+Audience = Annotated[
+    str,
+    typer.Option(help="The service that the token is for. Default: the one that --resource names, or the client's."),
 ]
-Scope = Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")]
-Lifetime = Annotated[
-    int | None,
-    typer.Option(parser=whole_seconds, metavar="TIME", help="The token's lifetime, for example 90s or 1h30m."),
+Audiences = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--audience",
+        help="The service that the token is for. Repeated: one token for each. Default: as --resource names it, or the "
+        "client's.",
+    ),
 ]
 HANDLE: Final = "tmr_"
 
@@ -105,25 +108,40 @@ class Requested(Group):
         return {"request_context": self.request_context, "request_details": self.request_details}
 
 
-def _target(audience: str, scope: list[str] | None, lifetime: int | None) -> dict[str, Any]:
-    from google.protobuf.duration_pb2 import Duration
+@dataclass(frozen=True, slots=True)
+class Terms(Group):
+    """The request for each audience."""
 
-    return {
-        "audience": audience,
-        "scopes": scope or [],
-        "lifetime": Duration(seconds=lifetime) if lifetime else None,
-    }
+    resource: Annotated[
+        list[str] | None,
+        typer.Option("--resource", help="A URI that names the service too (RFC 8707); may be repeated."),
+    ] = None
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; may be repeated.")] = None
+    lifetime: Annotated[
+        int | None,
+        typer.Option(parser=whole_seconds, metavar="TIME", help="The token's lifetime, for example 90s or 1h30m."),
+    ] = None
+
+    def target(self, audience: str) -> dict[str, Any]:
+        """Return the fields of a request for an audience."""
+        from google.protobuf.duration_pb2 import Duration
+
+        return {
+            "audience": audience,
+            "resources": self.resource or [],
+            "scopes": self.scope or [],
+            "lifetime": Duration(seconds=self.lifetime) if self.lifetime else None,
+        }
 
 
 @app.command()
 @as_client
 def exchange(
     service: Connection,
-    audience: Audiences,
     presented: Presented,
     requested: Requested,
-    scope: Scope = None,
-    lifetime: Lifetime = None,
+    terms: Terms,
+    audience: Audiences = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print only the tokens, one on each line.")] = False,
     output: Output = "json",
 ) -> None:
@@ -137,7 +155,8 @@ def exchange(
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
     fields = presented.fields()
-    targets = [_target(name, scope, lifetime) | requested.kind() for name in audience]
+    audiences = audience or [""]
+    targets = [terms.target(name) | requested.kind() for name in audiences]
     if len(targets) == 1:
         fields |= requested.account()
     elif any(requested.account().values()):
@@ -152,7 +171,7 @@ def exchange(
             tokens = [result.token for result in answer.results if result.HasField("token")]
             refusals = [
                 f"{name}: {refusal_of(result.error)}"
-                for name, result in zip(audience, answer.results, strict=True)
+                for name, result in zip(audiences, answer.results, strict=True)
                 if result.HasField("error")
             ]
     if raw:
@@ -214,11 +233,10 @@ def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Outpu
 def explain(
     service: Connection,
     client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
-    audience: Audience,
     presented: Presented,
     requested: Requested,
-    scope: Scope = None,
-    lifetime: Lifetime = None,
+    terms: Terms,
+    audience: Audience = "",
     output: Output = "text",
 ) -> None:
     """Show step by step how an exchange would end, and the token that it would mint, without making it.
@@ -233,7 +251,7 @@ def explain(
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
     fields = presented.fields()
-    target = _target(audience, scope, lifetime) | requested.kind() | requested.account()
+    target = terms.target(audience) | requested.kind() | requested.account()
     request = pb.ExplainExchangeRequest(exchange=pb.ExchangeTokenRequest(**fields, **target), client_id=client)
     with service.stub(TokenExchangeServiceStub) as stub:
         answer = stub.ExplainExchange(request, **service.call)
@@ -305,12 +323,28 @@ def verify(
         typer.echo(f"tokenmint: the key set of {plain(jwks_url or issuer)} can't be fetched: {why}", err=True)
         raise typer.Exit(3) from None
     except (jwt.PyJWTError, RecursionError) as error:
-        typer.echo(f"tokenmint: refused: {plain(str(error))}", err=True)
+        typer.echo(f"tokenmint: refused: {plain(str(error))}{_compared(token, error, issuer, audience)}", err=True)
         raise typer.Exit(1) from None
     if output == "json":
         print_json(claims)
     else:
         print_claims(claims)
+
+
+def _compared(token: str, error: Exception, issuer: str, audience: str) -> str:
+    """Return the two values that differ, if the token's issuer or audience is another one; else ""."""
+    import jwt
+
+    name, required = ("aud", audience) if isinstance(error, jwt.InvalidAudienceError) else ("iss", issuer)
+    if name == "iss" and not isinstance(error, jwt.InvalidIssuerError):
+        return ""
+    try:
+        value = jwt.decode(token, options={"verify_signature": False}).get(name)
+    except (jwt.PyJWTError, RecursionError):
+        return ""
+    if value == required:
+        return ""
+    return f": the token's {name} is {quoted(str(value), LONG)}, required is {quoted(required, LONG)}"
 
 
 def print_claims(claims: dict[str, Any]) -> None:
@@ -341,6 +375,8 @@ def _discovered(issuer: str, timeout: float) -> str:
     import httpx2
     import jwt
 
+    if not issuer.startswith(("https://", "http://")):
+        raise typer.BadParameter("expected a URL with https://, or http:// on loopback", param_hint="--issuer")
     url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     try:
         document = httpx2.get(url, timeout=timeout).raise_for_status().json()

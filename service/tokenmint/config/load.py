@@ -117,7 +117,8 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: is not TOML: {error}") from None
+        remedy = ": write the table once, with the lines of both" if "twice" in str(error) else ""
+        raise ConfigurationError(f"{path}: is not TOML: {error}{remedy}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: is nested too deeply") from None
     return document, text

@@ -50,8 +50,9 @@ class RelyingParty(Table):
     """Characters of the issuer."""
     issuer_port: bool = True
     """Whether the issuer's URL may have a port."""
+    min_subject: int = 1
     max_subject: int | None = None
-    """Characters of `sub`."""
+    """Bytes of `sub`."""
     max_token: int | None = None
     """Bytes of a token."""
     max_lifetime: Seconds | None = None

@@ -48,6 +48,11 @@ class Given:
     kept: bool
     """Whether tokenmint was not asked for it anew."""
 
+    @property
+    def may_be_shared(self) -> bool:
+        """Whether requests that waited for it may get it, too (RFC 9111 section 4)."""
+        return self.left > 0 or self.answer.status != 200
+
 
 class Answers:
     """Gives answers, and asks for those that it does not have.
@@ -85,7 +90,9 @@ class Answers:
             self._kept.forget(key)
         asking = self._asking.get(key)
         if asking is not None:
-            return replace(await asyncio.shield(asking), kept=True)
+            given = await asyncio.shield(asking)
+            # An answer that may not be kept is for one request: a second one would be a second use of the token.
+            return replace(given, kept=True) if given.may_be_shared else await self._fetch(key, question)
         asking = asyncio.get_running_loop().create_task(self._fetch(key, question))
         self._asking[key] = asking
         asking.add_done_callback(lambda ended: self._ended(key, ended))

@@ -1,5 +1,6 @@
 """Questions to tokenmint over HTTP, with the sidecar's own credentials."""
 
+import asyncio
 import ssl
 from types import TracebackType
 from typing import Final, Self
@@ -11,10 +12,12 @@ from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.http_url import HttpUrl
 from tokenmint.edge.answers import Answer
 from tokenmint.edge.question import Question
+from tokenmint.gateway.decision import BEARER
+from tokenmint.gateway.request import AUTHORIZATION
 from tokenmint.model.secret import Secret
 
 LONGEST: Final = 64 * 1024  # bytes of an answer's body
-PATIENCE: Final = 5.0  # seconds for a question
+PATIENCE: Final = 5.0  # seconds for a question and its whole answer
 CONNECTIONS: Final = 64
 PASSED_ON: Final = frozenset(
     {
@@ -50,23 +53,33 @@ class Upstream:
     async def ask(self, question: Question) -> Answer:
         """Return tokenmint's answer. Raises ``DependencyUnavailable`` if there is none."""
         try:
-            request = self._client.build_request("GET", self._url + question.path, headers=self._headers(question))
-            response = await self._client.send(request, stream=True)
-            try:
-                body = b""
-                async for part in response.aiter_raw():
-                    body += part
-                    if len(body) > LONGEST:
-                        raise DependencyUnavailable("tokenmint's answer is too long")
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(PATIENCE):
+                response, body = await self._send(question)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError):
             raise DependencyUnavailable("tokenmint can't be reached: retry later") from None
         if response.status_code not in _STATUSES:
             raise DependencyUnavailable("tokenmint has no answer for gateways: is [gateway] enabled?")
         headers = [(name.lower(), value) for name, value in response.headers.multi_items()]
+        tokens = [value for name, value in headers if name == AUTHORIZATION]
+        if response.status_code == 200 and (len(tokens) != 1 or not tokens[0].startswith(f"{BEARER} ")):
+            # A gateway that only looks at the status would pass the request on with its caller's own header.
+            raise DependencyUnavailable("the answer has no token: is --upstream tokenmint's listener?")
         passed_on = tuple((name, value) for name, value in headers if name in PASSED_ON)
         return Answer(response.status_code, passed_on, body)
+
+    async def _send(self, question: Question) -> tuple[httpx2.Response, bytes]:
+        """Return the response and its body."""
+        request = self._client.build_request("GET", self._url + question.path, headers=self._headers(question))
+        response = await self._client.send(request, stream=True)
+        try:
+            body = b""
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > LONGEST:
+                    raise DependencyUnavailable("tokenmint's answer is too long")
+        finally:
+            await response.aclose()
+        return response, body
 
     def _headers(self, question: Question) -> list[tuple[bytes, bytes]]:
         """Return the headers, with the bytes that the gateway sent."""

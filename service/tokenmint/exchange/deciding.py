@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeAlias
 
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.key_path import key_path
-from tokenmint.exchange.explain import Explanation, Outcome, Step
+from tokenmint.exchange.explain import TARGET, Explanation, Outcome, Step
 
 Names = Mapping[str, str]
 """The names that paths are made with: `client`, `audience`, `provider`; "" for none."""
@@ -146,6 +146,8 @@ def deciding_keys(
 def _groups(step: Step) -> Groups:
     if step.reason in UNDECIDED:
         return ()
+    if step.name == TARGET:
+        return (((AUDIENCE, "resources"),),)
     if step.reason == "CONDITION_DENIED":
         return (((AUDIENCE if step.name == "policy.decision" else PROVIDER, "condition"),),)
     return BY_REASON.get(step.reason) or BY_STEP.get(step.name.removeprefix("actor."), ())

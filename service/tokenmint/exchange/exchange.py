@@ -101,8 +101,8 @@ class TokenExchange:
         for verified in single:
             await self._consume(attempt, verified, (request,))
         attempt.trace.keep = seconds_to_keep(
-            bound=audience.gateway_cache, token_ends=minted.expires_at, subject_ends=subject.verified.expires_at,
-            now=attempt.now, single_use=bool(single),
+            bound=audience.gateway_cache, ends=(minted.expires_at, subject.verified.expires_at),
+            began=attempt.now, now=self.clock.now(), single_use=bool(single),
         )  # fmt: skip
         return minted
 

@@ -6,13 +6,18 @@ It mints nothing, consumes no token, creates no profile, and fetches no keys.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from tokenmint.base.errors import TokenmintError
-from tokenmint.base.token_errors import TokenReplayed
+from tokenmint.base.token_errors import TokenRejected, TokenReplayed
 from tokenmint.exchange.attempt import Attempt, Trace
 from tokenmint.exchange.exchange import TokenExchange, single_use
 from tokenmint.model.minted import PlannedToken
 from tokenmint.model.policy import Client, ExchangeRequest
+from tokenmint.model.secret import Secret
+
+TARGET: Final = "policy.target"
+"""The step that finds the audience. It appears only if it fails."""
 
 
 class Outcome(StrEnum):
@@ -51,7 +56,11 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
     Raises:
         InvalidRequest: a required part of the request is missing.
     """
-    request = exchange.policy.completed(client, request)
+    try:
+        request = exchange.policy.completed(client, request)
+    except TokenRejected as error:  # the resources of an ID-JAG, before anything is verified
+        last = Step(TARGET, Outcome.FAILED, error.reason, error.detail or error.message)
+        return Explanation([last], None, _names(exchange, request, client, request.subject_token))
     trace, planned = Trace(), None
     attempt = Attempt(request, client, exchange.clock.now(), trace, dry=True)
     try:
@@ -70,5 +79,10 @@ async def explain(exchange: TokenExchange, request: ExchangeRequest, client: Cli
     except TokenmintError as error:
         last = Step(trace.steps[-1], Outcome.FAILED, error.reason, error.detail or error.message)
     token = request.actor_token if last.name.startswith("actor.") and request.actor_token else request.subject_token
-    names = {"client": client.client_id, "audience": request.audience, "provider": exchange.verifier.chosen(token)}
+    names = _names(exchange, request, client, token)
     return Explanation([*(Step(name, Outcome.PASSED) for name in trace.steps[:-1]), last], planned, names)
+
+
+def _names(exchange: TokenExchange, request: ExchangeRequest, client: Client, token: Secret) -> Mapping[str, str]:
+    """Return ``Explanation.names``. ``token``: the last one that was looked at."""
+    return {"client": client.client_id, "audience": request.audience, "provider": exchange.verifier.chosen(token)}

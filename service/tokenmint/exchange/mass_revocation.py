@@ -4,14 +4,18 @@ A revocation counts up to a second, by the store's clock. The store's records de
 tells verifiers, and tells every replica of providers whose own tokens are refused.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from tokenmint.base.errors import NotFound, RevocationsFull
+from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.issued.store import IssuedStore
 from tokenmint.model.policy import Audience
+from tokenmint.profiles.resolve import is_just_in_time
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.revocation.entries import Kind, Revocation
 from tokenmint.revocation.log import RevocationLog
 
@@ -38,49 +42,44 @@ class Revoked:
     """The audiences of which every token was revoked."""
 
 
+@dataclass(frozen=True, slots=True)
 class MassRevocation:
     """Revokes many tokens at once. What is returned is confirmed as durable.
 
     Every method raises ``StoreUnavailable``, ``OutcomeUnknown`` (a retry is safe), ``ClockWrong`` if the second
     can't be known, and ``RevocationsFull`` if it was done, but verifiers can't be told.
-
-    Args:
-        profiles: the profiles.
-        issued: the records of issued tokens.
-        log: tells verifiers.
-        store_time: returns the store's clock, Unix seconds.
-        configured: returns the configuration in force.
     """
 
-    def __init__(
-        self,
-        profiles: ProfileStore,
-        issued: IssuedStore,
-        log: RevocationLog,
-        store_time: Callable[[], Awaitable[float]],
-        configured: Callable[[], Configured],
-    ) -> None:
-        self._profiles = profiles
-        self._issued = issued
-        self._log = log
-        self._store_time = store_time
-        self._configured = configured
+    profiles: ProfileStore
+    issued: IssuedStore
+    log: RevocationLog
+    """Tells verifiers."""
+    store_time: Callable[[], Awaitable[float]]
+    """Returns the store's clock, Unix seconds."""
+    configured: Callable[[], Configured]
+    """Returns the configuration in force."""
+    unregistered: UnregisteredPrincipals
+    """Refuses the tokens of principals without a profile."""
 
     async def principal(self, principal: str) -> Revoked:
         """Revoke every token of a principal, with or without a profile: ours, and those of its providers."""
         try:
-            return Revoked(await self._profiles.revoke_tokens(principal))
+            return Revoked(await self.profiles.revoke_tokens(principal))
         except NotFound:
-            return await self._revoke([(Kind.PRINCIPAL, principal)])
+            pass
+        if is_just_in_time(principal) and not await self.unregistered.refuse(principal, int(await self.store_time())):
+            with contextlib.suppress(NotFound):  # it was deleted, or else it got a profile meanwhile
+                return Revoked(await self.profiles.revoke_tokens(principal))
+        return await self._revoke([(Kind.PRINCIPAL, principal)])
 
     async def client(self, client_id: str, *, with_derived: bool = False, removed: bool = False) -> Revoked:
         """Revoke the tokens that a client got. Raises ``NotFound``, unless it may be ``removed``.
 
         ``with_derived``: also every token for an audience that accepts the client's tokens in exchange.
         """
-        configured = self._configured()
+        configured = self.configured()
         if client_id not in configured.clients and not removed:
-            raise NotFound("client", client_id)
+            raise _not_configured("client", client_id)
         audiences = configured.audiences
         own = {name for name, audience in audiences.items() if client_id in audience.clients}
         derived = derived_from(audiences, own) - own if with_derived else set()
@@ -91,29 +90,29 @@ class MassRevocation:
 
         ``with_derived``: also every token for an audience that accepts its tokens in exchange.
         """
-        audiences = self._configured().audiences
+        audiences = self.configured().audiences
         if audience not in audiences and not removed:
-            raise NotFound("audience", audience)
+            raise _not_configured("audience", audience)
         return await self._revoke([], derived_from(audiences, {audience}) if with_derived else {audience})
 
     async def provider(self, provider: str) -> Revoked:
         """Revoke a provider's own tokens, and every token for an audience where they may have led to. Raises
         ``NotFound``.
         """
-        configured = self._configured()
+        configured = self.configured()
         if provider not in configured.providers:
             raise NotFound("provider", provider)
         first = {name for name, one in configured.audiences.items() if _accepts(one, provider)}
         return await self._revoke([(Kind.PROVIDER, provider)], derived_from(configured.audiences, first))
 
     async def _revoke(self, named: list[tuple[Kind, str]], audiences: Iterable[str] = ()) -> Revoked:
-        after = int(await self._store_time())
+        after = int(await self.store_time())
         whole = sorted(audiences)
         named = [*named, *((Kind.AUDIENCE, name) for name in whole)]
-        told = await self._log.append(*(self._entry(kind, name, after) for kind, name in named), confirmed=True)
+        told = await self.log.append(*(self._entry(kind, name, after) for kind, name in named), confirmed=True)
         for kind, name in named:
             if kind is not Kind.PROVIDER:
-                await self._issued.revoke_all(kind, name, after)
+                await self.issued.revoke_all(kind, name, after)
         if not told:
             raise RevocationsFull()
         return Revoked(after, tuple(whole))
@@ -121,7 +120,14 @@ class MassRevocation:
     def _entry(self, kind: Kind, name: str, after: int) -> Revocation:
         if kind is Kind.PROVIDER:
             return Revocation(kind, name, after, after + PROVIDERS_TOKENS)
-        return self._log.of(kind, name, after)
+        return self.log.of(kind, name, after)
+
+
+def _not_configured(kind: str, name: str) -> NotFound:
+    text = (
+        f"{kind} {quoted(name, LONG)}: it is not configured: check the name; `removed` accepts one that was taken out"
+    )
+    return NotFound(kind, name, text)
 
 
 def derived_from(audiences: Mapping[str, Audience], first: Iterable[str]) -> set[str]:

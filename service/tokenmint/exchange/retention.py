@@ -5,6 +5,7 @@ or of a changed profile, so the audience bounds the time (`gateway_cache`).
 """
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 RESERVE: Final = 5
@@ -12,16 +13,18 @@ RESERVE: Final = 5
 answer may be kept for up to a second longer than it says; and the token has to live while a service verifies it."""
 
 
-def seconds_to_keep(*, bound: int, token_ends: float, subject_ends: float, now: float, single_use: bool) -> int:
+def seconds_to_keep(*, bound: int, ends: Collection[float], began: float, now: float, single_use: bool) -> int:
     """Return for how many whole seconds from ``now`` an answer may be kept; 0: not at all.
 
     Args:
         bound: the audience's limit in seconds, for which a revocation or a change of the profile may go unnoticed.
-        token_ends: the end of the minted token, in Unix seconds.
-        subject_ends: the end of the subject token. A kept answer would go on accepting it.
-        now: the time, in Unix seconds.
+        ends: the ends of the minted token and of the subject token, in Unix seconds. A kept answer would go on
+            accepting the subject token.
+        began: when the exchange began, in Unix seconds. Its facts may be as old, so a slow one is kept for less.
+        now: the time at its end.
         single_use: whether a token of the request may be used only once. A kept answer would be a second use.
     """
     if single_use:
         return 0
-    return max(0, math.floor(min(bound, token_ends - now - RESERVE, subject_ends - now - RESERVE)))
+    bound -= math.floor(max(0.0, now - began))
+    return max(0, math.floor(min(bound, min(ends) - now - RESERVE)))

@@ -14,7 +14,7 @@ from pydantic import Field
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ClaimsTooLarge, FormatDenied, SignerUnavailable
 from tokenmint.firebase.accounts import account_file
-from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.formats.format import Format, Kit, Reading, has_one_issuer
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
@@ -86,7 +86,7 @@ class FirebaseFormat(Format):
                 "firebase.uid",
                 f'a principal {reason} is not a user of Firebase: set on_missing_profile to "deny", or another uid',
             )
-        if table.uid.startswith("assertion") and len(audience.providers) + len(audience.reexchange_from) != 1:
+        if table.uid.startswith("assertion") and not has_one_issuer(audience):
             problem("firebase.uid", "is only unique within one provider: allow one, and no reexchange_from")
         account, path = None, None
         if table.service_account_file:

@@ -53,6 +53,14 @@ class Reading:
             return None
 
 
+def has_one_issuer(audience: Audience) -> bool:
+    """Return whether all subject tokens of an audience come from one provider, within which names are unique.
+
+    An issued token has the claims of a token of any provider of its own audience.
+    """
+    return len(audience.providers) == 1 and not audience.reexchange_from
+
+
 @dataclass(frozen=True, slots=True)
 class Kit:
     """The parts of the service that formats use for minting."""

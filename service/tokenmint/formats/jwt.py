@@ -20,6 +20,7 @@ from tokenmint.model.policy import Audience, TokenGrant
 from tokenmint.model.reserved_claims import is_reserved
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT, JsonValue
+from tokenmint.verification.jws import MAX_DEPTH
 
 TOKEN_TYPES: Final = MappingProxyType({"at+jwt": (ACCESS_TOKEN, JWT), "JWT": (JWT,)})
 """The requested token types for the `typ` of the header; the first is the default."""
@@ -35,6 +36,7 @@ class JwtFormat(Format):
         token_types=TOKEN_TYPES["at+jwt"],
         signed_by_ring=True,
         header_type="at+jwt",
+        gives_access=True,
         carries_actor=True,
         carries_binding=True,
         carries_scopes=True,
@@ -69,7 +71,7 @@ async def signed(grant: TokenGrant, kit: Kit) -> MintedToken:
 
     Raises:
         SignerUnavailable: no confirmed key of the algorithm is available.
-        ClaimsTooLarge: the token would be longer than the audience allows.
+        ClaimsTooLarge: the token would be longer than the audience allows, or nested too deep.
         StoreUnavailable, OutcomeUnknown, CorruptRecord: the token has no place in a status list, or not durably.
         ValueError: as :func:`claims_of`.
     """
@@ -87,9 +89,7 @@ async def signed_claims(
     grant: TokenGrant, signer: Signer, claims: Mapping[str, JsonValue], token_id: str
 ) -> MintedToken:
     """Return a JWT with these claims, signed by ``signer``; ``token_id`` is their `jti`. Raises as :func:`signed`."""
-    unsigned = _header(grant.algorithm, signer.key_id, grant.format.header_type) + b"." + encode(claims)
-    if len(unsigned) > grant.max_token_bytes:
-        raise ClaimsTooLarge()
+    unsigned = unsigned_of(grant, signer.key_id, claims)
     token = unsigned + b"." + encode_segment(await signer.sign(unsigned))
     if len(token) > grant.max_token_bytes:
         raise ClaimsTooLarge()
@@ -103,6 +103,30 @@ async def signed_claims(
         token_id=token_id,
         subject=grant.principal,
     )
+
+
+def unsigned_of(grant: TokenGrant, key_id: str, claims: Mapping[str, JsonValue]) -> bytes:
+    """Return `header.payload` of a JWT with these claims.
+
+    Raises:
+        ClaimsTooLarge: it is longer than the audience allows already, or its claims are nested deeper than our own
+            verification reads: such a token could be neither introspected nor revoked.
+    """
+    unsigned = _header(grant.algorithm, key_id, grant.format.header_type) + b"." + encode(claims)
+    if len(unsigned) > grant.max_token_bytes:
+        raise ClaimsTooLarge()
+    if _is_deeper(dict(claims), MAX_DEPTH):
+        raise ClaimsTooLarge(
+            f"the minted token would be nested deeper than {MAX_DEPTH} levels: map parts of the claims"
+        )
+    return unsigned
+
+
+def _is_deeper(value: JsonValue, most: int) -> bool:
+    """Return whether a value is nested deeper than ``most`` levels, itself included."""
+    if isinstance(value, dict):
+        return most == 0 or any(_is_deeper(item, most - 1) for item in value.values())
+    return isinstance(value, list) and (most == 0 or any(_is_deeper(item, most - 1) for item in value))
 
 
 def signing_input(grant: TokenGrant, *, issuer: str, key_id: str, token_id: str) -> bytes:

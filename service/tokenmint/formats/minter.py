@@ -1,11 +1,17 @@
 """Mints the token of a grant in its format."""
 
-from tokenmint.base.errors import FormatDenied
+import math
+from typing import Final
+
+from tokenmint.base.errors import ClaimsTooLarge, FormatDenied
 from tokenmint.formats import jwt, table
-from tokenmint.formats.format import Format, Kit
+from tokenmint.formats.format import TOKEN_ID_BYTES, Format, Kit
 from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import TokenGrant
+
+ID: Final = "x" * math.ceil(TOKEN_ID_BYTES * 4 / 3)
+"""Stands for the ids that minting draws, each as long."""
 
 
 class Minter:
@@ -31,8 +37,18 @@ class Minter:
         return self._kit if plain else None
 
     def check(self, grant: TokenGrant) -> None:
-        """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit."""
-        self._format(grant).check(grant, self._kit)
+        """Raise the errors of :meth:`mint` that come before signing: no signer, or a grant that does not fit.
+
+        The size of the signature is not known here, so a token that only its last bytes make too long is not noticed.
+        """
+        form = self._format(grant)
+        form.check(grant, self._kit)
+        drawn = {"jti": ID} | ({"txn": ID} if grant.transaction is not None and not grant.transaction.txn else {})
+        claims = form.claims(grant, self._kit) | drawn
+        if grant.format.signed_by_ring:
+            jwt.unsigned_of(grant, self._kit.signer(grant).key_id, claims)
+        elif form.prefix and len(jwt.encode(claims)) > grant.max_token_bytes:
+            raise ClaimsTooLarge()
 
     def plan(self, grant: TokenGrant) -> PlannedToken:
         """Return the token that :meth:`mint` would mint now. Raises ``SignerUnavailable``."""

@@ -43,6 +43,7 @@ class ReferenceFormat(Format):
         name="reference",
         token_types=(ACCESS_TOKEN, REFERENCE_TOKEN),
         signed_by_ring=False,
+        gives_access=True,
         carries_actor=True,
         carries_binding=True,
         carries_scopes=True,

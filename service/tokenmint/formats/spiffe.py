@@ -13,7 +13,7 @@ from pydantic import Field
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import FormatDenied
 from tokenmint.base.spiffe_id import is_segment, spiffe_id
-from tokenmint.formats.format import Format, Kit, Reading
+from tokenmint.formats.format import Format, Kit, Reading, has_one_issuer
 from tokenmint.formats.jwt import signed_claims
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
@@ -63,7 +63,8 @@ class SpiffeFormat(Format):
         except ValueError as error:
             reading.problem("spiffe.path", str(error))
             path = ()
-        if any(source.startswith("assertion") for source in path) and not _one_issuer(audience, path):
+        of_token = any(source.startswith("assertion") for source in path)
+        if of_token and "provider.name" not in path and not has_one_issuer(audience):
             text = "is only unique within one provider: allow one and no reexchange_from, or add /{provider.name}"
             reading.problem("spiffe.path", text)
         return replace(self.traits, path=path, options=SpiffeOptions(reading.trust_domain or ""))
@@ -114,7 +115,3 @@ def id_of(grant: TokenGrant) -> str:
             "spiffe.path gives no SPIFFE id for this subject: a segment is missing, or has other characters than "
             "letters, digits, ., - and _"
         ) from None
-
-
-def _one_issuer(audience: Audience, path: tuple[str, ...]) -> bool:
-    return "provider.name" in path or len(audience.providers) + len(audience.reexchange_from) == 1

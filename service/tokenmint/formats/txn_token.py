@@ -67,10 +67,6 @@ class TxnTokenFormat(Format):
             reading.problem("scopes", "is required: every transaction token has a scope")
         for name in sorted(OWN_CLAIMS & {claim for claim, _ in audience.claims}):
             reading.problem("claims", f"{name} is a claim of every transaction token: choose another name")
-        if any(part in table.subject_scopes for part in ("request.context", "request.details")):
-            reading.problem(
-                "txn_token.subject_scopes", "the caller would name its own scopes: take them from elsewhere"
-            )
         rules = TransactionRules(tuple(table.tctx.items()), tuple(table.rctx.items()), table.subject_scopes)
         return replace(self.traits, transaction=rules)
 

@@ -118,7 +118,9 @@ class IssuedStore:
         raw = json.dumps({"v": VERSION, "token_id": issued.token_id, "time": int(now)}).encode()
         expires = _whole(issued.claims["exp"])  # a sliding reference token may be used until then
         told = self._log is None or await self._log.append(self._log.of_token(issued.token_id, expires))
-        await self._store.add(_revoked_key(issued.token_id), raw, ttl=max(1.0, expires - now) + MARGIN)
+        key = _revoked_key(issued.token_id)
+        if await self._store.add(key, raw, ttl=max(1.0, expires - now) + MARGIN) is not None:
+            await self._store.confirm(key)
         if not told:
             raise RevocationsFull()
 

@@ -362,9 +362,10 @@ class SigningKeys:
             changed = change(ring)
             if changed is not ring:
                 changed = replace(changed, generation=ring.generation + 1)
-                if not await self.store.swap(raw, changed, until=until):
-                    continue
-                self._losses.confirmed(changed)
+            # Also without a change: an earlier attempt may have left the ring unconfirmed.
+            if not await self.store.swap(raw, changed, until=until):
+                continue
+            self._losses.confirmed(changed)
             await self._adopt(changed)
             try:
                 await self._confirm(asked)

@@ -30,6 +30,8 @@ class FormatTraits:
     """Whether the key ring signs its tokens. The ring publishes a key as long as any such token is valid."""
     header_type: str = ""
     """The `typ` in the header of its tokens, if they are JWTs."""
+    gives_access: bool = False
+    """Whether its tokens are access tokens, for which a client presents a grant (RFC 7523 section 2.1)."""
     carries_actor: bool = False
     """Whether its tokens can hold `act`."""
     carries_binding: bool = False

@@ -120,6 +120,8 @@ def issued_token(
             raise ValueError(f"{name} is not a time")  # noqa: TRY004  # one kind of error
         return value
 
+    if kind == TXN_TOKEN:
+        text("txn")
     cnf, ancestors = claims.get("cnf", {}), claims.get(LINEAGE, [])
     if not isinstance(cnf, dict) or ("cnf" in claims and not cnf) or cnf.keys() - {"jkt", "x5t#S256"}:
         raise ValueError("cnf does not have the form of an issued token")

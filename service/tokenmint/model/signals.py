@@ -61,7 +61,7 @@ class SignalRules:
     max_age: float = 7 * 24 * 3600.0
     """Seconds after `iat` in which an event is accepted."""
     rate: tuple[float, int] = (20.0, 200)
-    """Verified events a second, and at once."""
+    """Identities that verified events are about, a second and at once; a token counts as one at least."""
     peer_rate: tuple[float, int] = (20.0, 200)
     """Deliveries of one peer a second, and at once, before anything is verified."""
     push_secrets: tuple[str, ...] = ()

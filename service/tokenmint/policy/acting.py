@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from tokenmint.base.errors import TokenDenied
+from tokenmint.base.errors import FormatDenied, TokenDenied
 from tokenmint.base.foreign_text import quoted
-from tokenmint.model.policy import Actor, ActorRules, Client
-from tokenmint.model.tokens import JsonValue, VerifiedToken
+from tokenmint.model.policy import Actor, ActorRules, Audience, Client, ExchangeRequest
+from tokenmint.model.tokens import ID_JAG, JsonValue, VerifiedToken
 from tokenmint.policy.compile import ClaimSource
 
 
@@ -32,6 +32,14 @@ def allowed_scopes(
         return allowed
     subject, own = (scopes_in(value_of(source)) for source in sources)
     return subject & (own if allowed is None else allowed)
+
+
+def check_grant(audience: Audience, request: ExchangeRequest) -> None:
+    """Raise ``FormatDenied`` if a request has an ID-JAG for anything else than an access token (the draft's section
+    4.4). A user's identity that was asserted to us is not asserted to others, and begins no transaction.
+    """
+    if request.subject_token_type == ID_JAG and not audience.format.gives_access:
+        raise FormatDenied(f"an ID-JAG is a grant for access tokens, and this audience has {audience.format.title}")
 
 
 def check_holder(verified: VerifiedToken, client: Client) -> None:

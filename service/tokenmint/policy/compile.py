@@ -1,5 +1,6 @@
 """Compiles the conditions, claim mappings and computed claims of a configuration, once, and names every bad one."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,8 @@ class TransactionSources(NamedTuple):
     subject_scopes: ClaimSource
 
 
+_REQUEST: Final = re.compile(r"(?<![\w'\"])(?<![\w\])]\.)request\b")
+"""The variable `request` in a source: no member of that name, and no text."""
 _READ_BEFORE: Final = frozenset({"act", "cnf"})
 """Claims of a provider's token by which actors and possession are checked while the token is verified."""
 
@@ -126,8 +129,8 @@ def _compile_audience(rules: CompiledRules, name: str, audience: Audience, probl
 def _compile_transaction(
     rules: CompiledRules, name: str, table: str, written: TransactionRules, problems: list[str]
 ) -> None:
-    def compiled(text: str, *path: str) -> ClaimSource | None:
-        source = _compiled(_compile_source, text, key_path("audiences", name, table, *path), problems)
+    def compiled(text: str, *path: str, by: Callable[[str], ClaimSource] = _compile_source) -> ClaimSource | None:
+        source = _compiled(by, text, key_path("audiences", name, table, *path), problems)
         if isinstance(source, Expression):
             rules.computing.add(name)
         return source
@@ -137,14 +140,14 @@ def _compile_transaction(
         return tuple((member, source) for member, source in found if source is not None)
 
     tctx, rctx = members("tctx", written.tctx), members("rctx", written.rctx)
-    if (scopes := compiled(written.subject_scopes, "subject_scopes")) is not None:
+    if (scopes := compiled(written.subject_scopes, "subject_scopes", by=_compile_scope_source)) is not None:
         rules.transactions[name] = TransactionSources(tctx, rctx, scopes)
 
 
 def _compile_scopes(rules: CompiledRules, name: str, actors: ActorRules, problems: list[str]) -> None:
     path = partial(key_path, "audiences", name, "actors")
-    subject = _compiled(_compile_source, actors.subject_scopes, path("subject_scopes"), problems)
-    actor = _compiled(_compile_source, actors.actor_scopes, path("actor_scopes"), problems)
+    subject = _compiled(_compile_scope_source, actors.subject_scopes, path("subject_scopes"), problems)
+    actor = _compiled(_compile_scope_source, actors.actor_scopes, path("actor_scopes"), problems)
     if subject is not None and actor is not None:
         rules.scopes[name] = (subject, actor)
         if isinstance(subject, Expression) or isinstance(actor, Expression):
@@ -153,6 +156,13 @@ def _compile_scopes(rules: CompiledRules, name: str, actors: ActorRules, problem
 
 def _compile_source(text: str) -> ClaimSource:
     return compile_claim(text[1:]) if text.startswith("=") else mapping.parse(text)
+
+
+def _compile_scope_source(text: str) -> ClaimSource:
+    """Compile the source of the scopes that a party stands for. Nothing of it may be the caller's own word."""
+    if _REQUEST.search(text):
+        raise ValueError("reads the request, so the caller would name its own scopes: take them from elsewhere")
+    return _compile_source(text)
 
 
 def _compiled(compile_: Callable[[str], T], text: str, path: str, problems: list[str]) -> T | None:

@@ -6,6 +6,9 @@ a transaction token; else empty), and, in an audience, `profile.principal`,
 `profile.roles`, `profile.claims` and `actor`: the party that acts for the subject, with `principal`, `provider`,
 `client`, `claims`, `profile.roles`, `profile.claims`, and `chain`, the names of all actors. Its members are empty if
 nobody acts. Expressions have no side effects, a budget of iterations and a size limit.
+
+The library ends a text at U+0000: it would take `ada\\u0000mallory` for `ada`. It reads no whole number beyond 64 bits.
+An exchange with such a value is refused.
 """
 
 import json
@@ -14,12 +17,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+from tokenmint.base.errors import ConditionDenied
 from tokenmint.model.policy import Actor, Client, ExchangeRequest
 from tokenmint.model.profile import Profile
 from tokenmint.model.tokens import JsonValue, VerifiedToken
 
 MAX_SOURCE: Final = 4096  # characters
 MAX_OUTPUT: Final = 4096  # bytes of a computed claim, as JSON
+SMALLEST, LARGEST = -(2**63), 2**64 - 1
+"""The whole numbers that CEL can read."""
 _VARIABLES: Final = ("assertion", "provider", "client", "request", "profile", "actor")
 
 
@@ -42,7 +48,11 @@ def facts(
     actor: Actor | None = None,
     chain: Sequence[Mapping[str, JsonValue]] = (),
 ) -> Facts:
-    """Return the variables of expressions. ``chain``: all actors, the current one first."""
+    """Return the variables of expressions. ``chain``: all actors, the current one first.
+
+    Raises:
+        ConditionDenied: a value is none that CEL can read. To leave computed claims out would let the value decide.
+    """
     variables: dict[str, object] = {
         "assertion": dict(verified.claims),
         "provider": {"name": verified.provider},
@@ -63,7 +73,23 @@ def facts(
             "roles": list(profile.roles),
             "claims": dict(profile.claims),
         }
+    if not _is_readable(variables):
+        raise ConditionDenied(
+            "the token, the profile or the request has a text with U+0000, or a whole number beyond 64 bits, which no "
+            "condition or computed claim can read"
+        )
     return variables
+
+
+def _is_readable(value: object) -> bool:
+    """Return whether CEL reads a value, and each name and value in it, as it is."""
+    if isinstance(value, str):
+        return "\0" not in value
+    if isinstance(value, int):
+        return SMALLEST <= value <= LARGEST
+    if isinstance(value, dict):
+        return all(map(_is_readable, value)) and all(map(_is_readable, value.values()))
+    return all(map(_is_readable, value)) if isinstance(value, list) else True
 
 
 def _actor(actor: Actor | None, chain: Sequence[Mapping[str, JsonValue]]) -> dict[str, object]:
@@ -122,6 +148,8 @@ def compute(expression: Expression, variables: Facts) -> JsonValue:
 def _compile(source: str) -> Expression:
     if not source.strip():
         raise ValueError("the expression is empty")
+    if "\0" in source:
+        raise ValueError("the expression has U+0000")
     if len(source) > MAX_SOURCE:
         raise ValueError(f"the expression is longer than {MAX_SOURCE} characters")
     try:

@@ -14,7 +14,7 @@ from tokenmint.base.errors import (
     ReexchangeDenied,
     ScopeDenied,
 )
-from tokenmint.base.foreign_text import LONG, clipped, quoted
+from tokenmint.base.foreign_text import LONG, listed, quoted
 from tokenmint.model.issued import MAX_DEPTH, IssuedToken
 from tokenmint.model.policy import (
     Actor,
@@ -29,7 +29,7 @@ from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping, transactions
-from tokenmint.policy.acting import allowed_scopes, check_holder, scopes_in
+from tokenmint.policy.acting import allowed_scopes, check_grant, check_holder, scopes_in
 from tokenmint.policy.compile import ClaimSource, compile_rules
 from tokenmint.policy.targets import Targets, check_target, grantable, may_name
 
@@ -109,15 +109,14 @@ class Policy:
         if audience is None or not may_name(client, audience):
             kind = "public client" if client.public else "client"
             raise AudienceDenied(detail=f"{kind} {client.client_id!r}, audience {quoted(request.audience, LONG)}")
+        check_grant(audience, request)
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
             raise FormatDenied(f"the audience is served with {kinds[0]}")
         transactions.check_transaction(client, audience, request)
         refused = set(request.scopes) - grantable(client, audience)
         if refused:
-            raise ScopeDenied(
-                f"the caller may not request for this audience: {clipped(' '.join(sorted(refused)), LONG)}"
-            )
+            raise ScopeDenied(f"the caller may not request for this audience: {listed(refused)}")
         if request.lifetime is not None and request.lifetime > audience.max_lifetime:
             raise LifetimeDenied(f"tokens for this audience live at most {audience.max_lifetime} s")
         fixed = audience.format.fixed_lifetime
@@ -200,11 +199,17 @@ class Policy:
         if condition is None:
             return True
         nothing = ExchangeRequest(Secret(""), "")
-        verified = self.derive(verified, client, nothing)
-        return conditions.holds(condition, conditions.facts(verified, client, nothing))
+        try:
+            verified = self.derive(verified, client, nothing)
+            return conditions.holds(condition, conditions.facts(verified, client, nothing))
+        except ConditionDenied:
+            return False
 
     def derive(self, verified: VerifiedToken, client: Client, request: ExchangeRequest) -> VerifiedToken:
-        """Return the token with its provider's computed claims; a computed claim never replaces a verified one."""
+        """Return the token with its provider's computed claims; a computed claim never replaces a verified one.
+
+        Raises ``ConditionDenied`` as :func:`~tokenmint.policy.conditions.facts`.
+        """
         derived = self._derived.get(verified.provider)
         if not derived:
             return verified
@@ -326,14 +331,14 @@ def _within(
     if allowed is not None:
         foreign = set(request.scopes) - allowed
         if foreign:
-            raise ScopeDenied(f"subject token and actor do not both have the scope: {' '.join(sorted(foreign))}")
+            raise ScopeDenied(f"subject token and actor do not both have the scope: {listed(foreign)}")
         granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:
         return tuple(sorted(granted)), expires_at
     wider = set(request.scopes) - set(issued.scopes)
     if wider:
-        raise ScopeDenied(f"the subject token has no such scope: {' '.join(sorted(wider))}")
+        raise ScopeDenied(f"the subject token has no such scope: {listed(wider)}")
     if expires_at > issued.expires_at:
         fixed = audience.format.fixed_lifetime is not None and audience.format.transaction is None
         if request.lifetime is not None or fixed:

@@ -1,13 +1,14 @@
 """Transaction tokens: the checks of requests for them, and their content. Pure.
 
-draft-ietf-oauth-transaction-tokens, sections 11 and 13. A first token has the content that the rules of its audience
-compute from the request. A replacement keeps all of it: it can only have fewer scopes.
+draft-ietf-oauth-transaction-tokens, sections 11 and 13. The rules of its audience compute the content of a first token
+from the request. A replacement keeps all of it, and can only have fewer scopes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from tokenmint.base.errors import ActorDenied, AudienceDenied, FormatDenied, ReexchangeDenied, ScopeDenied
+from tokenmint.base.foreign_text import listed
 from tokenmint.model.issued import REQUESTERS, IssuedToken
 from tokenmint.model.policy import Audience, Client, ExchangeRequest, JsonObject, Transaction
 from tokenmint.model.tokens import TXN_TOKEN, JsonValue
@@ -73,7 +74,7 @@ def check_scopes(sources: TransactionSources, request: ExchangeRequest, value_of
     if value is None:
         raise ScopeDenied("the scopes of the subject token are not known, so its transaction can have none")
     if foreign := set(request.scopes) - scopes_in(value):
-        raise ScopeDenied(f"the subject token does not stand for the scope: {' '.join(sorted(foreign))}")
+        raise ScopeDenied(f"the subject token does not stand for the scope: {listed(foreign)}")
 
 
 def values(members: Members, value_of: ValueOf) -> dict[str, JsonValue]:

@@ -153,7 +153,6 @@ def build(parts: Parts) -> Listeners:
 def _public(parts: Parts, files: CertificateFiles | None) -> HttpServer:
     """Return the server of the key set, discovery, OAuth, gateways, signals and status lists."""
     base, signing = parts.base, parts.signing
-    limits = base.settings.limits
     routes, metadata = _oauth(parts)
     algorithms, published, saw = base.settings.algorithms, signing.signing_keys.published, signing.jwks_clients.saw
     bundle = base.settings.spiffe.trust_domain is not None
@@ -161,9 +160,7 @@ def _public(parts: Parts, files: CertificateFiles | None) -> HttpServer:
     fast = fast_documents(documents)
     if routes:
         fast["POST", TOKEN_PATH] = FastToken(FastWayInForce(parts), base.capacity, base.clock, parts.tracing.tracer)
-    routes += _gateway(parts)
-    signals = SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline)
-    routes.append(signals.route())
+    routes += [*_gateway(parts), _signals(parts)]
     if parts.status is not None:
         routes.append(status_list_route(parts.status))
     return _http(parts, "http", files, wellknown.application(documents, routes), fast)
@@ -336,6 +333,11 @@ def _oauth(parts: Parts) -> tuple[list[Route], dict[str, object]]:
         drafts=settings.oauth.drafts,
     )
     return endpoints.routes(), endpoints.metadata()
+
+
+def _signals(parts: Parts) -> Route:
+    base, limits = parts.base, parts.base.settings.limits
+    return SignalEndpoint(parts.signals, parts.gate, base.capacity, limits.token_bytes, limits.call_deadline).route()
 
 
 def _gateway(parts: Parts) -> list[Route]:

@@ -5,6 +5,7 @@ Every part gets its clock and entropy passed in, so that a test can run the whol
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from tokenmint.admission.gate import ClientExchanges, Gate
 from tokenmint.admission.rate_limit import RateLimiter
 from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.log_writer import LineWriter
+from tokenmint.config.settings import Settings
 from tokenmint.exchange.erasure import PersonErasure
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.introspection import Tokens
@@ -56,6 +58,7 @@ from tokenmint.profiles.near_cache import PROFILE, NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.revocation.entries import MARGIN, Kind
 from tokenmint.revocation.follower import Revocations, World
 from tokenmint.revocation.log import Reach, RevocationLog
@@ -149,30 +152,30 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     store = await _store(base)
     closing.push_async_callback(store.close)
     signing = await _signing(base, store)
+    serving = signing.signing_keys.require_serving
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
     entries, following = _revocations(base, store, signing)
     profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store, entries)
-    issued_tokens = _issued_tokens(base, signing, issued)
     propagate = settings.tracing is not None and settings.tracing.providers
     indices, lists = status_lists_of(base, store, signing.signing_keys, signing.clocks, following)
     verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
-        issued_tokens=issued_tokens,
+        issued_tokens=_issued_tokens(base, signing, issued),
         profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL)),
         policy=policy_of(base, settings),
         minter=_minter(base, signing, issued, firebase, indices),
         replay=ReplayGuard(store),
         clock=base.clock,
-        serving=signing.signing_keys.require_serving,
+        serving=partial(_require_serving, signing, following),
         bulk=following.bulk,
     )
-    authenticator = authenticator_of(verifiers, settings, exchange)
-    rules = RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
-    many = MassRevocation(profiles, issued, entries, signing.clocks.right_store_time, partial(_configured, rules))
+    rules = _rules(settings, verifiers, exchange)
+    unregistered, time = UnregisteredPrincipals(store, near, base.clock), signing.clocks.right_store_time
+    many = MassRevocation(profiles, issued, entries, time, partial(_configured, rules), unregistered)
     closing.push_async_callback((audit := _audit(base, store)).close)
     limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
     closing.push_async_callback(limiter.close)
@@ -193,11 +196,16 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         audit=audit,
         limiter=limiter,
         gate=gate,
-        exchanges=ClientExchanges(lambda: rules.exchange, _tokens(rules), gate),
-        signals=_signals(rules, persons.changes, Recording(limiter, audit, base.metrics, base.clock)),
+        exchanges=ClientExchanges(lambda: rules.exchange, _tokens(rules, serving), gate),
+        signals=_signals(rules, persons.changes, Recording(limiter, audit, base.metrics, base.clock), serving),
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
     )
+
+
+def _rules(settings: Settings, verifiers: Verifiers, exchange: TokenExchange) -> RulesInForce:
+    authenticator = authenticator_of(verifiers, settings, exchange)
+    return RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
 
 
 async def _store(base: Foundation) -> Store:
@@ -207,6 +215,12 @@ async def _store(base: Foundation) -> Store:
     log.info("the store is reached", durability=store.durability)
     base.readiness.tell("store durability", lambda: store.weakness)
     return store
+
+
+def _require_serving(signing: Signing, following: Revocations) -> None:
+    """Raise if no token may be exchanged now: the clock, the store or the copy of revocations can't be trusted."""
+    signing.signing_keys.require_serving()
+    following.require_read()
 
 
 def _configured(rules: RulesInForce) -> Configured:
@@ -226,7 +240,7 @@ def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[Revo
         return {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
 
     entries = RevocationLog(store, Reach(clocks.now, longest), most=base.settings.limits.revocations)
-    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys)
+    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys, clocks.problem)
     following = Revocations(entries, world, base.clock)
     base.readiness.require("revocations", following.problem)
     return entries, following
@@ -250,26 +264,28 @@ def _persons(
     )
 
 
-def _signals(rules: RulesInForce, changes: IdentityChanges, recording: Recording) -> SignalReceiver:
+def _signals(
+    rules: RulesInForce, changes: IdentityChanges, recording: Recording, serving: Callable[[], None]
+) -> SignalReceiver:
     exchange = rules.exchange
     return SignalReceiver(
         EventVerifier(lambda: rules.exchange.verifier),
         changes,
         exchange.replay,
         recording,
-        serving=exchange.serving,
+        serving=serving,
         serves_unregistered=lambda provider: rules.exchange.policy.serves_unregistered(provider),
     )
 
 
-def _tokens(rules: RulesInForce) -> Tokens:
+def _tokens(rules: RulesInForce, serving: Callable[[], None]) -> Tokens:
     """Return introspection and revocation, by the parts of the exchange. Providers are those of the current rules."""
     exchange = rules.exchange
     return Tokens(
         issued_tokens=exchange.issued_tokens,
         profiles=exchange.profiles,
         clock=exchange.clock,
-        serving=exchange.serving,
+        serving=serving,
         providers_of=lambda issuer: rules.exchange.verifier.named_by_sub(issuer),
     )
 

@@ -237,11 +237,11 @@ class ProfileBatches:
                 continue
             changes.append((profile_key(item.profile.principal), item.raw, dump_profile(new)))
             written.append(item)
+        told = await self._tell(items)
         if same and (self._store.server.clustered or not changes):
             # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it, on
             # its own node.
             await self._store.swap_many(same if self._store.server.clustered else same[:1])
-        told = await self._tell(written)
         made = await self._store.swap_many(changes)
         overtaken += [item for item, done in zip(written, made, strict=True) if not done]
         await self._agree([item for item, done in zip(written, made, strict=True) if done], overtaken)
@@ -251,12 +251,18 @@ class ProfileBatches:
     async def _tell(self, items: list[_Item]) -> bool:
         """Tell verifiers of the principals that are about to be disabled; return whether they can be told.
 
-        The confirmation of the profiles covers it.
+        The confirmation of the profiles covers it. Of those that were disabled before they are told again, because an
+        earlier attempt may have found no room, unless that was long ago.
         """
         if self._log is None:
             return True
-        ended = [item for item in items if item.stored is not None and not item.stored.disabled]
-        news = [self._log.ended(item.profile.principal) for item in ended if item.profile.disabled]
+        news = []
+        for item in items:
+            before = item.stored
+            if before is None or not item.profile.disabled:
+                continue
+            if not before.disabled or self._log.counts_still(before.update_time):
+                news.append(self._log.ended(item.profile.principal))
         return not news or await self._log.append(*news)
 
     async def _agree(self, items: list[_Item], overtaken: list[_Item]) -> None:

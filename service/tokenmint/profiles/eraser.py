@@ -46,8 +46,8 @@ class ProfileEraser:
             if known and allow_return:  # which identities were its own, nobody knows any more
                 raise deleted(principal)
             return known, 0
-        if isinstance(parse_record(principal, raw), Profile):
-            await self._profiles.delete(principal)  # refused from now on
+        if isinstance(parse_record(principal, raw), Profile | Tombstone):
+            await self._profiles.delete(principal)  # refused from now on, and verifiers are told, also in a repetition
             raw = await self._store.get(profile_key(principal))
         record = parse_record(principal, raw) if raw is not None else None
         if not isinstance(record, Tombstone | Unregistered):

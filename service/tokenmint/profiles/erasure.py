@@ -95,7 +95,7 @@ class Erasures:
             if raw is None:
                 return
             sealed = self._sealer.reseal(KEY, _sealed(raw))
-            if sealed == _sealed(raw) or await self._store.swap(KEY, raw, _dump(sealed)):
+            if await self._store.swap(KEY, raw, _dump(sealed)):
                 return
         raise Conflict()
 
@@ -119,7 +119,10 @@ class Erasures:
 
     async def _change(self, changes: Sequence[Change]) -> None:
         try:
-            await self._store.swap_many(changes)  # one that is not made was made before
+            made = await self._store.swap_many(changes)
+            for (name, _, _), new in zip(changes, made, strict=True):
+                if not new:  # it was made before
+                    await self._store.confirm(name)
         finally:
             for name, _, _ in changes:
                 self._near.forget(name)

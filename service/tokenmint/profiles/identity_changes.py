@@ -4,11 +4,12 @@ An audience may serve identities without a profile (`on_missing_profile`). No ch
 profile that is served: an audience that denies missing profiles still denies it.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AlreadyExists, Conflict, NotFound, WrongState
+from tokenmint.base.errors import AlreadyExists, Conflict, NotFound, RevocationsFull, WrongState
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.signals import Action
 from tokenmint.profiles.near_cache import NearCache
@@ -16,21 +17,15 @@ from tokenmint.profiles.records import (
     Link,
     Record,
     Tombstone,
-    Unregistered,
     dump_link,
-    dump_unregistered,
     identity_key,
     parse_link,
-    parse_record,
-    profile_key,
 )
 from tokenmint.profiles.resolve import just_in_time_principal
 from tokenmint.profiles.store import ATTEMPTS, ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
 from tokenmint.storage.redis import Store
 
-KEPT: Final = 400 * 86400.0
-"""Seconds for which the revocation of a principal without a profile is kept: no token lives that long, and a provider
-can't fill the store for good."""
 ROUNDS: Final = 5  # attempts while others change the same profile
 DISABLED: Final = "disabled"
 REVOKED: Final = "revoked"
@@ -70,7 +65,7 @@ class IdentityChanges:
         self._profiles = profiles
         self._store = store
         self._near = near
-        self._clock = clock
+        self._unregistered = UnregisteredPrincipals(store, near, clock)
         self._revoke_all = revoke
 
     async def make(self, identity: Identity, action: Action, *, unregistered: bool) -> Changed:
@@ -84,6 +79,7 @@ class IdentityChanges:
         Raises:
             StoreUnavailable: nothing, or a part, was changed; a repetition completes it.
             Conflict: others change the same profile all the time.
+            RevocationsFull: all was changed, but verifiers can't be told; a repetition tells them.
         """
         for _ in range(ROUNDS):
             found = await self._owner(identity)
@@ -113,45 +109,32 @@ class IdentityChanges:
         return record
 
     async def _of_profile(self, principal: str, identity: Identity, action: Action) -> str:
+        full: RevocationsFull | None = None
         if action is Action.DISABLE:
-            await self._profiles.update(principal, disabled=True)
+            full = await _unless_full(self._profiles.update(principal, disabled=True))
         elif action is Action.UNLINK:
+            # First: a repetition finds the identity unlinked, and nothing tells whose tokens are to end.
+            await _unless_full(self._revoke_all(principal))
             await self._profiles.unlink(principal, identity)
-        await self._revoke_all(principal)
+        full = await _unless_full(self._revoke_all(principal)) or full
+        if full is not None:
+            raise full
         return _OUTCOMES[action]
 
     async def _of_unregistered(self, identity: Identity, action: Action) -> bool:
         # The record counts for as long as a provider's token may live; verifiers are told for as long as ours do.
-        if not await self._revoke(identity, await self._profiles.second()):
+        if not await self._unregistered.refuse(just_in_time_principal(identity), await self._profiles.second()):
             return False
-        await self._revoke_all(just_in_time_principal(identity))
+        full = await _unless_full(self._revoke_all(just_in_time_principal(identity)))
         if action is Action.DISABLE:
             new = Profile(just_in_time_principal(identity), identities=(identity,), disabled=True)
-            try:
+            with contextlib.suppress(WrongState):  # it was erased, and so is refused already
                 await self._profiles.create(new)
-            except WrongState:
-                return True  # it was erased, and so is refused already
-        elif action is Action.UNLINK:
-            return await self._unlink(identity)
+        elif action is Action.UNLINK and not await self._unlink(identity):
+            return False
+        if full is not None:
+            raise full
         return True
-
-    async def _revoke(self, identity: Identity, second: int) -> bool:
-        """Refuse the tokens of an identity without a profile; return False if it got one meanwhile."""
-        principal = just_in_time_principal(identity)
-        key = profile_key(principal)
-        for _ in range(ATTEMPTS):
-            raw = await self._store.get(key)
-            record = parse_record(principal, raw) if raw is not None else None
-            if record is not None and not isinstance(record, Unregistered):
-                return False
-            after = max(second, record.tokens_valid_after) if record is not None else second
-            new = dump_unregistered(Unregistered(principal, after), self._clock.now())
-            try:
-                if await self._store.swap(key, raw, new, ttl=KEPT):
-                    return True
-            finally:
-                self._near.forget(key)
-        raise Conflict()
 
     async def _unlink(self, identity: Identity) -> bool:
         """Refuse an identity without a profile from now on; return False if it got one meanwhile."""
@@ -160,7 +143,7 @@ class IdentityChanges:
             raw = await self._store.get(key)
             link = parse_link(identity, raw)
             if link is not None and link.unlinked:
-                return True
+                return await self._store.confirm(key)
             owner = await self._profiles.stored(link.principal) if link is not None else None
             if owner is not None and identity in owner.identities:
                 return False
@@ -170,6 +153,15 @@ class IdentityChanges:
             finally:
                 self._near.forget(key)
         raise Conflict()
+
+
+async def _unless_full(change: Awaitable[object]) -> RevocationsFull | None:
+    """Make a change; return the error if verifiers can't be told of it, so that the changes after it are made, too."""
+    try:
+        await change
+    except RevocationsFull as full:
+        return full
+    return None
 
 
 _OUTCOMES: Final = {Action.DISABLE: DISABLED, Action.REVOKE: REVOKED, Action.UNLINK: UNLINKED}

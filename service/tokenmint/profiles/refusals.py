@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from tokenmint.base.errors import AlreadyExists, WrongState
-from tokenmint.model.profile import Identity
+from tokenmint.base.errors import AlreadyExists, Conflict, WrongState
+from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.limits import MAX_IDENTITIES
 
 DELETED: Final = "PROFILE_DELETED"
@@ -44,3 +44,9 @@ def erased(identity: Identity) -> WrongState:
         violation=DELETED,
         subject=name,
     )
+
+
+def check_etag(profile: Profile, etag: str) -> None:
+    """Raise ``Conflict`` if ``etag`` is given, and is not the profile's."""
+    if etag and etag != profile.etag:
+        raise Conflict()

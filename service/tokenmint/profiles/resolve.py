@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from tokenmint.profiles.records import Link, Record, Tombstone, Unregistered, id
 from tokenmint.profiles.store import ProfileStore
 
 ROUNDS: Final = 3  # lookups while another replica creates the same profile
+_JUST_IN_TIME: Final = re.compile(r"p_[a-z2-7]{52}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,11 @@ def just_in_time_principal(identity: Identity) -> str:
     """Return the principal of an unregistered identity: always the same, and unique to the identity."""
     digest = bytes.fromhex(identity_key(identity).partition(":")[2])
     return "p_" + base64.b32encode(hashlib.sha256(digest).digest()).decode().rstrip("=").lower()
+
+
+def is_just_in_time(principal: str) -> bool:
+    """Return whether a principal may be that of an unregistered identity."""
+    return _JUST_IN_TIME.fullmatch(principal) is not None
 
 
 def _issued_before_revocation(issued_at: float | None, valid_after: int | None) -> bool:

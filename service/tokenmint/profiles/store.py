@@ -33,7 +33,7 @@ from tokenmint.profiles.records import (
     parse_record,
     profile_key,
 )
-from tokenmint.profiles.refusals import deleted, erased, owned, too_many_identities
+from tokenmint.profiles.refusals import check_etag, deleted, erased, owned, too_many_identities
 from tokenmint.revocation.entries import Kind
 from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Store
@@ -54,7 +54,7 @@ class ProfileStore:
 
     Every method raises ``StoreUnavailable`` if the store is out of reach, and ``CorruptRecord`` for a value in a wrong
     form. Every change raises ``OutcomeUnknown`` if it was not confirmed. A change that ends a principal's tokens raises
-    ``RevocationsFull`` after it was made, if verifiers can't be told.
+    ``RevocationsFull`` after it was made, if verifiers can't be told. A repetition confirms and tells again.
     """
 
     def __init__(
@@ -90,10 +90,8 @@ class ProfileStore:
         return record
 
     async def resolve(self, identity: Identity) -> Record | Link | None:
-        """Return the record that decides on an exchange for ``identity``.
-
-        That is its profile; or, as reasons to refuse, its principal's tombstone or the marker that it was unlinked; or
-        None.
+        """Return the record that decides on an exchange for ``identity``: its profile; or, as reasons to refuse, its
+        principal's tombstone or an unlinked link; or None.
         """
         link = parse_link(identity, await self._near.get(identity_key(identity)))
         if link is not None and link.unlinked:
@@ -205,11 +203,13 @@ class ProfileStore:
             if stored.record is None or isinstance(stored.record, Unregistered):
                 raise NotFound("profile", principal)
             if isinstance(stored.record, Tombstone):
-                return
-            _check_etag(stored.record, etag)
-            told = await self._tell(principal)
-            tombstone = Tombstone(principal, stored.record.identities, self._clock.now())
-            if await self._swap(profile_key(principal), stored.raw, dump_tombstone(tombstone)):
+                raw = stored.raw or b""  # as in _change
+                told = await self._tell_again(principal, stored.record.delete_time)
+            else:
+                check_etag(stored.record, etag)
+                raw = dump_tombstone(Tombstone(principal, stored.record.identities, self._clock.now()))
+                told = await self._tell(principal)
+            if await self._swap(profile_key(principal), stored.raw, raw):
                 if not told:
                     raise RevocationsFull()
                 return
@@ -256,8 +256,8 @@ class ProfileStore:
                 if identity not in profile.identities:
                     raise NotFound("identity", f"{identity.provider}/{identity.subject}")
                 link = Link(principal)
-            # The marker comes first: from now on the identity is refused, even if the next step fails.
-            if link.unlinked or await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
+            # The marker comes first: the identity is refused even if the next step fails. Again for the confirmation.
+            if await self._swap(key, raw, dump_link(identity, Link(principal, unlinked=True))):
                 break
         else:
             raise Conflict()
@@ -270,8 +270,7 @@ class ProfileStore:
     async def revoke_tokens(self, principal: str) -> int:
         """Refuse every token issued up to now and return that second, by the store's clock.
 
-        Raises ``ClockWrong`` if the store's clock may be wrong: with a wrong clock, old tokens would stay valid, or new
-        ones would be refused.
+        Raises ``ClockWrong`` if that clock may be wrong: old tokens would stay valid, or new ones would be refused.
         """
         now = await self.second()
 
@@ -317,6 +316,7 @@ class ProfileStore:
             link = parse_link(identity, raw)
             if link is not None and not link.unlinked:
                 if link.principal == principal:
+                    await self._store.confirm(key)
                     return
                 owner = (await self._read(link.principal)).record
                 if owner is not None and identity in owner.identities:
@@ -349,8 +349,14 @@ class ProfileStore:
         """
         if self._log is None:
             return True
-        one = self._log.of(Kind.PRINCIPAL, principal, after) if after is not None else self._log.ended(principal)
+        one = self._log.ended(principal) if after is None else self._log.of(Kind.PRINCIPAL, principal, after)
         return await self._log.append(one)
+
+    async def _tell_again(self, principal: str, since: float) -> bool:
+        """Tell verifiers of a principal that ended at ``since``, as :meth:`_tell`: there may have been no room for it.
+        Much later nobody needs to be told any more, so a repetition adds nothing.
+        """
+        return self._log is None or not self._log.counts_still(since) or await self._tell(principal)
 
     async def _change(
         self,
@@ -366,12 +372,15 @@ class ProfileStore:
             stored = await self._read(principal)
             if not isinstance(stored.record, Profile):
                 raise NotFound("profile", principal)
-            _check_etag(stored.record, etag)
-            changed = change(stored.record)
-            if changed == stored.record:
-                return stored.record
-            told = await self._tell(principal, after) if ends or after is not None else True
+            check_etag(stored.record, etag)
+            changed, told = change(stored.record), True
             raw = dump_profile(replace(changed, update_time=self._clock.now()))
+            if changed == stored.record and stored.raw is not None:
+                raw = stored.raw  # written again: an earlier attempt may be unconfirmed
+                told = not ends or await self._tell_again(principal, stored.record.update_time)
+            elif ends:
+                told = await self._tell(principal)
+            told = told if after is None else await self._tell(principal, after)
             if await self._swap(profile_key(principal), stored.raw, raw):
                 if not told:
                     raise RevocationsFull()
@@ -385,8 +394,3 @@ class ProfileStore:
             return _Stored(None, None)  # no such profile can exist, and the name must not become a key
         raw = await self._store.get(profile_key(principal))
         return _Stored(raw, parse_record(principal, raw) if raw is not None else None)
-
-
-def _check_etag(profile: Profile, etag: str) -> None:
-    if etag and etag != profile.etag:
-        raise Conflict()

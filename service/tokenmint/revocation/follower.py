@@ -24,6 +24,7 @@ from tokenmint.storage import streams
 POLL: Final = 0.5  # seconds between looks at the log, in case a notice was lost
 PRUNE: Final = 30.0  # seconds between searches for expired entries
 STALE: Final = 30.0  # seconds without a confirmed look after which this process does not serve
+_CANNOT_FOLLOW: Final = "this replica can't follow revocations: try another one"
 _serial = attrgetter("serial")
 
 
@@ -49,12 +50,14 @@ class World:
         epoch: the number of losses of the store so far.
         lost: whether a loss is not accepted yet, so that the log may lack entries.
         revoked_keys: the ids of revoked signing keys, each with the end of its tokens.
+        clock_problem: a message for operators while one of the clocks is wrong, or "".
     """
 
     now: Callable[[], float]
     epoch: Callable[[], int]
     lost: Callable[[], bool]
     revoked_keys: Callable[[], Mapping[str, float]]
+    clock_problem: Callable[[], str]
 
 
 class Revocations:
@@ -76,6 +79,7 @@ class Revocations:
         self._epoch = 0
         self._position = streams.BEGINNING
         self._confirmed = float("-inf")
+        self._was_read = False
         self._prune_at = clock.monotonic() + PRUNE
         self._changed = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -99,7 +103,12 @@ class Revocations:
     def require(self) -> None:
         """Raise ``DependencyUnavailable`` if this copy may lack revocations for too long."""
         if problem := self.problem():
-            raise DependencyUnavailable("this replica can't follow revocations: try another one", detail=problem)
+            raise DependencyUnavailable(_CANNOT_FOLLOW, detail=problem)
+
+    def require_read(self) -> None:
+        """Raise ``DependencyUnavailable`` if the log was never read: then no revoked provider is known here."""
+        if not self._was_read:
+            raise DependencyUnavailable(_CANNOT_FOLLOW, detail=self.problem())
 
     @property
     def position(self) -> str:
@@ -154,6 +163,7 @@ class Revocations:
                     break
             for key_id, end in self._world.revoked_keys().items():
                 self._hold(Revocation(Kind.KEY, key_id, 0, int(end)), streams.BEGINNING)
+            self._was_read = True
             if not self._world.lost():
                 self._confirmed = max(self._confirmed, asked)
             self._prune()
@@ -166,12 +176,14 @@ class Revocations:
     def _hold(self, new: Revocation, position: str) -> None:
         name = name_of(new.kind, new.name)
         held = self._held.get(name)
-        if new.expires <= self._world.now():
+        if self._has_expired(new):
             return
         if held is not None:
             before = held.revocation
             if before.valid_after >= new.valid_after and before.expires >= new.expires:
                 return
+            after, expires = max(before.valid_after, new.valid_after), max(before.expires, new.expires)
+            new = Revocation(new.kind, new.name, after, expires)
         self._serial += 1
         place = parts_of(position)
         made = Held(self._serial, self._epoch, place, new, digest(new.kind, new.name))
@@ -181,18 +193,21 @@ class Revocations:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def _has_expired(self, revocation: Revocation) -> bool:
+        """Return whether a revocation has certainly expired: one that is dropped is not read again."""
+        return revocation.expires <= self._world.now() and not self._world.clock_problem()
+
     def _prune(self) -> None:
         """Drop expired entries, and the places of superseded ones."""
         if self._clock.monotonic() < self._prune_at:
             return
         self._prune_at = self._clock.monotonic() + PRUNE
-        now = self._world.now()
         kept = []
         for held in self._order:
             name = _name(held)
             if self._held.get(name) is not held:
                 continue
-            if held.revocation.expires <= now:
+            if self._has_expired(held.revocation):
                 del self._held[name]
                 self.bulk.forget(held.revocation)
             else:

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from tokenmint.base.errors import OutcomeUnknown
@@ -20,8 +21,9 @@ from tokenmint.storage.redis import Store
 KEY: Final = "revocations"
 PAGE: Final = 1000  # entries that are read together
 PAGE_BYTES: Final = 1 << 20
-TOKENS_SHARE: Final = 0.75
-"""The share of the log that revoked tokens may fill: clients revoke them. The rest is for operators."""
+SHARES: Final = MappingProxyType({Kind.TOKEN: 0.75, Kind.PRINCIPAL: 0.9})
+"""The shares of the log up to which a kind may fill it: clients revoke tokens, and providers' signals principals. The
+rest is for operators, who revoke all tokens of a client, an audience or a provider."""
 SETTLE: Final = 2
 """Seconds after the end of a principal in which a replica may still mint a token for it (`profiles/near_cache.py`)."""
 
@@ -73,6 +75,10 @@ class RevocationLog:
         """Return the revocation of a principal that gets no tokens from now on."""
         return self.of(Kind.PRINCIPAL, principal, int(self._reach.now()) + SETTLE)
 
+    def counts_still(self, ended: float) -> bool:
+        """Return whether tokens may be alive that were issued before this time, so that verifiers have to be told."""
+        return self._reach.now() <= ended + SETTLE + self._reach.longest() + MARGIN
+
     async def append(self, *revocations: Revocation, confirmed: bool = False) -> bool:
         """Append revocations. ``confirmed``: as durable; otherwise a write that follows has to confirm them.
 
@@ -83,7 +89,7 @@ class RevocationLog:
         arguments: list[str] = []
         for one in revocations:
             life = max(1, math.ceil(one.expires - now))
-            most = int(self._most * TOKENS_SHARE) if one.kind is Kind.TOKEN else self._most
+            most = int(self._most * SHARES.get(one.kind, 1.0))
             name = name_of(one.kind, one.name)
             if len(name.encode()) > LONGEST_NAME:
                 raise ValueError("no name of this service is so long")

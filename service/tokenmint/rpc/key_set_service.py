@@ -51,7 +51,7 @@ class KeySetService(pb_grpc.KeySetServiceServicer):
         """Send the current set and each change."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._max_age
-        with self._slots.slot(context.peer()):
+        with self._slots.slot(context.peer(), self._max_age):
             updates = self._signing_keys.subscribe()
             closing = loop.create_task(self._closing.wait())
             try:

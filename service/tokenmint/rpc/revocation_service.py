@@ -65,7 +65,7 @@ class RevocationService(pb_grpc.RevocationServiceServicer):
         ends = loop.time() + self._max_age
         client = current_client()
         wanted = self._wanted(request, client)
-        with self._slots.slot(context.peer()):
+        with self._slots.slot(context.peer(), self._max_age):
             closing = loop.create_task(self._closing.wait())
             cursor = 0
             try:

@@ -1,11 +1,16 @@
-"""The limits of watch streams: in all, and for each peer."""
+"""The limits of watch streams: in all, for each peer, and in time."""
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from tokenmint.base.addresses import peer_of
 from tokenmint.base.errors import RateLimited
+
+UNREAD: Final = 10.0
+"""Seconds after the end of its time in which a stream may still end by itself. One whose client reads nothing can't."""
 
 
 class WatchSlots:
@@ -29,15 +34,22 @@ class WatchSlots:
         return self._watching.total()
 
     @contextlib.contextmanager
-    def slot(self, address: str) -> Iterator[None]:
-        """Hold a place for a stream of the peer at ``address``, as gRPC names it. Raises ``RateLimited``."""
+    def slot(self, address: str, longest: float) -> Iterator[None]:
+        """Hold a place for a stream of the peer at ``address``, as gRPC names it. Raises ``RateLimited``.
+
+        ``longest``: the seconds of the stream. The running task, which serves it, is cancelled some time later.
+        """
         peer = network_of(address)
         if self._watching.total() >= self._total or self._watching[peer] >= self._per_peer:
             raise RateLimited(f"too many streams: {self._instead}", retry_after=30.0)
         self._watching[peer] += 1
+        task = asyncio.current_task()
+        late = asyncio.get_running_loop().call_later(longest + UNREAD, task.cancel) if task is not None else None
         try:
             yield
         finally:
+            if late is not None:
+                late.cancel()
             self._watching[peer] -= 1
             if not self._watching[peer]:
                 del self._watching[peer]

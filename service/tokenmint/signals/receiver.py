@@ -13,7 +13,7 @@ import structlog
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.rate_limit import Rate, RateLimiter
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import TokenmintError
+from tokenmint.base.errors import RevocationsFull, TokenmintError
 from tokenmint.base.foreign_text import clipped
 from tokenmint.base.telemetry import Metrics
 from tokenmint.base.token_errors import ClaimRejected, TokenRejected
@@ -138,34 +138,47 @@ class SignalReceiver:
             record.outcomes = [(short_name(event.type), REPEATED) for event in signal.events]
             record.repeated = True
             return signal
-        await self._recording.limiter.take_of_signals(name, Rate(*rules.rate))
+        rate = Rate(*rules.rate)
+        await self._recording.limiter.take_of_signals(name, rate, min(_cost(provider, rules, signal), rate.burst))
+        full: RevocationsFull | None = None
         for event in signal.events:
-            await self._apply(provider, rules, event, record)
+            full = await self._apply(provider, rules, event, record) or full
+        if full is not None:  # not consumed: a repetition tells verifiers
+            raise full
         await self._replay.consume_event(signal, now=now)
         return signal
 
-    async def _apply(self, provider: Provider, rules: SignalRules, event: SignalEvent, record: _Record) -> None:
+    async def _apply(
+        self, provider: Provider, rules: SignalRules, event: SignalEvent, record: _Record
+    ) -> RevocationsFull | None:
+        """Apply an event. Returns the error if all was changed, but verifiers can't be told of it."""
         kind = short_name(event.type)
         if event.type in OF_STREAMS:
             record.outcomes.append((kind, STREAM))
             record.facts |= _of_stream(provider.name, event)
-            return
-        action = rules.actions.get(event.type, Action.IGNORE)
+            return None
+        action = _action(rules, event)
         if action is Action.IGNORE:
             record.outcomes.append((kind, IGNORED))
-            return
+            return None
         if event.foreign:
             record.outcomes.append((kind, FOREIGN_SUBJECT))
-            return
+            return None
         identities = identities_of(provider, event.subjects)
         if not identities:
             record.outcomes.append((kind, NO_SUBJECT))
         unregistered = self._serves_unregistered(provider.name)
+        full: RevocationsFull | None = None
         for identity in identities:
-            changed = await self._changes.make(identity, action, unregistered=unregistered)
+            try:
+                changed = await self._changes.make(identity, action, unregistered=unregistered)
+            except RevocationsFull as error:
+                full = error  # the others are to be refused, too
+                continue
             record.outcomes.append((kind, changed.outcome))
             if changed.principal and changed.principal not in record.principals:
                 record.principals.append(changed.principal)
+        return full
 
     def not_readable(self, provider: str, error: BaseException) -> None:
         """Count a delivery that brought no token. It was from a stranger, so it leaves no event."""
@@ -208,6 +221,16 @@ def identities_of(provider: Provider, subjects: Sequence[Mapping[str, JsonValue]
                 continue  # the claims lack those that name a principal
             found[Identity(provider.name, name)] = None
     return tuple(found)
+
+
+def _cost(provider: Provider, rules: SignalRules, signal: VerifiedSignal) -> int:
+    """Return the number of identities that a token may change, at least 1: each takes several confirmed writes."""
+    acting = [event for event in signal.events if not event.foreign and _action(rules, event) is not Action.IGNORE]
+    return max(1, sum(len(identities_of(provider, event.subjects)) for event in acting))
+
+
+def _action(rules: SignalRules, event: SignalEvent) -> Action:
+    return Action.IGNORE if event.type in OF_STREAMS else rules.actions.get(event.type, Action.IGNORE)
 
 
 def _of_stream(provider: str, event: SignalEvent) -> dict[str, object]:

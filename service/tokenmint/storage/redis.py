@@ -226,6 +226,12 @@ class Store:
         with self.server.translated(writes=True, counted=False):
             return each_made(replies, len(changes))
 
+    async def confirm(self, key: str) -> bool:
+        """Confirm the value that ``key`` has, which an earlier attempt may have left unconfirmed. Returns whether it
+        has one. Raises: as :meth:`swap`.
+        """
+        return bool(await self._write(key, ("EVAL", scripts.CONFIRM, "1", self.prefix + key)))
+
     async def add(self, key: str, value: bytes, *, ttl: float) -> bytes | None:
         """Set ``key`` for ``ttl`` seconds unless it has a value, and confirm it. Returns the value it had, or None.
 

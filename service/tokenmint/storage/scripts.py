@@ -13,6 +13,12 @@ if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else re
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 """
+# A confirmation covers what its own connection wrote, and all before that. So a value is written again, for its life.
+CONFIRM: Final = """
+local value = redis.call('GET', KEYS[1])
+if value then redis.call('SET', KEYS[1], value, 'KEEPTTL') end
+return value and 1 or 0
+"""
 # Each key by itself: one that does not match, or holds no text, keeps none of the others from its change.
 SWAP_MANY: Final = """
 local made = {}
@@ -122,7 +128,9 @@ for i = 3, #KEYS do
         sweep(1024)
         if redis.call('XLEN', KEYS[1]) >= most then after = -1 end
     end
-    if after >= 0 and not kept then
+    if kept then
+        redis.call('EXPIRE', KEYS[i], string.format('%.0f', math.max(1, till - now))) -- a write, to be confirmed
+    elseif after >= 0 then
         local event = string.format('1 %.0f %.0f ', after, ends) .. name
         place = redis.call('XADD', KEYS[1], '*', 'event', event, 'till', string.format('%.0f', till))
         redis.call('SET', KEYS[i], place, 'EX', string.format('%.0f', math.max(1, till - now)))

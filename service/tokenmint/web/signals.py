@@ -35,6 +35,7 @@ SIGNALS_PATH: Final = "/signals/{provider}"
 SECEVENT: Final = "application/secevent+jwt"  # RFC 8417 section 7.2
 JSON: Final = "application/json"
 BESIDE_TOKEN: Final = 4 * 1024  # bytes of a body beside its token
+KNOWN: Final = "known"  # no address: counts all pushes with a secret of the configuration
 MOST_DELIVERED: Final = 100  # characters of a provider's name in a path
 
 
@@ -76,11 +77,15 @@ class SignalEndpoint:
             note_deadline(self.deadline)
             async with asyncio.timeout(self.deadline):
                 peer = peer_of(request.client.host if request.client is not None else "")
-                await self.receiver.admit(provider, rules, peer)
+                known = delivery is Delivery.SECEVENT and _has_secret(request, rules)
+                # Behind a proxy all senders are one peer: those with a secret count apart from strangers.
+                await self.receiver.admit(provider, rules, KNOWN if known else peer)
                 if delivery is None:
                     raise _refused("Content-Type", f"expected {SECEVENT}, a form with logout_token, or {JSON}")
-                if delivery is Delivery.SECEVENT:
-                    _authenticate(request, rules)
+                if delivery is Delivery.SECEVENT and rules.push_secrets and not known:
+                    raise errors.CallerUnauthenticated(
+                        "the push needs a bearer token that push_secrets of the provider names"
+                    )
                 token = _READERS[delivery](await _body(request, self.token_limit + BESIDE_TOKEN))
                 readable = True
                 await self.receiver.receive(provider, delivery, token, via="push", peer=peer)
@@ -116,16 +121,13 @@ def _delivery(request: Request) -> Delivery | None:
     return {SECEVENT: Delivery.SECEVENT, JSON: Delivery.APPLE}.get(kind)
 
 
-def _authenticate(request: Request, rules: SignalRules) -> None:
-    """Check the bearer token of a push, if the configuration wants one. Raises ``CallerUnauthenticated``."""
-    if not rules.push_secrets:
-        return
+def _has_secret(request: Request, rules: SignalRules) -> bool:
+    """Return whether a push has a bearer token that the configuration names."""
     presented = request.headers.getlist("authorization")
     scheme, _, secret = (presented[0] if len(presented) == 1 else "").partition(" ")
     digest = hashlib.sha256(secret.strip().encode("latin-1")).hexdigest()
     known = [hmac.compare_digest(digest, one) for one in rules.push_secrets]
-    if scheme.lower() != "bearer" or not any(known):
-        raise errors.CallerUnauthenticated("the push needs a bearer token that push_secrets of the provider names")
+    return scheme.lower() == "bearer" and any(known)
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -284,11 +284,9 @@ def test_verification() -> None:
         issuer.documents["/.well-known/openid-configuration"] = b"[]"
         status, _, err = verify("--issuer", issuer.url)
         assert (status, "is not a discovery document" in err) == (3, True)
-    for options in (
-        ("--issuer", "http://[::1"),
-        ("--issuer", "no url"),
-        ("--issuer", "x", "--jwks-url", "http://127.0.0.1:1/"),
-    ):
+    status, _, err = verify("--issuer", "no url")
+    assert (status, "expected a URL" in err) == (2, True)
+    for options in (("--issuer", "http://[::1"), ("--issuer", "x", "--jwks-url", "http://127.0.0.1:1/")):
         status, _, err = verify(*options)
         assert (status, "can't be fetched" in err) == (3, True), err
     status, _, err = verify("--issuer", "x", "--jwks-url", "file:///etc/hostname")

@@ -27,6 +27,7 @@ clients = ["web"]
 providers = ["idp"]
 reexchange_from = ["https://orders.example"]
 on_missing_profile = "create"
+resources = ["https://next.example/tools"]
 """
 
 
@@ -95,7 +96,12 @@ def test_a_token_from_exchange_to_verification(terminal: Terminal, tmp_path: Pat
     status, out, err = terminal(*verify, "https://orders.example", "-o", "text", stdin=raw)
     assert (status, answer["subject"] in out, "(in 60 s)" in out or "(in 5" in out) == (0, True, True), out
     status, _, err = terminal(*verify, "https://other.example", stdin=raw)
-    assert (status, "refused" in err) == (1, True)
+    assert status == 1
+    assert "the token's aud is 'https://orders.example', required is 'https://other.example'" in err
+    status, _, err = terminal(*verify[:-2], "http://127.0.0.1:8", "--audience", "https://orders.example", stdin=raw)
+    assert (status, "the token's iss is 'http://127.0.0.1:9', required is 'http://127.0.0.1:8'" in err) == (1, True)
+    status, _, err = terminal("token", "verify", "--issuer", "", "--audience", "x", stdin=raw)
+    assert (status, "expected a URL with https://" in err) == (2, True)
     other_issuer = f"http://{terminal.service.listen['http']}"
     status, _, err = terminal("token", "verify", "--issuer", other_issuer, "--audience", "x", stdin=raw)
     assert (status, "another issuer" in err) == (1, True)
@@ -168,6 +174,22 @@ def test_several_audiences_are_one_call_and_each_says_how_it_ended(terminal: Ter
     assert err == "tokenmint: unknown: the caller may not have tokens for this audience (AUDIENCE_DENIED)\n"
 
 
+def test_rfc8707_a_resource_names_the_audience_too_or_instead_of_it(terminal: Terminal) -> None:
+    subject_token = terminal.issuer.token(time.time(), sub="resource")
+    exchange = ("token", "exchange", "--resource", "https://NEXT.example/tools")
+    status, out, err = terminal(*exchange, "--raw", stdin=subject_token, who="web")
+    assert status == 0, err
+    assert (
+        json.loads(terminal("token", "inspect", "-o", "json", stdin=out)[1])["claims"]["aud"] == "https://next.example"
+    )
+    assert terminal(*exchange, "--audience", "https://next.example", stdin=subject_token, who="web")[0] == 0
+    status, _, err = terminal(*exchange, "--audience", "https://orders.example", stdin=subject_token, who="web")
+    assert (status, "AUDIENCE_DENIED" in err) == (4, True)
+    explain = ("token", "explain", "--client", "web", "--resource", "https://next.example/tools")
+    status, out, err = terminal(*explain, stdin=subject_token)
+    assert (status, "https://next.example" in out) == (0, True), err
+
+
 def test_a_token_of_ours_is_exchanged_asked_about_and_revoked(terminal: Terminal, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     subject_token = terminal.issuer.token(time.time(), sub="chain")
@@ -224,7 +246,7 @@ def test_refusals_have_exit_codes_and_reasons(terminal: Terminal) -> None:
     status, _, err = terminal("token", "inspect", stdin="x")
     assert (status, "not a JWT" in err) == (2, True)
     status, _, err = terminal("keys", "list", TOKENMINT_CLIENT_ID="nobody")
-    assert (status, "CALLER_UNAUTHENTICATED" in err) == (4, True)
+    assert (status, "CALLER_UNAUTHENTICATED" in err, "the id 'nobody' was sent to" in err) == (4, True, True)
     status, _, err = terminal("keys", "list", TOKENMINT_TARGET="127.0.0.1:1")
     assert (status, "is it running" in err) == (3, True)
     status, _, err = terminal("keys", "list", TOKENMINT_TARGET="192.0.2.1:1")

@@ -62,6 +62,28 @@ def test_profiles_through_their_life(terminal: Terminal, tmp_path: Path) -> None
     assert terminal("profiles", "put", "-", "--replace-deleted", stdin=profile("life"))[0] == 0
 
 
+def test_a_profile_that_is_disabled_and_enabled_keeps_its_content(terminal: Terminal) -> None:
+    given = profile("paused", roles=["clerk"], claims={"tenant": "t"})
+    assert terminal("profiles", "put", "-", stdin=given)[0] == 0
+    assert terminal("profiles", "disable", "paused")[:2] == (0, "disabled paused\n")
+    stored = json.loads(terminal("profiles", "get", "paused")[1])
+    assert stored["disabled"] is True
+    assert (stored["roles"], stored["claims"]) == (["clerk"], {"tenant": "t"})
+    assert terminal("profiles", "enable", "paused")[:2] == (0, "enabled paused\n")
+    status, out, _ = terminal("profiles", "disable", "paused", "-o", "json")
+    assert (status, json.loads(out)["disabled"]) == (0, True)
+    status, out, _ = terminal("profiles", "enable", "paused", "-o", "json")
+    again = json.loads(out)
+    assert (again["disabled"], again["roles"], again["claims"]) == (False, ["clerk"], {"tenant": "t"})
+    assert [item["subject"] for item in again["identities"]] == ["of-paused"]
+
+
+def test_a_principal_without_a_profile_is_neither_disabled_nor_enabled(terminal: Terminal) -> None:
+    for command in ("disable", "enable"):
+        status, _, err = terminal("profiles", command, "unknown-to-all")
+        assert (status, "NOT_FOUND" in err) == (5, True)
+
+
 def test_imports(terminal: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "many.jsonl"
     file.write_text("\n".join([profile("im1"), "", profile("im2"), profile("im1")]) + "\n")

@@ -2,7 +2,10 @@
 
 import asyncio
 import ssl
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -11,6 +14,7 @@ import pytest
 from tests.bearer_cases import AUDIENCE, ISSUER, Keys
 from tests.http_servers import Handler, running
 from tests.issuer import Issuer, serving
+from tests.polling import wait_until
 from tests.ports import own_port
 from tests.tls import certificate
 
@@ -142,3 +146,22 @@ def test_no_key_set_is_fetched_without_tls_beyond_loopback(url: str, kind: type[
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
 def test_loopback_needs_no_tls(host: str) -> None:
     Verifier(f"http://{host}:1", AUDIENCE)
+
+
+def test_threads_that_waited_for_a_fetch_that_failed_do_not_fetch_again() -> None:
+    threads, asked = 5, list[float]()
+
+    def clock() -> float:
+        asked.append(time.time() + len(asked) / 1e6)  # never the same time twice
+        return asked[-1]
+
+    with serving(Issuer(status=503, gate=threading.Event())) as issuer, ThreadPoolExecutor(threads) as pool:
+        keys = Keys(issuer)
+        verifier = Verifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=clock)
+        calls = [pool.submit(verifier.verify, keys.token("good")) for _ in range(threads)]
+        wait_until(lambda: len(asked) > threads and issuer.requests)  # all have asked for the time; one fetches
+        assert issuer.gate is not None
+        issuer.gate.set()
+        assert {type(call.exception()) for call in calls} == {KeySetUnavailable}
+        assert len(issuer.requests) == 1
+        verifier.close()

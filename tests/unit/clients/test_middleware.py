@@ -7,7 +7,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
@@ -54,8 +54,8 @@ def django_view(request: HttpRequest) -> HttpResponse:
 
 
 @contextmanager
-def uvicorn_of(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+def uvicorn_of(app: Any, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan=lifespan))
     listener = socket.create_server(("127.0.0.1", 0))  # it listens from now on, before the server is up
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()

@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from tokenmint_client import Client, PublicClient, Revocations, RevocationsUnavailable, TokenRejected
 from tokenmint_client.revocations import MOST, RevokedSet, digest_of, names_of
@@ -74,6 +76,13 @@ def test_claims_of_another_form_name_nothing_and_fail_nothing(claims: dict[str, 
     held.add(digest_of("token", "t1"), 0, 2000)
     assert not held.covers(claims | {"iat": 1}, "k")
     assert all(isinstance(digest_of(*name), bytes) for name in names_of(claims, "k"))
+
+
+def test_rfc7519_section_4_1_3_an_audience_may_be_a_list_of_one() -> None:
+    held = RevokedSet()
+    held.add(digest_of("audience", AUDIENCE), 1000, 2000)
+    assert held.covers(CLAIMS | {"aud": [AUDIENCE]}, "k")
+    assert not held.covers(CLAIMS | {"aud": ["https://others.example"]}, "k")
 
 
 def test_a_chain_of_actors_without_end_is_read_in_part() -> None:
@@ -233,6 +242,23 @@ def test_it_goes_on_where_it_was_after_an_end_a_failure_and_a_refusal(stream: tu
                 revocations.check({"jti": token, "iat": 1}, "k")
         revocations.check({"jti": "c", "iat": 1}, "k")
         assert "PERMISSION_DENIED" in revocations.error
+
+
+def test_a_refusal_is_told_with_its_reason_and_its_remedy(stream: tuple[Stream, str]) -> None:
+    servicer, target = stream
+    refusal = status_pb2.Status(
+        code=grpc.StatusCode.PERMISSION_DENIED.value[0], message="the caller does not serve this audience"
+    )
+    refusal.details.add().Pack(error_details_pb2.ErrorInfo(reason="AUDIENCE_DENIED", domain="tokenmint.dev"))
+
+    def refuses(context: Any) -> Iterator[pb.WatchRevocationsResponse]:
+        context.abort_with_status(rpc_status.to_status(refusal))
+        yield from ()
+
+    servicer.turns = [refuses]
+    with Revocations(Client(target, PublicClient("api"), plaintext=True), AUDIENCE) as revocations:
+        assert servicer.open.wait(TIMEOUT)  # the next attempt
+        assert revocations.error == "AUDIENCE_DENIED: the caller does not serve this audience"
 
 
 def test_a_stream_that_falls_silent_is_opened_anew(stream: tuple[Stream, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from tests.status_lists import ACT, place, with_status_lists
 
 from tokenmint.v1 import token_exchange_service_pb2 as tokens_pb
 from tokenmint_client import AsyncVerifier, StatusLists, TokenRejected, VerificationError, Verifier
+from tokenmint_client.claims import Expected
 from tokenmint_client.fetching import MAX_BYTES
 from tokenmint_client.status_lists import (
     COOLDOWN,
@@ -38,6 +39,7 @@ ISSUER = "https://tokens.example"
 URI = f"{ISSUER}/status-lists/AAAAAAAAAAAAAAAAAAAAAA"
 NOW = 1_800_000_000.0
 KEY = ec_key(5)
+EXPECTED = Expected(ISSUER, "", ("ES256",), (TYP,), 30.0)
 
 
 def lst(statuses: bytes) -> str:
@@ -86,7 +88,7 @@ class Provider:
 
 
 def verify(text: str, now: float) -> Mapping[str, Any]:
-    return claims_of_list(text, jwt.PyJWK(jwk(KEY, kid="c") | {"alg": "ES256"}), "ES256", ISSUER, now, 30.0)
+    return claims_of_list(text, jwt.PyJWK(jwk(KEY, kid="c") | {"alg": "ES256"}), "ES256", EXPECTED, now)
 
 
 def reason(lists: StatusLists, provider: Provider, of: dict[str, Any], now: float = NOW) -> str:

@@ -34,24 +34,28 @@ def test_the_pieces_of_the_python_readme_run() -> None:
         names: dict[str, Any] = {
             "httpx": httpx, "grpc": grpc, "source": TokenSource(client), "id_token": "x.y.z", "issuer": issuer,
             "audience": audience, "AsyncVerifier": AsyncVerifier, "Verifier": Verifier,
-            "client": client, "app": lambda *_: None, "FastAPI": FastAPI, "Request": Request,
+            "client": client, "app": lambda *_: None, "mcp_app": lambda *_: None, "FastAPI": FastAPI,
+            "Request": Request,
         }  # fmt: skip
         for piece in pieces:
             exec(piece, names)  # noqa: S102  # that it runs is what is tested
     assert isinstance(names["credentials"], grpc.ChannelCredentials)
     assert [kind.cls.__name__ for kind in names["app"].user_middleware] == ["TokenMiddleware"]
+    assert type(names["protected_mcp"]).__name__ == "McpTokenMiddleware"
+    assert names["resource"].metadata_path == "/.well-known/oauth-protected-resource/api"
     assert names["MIDDLEWARE"] == [f"{DjangoMiddleware.__module__}.{DjangoMiddleware.__name__}"]
     assert {name for name in names if name.startswith("TOKENMINT_")} <= set(re.findall(r"TOKENMINT_\w+", DJANGO_DOCS))
 
 
 def test_the_go_readme_protects_a_service_as_the_compiled_example_does() -> None:
-    (piece,) = [text for text in texts(ROOT / "clients" / "go" / "README.md", "go") if "verifier.Middleware" in text]
+    pieces = [text for text in texts(ROOT / "clients" / "go" / "README.md", "go") if ".Middleware(orders" in text]
     compiled = (ROOT / "clients" / "go" / "example_test.go").read_text()
-    assert [line for line in piece.splitlines() if line.strip() not in compiled] == []
+    assert len(pieces) == 2
+    assert [line for piece in pieces for line in piece.splitlines() if line.strip() not in compiled] == []
 
 
 def test_the_java_readme_protects_spring_as_the_compiled_test_does() -> None:
-    (piece,) = [text for text in texts(ROOT / "clients" / "java" / "README.md", "java") if "SpringTokenFilter" in text]
+    (piece,) = [text for text in texts(ROOT / "clients" / "java" / "README.md", "java") if "addFilterBefore" in text]
     package = ROOT / "clients" / "java" / "src" / "test" / "java" / "dev" / "tokenmint" / "client"
     compiled = (package / "SpringTokenFilterTest.java").read_text()
     expected = piece.replace('"orders.read"', "BearerCases.required()").replace("SCOPE_orders.read", "SCOPE_read")
@@ -59,7 +63,7 @@ def test_the_java_readme_protects_spring_as_the_compiled_test_does() -> None:
 
 
 def test_the_node_readme_protects_express_as_the_executed_test_does() -> None:
-    (piece,) = [text for text in texts(ROOT / "clients" / "node" / "README.md", "js") if "requireToken" in text]
+    (piece,) = [text for text in texts(ROOT / "clients" / "node" / "README.md", "js") if "requireToken(new" in text]
     executed = (ROOT / "clients" / "node" / "test" / "express.test.mjs").read_text()
     call = re.search(r"app\.use\(requireToken\(new Verifier\(\{", piece)
     assert call is not None

@@ -109,6 +109,7 @@ roles = ["king"]
     ("text", "expected"),
     [
         ("x = ", "is not TOML"),
+        ("[keys]\n[keys]\n", "write the table once, with the lines of both"),
         ("colour = 1", "colour: there is no such key"),
         ("[redis]\nurk = 1", "redis.urk: there is no such key"),
         ("[listen]\ngrpc = 5", "listen.grpc: "),

@@ -111,6 +111,39 @@ async def test_one_question_at_a_time_for_each_key(tokenmint: Tokenmint) -> None
     assert [one.kept for one in given_to].count(False) == 1  # the other question's caller was cancelled
 
 
+@pytest.mark.parametrize(
+    ("case", "cache_control", "on_way", "questions"),
+    [
+        ("it may be kept", "max-age=5", 0, 1),
+        ("a single-use token's: a second request would be a second use", "no-store", 0, 3),
+        ("it has ended on its way: a revocation since would go unnoticed", "max-age=5", 6, 3),
+    ],
+)
+async def test_rfc_9111_section_4_an_answer_on_its_way_is_shared_only_if_it_may_be_given_again(
+    tokenmint: Tokenmint, case: str, cache_control: str, on_way: float, questions: int
+) -> None:
+    clock = FakeClock()
+    answers = answers_of(tokenmint, clock)
+    tokenmint.cache_control, tokenmint.gate = (cache_control,), asyncio.Event()
+    tokenmint.on_way = lambda: clock.advance(on_way)
+    waiting = [asyncio.ensure_future(answers.give(question())) for _ in range(3)]
+    await asyncio.sleep(0)
+    tokenmint.gate.set()
+    given_to = await asyncio.gather(*waiting)
+    assert (tokenmint.count, len({one.answer for one in given_to})) == (questions, questions), case
+    assert [one.kept for one in given_to].count(False) == questions, case
+
+
+async def test_a_refusal_on_its_way_is_shared(tokenmint: Tokenmint) -> None:
+    answers = answers_of(tokenmint, FakeClock())
+    tokenmint.status, tokenmint.gate = 401, asyncio.Event()
+    waiting = [asyncio.ensure_future(answers.give(question())) for _ in range(3)]
+    await asyncio.sleep(0)
+    tokenmint.gate.set()
+    assert [one.answer.status for one in await asyncio.gather(*waiting)] == [401] * 3
+    assert tokenmint.count == 1
+
+
 async def test_while_tokenmint_is_away_what_is_allowed_is_given_and_the_rest_refused(tokenmint: Tokenmint) -> None:
     clock = FakeClock()
     answers = answers_of(tokenmint, clock)

@@ -12,18 +12,20 @@ BOUNDS = st.integers(0, 300)
 FRACTIONS = st.floats(0, 1, exclude_max=True)
 
 
-@given(BOUNDS, ENDS, ENDS, FRACTIONS, st.booleans())
+@given(BOUNDS, ENDS, ENDS, FRACTIONS, st.floats(-20, 20), st.booleans())
 def test_a_kept_answer_outlives_nothing(
-    bound: int, token_ends: float, subject_ends: float, fraction: float, single_use: bool
+    bound: int, token_ends: float, subject_ends: float, fraction: float, took: float, single_use: bool
 ) -> None:
+    """Also after an exchange that took long, or in which the clock was set back."""
     now = NOW + fraction
     keep = seconds_to_keep(
-        bound=bound, token_ends=token_ends, subject_ends=subject_ends, now=now, single_use=single_use
+        bound=bound, ends=(token_ends, subject_ends), began=now - took, now=now, single_use=single_use
     )
     assert isinstance(keep, int)
     assert 0 <= keep <= bound
     if keep:
         assert not single_use
+        assert keep + max(0.0, took) < bound + 1
         # A cache that counts in whole seconds may keep it for up to a second longer.
         assert now + keep + 1 < min(token_ends, subject_ends)
 
@@ -31,8 +33,15 @@ def test_a_kept_answer_outlives_nothing(
 @given(BOUNDS, st.floats(0, 5_000), FRACTIONS)
 def test_an_answer_is_kept_for_as_long_as_it_may_be(bound: int, left: float, fraction: float) -> None:
     now = NOW + fraction
-    keep = seconds_to_keep(bound=bound, token_ends=now + left, subject_ends=now + 10_000, now=now, single_use=False)
+    keep = seconds_to_keep(bound=bound, ends=(now + left, now + 10_000), began=now, now=now, single_use=False)
     assert keep == bound or keep + 1 > left - RESERVE - 0.001
+
+
+def test_a_slow_exchange_is_kept_for_less() -> None:
+    def keep(took: float) -> int:
+        return seconds_to_keep(bound=5, ends=(NOW + 600, NOW + 600), began=NOW - took, now=NOW, single_use=False)
+
+    assert [keep(took) for took in (0, 0.9, 1, 4.5, 5, 9)] == [5, 5, 4, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +58,5 @@ def test_an_answer_is_kept_for_as_long_as_it_may_be(bound: int, left: float, fra
     ],
 )
 def test_each_limit(case: str, bound: int, token: float, subject: float, single_use: bool, expected: int) -> None:
-    keep = seconds_to_keep(
-        bound=bound, token_ends=NOW + token, subject_ends=NOW + subject, now=NOW, single_use=single_use
-    )
+    keep = seconds_to_keep(bound=bound, ends=(NOW + token, NOW + subject), began=NOW, now=NOW, single_use=single_use)
     assert keep == expected, case

@@ -49,7 +49,7 @@ MADE = (plans, Plans, "_made")
 PLAIN = (plans, plans, "_is_plain")
 
 MUTATIONS = [
-    Mutation(*PLAIN, "(ID_JAG, TXN_TOKEN)", "(TXN_TOKEN,)", grants.grants_that_are_used_once),
+    Mutation(*PLAIN, "request.subject_token_type != ID_JAG", "True", grants.grants_that_are_used_once),
     Mutation(minter, Minter, "plain_kit", " and not grant.status_list", "", grants.tokens_that_are_in_a_status_list),
     # the target
     Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),

@@ -26,6 +26,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import TokenGrant
 from tokenmint.model.reserved_claims import PREFIX, RESERVED_CLAIMS, is_reserved
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT, JsonValue
+from tokenmint.verification.jws import MAX_DEPTH, parse_compact
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA")
 KEYS: Final = {algorithm: local.generate(algorithm) for algorithm in ALGORITHMS}
@@ -192,6 +193,32 @@ async def test_what_is_too_large_before_it_is_signed_is_not_signed() -> None:
     with pytest.raises(ClaimsTooLarge):
         await watched(one).mint(grant(max_token_bytes=unsigned - 1))
     assert one.signed == []
+
+
+def nested(levels: int) -> JsonValue:
+    value: JsonValue = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+async def test_a_token_that_we_could_not_read_again_is_not_signed() -> None:
+    """Such a token could be neither introspected nor revoked."""
+    one = WatchedSigner()
+    deepest = await mint(claims={"x": nested(MAX_DEPTH - 1)})
+    assert parse_compact(deepest.token).claims["x"] == nested(MAX_DEPTH - 1)
+    with pytest.raises(ClaimsTooLarge, match="deeper than 16 levels"):
+        await watched(one).mint(grant(claims={"x": nested(MAX_DEPTH)}))
+    assert one.signed == []
+
+
+async def test_what_is_too_large_is_known_before_it_is_minted() -> None:
+    one = WatchedSigner()
+    unsigned = len(signing_input(grant(), issuer="https://me", key_id=one.key_id, token_id="x" * 22))
+    watched(one).check(grant(max_token_bytes=unsigned))
+    for changes in ({"max_token_bytes": unsigned - 1}, {"claims": {"x": nested(MAX_DEPTH)}}):
+        with pytest.raises(ClaimsTooLarge):
+            watched(one).check(grant(**changes))
 
 
 async def test_what_the_signer_raises_is_what_the_caller_gets() -> None:

@@ -9,12 +9,12 @@ from tests.unit.formats.test_minter import SIGNER, grant
 from tokenmint.base.errors import FormatDenied
 from tokenmint.config.tables import audience_table
 from tokenmint.formats import jwt, reference
-from tokenmint.formats.format import Format, Kit
+from tokenmint.formats.format import Format, Kit, has_one_issuer
 from tokenmint.formats.jwt import JwtFormat, signed
 from tokenmint.formats.minter import Minter
 from tokenmint.formats.table import by_name, header_types, prefixes, shipped, without_table
 from tokenmint.model.minted import MintedToken
-from tokenmint.model.policy import TokenGrant
+from tokenmint.model.policy import Audience, TokenGrant
 
 KIT = Kit("https://me", lambda _: SIGNER, FakeEntropy())
 
@@ -78,3 +78,20 @@ def test_each_shipped_format_is_a_module_and_jwts_need_no_table() -> None:
     assert ours == ["id_jag", "jwt", "spiffe", "txn_token"]
     never_back = [name for name, form in shipped().items() if not form.comes_back]
     assert never_back == ["app_service", "firebase", "id_jag", "spiffe"]
+
+
+@pytest.mark.parametrize(
+    ("providers", "reexchange_from", "expected"),
+    [
+        ({"idp"}, set(), True), ({"idp", "other"}, set(), False), ({"idp"}, {"https://x"}, False),
+        (set(), {"https://x"}, False), (set(), {"https://x", "https://y"}, False),
+    ],
+)  # fmt: skip
+def test_claims_are_unique_only_within_one_provider(
+    providers: set[str], reexchange_from: set[str], *, expected: bool
+) -> None:
+    """An issued token may hold the claims of several providers' tokens, whatever its audience."""
+    audience = Audience(
+        "https://api", frozenset(), frozenset(providers), jwt.FORMAT.traits, reexchange_from=frozenset(reexchange_from)
+    )
+    assert has_one_issuer(audience) is expected

@@ -92,6 +92,23 @@ async def test_a_key_of_a_signer_that_is_no_longer_configured_is_refused(machine
         await machine.replica().start()
 
 
+async def test_a_repeated_change_of_the_ring_writes_again_because_the_first_may_not_be_durable(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`keys revoke` after OUTCOME_UNKNOWN finds the key revoked already."""
+    replica = machine.replica()
+    await replica.start()
+    generation, swap, written = replica.signing_keys.ring.generation, RingStore.swap, list[int]()
+
+    async def recorded(store: RingStore, expected: bytes | None, ring: KeyRing, *, until: float | None = None) -> bool:
+        written.append(ring.generation)
+        return await swap(store, expected, ring, until=until)
+
+    monkeypatch.setattr(RingStore, "swap", recorded)
+    await replica.signing_keys.change(lambda ring: ring, timely=False)
+    assert written == [generation] == [replica.signing_keys.ring.generation]
+
+
 async def test_replicas_hear_of_a_change_without_polling(machine: Machine) -> None:
     here, there = machine.replica(), machine.replica()
     await here.start()

@@ -63,6 +63,7 @@ def test_a_budget_ends_what_would_take_long() -> None:
         ("1 + 'a' == 2", "no matching overload"),
         ("assertion.email == '\udc80'", "not valid Unicode"),
         ("true" + " && true" * 1000, "longer than 4096"),
+        ("true\0 && false", "has U+0000"),
     ],
 )
 def test_what_is_no_condition_is_told_at_load(source: str, why: str) -> None:

@@ -1,6 +1,7 @@
 """Transaction tokens as policy sees them: a chain of replacements, in any order of requests, never widens."""
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmint.admission.validation import Violations
-from tokenmint.base.errors import AccessDenied, ReexchangeDenied
+from tokenmint.base.errors import AccessDenied, ConfigurationError, ReexchangeDenied, ScopeDenied
 from tokenmint.formats import jwt
 from tokenmint.formats.txn_token import FORMAT
 from tokenmint.model.format import TransactionRules
 from tokenmint.model.issued import IssuedToken, issued_token
-from tokenmint.model.policy import Audience, Client, ExchangeRequest, TokenGrant
+from tokenmint.model.policy import Actor, ActorRules, Audience, Client, ExchangeRequest, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, SELF_ISSUED, TXN_TOKEN, VerifiedToken
@@ -145,3 +146,43 @@ def test_nothing_that_a_caller_tells_suppresses_what_the_operator_asserts(detail
     grant = policy.decide(request, WEB, audience, verified(scope="a"), Profile("ada"), now=NOW)
     assert grant.transaction is not None
     assert grant.transaction.tctx == {"limit": 100, "by": "web!"}
+
+
+@pytest.mark.parametrize(
+    ("source", "refused"),
+    [
+        ("request.context.scopes", True), ("request.details['scopes']", True), ("=request.scopes", True),
+        ("=request['context'].scopes", True), ("=[request.details.x]", True), ("= .request.scopes", True),
+        ("=dyn(request).scopes", True), ("assertion.request", False), ("=assertion.request.scopes", False),
+        ("=assertion['request']", False),
+        ("='request' in profile.roles ? ['a'] : []", False), ("assertion.scope", False),
+    ],
+)  # fmt: skip
+def test_section_13_6_a_caller_never_names_the_scopes_that_others_stand_for(source: str, *, refused: bool) -> None:
+    acting = Audience("https://api", AUDIENCE.clients, AUDIENCE.providers, jwt.FORMAT.traits, scopes=frozenset(SCOPES))
+    for audience in (
+        replace(AUDIENCE, format=replace(FORMAT.traits, transaction=TransactionRules(subject_scopes=source))),
+        replace(acting, actors=ActorRules(intersection=True, subject_scopes=source)),
+        replace(acting, actors=ActorRules(intersection=True, actor_scopes=source)),
+    ):
+        expected: AbstractContextManager[object] = nullcontext()
+        if refused:
+            expected = pytest.raises(ConfigurationError, match="_scopes: reads the request, so")
+        with expected:
+            Policy({audience.name: audience}, "https://tokens.example")
+
+
+def test_a_refusal_is_bounded_however_many_scopes_it_names() -> None:
+    """gRPC sends it in a trailer, and clients accept 8 KiB of those."""
+    many = tuple(f"{number:03}{'x' * 125}" for number in range(64))
+    audience = replace(AUDIENCE, scopes=frozenset(many), actors=ActorRules(intersection=True))
+    request = ExchangeRequest(Secret("x"), audience=DOMAIN, scopes=many, requested_token_type=TXN_TOKEN)
+    policy = Policy({DOMAIN: audience}, "https://tokens.example")
+    for actor in (None, Actor("agent")):
+        with pytest.raises(ScopeDenied) as refused:
+            policy.decide(request, WEB, audience, verified(scope="a"), Profile("ada"), now=NOW, actor=actor)
+        assert len(refused.value.message) < 400
+    issued = as_issued(decided(WEB, ("a",), None, NOW), "j")
+    with pytest.raises(ScopeDenied) as refused:
+        POLICY.decide(request, WEB, audience, verified(issued), Profile("ada"), now=NOW, issued=issued)
+    assert len(refused.value.message) < 400

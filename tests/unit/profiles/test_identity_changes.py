@@ -6,8 +6,10 @@ from contextlib import suppress
 import pytest
 from tests.fakes import FakeClock
 
-from tokenmint.base.errors import NotFound, PrincipalDisabled
+from tokenmint.base.errors import NotFound, PrincipalDisabled, RevocationsFull, StoreUnavailable
 from tokenmint.base.token_errors import TokenRevoked
+from tokenmint.exchange.mass_revocation import Configured, MassRevocation
+from tokenmint.issued.store import IssuedStore
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.signals import Action
@@ -16,6 +18,8 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES, Unregistered, dump_unregistered, parse_record
 from tokenmint.profiles.resolve import Profiles, just_in_time_principal
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.profiles.unregistered import UnregisteredPrincipals
+from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.storage.redis import Store
 
 NOW = 1_800_000_000.0
@@ -70,6 +74,56 @@ async def test_an_action_made_twice_is_made_once(
         await changes.make(ADA, action, unregistered=True)
     with pytest.raises((TokenRevoked, PrincipalDisabled)):
         await Profiles(stored).find_identity(ADA, NOW)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_full_log_of_revocations_keeps_no_action_from_its_effect(
+    store: Store, clock: FakeClock, action: Action, registered: bool
+) -> None:
+    log = RevocationLog(store, Reach(clock.now, lambda: 600.0), most=0)
+    stored = ProfileStore(store, clock, store_time=_now, log=log)
+    near = NearCache(store, PREFIXES, 0, clock)
+    nothing = Configured({}, frozenset(), frozenset())
+    unregistered = UnregisteredPrincipals(store, near, clock)
+    many = MassRevocation(stored, IssuedStore(store), log, _now, lambda: nothing, unregistered)
+    changes = IdentityChanges(stored, store, near, clock, many.principal)
+    if registered:
+        await stored.create(Profile("ada", (ADA,)))
+    with pytest.raises(RevocationsFull):
+        await changes.make(ADA, action, unregistered=True)
+    later = NOW if action is Action.REVOKE else NOW + 5
+    with pytest.raises((TokenRevoked, PrincipalDisabled)):
+        await Profiles(stored).find_identity(ADA, later)
+    with pytest.raises((TokenRevoked, PrincipalDisabled)):
+        await Profiles(stored).find_principal("ada" if registered else just_in_time_principal(ADA), NOW)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+async def test_an_unlinking_that_failed_after_a_part_has_revoked_already(
+    stored: ProfileStore, store: Store, clock: FakeClock, registered: bool
+) -> None:
+    """Its repetition finds the identity refused, and does not know whose tokens it would have to end."""
+    calls = 0
+
+    async def revoke(principal: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise StoreUnavailable
+        with suppress(NotFound):
+            await stored.revoke_tokens(principal)
+
+    changes = IdentityChanges(stored, store, NearCache(store, PREFIXES, 0, clock), clock, revoke)
+    if registered:
+        await stored.create(Profile("ada", (ADA,)))
+    for failing in (1, 2):  # noqa: B007  # revoke reads it
+        calls = 0
+        with suppress(StoreUnavailable):
+            await changes.make(ADA, Action.UNLINK, unregistered=True)
+    await changes.make(ADA, Action.UNLINK, unregistered=True)
+    with pytest.raises(TokenRevoked):
+        await Profiles(stored).find_principal("ada" if registered else just_in_time_principal(ADA), NOW)
 
 
 async def test_an_identity_that_nobody_serves_changes_nothing(changes: IdentityChanges, stored: ProfileStore) -> None:

@@ -20,6 +20,7 @@ class Elsewhere:
     losses: int = 0
     accepted: int = 0
     keys: dict[str, float] = field(default_factory=dict)
+    clock_problem: str = ""
 
 
 @pytest.fixture
@@ -35,7 +36,11 @@ def log(store: Store, clock: FakeClock) -> RevocationLog:
 @pytest.fixture
 def copy(log: RevocationLog, clock: FakeClock, elsewhere: Elsewhere) -> Revocations:
     world = World(
-        clock.now, lambda: elsewhere.losses, lambda: elsewhere.losses > elsewhere.accepted, lambda: elsewhere.keys
+        clock.now,
+        lambda: elsewhere.losses,
+        lambda: elsewhere.losses > elsewhere.accepted,
+        lambda: elsewhere.keys,
+        lambda: elsewhere.clock_problem,
     )
     return Revocations(log, world, clock)
 
@@ -77,6 +82,20 @@ async def test_a_superseded_entry_is_not_shown_again(log: RevocationLog, copy: R
     assert not copy.bulk.covers(Kind.CLIENT, "web", now + 2)
 
 
+async def test_an_entry_is_never_replaced_by_a_weaker_one(
+    log: RevocationLog, copy: Revocations, store: Store, clock: FakeClock
+) -> None:
+    """As after a loss of the store, when a clock is behind: the log itself keeps the later second."""
+    now = int(clock.now())
+    await log.append(Revocation(Kind.CLIENT, "web", now + 5, now + 100))
+    await copy.refresh()
+    await store.server.client.delete(store.prefix + KEY)
+    await log.append(Revocation(Kind.CLIENT, "web", now, now + 900))
+    await copy.refresh(anew=True)
+    [held], _, _ = copy.after(0, 10)
+    assert held.revocation == Revocation(Kind.CLIENT, "web", now + 5, now + 900)
+
+
 async def test_expired_entries_go(log: RevocationLog, copy: Revocations, clock: FakeClock) -> None:
     now = int(clock.now())
     await log.append(log.of_token("a", now + 600), log.of(Kind.CLIENT, "web", now), log.of_token("b", now + 7200))
@@ -86,6 +105,24 @@ async def test_expired_entries_go(log: RevocationLog, copy: Revocations, clock: 
     assert (names(copy), len(copy.bulk)) == (["b"], 0)
     await copy.refresh(anew=True)
     assert names(copy) == ["b"], "the log still has them, and they do not come back"
+
+
+async def test_nothing_is_dropped_while_a_clock_may_be_wrong(
+    log: RevocationLog, copy: Revocations, clock: FakeClock, elsewhere: Elsewhere
+) -> None:
+    """The store's clock jumps to next year, and is set right: what was revoked before and meanwhile still counts."""
+    now = int(clock.now())
+    await log.append(log.of_token("before", now + 600), log.of(Kind.PROVIDER, "idp", now))
+    await copy.refresh()
+    await log.append(log.of_token("meanwhile", now + 600))
+    elsewhere.clock_problem = "the store's clock is ahead"
+    clock.advance(366 * 86400)
+    await copy.refresh()
+    clock.set(now + 1.0)
+    elsewhere.clock_problem = ""
+    await copy.refresh()
+    assert names(copy) == ["before", "idp", "meanwhile"]
+    assert copy.bulk.covers(Kind.PROVIDER, "idp", now)
 
 
 async def test_what_a_store_loses_is_kept(

@@ -70,6 +70,14 @@ async def test_tokens_fill_three_quarters_and_operators_the_rest(log: Revocation
     assert [one.name for one in await entries(log)] == ["t0", "t1", "t2", "t3", "t4", "t5", "web", "a b"]
 
 
+async def test_principals_leave_a_tenth_to_operators(log: RevocationLog, now: int) -> None:
+    """Signals of one provider name as many principals as it likes. The door for all of its tokens must still close."""
+    assert all([await log.append(log.of(Kind.PRINCIPAL, f"p{number}", now)) for number in range(7)])
+    assert not await log.append(log.of(Kind.PRINCIPAL, "one more", now))
+    assert await log.append(log.of(Kind.PRINCIPAL, "p0", now + 1)), "a name that has its place keeps it"
+    assert await log.append(Revocation(Kind.PROVIDER, "idp", now, now + HOUR))
+
+
 async def test_of_several_revocations_those_with_room_are_written(log: RevocationLog, now: int) -> None:
     assert not await log.append(*(token(f"t{number}", now + 600) for number in range(9)))
     assert len(await entries(log)) == 6

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import replace
@@ -18,6 +19,9 @@ from tests.ports import own_port
 from tests.tls import certificate
 
 from tokenmint.base.errors import StoreUnavailable
+from tokenmint.revocation.entries import Kind, parse
+from tokenmint.revocation.log import Reach, RevocationLog
+from tokenmint.storage import streams
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 
@@ -160,7 +164,19 @@ async def test_cluster(tmp_path: Path) -> None:
     with cluster(tmp_path) as ports:
         store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:", options=PATIENT)
         await use(store)
+        await use_log(store)
         await store.close()
+
+
+async def use_log(store: Store) -> None:
+    """Append revocations and read them: all keys of the log are on one node."""
+    log = RevocationLog(store, Reach(time.time, lambda: 600.0), most=100)
+    now = int(time.time())
+    revocations = [log.of_token("a", now + 60), log.of(Kind.CLIENT, "web", now), log.ended("ada")]
+    assert await log.append(*revocations)
+    assert await log.append(*revocations)
+    page = await log.after(streams.BEGINNING)
+    assert [parse(raw) for _, raw in page.entries] == revocations
 
 
 async def test_sentinel(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.http_servers import Handler
 from tests.issuer import Issuer
+from tests.ports import own_port
 from tests.providers import NAME, Documents, discovery, ending_tls, provider, proxy
 from tests.tls import Authority, authority
 
@@ -31,7 +32,8 @@ TOKEN = "canary-of-a-token"
 
 @pytest.fixture
 def idp(tls: ssl.SSLContext) -> Iterator[Documents]:
-    with provider(tls, jwks=Issuer().jwks()) as documents:
+    # Its port is free at the other addresses of loopback too, which no outgoing connection takes.
+    with provider(tls, port=own_port(), jwks=Issuer().jwks()) as documents:
         yield documents
 
 

@@ -2,7 +2,8 @@
 
 Clients: :class:`Client`, :class:`AsyncClient`. Kept and refreshed: :class:`TokenSource`, :class:`AsyncTokenSource`.
 For own calls: `grpc_auth`, `httpx_auth`, `requests_auth`. For a protected service: :class:`Verifier`,
-:class:`AsyncVerifier`, `grpc_server`, `asgi`. The stubs of the whole API are in `v1`.
+:class:`AsyncVerifier`, :class:`ProtectedResource`, `grpc_server`, `asgi`, `django`, `mcp`. The stubs of the
+whole API are in `v1`.
 """
 
 from tokenmint_client.bearer import current_token
@@ -23,6 +24,7 @@ from tokenmint_client.errors import (
     InvalidRequest,
     KeySetUnavailable,
     RateLimited,
+    ReplayMemoryFull,
     RevocationsUnavailable,
     StatusListUnavailable,
     SubjectTokenRejected,
@@ -31,6 +33,7 @@ from tokenmint_client.errors import (
     Unavailable,
     VerificationError,
 )
+from tokenmint_client.resource import ProtectedResource, RequestProof
 from tokenmint_client.revocations import Revocations
 from tokenmint_client.source import AsyncTokenSource, TokenSource
 from tokenmint_client.status_lists import StatusLists
@@ -42,7 +45,8 @@ __all__ = [
     "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
     "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
     "Verifier", "AsyncVerifier", "VerifiedToken", "Revocations", "StatusLists", "current_token",
+    "ProtectedResource", "RequestProof",
     "TokenmintError", "InvalidRequest", "SubjectTokenRejected", "CallerUnauthenticated", "AccessDenied", "RateLimited",
     "Unavailable", "DeadlineExceeded", "VerificationError", "TokenRejected", "KeySetUnavailable",
-    "RevocationsUnavailable", "StatusListUnavailable",
+    "ReplayMemoryFull", "RevocationsUnavailable", "StatusListUnavailable",
 ]  # fmt: skip

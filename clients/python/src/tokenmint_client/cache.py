@@ -48,6 +48,7 @@ def key_of(subject_token: str, audience: str, scopes: Sequence[str], options: Ex
     """
     parts = (
         audience,
+        " ".join(sorted(set(options.get("resources", ())))),  # a URI has no space in it
         " ".join(sorted(set(scopes))),
         options.get("subject_token_type", ""),
         options.get("requested_token_type", ""),

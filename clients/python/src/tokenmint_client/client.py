@@ -84,7 +84,7 @@ class Client(_Base):
 
         Args:
             subject_token: the token that somebody else signed.
-            audience: a configured audience.
+            audience: a configured audience, or ``""`` where ``resources`` name it.
             scopes: default: all that the audience grants this client.
             timeout: seconds for this call with all its retries.
             options: further fields of the request.
@@ -217,6 +217,7 @@ def exchange_request(
         subject_token_type=options.get("subject_token_type", ""),
         audience=audience,
         scopes=scopes,
+        resources=options.get("resources", ()),
         lifetime=_duration(options.get("lifetime")),
         requested_token_type=options.get("requested_token_type", ""),
         nonce=options.get("nonce", ""),
@@ -237,7 +238,12 @@ def batch_request(
         nonce=nonce,
         request_id=str(uuid.uuid4()),
         targets=[
-            pb.BatchExchangeTarget(audience=target.audience, scopes=target.scopes, lifetime=_duration(target.lifetime))
+            pb.BatchExchangeTarget(
+                audience=target.audience,
+                scopes=target.scopes,
+                lifetime=_duration(target.lifetime),
+                resources=target.resources,
+            )
             for target in targets
         ],
     )

@@ -73,8 +73,9 @@ class VerificationError(Exception):
     Attributes:
         reason: one of ``MALFORMED``, ``UNSUPPORTED_TOKEN_TYPE``, ``ALGORITHM_NOT_ALLOWED``, ``UNKNOWN_KEY``,
             ``BAD_SIGNATURE``, ``EXPIRED``, ``NOT_YET_VALID``, ``UNKNOWN_ISSUER``, ``WRONG_AUDIENCE``,
-            ``CLAIM_REJECTED``, ``REVOKED``, ``KEY_SET_UNAVAILABLE``, ``REVOCATIONS_UNAVAILABLE``,
-            ``STATUS_LIST_UNAVAILABLE``.
+            ``CLAIM_REJECTED``, ``POSSESSION_NOT_PROVED``, ``PROOF_REJECTED``, ``NONCE_REQUIRED``, ``REVOKED``,
+            ``KEY_SET_UNAVAILABLE``, ``REVOCATIONS_UNAVAILABLE``, ``STATUS_LIST_UNAVAILABLE``,
+            ``UNAVAILABLE``.
         message: for people; holds no token.
     """
 
@@ -100,6 +101,13 @@ class RevocationsUnavailable(KeySetUnavailable):
 
     def __init__(self, message: str) -> None:
         VerificationError.__init__(self, "REVOCATIONS_UNAVAILABLE", message)
+
+
+class ReplayMemoryFull(VerificationError):
+    """Nothing can be said of the token: its proof can't be remembered, and a forgotten one could be replayed."""
+
+    def __init__(self) -> None:
+        super().__init__("UNAVAILABLE", "too many proofs within a minute: none can be remembered")
 
 
 class StatusListUnavailable(KeySetUnavailable):

@@ -2,22 +2,28 @@
 
 import json
 import logging
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
 from tokenmint_client.fetching import cause_of, key_set_url, shown
 
-COOLDOWN: Final = 10.0  # seconds between two requests, whatever kids strangers send
+COOLDOWN: Final = 10.0  # seconds between two requests for unknown keys, whatever kids strangers send
+RETRY: Final = 1.0  # seconds after a request that failed
 DEFAULT_AGE: Final = 300.0  # seconds that a set without Cache-Control is kept
-MAX_AGE: Final = 3600.0  # seconds that any set is kept
+MIN_AGE: Final = 1.0  # seconds that any set is kept, at least
+MAX_AGE: Final = 3600.0  # … and at most
 MAX_STALE: Final = 3600.0  # seconds after its age for which a set serves while no other can be had
-_AGE: Final = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
+MAX_KEYS: Final = 100
+MIN_RSA_BITS: Final = 2048  # RFC 7518 section 3.3
+ASYMMETRIC: Final = frozenset(
+    {"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+)  # fmt: skip
 _log: Final = logging.getLogger("tokenmint_client")
 
 
@@ -27,18 +33,19 @@ class KeySet:
 
     Args:
         url: where the set is.
-        algorithms: keys of other algorithms are not taken in.
 
     Raises:
         ValueError: the set would be fetched without TLS from another machine.
     """
 
     url: str
-    algorithms: Collection[str]
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
     _etag: str = ""
     _fresh_until: float = 0.0
-    _asked_at: float | None = None
+    _looked_at: float | None = None
+    """When a request for an unknown key ended."""
+    _failed_at: float | None = None
+    """When the last request failed, if it did."""
     _ever: bool = False
     _failure: str = "it has not been fetched yet"
 
@@ -47,40 +54,52 @@ class KeySet:
 
     def due(self, key_id: str, now: float) -> bool:
         """Whether a request for the set is due before ``key_id`` is looked up."""
-        if self._asked_at is not None and self._asked_at <= now < self._asked_at + COOLDOWN:
+        if _within(self._failed_at, now, RETRY):
             return False
-        return not self._ever or now >= self._fresh_until or key_id not in self._keys
+        if not self._is_fresh(now):
+            return True
+        return key_id not in self._keys and not _within(self._looked_at, now, COOLDOWN)
 
-    def serves(self, key_id: str, now: float) -> bool:
-        """Whether ``key_id`` can be looked up without waiting for a request that is under way."""
-        return key_id in self._keys and now < self._fresh_until
+    def waits(self, key_id: str, now: float) -> bool:
+        """Whether ``key_id`` can only be looked up after the request that is due or under way.
 
-    def headers(self, now: float) -> dict[str, str]:
-        """Return the headers of a request that is made now."""
-        self._asked_at = now
+        A set that is too old serves without waiting while requests for another one fail.
+        """
+        if key_id not in self._keys or now >= self._fresh_until + MAX_STALE:
+            return True
+        return not self._is_fresh(now) and self._failed_at is None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request."""
         accept = {"Accept": "application/jwk-set+json, application/json"}
         return {**accept, "If-None-Match": self._etag} if self._etag else accept
 
-    def take(self, response: httpx.Response, body: bytes, now: float) -> None:
+    def take(self, response: httpx.Response, body: bytes, key_id: str, now: float) -> None:
         """Take in an answer. One that is not good changes nothing.
+
+        Args:
+            response: the answer.
+            body: its body.
+            key_id: the key that the request was made for.
+            now: when the request was made.
 
         Raises:
             KeySetUnavailable: it is not good.
         """
         if response.status_code == httpx.codes.NOT_MODIFIED and self._ever:
-            self._fresh_until = now + _age(response.headers)
-            return
-        if response.status_code != httpx.codes.OK:
+            keys, etag = self._keys, self._etag
+        elif response.status_code == httpx.codes.OK:
+            keys, etag = _parse(body), response.headers.get("ETag", "")
+        else:
             raise KeySetUnavailable(f"the answer has status {response.status_code}")
-        keys = _parse(body, self.algorithms)
-        if not keys:
-            raise KeySetUnavailable("the answer holds no usable key")
-        self._keys, self._etag, self._ever = keys, response.headers.get("ETag", ""), True
+        self._ended(key_id, now)
+        self._keys, self._etag, self._ever, self._failed_at = keys, etag, True, None
         self._fresh_until = now + _age(response.headers)
 
-    def failed(self, error: httpx.HTTPError | KeySetUnavailable) -> None:
+    def failed(self, error: httpx.HTTPError | KeySetUnavailable, key_id: str, now: float) -> None:
         """Note why a request failed. The keys that are there serve for a while; without any, a look-up says why."""
-        self._failure = cause_of(error)
+        self._ended(key_id, now)
+        self._failed_at, self._failure = now, cause_of(error)
         _log.warning("the key set at %s can't be fetched: %s", shown(self.url), self._failure)
 
     def key(self, key_id: str, now: float) -> jwt.PyJWK:
@@ -96,8 +115,24 @@ class KeySet:
             raise TokenRejected("UNKNOWN_KEY", "the token's key is not in the key set")
         return self._keys[key_id]
 
+    def _is_fresh(self, now: float) -> bool:
+        return self._ever and now < self._fresh_until
 
-def _parse(body: bytes, algorithms: Collection[str]) -> dict[str, jwt.PyJWK]:
+    def _ended(self, key_id: str, now: float) -> None:
+        if self._is_fresh(now) and key_id not in self._keys:
+            self._looked_at = now
+
+
+def _within(since: float | None, now: float, seconds: float) -> bool:
+    return since is not None and since <= now < since + seconds
+
+
+def _parse(body: bytes) -> dict[str, jwt.PyJWK]:
+    """Return the public keys that verify signatures, by their ids; of several with one id the first.
+
+    Raises:
+        KeySetUnavailable: it is no key set, or one without such a key.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -106,30 +141,41 @@ def _parse(body: bytes, algorithms: Collection[str]) -> dict[str, jwt.PyJWK]:
     if not isinstance(members, list):
         raise KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)")
     keys: dict[str, jwt.PyJWK] = {}
-    for member in members:
-        if _wanted(member, algorithms):
+    for member in members[:MAX_KEYS]:
+        if _is_wanted(member) and member["kid"] not in keys:
             try:
-                keys[member["kid"]] = jwt.PyJWK(member)
+                key = jwt.PyJWK(member)
             except (jwt.PyJWTError, ValueError, TypeError):
                 continue  # a key that can't be read is a key that is not there
+            if not isinstance(key.key, rsa.RSAPublicKey) or key.key.key_size >= MIN_RSA_BITS:
+                keys[member["kid"]] = key
+    if not keys:
+        raise KeySetUnavailable("the answer holds no usable key")
     return keys
 
 
-def _wanted(member: Any, algorithms: Collection[str]) -> bool:
+def _is_wanted(member: Any) -> bool:
     return (
         isinstance(member, dict)
         and isinstance(member.get("kid"), str)
-        and member.get("alg") in algorithms
+        and isinstance(member.get("alg"), str)
+        and member["alg"] in ASYMMETRIC
         and member.get("use", "sig") == "sig"
+        and "d" not in member
     )
 
 
 def _age(headers: Mapping[str, str]) -> float:
     """Return for how many seconds an answer may be kept (RFC 9111 section 4.2)."""
-    control = headers.get("cache-control", "").lower()
-    if "no-store" in control or "no-cache" in control:
-        return 0.0
-    found = _AGE.search(control)
-    age = headers.get("age", "0")
-    spent = int(age) if age.isascii() and age.isdigit() and len(age) < 10 else 0
-    return min(MAX_AGE, max(0.0, (int(found[1]) if found else DEFAULT_AGE) - spent))
+    age = DEFAULT_AGE
+    for directive in headers.get("cache-control", "").lower().split(","):
+        name, _, value = directive.strip().partition("=")
+        if name in ("no-store", "no-cache"):
+            return MIN_AGE
+        if name == "max-age":
+            age = _seconds(value.strip('"'), age)
+    return min(MAX_AGE, max(MIN_AGE, age - _seconds(headers.get("age", "").strip(), 0.0)))
+
+
+def _seconds(text: str, otherwise: float) -> float:
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else otherwise

@@ -17,6 +17,7 @@ import grpc
 
 from tokenmint_client.client import AsyncClient, Client
 from tokenmint_client.errors import RevocationsUnavailable, TokenRejected
+from tokenmint_client.status import from_rpc_error
 from tokenmint_client.v1 import revocation_service_pb2 as pb
 from tokenmint_client.v1.revocation_service_pb2_grpc import RevocationServiceStub
 
@@ -81,8 +82,9 @@ def names_of(claims: Mapping[str, Any], key_id: str) -> Iterator[tuple[str, str]
     yield "key", key_id
     for kind, claim in (("token", "jti"), ("principal", "sub"), ("client", "client_id"), ("audience", "aud")):
         value = claims.get(claim)
-        if isinstance(value, str):
-            yield kind, value
+        for name in value if isinstance(value, list) else [value]:  # an audience may be a list of one
+            if isinstance(name, str):
+                yield kind, name
     lineage = claims.get("tm_lineage")
     for ancestor in lineage if isinstance(lineage, list) else ():
         if isinstance(ancestor, str):
@@ -200,7 +202,7 @@ class Revocations:
             raise TokenRejected("REVOKED", "the token was revoked")
         if self._closed_when_lagging and self.lag > self._max_lag:
             raise RevocationsUnavailable(
-                "it can't be told whether the token was revoked: the stream of revocations is away"
+                "it can't be told whether the token was revoked: the stream is away (`Revocations.error`)"
             )
 
     def close(self) -> None:
@@ -267,8 +269,7 @@ class Revocations:
     def _failed(self, error: Exception) -> None:
         if self._ended.is_set():
             return
-        code = error.code() if isinstance(error, grpc.RpcError) and hasattr(error, "code") else None
-        text = code.name if code is not None else type(error).__name__
+        text = _cause_of(error)
         if text != self._error:
             log.warning("the stream of revocations is away, and is opened again: %s", text)
         self._error = text
@@ -287,3 +288,11 @@ class Revocations:
             if call is not None and time.monotonic() - self._heard_at > SILENCE:
                 self._heard_at = time.monotonic()
                 call.cancel()
+
+
+def _cause_of(error: Exception) -> str:
+    """Return the service's reason and message, or else only the name of gRPC's code: other texts vary by attempt."""
+    if not isinstance(error, grpc.RpcError) or not hasattr(error, "code"):
+        return type(error).__name__
+    refusal = from_rpc_error(error)
+    return refusal.code if refusal.reason == refusal.code else str(refusal)

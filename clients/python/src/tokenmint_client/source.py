@@ -62,7 +62,7 @@ class TokenSource:
 
         Args:
             subject_token: the token that somebody else signed.
-            audience: a configured audience.
+            audience: a configured audience, or ``""`` where ``resources`` name it.
             scopes: default: all that the audience grants this client.
             store: keeps the token, e.g. a :class:`SessionStore`. Default: the source's own.
             options: further fields of the exchange, all of which tell tokens apart.

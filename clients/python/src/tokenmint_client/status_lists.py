@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 import httpx
 import jwt
 
+from tokenmint_client.claims import Expected, read_claims
 from tokenmint_client.errors import KeySetUnavailable, StatusListUnavailable, TokenRejected
 from tokenmint_client.fetching import cause_of, key_set_url, shown, within_limit
 
@@ -311,27 +312,17 @@ def _failed(entry: _Entry, uri: str, error: Exception) -> None:
     _log.warning("the status list at %s can't be used: %s", shown(uri), entry.failure)
 
 
-def claims_of_list(
-    token: str, key: jwt.PyJWK, algorithm: str, issuer: str, now: float, leeway: float
-) -> Mapping[str, Any]:
+def claims_of_list(token: str, key: jwt.PyJWK, algorithm: str, expected: Expected, now: float) -> Mapping[str, Any]:
     """Return the claims of a list that a key of its issuer signed.
 
     Raises:
         TokenRejected: it is not good.
+        ValueError: its iat is not a number.
     """
-    if key.algorithm_name != algorithm:
-        raise TokenRejected("ALGORITHM_NOT_ALLOWED", "its algorithm is not its key's")
-    options: Any = {
-        "verify_signature": True, "require": ["iss", "sub", "iat", "exp"], "verify_iss": True, "verify_aud": False,
-        "verify_sub": True, "verify_jti": True, "verify_exp": False, "verify_nbf": False, "verify_iat": False,
-    }  # fmt: skip
-    try:
-        claims: Mapping[str, Any] = jwt.decode(token, key, algorithms=[algorithm], issuer=issuer, options=options)
-    except jwt.InvalidSignatureError:
-        raise TokenRejected("BAD_SIGNATURE", "its signature does not verify") from None
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        raise TokenRejected("CLAIM_REJECTED", "a claim of it is missing or is of the wrong kind") from None
+    claims = read_claims(token, key, algorithm)
+    if claims.get("iss") != expected.issuer:
+        raise TokenRejected("UNKNOWN_ISSUER", "its issuer is another one")
     issued_at = _number(claims, "iat")
-    if issued_at is None or issued_at > now + leeway:
-        raise TokenRejected("NOT_YET_VALID", "it was made in the future: compare the clocks")
+    if issued_at is None or issued_at > now + expected.leeway:
+        raise TokenRejected("NOT_YET_VALID", "it has no iat, or was made in the future: compare the clocks")
     return claims

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tokenmint_client.claims import MAX_TOKEN_BYTES
 from tokenmint_client.errors import TokenRejected
 from tokenmint_client.types import VerifiedToken
-from tokenmint_client.verifier import MAX_TOKEN_BYTES, AsyncVerifier, Verifier
+from tokenmint_client.verifier import AsyncVerifier, Verifier
 
 HEADER: Final = "Txn-Token"
 """The HTTP header (section 12.1). `Authorization` carries other tokens."""

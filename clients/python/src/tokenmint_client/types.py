@@ -1,6 +1,6 @@
 """The values that go into a client and come out of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -33,11 +33,15 @@ class Target:
     scopes: tuple[str, ...] = ()
     lifetime: float | None = None
     """Whole seconds; None: as the audience is configured."""
+    resources: tuple[str, ...] = ()
+    """URIs that name the audience too, or instead of it (RFC 8707)."""
 
 
 class ExchangeOptions(TypedDict, total=False):
     """Further fields of an exchange, each as the audience and the service are configured where it is left out."""
 
+    resources: Sequence[str]
+    """URIs that name the audience too, or instead of it where it is ``""`` (RFC 8707)."""
     lifetime: float | None
     """Whole seconds."""
     subject_token_type: str
@@ -66,3 +70,11 @@ class VerifiedToken:
     """Unix seconds."""
     claims: Mapping[str, Any]
     """All of its claims."""
+    token_id: str = ""
+    """Its ``jti``, or ``""``."""
+    issued_at: float = 0.0
+    """Unix seconds."""
+    actor: Mapping[str, Any] | None = None
+    """The party that acts for the subject, its ``act`` (RFC 8693 section 4.1); earlier ones are nested in it."""
+    confirmation: Mapping[str, Any] | None = None
+    """The key that the token is bound to, its ``cnf`` (RFC 7800)."""

@@ -4,25 +4,57 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypedDict, Unpack
 
 import httpx
 import jwt
 
 from tokenmint_client import status_lists
+from tokenmint_client.claims import Expected, check_claims, media_type, read_claims, read_header
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
 from tokenmint_client.fetching import FETCH_TIMEOUT, MAX_BYTES, within_limit
-from tokenmint_client.keyset import KeySet
+from tokenmint_client.keyset import ASYMMETRIC, KeySet
 from tokenmint_client.revocations import Revocations
 from tokenmint_client.status_lists import StatusLists
 from tokenmint_client.types import VerifiedToken
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
-MAX_TOKEN_BYTES: Final = 16 * 1024
 JWKS_PATH: Final = "/.well-known/jwks.json"
-ASYMMETRIC: Final = frozenset(
-    {"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
-)  # fmt: skip
+
+
+class Possession(Protocol):
+    """A check that the sender of a token holds the key that it is bound to, such as a ``RequestProof``."""
+
+    def check(self, sent: str, token: VerifiedToken, now: float) -> None:
+        """Raise a :class:`VerificationError` where it does not.
+
+        Args:
+            sent: the token, as sent.
+            token: its content; all else is verified.
+            now: Unix seconds.
+        """
+
+
+class VerifierOptions(TypedDict, total=False):
+    """Further settings of a verifier, each with a default."""
+
+    algorithms: Sequence[str]
+    """The algorithms of accepted signatures, asymmetric ones only; default: ES256."""
+    token_type: str | Sequence[str]
+    """The ``typ`` that a token's header has to have, or several to choose from; default: ``at+jwt``."""
+    jwks_url: str | None
+    """The address of the key set; default: below the issuer."""
+    leeway: float
+    """Seconds that the clocks may differ; default: 30."""
+    accept_bound: bool
+    """Accept tokens that are bound to a key (``cnf``, RFC 7800) without a proof: the application itself checks it.
+    Without a proof such a token is refused by default."""
+    clock: Callable[[], float]
+    """Returns Unix seconds."""
+    revocations: Revocations | StatusLists | None
+    """The revocations for the same audience: by the stream, or by the lists that tokens name. Default: a token is
+    accepted until it expires. Close it yourself; it may be shared."""
 
 
 class _Base:
@@ -30,108 +62,61 @@ class _Base:
 
     Args:
         issuer: tokenmint's issuer, exactly as it is configured.
-        audience: this service's audience, exactly as it is configured.
-        algorithms: what tokens may be signed with; asymmetric ones only.
-        token_type: the ``typ`` that a token's header has to have.
-        jwks_url: where the keys are. Default: below the issuer.
-        leeway: seconds that the clocks may differ.
-        clock: returns Unix seconds.
-        revocations: what was revoked, for the same audience: by the stream, or by the lists that tokens name. Default:
-            a token is accepted until it expires. Close it yourself; it may be shared.
+        audience: this service's audience, exactly as it is configured. A token for several is refused.
+        options: see :class:`VerifierOptions`.
 
     Raises:
+        TypeError: there is no such option.
         ValueError: no issuer or audience, an algorithm that is not asymmetric, or a key set without TLS
             beyond loopback.
     """
 
-    def __init__(
-        self,
-        issuer: str,
-        audience: str,
-        *,
-        algorithms: Sequence[str] = ("ES256",),
-        token_type: str = "at+jwt",  # noqa: S107  # RFC 9068 section 2.1
-        jwks_url: str | None = None,
-        leeway: float = LEEWAY,
-        clock: Callable[[], float] = time.time,
-        revocations: Revocations | StatusLists | None = None,
-    ) -> None:
+    def __init__(self, issuer: str, audience: str, **options: Unpack[VerifierOptions]) -> None:
+        if unknown := options.keys() - VerifierOptions.__annotations__.keys():
+            raise TypeError(f"a verifier has no option {', '.join(sorted(unknown))}")
         if not issuer or not audience:
             raise ValueError("issuer and audience: both are required")
-        if not algorithms or not set(algorithms) <= ASYMMETRIC:
+        algorithms = frozenset(options.get("algorithms", ("ES256",)))
+        if not algorithms or not algorithms <= ASYMMETRIC:
             raise ValueError(f"algorithms: expected some of {', '.join(sorted(ASYMMETRIC))}")
-        self._issuer = issuer
-        self._audience = audience
-        self._algorithms = tuple(algorithms)
-        self._token_type = token_type.lower()
-        self._leeway = leeway
-        self._clock = clock
-        self._revocations = revocations
-        self._keys = KeySet(jwks_url or issuer.rstrip("/") + JWKS_PATH, self._algorithms)
+        kinds = options.get("token_type", "at+jwt")  # RFC 9068 section 2.1
+        types = frozenset(media_type(name) for name in ([kinds] if isinstance(kinds, str) else kinds))
+        if not types:
+            raise ValueError("token_type: expected at least one")
+        self._expected = Expected(issuer, audience, algorithms, types, options.get("leeway", LEEWAY))
+        self._accept_bound = options.get("accept_bound", False)
+        self._clock = options.get("clock", time.time)
+        self._revocations = options.get("revocations")
+        self._keys = KeySet(options.get("jwks_url") or issuer.removesuffix("/") + JWKS_PATH)
         self._fetching = threading.Lock()
+        self._lists = replace(self._expected, types=frozenset({status_lists.TYP}))
 
-    def _key_id(self, token: str, token_type: str = "", most: int = MAX_TOKEN_BYTES) -> tuple[str, str]:
-        """Return ``kid`` and ``alg`` of a token of which nothing is believed yet; ``token_type``: if not the usual."""
-        if len(token) > most:
-            raise TokenRejected("MALFORMED", "the token is too long")
-        try:
-            header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            raise TokenRejected("MALFORMED", "the token is not a well-formed compact JWS") from None
-        algorithm, kind, key_id = header.get("alg"), header.get("typ"), header.get("kid")
-        if not isinstance(algorithm, str) or algorithm not in self._algorithms:
-            raise TokenRejected("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not accepted")
-        # RFC 7515 section 4.1.9: `application/` may be left out.
-        if not isinstance(kind, str) or kind.lower().removeprefix("application/") != (token_type or self._token_type):
-            raise TokenRejected("UNSUPPORTED_TOKEN_TYPE", "the token's typ is not accepted")
-        if "crit" in header or not isinstance(key_id, str):
-            raise TokenRejected("MALFORMED", "the token's header has a crit, or no kid")
-        return key_id, algorithm
+    @property
+    def issuer(self) -> str:
+        """Tokenmint's issuer."""
+        return self._expected.issuer
 
-    def _decode(self, token: str, key: jwt.PyJWK, algorithm: str, now: float) -> VerifiedToken:
-        if key.algorithm_name != algorithm:
-            raise TokenRejected("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not its key's")
-        # Every option is set, so that what is meant does not hang on defaults; the times are compared below, with our
-        # clock. `strict_aud`: one audience, as tokenmint mints them.
-        options: Any = {
-            "verify_signature": True,
-            "require": ["iss", "sub", "aud", "exp", "iat"],
-            "verify_aud": True,
-            "strict_aud": True,
-            "verify_iss": True,
-            "verify_sub": True,
-            "verify_jti": True,
-            "verify_exp": False,
-            "verify_nbf": False,
-            "verify_iat": False,
-        }
-        try:
-            claims = jwt.decode(
-                token, key, algorithms=[algorithm], audience=self._audience, issuer=self._issuer, options=options
+    @property
+    def audience(self) -> str:
+        """This service's audience."""
+        return self._expected.audience
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns Unix seconds."""
+        return self._clock
+
+    def _decode(
+        self, sent: str, key: jwt.PyJWK, algorithm: str, now: float, possession: Possession | None
+    ) -> VerifiedToken:
+        token = check_claims(read_claims(sent, key, algorithm), self._expected, now)
+        if possession is not None:
+            possession.check(sent, token, now)
+        elif token.confirmation is not None and not self._accept_bound:
+            raise TokenRejected(
+                "POSSESSION_NOT_PROVED", "the token is bound to a key, and no proof of the key is checked here"
             )
-        except jwt.InvalidSignatureError:
-            raise TokenRejected("BAD_SIGNATURE", "the token's signature does not verify") from None
-        except jwt.InvalidAudienceError:
-            raise TokenRejected("WRONG_AUDIENCE", "the token was issued for somebody else") from None
-        except jwt.InvalidIssuerError:
-            raise TokenRejected("UNKNOWN_ISSUER", "the token's issuer is somebody else") from None
-        except jwt.DecodeError:
-            raise TokenRejected("MALFORMED", "the token is not a well-formed JWT") from None
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            raise TokenRejected("CLAIM_REJECTED", "a claim of the token is missing or is of the wrong kind") from None
-        expires_at = _number(claims, "exp")
-        if now >= expires_at + self._leeway:
-            raise TokenRejected("EXPIRED", "the token has expired")
-        if max(_number(claims, "iat"), _number(claims, "nbf", 0.0)) > now + self._leeway:
-            raise TokenRejected("NOT_YET_VALID", "the token is not valid yet: compare the clocks")
-        scope, client_id = claims.get("scope", ""), claims.get("client_id", "")
-        return VerifiedToken(
-            subject=claims["sub"],
-            client_id=client_id if isinstance(client_id, str) else "",
-            scopes=frozenset(scope.split()) if isinstance(scope, str) else frozenset(),
-            expires_at=expires_at,
-            claims=claims,
-        )
+        return token
 
 
 class Verifier(_Base):
@@ -141,19 +126,23 @@ class Verifier(_Base):
 
     _http: httpx.Client | None = None
 
-    def verify(self, token: str) -> VerifiedToken:
+    def verify(self, token: str, *, possession: Possession | None = None) -> VerifiedToken:
         """Return what a token says.
+
+        Args:
+            token: as sent.
+            possession: checks the key of a bound token. The middleware does it; see ``ProtectedResource``.
 
         Raises:
             TokenRejected: it is not good.
             KeySetUnavailable: the keys can't be fetched.
             RevocationsUnavailable: whether it was revoked is not known.
         """
-        key_id, algorithm = self._key_id(token)
+        key_id, algorithm = read_header(token, self._expected)
         now = self._clock()
-        verified = self._decode(token, self._key(key_id, now), algorithm, now)
+        verified = self._decode(token, self._key(key_id, now), algorithm, now, possession)
         if isinstance(self._revocations, StatusLists):
-            self._revocations.check(verified.claims, self._issuer, now, self._connections, self._listed)
+            self._revocations.check(verified.claims, self.issuer, now, self._connections, self._listed)
         elif self._revocations is not None:
             if not self._revocations.begun:
                 self._revocations.await_first()
@@ -161,15 +150,15 @@ class Verifier(_Base):
         return verified
 
     def _listed(self, token: str, now: float) -> Mapping[str, Any]:
-        key_id, algorithm = self._key_id(token, status_lists.TYP, MAX_BYTES)
-        return status_lists.claims_of_list(token, self._key(key_id, now), algorithm, self._issuer, now, self._leeway)
+        key_id, algorithm = read_header(token, self._lists, MAX_BYTES)
+        return status_lists.claims_of_list(token, self._key(key_id, now), algorithm, self._lists, now)
 
     def _key(self, key_id: str, now: float) -> jwt.PyJWK:
         # One fetches; the others wait only where there is nothing that serves them.
-        if self._keys.due(key_id, now) and self._fetching.acquire(blocking=not self._keys.serves(key_id, now)):
+        if self._keys.due(key_id, now) and self._fetching.acquire(blocking=self._keys.waits(key_id, now)):
             try:
-                if self._keys.due(key_id, now):
-                    self._fetch(now)
+                if self._keys.due(key_id, self._clock()):  # time has passed, and another's request may have ended
+                    self._fetch(key_id, now)
             finally:
                 self._fetching.release()
         return self._keys.key(key_id, now)
@@ -185,15 +174,18 @@ class Verifier(_Base):
             self._http = httpx.Client(timeout=FETCH_TIMEOUT)
         return self._http
 
-    def _fetch(self, now: float) -> None:
+    def _fetch(self, key_id: str, now: float) -> None:
         try:
-            with self._connections().stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
+            limit = time.monotonic() + FETCH_TIMEOUT
+            with self._connections().stream("GET", self._keys.url, headers=self._keys.headers()) as response:
                 body = b""
                 for chunk in response.iter_bytes():
                     body = within_limit(body + chunk)
-                self._keys.take(response, body, now)
+                    if time.monotonic() > limit:  # httpx limits the time between chunks alone
+                        raise httpx.ReadTimeout("the answer does not end")
+                self._keys.take(response, body, key_id, now)
         except (httpx.HTTPError, KeySetUnavailable) as error:
-            self._keys.failed(error)
+            self._keys.failed(error, key_id, self._clock())
 
 
 class AsyncVerifier(_Base):
@@ -202,13 +194,13 @@ class AsyncVerifier(_Base):
     _http: httpx.AsyncClient | None = None
     _flight: "asyncio.Task[None] | None" = None
 
-    async def verify(self, token: str) -> VerifiedToken:
+    async def verify(self, token: str, *, possession: Possession | None = None) -> VerifiedToken:
         """As :meth:`Verifier.verify`."""
-        key_id, algorithm = self._key_id(token)
+        key_id, algorithm = read_header(token, self._expected)
         now = self._clock()
-        verified = self._decode(token, await self._key(key_id, now), algorithm, now)
+        verified = self._decode(token, await self._key(key_id, now), algorithm, now, possession)
         if isinstance(self._revocations, StatusLists):
-            await self._revocations.check_async(verified.claims, self._issuer, now, self._connections, self._listed)
+            await self._revocations.check_async(verified.claims, self.issuer, now, self._connections, self._listed)
         elif self._revocations is not None:
             if not self._revocations.begun:
                 await asyncio.to_thread(self._revocations.await_first)
@@ -216,14 +208,13 @@ class AsyncVerifier(_Base):
         return verified
 
     async def _listed(self, token: str, now: float) -> Mapping[str, Any]:
-        key_id, algorithm = self._key_id(token, status_lists.TYP, MAX_BYTES)
-        key = await self._key(key_id, now)
-        return status_lists.claims_of_list(token, key, algorithm, self._issuer, now, self._leeway)
+        key_id, algorithm = read_header(token, self._lists, MAX_BYTES)
+        return status_lists.claims_of_list(token, await self._key(key_id, now), algorithm, self._lists, now)
 
     async def _key(self, key_id: str, now: float) -> jwt.PyJWK:
         if self._flight is None and self._keys.due(key_id, now):
-            self._flight = asyncio.get_running_loop().create_task(self._fetch(now))
-        if self._flight is not None and not self._keys.serves(key_id, now):
+            self._flight = asyncio.get_running_loop().create_task(self._fetch(key_id, now))
+        if self._flight is not None and self._keys.waits(key_id, now):
             await asyncio.shield(self._flight)
         return self._keys.key(key_id, now)
 
@@ -241,21 +232,19 @@ class AsyncVerifier(_Base):
             self._http = httpx.AsyncClient(timeout=FETCH_TIMEOUT)
         return self._http
 
-    async def _fetch(self, now: float) -> None:
+    async def _fetch(self, key_id: str, now: float) -> None:
         try:
-            async with self._connections().stream("GET", self._keys.url, headers=self._keys.headers(now)) as response:
+            async with (
+                asyncio.timeout(FETCH_TIMEOUT),
+                self._connections().stream("GET", self._keys.url, headers=self._keys.headers()) as response,
+            ):
                 body = b""
                 async for chunk in response.aiter_bytes():
                     body = within_limit(body + chunk)
-                self._keys.take(response, body, now)
+                self._keys.take(response, body, key_id, now)
+        except TimeoutError:
+            self._keys.failed(httpx.ReadTimeout("the answer does not end"), key_id, self._clock())
         except (httpx.HTTPError, KeySetUnavailable) as error:
-            self._keys.failed(error)
+            self._keys.failed(error, key_id, self._clock())
         finally:
             self._flight = None
-
-
-def _number(claims: dict[str, Any], name: str, default: float | None = None) -> float:
-    value = claims.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TokenRejected("CLAIM_REJECTED", f"the token's {name} is not a number")
-    return float(value)

@@ -3,6 +3,7 @@ import dev.tokenmint.client.BatchResult;
 import dev.tokenmint.client.CallException;
 import dev.tokenmint.client.ClientCredential;
 import dev.tokenmint.client.ExchangeRequest;
+import dev.tokenmint.client.ProtectedResource;
 import dev.tokenmint.client.Revocations;
 import dev.tokenmint.client.Target;
 import dev.tokenmint.client.Token;
@@ -14,6 +15,7 @@ import dev.tokenmint.client.TokenmintClient;
 import dev.tokenmint.client.TokenmintException;
 import dev.tokenmint.client.TxnTokenHeader;
 import dev.tokenmint.client.TxnTokenVerifier;
+import dev.tokenmint.client.VerifiedToken;
 import dev.tokenmint.client.Verifier;
 import dev.tokenmint.v1.GetKeySetRequest;
 import dev.tokenmint.v1.GetKeySetResponse;
@@ -130,6 +132,15 @@ public final class Driver {
             var builder = Verifier.builder(text(configuration, "issuer"), name)
                     .keySetUrl(URI.create(text(configuration, "jwks_url")))
                     .clock(clock);
+            if (Boolean.TRUE.equals(configuration.get("accept_bound"))) {
+                builder.acceptBound();
+            }
+            if (configuration.containsKey("algorithms")) {
+                builder.algorithms(texts(configuration, "algorithms"));
+            }
+            if (configuration.containsKey("token_type")) {
+                builder.types(List.of(text(configuration, "token_type")));
+            }
             if (configuration.containsKey("revocations")) {
                 var revocations = Revocations.builder(client, name);
                 if (text(configuration, "revocations").equals("accept")) {
@@ -158,7 +169,7 @@ public final class Driver {
                 offset = offset.plus(duration(command, "seconds"));
                 yield Map.of();
             }
-            case "verify" -> Map.of("claims", verifier(text(command, "audience")).verify(text(command, "token")).claims());
+            case "verify" -> verify(command);
             case "verify_txn" -> verifyTxn(command);
             case "txn_header" -> command.containsKey("values")
                     ? Map.of("token", TxnTokenHeader.received(texts(command, "values")))
@@ -168,6 +179,15 @@ public final class Driver {
             case "call_grpc" -> callGrpc(command);
             default -> throw new IllegalArgumentException("unknown command");
         };
+    }
+
+    private Map<String, Object> verify(Map<String, Object> command) {
+        VerifiedToken token = verifier(text(command, "audience")).verify(text(command, "token"));
+        Map<String, Object> shown = new HashMap<>();
+        shown.put("claims", token.claims());
+        shown.put("actor", token.actor());
+        shown.put("confirmation", token.confirmation());
+        return shown;
     }
 
     private Map<String, Object> verifyTxn(Map<String, Object> command) {
@@ -189,6 +209,7 @@ public final class Driver {
 
     private Map<String, Object> exchange(Map<String, Object> command) {
         var request = ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+                .resources(texts(command, "resources"))
                 .scopes(texts(command, "scopes"))
                 .lifetime(duration(command, "lifetime"))
                 .nonce(text(command, "nonce"))
@@ -203,7 +224,7 @@ public final class Driver {
     private Map<String, Object> batch(Map<String, Object> command) throws Exception {
         List<Target> targets = new ArrayList<>();
         for (Map<String, Object> one : JSONObjectUtils.getJSONObjectArray(command, "targets")) {
-            targets.add(new Target(text(one, "audience"), texts(one, "scopes"), duration(one, "lifetime")));
+            targets.add(new Target(text(one, "audience"), texts(one, "scopes"), duration(one, "lifetime"), texts(one, "resources")));
         }
         List<Object> results = new ArrayList<>();
         var request = ExchangeRequest.of(text(command, "subject_token"), "").build();
@@ -217,6 +238,7 @@ public final class Driver {
 
     private Token token(Map<String, Object> command) {
         return source.get(ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+                .resources(texts(command, "resources"))
                 .scopes(texts(command, "scopes"))
                 .actor(text(command, "actor_token"), text(command, "actor_token_type"))
                 .dpopThumbprint(text(command, "dpop_jkt"))
@@ -260,7 +282,7 @@ public final class Driver {
                 .intercept(new TokenServerInterceptor(verifier))
                 .build()
                 .start();
-        Tomcat web = web(verifier);
+        Tomcat web = web(filter(verifier, command));
         stops.add(calls::shutdownNow);
         stops.add(() -> {
             try {
@@ -274,10 +296,27 @@ public final class Driver {
                 "http", "http://127.0.0.1:" + web.getConnector().getLocalPort(), "grpc", "127.0.0.1:" + calls.getPort());
     }
 
-    private static Tomcat web(Verifier verifier) throws Exception {
+    private static TokenFilter filter(Verifier verifier, Map<String, Object> command) {
+        String[] scopes = texts(command, "scopes").toArray(new String[0]);
+        if (!command.containsKey("resource")) {
+            return new TokenFilter(verifier, scopes);
+        }
+        var resource = ProtectedResource.builder(verifier, text(command, "resource"))
+                .authorizationServers(List.of("https://login.example"))
+                .scopesSupported(List.of(scopes));
+        if (Boolean.TRUE.equals(command.get("require_dpop"))) {
+            resource.requireDpop();
+        }
+        if (command.containsKey("nonce_key")) {
+            resource.nonceKey(text(command, "nonce_key").getBytes(StandardCharsets.UTF_8));
+        }
+        return new TokenFilter(resource.build(), scopes);
+    }
+
+    private static Tomcat web(TokenFilter tokens) throws Exception {
         var filter = new FilterDef();
         filter.setFilterName("tokens");
-        filter.setFilter(new TokenFilter(verifier));
+        filter.setFilter(tokens);
         var everywhere = new FilterMap();
         everywhere.setFilterName("tokens");
         everywhere.addURLPattern("/*");

@@ -9,6 +9,7 @@ import {
   clientCertificate,
   clientSecret,
   MemoryStore,
+  ProtectedResource,
   publicClient,
   receivedTxnToken,
   Revocations,
@@ -69,7 +70,7 @@ function clock() {
 
 function verifier(audience) {
   if (!state.verifiers.has(audience)) {
-    const { issuer, jwks_url: jwksUrl } = state.command;
+    const { issuer, jwks_url: jwksUrl, accept_bound: acceptBound, algorithms, token_type: tokenType } = state.command;
     let revocations;
     if (state.command.status_lists !== undefined) {
       revocations = new StatusLists({ whenUnavailable: state.command.status_lists });
@@ -77,7 +78,8 @@ function verifier(audience) {
       revocations = new Revocations({ client: state.client, audience, whenLagging: state.command.revocations });
       state.stops.push(() => revocations.close());
     }
-    state.verifiers.set(audience, new Verifier({ issuer, audience, jwksUrl, clock, revocations }));
+    const options = { issuer, audience, jwksUrl, clock, acceptBound, algorithms, tokenType, revocations };
+    state.verifiers.set(audience, new Verifier(options));
   }
   return state.verifiers.get(audience);
 }
@@ -103,11 +105,23 @@ function failed(error) {
   };
 }
 
+function resourceOf(command) {
+  if (command.resource === undefined) return undefined;
+  return new ProtectedResource({
+    resource: command.resource,
+    authorizationServers: ["https://login.example"],
+    scopesSupported: command.scopes,
+    requireDpop: command.require_dpop,
+    ...(command.nonce_key === undefined ? {} : { nonceKey: Buffer.from(command.nonce_key) }),
+  });
+}
+
 const commands = {
   configure,
   async exchange(command) {
     const token = await state.client.exchange(command.subject_token, command.audience, {
       scopes: command.scopes,
+      resources: command.resources,
       lifetime: command.lifetime,
       nonce: command.nonce,
       subjectTokenType: command.subject_token_type,
@@ -125,6 +139,7 @@ const commands = {
   async token(command) {
     const options = {
       scopes: command.scopes,
+      resources: command.resources,
       actorToken: command.actor_token,
       actorTokenType: command.actor_token_type,
       dpopThumbprint: command.dpop_jkt,
@@ -144,7 +159,8 @@ const commands = {
     return {};
   },
   async verify(command) {
-    return { claims: (await verifier(command.audience).verify(command.token)).claims };
+    const { claims, actor = null, confirmation = null } = await verifier(command.audience).verify(command.token);
+    return { claims, actor, confirmation };
   },
   async verify_txn(command) {
     if (!state.domains.has(command.audience)) {
@@ -162,7 +178,7 @@ const commands = {
   },
   async protect(command) {
     const app = express();
-    app.use(requireToken(verifier(command.audience)));
+    app.use(requireToken(verifier(command.audience), { scopes: command.scopes, resource: resourceOf(command) }));
     app.use((request, response) => {
       response.send(tokenOf(request).subject);
     });

@@ -27,6 +27,7 @@ from tokenmint_client import (
     ClientSecret,
     Credential,
     MemoryStore,
+    ProtectedResource,
     PublicClient,
     Revocations,
     StatusLists,
@@ -73,6 +74,20 @@ def credential(given: Command) -> Credential:
             return PublicClient(given["client_id"])
 
 
+GATHERING = 0.2  # seconds that concurrent callers have to ask before the first is answered
+
+
+class GatheringClient(Client):
+    """A client whose exchanges wait while concurrent callers gather."""
+
+    gate: threading.Event | None = None
+
+    def exchange(self, *arguments: Any, **options: Any) -> Token:
+        if self.gate is not None:
+            self.gate.wait()
+        return super().exchange(*arguments, **options)
+
+
 class State:
     """The objects that `configure` makes."""
 
@@ -80,7 +95,7 @@ class State:
         self.offset = 0.0
         self.command = command
         timeout = {"timeout": command["timeout"]} if "timeout" in command else {}
-        self.client = Client(
+        self.client = GatheringClient(
             command["target"], credential(command["credential"]), ca_file=command["ca_file"], **timeout
         )
         store = MemoryStore(command["max_entries"]) if "max_entries" in command else None
@@ -94,22 +109,22 @@ class State:
 
     def verifier(self, audience: str) -> Verifier:
         if audience not in self.verifiers:
-            revocations: Revocations | StatusLists | None = None
-            if "status_lists" in self.command:
-                revocations = StatusLists(when_unavailable=self.command["status_lists"])
-            elif "revocations" in self.command:
-                revocations = Revocations(
-                    self.client, audience, when_lagging=self.command["revocations"], clock=self.clock
-                )
-                self.stops.append(revocations.close)
-            self.verifiers[audience] = Verifier(
-                self.command["issuer"],
-                audience,
-                jwks_url=self.command["jwks_url"],
-                clock=self.clock,
-                revocations=revocations,
-            )
+            self.verifiers[audience] = Verifier(self.command["issuer"], audience, **self.options(audience))
         return self.verifiers[audience]
+
+    def options(self, audience: str) -> dict[str, Any]:
+        options = {"jwks_url": self.command["jwks_url"], "clock": self.clock, "revocations": self.revocations(audience)}
+        return options | given(self.command, "accept_bound", "algorithms", "token_type")
+
+    def revocations(self, audience: str) -> Revocations | StatusLists | None:
+        if "status_lists" in self.command:
+            return StatusLists(when_unavailable=self.command["status_lists"])
+        if "revocations" not in self.command:
+            return None
+        when_lagging = self.command["revocations"]
+        revocations = Revocations(self.client, audience, when_lagging=when_lagging, clock=self.clock)
+        self.stops.append(revocations.close)
+        return revocations
 
     def txn_verifier(self, domain: str) -> TxnTokenVerifier:
         if domain not in self.txn_verifiers:
@@ -147,14 +162,17 @@ def given(command: Command, *names: str) -> Command:
 
 
 def exchange(state: State, command: Command) -> Command:
-    names = ("scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout")
+    names = ("scopes", "resources", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout")
     return shown(state.client.exchange(command["subject_token"], command["audience"], **given(command, *names)))
 
 
+def target_of(item: Command) -> Target:
+    scopes, resources = tuple(item.get("scopes", ())), tuple(item.get("resources", ()))
+    return Target(item["audience"], scopes, item.get("lifetime"), resources)
+
+
 def batch(state: State, command: Command) -> Command:
-    targets = [
-        Target(item["audience"], tuple(item.get("scopes", ())), item.get("lifetime")) for item in command["targets"]
-    ]
+    targets = [target_of(item) for item in command["targets"]]
     results = state.client.exchange_batch(command["subject_token"], targets)
     return {
         "results": [
@@ -164,23 +182,28 @@ def batch(state: State, command: Command) -> Command:
 
 
 def token(state: State, command: Command) -> Command:
-    names = ("scopes", "actor_token", "actor_token_type", "dpop_jkt")
+    names = ("scopes", "resources", "actor_token", "actor_token_type", "dpop_jkt")
     return shown(state.source.get(command["subject_token"], command["audience"], **given(command, *names)))
 
 
 def concurrent(state: State, command: Command) -> Command:
     count = command["count"]
-    gate = threading.Barrier(count)
+    asking = threading.Barrier(count + 1)
+    state.client.gate = gate = threading.Event()
 
     def one(_: int) -> tuple[str, str]:
-        gate.wait()
+        asking.wait()
         try:
             return token(state, command)["token_id"], ""
         except TokenmintError as error:
             return "", error.reason
 
     with ThreadPoolExecutor(count) as pool:
-        answers = list(pool.map(one, range(count)))
+        calls = [pool.submit(one, number) for number in range(count)]
+        asking.wait()
+        time.sleep(GATHERING)
+        gate.set()
+        answers = [call.result() for call in calls]
     return {
         "token_ids": sorted({found for found, _ in answers if found}),
         "errors": [reason for _, reason in answers if reason],
@@ -193,7 +216,8 @@ def advance(state: State, command: Command) -> Command:
 
 
 def verify(state: State, command: Command) -> Command:
-    return {"claims": dict(state.verifier(command["audience"]).verify(command["token"]).claims)}
+    token = state.verifier(command["audience"]).verify(command["token"])
+    return {"claims": token.claims, "actor": token.actor, "confirmation": token.confirmation}
 
 
 def verify_txn(state: State, command: Command) -> Command:
@@ -221,6 +245,18 @@ class Whoami(KeySetServiceServicer):
         return iter(())
 
 
+def resource_of(command: Command) -> ProtectedResource | None:
+    if "resource" not in command:
+        return None
+    return ProtectedResource(
+        command["resource"],
+        ["https://login.example"],
+        scopes_supported=command.get("scopes", ()),
+        require_dpop=command.get("require_dpop", False),
+        nonce_key=command["nonce_key"].encode() if "nonce_key" in command else None,
+    )
+
+
 def protect(state: State, command: Command) -> Command:
     interceptor = ServerInterceptor(state.verifier(command["audience"]))
     server = grpc.server(futures.ThreadPoolExecutor(4), interceptors=[interceptor])
@@ -232,10 +268,11 @@ def protect(state: State, command: Command) -> Command:
     async def whoami(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.state.token.subject)
 
-    verifier = AsyncVerifier(
-        state.command["issuer"], command["audience"], jwks_url=state.command["jwks_url"], clock=state.clock
+    verifier = AsyncVerifier(state.command["issuer"], command["audience"], **state.options(command["audience"]))
+    scopes = command.get("scopes", ())
+    app = TokenMiddleware(
+        Starlette(routes=[Route("/{path:path}", whoami)]), verifier, scopes=scopes, resource=resource_of(command)
     )
-    app = TokenMiddleware(Starlette(routes=[Route("/{path:path}", whoami)]), verifier)
     web = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=lambda: asyncio.run(web.serve()), daemon=True)
     thread.start()

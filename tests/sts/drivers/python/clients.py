@@ -161,7 +161,8 @@ async def mcp_call() -> dict[str, Any]:
     ):
         answer = await client.call_tool("whoami", {})
     assert storage.tokens is not None
-    return {"token": storage.tokens.access_token, "seen": json.loads(answer.content[0].text)}
+    content: Any = answer.content[0]
+    return {"token": storage.tokens.access_token, "seen": json.loads(content.text)}
 
 
 row("MCP SDK (Python)", "leg 2 with our ID-JAG, and a call of a tool", lambda: asyncio.run(mcp_call()))

@@ -116,8 +116,9 @@ class McpProvider:
         return OAuthToken(access_token=shown(claims), scope=claims["scope"])
 
 
+mcp_provider: Any = McpProvider()  # the SDK calls no other method of its protocol here
 mcp_server = Starlette(
-    routes=create_auth_routes(McpProvider(), AnyHttpUrl(WORLD["mcp_server"]), identity_assertion_enabled=True)
+    routes=create_auth_routes(mcp_provider, AnyHttpUrl(WORLD["mcp_server"]), identity_assertion_enabled=True)
 )
 
 

@@ -24,9 +24,10 @@ import (
 )
 
 type target struct {
-	Audience string   `json:"audience"`
-	Scopes   []string `json:"scopes"`
-	Lifetime float64  `json:"lifetime"`
+	Audience  string   `json:"audience"`
+	Resources []string `json:"resources"`
+	Scopes    []string `json:"scopes"`
+	Lifetime  float64  `json:"lifetime"`
 }
 
 type command struct {
@@ -53,6 +54,12 @@ type command struct {
 	Token              string     `json:"token"`
 	Values             []string   `json:"values"`
 	URL                string     `json:"url"`
+	AcceptBound        bool       `json:"accept_bound"`
+	Algorithms         []string   `json:"algorithms"`
+	TokenType          string     `json:"token_type"`
+	Resource           string     `json:"resource"`
+	RequireDPoP        bool       `json:"require_dpop"`
+	NonceKey           string     `json:"nonce_key"`
 	target
 }
 
@@ -144,8 +151,15 @@ func (s *state) verifier(audience string) (*tokenmint.Verifier, error) {
 	if made, ok := s.verifiers[audience]; ok {
 		return made, nil
 	}
-	options := []tokenmint.VerifierOption{
-		tokenmint.WithKeySetURL(s.command.KeySetURL), tokenmint.WithVerifierClock(s.now),
+	options := []tokenmint.VerifierOption{tokenmint.WithKeySetURL(s.command.KeySetURL), tokenmint.WithVerifierClock(s.now)}
+	if s.command.AcceptBound {
+		options = append(options, tokenmint.WithConfirmation())
+	}
+	if len(s.command.Algorithms) > 0 {
+		options = append(options, tokenmint.WithAlgorithms(s.command.Algorithms...))
+	}
+	if s.command.TokenType != "" {
+		options = append(options, tokenmint.WithTypes(s.command.TokenType))
 	}
 	if s.command.Revocations != "" {
 		var lagging []tokenmint.RevocationsOption
@@ -178,8 +192,8 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 		return s.batch(ctx, given)
 	case "token":
 		token, err := s.source.Exchange(ctx, tokenmint.ExchangeRequest{
-			SubjectToken: given.SubjectToken, Audience: given.Audience, Scopes: given.Scopes, ActorToken: given.ActorToken,
-			ActorTokenType: given.ActorTokenType, DPoPThumbprint: given.DPoPThumbprint,
+			SubjectToken: given.SubjectToken, Audience: given.Audience, Resources: given.Resources, Scopes: given.Scopes,
+			ActorToken: given.ActorToken, ActorTokenType: given.ActorTokenType, DPoPThumbprint: given.DPoPThumbprint,
 		})
 		return shown(token), err
 	case "concurrent":
@@ -198,13 +212,20 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return object{"claims": claims.Raw}, nil
+		answer := object{"claims": claims.Raw, "actor": nil, "confirmation": nil}
+		if claims.Actor != nil {
+			answer["actor"] = claims.Actor
+		}
+		if claims.Confirmation != nil {
+			answer["confirmation"] = claims.Confirmation
+		}
+		return answer, nil
 	case "verify_txn":
 		return s.verifyTxn(ctx, given)
 	case "txn_header":
 		return txnHeader(given)
 	case "protect":
-		return s.protect(given.Audience)
+		return s.protect(given)
 	case "call_http":
 		return s.callHTTP(given)
 	case "call_grpc":
@@ -255,7 +276,7 @@ func (s *state) exchange(ctx context.Context, given command) (any, error) {
 	}
 	token, err := s.client.Exchange(ctx, tokenmint.ExchangeRequest{
 		SubjectToken: given.SubjectToken, SubjectTokenType: given.SubjectTokenType, Audience: given.Audience,
-		Scopes: given.Scopes, Lifetime: duration(given.Lifetime), RequestedTokenType: given.RequestedTokenType,
+		Resources: given.Resources, Scopes: given.Scopes, Lifetime: duration(given.Lifetime), RequestedTokenType: given.RequestedTokenType,
 		Nonce: given.Nonce,
 	})
 	return shown(token), err
@@ -264,7 +285,9 @@ func (s *state) exchange(ctx context.Context, given command) (any, error) {
 func (s *state) batch(ctx context.Context, given command) (any, error) {
 	var targets []tokenmint.Target
 	for _, one := range given.Targets {
-		targets = append(targets, tokenmint.Target{Audience: one.Audience, Scopes: one.Scopes, Lifetime: duration(one.Lifetime)})
+		targets = append(targets, tokenmint.Target{
+			Audience: one.Audience, Resources: one.Resources, Scopes: one.Scopes, Lifetime: duration(one.Lifetime),
+		})
 	}
 	results, err := s.client.ExchangeBatch(ctx, tokenmint.ExchangeRequest{SubjectToken: given.SubjectToken}, targets...)
 	if err != nil {
@@ -320,8 +343,8 @@ func (whoami) GetKeySet(ctx context.Context, _ *pb.GetKeySetRequest) (*pb.GetKey
 	return &pb.GetKeySetResponse{Etag: claims.Subject}, nil
 }
 
-func (s *state) protect(audience string) (any, error) {
-	verifier, err := s.verifier(audience)
+func (s *state) protect(given command) (any, error) {
+	verifier, err := s.verifier(given.Audience)
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +360,21 @@ func (s *state) protect(audience string) (any, error) {
 		claims, _ := tokenmint.ClaimsFromContext(request.Context())
 		_, _ = io.WriteString(writer, claims.Subject)
 	})
-	httpServer := &http.Server{Handler: verifier.Middleware(handler)}
+	httpServer := &http.Server{Handler: verifier.Middleware(handler, given.Scopes...)}
+	if given.Resource != "" {
+		config := tokenmint.ResourceConfig{
+			Resource: given.Resource, AuthorizationServers: []string{"https://login.example"}, ScopesSupported: given.Scopes,
+			RequireDPoP: given.RequireDPoP,
+		}
+		if given.NonceKey != "" {
+			config.NonceKey = []byte(given.NonceKey)
+		}
+		resource, err := tokenmint.NewResource(verifier, config)
+		if err != nil {
+			return nil, err
+		}
+		httpServer.Handler = resource.Middleware(handler, given.Scopes...)
+	}
 	grpcServer := grpc.NewServer(grpc.UnaryInterceptor(verifier.UnaryServerInterceptor(nil)))
 	pb.RegisterKeySetServiceServer(grpcServer, whoami{})
 	go func() { _ = httpServer.Serve(web) }()

@@ -9,6 +9,7 @@ public final class ExchangeRequest {
     final String subjectToken;
     final String subjectTokenType;
     final String audience;
+    final List<String> resources;
     final List<String> scopes;
     final Duration lifetime;
     final String requestedTokenType;
@@ -21,6 +22,7 @@ public final class ExchangeRequest {
         subjectToken = from.subjectToken;
         subjectTokenType = from.subjectTokenType;
         audience = from.audience;
+        resources = from.resources;
         scopes = from.scopes;
         lifetime = from.lifetime;
         requestedTokenType = from.requestedTokenType;
@@ -40,6 +42,7 @@ public final class ExchangeRequest {
         private final String subjectToken;
         private final String audience;
         private String subjectTokenType = "";
+        private List<String> resources = List.of();
         private List<String> scopes = List.of();
         private Duration lifetime = Duration.ZERO;
         private String requestedTokenType = "";
@@ -56,6 +59,12 @@ public final class ExchangeRequest {
         /** Says the kind of the subject token, a URN of RFC 8693 section 3; default: an ID token. */
         public Builder subjectTokenType(String type) {
             subjectTokenType = type;
+            return this;
+        }
+
+        /** Names the target by URIs too, or instead of the audience where that is empty (RFC 8707). */
+        public Builder resources(List<String> uris) {
+            resources = uris.stream().sorted().distinct().toList();
             return this;
         }
 

@@ -1,12 +1,15 @@
 package dev.tokenmint.client;
 
+import com.nimbusds.jose.JWSAlgorithm;
 import com.nimbusds.jose.jwk.JWK;
-import com.nimbusds.jose.jwk.JWKSet;
 import com.nimbusds.jose.jwk.KeyUse;
+import com.nimbusds.jose.jwk.RSAKey;
+import com.nimbusds.jose.util.JSONObjectUtils;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URI;
 import java.net.http.HttpClient;
+import java.net.http.HttpHeaders;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
@@ -14,13 +17,20 @@ import java.text.ParseException;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.ReentrantLock;
 
 /** The JWK set at a URL, kept for as long as its headers say. */
 final class KeySet {
     private static final int MAX_SIZE = 1 << 20; // bytes
     private static final int MAX_KEYS = 100;
+    private static final int MIN_RSA_BITS = 2048; // RFC 7518 section 3.3
     private static final Duration DEFAULT_AGE = Duration.ofMinutes(5); // where the answer does not say
     private static final Duration MIN_AGE = Duration.ofSeconds(1);
     private static final Duration MAX_AGE = Duration.ofHours(1);
@@ -40,11 +50,11 @@ final class KeySet {
     private final URI address;
     private final HttpClient http;
     private final Clock clock;
-    private final Object fetching = new Object(); // held by the one who fetches; the others wait and look again
+    private final ReentrantLock fetching = new ReentrantLock(); // held by the one who fetches
     private volatile Held held = new Held(List.of(), "", Instant.MIN, Instant.MIN);
-    private volatile Instant failed = Instant.EPOCH; // when the last fetch did
+    private volatile Instant failed; // when the last fetch did, or null
     private volatile String cause = "it has not been fetched yet"; // of the last failure
-    private volatile Instant looked = Instant.EPOCH; // for an unknown key
+    private volatile Instant looked; // when a fetch for an unknown key ended, or null
 
     KeySet(URI address, HttpClient http, Clock clock) {
         boolean secure = "https".equals(address.getScheme());
@@ -62,11 +72,12 @@ final class KeySet {
 
     /** Returns the key with an id. */
     JWK find(String keyId) {
-        if (stale()) {
-            synchronized (fetching) {
-                if (stale()) {
-                    refresh();
-                }
+        if (due(keyId)) {
+            if (waits(keyId)) {
+                fetching.lock();
+                refresh(keyId);
+            } else if (fetching.tryLock()) {
+                refresh(keyId);
             }
         }
         if (!clock.instant().isBefore(held.usable())) {
@@ -76,38 +87,58 @@ final class KeySet {
         }
         JWK key = held.key(keyId);
         if (key == null) {
-            synchronized (fetching) {
-                key = held.key(keyId);
-                // Tokens with made-up keys must not become traffic.
-                if (key == null && Duration.between(looked, clock.instant()).compareTo(UNKNOWN_KEY) >= 0) {
-                    looked = clock.instant();
-                    refresh();
-                    key = held.key(keyId);
-                }
-            }
-        }
-        if (key == null) {
             throw new VerificationException("UNKNOWN_KEY", "the token's key is not in the key set");
         }
         return key;
     }
 
-    private boolean stale() {
+    /** Tells whether a fetch is due before a key is looked up. Tokens with made-up keys must not become traffic. */
+    private boolean due(String keyId) {
         Instant now = clock.instant();
-        return !now.isBefore(held.fresh()) && Duration.between(failed, now).compareTo(RETRY) >= 0;
+        if (within(failed, now, RETRY)) {
+            return false;
+        }
+        return !now.isBefore(held.fresh()) || (held.key(keyId) == null && !within(looked, now, UNKNOWN_KEY));
     }
 
-    private void refresh() {
+    /**
+     * Tells whether a key can only be looked up after the fetch that is due or under way. A set that is too old serves without
+     * waiting while fetches fail.
+     */
+    private boolean waits(String keyId) {
+        Instant now = clock.instant();
+        return held.key(keyId) == null
+                || !now.isBefore(held.usable())
+                || (!now.isBefore(held.fresh()) && failed == null);
+    }
+
+    private static boolean within(Instant since, Instant now, Duration limit) {
+        return since != null && !now.isBefore(since) && now.isBefore(since.plus(limit));
+    }
+
+    /** Fetches the set for a key, unless another fetch ended meanwhile, and unlocks. */
+    private void refresh(String keyId) {
         try {
-            held = fetch(held);
-            failed = Instant.EPOCH;
-        } catch (IOException unusable) {
-            failed = clock.instant(); // what there is stays usable for a while
-            cause = FetchFailure.causeOf(unusable, TIMEOUT);
-            LOG.log(System.Logger.Level.WARNING, "the key set at {0} can''t be fetched: {1}", shown(address), cause);
-        } catch (InterruptedException interrupted) {
-            Thread.currentThread().interrupt();
-            failed = clock.instant();
+            if (!due(keyId)) {
+                return;
+            }
+            boolean forUnknown = clock.instant().isBefore(held.fresh());
+            try {
+                held = fetch(held);
+                failed = null;
+            } catch (IOException unusable) {
+                cause = FetchFailure.causeOf(unusable, TIMEOUT);
+                failed = clock.instant(); // what there is stays usable for a while
+                LOG.log(System.Logger.Level.WARNING, "the key set at {0} can''t be fetched: {1}", shown(address), cause);
+            } catch (InterruptedException interrupted) {
+                Thread.currentThread().interrupt();
+                failed = clock.instant();
+            }
+            if (forUnknown) {
+                looked = clock.instant();
+            }
+        } finally {
+            fetching.unlock();
         }
     }
 
@@ -119,42 +150,84 @@ final class KeySet {
             request.header("If-None-Match", before.etag());
         }
         HttpResponse<InputStream> answer = http.send(request.build(), HttpResponse.BodyHandlers.ofInputStream());
+        var limit = new AtomicBoolean();
         try (InputStream body = answer.body()) {
-            Instant fresh = clock.instant().plus(age(answer.headers().firstValue("Cache-Control").orElse("")));
-            return switch (answer.statusCode()) {
+            CompletableFuture.delayedExecutor(TIMEOUT.toMillis(), TimeUnit.MILLISECONDS).execute(() -> close(body, limit));
+            Instant fresh = clock.instant().plus(age(answer.headers()));
+            int status = answer.statusCode() == 304 && before.keys().isEmpty() ? 0 : answer.statusCode();
+            return switch (status) {
                 case 304 -> new Held(before.keys(), before.etag(), fresh, fresh.plus(MAX_STALE));
                 case 200 -> new Held(
                         read(body), answer.headers().firstValue("ETag").orElse(""), fresh, fresh.plus(MAX_STALE));
                 default -> throw new FetchFailure("the answer has status " + answer.statusCode());
             };
+        } catch (IOException failure) {
+            if (limit.get()) {
+                throw new FetchFailure("there was no answer within " + TIMEOUT.toSeconds() + " s");
+            }
+            throw failure;
         }
     }
 
-    /** Returns the public keys that verify signatures; a set without any is no set. */
+    /** Ends an answer that drips: the request's own limit is over once its headers are there. */
+    private static void close(InputStream body, AtomicBoolean limit) {
+        try {
+            limit.set(true);
+            body.close();
+        } catch (IOException closed) {
+            LOG.log(System.Logger.Level.DEBUG, "the answer was closed already");
+        }
+    }
+
+    /** Returns the public keys that verify signatures, of several with one id the first; a set without any is no set. */
     private static List<JWK> read(InputStream body) throws IOException {
         byte[] text = body.readNBytes(MAX_SIZE + 1);
         if (text.length > MAX_SIZE) {
             throw new FetchFailure("the answer is longer than " + MAX_SIZE + " bytes");
         }
-        List<JWK> keys = parsed(new String(text, StandardCharsets.UTF_8)).getKeys().stream()
-                .filter(key -> !key.isPrivate() && key.getKeyID() != null)
-                .filter(key -> key.getKeyUse() == null || key.getKeyUse().equals(KeyUse.SIGNATURE))
-                .limit(MAX_KEYS)
-                .toList();
+        Map<String, JWK> keys = new LinkedHashMap<>();
+        List<?> members = members(new String(text, StandardCharsets.UTF_8));
+        for (Object member : members.subList(0, Math.min(members.size(), MAX_KEYS))) {
+            JWK key = usable(member);
+            if (key != null) {
+                keys.putIfAbsent(key.getKeyID(), key);
+            }
+        }
         if (keys.isEmpty()) {
             throw new FetchFailure("the answer holds no usable key");
         }
-        return keys;
+        return List.copyOf(keys.values());
     }
 
-    private static JWKSet parsed(String text) throws FetchFailure {
+    private static List<?> members(String text) throws FetchFailure {
         if (!FetchFailure.isJson(text)) {
             throw new FetchFailure("the answer is not JSON");
         }
         try {
-            return JWKSet.parse(text);
-        } catch (ParseException wrong) {
-            throw new FetchFailure("the answer is not a JSON Web Key Set (RFC 7517)");
+            if (JSONObjectUtils.parse(text).get("keys") instanceof List<?> members) {
+                return members;
+            }
+        } catch (ParseException other) {
+            // an array is no set, either
+        }
+        throw new FetchFailure("the answer is not a JSON Web Key Set (RFC 7517)");
+    }
+
+    /** Returns a public key for signatures, or null: a key that can't be read is a key that is not there. */
+    private static JWK usable(Object member) {
+        try {
+            @SuppressWarnings("unchecked") // a JSON object
+            JWK key = member instanceof Map<?, ?> object ? JWK.parse((Map<String, Object>) object) : null;
+            boolean usable = key != null
+                    && !key.isPrivate()
+                    && key.getKeyID() != null
+                    && key.getAlgorithm() != null
+                    && JWSAlgorithm.Family.SIGNATURE.contains(JWSAlgorithm.parse(key.getAlgorithm().getName()))
+                    && (key.getKeyUse() == null || key.getKeyUse().equals(KeyUse.SIGNATURE))
+                    && !(key instanceof RSAKey rsa && rsa.size() < MIN_RSA_BITS);
+            return usable ? key : null;
+        } catch (ParseException | IllegalArgumentException | IllegalStateException unreadable) {
+            return null;
         }
     }
 
@@ -165,18 +238,19 @@ final class KeySet {
         return text.substring(0, Math.min(text.length(), 200));
     }
 
-    static Duration age(String cacheControl) {
-        Duration age = DEFAULT_AGE;
-        for (String directive : cacheControl.toLowerCase(Locale.ROOT).split(",", -1)) {
+    private static Duration age(HttpHeaders headers) {
+        long age = DEFAULT_AGE.toSeconds();
+        for (String directive : String.join(",", headers.allValues("Cache-Control")).toLowerCase(Locale.ROOT).split(",", -1)) {
             String stated = directive.strip();
-            if (stated.equals("no-store") || stated.equals("no-cache")) {
+            if (stated.matches("(no-store|no-cache)(=.*)?")) {
                 return MIN_AGE;
             }
             if (stated.matches("max-age=\"?[0-9]{1,9}\"?")) {
-                age = Duration.ofSeconds(Long.parseLong(stated.replaceAll("[^0-9]", "")));
+                age = Long.parseLong(stated.replaceAll("[^0-9]", ""));
             }
         }
-        age = age.compareTo(MAX_AGE) > 0 ? MAX_AGE : age;
-        return age.compareTo(MIN_AGE) < 0 ? MIN_AGE : age;
+        String spent = headers.firstValue("Age").orElse("").strip();
+        age -= spent.matches("[0-9]{1,9}") ? Long.parseLong(spent) : 0;
+        return Duration.ofSeconds(Math.max(MIN_AGE.toSeconds(), Math.min(age, MAX_AGE.toSeconds())));
     }
 }

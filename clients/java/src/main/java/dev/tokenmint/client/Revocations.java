@@ -7,6 +7,7 @@ import dev.tokenmint.v1.WatchRevocationsRequest;
 import dev.tokenmint.v1.WatchRevocationsResponse;
 import io.grpc.Context;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -211,6 +212,16 @@ public final class Revocations implements AutoCloseable {
         }
     }
 
+    /** Returns the service's reason and message, or else only the name of gRPC's code: other texts vary by attempt. */
+    private static String causeOf(Throwable error) {
+        String code = Status.fromThrowable(error).getCode().name();
+        if (!(error instanceof StatusRuntimeException failure)) {
+            return code;
+        }
+        CallException refusal = CallException.of(failure);
+        return refusal.reason().equals(code) ? code : refusal.reason() + ": " + refusal.getMessage();
+    }
+
     private final class Messages implements StreamObserver<WatchRevocationsResponse> {
         private final Context.CancellableContext own;
         private boolean heard;
@@ -228,7 +239,7 @@ public final class Revocations implements AutoCloseable {
 
         @Override
         public void onError(Throwable error) {
-            over(Status.fromThrowable(error).getCode().name());
+            over(causeOf(error));
         }
 
         @Override

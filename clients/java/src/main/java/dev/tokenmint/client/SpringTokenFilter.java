@@ -5,9 +5,6 @@ import jakarta.servlet.ServletException;
 import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
 import java.io.IOException;
-import java.util.Collections;
-import java.util.List;
-import java.util.Objects;
 import org.springframework.security.authentication.AbstractAuthenticationToken;
 import org.springframework.security.core.authority.SimpleGrantedAuthority;
 import org.springframework.security.core.context.SecurityContextHolder;
@@ -18,25 +15,23 @@ import org.springframework.web.filter.OncePerRequestFilter;
  * an authority {@code SCOPE_…} for each scope. Put it before {@code AuthorizationFilter}. It answers as {@link TokenFilter} does.
  */
 public final class SpringTokenFilter extends OncePerRequestFilter {
-    private final Verifier verifier;
-    private final List<String> scopes;
+    private final Door door;
 
-    /** A filter that asks for a good token with all of {@code scopes}. */
+    /** A filter that asks for a good token with all of {@code scopes}. Tokens that are bound to a key are refused. */
     public SpringTokenFilter(Verifier verifier, String... scopes) {
-        this.verifier = Objects.requireNonNull(verifier);
-        this.scopes = List.of(scopes);
+        door = new Door(verifier, null, scopes);
+    }
+
+    /** A filter that serves the metadata of a resource too, and checks the keys that tokens are bound to. */
+    public SpringTokenFilter(ProtectedResource resource, String... scopes) {
+        door = new Door(resource.verifier, resource, scopes);
     }
 
     @Override
     protected void doFilterInternal(HttpServletRequest request, HttpServletResponse response, FilterChain chain)
             throws IOException, ServletException {
-        VerifiedToken token;
-        try {
-            token = Bearer.check(verifier, Collections.list(request.getHeaders("Authorization")), scopes);
-        } catch (VerificationException refused) {
-            Bearer.Answer refusal = Bearer.Answer.to(refused, scopes);
-            response.setStatus(refusal.status());
-            response.setHeader(refusal.header(), refusal.value());
+        VerifiedToken token = door.admit(request, response);
+        if (token == null) {
             return;
         }
         var context = SecurityContextHolder.createEmptyContext();
@@ -53,7 +48,7 @@ public final class SpringTokenFilter extends OncePerRequestFilter {
     private static final class Authenticated extends AbstractAuthenticationToken {
         private static final long serialVersionUID = 1L;
 
-        private final transient VerifiedToken token;
+        private final VerifiedToken token;
 
         Authenticated(VerifiedToken token) {
             super(token.scopes().stream().map(scope -> new SimpleGrantedAuthority("SCOPE_" + scope)).toList());

@@ -8,9 +8,6 @@ import jakarta.servlet.ServletResponse;
 import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
 import java.io.IOException;
-import java.util.Collections;
-import java.util.List;
-import java.util.Objects;
 
 /**
  * Lets HTTP requests with a good token through; {@link #token} tells what it says. Others are answered as RFC 6750 section
@@ -20,13 +17,16 @@ import java.util.Objects;
 public final class TokenFilter implements Filter {
     private static final String ATTRIBUTE = VerifiedToken.class.getName();
 
-    private final Verifier verifier;
-    private final List<String> scopes;
+    private final Door door;
 
-    /** A filter that asks for a good token with all of {@code scopes}. */
+    /** A filter that asks for a good token with all of {@code scopes}. Tokens that are bound to a key are refused. */
     public TokenFilter(Verifier verifier, String... scopes) {
-        this.verifier = Objects.requireNonNull(verifier);
-        this.scopes = List.of(scopes);
+        door = new Door(verifier, null, scopes);
+    }
+
+    /** A filter that serves the metadata of a resource too, and checks the keys that tokens are bound to. */
+    public TokenFilter(ProtectedResource resource, String... scopes) {
+        door = new Door(resource.verifier, resource, scopes);
     }
 
     /** Returns the token of a request behind the filter. */
@@ -40,15 +40,11 @@ public final class TokenFilter implements Filter {
         if (!(request instanceof HttpServletRequest asked) || !(response instanceof HttpServletResponse answer)) {
             throw new ServletException("the filter is for HTTP");
         }
-        try {
-            request.setAttribute(
-                    ATTRIBUTE, Bearer.check(verifier, Collections.list(asked.getHeaders("Authorization")), scopes));
-        } catch (VerificationException refused) {
-            Bearer.Answer refusal = Bearer.Answer.to(refused, scopes);
-            answer.setStatus(refusal.status());
-            answer.setHeader(refusal.header(), refusal.value());
+        VerifiedToken token = door.admit(asked, answer);
+        if (token == null) {
             return;
         }
+        request.setAttribute(ATTRIBUTE, token);
         chain.doFilter(request, response);
     }
 }

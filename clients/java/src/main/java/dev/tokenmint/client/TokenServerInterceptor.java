@@ -18,7 +18,7 @@ import java.util.Set;
 
 /**
  * Lets gRPC calls with a good token through; {@link #current()} tells what it says. Others end with UNAUTHENTICATED,
- * PERMISSION_DENIED where a scope is missing, or UNAVAILABLE without a key set.
+ * PERMISSION_DENIED where a scope is missing, or UNAVAILABLE without a key set or revocations.
  */
 public final class TokenServerInterceptor implements ServerInterceptor {
     private static final Metadata.Key<String> AUTHORIZATION =

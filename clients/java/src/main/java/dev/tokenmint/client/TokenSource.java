@@ -200,6 +200,7 @@ public final class TokenSource {
         var target = new StringBuilder();
         for (String part : List.of(
                 request.audience,
+                String.join(" ", request.resources),
                 String.join(" ", request.scopes),
                 request.subjectTokenType,
                 request.requestedTokenType,

@@ -74,6 +74,7 @@ public final class TokenmintClient implements AutoCloseable {
                 .setSubjectToken(request.subjectToken)
                 .setSubjectTokenType(request.subjectTokenType)
                 .setAudience(request.audience)
+                .addAllResources(request.resources)
                 .addAllScopes(request.scopes)
                 .setRequestedTokenType(request.requestedTokenType)
                 .setActorToken(request.actorToken)
@@ -108,6 +109,7 @@ public final class TokenmintClient implements AutoCloseable {
                 .setRequestId(UUID.randomUUID().toString());
         for (Target target : targets) {
             var one = asked.addTargetsBuilder().setAudience(target.audience()).addAllScopes(target.scopes());
+            one.addAllResources(target.resources());
             if (!target.lifetime().isZero()) {
                 one.setLifetime(proto(target.lifetime()));
             }

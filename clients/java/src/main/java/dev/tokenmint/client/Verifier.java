@@ -1,24 +1,18 @@
 package dev.tokenmint.client;
 
-import com.nimbusds.jose.JOSEException;
-import com.nimbusds.jose.JOSEObjectType;
 import com.nimbusds.jose.JWSAlgorithm;
-import com.nimbusds.jose.crypto.factories.DefaultJWSVerifierFactory;
-import com.nimbusds.jose.jwk.AsymmetricJWK;
 import com.nimbusds.jose.jwk.JWK;
-import com.nimbusds.jwt.JWTClaimsSet;
-import com.nimbusds.jwt.SignedJWT;
 import java.net.URI;
 import java.net.http.HttpClient;
-import java.text.ParseException;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
-import java.util.Locale;
-import java.util.Objects;
+import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 
 /**
@@ -26,13 +20,13 @@ import java.util.stream.Collectors;
  * made once.
  */
 public final class Verifier {
-    private static final Duration LEEWAY = Duration.ofSeconds(30);
     private static final int MAX_TOKEN_SIZE = 16 << 10; // bytes
 
     private final String issuer;
     private final String audience;
     private final Set<JWSAlgorithm> algorithms;
     private final Set<String> types;
+    private final Duration leeway;
     private final boolean confirmation;
     private final Clock clock;
     private final KeySet keys;
@@ -43,13 +37,17 @@ public final class Verifier {
         audience = from.audience;
         algorithms = from.algorithms;
         types = from.types;
+        leeway = from.leeway;
         confirmation = from.confirmation;
         clock = from.clock;
         revocations = from.revocations;
         keys = new KeySet(from.keySet, from.http, from.clock);
     }
 
-    /** Returns a builder of a verifier of tokens that {@code issuer} minted for {@code audience}, both compared exactly. */
+    /**
+     * Returns a builder of a verifier of tokens that {@code issuer} minted for {@code audience}, both compared exactly. A token
+     * for several audiences is refused.
+     */
     public static Builder builder(String issuer, String audience) {
         return new Builder(issuer, audience);
     }
@@ -60,96 +58,118 @@ public final class Verifier {
      * @throws VerificationException where the token is refused, or key set or revocations are not at hand
      */
     public VerifiedToken verify(String token) {
+        return verify(token, verified -> {
+            if (verified.confirmation() != null && !confirmation) {
+                throw new VerificationException(
+                        VerificationException.POSSESSION_NOT_PROVED,
+                        "the token is bound to a key, and no proof of the key is checked here");
+            }
+        });
+    }
+
+    /** The same with another check that the sender holds the key that the token is bound to. */
+    VerifiedToken verify(String token, Consumer<VerifiedToken> possession) {
         if (token.length() > MAX_TOKEN_SIZE) {
             throw new VerificationException("MALFORMED", "the token is too long");
         }
-        SignedJWT parsed;
-        try {
-            parsed = SignedJWT.parse(token);
-        } catch (ParseException malformed) {
-            // SignedJWT takes `none` for malformed too; that is a question of the algorithm
+        Map<String, Object> header = Signatures.header(token);
+        if (header == null) {
             throw new VerificationException("MALFORMED", "the token is not a well-formed compact JWS");
         }
-        var header = parsed.getHeader();
-        if (!algorithms.contains(header.getAlgorithm())) {
+        if (!(header.get("alg") instanceof String name) || !algorithms.contains(JWSAlgorithm.parse(name))) {
             throw new VerificationException("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not accepted");
         }
-        if (header.getCriticalParams() != null) {
-            throw new VerificationException("MALFORMED", "the token has critical extensions");
-        }
-        if (!types.contains(mediaType(header.getType()))) {
+        if (!types.contains(Signatures.mediaType(header.get("typ")))) {
             throw new VerificationException("UNSUPPORTED_TOKEN_TYPE", "the token's typ is not accepted");
         }
-        JWK key = keys.find(Objects.requireNonNullElse(header.getKeyID(), ""));
-        if (!header.getAlgorithm().equals(key.getAlgorithm())) {
+        if (header.containsKey("crit") || !(header.get("kid") instanceof String keyId) || keyId.isEmpty()) {
+            throw new VerificationException("MALFORMED", "the token's header has a crit, or no kid");
+        }
+        JWK key = keys.find(keyId);
+        JWSAlgorithm algorithm = JWSAlgorithm.parse(name);
+        if (!algorithm.equals(key.getAlgorithm())) {
             throw new VerificationException("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not that of its key");
         }
-        if (!signedBy(parsed, key)) {
+        if (!Signatures.verify(token, algorithm, key)) {
             throw new VerificationException("BAD_SIGNATURE", "the token's signature does not verify");
         }
-        try {
-            VerifiedToken verified = check(parsed.getJWTClaimsSet());
-            if (revocations != null) {
-                revocations.start();
-                revocations.check(verified.claims(), verified.issuedAt(), Objects.requireNonNullElse(header.getKeyID(), ""));
+        Map<String, Object> claims = Signatures.claims(token);
+        if (claims == null) {
+            throw new VerificationException("MALFORMED", "the token is not a well-formed JWT");
+        }
+        VerifiedToken verified = check(claims);
+        possession.accept(verified);
+        if (revocations != null) {
+            revocations.start();
+            revocations.check(claims, verified.issuedAt(), keyId);
+        }
+        return verified;
+    }
+
+    private VerifiedToken check(Map<String, Object> claims) {
+        String from = text(claims, "iss");
+        String subject = text(claims, "sub");
+        Object audiences = claims.get("aud") instanceof String one ? List.of(one) : claims.get("aud");
+        if (from.isEmpty() || subject.isEmpty() || !(audiences instanceof List<?>)) {
+            throw rejected("the token lacks iss, sub or aud");
+        }
+        Instant issuedAt = time(claims, "iat");
+        Instant expiresAt = time(claims, "exp");
+        Instant notBefore = claims.containsKey("nbf") ? time(claims, "nbf") : issuedAt;
+        for (String name : List.of("act", "cnf")) {
+            if (claims.containsKey(name) && !(claims.get(name) instanceof Map<?, ?>)) {
+                throw rejected("the token's " + name + " is not an object");
             }
-            return verified;
-        } catch (ParseException wrong) {
-            throw new VerificationException("CLAIM_REJECTED", "a claim of the token is not of its type");
         }
-    }
-
-    private static boolean signedBy(SignedJWT token, JWK key) {
-        try {
-            var verifier = new DefaultJWSVerifierFactory()
-                    .createJWSVerifier(token.getHeader(), ((AsymmetricJWK) key).toPublicKey());
-            return token.verify(verifier);
-        } catch (JOSEException | ClassCastException unfit) {
-            return false;
-        }
-    }
-
-    private VerifiedToken check(JWTClaimsSet claims) throws ParseException {
-        if (!issuer.equals(claims.getIssuer())) {
-            throw new VerificationException("UNKNOWN_ISSUER", "the token is of another issuer");
-        }
-        if (!claims.getAudience().contains(audience)) {
-            throw new VerificationException("WRONG_AUDIENCE", "the token is for another audience");
-        }
-        if (claims.getExpirationTime() == null
-                || claims.getIssueTime() == null
-                || claims.getSubject() == null
-                || claims.getSubject().isEmpty()) {
-            throw new VerificationException("CLAIM_REJECTED", "the token lacks exp, iat or sub");
-        }
-        Instant now = clock.instant();
-        Instant expiresAt = claims.getExpirationTime().toInstant();
-        Instant issuedAt = claims.getIssueTime().toInstant();
-        if (!expiresAt.isAfter(now.minus(LEEWAY))) {
-            throw new VerificationException("EXPIRED", "the token has expired");
-        }
-        Instant notBefore = claims.getNotBeforeTime() == null ? issuedAt : claims.getNotBeforeTime().toInstant();
-        if (issuedAt.isAfter(now.plus(LEEWAY)) || notBefore.isAfter(now.plus(LEEWAY))) {
-            throw new VerificationException("NOT_YET_VALID", "the token is not valid yet");
-        }
-        if (claims.getClaim("cnf") != null && !confirmation) {
-            throw new VerificationException("CLAIM_REJECTED", "the token is bound to a key, whose proof is not checked here");
-        }
-        String scope = Objects.requireNonNullElse(claims.getStringClaim("scope"), "");
-        return new VerifiedToken(
-                claims.getSubject(),
-                Objects.requireNonNullElse(claims.getStringClaim("client_id"), ""),
-                Arrays.stream(scope.split(" ")).filter(part -> !part.isEmpty()).toList(),
-                Objects.requireNonNullElse(claims.getJWTID(), ""),
+        var token = new VerifiedToken(
+                subject,
+                text(claims, "client_id"),
+                Arrays.stream(text(claims, "scope").split(" ")).filter(part -> !part.isEmpty()).toList(),
+                text(claims, "jti"),
                 issuedAt,
                 expiresAt,
-                claims.toJSONObject());
+                Collections.unmodifiableMap(claims));
+        if (!issuer.equals(from)) {
+            throw new VerificationException("UNKNOWN_ISSUER", "the token is of another issuer");
+        }
+        // One audience, as tokenmint mints them: another service that accepts the token could send it on to this one.
+        if (!audiences.equals(List.of(audience))) {
+            throw new VerificationException("WRONG_AUDIENCE", "the token is for another audience, or for several");
+        }
+        Instant now = clock.instant();
+        if (!expiresAt.isAfter(now.minus(leeway))) {
+            throw new VerificationException("EXPIRED", "the token has expired");
+        }
+        if (issuedAt.isAfter(now.plus(leeway)) || notBefore.isAfter(now.plus(leeway))) {
+            throw new VerificationException("NOT_YET_VALID", "the token is not valid yet");
+        }
+        return token;
     }
 
-    /** Returns a {@code typ} without the prefix that may be left out (RFC 7515 section 4.1.9), in lower case. */
-    private static String mediaType(JOSEObjectType type) {
-        String name = type == null ? "" : type.getType().toLowerCase(Locale.ROOT);
-        return name.startsWith("application/") ? name.substring("application/".length()) : name;
+    private static String text(Map<String, Object> claims, String name) {
+        if (!(claims.getOrDefault(name, "") instanceof String value)) {
+            throw rejected("the token's " + name + " is not a text");
+        }
+        return value;
+    }
+
+    private static Instant time(Map<String, Object> claims, String name) {
+        if (!(claims.get(name) instanceof Number seconds) || !Double.isFinite(seconds.doubleValue())) {
+            throw rejected("the token's " + name + " is missing or is not a time");
+        }
+        return Instant.ofEpochMilli((long) (seconds.doubleValue() * 1000)); // one that is too large is the largest
+    }
+
+    private static VerificationException rejected(String message) {
+        return new VerificationException("CLAIM_REJECTED", message);
+    }
+
+    String issuer() {
+        return issuer;
+    }
+
+    Instant now() {
+        return clock.instant();
     }
 
     /** Builds a verifier. */
@@ -160,6 +180,7 @@ public final class Verifier {
         private Set<String> types = Set.of("at+jwt");
         private URI keySet;
         private HttpClient http = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(5)).build();
+        private Duration leeway = Duration.ofSeconds(30);
         private boolean confirmation;
         private Clock clock = Clock.systemUTC();
         private Revocations revocations;
@@ -185,7 +206,10 @@ public final class Verifier {
 
         /** Accepts these values of the header {@code typ} instead of {@code at+jwt} only. */
         public Builder types(List<String> names) {
-            types = names.stream().map(name -> mediaType(new JOSEObjectType(name))).collect(Collectors.toSet());
+            if (names.isEmpty()) {
+                throw new IllegalArgumentException("a verifier needs a type");
+            }
+            types = names.stream().map(Signatures::mediaType).collect(Collectors.toSet());
             return this;
         }
 
@@ -202,11 +226,18 @@ public final class Verifier {
         }
 
         /**
-         * Accepts tokens that are bound to a key (RFC 7800): the application itself then checks the claim {@code cnf},
-         * without which such a token proves nothing. They are refused by default.
+         * Accepts tokens that are bound to a key (RFC 7800) without a proof: the application itself then checks
+         * {@link VerifiedToken#confirmation}, without which such a token proves nothing. They are refused by default, unless a
+         * {@link ProtectedResource} checks the proof.
          */
         public Builder acceptBound() {
             confirmation = true;
+            return this;
+        }
+
+        /** Sets how much the clocks may differ, instead of 30 s. */
+        public Builder leeway(Duration most) {
+            leeway = most;
             return this;
         }
 

@@ -88,19 +88,24 @@ final class BearerCases implements AutoCloseable {
     }
 
     String token(String kind) throws JOSEException {
+        return token(kind, Map.of());
+    }
+
+    String token(String kind, Map<String, Object> more) throws JOSEException {
         if (kind.equals("malformed")) {
             return "not-a-token";
         }
         ECKey key = keys.getOrDefault(kind, keys.get("k1"));
         var header = new JWSHeader.Builder(JWSAlgorithm.ES256).type(new JOSEObjectType("at+jwt")).keyID(key.getKeyID());
-        var token = new SignedJWT(header.build(), new JWTClaimsSet.Builder()
+        var claims = new JWTClaimsSet.Builder()
                 .issuer(kind.equals("wrong issuer") ? "https://others.example" : ISSUER)
                 .audience(kind.equals("wrong audience") ? "https://others.example" : AUDIENCE)
                 .subject("ada")
                 .claim("scope", kind.equals("missing scope") ? "write" : "read")
                 .issueTime(Date.from(clock.instant()))
-                .expirationTime(Date.from(clock.instant().plusSeconds(kind.equals("expired") ? -60 : 600)))
-                .build());
+                .expirationTime(Date.from(clock.instant().plusSeconds(kind.equals("expired") ? -60 : 600)));
+        more.forEach(claims::claim);
+        var token = new SignedJWT(header.build(), claims.build());
         token.sign(new ECDSASigner(key.toECPrivateKey(), Set.of()));
         return token.serialize();
     }
@@ -121,7 +126,7 @@ final class BearerCases implements AutoCloseable {
         judge(row, get(inQuery ? service.resolve("/?access_token=" + token) : service, headers), token);
     }
 
-    private static HttpResponse<String> get(URI address, List<String> authorizations) throws Exception {
+    static HttpResponse<String> get(URI address, List<String> authorizations) throws Exception {
         var request = HttpRequest.newBuilder(address);
         authorizations.forEach(value -> request.header("Authorization", value));
         return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString());

@@ -65,13 +65,11 @@ class TokenSourceTest {
             Map<?, ?> row = (Map<?, ?>) each;
             Map<?, ?> given = (Map<?, ?>) row.get("request");
             Map<?, ?> key = (Map<?, ?>) row.get("key");
-            List<String> scopes = given.get("scopes") instanceof List<?> some
-                    ? some.stream().map(String.class::cast).toList()
-                    : List.of();
             long lifetime = given.get("lifetime") instanceof Number number ? number.longValue() : 0;
             var request = ExchangeRequest.of(text(given, "subject_token"), text(given, "audience"))
                     .subjectTokenType(text(given, "subject_token_type"))
-                    .scopes(scopes)
+                    .resources(texts(given, "resources"))
+                    .scopes(texts(given, "scopes"))
                     .lifetime(Duration.ofSeconds(lifetime))
                     .requestedTokenType(text(given, "requested_token_type"))
                     .actor(text(given, "actor_token"), text(given, "actor_token_type"))
@@ -81,6 +79,10 @@ class TokenSourceTest {
             var expected = new TokenStore.Key(text(key, "subject"), text(key, "target"));
             assertEquals(expected, TokenSource.keyOf(request), text(row, "case"));
         }
+    }
+
+    private static List<String> texts(Map<?, ?> row, String name) {
+        return row.get(name) instanceof List<?> some ? some.stream().map(String.class::cast).toList() : List.of();
     }
 
     private static String text(Map<?, ?> row, String name) {

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -158,6 +161,10 @@ type ExchangeRequest struct {
 	ActorTokenType     string        // its kind, required with it
 	Nonce              string        // what the subject token's nonce must be
 	DPoPThumbprint     string        // of the key that the token shall be bound to (RFC 9449)
+
+	// The circumstances of a transaction and the transaction itself, for the rctx and tctx of a transaction token. Each has
+	// at most 4096 bytes as JSON. A batch does not use them.
+	RequestContext, RequestDetails map[string]any
 }
 
 // Format prints which tokens there are, and everything else, with each verb.
@@ -193,6 +200,11 @@ type BatchResult struct {
 
 // Exchange gets one token. Nothing is cached; a [TokenSource] does that. It fails with an [*Error].
 func (c *Client) Exchange(ctx context.Context, request ExchangeRequest) (*Token, error) {
+	requestContext, contextErr := jsonOf(request.RequestContext)
+	requestDetails, detailsErr := jsonOf(request.RequestDetails)
+	if err := errors.Join(contextErr, detailsErr); err != nil {
+		return nil, &Error{Code: codes.InvalidArgument, Reason: InvalidRequest, Message: "request_context and request_details: expected values that JSON can hold", cause: err}
+	}
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	answer, err := c.service.ExchangeToken(ctx, &pb.ExchangeTokenRequest{
@@ -208,6 +220,8 @@ func (c *Client) Exchange(ctx context.Context, request ExchangeRequest) (*Token,
 		Nonce:              request.Nonce,
 		DpopJkt:            request.DPoPThumbprint,
 		RequestId:          newRequestID(),
+		RequestContext:     requestContext,
+		RequestDetails:     requestDetails,
 	})
 	if err != nil {
 		return nil, fromCall(ctx, err)
@@ -252,6 +266,14 @@ func (c *Client) ExchangeBatch(ctx context.Context, request ExchangeRequest, tar
 		}
 	}
 	return results, nil
+}
+
+func jsonOf(members map[string]any) (string, error) {
+	if members == nil {
+		return "", nil
+	}
+	text, err := json.Marshal(members)
+	return string(text), err
 }
 
 func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -101,8 +101,12 @@ func (s *TokenSource) Get(ctx context.Context, subjectToken, audience string, sc
 	return s.Exchange(ctx, ExchangeRequest{SubjectToken: subjectToken, Audience: audience, Scopes: scopes})
 }
 
-// Exchange is [TokenSource.Get] for further fields of the request, all of which tell tokens apart.
+// Exchange is [TokenSource.Get] for further fields of the request, all of which tell tokens apart. A transaction token, which has
+// RequestContext and RequestDetails, is of one request: each call gets a new one, and none is kept.
 func (s *TokenSource) Exchange(ctx context.Context, request ExchangeRequest) (*Token, error) {
+	if !isKept(request) {
+		return s.exchanger.Exchange(ctx, request)
+	}
 	request.Scopes = slices.Compact(slices.Sorted(slices.Values(request.Scopes)))
 	request.Resources = slices.Compact(slices.Sorted(slices.Values(request.Resources)))
 	key := keyOf(request)
@@ -138,6 +142,11 @@ func (s *TokenSource) Forget(ctx context.Context, subjectToken string) {
 		}
 	}
 	s.store.Forget(ctx, subject)
+}
+
+// isKept tells whether a token may be handed out again. A transaction token belongs to one request, with its context.
+func isKept(request ExchangeRequest) bool {
+	return request.RequestContext == nil && request.RequestDetails == nil && request.RequestedTokenType != TxnTokenType
 }
 
 func usable(entry Entry, now time.Time) bool { return now.Before(entry.Token.Expiry.Add(-reserve)) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -253,6 +254,41 @@ func TestPlaintextIsForLoopback(t *testing.T) {
 	}
 	if _, err := New("x:1", WithPublicClient("a"), WithClientSecret("b", "c")); err == nil {
 		t.Error("two credentials were taken")
+	}
+}
+
+func TestEachCallGetsATransactionTokenOfItsOwn(t *testing.T) {
+	fake := newFake()
+	store := NewMemoryStore(10)
+	source := NewTokenSource(fake, WithSourceClock(fake.now), WithStore(store))
+	for number, request := range []ExchangeRequest{
+		{RequestContext: map[string]any{"req_ip": "192.0.2.7"}}, {RequestDetails: map[string]any{}},
+		{RequestedTokenType: TxnTokenType},
+	} {
+		request.SubjectToken, request.Audience = "s", "a"
+		for range 2 {
+			if _, err := source.Exchange(t.Context(), request); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := fake.count.Load(); got != int64(2*number+2) {
+			t.Errorf("request %d: %d exchanges", number, got)
+		}
+		if _, kept := store.Get(t.Context(), keyOf(request)); kept {
+			t.Errorf("request %d: its token is kept", number)
+		}
+	}
+}
+
+func TestAContextThatJSONCannotHoldIsRefusedBeforeTheCall(t *testing.T) {
+	client := &Client{}
+	for _, request := range []ExchangeRequest{
+		{RequestContext: map[string]any{"load": math.NaN()}}, {RequestDetails: map[string]any{"secret-name": make(chan int)}},
+	} {
+		_, err := client.Exchange(t.Context(), request)
+		if ReasonOf(err) != InvalidRequest {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

@@ -17,7 +17,8 @@ from tests.process import CLIENT
 
 DRIVER_FIELDS = (
     "do", "count", "scopes", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout", "seconds",
-    "url", "target", "resource", "require_dpop", "nonce_key", "resources", "dpop_jkt", "values",
+    "url", "target", "resource", "require_dpop", "nonce_key", "resources", "dpop_jkt", "values", "request_context",
+    "request_details",
 )  # fmt: skip
 
 

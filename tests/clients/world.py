@@ -128,8 +128,8 @@ providers = ["idp"]
 scopes = ["read", "write"]
 [audiences."trust-domain.example".txn_token]
 subject_scopes = "assertion.scope"
-tctx = {{ action = "'BUY'" }}
-rctx = {{ provider = "provider.name" }}
+tctx = {{ action = "'BUY'", order = "request.details.order" }}
+rctx = {{ provider = "provider.name", ip = "request.context.req_ip" }}
 
 [clients.web]
 secrets = ["sha256:{web}"]

@@ -105,6 +105,10 @@ export interface ExchangeOptions extends TargetOptions, SubjectOptions {
   readonly actorTokenType?: string;
   /** The thumbprint of the key that the token shall be bound to (RFC 9449). */
   readonly dpopThumbprint?: string;
+  /** The circumstances of a transaction, for a transaction token's `rctx`: at most 4096 bytes as JSON. */
+  readonly requestContext?: Readonly<Record<string, unknown>>;
+  /** The transaction itself, likewise; for its `tctx`. */
+  readonly requestDetails?: Readonly<Record<string, unknown>>;
 }
 
 /** One of the artefacts of a batch. */
@@ -153,7 +157,7 @@ export class Client {
   /**
    * Exchanges a subject token for one token for an audience. Nothing is cached.
    *
-   * @throws TokenmintError, see its subclasses.
+   * @throws TokenmintError, see its subclasses; RangeError or TypeError for a context or details that JSON can't hold.
    */
   async exchange(subjectToken: string, audience: string, options: ExchangeOptions = {}): Promise<Token> {
     const request = ExchangeTokenRequest.fromPartial({
@@ -169,6 +173,8 @@ export class Client {
       actorTokenType: options.actorTokenType ?? "",
       dpopJkt: options.dpopThumbprint ?? "",
       requestId: randomUUID(), // makes gRPC's retries safe where the subject token may be used once
+      requestContext: json(options.requestContext),
+      requestDetails: json(options.requestDetails),
     });
     const answer = await this.#call<ExchangeTokenResponse>(options.timeout, (metadata, call, done) =>
       this.#service.exchangeToken(request, metadata, call, done),
@@ -258,6 +264,15 @@ function duration(seconds: number | undefined): Duration | undefined {
   if (seconds === undefined) return undefined;
   const whole = Math.floor(seconds);
   return { seconds: BigInt(whole), nanos: Math.round((seconds - whole) * 1e9) };
+}
+
+/** @throws RangeError for a number that JSON can't hold: without it, it would be null there. */
+function json(members: Readonly<Record<string, unknown>> | undefined): string {
+  if (members === undefined) return "";
+  return JSON.stringify(members, (name, value: unknown) => {
+    if (typeof value === "number" && !Number.isFinite(value)) throw new RangeError(`${name}: expected a finite number`);
+    return value;
+  });
 }
 
 function pem(text: string | Buffer | undefined): Buffer | null {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Client, ExchangeOptions, Token } from "./client.js";
+import { TXN_TOKEN_TYPE } from "./txntoken.js";
 import { unprinted } from "./unprinted.js";
 
 const REFRESH_FROM = 0.7; // the share of a token's life after which it is refreshed, drawn at random …
@@ -133,12 +134,14 @@ export class TokenSource {
   }
 
   /**
-   * Returns a token for an audience on behalf of the subject.
+   * Returns a token for an audience on behalf of the subject. A transaction token, which has `requestContext` and
+   * `requestDetails`, is of one request: each call gets a new one, and none is kept.
    *
    * @throws TokenmintError where there is no usable token and none could be had.
    */
   async get(subjectToken: string, audience: string, options: GetOptions = {}): Promise<Token> {
     const { store = this.#store, ...request } = options;
+    if (!isKept(request)) return this.#client.exchange(subjectToken, audience, request);
     const key = keyOf(subjectToken, audience, request);
     const now = this.#clock();
     const found = store.get(key);
@@ -206,6 +209,12 @@ export function keyOf(subjectToken: string, audience: string, options: ExchangeO
   ];
   // Each with its length, so that no two requests look alike.
   return `${hash(subjectToken)}.${hash(parts.map((part) => `${String(Buffer.byteLength(part))}:${part}`).join(""))}`;
+}
+
+/** Tells whether a token may be handed out again. A transaction token belongs to one request, with its context. */
+function isKept(options: ExchangeOptions): boolean {
+  if (options.requestContext !== undefined || options.requestDetails !== undefined) return false;
+  return options.requestedTokenType !== TXN_TOKEN_TYPE;
 }
 
 function usable(entry: Entry, now: number): boolean {

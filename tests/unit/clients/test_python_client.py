@@ -31,6 +31,7 @@ from tokenmint_client import (
     Target,
     Token,
     TokenRejected,
+    TokenSource,
     current_token,
 )
 from tokenmint_client.asgi import TokenMiddleware
@@ -41,6 +42,8 @@ from tokenmint_client.grpc_server import AsyncTokenInterceptor
 from tokenmint_client.httpx_auth import TokenAuth
 from tokenmint_client.requests_auth import TokenAuth as RequestsTokenAuth
 from tokenmint_client.transport import Transport
+from tokenmint_client.txn_token import TXN_TOKEN
+from tokenmint_client.types import ExchangeOptions
 from tokenmint_client.v1 import key_set_service_pb2 as client_pb
 from tokenmint_client.v1.key_set_service_pb2_grpc import (
     KeySetServiceServicer,
@@ -180,6 +183,43 @@ def test_the_key_of_a_token_is_the_same_in_every_language(row: dict[str, Any]) -
     request = dict(row["request"])
     key = key_of(request.pop("subject_token"), request.pop("audience"), request.pop("scopes", ()), request)  # type: ignore[arg-type]  # the file's
     assert key == f"{row['key']['subject']}.{row['key']['target']}"
+
+
+class Counting:
+    """A client that mints tokens with the numbers 1, 2 … as ids."""
+
+    count = 0
+
+    def exchange(self, *_: object, **__: object) -> Token:
+        self.count += 1
+        return token(name=str(self.count))
+
+
+class AsyncCounting(Counting):
+    """The same for asyncio."""
+
+    async def exchange(self, *_: object, **__: object) -> Token:  # type: ignore[override]
+        return super().exchange()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"request_context": {"req_ip": "192.0.2.7"}}, {"request_details": {}}, {"requested_token_type": TXN_TOKEN}],
+)
+async def test_each_call_gets_a_transaction_token_of_its_own(options: ExchangeOptions) -> None:
+    store = MemoryStore()
+    source = TokenSource(Counting(), store=store)  # type: ignore[arg-type]
+    assert [source.get("s", AUDIENCE, **options).token_id for _ in range(2)] == ["1", "2"]
+    asynchronous = AsyncTokenSource(AsyncCounting(), store=store)  # type: ignore[arg-type]
+    calls = [asynchronous.get("s", AUDIENCE, **options) for _ in range(2)]
+    assert [token.token_id for token in await asyncio.gather(*calls)] == ["1", "2"]
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), "\ud800"])
+def test_a_context_that_json_cannot_hold_is_refused_before_the_call(value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        exchange_request("s", AUDIENCE, (), {"request_context": {"a": [value]}})
 
 
 def test_an_option_that_does_not_exist_is_no_option() -> None:

@@ -54,10 +54,13 @@ def test_the_go_readme_protects_a_service_as_the_compiled_example_does() -> None
     assert [line for piece in pieces for line in piece.splitlines() if line.strip() not in compiled] == []
 
 
-def test_the_java_readme_protects_spring_as_the_compiled_test_does() -> None:
-    (piece,) = [text for text in texts(ROOT / "clients" / "java" / "README.md", "java") if "addFilterBefore" in text]
+@pytest.mark.parametrize(
+    ("call", "test"), [("addFilterBefore", "SpringTokenFilterTest"), ("SpringJwtDecoder(", "SpringJwtDecoderTest")]
+)
+def test_the_java_readme_protects_spring_as_the_compiled_test_does(call: str, test: str) -> None:
+    (piece,) = [text for text in texts(ROOT / "clients" / "java" / "README.md", "java") if call in text]
     package = ROOT / "clients" / "java" / "src" / "test" / "java" / "dev" / "tokenmint" / "client"
-    compiled = (package / "SpringTokenFilterTest.java").read_text()
+    compiled = (package / f"{test}.java").read_text()
     expected = piece.replace('"orders.read"', "BearerCases.required()").replace("SCOPE_orders.read", "SCOPE_read")
     assert [line for line in expected.splitlines() if line.strip() not in compiled] == []
 

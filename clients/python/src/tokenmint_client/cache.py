@@ -7,6 +7,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
+from tokenmint_client.txn_token import TXN_TOKEN
 from tokenmint_client.types import ExchangeOptions, Token
 
 REFRESH_FROM, REFRESH_TO = 0.70, 0.85  # the share of a token's life after which it is refreshed, drawn at random
@@ -60,6 +61,12 @@ def key_of(subject_token: str, audience: str, scopes: Sequence[str], options: Ex
     )
     # Each with its length, so that no two requests look alike.
     return f"{subject_of(subject_token)}.{_hashed(''.join(f'{len(part.encode())}:{part}' for part in parts))}"
+
+
+def is_kept(options: ExchangeOptions) -> bool:
+    """Whether a token may be handed out again. A transaction token belongs to one request, with its context."""
+    of_a_transaction = options.keys() & {"request_context", "request_details"}
+    return not of_a_transaction and options.get("requested_token_type") != TXN_TOKEN
 
 
 def subject_of(subject_token: str) -> str:

@@ -1,10 +1,11 @@
 """Clients of TokenExchangeService, for threads and for asyncio."""
 
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import grpc
 import grpc.aio
@@ -208,7 +209,8 @@ def exchange_request(
     """Build a request. Its id makes gRPC's retries of it safe where the subject token may be used once.
 
     Raises:
-        TypeError: there is no such option.
+        TypeError: there is no such option, or a value that JSON has no type for.
+        ValueError: a value that JSON can't hold, such as NaN.
     """
     if unknown := options.keys() - ExchangeOptions.__annotations__.keys():
         raise TypeError(f"an exchange has no option {', '.join(sorted(unknown))}")
@@ -225,6 +227,8 @@ def exchange_request(
         actor_token_type=options.get("actor_token_type", ""),
         dpop_jkt=options.get("dpop_jkt", ""),
         request_id=str(uuid.uuid4()),
+        request_context=_json(options.get("request_context")),
+        request_details=_json(options.get("request_details")),
     )
 
 
@@ -269,6 +273,12 @@ def results_of(answer: pb.BatchExchangeTokensResponse) -> list[Token | Tokenmint
         from_status(result.error) if result.WhichOneof("outcome") == "error" else token_of(result.token)
         for result in answer.results
     ]
+
+
+def _json(members: Mapping[str, Any] | None) -> str:
+    if members is None:
+        return ""
+    return json.dumps(dict(members), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _duration(seconds: float | None) -> Duration | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Unpack
 
-from tokenmint_client.cache import Clock, MemoryStore, TokenStore, entry, key_of, subject_of
+from tokenmint_client.cache import Clock, MemoryStore, TokenStore, entry, is_kept, key_of, subject_of
 from tokenmint_client.client import AsyncClient, Client
 from tokenmint_client.errors import TokenmintError
 from tokenmint_client.types import ExchangeOptions, Token
@@ -65,11 +65,15 @@ class TokenSource:
             audience: a configured audience, or ``""`` where ``resources`` name it.
             scopes: default: all that the audience grants this client.
             store: keeps the token, e.g. a :class:`SessionStore`. Default: the source's own.
-            options: further fields of the exchange, all of which tell tokens apart.
+            options: further fields of the exchange, all of which tell tokens apart. A transaction token,
+                which has ``request_context`` and ``request_details``, is of one request: each call gets a new one, and
+                none is kept.
 
         Raises:
             TokenmintError: there is no usable token and none could be had.
         """
+        if not is_kept(options):
+            return self._client.exchange(subject_token, audience, scopes=scopes, **options)
         kept = self._store if store is None else store
         key = key_of(subject_token, audience, scopes, options)
         flight_key = (0 if store is None else id(store), key)
@@ -176,6 +180,8 @@ class AsyncTokenSource:
         **options: Unpack[ExchangeOptions],
     ) -> Token:
         """As :meth:`TokenSource.get`. A caller that is cancelled does not end the exchange of the others."""
+        if not is_kept(options):
+            return await self._client.exchange(subject_token, audience, scopes=scopes, **options)
         kept = self._store if store is None else store
         key = key_of(subject_token, audience, scopes, options)
         flight_key = (0 if store is None else id(store), key)

@@ -56,6 +56,10 @@ class ExchangeOptions(TypedDict, total=False):
     """Its kind, required with it."""
     dpop_jkt: str
     """The thumbprint of the key that the token shall be bound to (RFC 9449)."""
+    request_context: Mapping[str, Any]
+    """The circumstances of a transaction, for a transaction token's ``rctx``: at most 4096 bytes as JSON."""
+    request_details: Mapping[str, Any]
+    """The transaction itself, likewise; for its ``tctx``."""
 
 
 @dataclass(frozen=True, slots=True)

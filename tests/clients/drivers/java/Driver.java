@@ -207,14 +207,13 @@ public final class Driver {
                 "claims", token.claims());
     }
 
-    private Map<String, Object> exchange(Map<String, Object> command) {
-        var request = ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+    private Map<String, Object> exchange(Map<String, Object> command) throws Exception {
+        var request = transaction(command, ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
                 .resources(texts(command, "resources"))
                 .scopes(texts(command, "scopes"))
                 .lifetime(duration(command, "lifetime"))
                 .nonce(text(command, "nonce"))
-                .subjectTokenType(text(command, "subject_token_type"))
-                .requestedTokenType(text(command, "requested_token_type"))
+                .subjectTokenType(text(command, "subject_token_type")))
                 .build();
         return shown(command.containsKey("timeout")
                 ? client.exchange(request, duration(command, "timeout"))
@@ -236,12 +235,23 @@ public final class Driver {
         return Map.of("results", results);
     }
 
-    private Token token(Map<String, Object> command) {
-        return source.get(ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
+    private static ExchangeRequest.Builder transaction(Map<String, Object> command, ExchangeRequest.Builder request)
+            throws Exception {
+        if (command.containsKey("request_context")) {
+            request.requestContext(JSONObjectUtils.getJSONObject(command, "request_context"));
+        }
+        if (command.containsKey("request_details")) {
+            request.requestDetails(JSONObjectUtils.getJSONObject(command, "request_details"));
+        }
+        return request.requestedTokenType(text(command, "requested_token_type"));
+    }
+
+    private Token token(Map<String, Object> command) throws Exception {
+        return source.get(transaction(command, ExchangeRequest.of(text(command, "subject_token"), text(command, "audience"))
                 .resources(texts(command, "resources"))
                 .scopes(texts(command, "scopes"))
                 .actor(text(command, "actor_token"), text(command, "actor_token_type"))
-                .dpopThumbprint(text(command, "dpop_jkt"))
+                .dpopThumbprint(text(command, "dpop_jkt")))
                 .build());
     }
 

@@ -116,6 +116,14 @@ function resourceOf(command) {
   });
 }
 
+function transaction(command) {
+  return {
+    requestedTokenType: command.requested_token_type,
+    requestContext: command.request_context,
+    requestDetails: command.request_details,
+  };
+}
+
 const commands = {
   configure,
   async exchange(command) {
@@ -125,7 +133,7 @@ const commands = {
       lifetime: command.lifetime,
       nonce: command.nonce,
       subjectTokenType: command.subject_token_type,
-      requestedTokenType: command.requested_token_type,
+      ...transaction(command),
       timeout: command.timeout,
     });
     return shown(token);
@@ -140,6 +148,7 @@ const commands = {
     const options = {
       scopes: command.scopes,
       resources: command.resources,
+      ...transaction(command),
       actorToken: command.actor_token,
       actorTokenType: command.actor_token_type,
       dpopThumbprint: command.dpop_jkt,

@@ -161,8 +161,11 @@ def given(command: Command, *names: str) -> Command:
     return {name: command[name] for name in names if name in command}
 
 
+TRANSACTION = ("requested_token_type", "request_context", "request_details")
+
+
 def exchange(state: State, command: Command) -> Command:
-    names = ("scopes", "resources", "lifetime", "nonce", "subject_token_type", "requested_token_type", "timeout")
+    names = ("scopes", "resources", "lifetime", "nonce", "subject_token_type", "timeout", *TRANSACTION)
     return shown(state.client.exchange(command["subject_token"], command["audience"], **given(command, *names)))
 
 
@@ -182,7 +185,7 @@ def batch(state: State, command: Command) -> Command:
 
 
 def token(state: State, command: Command) -> Command:
-    names = ("scopes", "resources", "actor_token", "actor_token_type", "dpop_jkt")
+    names = ("scopes", "resources", "actor_token", "actor_token_type", "dpop_jkt", *TRANSACTION)
     return shown(state.source.get(command["subject_token"], command["audience"], **given(command, *names)))
 
 

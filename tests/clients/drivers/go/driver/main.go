@@ -60,6 +60,8 @@ type command struct {
 	Resource           string     `json:"resource"`
 	RequireDPoP        bool       `json:"require_dpop"`
 	NonceKey           string     `json:"nonce_key"`
+	RequestContext     object     `json:"request_context"`
+	RequestDetails     object     `json:"request_details"`
 	target
 }
 
@@ -194,6 +196,7 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 		token, err := s.source.Exchange(ctx, tokenmint.ExchangeRequest{
 			SubjectToken: given.SubjectToken, Audience: given.Audience, Resources: given.Resources, Scopes: given.Scopes,
 			ActorToken: given.ActorToken, ActorTokenType: given.ActorTokenType, DPoPThumbprint: given.DPoPThumbprint,
+			RequestedTokenType: given.RequestedTokenType, RequestContext: given.RequestContext, RequestDetails: given.RequestDetails,
 		})
 		return shown(token), err
 	case "concurrent":
@@ -277,7 +280,7 @@ func (s *state) exchange(ctx context.Context, given command) (any, error) {
 	token, err := s.client.Exchange(ctx, tokenmint.ExchangeRequest{
 		SubjectToken: given.SubjectToken, SubjectTokenType: given.SubjectTokenType, Audience: given.Audience,
 		Resources: given.Resources, Scopes: given.Scopes, Lifetime: duration(given.Lifetime), RequestedTokenType: given.RequestedTokenType,
-		Nonce: given.Nonce,
+		Nonce: given.Nonce, RequestContext: given.RequestContext, RequestDetails: given.RequestDetails,
 	})
 	return shown(token), err
 }

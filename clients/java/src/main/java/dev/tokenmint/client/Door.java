@@ -92,15 +92,14 @@ final class Door {
 
     /** Answers as RFC 6750 section 3 and RFC 9449 section 7.1 say. */
     private void refuse(HttpServletResponse response, VerificationException refused, boolean isDpop) {
+        if (refused.isUnavailable()) {
+            // The message has the key set's address, which is not the caller's business: it is in the log.
+            response.setStatus(503);
+            response.setHeader("Retry-After", RETRY_AFTER);
+            return;
+        }
         String message = refused.getMessage();
         switch (refused.reason()) {
-            // The message has the key set's address, which is not the caller's business: it is in the log.
-            case VerificationException.KEY_SET_UNAVAILABLE,
-                    VerificationException.REVOCATIONS_UNAVAILABLE,
-                    VerificationException.UNAVAILABLE -> {
-                response.setStatus(503);
-                response.setHeader("Retry-After", RETRY_AFTER);
-            }
             case Bearer.MISSING -> answer(response, 401, challenge(isDpop, "", ""));
             case Bearer.SEVERAL -> answer(response, 400, challenge(isDpop, "invalid_request", message));
             case Bearer.SCOPE_DENIED -> answer(response, 403, challenge(isDpop, "insufficient_scope", message));

@@ -1,7 +1,9 @@
 package dev.tokenmint.client;
 
+import com.nimbusds.jose.util.JSONObjectUtils;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 
 /** What an exchange asks for. What is left out is as the service and the audience are configured. */
@@ -17,6 +19,8 @@ public final class ExchangeRequest {
     final String actorTokenType;
     final String nonce;
     final String dpopThumbprint;
+    final String requestContext; // JSON, or "", as the next
+    final String requestDetails;
 
     private ExchangeRequest(Builder from) {
         subjectToken = from.subjectToken;
@@ -30,6 +34,13 @@ public final class ExchangeRequest {
         actorTokenType = from.actorTokenType;
         nonce = from.nonce;
         dpopThumbprint = from.dpopThumbprint;
+        requestContext = from.requestContext;
+        requestDetails = from.requestDetails;
+    }
+
+    /** Tells whether its token may be handed out again. A transaction token belongs to one request, with its context. */
+    boolean isKept() {
+        return requestContext.isEmpty() && requestDetails.isEmpty() && !TxnTokenHeader.TOKEN_TYPE.equals(requestedTokenType);
     }
 
     /** Returns a request to exchange a token for one for {@code audience} (unused in a batch, whose targets name theirs). */
@@ -50,6 +61,8 @@ public final class ExchangeRequest {
         private String actorTokenType = "";
         private String nonce = "";
         private String dpopThumbprint = "";
+        private String requestContext = "";
+        private String requestDetails = "";
 
         private Builder(String subjectToken, String audience) {
             this.subjectToken = subjectToken;
@@ -102,6 +115,21 @@ public final class ExchangeRequest {
         /** Binds the token to a key, by its thumbprint (RFC 9449). */
         public Builder dpopThumbprint(String thumbprint) {
             dpopThumbprint = thumbprint;
+            return this;
+        }
+
+        /**
+         * Says the circumstances of a transaction, for a transaction token's {@code rctx}: members of JSON's types, at most 4096
+         * bytes as JSON. A batch does not use them.
+         */
+        public Builder requestContext(Map<String, ?> members) {
+            requestContext = JSONObjectUtils.toJSONString(members);
+            return this;
+        }
+
+        /** Says the transaction itself, as {@link #requestContext}; for the token's {@code tctx}. */
+        public Builder requestDetails(Map<String, ?> members) {
+            requestDetails = JSONObjectUtils.toJSONString(members);
             return this;
         }
 

@@ -88,7 +88,10 @@ public final class TokenSource {
         return get(ExchangeRequest.of(subjectToken, audience).scopes(List.of(scopes)).build());
     }
 
-    /** The same for further fields of the request, all of which tell tokens apart. */
+    /**
+     * The same for further fields of the request, all of which tell tokens apart. A transaction token, which has a request
+     * context and details, is of one request: each call gets a new one, and none is kept.
+     */
     public Token get(ExchangeRequest request) {
         try {
             return getAsync(request).join();
@@ -102,6 +105,9 @@ public final class TokenSource {
 
     /** The same without waiting. To cancel the future does not end an exchange that others wait for. */
     public CompletableFuture<Token> getAsync(ExchangeRequest request) {
+        if (!request.isKept()) {
+            return CompletableFuture.supplyAsync(() -> exchange.apply(request), THREADS);
+        }
         TokenStore.Key key = keyOf(request);
         Instant now = clock.instant();
         TokenStore.Entry seen = store.get(key).orElse(null);

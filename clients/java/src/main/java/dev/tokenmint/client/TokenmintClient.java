@@ -81,6 +81,8 @@ public final class TokenmintClient implements AutoCloseable {
                 .setActorTokenType(request.actorTokenType)
                 .setNonce(request.nonce)
                 .setDpopJkt(request.dpopThumbprint)
+                .setRequestContext(request.requestContext)
+                .setRequestDetails(request.requestDetails)
                 .setRequestId(UUID.randomUUID().toString()); // a retry that gRPC makes is the same request
         if (!request.lifetime.isZero()) {
             asked.setLifetime(proto(request.lifetime));

@@ -21,4 +21,12 @@ public final class VerificationException extends TokenmintException {
     VerificationException(String reason, String message) {
         super(reason, message, null);
     }
+
+    /** Tells whether nothing can be said of the token now, so that it was neither accepted nor refused. */
+    boolean isUnavailable() {
+        return switch (reason()) {
+            case KEY_SET_UNAVAILABLE, REVOCATIONS_UNAVAILABLE, UNAVAILABLE -> true;
+            default -> false;
+        };
+    }
 }

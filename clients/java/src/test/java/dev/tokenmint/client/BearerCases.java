@@ -81,10 +81,17 @@ final class BearerCases implements AutoCloseable {
     }
 
     Verifier verifier() {
+        return builder().build();
+    }
+
+    Verifier.Builder builder() {
         return Verifier.builder(ISSUER, AUDIENCE)
                 .keySetUrl(URI.create("http://127.0.0.1:" + server.getAddress().getPort()))
-                .clock(clock)
-                .build();
+                .clock(clock);
+    }
+
+    MovableClock clock() {
+        return clock;
     }
 
     String token(String kind) throws JOSEException {
@@ -114,16 +121,21 @@ final class BearerCases implements AutoCloseable {
     void play(Map<String, Object> row, URI service) throws Exception {
         String kind = JSONObjectUtils.getString(row, "token");
         String token = kind == null ? "" : token(kind);
+        judge(row, send(row, token, service), token);
+    }
+
+    /** Sends the request of a case with this token, and returns the answer. */
+    HttpResponse<String> send(Map<String, Object> row, String token, URI service) throws Exception {
         boolean inQuery = "query".equals(row.get("place"));
         int times = token.isEmpty() || inQuery ? 0 : ((Number) row.getOrDefault("times", 1L)).intValue();
         List<String> headers = Collections.nCopies(times, row.getOrDefault("scheme", "Bearer") + " " + token);
         away = "unavailable".equals(row.get("keys"));
-        if ("revoked key".equals(kind)) {
+        if ("revoked key".equals(row.get("token"))) {
             assertEquals(200, get(service, headers).statusCode());
             revoked = true;
             clock.advance(Duration.ofSeconds(61)); // the set's age
         }
-        judge(row, get(inQuery ? service.resolve("/?access_token=" + token) : service, headers), token);
+        return get(inQuery ? service.resolve("/?access_token=" + token) : service, headers);
     }
 
     static HttpResponse<String> get(URI address, List<String> authorizations) throws Exception {

@@ -46,7 +46,7 @@ class RevocationsTest {
                 .ticker(() -> TimeUnit.SECONDS.toNanos(clock.instant().getEpochSecond()));
     }
 
-    private static WatchRevocationsResponse said(String position, String name, long after, long age) {
+    static WatchRevocationsResponse said(String position, String name, long after, long age) {
         var message = WatchRevocationsResponse.newBuilder().setPosition(position);
         message.getAgeBuilder().setSeconds(age);
         if (!name.isEmpty()) {

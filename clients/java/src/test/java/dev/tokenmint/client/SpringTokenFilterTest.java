@@ -103,13 +103,18 @@ class SpringTokenFilterTest {
     }
 
     private static ConfigurableApplicationContext run(Class<?> application, BearerCases cases) {
+        return run(application, cases.verifier());
+    }
+
+    /** Starts an application on a free port, with the verifier as a bean. */
+    static ConfigurableApplicationContext run(Class<?> application, Verifier verifier) {
         var spring = new SpringApplication(application);
-        spring.addInitializers(context -> context.getBeanFactory().registerSingleton("verifier", cases.verifier()));
+        spring.addInitializers(context -> context.getBeanFactory().registerSingleton("verifier", verifier));
         return spring.run(
                 "--server.port=0", "--server.address=127.0.0.1", "--spring.main.banner-mode=off", "--logging.level.root=error");
     }
 
-    private static URI address(ConfigurableApplicationContext running) {
+    static URI address(ConfigurableApplicationContext running) {
         return URI.create("http://127.0.0.1:" + running.getEnvironment().getProperty("local.server.port") + "/");
     }
 }

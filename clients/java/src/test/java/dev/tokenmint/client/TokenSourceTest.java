@@ -99,6 +99,26 @@ class TokenSourceTest {
     }
 
     @Test
+    void eachCallGetsATransactionTokenOfItsOwn() {
+        var details = ExchangeRequest.of("s", "a").requestDetails(Map.of()).build();
+        var type = ExchangeRequest.of("s", "a").requestedTokenType(TxnTokenHeader.TOKEN_TYPE).build();
+        var context = ExchangeRequest.of("s", "a").requestContext(Map.of("req_ip", "192.0.2.7")).build();
+        for (ExchangeRequest request : List.of(details, details, type, type, context, context)) {
+            source.get(request);
+        }
+        assertEquals(6, exchanges.get());
+        assertEquals(0, store.size());
+        failure = new VerificationException("REVOKED", "for the test");
+        assertEquals("REVOKED", assertThrows(VerificationException.class, () -> source.get(context)).reason());
+    }
+
+    @Test
+    void aContextThatJsonCanNotHoldIsRefusedBeforeTheCall() {
+        var request = ExchangeRequest.of("s", "a");
+        assertThrows(IllegalArgumentException.class, () -> request.requestContext(Map.of("load", Double.NaN)));
+    }
+
+    @Test
     void refreshesBehindTheAnswerBetween70And85Percent() {
         String first = source.get("s", "a").tokenId();
         clock.advance(Duration.ofSeconds(419));

@@ -24,9 +24,9 @@ def sync_client(*, timeout: float = PATIENCE, **options: Any) -> httpx2.Client:
     return httpx2.Client(verify=_no_authorities(), timeout=timeout, **options)
 
 
-def get(url: str) -> httpx2.Response:
+def get(url: str, *, timeout: float = PATIENCE) -> httpx2.Response:
     """Ask once, on a connection of its own."""
-    with sync_client() as http:
+    with sync_client(timeout=timeout) as http:
         return http.get(url)
 
 

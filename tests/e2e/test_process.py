@@ -17,7 +17,7 @@ from tests import plain_http
 from tests.e2e.processes import AUDIENCE, exchange, jwks, processes_of, verify
 from tests.forked import ForkedService, run_forked
 from tests.issuer import Issuer, ec_key
-from tests.polling import wait_until
+from tests.polling import PATIENCE, wait_until
 from tests.process import OPERATOR, Service, WithFewFiles, configure, write_kek
 from tests.sockets import place
 
@@ -147,7 +147,8 @@ def test_strangers_that_hold_every_connection_of_grpc_take_no_file_from_health_a
                 stranger = held.enter_context(socket.create_connection(place(service.listen[listener]), timeout=20))
                 with contextlib.suppress(OSError):  # it is hung up
                     stranger.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-        assert plain_http.get(f"http://{service.listen['ops']}/healthz").status_code == 200
+        # A busy machine takes its time to close 400 connections; then there are files again.
+        assert plain_http.get(f"http://{service.listen['ops']}/healthz", timeout=6 * PATIENCE).status_code == 200
         assert plain_http.get(f"http://{service.listen['ops']}/readyz").json()["ready"]
         assert jwks(service)
 

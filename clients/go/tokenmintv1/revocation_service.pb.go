@@ -87,8 +87,8 @@ type WatchRevocationsResponse struct {
 	// Where a later stream may go on, from any replica; empty while the snapshot
 	// has further messages.
 	Position string `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
-	// How long ago this replica last read the store and lacked nothing. Whoever
-	// holds the set is as current as this, while `position` is not empty.
+	// How long ago this replica last read the store and lacked nothing. A
+	// watcher's set is as current as this, while `position` is not empty.
 	Age           *durationpb.Duration `protobuf:"bytes,3,opt,name=age,proto3" json:"age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -90,7 +90,7 @@ def test_each_shipped_format_is_a_module_and_jwts_need_no_table() -> None:
 def test_claims_are_unique_only_within_one_provider(
     providers: set[str], reexchange_from: set[str], *, expected: bool
 ) -> None:
-    """An issued token may hold the claims of several providers' tokens, whatever its audience."""
+    """An issued token may hold the claims of several providers' tokens, for any audience."""
     audience = Audience(
         "https://api", frozenset(), frozenset(providers), jwt.FORMAT.traits, reexchange_from=frozenset(reexchange_from)
     )

@@ -1,4 +1,4 @@
-"""The bits of a list: the same whatever comes first, and those that a verifier of revocations would find."""
+"""The bits of a list: the same in any order of events, and those that a verifier of revocations would find."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The headers of a gateway's question: those that count, whatever a client sends."""
+"""The headers of a gateway's question: those that count, with any headers of a client."""
 
 import contextlib
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tokenmint_client.errors import KeySetUnavailable, TokenRejected
 from tokenmint_client.fetching import cause_of, key_set_url, shown
 
-COOLDOWN: Final = 10.0  # seconds between two requests for unknown keys, whatever kids strangers send
+COOLDOWN: Final = 10.0  # seconds between two requests for unknown keys, for all kids that strangers send
 RETRY: Final = 1.0  # seconds after a request that failed
 DEFAULT_AGE: Final = 300.0  # seconds that a set without Cache-Control is kept
 MIN_AGE: Final = 1.0  # seconds that any set is kept, at least

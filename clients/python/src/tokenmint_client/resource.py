@@ -39,7 +39,7 @@ class ProtectedResource:
 
     Args:
         resource: its resource identifier: the URL that clients know the service by, without query and fragment. Its
-            origin counts as that of all requests, whatever ``Host`` they have.
+            origin counts as that of all requests; their ``Host`` does not count.
         authorization_servers: issuers whose tokens it accepts. Usually tokenmint's issuer, or the server where users
             sign in and whose tokens a gateway exchanges.
         scopes_supported: scopes that clients may ask for.

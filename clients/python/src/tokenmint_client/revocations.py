@@ -230,7 +230,7 @@ class Revocations:
             try:
                 self._read_stream()
                 self._error = ""
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next attempt may succeed
+            except Exception as error:  # noqa: BLE001  # the next attempt may succeed after any error
                 self._failed(error)
             failures = 0 if self._heard_at > heard else failures + 1
             self._tell()

@@ -23,7 +23,7 @@ class TokenSource:
 
     A token is handed out from the store while it is fresh. After 70 to 85 % of its life the next use begins a refresh
     in the background and gets the token that is there; once that has expired, callers wait. There is one exchange at a
-    time for one key, whoever asks. Failures are not kept. The key is the SHA-256 of the subject token and of all else
+    time for one key. Failures are not kept. The key is the SHA-256 of the subject token and of all else
     that is asked for: audience, scopes, actor, binding. It is never the session's.
 
     Args:
@@ -101,7 +101,7 @@ class TokenSource:
             try:
                 return flight.result()
             except _Abandoned:
-                continue  # whoever flew was interrupted: this caller flies
+                continue  # the caller that flew was interrupted: this one flies
 
     def forget(self, subject_token: str, *, store: TokenStore | None = None) -> None:
         """Drop the tokens of a subject token: for when somebody signs out."""
@@ -231,7 +231,7 @@ class AsyncTokenSource:
     def _landed(self, flight: "asyncio.Task[Token]") -> None:
         self._tasks.discard(flight)
         if not flight.cancelled() and (error := flight.exception()) is not None:
-            _note(error)  # whoever waits gets it too; in the background nobody does
+            _note(error)  # callers that wait get it too; in the background there are none
 
 
 class _Abandoned(Exception):

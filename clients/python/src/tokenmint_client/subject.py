@@ -1,4 +1,4 @@
-"""On whose behalf a call is made: a fixed subject token, or whatever belongs to the request that is being served."""
+"""On whose behalf a call is made: a fixed subject token, or that of the request that is being served."""
 
 from collections.abc import Callable
 

@@ -41,7 +41,7 @@ class _Plugin(grpc.AuthMetadataPlugin):
     def __call__(self, _: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
         try:
             metadata = self._credential.metadata()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it ends this call and not gRPC's thread
+        except Exception as error:  # noqa: BLE001  # any error ends this call and not gRPC's thread
             callback((), error)
         else:
             callback(metadata, None)

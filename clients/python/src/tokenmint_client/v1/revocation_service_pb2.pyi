@@ -67,8 +67,8 @@ class WatchRevocationsResponse(_message.Message):
 
     @_builtins.property
     def age(self) -> _duration_pb2.Duration:
-        """How long ago this replica last read the store and lacked nothing. Whoever
-        holds the set is as current as this, while `position` is not empty.
+        """How long ago this replica last read the store and lacked nothing. A
+        watcher's set is as current as this, while `position` is not empty.
         """
 
     def __init__(

@@ -42,8 +42,8 @@ export interface WatchRevocationsResponse {
    */
   position: string;
   /**
-   * How long ago this replica last read the store and lacked nothing. Whoever
-   * holds the set is as current as this, while `position` is not empty.
+   * How long ago this replica last read the store and lacked nothing. A
+   * watcher's set is as current as this, while `position` is not empty.
    */
   age: Duration | undefined;
 }

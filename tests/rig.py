@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,6 +272,8 @@ class Options:
     transport: str = "grpcio"
     log_writer: LineWriter | None = None
     formats: Formats | None = None
+    on_open: Callable[[dict[str, str]], None] | None = None
+    """Called with the addresses of the listeners before the first of them takes connections."""
 
 
 def write_configuration(serve: Serve, options: Options, secrets: Mapping[str, Secret]) -> Path:
@@ -298,7 +301,16 @@ async def running(serve: Serve, options: Options) -> AsyncIterator[Rig]:
     places = ports.listen
     store_time = clock.store_time if isinstance(clock, FakeClock) else None
     job = Job(str(config), serve.redis_url, places)
-    app = App(settings, job, clock=clock, entropy=entropy, store_time=store_time, log_writer=options.log_writer)
+    on_open = None if options.on_open is None else partial(options.on_open, places)
+    app = App(
+        settings,
+        job,
+        clock=clock,
+        entropy=entropy,
+        store_time=store_time,
+        log_writer=options.log_writer,
+        on_open=on_open,
+    )
     await app.start()
     try:
         async with (

@@ -27,7 +27,11 @@ def serve(pulse: Pulse, behaviour: str, marks: Path) -> int:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGHUP, (marks / f"reloaded-{os.getpid()}").touch)
-        if behaviour == "never ready" and first:
+        if behaviour in ("never ready", "opens, never ready", "opens, then blocks") and first:
+            if behaviour.startswith("opens"):
+                pulse.start()
+            if behaviour.endswith("blocks"):
+                time.sleep(600)  # noqa: ASYNC251  # the fault itself
             await stop.wait()
         if behaviour == "slow to start":
             while not (marks / "go").exists():  # noqa: ASYNC110  # another process makes it

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests.forked import ForkedService, run_forked
 from tests.issuer import Issuer
 from tests.polling import wait_until
 from tests.process import START_LIMIT, Service, configure, write_kek
+from tests.rig import Serve
+
+from tokenmint.base.addresses import Address
 
 
 def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:
@@ -73,6 +77,24 @@ def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Iss
         assert f"worker {victim} hangs" in service.errors.read_text()
         assert service.stop() == 0
     assert not processes_of(tmp_path)
+
+
+async def test_a_worker_is_watched_before_it_takes_connections(serve: Serve) -> None:
+    """Else one that hangs before it is ready would hold its clients for as long as a start may take."""
+    opened: list[list[str]] = []
+
+    def connect(places: dict[str, str]) -> None:
+        opened.append([name for name, place in places.items() if answers(place)])
+
+    async with serve(on_open=connect) as rig:
+        assert opened == [[]]
+        assert {name for name, place in rig.app.listen.items() if answers(place)} >= {"grpc", "admin", "http", "ops"}
+
+
+def answers(place: str) -> bool:
+    address = Address.parse(place)
+    with socket.socket() as client:
+        return client.connect_ex((address.host, address.port)) == 0
 
 
 def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:

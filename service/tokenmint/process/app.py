@@ -53,6 +53,7 @@ class App:
         entropy: the source of randomness; ``entropy(n)`` returns ``n`` bytes.
         store_time: the store's clock, Unix seconds. Default: that of the server that holds the key ring.
         log_writer: the writer of the log; None if another process writes it and its state is unknown.
+        on_open: called before the first listener takes connections, so that a supervisor watches from then on.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class App:
         entropy: Callable[[int], bytes],
         store_time: Callable[[], Awaitable[float]] | None = None,
         log_writer: LineWriter | None = None,
+        on_open: Callable[[], None] | None = None,
     ) -> None:
         self.base = foundation(
             settings, job, clock=clock, entropy=entropy, store_time=store_time, log_writer=log_writer
         )
         self.listen: dict[str, str] = dict(job.listen)
         self._record: _Started | None = None
+        self._on_open = on_open
         self._closing = contextlib.AsyncExitStack()
         self._stopped = False
         self._given_up = 0
@@ -125,6 +128,8 @@ class App:
         await _prefetch(parts)
         reloads = Reloads(parts)
         reloads.follow_keys()
+        if self._on_open is not None:
+            self._on_open()
         servers = listeners.build(parts)
         await self._serve(servers)
         watch_state(parts, servers.certificates(), watching=servers.revocations.watching)

@@ -67,6 +67,8 @@ class Worker:
         self.process = process
         self.pid = process.pid
         self.report = report
+        self.beats = False
+        """Whether it takes connections, so that its event loop has to run."""
         self.ready = False
         self.told_to_stop = False
         self.reload = False
@@ -106,6 +108,8 @@ class Workers:
         """Pauses and ends of workers that are replaced only when one has become ready."""
         self._restarts = Restarts()
         self._silence = Silence(2 * self._watch.look)
+        self._starting = Silence(2 * self._watch.look)
+        """Seconds since the start of each worker that is not ready yet."""
         self._served = False
         self._deadline: float | None = None
         """The time by the monotonic clock at which stopping workers are killed; None unless stopping."""
@@ -134,6 +138,7 @@ class Workers:
         """Wait for an event, then handle everything that is due."""
         self._wait()
         self._silence.look()
+        self._starting.look()
         for worker in list(self._running.values()):
             for line in worker.report.read():
                 self._heard(worker, line, announce)
@@ -189,6 +194,7 @@ class Workers:
         worker = Worker(process, Report(reading))
         self._running[worker.pid] = worker
         self._silence.begin(worker.pid)
+        self._starting.begin(worker.pid)
         self._selector.register(reading, selectors.EVENT_READ)
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # it may have ended already
@@ -196,11 +202,12 @@ class Workers:
                 process.stdin.close()
 
     def _heard(self, worker: Worker, line: bytes, announce: Callable[[Ready], None]) -> None:
+        self._silence.heard(worker.pid)
+        worker.beats = True
         if worker.ready or not line:
-            self._silence.heard(worker.pid)
             return
         worker.ready = True
-        self._silence.heard(worker.pid)
+        self._starting.end(worker.pid)
         self._restarts.ready(worker.pid)
         _say(f"worker {worker.pid} is ready")
         if worker.reload:
@@ -212,13 +219,18 @@ class Workers:
                 self._replace(pause, why)
 
     def _judge(self, worker: Worker) -> None:
-        """Kill a hung worker: it no longer serves its calls."""
-        silent = self._silence.of(worker.pid)
-        if silent < (self._watch.silence if worker.ready else self._watch.start) or worker.why != "ended":
+        """Kill a worker that takes connections and hangs, or that does not become ready."""
+        silent, starting = self._silence.of(worker.pid), self._starting.of(worker.pid)
+        if worker.why != "ended":
             return
-        worker.why = "hung" if worker.ready else "never_ready"
-        fault = "hangs: no sign of life" if worker.ready else "is not ready"
-        _say(f"worker {worker.pid} {fault} after {silent:.0f} s; killing it")
+        if worker.beats and silent >= self._watch.silence:
+            worker.why = "hung"
+            _say(f"worker {worker.pid} hangs: no sign of life after {silent:.0f} s; killing it")
+        elif starting >= self._watch.start:
+            worker.why = "never_ready"
+            _say(f"worker {worker.pid} is not ready after {starting:.0f} s; killing it")
+        else:
+            return
         worker.send(signal.SIGKILL)
 
     def _ended(self, worker: Worker) -> None:
@@ -226,11 +238,12 @@ class Workers:
         if worker.report.descriptor in self._selector.get_map():
             self._selector.unregister(worker.report.descriptor)
         worker.report.close()
-        silent = self._silence.end(worker.pid) if worker.why == "hung" else 0.0
+        silent = self._silence.end(worker.pid)
+        self._starting.end(worker.pid)
         mark_process_dead(worker.pid, self._numbers)  # type: ignore[no-untyped-call]  # the library is untyped
         if self._deadline is not None:
             return
-        pause = self._restarts.ended(worker.pid, silent)
+        pause = self._restarts.ended(worker.pid, silent if worker.why == "hung" else 0.0)
         _say(f"worker {worker.pid} ended with {worker.process.returncode}")
         if not self._served:
             self._waiting.append((pause, worker.why))

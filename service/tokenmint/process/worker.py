@@ -33,12 +33,18 @@ SAME_SIGNAL: Final = 1.0  # seconds; supervisors and process groups may send a s
 COLLECT_AFTER: Final = 20_000  # new objects after which the youngest generation is collected
 
 
-def run(job: Job, announce: Callable[[Ready], None]) -> int:
-    """Serve until SIGTERM or SIGINT, and call ``announce`` when ready. Returns the exit status."""
+def run(job: Job, announce: Callable[[Ready], None], on_open: Callable[[], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status.
+
+    Args:
+        job: the task.
+        announce: called when the service is ready.
+        on_open: called before the first listener takes connections.
+    """
     _raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(job, announce))
+            return runner.run(_serve(job, announce, on_open))
     finally:
         ERROR.writer.flush(FAREWELL)
 
@@ -59,7 +65,7 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     return uvloop.Loop
 
 
-async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
+async def _serve(job: Job, announce: Callable[[Ready], None], on_open: Callable[[], None] | None) -> int:
     config = Path(job.config) if job.config else None
     settings = load(config, os.environ, development=job.development, listen=job.listen)
     writer = configure(settings.log.level, settings.log.format)
@@ -70,6 +76,7 @@ async def _serve(job: Job, announce: Callable[[Ready], None]) -> int:
         clock=SystemClock(),
         entropy=os.urandom,
         log_writer=writer,
+        on_open=on_open,
     )
     stop = StopSignals()
     loop = asyncio.get_running_loop()
@@ -149,9 +156,8 @@ def main() -> int:
 
         def announce(ready: Ready) -> None:
             pulse.say(json.dumps(asdict(ready)))
-            pulse.start()
 
-        return run(Job(**json.load(sys.stdin)), announce)
+        return run(Job(**json.load(sys.stdin)), announce, on_open=pulse.start)
     except TokenmintError as error:
         say(f"tokenmint: {error.message}\n")
         return 1

@@ -124,11 +124,24 @@ def test_a_worker_whose_loop_is_blocked_is_killed_and_replaced(supervise: Superv
     assert supervised.stop() == 0
 
 
-def test_a_worker_that_never_is_ready_is_killed_and_replaced(supervise: Supervise) -> None:
-    """Also where none has come to serve: then there is nothing to replace it for, and the service ends."""
-    supervised = supervise("never ready", start=1.0)
+@pytest.mark.parametrize(
+    ("behaviour", "limits", "fault"),
+    [
+        ("never ready", {"start": 1.0}, "is not ready after"),
+        ("opens, never ready", {"start": 1.0}, "is not ready after"),
+        ("opens, then blocks", {"silence": 1.0}, "hangs: no sign of life"),
+    ],
+)
+def test_a_worker_that_never_is_ready_is_killed(
+    supervise: Supervise, behaviour: str, limits: dict[str, float], fault: str
+) -> None:
+    """One that has opened its listeners holds clients, so its silence counts before it is ready.
+
+    Where none has come to serve, there is nothing to replace it for, and the service ends.
+    """
+    supervised = supervise(behaviour, **limits)
     assert supervised.process.wait(PATIENCE) == 1
-    assert supervised.said().count("is not ready after") == 2
+    assert supervised.said().count(fault) == 2
     assert "starting another" not in supervised.said()
 
 

@@ -9,7 +9,6 @@ INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 WORKERS ?= 4
 PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist worksteal
 MINUTES ?= 10
-CALLS ?= 20000
 BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
@@ -152,6 +151,7 @@ build/bench/peer-node: benchmarks/peers/node/package-lock.json
 	@npm ci --prefix benchmarks/peers/node --no-audit --no-fund --loglevel=error
 	@touch $@
 
+test-restart: CALLS ?= 20000
 test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients that retry UNAVAILABLE alone, or nothing
 	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k "rolling or in_hand"
 

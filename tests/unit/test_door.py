@@ -38,6 +38,13 @@ def test_every_lane_is_in_the_table_with_what_it_proves() -> None:
     assert set(jobs) == lanes - parts_of_check - by_hand | {"demo"}
 
 
+def test_a_variable_that_becomes_an_option_has_no_value_for_all_targets() -> None:
+    """Another target's default would be the option's value: `make profile` was once told `--calls 20000`."""
+    options = {name for names in re.findall(r"\$\(call options,([A-Z ]+)\)", MAKEFILE) for name in names.split()}
+    assert options & {"CALLS", "ROUNDS"}
+    assert options & set(re.findall(r"^([A-Z]+) *[:?]?=", MAKEFILE, re.MULTILINE)) == set()
+
+
 def test_every_path_that_is_named_exists() -> None:
     for path in re.findall(r"`((?:service|tests|protos|docs|\.ci)/[\w./-]+)`", CONTRIBUTING):
         assert (ROOT / path.replace("NAME", "google")).exists(), path

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -51,6 +52,7 @@ type Revocations struct {
 	mutex    sync.RWMutex
 	held     map[nameDigest]revoked
 	position string
+	told     int64     // Unix seconds, the service's time; an older service does not tell it
 	current  time.Time // when the set was last known to be complete
 	pruned   time.Time
 	failure  string
@@ -81,7 +83,7 @@ func WithRevocationsClock(now func() time.Time) RevocationsOption {
 func NewRevocations(client *Client, audience string, options ...RevocationsOption) *Revocations {
 	made := &Revocations{
 		service: pb.NewRevocationServiceClient(client.connection), audience: audience, maxLag: DefaultMaxLag,
-		now: time.Now, monotonic: time.Now, held: map[nameDigest]revoked{},
+		now: time.Now, monotonic: time.Now, held: map[nameDigest]revoked{}, told: math.MaxInt64,
 		ended: make(chan struct{}), complete: make(chan struct{}), end: func() {},
 	}
 	for _, option := range options {
@@ -293,10 +295,15 @@ func (r *Revocations) take(message *pb.WatchRevocationsResponse) error {
 			close(r.complete)
 		}
 	}
+	if message.GetTime() != nil {
+		r.told = message.GetTime().GetSeconds()
+	}
 	if now.Sub(r.pruned) >= pruneEvery {
 		r.pruned = now
+		// A clock that is ahead for a while must not make it forget: set back, it accepts the tokens again.
+		expired := min(r.now().Unix(), r.told)
 		for name, entry := range r.held {
-			if entry.expires <= r.now().Unix() {
+			if entry.expires <= expired {
 				delete(r.held, name)
 			}
 		}

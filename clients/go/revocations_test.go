@@ -71,6 +71,40 @@ func TestAnAudienceMayBeAListOfOne(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsAheadForAWhileForgetsNothing(t *testing.T) {
+	wall, elapsed := time.Unix(5000, 0), time.Unix(0, 0)
+	r := NewRevocations(&Client{}, audience)
+	r.now, r.monotonic = func() time.Time { return wall }, func() time.Time { return elapsed }
+	for _, step := range []struct {
+		name         string
+		wall, served int64 // Unix seconds; 0: it is not told
+		held         int
+	}{
+		{"clocks agree", 5000, 5000, 1},
+		{"its own is ahead", 8600, 5100, 1},
+		{"the service does not tell", 8700, 0, 1},
+		{"its own is set back", 5200, 5200, 1},
+		{"the service's is ahead", 5300, 9000, 1},
+		{"it has expired by both", 6000, 6000, 0},
+	} {
+		wall, elapsed = time.Unix(step.wall, 0), elapsed.Add(pruneEvery)
+		message := said("0.1-0", "", 0, 0)
+		if r.position == "" {
+			message = said("0.1-0", "token:t1", 0, 0)
+			message.Revocations[0].ExpireTime.Seconds = 6000
+		}
+		if step.served != 0 {
+			message.Time = &timestamppb.Timestamp{Seconds: step.served}
+		}
+		if err := r.take(message); err != nil || len(r.held) != step.held {
+			t.Errorf("%s: %d entries, %v", step.name, len(r.held), err)
+		}
+		if r.covers(claimsOf(t, 1), "k") != (step.held == 1) {
+			t.Errorf("%s: the token is judged otherwise", step.name)
+		}
+	}
+}
+
 func TestASetThatIsTooOldRefusesOrAcceptsAsItIsTold(t *testing.T) {
 	now := time.Unix(5000, 0)
 	clock := WithRevocationsClock(func() time.Time { return now })

@@ -78,6 +78,7 @@ class Watcher:
     held: dict[bytes, int] = field(default_factory=dict)
     position: str = ""
     age: float = -1.0
+    time: int = 0
     messages: int = 0
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,6 +98,7 @@ class Watcher:
             self.held[one.digest] = max(one.tokens_valid_after, self.held.get(one.digest, 0))
         self.position = message.position or self.position
         self.age = message.age.ToMilliseconds() / 1000
+        self.time = message.time.seconds
         self.messages += 1
         self.news.set()
 

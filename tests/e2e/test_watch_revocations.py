@@ -65,6 +65,7 @@ async def test_a_revoked_token_and_its_descendants(rig: Rig) -> None:
         assert not watcher.refuses(other)
         assert watcher.position
         assert 0 <= watcher.age < 5
+        assert abs(watcher.time - rig.clock.now()) < 5
 
 
 @pytest.mark.alone

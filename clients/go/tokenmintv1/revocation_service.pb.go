@@ -89,7 +89,12 @@ type WatchRevocationsResponse struct {
 	Position string `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
 	// How long ago this replica last read the store and lacked nothing. A
 	// watcher's set is as current as this, while `position` is not empty.
-	Age           *durationpb.Duration `protobuf:"bytes,3,opt,name=age,proto3" json:"age,omitempty"`
+	Age *durationpb.Duration `protobuf:"bytes,3,opt,name=age,proto3" json:"age,omitempty"`
+	// The time by the store's clock, in seconds. A watcher keeps a revocation
+	// until both this and its own clock have reached `expire_time`: if its clock
+	// were ahead for a while, it would otherwise accept revoked tokens later.
+	// Absent where the clocks of replica and store differ.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +146,13 @@ func (x *WatchRevocationsResponse) GetPosition() string {
 func (x *WatchRevocationsResponse) GetAge() *durationpb.Duration {
 	if x != nil {
 		return x.Age
+	}
+	return nil
+}
+
+func (x *WatchRevocationsResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
 	}
 	return nil
 }
@@ -222,11 +234,12 @@ const file_tokenmint_v1_revocation_service_proto_rawDesc = "" +
 	"%tokenmint/v1/revocation_service.proto\x12\ftokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Q\n" +
 	"\x17WatchRevocationsRequest\x12\x1a\n" +
 	"\baudience\x18\x01 \x01(\tR\baudience\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\tR\bposition\"\x9f\x01\n" +
+	"\bposition\x18\x02 \x01(\tR\bposition\"\xcf\x01\n" +
 	"\x18WatchRevocationsResponse\x12:\n" +
 	"\vrevocations\x18\x01 \x03(\v2\x18.tokenmint.v1.RevocationR\vrevocations\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\tR\bposition\x12+\n" +
-	"\x03age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03age\"\x8f\x01\n" +
+	"\x03age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x8f\x01\n" +
 	"\n" +
 	"Revocation\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12,\n" +
@@ -260,14 +273,15 @@ var file_tokenmint_v1_revocation_service_proto_goTypes = []any{
 var file_tokenmint_v1_revocation_service_proto_depIdxs = []int32{
 	2, // 0: tokenmint.v1.WatchRevocationsResponse.revocations:type_name -> tokenmint.v1.Revocation
 	3, // 1: tokenmint.v1.WatchRevocationsResponse.age:type_name -> google.protobuf.Duration
-	4, // 2: tokenmint.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
-	0, // 3: tokenmint.v1.RevocationService.WatchRevocations:input_type -> tokenmint.v1.WatchRevocationsRequest
-	1, // 4: tokenmint.v1.RevocationService.WatchRevocations:output_type -> tokenmint.v1.WatchRevocationsResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 2: tokenmint.v1.WatchRevocationsResponse.time:type_name -> google.protobuf.Timestamp
+	4, // 3: tokenmint.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
+	0, // 4: tokenmint.v1.RevocationService.WatchRevocations:input_type -> tokenmint.v1.WatchRevocationsRequest
+	1, // 5: tokenmint.v1.RevocationService.WatchRevocations:output_type -> tokenmint.v1.WatchRevocationsResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tokenmint_v1_revocation_service_proto_init() }

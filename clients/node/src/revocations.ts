@@ -52,6 +52,7 @@ export class Revocations {
   #position = "";
   #current = -Infinity;
   #prunedAt = -Infinity;
+  #serviceTime = Infinity; // an older service does not tell it
   #failure = "";
   #failures = 0;
   #startedAt: number | undefined;
@@ -145,9 +146,12 @@ export class Revocations {
       this.#isComplete = true;
       this.#complete();
     }
+    if (message.time !== undefined) this.#serviceTime = message.time.getTime() / 1000;
     if (now - this.#prunedAt >= PRUNE) {
       this.#prunedAt = now;
-      for (const [name, entry] of this.#held) if (entry.expires <= this.#clock()) this.#held.delete(name);
+      // A clock that is ahead for a while must not make it forget: set back, it accepts the tokens again.
+      const expired = Math.min(this.#clock(), this.#serviceTime);
+      for (const [name, entry] of this.#held) if (entry.expires <= expired) this.#held.delete(name);
     }
     this.#tell();
   }

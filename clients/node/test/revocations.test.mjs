@@ -88,6 +88,27 @@ test("entries merge in any order and expire", () => {
   assert.equal(set.size, 0);
 });
 
+test("a clock that is ahead for a while forgets nothing", () => {
+  let wall = 5000;
+  let elapsed = 0;
+  const client = { watchRevocations: () => new Promise(() => {}) };
+  const set = new Revocations({ client, audience: "a", clock: () => wall, monotonic: () => elapsed });
+  set.take({ ...said({ name: "token:t1", expires: 6000 }), time: new Date(5_000_000) });
+  for (const [why, own, served, size] of [
+    ["its own is ahead", 8600, 5100, 1],
+    ["the service does not tell", 8700, undefined, 1],
+    ["its own is set back", 5200, 5200, 1],
+    ["the service's is ahead", 5300, 9000, 1],
+    ["it has expired by both", 6000, 6000, 0],
+  ]) {
+    wall = own;
+    elapsed += 60;
+    set.take({ ...said({}), time: served === undefined ? undefined : new Date(served * 1000) });
+    assert.equal(set.size, size, why);
+    assert.equal(refuses(set, { jti: "t1", iat: 1 }), size === 1, why);
+  }
+});
+
 test("it goes on where it was after an end, a failure and a refusal", async () => {
   const positions = [];
   let open;

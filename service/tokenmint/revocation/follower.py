@@ -93,6 +93,10 @@ class Revocations:
         """Return the seconds since this copy was last known to be complete; infinite: never."""
         return self._clock.monotonic() - self._confirmed
 
+    def time(self) -> float | None:
+        """Return the time by which entries expire, Unix seconds; None while one of the clocks is wrong."""
+        return None if self._world.clock_problem() else self._world.now()
+
     def problem(self) -> str:
         """Return a message for operators if this copy may lack revocations for too long, or ""."""
         ago = self.confirmed_ago()
@@ -195,7 +199,8 @@ class Revocations:
 
     def _has_expired(self, revocation: Revocation) -> bool:
         """Return whether a revocation has certainly expired: one that is dropped is not read again."""
-        return revocation.expires <= self._world.now() and not self._world.clock_problem()
+        now = self.time()
+        return now is not None and revocation.expires <= now
 
     def _prune(self) -> None:
         """Drop expired entries, and the places of superseded ones."""

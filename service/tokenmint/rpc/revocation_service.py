@@ -91,6 +91,8 @@ class RevocationService(pb_grpc.RevocationServiceServicer):
             position="" if more else self._revocations.position,
         )
         message.age.FromMilliseconds(math.ceil(max(0.0, self._revocations.confirmed_ago()) * 1000))
+        if (now := self._revocations.time()) is not None:
+            message.time.seconds = int(now)
         for one in held:
             added = message.revocations.add(digest=one.digest, tokens_valid_after=one.revocation.valid_after)
             added.expire_time.seconds = one.revocation.expires

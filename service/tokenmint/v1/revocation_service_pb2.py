@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tokenmint/v1/revocation_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n\x17WatchRevocationsRequest\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\"\x83\x01\n\x18WatchRevocationsResponse\x12-\n\x0brevocations\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.Revocation\x12\x10\n\x08position\x18\x02 \x01(\t\x12&\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"i\n\nRevocation\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x1a\n\x12tokens_valid_after\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2x\n\x11RevocationService\x12\x63\n\x10WatchRevocations\x12%.tokenmint.v1.WatchRevocationsRequest\x1a&.tokenmint.v1.WatchRevocationsResponse0\x01\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tokenmint/v1/revocation_service.proto\x12\x0ctokenmint.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n\x17WatchRevocationsRequest\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\t\"\xad\x01\n\x18WatchRevocationsResponse\x12-\n\x0brevocations\x18\x01 \x03(\x0b\x32\x18.tokenmint.v1.Revocation\x12\x10\n\x08position\x18\x02 \x01(\t\x12&\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\nRevocation\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x1a\n\x12tokens_valid_after\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2x\n\x11RevocationService\x12\x63\n\x10WatchRevocations\x12%.tokenmint.v1.WatchRevocationsRequest\x1a&.tokenmint.v1.WatchRevocationsResponse0\x01\x42\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=120
   _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=181
   _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=184
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=315
-  _globals['_REVOCATION']._serialized_start=317
-  _globals['_REVOCATION']._serialized_end=422
-  _globals['_REVOCATIONSERVICE']._serialized_start=424
-  _globals['_REVOCATIONSERVICE']._serialized_end=544
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=357
+  _globals['_REVOCATION']._serialized_start=359
+  _globals['_REVOCATION']._serialized_end=464
+  _globals['_REVOCATIONSERVICE']._serialized_start=466
+  _globals['_REVOCATIONSERVICE']._serialized_end=586
 # @@protoc_insertion_point(module_scope)

@@ -117,6 +117,32 @@ def test_the_set_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         held.add(digest_of("token", "c"), 0, 9)
 
 
+def test_a_clock_that_is_ahead_for_a_while_forgets_nothing() -> None:
+    wall, elapsed = 5000.0, 0.0
+    client = Client("127.0.0.1:1", PublicClient("api"), plaintext=True)
+    revocations = Revocations(client, AUDIENCE, clock=lambda: wall, monotonic=lambda: elapsed)
+    first = pb.WatchRevocationsResponse(position="0.1-0")
+    first.revocations.add(digest=digest_of("token", "t1")).expire_time.seconds = 6000
+    first.time.seconds = 5000
+    revocations.take(first)
+    for why, own, served, size in (
+        ("its own is ahead", 8600.0, 5100, 1),
+        ("the service does not tell", 8700.0, None, 1),
+        ("its own is set back", 5200.0, 5200, 1),
+        ("the service's is ahead", 5300.0, 9000, 1),
+        ("it has expired by both", 6000.0, 6000, 0),
+    ):
+        wall, elapsed = own, elapsed + 60
+        message = pb.WatchRevocationsResponse(position="0.1-0")
+        if served is not None:
+            message.time.seconds = served
+        revocations.take(message)
+        assert len(revocations) == size, why
+        if size:
+            with pytest.raises(TokenRejected):
+                revocations.check({"jti": "t1", "iat": 1}, "k")
+
+
 class Told:
     """A set that is told by the test, and its clock."""
 

@@ -51,6 +51,12 @@ def names(copy: Revocations) -> list[str]:
     return [one.revocation.name for one in held]
 
 
+def test_it_tells_no_time_while_a_clock_is_wrong(copy: Revocations, clock: FakeClock, elsewhere: Elsewhere) -> None:
+    assert copy.time() == clock.now()
+    elsewhere.clock_problem = "the clocks differ"
+    assert copy.time() is None
+
+
 async def test_it_has_everything_over_any_number_of_pages(
     log: RevocationLog, copy: Revocations, clock: FakeClock
 ) -> None:

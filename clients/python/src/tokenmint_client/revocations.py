@@ -143,6 +143,7 @@ class Revocations:
         self._current_at = float("-inf")
         self._heard_at = 0.0
         self._prune_at = 0.0
+        self._service_time = float("inf")
         self._error = ""
         self._call: Any = None
         self._complete = threading.Event()
@@ -261,8 +262,11 @@ class Revocations:
             self._current_at = max(self._current_at, now - message.age.ToMilliseconds() / 1000)
             self._error = ""
             self._complete.set()
+        if message.HasField("time"):  # an older service sends none
+            self._service_time = message.time.seconds
         if now >= self._prune_at:
-            self._set.prune(self._clock())
+            # A clock that is ahead for a while must not make it forget: set back, it accepts the tokens again.
+            self._set.prune(min(self._clock(), self._service_time))
             self._prune_at = now + PRUNE
         self._tell()
 

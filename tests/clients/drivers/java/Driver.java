@@ -5,6 +5,7 @@ import dev.tokenmint.client.ClientCredential;
 import dev.tokenmint.client.ExchangeRequest;
 import dev.tokenmint.client.ProtectedResource;
 import dev.tokenmint.client.Revocations;
+import dev.tokenmint.client.StatusLists;
 import dev.tokenmint.client.Target;
 import dev.tokenmint.client.Token;
 import dev.tokenmint.client.TokenFilter;
@@ -149,6 +150,13 @@ public final class Driver {
                 Revocations followed = revocations.build();
                 stops.add(followed::close);
                 builder.revocations(followed);
+            }
+            if (configuration.containsKey("status_lists")) {
+                var lists = StatusLists.builder();
+                if (text(configuration, "status_lists").equals("accept")) {
+                    lists.acceptWhenUnavailable();
+                }
+                builder.statusLists(lists.build());
             }
             return builder.build();
         });

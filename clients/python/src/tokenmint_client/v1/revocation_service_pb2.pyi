@@ -57,6 +57,7 @@ class WatchRevocationsResponse(_message.Message):
     REVOCATIONS_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     position: _builtins.str
     """Where a later stream may go on, from any replica; empty while the snapshot
     has further messages.
@@ -71,16 +72,25 @@ class WatchRevocationsResponse(_message.Message):
         watcher's set is as current as this, while `position` is not empty.
         """
 
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The time by the store's clock, in seconds. A watcher keeps a revocation
+        until both this and its own clock have reached `expire_time`: if its clock
+        were ahead for a while, it would otherwise accept revoked tokens later.
+        Absent where the clocks of replica and store differ.
+        """
+
     def __init__(
         self,
         *,
         revocations: _abc.Iterable[Global___Revocation] | None = ...,
         position: _builtins.str = ...,
         age: _duration_pb2.Duration | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "position", b"position", "revocations", b"revocations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "position", b"position", "revocations", b"revocations", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

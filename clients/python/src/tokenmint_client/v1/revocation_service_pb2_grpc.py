@@ -57,7 +57,8 @@ class RevocationServiceServicer:
 
         A verifier keeps a set: for each digest the latest `tokens_valid_after` and
         the latest `expire_time`. It only adds to the set and drops what has
-        expired. So it may get a revocation twice, and in any order.
+        expired, by `time` and by its own clock. So it may get a revocation twice,
+        and in any order.
 
         Idempotent. Fails with PERMISSION_DENIED where the client does not serve
         the audience, with RESOURCE_EXHAUSTED over the limit of streams (in all,

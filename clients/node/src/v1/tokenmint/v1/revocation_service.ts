@@ -45,7 +45,16 @@ export interface WatchRevocationsResponse {
    * How long ago this replica last read the store and lacked nothing. A
    * watcher's set is as current as this, while `position` is not empty.
    */
-  age: Duration | undefined;
+  age:
+    | Duration
+    | undefined;
+  /**
+   * The time by the store's clock, in seconds. A watcher keeps a revocation
+   * until both this and its own clock have reached `expire_time`: if its clock
+   * were ahead for a while, it would otherwise accept revoked tokens later.
+   * Absent where the clocks of replica and store differ.
+   */
+  time: Date | undefined;
 }
 
 /**
@@ -138,7 +147,7 @@ export const WatchRevocationsRequest: MessageFns<WatchRevocationsRequest> = {
 };
 
 function createBaseWatchRevocationsResponse(): WatchRevocationsResponse {
-  return { revocations: [], position: "", age: undefined };
+  return { revocations: [], position: "", age: undefined, time: undefined };
 }
 
 export const WatchRevocationsResponse: MessageFns<WatchRevocationsResponse> = {
@@ -151,6 +160,9 @@ export const WatchRevocationsResponse: MessageFns<WatchRevocationsResponse> = {
     }
     if (message.age !== undefined) {
       Duration.encode(message.age, writer.uint32(26).fork()).join();
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -192,6 +204,14 @@ export const WatchRevocationsResponse: MessageFns<WatchRevocationsResponse> = {
             message.age = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -212,6 +232,7 @@ export const WatchRevocationsResponse: MessageFns<WatchRevocationsResponse> = {
     message.revocations = object.revocations?.map((e) => Revocation.fromPartial(e)) || [];
     message.position = object.position ?? "";
     message.age = (object.age !== undefined && object.age !== null) ? Duration.fromPartial(object.age) : undefined;
+    message.time = object.time ?? undefined;
     return message;
   },
 };
@@ -315,7 +336,8 @@ export const RevocationServiceService = {
    *
    * A verifier keeps a set: for each digest the latest `tokens_valid_after` and
    * the latest `expire_time`. It only adds to the set and drops what has
-   * expired. So it may get a revocation twice, and in any order.
+   * expired, by `time` and by its own clock. So it may get a revocation twice,
+   * and in any order.
    *
    * Idempotent. Fails with PERMISSION_DENIED where the client does not serve
    * the audience, with RESOURCE_EXHAUSTED over the limit of streams (in all,
@@ -345,7 +367,8 @@ export interface RevocationServiceServer extends UntypedServiceImplementation {
    *
    * A verifier keeps a set: for each digest the latest `tokens_valid_after` and
    * the latest `expire_time`. It only adds to the set and drops what has
-   * expired. So it may get a revocation twice, and in any order.
+   * expired, by `time` and by its own clock. So it may get a revocation twice,
+   * and in any order.
    *
    * Idempotent. Fails with PERMISSION_DENIED where the client does not serve
    * the audience, with RESOURCE_EXHAUSTED over the limit of streams (in all,
@@ -365,7 +388,8 @@ export interface RevocationServiceClient extends Client {
    *
    * A verifier keeps a set: for each digest the latest `tokens_valid_after` and
    * the latest `expire_time`. It only adds to the set and drops what has
-   * expired. So it may get a revocation twice, and in any order.
+   * expired, by `time` and by its own clock. So it may get a revocation twice,
+   * and in any order.
    *
    * Idempotent. Fails with PERMISSION_DENIED where the client does not serve
    * the audience, with RESOURCE_EXHAUSTED over the limit of streams (in all,

@@ -6,12 +6,9 @@ import com.nimbusds.jose.jwk.KeyUse;
 import com.nimbusds.jose.jwk.RSAKey;
 import com.nimbusds.jose.util.JSONObjectUtils;
 import java.io.IOException;
-import java.io.InputStream;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpHeaders;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.text.ParseException;
 import java.time.Clock;
@@ -21,14 +18,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReentrantLock;
 
 /** The JWK set at a URL, kept for as long as its headers say. */
 final class KeySet {
-    private static final int MAX_SIZE = 1 << 20; // bytes
     private static final int MAX_KEYS = 100;
     private static final int MIN_RSA_BITS = 2048; // RFC 7518 section 3.3
     private static final Duration DEFAULT_AGE = Duration.ofMinutes(5); // where the answer does not say
@@ -37,7 +30,6 @@ final class KeySet {
     private static final Duration MAX_STALE = Duration.ofHours(1); // beyond its age, while it can't be fetched
     private static final Duration UNKNOWN_KEY = Duration.ofSeconds(10); // between fetches for unknown keys
     private static final Duration RETRY = Duration.ofSeconds(1); // after a fetch that failed
-    private static final Duration TIMEOUT = Duration.ofSeconds(5);
 
     private static final System.Logger LOG = System.getLogger("dev.tokenmint.client");
 
@@ -57,14 +49,11 @@ final class KeySet {
     private volatile Instant looked; // when a fetch for an unknown key ended, or null
 
     KeySet(URI address, HttpClient http, Clock clock) {
-        boolean secure = "https".equals(address.getScheme());
-        if (!secure && !("http".equals(address.getScheme()) && Loopback.is(address.getHost()))) {
-            throw new IllegalArgumentException("the key set at " + shown(address)
+        if (!Fetch.isSafe(address)) {
+            throw new IllegalArgumentException("the key set at " + Fetch.shown(address)
                     + " would be fetched without TLS: use https (http is for loopback only)");
         }
-        if (http.followRedirects() != HttpClient.Redirect.NEVER) {
-            throw new IllegalArgumentException("the key set's client follows redirects");
-        }
+        Fetch.requireNoRedirects(http);
         this.address = address;
         this.http = http;
         this.clock = clock;
@@ -83,7 +72,7 @@ final class KeySet {
         if (!clock.instant().isBefore(held.usable())) {
             throw new VerificationException(
                     VerificationException.KEY_SET_UNAVAILABLE,
-                    "the key set at " + shown(address) + " can't be fetched: " + cause);
+                    "the key set at " + Fetch.shown(address) + " can't be fetched: " + cause);
         }
         JWK key = held.key(keyId);
         if (key == null) {
@@ -127,9 +116,9 @@ final class KeySet {
                 held = fetch(held);
                 failed = null;
             } catch (IOException unusable) {
-                cause = FetchFailure.causeOf(unusable, TIMEOUT);
+                cause = FetchFailure.causeOf(unusable, Fetch.TIMEOUT);
                 failed = clock.instant(); // what there is stays usable for a while
-                LOG.log(System.Logger.Level.WARNING, "the key set at {0} can''t be fetched: {1}", shown(address), cause);
+                LOG.log(System.Logger.Level.WARNING, "the key set at {0} can''t be fetched: {1}", Fetch.shown(address), cause);
             } catch (InterruptedException interrupted) {
                 Thread.currentThread().interrupt();
                 failed = clock.instant();
@@ -143,48 +132,19 @@ final class KeySet {
     }
 
     private Held fetch(Held before) throws IOException, InterruptedException {
-        var request = HttpRequest.newBuilder(address)
-                .timeout(TIMEOUT)
-                .header("Accept", "application/jwk-set+json, application/json");
-        if (!before.etag().isEmpty()) {
-            request.header("If-None-Match", before.etag());
-        }
-        HttpResponse<InputStream> answer = http.send(request.build(), HttpResponse.BodyHandlers.ofInputStream());
-        var limit = new AtomicBoolean();
-        try (InputStream body = answer.body()) {
-            CompletableFuture.delayedExecutor(TIMEOUT.toMillis(), TimeUnit.MILLISECONDS).execute(() -> close(body, limit));
-            Instant fresh = clock.instant().plus(age(answer.headers()));
-            int status = answer.statusCode() == 304 && before.keys().isEmpty() ? 0 : answer.statusCode();
-            return switch (status) {
-                case 304 -> new Held(before.keys(), before.etag(), fresh, fresh.plus(MAX_STALE));
-                case 200 -> new Held(
-                        read(body), answer.headers().firstValue("ETag").orElse(""), fresh, fresh.plus(MAX_STALE));
-                default -> throw new FetchFailure("the answer has status " + answer.statusCode());
-            };
-        } catch (IOException failure) {
-            if (limit.get()) {
-                throw new FetchFailure("there was no answer within " + TIMEOUT.toSeconds() + " s");
-            }
-            throw failure;
-        }
-    }
-
-    /** Ends an answer that drips: the request's own limit is over once its headers are there. */
-    private static void close(InputStream body, AtomicBoolean limit) {
-        try {
-            limit.set(true);
-            body.close();
-        } catch (IOException closed) {
-            LOG.log(System.Logger.Level.DEBUG, "the answer was closed already");
-        }
+        Fetch.Answer answer = Fetch.get(http, address, "application/jwk-set+json, application/json", before.etag());
+        Instant fresh = clock.instant().plus(age(answer.headers()));
+        return answer.status() == 304
+                ? new Held(before.keys(), before.etag(), fresh, fresh.plus(MAX_STALE))
+                : new Held(
+                        read(answer.body()),
+                        answer.headers().firstValue("ETag").orElse(""),
+                        fresh,
+                        fresh.plus(MAX_STALE));
     }
 
     /** Returns the public keys that verify signatures, of several with one id the first; a set without any is no set. */
-    private static List<JWK> read(InputStream body) throws IOException {
-        byte[] text = body.readNBytes(MAX_SIZE + 1);
-        if (text.length > MAX_SIZE) {
-            throw new FetchFailure("the answer is longer than " + MAX_SIZE + " bytes");
-        }
+    private static List<JWK> read(byte[] text) throws IOException {
         Map<String, JWK> keys = new LinkedHashMap<>();
         List<?> members = members(new String(text, StandardCharsets.UTF_8));
         for (Object member : members.subList(0, Math.min(members.size(), MAX_KEYS))) {
@@ -229,13 +189,6 @@ final class KeySet {
         } catch (ParseException | IllegalArgumentException | IllegalStateException unreadable) {
             return null;
         }
-    }
-
-    /** Returns an address as messages show it: without user, query and fragment, which may hold a secret. */
-    private static String shown(URI address) {
-        String port = address.getPort() < 0 ? "" : ":" + address.getPort();
-        String text = address.getScheme() + "://" + address.getHost() + port + address.getRawPath();
-        return text.substring(0, Math.min(text.length(), 200));
     }
 
     private static Duration age(HttpHeaders headers) {

@@ -44,7 +44,7 @@ public final class Revocations implements AutoCloseable {
     private static final long SILENCE = 10_000; // milliseconds without a message; the service sends one a second
     private static final long FIRST_PAUSE = 100; // milliseconds
     private static final long LONGEST_PAUSE = 5_000;
-    private static final Duration PRUNE = Duration.ofMinutes(1);
+    private static final long PRUNE = TimeUnit.MINUTES.toNanos(1); // between searches for expired entries
     private static final Duration NEVER = ChronoUnit.FOREVER.getDuration();
     private static final int MOST = 2_000_000; // entries
     private static final int DIGEST = 16; // bytes
@@ -69,7 +69,8 @@ public final class Revocations implements AutoCloseable {
     private boolean closed;
     private volatile String position = "";
     private volatile Long current; // when the set was last known to be complete, by the ticker; null: never
-    private volatile Instant pruned = Instant.EPOCH;
+    private volatile Long pruned; // when expired entries were dropped, by the ticker; null: never
+    private volatile long told = Long.MAX_VALUE; // Unix seconds, the service's time; an older service does not tell it
     private volatile String failure = "";
 
     private Revocations(Builder from) {
@@ -291,18 +292,23 @@ public final class Revocations implements AutoCloseable {
                     (before, now) -> new Entry(
                             Math.max(before.validAfter, now.validAfter), Math.max(before.expires, now.expires)));
         }
-        Instant now = clock.instant();
+        long now = ticker.getAsLong();
         if (!message.getPosition().isEmpty()) { // otherwise the snapshot has further messages
             long age = TimeUnit.SECONDS.toNanos(message.getAge().getSeconds()) + message.getAge().getNanos();
-            long at = ticker.getAsLong() - age;
+            long at = now - age;
             position = message.getPosition();
             current = current == null || at - current > 0 ? Long.valueOf(at) : current;
             failure = "";
             complete.countDown();
         }
-        if (Duration.between(pruned, now).compareTo(PRUNE) >= 0) {
+        if (message.hasTime()) {
+            told = message.getTime().getSeconds();
+        }
+        if (pruned == null || now - pruned >= PRUNE) {
             pruned = now;
-            held.values().removeIf(entry -> entry.expires <= now.getEpochSecond());
+            // A clock that is ahead for a while must not make it forget: set back, it accepts the tokens again.
+            long expired = Math.min(clock.instant().getEpochSecond(), told);
+            held.values().removeIf(entry -> entry.expires <= expired);
         }
         onLag.accept(lag());
     }

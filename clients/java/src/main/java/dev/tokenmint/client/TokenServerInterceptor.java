@@ -73,14 +73,16 @@ public final class TokenServerInterceptor implements ServerInterceptor {
     }
 
     private static void refuse(ServerCall<?, ?> call, VerificationException refused) {
-        Status status = switch (refused.reason()) {
-            case VerificationException.KEY_SET_UNAVAILABLE ->
-                Status.UNAVAILABLE.withDescription("the key set is not at hand: retry later");
-            case VerificationException.REVOCATIONS_UNAVAILABLE ->
-                Status.UNAVAILABLE.withDescription("revocations are not at hand: retry later");
-            case Bearer.SCOPE_DENIED -> Status.PERMISSION_DENIED.withDescription("the call's token lacks a scope");
-            default -> Status.UNAUTHENTICATED.withDescription("the call has no token that is accepted here");
-        };
+        Status status;
+        if (refused.isUnavailable()) {
+            boolean isKeySet = refused.reason().equals(VerificationException.KEY_SET_UNAVAILABLE);
+            String away = isKeySet ? "the key set is" : "revocations are";
+            status = Status.UNAVAILABLE.withDescription(away + " not at hand: retry later");
+        } else if (refused.reason().equals(Bearer.SCOPE_DENIED)) {
+            status = Status.PERMISSION_DENIED.withDescription("the call's token lacks a scope");
+        } else {
+            status = Status.UNAUTHENTICATED.withDescription("the call has no token that is accepted here");
+        }
         var answer = com.google.rpc.Status.newBuilder()
                 .setCode(status.getCode().value())
                 .setMessage(status.getDescription());

@@ -15,6 +15,8 @@ public final class VerificationException extends TokenmintException {
     public static final String UNAVAILABLE = "UNAVAILABLE";
     /** The reason where nothing can be said of the token, since it is not known whether it was revoked. */
     public static final String REVOCATIONS_UNAVAILABLE = "REVOCATIONS_UNAVAILABLE";
+    /** The reason where nothing can be said of the token, since the list that tells whether it was revoked can't be had. */
+    public static final String STATUS_LIST_UNAVAILABLE = "STATUS_LIST_UNAVAILABLE";
 
     private static final long serialVersionUID = 1L;
 
@@ -25,7 +27,7 @@ public final class VerificationException extends TokenmintException {
     /** Tells whether nothing can be said of the token now, so that it was neither accepted nor refused. */
     boolean isUnavailable() {
         return switch (reason()) {
-            case KEY_SET_UNAVAILABLE, REVOCATIONS_UNAVAILABLE, UNAVAILABLE -> true;
+            case KEY_SET_UNAVAILABLE, REVOCATIONS_UNAVAILABLE, STATUS_LIST_UNAVAILABLE, UNAVAILABLE -> true;
             default -> false;
         };
     }

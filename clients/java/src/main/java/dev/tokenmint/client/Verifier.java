@@ -31,6 +31,8 @@ public final class Verifier {
     private final Clock clock;
     private final KeySet keys;
     private final Revocations revocations;
+    private final StatusLists statusLists;
+    private final HttpClient http;
 
     private Verifier(Builder from) {
         issuer = from.issuer;
@@ -41,6 +43,8 @@ public final class Verifier {
         confirmation = from.confirmation;
         clock = from.clock;
         revocations = from.revocations;
+        statusLists = from.statusLists;
+        http = from.http;
         keys = new KeySet(from.keySet, from.http, from.clock);
     }
 
@@ -55,7 +59,7 @@ public final class Verifier {
     /**
      * Returns what a token says.
      *
-     * @throws VerificationException where the token is refused, or key set or revocations are not at hand
+     * @throws VerificationException where the token is refused, or key set, revocations or status list are not at hand
      */
     public VerifiedToken verify(String token) {
         return verify(token, verified -> {
@@ -69,7 +73,24 @@ public final class Verifier {
 
     /** The same with another check that the sender holds the key that the token is bound to. */
     VerifiedToken verify(String token, Consumer<VerifiedToken> possession) {
-        if (token.length() > MAX_TOKEN_SIZE) {
+        Signed signed = signed(token, types, MAX_TOKEN_SIZE);
+        VerifiedToken verified = check(signed.claims());
+        possession.accept(verified);
+        if (revocations != null) {
+            revocations.start();
+            revocations.check(signed.claims(), verified.issuedAt(), signed.keyId());
+        }
+        if (statusLists != null) {
+            statusLists.check(signed.claims(), this);
+        }
+        return verified;
+    }
+
+    private record Signed(Map<String, Object> claims, String keyId) {}
+
+    /** Returns what a key of the issuer signed, in a JWS of one of these types. */
+    private Signed signed(String token, Set<String> accepted, int longest) {
+        if (token.length() > longest) {
             throw new VerificationException("MALFORMED", "the token is too long");
         }
         Map<String, Object> header = Signatures.header(token);
@@ -79,7 +100,7 @@ public final class Verifier {
         if (!(header.get("alg") instanceof String name) || !algorithms.contains(JWSAlgorithm.parse(name))) {
             throw new VerificationException("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not accepted");
         }
-        if (!types.contains(Signatures.mediaType(header.get("typ")))) {
+        if (!accepted.contains(Signatures.mediaType(header.get("typ")))) {
             throw new VerificationException("UNSUPPORTED_TOKEN_TYPE", "the token's typ is not accepted");
         }
         if (header.containsKey("crit") || !(header.get("kid") instanceof String keyId) || keyId.isEmpty()) {
@@ -97,13 +118,19 @@ public final class Verifier {
         if (claims == null) {
             throw new VerificationException("MALFORMED", "the token is not a well-formed JWT");
         }
-        VerifiedToken verified = check(claims);
-        possession.accept(verified);
-        if (revocations != null) {
-            revocations.start();
-            revocations.check(claims, verified.issuedAt(), keyId);
+        return new Signed(claims, keyId);
+    }
+
+    /** Returns the claims of a status list that a key of the issuer signed, and that was not made in the future. */
+    Map<String, Object> statusList(String token) {
+        Map<String, Object> claims = signed(token, Set.of(StatusLists.TYPE), StatusLists.MAX_LENGTH).claims();
+        if (!issuer.equals(claims.get("iss"))) {
+            throw new VerificationException("UNKNOWN_ISSUER", "its issuer is another one");
         }
-        return verified;
+        if (time(claims, "iat").isAfter(clock.instant().plus(leeway))) {
+            throw new VerificationException("NOT_YET_VALID", "it was made in the future: compare the clocks");
+        }
+        return claims;
     }
 
     private VerifiedToken check(Map<String, Object> claims) {
@@ -153,7 +180,7 @@ public final class Verifier {
         return value;
     }
 
-    private static Instant time(Map<String, Object> claims, String name) {
+    static Instant time(Map<String, Object> claims, String name) {
         if (!(claims.get(name) instanceof Number seconds) || !Double.isFinite(seconds.doubleValue())) {
             throw rejected("the token's " + name + " is missing or is not a time");
         }
@@ -166,6 +193,10 @@ public final class Verifier {
 
     String issuer() {
         return issuer;
+    }
+
+    HttpClient http() {
+        return http;
     }
 
     Instant now() {
@@ -184,6 +215,7 @@ public final class Verifier {
         private boolean confirmation;
         private Clock clock = Clock.systemUTC();
         private Revocations revocations;
+        private StatusLists statusLists;
 
         private Builder(String issuer, String audience) {
             if (issuer.isEmpty() || audience.isEmpty()) {
@@ -219,7 +251,7 @@ public final class Verifier {
             return this;
         }
 
-        /** Fetches the key set with this client, which must not follow redirects. */
+        /** Fetches the key set and status lists with this client, which must not follow redirects. */
         public Builder httpClient(HttpClient client) {
             http = client;
             return this;
@@ -244,6 +276,12 @@ public final class Verifier {
         /** Refuses tokens that these say are revoked. They have to be those of the verifier's audience. */
         public Builder revocations(Revocations revoked) {
             revocations = revoked;
+            return this;
+        }
+
+        /** Refuses tokens that their status list shows as revoked, and tokens that name none. */
+        public Builder statusLists(StatusLists lists) {
+            statusLists = lists;
             return this;
         }
 

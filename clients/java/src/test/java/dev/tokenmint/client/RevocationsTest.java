@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import com.google.protobuf.Timestamp;
 import dev.tokenmint.v1.Revocation;
 import dev.tokenmint.v1.RevocationServiceGrpc;
 import dev.tokenmint.v1.WatchRevocationsRequest;
@@ -21,6 +22,7 @@ import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -121,6 +123,34 @@ class RevocationsTest {
             set.take(said("0.1-0", "", 0, 0));
             assertEquals(0, set.size());
         }
+    }
+
+    @Test
+    void aClockThatIsAheadForAWhileForgetsNothing() throws Exception {
+        var client = TokenmintClient.builder("127.0.0.1:1").plaintext().build();
+        var elapsed = new AtomicLong();
+        try (Revocations set = Revocations.builder(client, AUDIENCE).clock(clock).ticker(elapsed::get).build()) {
+            long ends = 1_800_001_000; // of the entry; the clock begins 1000 s before
+            set.take(said("0.1-0", "token:t1", 0, 0).toBuilder().setTime(Timestamp.newBuilder().setSeconds(ends - 1000)).build());
+            // how far its own clock is moved, and the service's time, before the end; 0: it is not told
+            for (long[] step : new long[][] {{3600, 900}, {60, 0}, {-3460, 800}, {60, -3000}}) {
+                advance(step[0], elapsed);
+                var message = said("0.1-0", "", 0, 0).toBuilder();
+                if (step[1] != 0) {
+                    message.getTimeBuilder().setSeconds(ends - step[1]);
+                }
+                set.take(message.build());
+                assertEquals("REVOKED", reason(set, CLAIMS, 1), () -> List.of(step[0], step[1]).toString());
+            }
+            advance(740, elapsed);
+            set.take(said("0.1-0", "", 0, 0).toBuilder().setTime(Timestamp.newBuilder().setSeconds(ends)).build());
+            assertEquals(0, set.size());
+        }
+    }
+
+    private void advance(long seconds, AtomicLong elapsed) {
+        clock.advance(Duration.ofSeconds(seconds));
+        elapsed.addAndGet(TimeUnit.MINUTES.toNanos(1));
     }
 
     @Test

@@ -14,7 +14,6 @@ import structlog
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import (
-    ConfigurationError,
     Conflict,
     CorruptRecord,
     DependencyUnavailable,
@@ -27,11 +26,12 @@ from tokenmint.keys import ring_merge
 from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.losses import ATTEMPTS, LossWatch
+from tokenmint.keys.opened_keys import OpenedKeys
 from tokenmint.keys.published import PublishedKeySet, max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.types import KeySource, Signer
 from tokenmint.keys.store import RingStore
-from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, SigningKey
+from tokenmint.keys.types import PUBLISHED, KeyRing, SigningKey
 
 log = structlog.get_logger(__name__)
 
@@ -68,12 +68,9 @@ class SigningKeys:
         self.schedule = schedule
         self.clocks = clocks
         self.replica = replica
-        self._sources = sources
         self._clock = clock
         self._ring = KeyRing(ring_id="")
-        self._opened: dict[str, Signer] = {}
-        self._failures: dict[str, TokenmintError] = {}
-        self._signers: dict[str, Signer] = {}
+        self._opened = OpenedKeys(sources)
         self._published: PublishedKeySet = publish(self._ring, schedule)
         self._next_change = float("inf")
         self._confirmed = float("-inf")
@@ -99,13 +96,7 @@ class SigningKeys:
         self.clocks.require()
         if self.confirmed_ago() > self.schedule.replica_lag:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
-        signer = self._signers.get(algorithm)
-        if signer is None:
-            active = self._ring.only(algorithm, KeyState.ACTIVE)
-            failure = self._failures.get(active.key_id) if active is not None else None
-            reason = f": {failure.detail or failure.message}" if failure is not None else ""
-            raise SignerUnavailable(detail=f"no active key for {algorithm}{reason}")
-        return signer
+        return self._opened.signer(self._ring, algorithm)
 
     def published_key(self, key_id: str) -> SigningKey | None:
         """Return the published key with this id; None if it is unknown, revoked or retired.
@@ -185,7 +176,7 @@ class SigningKeys:
                     continue
                 log.info("made the first signing keys")
             await self._adopt(ring)
-            for failure in self._failures.values():
+            for failure in self._opened.failures.values():
                 raise failure
             await self._confirm(asked)
             await self.change(lambda ring: rings.with_lifetime(ring, self.schedule))
@@ -272,51 +263,20 @@ class SigningKeys:
 
     async def _adopt(self, ring: KeyRing) -> None:
         """Sign with ``ring`` and publish it. A key that can't be opened is left out and retried."""
-        if ring == self._ring and not self._failures:
+        if ring == self._ring and not self._opened.failures:
             return
-        opened, failures = dict(self._opened), {}
-        self._sign_with_opened(ring)
-        for key in ring.keys:
-            if key.state in (KeyState.PREPARED, KeyState.ACTIVE) and key.key_id not in opened:
-                try:
-                    opened[key.key_id] = await self._open(key)
-                except TokenmintError as error:
-                    log.error("a signing key can't be opened", key_id=key.key_id, error=error.detail or error.message)  # noqa: TRY400
-                    failures[key.key_id] = error
+        if ring.generation >= self._ring.generation:
+            self._opened.sign_with_opened(ring)
+        opening = await self._opened.open(ring)
         if ring.generation < self._ring.generation:
             return  # a newer ring arrived while the keys were opened
-        usable = {key.key_id: key for key in ring.keys if key.state in (KeyState.PREPARED, KeyState.ACTIVE)}
-        self._opened = {key_id: signer for key_id, signer in opened.items() if key_id in usable}
-        self._failures = failures
-        self._signers = {
-            usable[key_id].algorithm: signer
-            for key_id, signer in self._opened.items()
-            if usable[key_id].state is KeyState.ACTIVE
-        }
+        self._opened.take(ring, opening)
         self._ring = ring
         self._next_change = next_change(ring, self.schedule)
         before, self._published = self._published, publish(ring, self.schedule)
         if self._published.etag != before.etag:
             self._changed.set()
             self._changed = asyncio.Event()
-
-    def _sign_with_opened(self, ring: KeyRing) -> None:
-        """Stop signing with keys that ``ring`` has revoked, before other keys are opened, which may take seconds."""
-        if ring.generation < self._ring.generation:
-            return
-        revoked = {key.key_id for key in ring.keys if key.state is KeyState.REVOKED}
-        active = [key for key in ring.keys if key.state is KeyState.ACTIVE and key.key_id in self._opened]
-        kept = {algorithm: signer for algorithm, signer in self._signers.items() if signer.key_id not in revoked}
-        self._signers = kept | {key.algorithm: self._opened[key.key_id] for key in active}
-
-    async def _open(self, key: SigningKey) -> Signer:
-        source = self._sources.get(key.signer)
-        if source is None:
-            raise ConfigurationError(
-                f"keys: key {key.key_id} is kept by the signer {key.signer!r}, which is not configured: configure it "
-                "until the key has retired"
-            )
-        return await source.open(key)
 
     async def _confirm(self, asked: float) -> None:
         """Record that the store held the ring after ``asked``, and announce that this replica serves it."""

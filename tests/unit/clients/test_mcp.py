@@ -2,39 +2,32 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, Final
 
 import httpx
-import httpx2
 import pytest
-from mcp import Client as McpClient
-from mcp.client.streamable_http import streamable_http_client
-from mcp.server.auth.middleware.auth_context import get_access_token
-from mcp.server.auth.settings import AuthSettings
-from mcp.server.mcpserver import MCPServer
 from tests.bearer_cases import AUDIENCE, ISSUER, Keys
 from tests.clients import minter
 from tests.issuer import Issuer, ec_key, serving
-from tests.unit.clients.test_middleware import uvicorn_of
 
-from tokenmint_client import AsyncVerifier, Client, ProtectedResource, PublicClient, Revocations
-from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier
+from tokenmint_client import Client, PublicClient, Revocations
 
 pytestmark = pytest.mark.slow
 
 RESOURCE: Final = "https://api.example/mcp"
 CALL: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
+SERVERS: Final = ("verifier", "middleware")
 HEADERS: Final = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
-def whoami() -> str:
-    """Return the caller, and the party that acts for it."""
-    token = get_access_token()
-    assert token is not None
-    acting = (token.claims or {}).get("act", {}).get("sub", "nobody")
-    return f"{token.subject} by {acting} for {token.client_id}"
+@pytest.fixture(scope="module")
+def mcp() -> ModuleType:
+    """The servers and the client; their package is imported where it is used."""
+    from tests.unit.clients import mcp_servers
+
+    return mcp_servers
 
 
 @pytest.fixture
@@ -53,65 +46,24 @@ class Away(Revocations):
         """Do not wait."""
 
 
-def verifier_of(keys: Keys, revocations: Revocations | None = None) -> AsyncVerifier:
-    return AsyncVerifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock, revocations=revocations)
-
-
 def token_of(**changes: Any) -> str:
     signer = Issuer(url=ISSUER, key=ec_key(1), key_id="k1", algorithm="ES256")
     good = {"sub": "ada", "aud": AUDIENCE, "scope": "read", "client_id": "agent", "exp": int(time.time()) + 600}
     return signer.token(time.time(), {"typ": "at+jwt"}, **{**good, **changes})
 
 
-@contextmanager
-def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
-    """A server that checks tokens itself, by our verifier."""
-    auth = AuthSettings(
-        issuer_url="https://login.example", resource_server_url=RESOURCE, required_scopes=["read"],
-        validate_token_resource=True,
-    )  # fmt: skip
-    server = MCPServer("orders", auth=auth, token_verifier=McpTokenVerifier(verifier_of(keys, revocations), RESOURCE))
-    server.tool()(whoami)
-    with uvicorn_of(server.streamable_http_app(), lifespan="on") as base:
-        yield base
-
-
-@contextmanager
-def with_middleware(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
-    """A server behind our middleware."""
-    server = MCPServer("orders")
-    server.tool()(whoami)
-    resource = ProtectedResource(RESOURCE, ["https://login.example"], scopes_supported=["read"])
-    verifier = verifier_of(keys, revocations)
-    app = McpTokenMiddleware(server.streamable_http_app(), verifier, resource=resource, scopes=["read"])
-    with uvicorn_of(app, lifespan="on") as base:
-        yield base
-
-
-SERVERS: Final = {"verifier": with_verifier, "middleware": with_middleware}
-
-
-@asynccontextmanager
-async def client_of(base: str, token: str) -> AsyncIterator[McpClient]:
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-        McpClient(streamable_http_client(f"http://{base}/mcp", http_client=http)) as client,
-    ):
-        yield client
-
-
 @pytest.mark.parametrize("kind", SERVERS)
-async def test_a_tool_sees_the_principal_and_who_acts_for_it(kind: str, keys: Keys) -> None:
-    with SERVERS[kind](keys) as base:
-        async with client_of(base, token_of(act={"sub": "assistant"})) as client:
+async def test_a_tool_sees_the_principal_and_who_acts_for_it(kind: str, keys: Keys, mcp: ModuleType) -> None:
+    with mcp.SERVERS[kind](keys) as base:
+        async with mcp.client_of(base, mcp.Bearer(token_of(act={"sub": "assistant"}))) as client:
             answer = await client.call_tool("whoami", {})
-    assert [part.text for part in answer.content] == ["ada by assistant for agent"]  # type: ignore[union-attr]
+    assert [part.text for part in answer.content] == ["ada by assistant for agent"]
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_rfc9728_a_refused_client_is_told_where_the_metadata_are(kind: str, keys: Keys) -> None:
+def test_rfc9728_a_refused_client_is_told_where_the_metadata_are(kind: str, keys: Keys, mcp: ModuleType) -> None:
     url = "https://api.example/.well-known/oauth-protected-resource/mcp"
-    with SERVERS[kind](keys) as base:
+    with mcp.SERVERS[kind](keys) as base:
         for token in ("", token_of(exp=int(time.time()) - 60), token_of(aud="https://others.example"), "x.y.z"):
             headers = {**HEADERS, "Authorization": f"Bearer {token}"} if token else HEADERS
             answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=headers)
@@ -125,50 +77,45 @@ def test_rfc9728_a_refused_client_is_told_where_the_metadata_are(kind: str, keys
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_a_bound_token_is_not_accepted_as_a_bearer_token(kind: str, keys: Keys) -> None:
-    with SERVERS[kind](keys) as base:
+def test_a_bound_token_is_not_accepted_as_a_bearer_token(kind: str, keys: Keys, mcp: ModuleType) -> None:
+    with mcp.SERVERS[kind](keys) as base:
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of(cnf={"jkt": "x"})))
     assert answer.status_code == 401
 
 
 @pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
-def test_without_keys_clients_are_not_sent_to_sign_in_again(kind: str, status: int, keys: Keys) -> None:
+def test_without_keys_clients_are_not_sent_to_sign_in_again(
+    kind: str, status: int, keys: Keys, mcp: ModuleType
+) -> None:
     keys.issuer.status = 503
-    with SERVERS[kind](keys) as base:
+    with mcp.SERVERS[kind](keys) as base:
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
     assert answer.status_code == status
     assert "WWW-Authenticate" not in answer.headers
 
 
 @pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
-def test_without_revocations_clients_are_not_sent_to_sign_in_again(kind: str, status: int, keys: Keys) -> None:
-    with SERVERS[kind](keys, Away()) as base:
+def test_without_revocations_clients_are_not_sent_to_sign_in_again(
+    kind: str, status: int, keys: Keys, mcp: ModuleType
+) -> None:
+    with mcp.SERVERS[kind](keys, Away()) as base:
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
     assert answer.status_code == status
     assert "WWW-Authenticate" not in answer.headers
 
 
-async def test_rfc9449_section_7_the_middleware_accepts_bound_tokens_with_a_proof(keys: Keys) -> None:
+async def test_rfc9449_section_7_the_middleware_accepts_bound_tokens_with_a_proof(keys: Keys, mcp: ModuleType) -> None:
     token = token_of(cnf={"jkt": minter.thumbprint("a")})
 
-    class Proving(httpx2.Auth):
-        def auth_flow(self, request: httpx2.Request) -> Any:
-            proof = minter.proof({"htm": request.method}, RESOURCE, token, time.time())
-            request.headers.update({"Authorization": f"DPoP {token}", "DPoP": proof})
-            yield request
-
-    with with_middleware(keys) as base:
-        async with (
-            httpx2.AsyncClient(auth=Proving()) as http,
-            McpClient(streamable_http_client(f"http://{base}/mcp", http_client=http)) as client,
-        ):
+    with mcp.with_middleware(keys) as base:
+        async with mcp.client_of(base, mcp.Proving(token)) as client:
             answer = await client.call_tool("whoami", {})
-    assert [part.text for part in answer.content] == ["ada by nobody for agent"]  # type: ignore[union-attr]
+    assert [part.text for part in answer.content] == ["ada by nobody for agent"]
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_session_belongs_to_the_principal_that_began_it(
-    kind: str, keys: Keys, caplog: pytest.LogCaptureFixture
+    kind: str, keys: Keys, mcp: ModuleType, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     begin = {
@@ -178,7 +125,7 @@ def test_a_session_belongs_to_the_principal_that_began_it(
         },
     }  # fmt: skip
     ada, eve = token_of(), token_of(sub="eve")
-    with SERVERS[kind](keys) as base:
+    with mcp.SERVERS[kind](keys) as base:
         began = httpx.post(f"http://{base}/mcp", json=begin, headers=_bearer(ada))
         session = {"Mcp-Session-Id": began.headers["Mcp-Session-Id"], "MCP-Protocol-Version": "2025-06-18"}
         noted = {"jsonrpc": "2.0", "method": "notifications/initialized"}

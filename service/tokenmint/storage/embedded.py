@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.storage.server_log import ServerLog
 
 START_LIMIT = 20.0  # seconds; loading a large append-only file takes a while
 STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synced at every write anyway
 LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
-LOG_TAIL: Final = 1024  # bytes of the server's log that are shown
+LOG_INTERVAL: Final = 60.0  # seconds between looks at the size of the server's log
 _POLL = 0.02  # seconds between polls of another process
 _MAX_SOCKET_PATH = 100  # bytes; sun_path holds 107
 FIRST_PAUSE: Final = 0.05  # seconds before a server that ended is started again; doubles up to ...
@@ -124,6 +125,7 @@ class EmbeddedServer:
 
     def __init__(self, directory: Path, engine: Engine | None = None) -> None:
         self.directory = directory.resolve()
+        self.log = ServerLog(self.directory / "server.log")
         self.engine = engine or find_engine()
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -163,13 +165,20 @@ class EmbeddedServer:
         return self._process.pid if self._process is not None else None
 
     def keep(self, tell: Callable[[str], None]) -> None:
-        """Start the server again whenever it ends without :meth:`stop`. ``tell`` gets messages, in a separate thread.
+        """Start the server again whenever it ends without :meth:`stop`, and bound its log. ``tell`` gets messages.
 
-        The thread lives as long as the process: the kernel ends the server with the thread that started it.
+        Both have a thread. The first lives as long as the process: the kernel ends the server with the thread that
+        started it.
         """
         if self._process is not None and self._path is not None:
-            arguments = (self._process, self._path, self._stopping, tell)
+            stopping = self._stopping
+            arguments = (self._process, self._path, stopping, tell)
             threading.Thread(target=self._keep, args=arguments, name="private store", daemon=True).start()
+            threading.Thread(target=self._keep_log, args=(stopping,), name="log of the store", daemon=True).start()
+
+    def _keep_log(self, stopping: threading.Event) -> None:
+        while not stopping.wait(LOG_INTERVAL):
+            self.log.bound()
 
     def _keep(
         self, process: "subprocess.Popen[bytes]", path: Path, stopping: threading.Event, tell: Callable[[str], None]
@@ -181,7 +190,7 @@ class EmbeddedServer:
             if stopping.is_set():
                 return
             if process.pid != ended:
-                tell(f"the private store (process {process.pid}) ended, and is started again: see {self._log_file}")
+                tell(f"the private store (process {process.pid}) ended, and is started again: see {self.log.path}")
             ended = process.pid
             pause = FIRST_PAUSE if time.monotonic() - began > CALM else pause
             if stopping.wait(pause):
@@ -269,12 +278,9 @@ class EmbeddedServer:
         self._socket_directory = Path(tempfile.mkdtemp(prefix="tokenmint-"))
         return self._socket_directory / "server.sock"
 
-    @property
-    def _log_file(self) -> Path:
-        return self.directory / "server.log"
-
     def _launch(self, path: Path) -> "subprocess.Popen[bytes]":
         path.unlink(missing_ok=True)
+        self.log.bound()
         settings = {
             "port": "0",
             "unixsocket": str(path),
@@ -285,7 +291,7 @@ class EmbeddedServer:
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
-            "logfile": str(self._log_file),
+            "logfile": str(self.log.path),
         }
         arguments = [item for name, value in settings.items() for item in (f"--{name}", value)]
         # A separate process group: Ctrl-C in a terminal stops the service first, and the service then stops its store.
@@ -309,14 +315,8 @@ class EmbeddedServer:
                 return
             time.sleep(_POLL)
         raise ConfigurationError(
-            f"data_dir: {self.engine} did not start in {self.directory}; the end of server.log says: {self._log_tail()}"
+            f"data_dir: {self.engine} did not start in {self.directory}; the end of server.log says: {self.log.tail()}"
         )
-
-    def _log_tail(self) -> str:
-        with suppress(OSError), self._log_file.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL))
-            return " | ".join(log.read(LOG_TAIL).decode(errors="replace").splitlines()[-3:])
-        return "nothing"
 
 
 def _answers(path: Path) -> bool:

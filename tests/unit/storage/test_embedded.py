@@ -4,18 +4,22 @@ import json
 import os
 import queue
 import signal
+import socket
 import stat
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 from tests.conftest import PATIENT
+from tests.polling import wait_until
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.token_errors import TokenReplayed
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
+from tokenmint.storage import embedded
 from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
 from tokenmint.storage.redis import Store
+from tokenmint.storage.server_log import LOG_LIMIT
 from tokenmint.verification.replay import ReplayGuard
 
 pytestmark = pytest.mark.slow
@@ -168,12 +172,12 @@ def test_a_directory_in_which_nothing_can_be_changed_is_the_reason_that_is_told(
     server = EmbeddedServer(tmp_path / "data")
     server.start()
     told: queue.Queue[str] = queue.Queue()
-    socket = tmp_path / "data" / "server.sock"
+    place = tmp_path / "data" / "server.sock"
 
     def tell(text: str) -> None:
         if "ended" in text:
-            socket.unlink()
-            socket.mkdir()  # it can't be removed, as in a directory that became read-only
+            place.unlink()
+            place.mkdir()  # it can't be removed, as in a directory that became read-only
         told.put(text)
 
     server.keep(tell)
@@ -183,16 +187,41 @@ def test_a_directory_in_which_nothing_can_be_changed_is_the_reason_that_is_told(
         assert "is started again" in told.get(timeout=60)
         assert "can't be started (Is a directory)" in told.get(timeout=60)
         assert "can't be started" in told.get(timeout=60)
-        socket.rmdir()
+        place.rmdir()
         while "runs again" not in (text := told.get(timeout=60)):
             assert "can't be started" in text
     finally:
         server.stop()
 
 
-def test_of_a_long_log_only_the_end_is_read(tmp_path: Path) -> None:
+def test_the_log_of_a_running_server_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "LOG_INTERVAL", 0.02)
+    server = EmbeddedServer(tmp_path / "data")
+    server.start()
+    server.keep(print)
+    log, before = server.log.path, server.log.before
+    try:
+        for end in (b"the first end\n", b"the second end\n"):
+            grown = tmp_path / "grown"
+            grown.write_bytes(b"x" * 3 * LOG_LIMIT + end)
+            grown.replace(log)  # at once, as a line that the server writes
+            kept = b"x" * (LOG_LIMIT - len(end)) + end
+            wait_until(lambda kept=kept: before.exists() and before.read_bytes() == kept)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(tmp_path / "data" / "server.sock"))
+                connection.sendall(b"SAVE\r\n")
+                assert connection.recv(100) == b"+OK\r\n"
+            wait_until(lambda: log.exists() and b"DB saved on disk" in log.read_bytes())  # a new file
+    finally:
+        server.stop()
+    assert sorted(path.name for path in (tmp_path / "data").glob("server.log*")) == ["server.log", "server.log.1"]
+
+
+def test_the_log_of_an_earlier_run_is_bounded_at_the_start(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path / "data")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "server.log").write_bytes(b"\xff" * 100_000 + b"\n" + b"y" * 100_000 + b"\nthe end\n")
-    assert len(server._log_tail()) < 1100
-    assert server._log_tail().endswith("the end")
+    server.log.path.write_bytes(b"x" * (LOG_LIMIT + 1))
+    server.start()
+    server.stop()
+    assert server.log.before.stat().st_size == LOG_LIMIT
+    assert server.log.path.read_bytes().count(b"x" * 1000) == 0

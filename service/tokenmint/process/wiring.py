@@ -170,8 +170,9 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         minter=_minter(base, signing, issued, firebase, indices),
         replay=ReplayGuard(store),
         clock=base.clock,
-        serving=partial(_require_serving, signing, following),
+        serving=serving,
         bulk=following.bulk,
+        require_revocations=following.require,
     )
     rules = _rules(settings, verifiers, exchange)
     unregistered, time = UnregisteredPrincipals(store, near, base.clock), signing.clocks.right_store_time
@@ -215,12 +216,6 @@ async def _store(base: Foundation) -> Store:
     log.info("the store is reached", durability=store.durability)
     base.readiness.tell("store durability", lambda: store.weakness)
     return store
-
-
-def _require_serving(signing: Signing, following: Revocations) -> None:
-    """Raise if no token may be exchanged now: the clock, the store or the copy of revocations can't be trusted."""
-    signing.signing_keys.require_serving()
-    following.require_read()
 
 
 def _configured(rules: RulesInForce) -> Configured:

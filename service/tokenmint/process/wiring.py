@@ -159,9 +159,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store, entries)
-    propagate = settings.tracing is not None and settings.tracing.providers
     indices, lists = status_lists_of(base, store, signing.signing_keys, signing.clocks, following)
-    verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
+    verifiers = Verifiers(base, _fetch(settings), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=_issued_tokens(base, signing, issued),
@@ -202,6 +201,10 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
     )
+
+
+def _fetch(settings: Settings) -> HttpFetch:
+    return HttpFetch(propagate=settings.tracing is not None and settings.tracing.providers)
 
 
 def _rules(settings: Settings, verifiers: Verifiers, exchange: TokenExchange) -> RulesInForce:

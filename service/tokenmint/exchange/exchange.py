@@ -77,6 +77,8 @@ class TokenExchange:
     """Raises an error if no token can be verified or minted now, because of the clock or the store."""
     bulk: BulkRevocations = field(default_factory=BulkRevocations)
     """The revocations by client, audience and provider."""
+    require_revocations: Callable[[], None] = _always_serving
+    """Raises ``DependencyUnavailable`` if this process may lack some of them for too long."""
 
     def under(self, verifier: Verifier, policy: Policy) -> "TokenExchange":
         """Return the same exchange with another configuration (reload)."""
@@ -202,6 +204,7 @@ class TokenExchange:
         bound = bound_to(verified)
         if not attempt.dry:  # a dry run can't prove possession: assume that the caller holds the bound key
             check_possession(attempt.request.possession, bound)
+        self.require_revocations()
         if self.bulk.covers(Kind.PROVIDER, verified.provider, verified.issued_at):
             raise TokenRevoked("the tokens of its provider were revoked: sign in again", detail=verified.provider)
         step("profile.find")
@@ -251,6 +254,7 @@ class TokenExchange:
     async def _mint(self, attempt: Attempt, grant: TokenGrant) -> MintedToken:
         attempt.trace.granted(grant)
         check_deadline()
+        self.require_revocations()
         if wait := self.bulk.wait(grant.client_id, grant.audience, grant.issued_at):
             raise JustRevoked(retry_after=wait)
         attempt.trace.step("minting")

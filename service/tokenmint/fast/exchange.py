@@ -229,9 +229,11 @@ class FastExchange:
         # Gate.admit: an exchange that can't be recorded does not begin.
         if not self._service.audit.takes_exchanges:
             return None
-        # TokenExchange.verify_subject: the clock and the store are trusted. Minter.mint: the ring is.
+        # TokenExchange.verify_subject: the clock and the store are trusted. TokenExchange._verify: no revocation is
+        # missed. Minter.mint: the ring is trusted.
         try:
             self._exchange.serving()
+            self._exchange.require_revocations()
             return tuple(map(plan.kit.signer, plan.signing))
         except TokenmintError:
             return None

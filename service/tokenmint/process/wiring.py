@@ -159,9 +159,8 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store, entries)
-    propagate = settings.tracing is not None and settings.tracing.providers
     indices, lists = status_lists_of(base, store, signing.signing_keys, signing.clocks, following)
-    verifiers = Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
+    verifiers = Verifiers(base, _fetch(settings), UserCheck(firebase))
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=_issued_tokens(base, signing, issued),
@@ -170,8 +169,9 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         minter=_minter(base, signing, issued, firebase, indices),
         replay=ReplayGuard(store),
         clock=base.clock,
-        serving=partial(_require_serving, signing, following),
+        serving=serving,
         bulk=following.bulk,
+        require_revocations=following.require,
     )
     rules = _rules(settings, verifiers, exchange)
     unregistered, time = UnregisteredPrincipals(store, near, base.clock), signing.clocks.right_store_time
@@ -203,6 +203,10 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
 
 
+def _fetch(settings: Settings) -> HttpFetch:
+    return HttpFetch(propagate=settings.tracing is not None and settings.tracing.providers)
+
+
 def _rules(settings: Settings, verifiers: Verifiers, exchange: TokenExchange) -> RulesInForce:
     authenticator = authenticator_of(verifiers, settings, exchange)
     return RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
@@ -215,12 +219,6 @@ async def _store(base: Foundation) -> Store:
     log.info("the store is reached", durability=store.durability)
     base.readiness.tell("store durability", lambda: store.weakness)
     return store
-
-
-def _require_serving(signing: Signing, following: Revocations) -> None:
-    """Raise if no token may be exchanged now: the clock, the store or the copy of revocations can't be trusted."""
-    signing.signing_keys.require_serving()
-    following.require_read()
 
 
 def _configured(rules: RulesInForce) -> Configured:

@@ -79,7 +79,6 @@ class Revocations:
         self._epoch = 0
         self._position = streams.BEGINNING
         self._confirmed = float("-inf")
-        self._was_read = False
         self._prune_at = clock.monotonic() + PRUNE
         self._changed = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -105,14 +104,9 @@ class Revocations:
         return f"the log of revocations was not read for {ago:.0f} s" if ago > STALE else ""
 
     def require(self) -> None:
-        """Raise ``DependencyUnavailable`` if this copy may lack revocations for too long."""
+        """Raise ``DependencyUnavailable`` if this copy may lack revocations for too long, e.g. a provider's."""
         if problem := self.problem():
             raise DependencyUnavailable(_CANNOT_FOLLOW, detail=problem)
-
-    def require_read(self) -> None:
-        """Raise ``DependencyUnavailable`` if the log was never read: then no revoked provider is known here."""
-        if not self._was_read:
-            raise DependencyUnavailable(_CANNOT_FOLLOW, detail=self.problem())
 
     @property
     def position(self) -> str:
@@ -167,7 +161,6 @@ class Revocations:
                     break
             for key_id, end in self._world.revoked_keys().items():
                 self._hold(Revocation(Kind.KEY, key_id, 0, int(end)), streams.BEGINNING)
-            self._was_read = True
             if not self._world.lost():
                 self._confirmed = max(self._confirmed, asked)
             self._prune()

@@ -19,7 +19,7 @@ from tests.unit.fast.once import once
 from tests.unit.fast.replaced import replaced
 
 from tokenmint.admission.rate_limit import Rate
-from tokenmint.base.errors import ClockWrong, SignerUnavailable, StoreWentBack
+from tokenmint.base.errors import ClockWrong, DependencyUnavailable, SignerUnavailable, StoreWentBack
 from tokenmint.fast.exchange import Waiting
 from tokenmint.fast.people import Person
 from tokenmint.model import profile as profile_model
@@ -141,7 +141,7 @@ async def calls_that_wait(ways: BothWays) -> None:
 
 
 async def times_when_nothing_is_served(ways: BothWays) -> None:
-    """While the clock, the store, the signer or the trail fails, nothing is recognised."""
+    """While the clock, the store, the revocations, the signer or the trail fail, nothing is recognised."""
     parts = ways.rig.parts
 
     def raising(error: Exception) -> Callable[..., None]:
@@ -152,8 +152,9 @@ async def times_when_nothing_is_served(ways: BothWays) -> None:
 
     request = ways.request()
     await ways.check(request, recognised=True)
-    for error in (ClockWrong(), StoreWentBack()):
-        with replaced(parts.exchange, "serving", raising(error)):
+    too_old = ("require_revocations", DependencyUnavailable("too old"))
+    for name, error in (("serving", ClockWrong()), ("serving", StoreWentBack()), too_old):
+        with replaced(parts.exchange, name, raising(error)):
             outcome = await ways.check(request, recognised=False)
             assert outcome.answer is None, error
     with replaced(parts.exchange.minter._kit, "ring", raising(SignerUnavailable())):

@@ -58,6 +58,7 @@ MUTATIONS = [
         *SIGNERS, "if not self._service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served
     ),
     Mutation(*SIGNERS, "self._exchange.serving()", "pass", scenarios.times_when_nothing_is_served),
+    Mutation(*SIGNERS, "self._exchange.require_revocations()", "pass", scenarios.times_when_nothing_is_served),
     Mutation(
         *EXCHANGE,
         "proved.provider not in plan.providers",

@@ -14,13 +14,14 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
 from tests.bearer_cases import AUDIENCE, ISSUER, Keys
 from tests.clients import minter
 from tests.issuer import Issuer, ec_key, serving
 from tests.unit.clients.test_middleware import uvicorn_of
 
 from tokenmint_client import AsyncVerifier, Client, ProtectedResource, PublicClient, Revocations
-from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier
+from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier, McpUnavailableMiddleware
 
 pytestmark = pytest.mark.slow
 
@@ -63,8 +64,7 @@ def token_of(**changes: Any) -> str:
     return signer.token(time.time(), {"typ": "at+jwt"}, **{**good, **changes})
 
 
-@contextmanager
-def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+def checking(keys: Keys, revocations: Revocations | None) -> Starlette:
     """A server that checks tokens itself, by our verifier."""
     auth = AuthSettings(
         issuer_url="https://login.example", resource_server_url=RESOURCE, required_scopes=["read"],
@@ -72,7 +72,28 @@ def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterato
     )  # fmt: skip
     server = MCPServer("orders", auth=auth, token_verifier=McpTokenVerifier(verifier_of(keys, revocations), RESOURCE))
     server.tool()(whoami)
-    with uvicorn_of(server.streamable_http_app(), lifespan="on") as base:
+    return server.streamable_http_app()
+
+
+@contextmanager
+def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    with uvicorn_of(checking(keys, revocations), lifespan="on") as base:
+        yield base
+
+
+@contextmanager
+def with_verifier_behind(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    """The same behind our answer to requests that can't be judged."""
+    with uvicorn_of(McpUnavailableMiddleware(checking(keys, revocations)), lifespan="on") as base:
+        yield base
+
+
+@contextmanager
+def with_verifier_and_added(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    """The same, added to the application's own middleware."""
+    app = checking(keys, revocations)
+    app.add_middleware(McpUnavailableMiddleware)
+    with uvicorn_of(app, lifespan="on") as base:
         yield base
 
 
@@ -88,7 +109,11 @@ def with_middleware(keys: Keys, revocations: Revocations | None = None) -> Itera
         yield base
 
 
-SERVERS: Final = {"verifier": with_verifier, "middleware": with_middleware}
+SERVERS: Final = {
+    "verifier": with_verifier, "verifier, behind": with_verifier_behind, "verifier, added": with_verifier_and_added,
+    "middleware": with_middleware,
+}  # fmt: skip
+UNAVAILABLE: Final = [("verifier", 500), ("verifier, behind", 503), ("verifier, added", 503), ("middleware", 503)]
 
 
 @asynccontextmanager
@@ -131,21 +156,25 @@ def test_a_bound_token_is_not_accepted_as_a_bearer_token(kind: str, keys: Keys) 
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
+@pytest.mark.parametrize(("kind", "status"), UNAVAILABLE)
 def test_without_keys_clients_are_not_sent_to_sign_in_again(kind: str, status: int, keys: Keys) -> None:
     keys.issuer.status = 503
     with SERVERS[kind](keys) as base:
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
     assert answer.status_code == status
     assert "WWW-Authenticate" not in answer.headers
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert "127.0.0.1" not in answer.text
 
 
-@pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
+@pytest.mark.parametrize(("kind", "status"), UNAVAILABLE)
 def test_without_revocations_clients_are_not_sent_to_sign_in_again(kind: str, status: int, keys: Keys) -> None:
     with SERVERS[kind](keys, Away()) as base:
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
     assert answer.status_code == status
     assert "WWW-Authenticate" not in answer.headers
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert "127.0.0.1" not in answer.text
 
 
 async def test_rfc9449_section_7_the_middleware_accepts_bound_tokens_with_a_proof(keys: Keys) -> None:

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 from tests.issuer import Issuer, ec_key, jwk
 
+from tokenmint_client import Client, PublicClient, Revocations
+from tokenmint_client.v1 import revocation_service_pb2 as pb
+
 DOCUMENT: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("clients").joinpath("bearer.json").read_text())
 CASES: Final[list[dict[str, Any]]] = DOCUMENT["cases"]
 REQUIRES: Final[list[str]] = DOCUMENT["requires"]
@@ -45,6 +48,16 @@ class Keys:
     def url(self) -> str:
         """The address of the key set."""
         return f"{self.issuer.url}/jwks.json"
+
+    def revocations(self, case: dict[str, Any]) -> Revocations | None:
+        """Return the revocations of a case: none, or those of a minute ago, which are too old."""
+        if case.get("revocations") != "unavailable":
+            return None
+        old = Revocations(Client("127.0.0.1:9", PublicClient("api"), plaintext=True), AUDIENCE)
+        message = pb.WatchRevocationsResponse(position="0.1-0")
+        message.age.seconds = 60
+        old.take(message)
+        return old
 
     def clock(self) -> float:
         """Unix seconds."""

@@ -24,14 +24,15 @@ import (
 
 // bearerCase is a row of the table that the middleware of all languages is held to.
 type bearerCase struct {
-	Name   string
-	Token  string
-	Keys   string
-	Times  int
-	Scheme string
-	Place  string
-	Status int
-	Error  string
+	Name        string
+	Token       string
+	Keys        string
+	Revocations string
+	Times       int
+	Scheme      string
+	Place       string
+	Status      int
+	Error       string
 }
 
 func bearerCases(t *testing.T) (requires []string, cases []bearerCase) {
@@ -164,7 +165,16 @@ func TestMiddlewareAnswersAsRFC6750Section3Says(t *testing.T) {
 			ring := newKeyRing(t)
 			set := httptest.NewServer(ring)
 			t.Cleanup(set.Close)
-			verifier, err := NewVerifier(issuer, audience, WithKeySetURL(set.URL), WithVerifierClock(ring.now))
+			options := []VerifierOption{WithKeySetURL(set.URL), WithVerifierClock(ring.now)}
+			if c.Revocations == "unavailable" {
+				old := NewRevocations(&Client{}, audience)
+				old.begin.Do(func() {}) // nothing follows
+				if err := old.take(said("0.1-0", "", 0, time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+				options = append(options, WithRevocations(old))
+			}
+			verifier, err := NewVerifier(issuer, audience, options...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +208,7 @@ func TestMiddlewareAnswersAsRFC6750Section3Says(t *testing.T) {
 			if token != "" && strings.Contains(log.String(), token) {
 				t.Error("the log has the token")
 			}
-			if c.Status == http.StatusServiceUnavailable && !strings.Contains(log.String(), `cause="the answer has status 503"`) {
+			if c.Keys == "unavailable" && !strings.Contains(log.String(), `cause="the answer has status 503"`) {
 				t.Error("the log does not say why: ", log)
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -270,41 +269,6 @@ func connectionCertificate(request *http.Request) *x509.Certificate {
 		return nil
 	}
 	return request.TLS.PeerCertificates[0]
-}
-
-// AsBearer hands a request that [Resource.Middleware] let through on to next with the scheme Bearer, for libraries that know no
-// other one: the proof was checked.
-func AsBearer(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
-		if _, verified := ClaimsFromContext(request.Context()); verified {
-			_, token, _ := strings.Cut(strings.TrimSpace(request.Header.Get("Authorization")), " ")
-			request = request.Clone(request.Context())
-			request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
-		}
-		next.ServeHTTP(writer, request)
-	})
-}
-
-// TokenVerifier returns the token verifier of the official SDK for the Model Context Protocol, an auth.TokenVerifier. invalid
-// is its auth.ErrInvalidToken, and info makes its auth.TokenInfo of the claims of a good token. The SDK knows the scheme Bearer
-// alone: for DPoP put [Resource.Middleware] and [AsBearer] in front, whose claims the verifier then takes.
-func TokenVerifier[T any](resource *Resource, invalid error, info func(*Claims) *T) func(context.Context, string, *http.Request) (*T, error) {
-	return func(ctx context.Context, token string, request *http.Request) (*T, error) {
-		claims, verified := ClaimsFromContext(ctx)
-		var err error
-		if !verified {
-			claims, err = resource.VerifyRequest(ctx, token, request)
-		}
-		switch {
-		case err == nil:
-			return info(claims), nil
-		case undecided(err):
-			// The message names the key set's address and its fault, which are not the caller's business: they are in the log.
-			return nil, errors.New("tokens can't be verified at the moment: try again")
-		default:
-			return nil, fmt.Errorf("%w: %w", invalid, err)
-		}
-	}
 }
 
 func unproved(message string) *Error { return refused(PossessionNotProved, message) }

@@ -117,8 +117,17 @@ func (p proving) RoundTrip(request *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(request)
 }
 
-// serve serves a tool, behind the SDK's own check of tokens by our verifier; with before, behind our middleware too.
-func serve(t *testing.T, tokens signer, away bool, middleware bool) string {
+// How a server checks tokens: by the SDK's own check alone, with our answer where it can't, or behind our middleware too.
+const (
+	alone          = "alone"
+	withAnswer     = "with our answer"
+	withMiddleware = "with our middleware"
+)
+
+var kinds = []string{alone, withAnswer, withMiddleware}
+
+// serve serves a tool, behind the SDK's own check of tokens by our verifier.
+func serve(t *testing.T, tokens signer, away bool, kind string) string {
 	t.Helper()
 	keys := httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, _ *http.Request) {
 		if away {
@@ -159,8 +168,11 @@ func serve(t *testing.T, tokens signer, away bool, middleware bool) string {
 	mux.Handle("/mcp", handler)
 	mux.Handle(protected.MetadataPath(), protected.MetadataHandler())
 	var served http.Handler = mux
-	if middleware {
+	switch kind {
+	case withMiddleware:
 		served = protected.Middleware(tokenmint.AsBearer(mux), "read")
+	case withAnswer:
+		served = tokenmint.AnswerUnavailable(mux)
 	}
 	web := httptest.NewServer(served)
 	t.Cleanup(web.Close)
@@ -187,11 +199,11 @@ func whoami(t *testing.T, address string, send http.RoundTripper) string {
 
 func TestAToolSeesThePrincipalAndWhoActsForIt(t *testing.T) {
 	tokens := newSigner(t)
-	for _, middleware := range []bool{false, true} {
-		address := serve(t, tokens, false, middleware)
+	for _, kind := range kinds {
+		address := serve(t, tokens, false, kind)
 		token := tokens.token(t, object{"act": object{"sub": "assistant"}})
 		if text := whoami(t, address, proving{t: t, token: token}); text != "ada by assistant" {
-			t.Errorf("with our middleware %v: %q", middleware, text)
+			t.Errorf("%s: %q", kind, text)
 		}
 	}
 }
@@ -199,29 +211,32 @@ func TestAToolSeesThePrincipalAndWhoActsForIt(t *testing.T) {
 func TestRFC9449Section7BoundTokensNeedAProof(t *testing.T) {
 	tokens, key := newSigner(t), newSigner(t)
 	token := tokens.token(t, object{"cnf": object{"jkt": key.thumbprint(t)}})
-	address := serve(t, tokens, false, true)
+	address := serve(t, tokens, false, withMiddleware)
 	if text := whoami(t, address, proving{t: t, token: token, key: &key, count: &atomic.Int64{}}); text != "ada by nobody" {
 		t.Error(text)
 	}
-	for _, middleware := range []bool{false, true} {
-		if answer := post(t, serve(t, tokens, false, middleware), token); answer.StatusCode != http.StatusUnauthorized {
-			t.Errorf("with our middleware %v: as a bearer token it was answered with %d", middleware, answer.StatusCode)
+	for _, kind := range kinds {
+		if answer := post(t, serve(t, tokens, false, kind), token); answer.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: as a bearer token it was answered with %d", kind, answer.StatusCode)
 		}
 	}
 }
 
 func TestRFC9728ARefusedClientIsToldWhereTheMetadataAre(t *testing.T) {
 	tokens := newSigner(t)
-	for _, middleware := range []bool{false, true} {
-		address := serve(t, tokens, false, middleware)
+	for _, kind := range kinds {
+		address := serve(t, tokens, false, kind)
 		for _, token := range []string{
 			"x.y.z", tokens.token(t, object{"exp": 1}), tokens.token(t, object{"aud": "https://others.example"}), newSigner(t).token(t, nil),
 		} {
 			answer := post(t, address, token)
 			challenge := answer.Header.Get("WWW-Authenticate")
 			if answer.StatusCode != http.StatusUnauthorized || !strings.Contains(challenge, `resource_metadata="`+metadata+`"`) {
-				t.Errorf("with our middleware %v: %d %s", middleware, answer.StatusCode, challenge)
+				t.Errorf("%s: %d %s", kind, answer.StatusCode, challenge)
 			}
+		}
+		if answer := post(t, address, tokens.token(t, object{"scope": "write"})); answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: without a scope %d", kind, answer.StatusCode)
 		}
 		answer, err := http.Get(address + "/.well-known/oauth-protected-resource/mcp")
 		var document tokenmint.Metadata
@@ -237,10 +252,13 @@ func TestRFC9728ARefusedClientIsToldWhereTheMetadataAre(t *testing.T) {
 
 func TestWithoutKeysClientsAreNotSentToSignInAgain(t *testing.T) {
 	tokens := newSigner(t)
-	for middleware, status := range map[bool]int{false: http.StatusInternalServerError, true: http.StatusServiceUnavailable} {
-		answer := post(t, serve(t, tokens, true, middleware), tokens.token(t, nil))
-		if answer.StatusCode != status || answer.Header.Get("WWW-Authenticate") != "" {
-			t.Errorf("with our middleware %v: %d", middleware, answer.StatusCode)
+	for kind, status := range map[string]int{
+		alone: http.StatusInternalServerError, withAnswer: http.StatusServiceUnavailable, withMiddleware: http.StatusServiceUnavailable,
+	} {
+		answer := post(t, serve(t, tokens, true, kind), tokens.token(t, nil))
+		retries := answer.Header.Get("Retry-After") == "1"
+		if answer.StatusCode != status || answer.Header.Get("WWW-Authenticate") != "" || retries != (kind != alone) {
+			t.Errorf("%s: %d", kind, answer.StatusCode)
 		}
 	}
 }

@@ -32,6 +32,11 @@ export class Refusal extends Error {
   }
 }
 
+/** Returns the answer for a token that could be neither accepted nor refused. */
+export function unavailable(): Refusal {
+  return new Refusal(503, UNAVAILABLE, { "Retry-After": RETRY_AFTER });
+}
+
 /** The rules of a protected service, and its answers to requests that break them (RFC 6750 section 3, RFC 9449 section 7.1). */
 export class Door {
   readonly #verifier: Verifier;
@@ -84,7 +89,7 @@ export class Door {
   }
 
   #refused(error: VerificationError, isDpop: boolean): Refusal {
-    if (!(error instanceof TokenRejected)) return new Refusal(503, UNAVAILABLE, { "Retry-After": RETRY_AFTER });
+    if (!(error instanceof TokenRejected)) return unavailable();
     const names: Partial<Record<string, string>> = { PROOF_REJECTED: "invalid_dpop_proof", NONCE_REQUIRED: "use_dpop_nonce" };
     const headers = this.#challenge(isDpop, names[error.reason] ?? "invalid_token", error.message);
     const nonce = isDpop ? this.#resource?.nonce(this.#verifier.now()) : undefined;

@@ -48,8 +48,7 @@ export function requireToken(verifier: Verifier, options: MiddlewareOptions = {}
           next(error);
           return;
         }
-        const headers = { ...error.headers, "Content-Type": "application/json" };
-        give(response, { status: error.status, headers, body: JSON.stringify({ error: error.message }) });
+        refuse(response, error);
       },
     );
   };
@@ -64,6 +63,11 @@ export function resourceMetadata(resource: ProtectedResource): Middleware {
     if (pathOf(request) === resource.metadataPath) give(response, resource.answer(request.method ?? ""));
     else next();
   };
+}
+
+/** Answers a request that is not served. */
+export function refuse(response: ServerResponse, { status, headers, message }: Refusal): void {
+  give(response, { status, headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify({ error: message }) });
 }
 
 function give(response: ServerResponse, { status, headers, body }: MetadataAnswer): void {

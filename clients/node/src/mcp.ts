@@ -1,6 +1,8 @@
-import type { IncomingMessage } from "node:http";
-import { TokenRejected } from "./errors.js";
-import { type Middleware, tokenOf } from "./express.js";
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { unavailable } from "./door.js";
+import { TokenRejected, VerificationError } from "./errors.js";
+import { type Middleware, refuse, tokenOf } from "./express.js";
 import type { VerifiedToken, Verifier } from "./verifier.js";
 
 /** What the SDK for the Model Context Protocol knows of a token: its `AuthInfo`. */
@@ -34,9 +36,28 @@ export function mcpTokenVerifier(
         return authInfo(await verifier.verify(token), token, options.resource ?? verifier.audience);
       } catch (error) {
         if (error instanceof TokenRejected) throw new InvalidTokenError(error.message);
-        throw error; // the SDK answers with 500, and not with 401, upon which clients would let their user sign in again
+        const response = answers.getStore();
+        if (response === undefined || !(error instanceof VerificationError)) {
+          throw error; // the SDK answers with 500, and not with 401, upon which clients would let their user sign in again
+        }
+        refuse(response, unavailable());
+        return await new Promise<never>(() => {}); // the request is answered: nothing may follow
       }
     },
+  };
+}
+
+const answers = new AsyncLocalStorage<ServerResponse>();
+
+/**
+ * Returns `check`, the SDK's `requireBearerAuth` with a verifier of `mcpTokenVerifier`, so that it answers 503 with
+ * `Retry-After` while keys or revocations are not at hand. The SDK by itself answers 500.
+ */
+export function mcpUnavailable<Q extends IncomingMessage, S extends ServerResponse, N>(
+  check: (request: Q, response: S, next: N) => unknown,
+): (request: Q, response: S, next: N) => void {
+  return (request, response, next) => {
+    answers.run(response, () => void check(request, response, next));
   };
 }
 

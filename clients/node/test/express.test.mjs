@@ -5,7 +5,7 @@ import express from "express";
 import { Verifier } from "../dist/index.js";
 import { requireToken, tokenOf } from "../dist/express.js";
 import { ask, bearerCases, judge } from "./bearer.mjs";
-import { AUDIENCE, ISSUER, Issuer, serve, token } from "./issuer.mjs";
+import { AUDIENCE, ISSUER, Issuer, revocationsOf, serve, token } from "./issuer.mjs";
 
 const { requires, cases } = bearerCases;
 
@@ -15,7 +15,7 @@ for (const one of cases) {
     issuer.away = one.keys === "unavailable";
     const jwksUrl = await serve(t, issuer.listener);
     const app = express();
-    app.use(requireToken(new Verifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl, clock: issuer.clock }), { scopes: requires }));
+    app.use(requireToken(new Verifier({ issuer: ISSUER, audience: AUDIENCE, jwksUrl, clock: issuer.clock, revocations: revocationsOf(one) }), { scopes: requires }));
     app.get("/", (request, response) => {
       assert.equal(request.auth, tokenOf(request));
       response.send(request.auth.subject);

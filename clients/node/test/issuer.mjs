@@ -67,6 +67,11 @@ export async function proof(htm, htu, sent) {
     .sign(client.privateKey);
 }
 
+/** Returns the revocations of a case of bearer.json, if it has some. */
+export function revocationsOf(one) {
+  return one.revocations === "unavailable" ? revocationsAway() : undefined;
+}
+
 /** Revocations whose stream never opens; those of the package would wait 5 s for it. */
 export function revocationsAway() {
   return {

@@ -10,7 +10,7 @@ import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/
 import express from "express";
 import { ProtectedResource, Verifier } from "../dist/index.js";
 import { requireToken, resourceMetadata } from "../dist/express.js";
-import { mcpAuth, mcpTokenVerifier } from "../dist/mcp.js";
+import { mcpAuth, mcpTokenVerifier, mcpUnavailable } from "../dist/mcp.js";
 import { AUDIENCE, ISSUER, Issuer, proof, revocationsAway, serve, THUMBPRINT, token } from "./issuer.mjs";
 
 const RESOURCE = "https://api.example/mcp";
@@ -36,15 +36,20 @@ async function served(t, issuer, protect, revocations) {
   return await serve(t, app);
 }
 
+const ownCheck = (verifier) => requireBearerAuth({
+  verifier: mcpTokenVerifier(verifier, InvalidTokenError, { resource: RESOURCE }),
+  requiredScopes: ["read"],
+  resourceMetadataUrl: METADATA,
+  expectedResource: new URL(RESOURCE),
+});
 const KINDS = {
   "the SDK's own check": (app, verifier) => {
     app.use(resourceMetadata(resource()));
-    app.use(requireBearerAuth({
-      verifier: mcpTokenVerifier(verifier, InvalidTokenError, { resource: RESOURCE }),
-      requiredScopes: ["read"],
-      resourceMetadataUrl: METADATA,
-      expectedResource: new URL(RESOURCE),
-    }));
+    app.use(ownCheck(verifier));
+  },
+  "the SDK's own check, with our answer": (app, verifier) => {
+    app.use(resourceMetadata(resource()));
+    app.use(mcpUnavailable(ownCheck(verifier)));
   },
   "the middleware": (app, verifier) => {
     app.use(requireToken(verifier, { resource: resource(), scopes: ["read"] }));
@@ -80,12 +85,16 @@ for (const [kind, protect] of Object.entries(KINDS)) {
       assert.match(answer.headers.get("WWW-Authenticate"), /^Bearer error="invalid_token"/);
       assert.ok(answer.headers.get("WWW-Authenticate").includes(`resource_metadata="${METADATA}"`));
     }
+    const narrow = await bearer(await token("missing scope"))(`${address}/mcp`, { method: "POST", body: "{}" });
+    assert.equal(narrow.status, 403);
+    assert.match(narrow.headers.get("WWW-Authenticate"), /^Bearer error="insufficient_scope"/);
     const document = await (await fetch(`${address}/.well-known/oauth-protected-resource/mcp`)).json();
     assert.equal(document.resource, RESOURCE);
   });
 }
 
-for (const [kind, status] of [["the SDK's own check", 500], ["the middleware", 503]]) {
+const UNAVAILABLE = { "the SDK's own check": 500, "the SDK's own check, with our answer": 503, "the middleware": 503 };
+for (const [kind, status] of Object.entries(UNAVAILABLE)) {
   test(`without keys clients are not sent to sign in again: ${kind}`, async (t) => {
     const issuer = new Issuer();
     issuer.away = true;
@@ -93,6 +102,7 @@ for (const [kind, status] of [["the SDK's own check", 500], ["the middleware", 5
     const answer = await bearer(await token())(`${address}/mcp`, { method: "POST", body: "{}" });
     assert.equal(answer.status, status);
     assert.equal(answer.headers.get("WWW-Authenticate"), null);
+    assert.equal(answer.headers.get("Retry-After"), status === 503 ? "1" : null);
   });
 
   test(`without revocations clients are not sent to sign in again: ${kind}`, async (t) => {
@@ -100,6 +110,7 @@ for (const [kind, status] of [["the SDK's own check", 500], ["the middleware", 5
     const answer = await bearer(await token())(`${address}/mcp`, { method: "POST", body: "{}" });
     assert.equal(answer.status, status);
     assert.equal(answer.headers.get("WWW-Authenticate"), null);
+    assert.equal(answer.headers.get("Retry-After"), status === 503 ? "1" : null);
   });
 }
 

@@ -15,12 +15,13 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
 from tests.bearer_cases import AUDIENCE, ISSUER, Keys
 from tests.clients import minter
 from tests.unit.clients.test_middleware import uvicorn_of
 
 from tokenmint_client import AsyncVerifier, ProtectedResource, Revocations
-from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier
+from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier, McpUnavailableMiddleware
 
 RESOURCE: Final = "https://api.example/mcp"
 
@@ -33,8 +34,7 @@ def whoami() -> str:
     return f"{token.subject} by {acting} for {token.client_id}"
 
 
-@contextmanager
-def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+def checking(keys: Keys, revocations: Revocations | None) -> Starlette:
     """A server that checks tokens itself, by our verifier."""
     auth = AuthSettings(
         issuer_url="https://login.example", resource_server_url=RESOURCE, required_scopes=["read"],
@@ -42,7 +42,28 @@ def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterato
     )  # fmt: skip
     server = MCPServer("orders", auth=auth, token_verifier=McpTokenVerifier(_verifier(keys, revocations), RESOURCE))
     server.tool()(whoami)
-    with uvicorn_of(server.streamable_http_app(), lifespan="on") as base:
+    return server.streamable_http_app()
+
+
+@contextmanager
+def with_verifier(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    with uvicorn_of(checking(keys, revocations), lifespan="on") as base:
+        yield base
+
+
+@contextmanager
+def with_verifier_behind(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    """The same behind our answer to requests that can't be judged."""
+    with uvicorn_of(McpUnavailableMiddleware(checking(keys, revocations)), lifespan="on") as base:
+        yield base
+
+
+@contextmanager
+def with_verifier_and_added(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    """The same, added to the application's own middleware."""
+    app = checking(keys, revocations)
+    app.add_middleware(McpUnavailableMiddleware)
+    with uvicorn_of(app, lifespan="on") as base:
         yield base
 
 
@@ -58,7 +79,10 @@ def with_middleware(keys: Keys, revocations: Revocations | None = None) -> Itera
         yield base
 
 
-SERVERS: Final = {"verifier": with_verifier, "middleware": with_middleware}
+SERVERS: Final = {
+    "verifier": with_verifier, "verifier, behind": with_verifier_behind, "verifier, added": with_verifier_and_added,
+    "middleware": with_middleware,
+}  # fmt: skip
 
 
 @asynccontextmanager

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 RESOURCE: Final = "https://api.example/mcp"
 CALL: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
-SERVERS: Final = ("verifier", "middleware")
+SERVERS: Final = ("verifier", "verifier, behind", "verifier, added", "middleware")
+UNAVAILABLE: Final = [("verifier", 500), ("verifier, behind", 503), ("verifier, added", 503), ("middleware", 503)]
 HEADERS: Final = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
@@ -83,7 +84,7 @@ def test_a_bound_token_is_not_accepted_as_a_bearer_token(kind: str, keys: Keys, 
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
+@pytest.mark.parametrize(("kind", "status"), UNAVAILABLE)
 def test_without_keys_clients_are_not_sent_to_sign_in_again(
     kind: str, status: int, keys: Keys, mcp: ModuleType
 ) -> None:
@@ -92,9 +93,11 @@ def test_without_keys_clients_are_not_sent_to_sign_in_again(
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
     assert answer.status_code == status
     assert "WWW-Authenticate" not in answer.headers
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert "127.0.0.1" not in answer.text
 
 
-@pytest.mark.parametrize(("kind", "status"), [("verifier", 500), ("middleware", 503)])
+@pytest.mark.parametrize(("kind", "status"), UNAVAILABLE)
 def test_without_revocations_clients_are_not_sent_to_sign_in_again(
     kind: str, status: int, keys: Keys, mcp: ModuleType
 ) -> None:
@@ -102,6 +105,8 @@ def test_without_revocations_clients_are_not_sent_to_sign_in_again(
         answer = httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(token_of()))
     assert answer.status_code == status
     assert "WWW-Authenticate" not in answer.headers
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert "127.0.0.1" not in answer.text
 
 
 async def test_rfc9449_section_7_the_middleware_accepts_bound_tokens_with_a_proof(keys: Keys, mcp: ModuleType) -> None:

@@ -26,10 +26,10 @@ from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.requests import Request
 from starlette.routing import Route
-from tests.bearer_cases import AUDIENCE, CASES, ISSUER, REQUIRES, Keys, get, play
+from tests.bearer_cases import AUDIENCE, CASES, ISSUER, REQUIRES, Keys, get, play, published
 from tests.issuer import Issuer, serving
 
-from tokenmint_client import AsyncVerifier, Verifier, current_token
+from tokenmint_client import AsyncVerifier, Revocations, Verifier, current_token
 from tokenmint_client.asgi import TokenMiddleware
 from tokenmint_client.django import TokenMiddleware as DjangoMiddleware
 
@@ -73,17 +73,17 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def starlette(keys: Keys) -> Iterator[str]:
+def starlette(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
     app = Starlette(routes=[Route("/", starlette_view)])
-    app.add_middleware(TokenMiddleware, verifier=asynchronous(keys), scopes=REQUIRES)
+    app.add_middleware(TokenMiddleware, verifier=asynchronous(keys, revocations), scopes=REQUIRES)
     with uvicorn_of(app) as base:
         yield base
 
 
 @contextmanager
-def fastapi(keys: Keys) -> Iterator[str]:
+def fastapi(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
     app = FastAPI()
-    app.add_middleware(TokenMiddleware, verifier=asynchronous(keys), scopes=REQUIRES)
+    app.add_middleware(TokenMiddleware, verifier=asynchronous(keys, revocations), scopes=REQUIRES)
 
     @app.get("/", response_class=PlainTextResponse)
     def view(request: Request) -> str:
@@ -94,12 +94,12 @@ def fastapi(keys: Keys) -> Iterator[str]:
         yield base
 
 
-def asynchronous(keys: Keys) -> AsyncVerifier:
-    return AsyncVerifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock)
+def asynchronous(keys: Keys, revocations: Revocations | None) -> AsyncVerifier:
+    return AsyncVerifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock, revocations=revocations)
 
 
-def threaded(keys: Keys) -> Verifier:
-    return Verifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock)
+def threaded(keys: Keys, revocations: Revocations | None) -> Verifier:
+    return Verifier(ISSUER, AUDIENCE, jwks_url=keys.url, clock=keys.clock, revocations=revocations)
 
 
 @contextmanager
@@ -113,8 +113,8 @@ def django_settings(verifier: object) -> Iterator[None]:
 
 
 @contextmanager
-def django_wsgi(keys: Keys) -> Iterator[str]:
-    with django_settings(threaded(keys)):
+def django_wsgi(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    with django_settings(threaded(keys, revocations)):
         server = make_server("127.0.0.1", 0, WSGIHandler(), handler_class=Quiet)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -127,18 +127,18 @@ def django_wsgi(keys: Keys) -> Iterator[str]:
 
 
 @contextmanager
-def django_asgi(keys: Keys) -> Iterator[str]:
-    with django_settings(asynchronous(keys)), uvicorn_of(ASGIHandler()) as base:
+def django_asgi(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    with django_settings(asynchronous(keys, revocations)), uvicorn_of(ASGIHandler()) as base:
         yield base
 
 
 @contextmanager
-def django_asgi_with_threads(keys: Keys) -> Iterator[str]:
-    with django_settings(threaded(keys)), uvicorn_of(ASGIHandler()) as base:
+def django_asgi_with_threads(keys: Keys, revocations: Revocations | None = None) -> Iterator[str]:
+    with django_settings(threaded(keys, revocations)), uvicorn_of(ASGIHandler()) as base:
         yield base
 
 
-FRAMEWORKS: Final[dict[str, Callable[[Keys], Any]]] = {
+FRAMEWORKS: Final[dict[str, Callable[[Keys, Revocations | None], Any]]] = {
     "Starlette": starlette, "FastAPI": fastapi, "Django, WSGI": django_wsgi, "Django, ASGI": django_asgi,
     "Django, ASGI, Verifier": django_asgi_with_threads,
 }  # fmt: skip
@@ -150,12 +150,41 @@ def test_rfc6750_section_3_answers(framework: str, case: dict[str, Any], caplog:
     caplog.set_level(logging.DEBUG)
     with serving(Issuer()) as issuer:
         keys = Keys(issuer)
-        with FRAMEWORKS[framework](keys) as base:
+        with FRAMEWORKS[framework](keys, keys.revocations(case)) as base:
             play(case, base, keys)
     if case.get("place") != "query":  # an access log has the query, which is why nobody should send a token there
         assert not [token for token in keys.sent if token and token in caplog.text]
-    if case["status"] == 503:
+    if case.get("keys") == "unavailable":
         assert f"the key set at {keys.url} can't be fetched: the answer has status 503" in caplog.text
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+async def test_a_websocket_that_is_not_accepted_has_the_answer_of_a_request(case: dict[str, Any]) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def application(_: Any, __: Any, ___: Any) -> None:
+        sent.append({"status": 200})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with serving(Issuer(status=503 if case.get("keys") == "unavailable" else 200)) as issuer:
+        keys = Keys(issuer)
+        if case["token"] == "revoked key":
+            issuer.documents["/jwks.json"] = published("k1")
+        header = b"authorization", f"{case.get('scheme', 'Bearer')} {keys.token(case['token'] or 'good')}".encode()
+        is_sent = case["token"] and case.get("place") != "query"
+        scope = {
+            "type": "websocket", "path": "/", "headers": [header] * case.get("times", 1) if is_sent else [],
+            "extensions": {"websocket.http.response": {}},
+        }  # fmt: skip
+        verifier = asynchronous(keys, keys.revocations(case))
+        await TokenMiddleware(application, verifier, scopes=REQUIRES)(scope, None, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == case["status"]
+    headers = dict(sent[0].get("headers", []))
+    assert (b"www-authenticate" in headers) == (case["status"] in (400, 401, 403))
+    assert headers.get(b"retry-after") == (b"1" if case["status"] == 503 else None)
+    assert {message.get("type", "").removesuffix(".body") for message in sent[1:]} <= {"websocket.http.response"}
 
 
 def test_django_serves_public_paths_without_a_token() -> None:

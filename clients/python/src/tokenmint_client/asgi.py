@@ -84,7 +84,7 @@ class TokenMiddleware:
             sent = self._door.presented(_values(scope, b"authorization"))
             token = await self._verify(scope, sent)
         except Refusal as refusal:
-            await _refuse(scope, send, refusal)
+            await refuse(scope, send, refusal)
             return
         scope.setdefault("state", {})["token"] = token
         scope["auth"], scope["user"] = token, self._user(token, sent.token)
@@ -116,16 +116,20 @@ def _path(scope: Scope) -> str:
     return quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("latin-1")
 
 
-async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer a request that is not served."""
+    kind = "http.response"
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008})  # before it was accepted: a 403
-        return
+        kind = "websocket.http.response"
+        if kind not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008})  # before it was accepted: a 403
+            return
     body = json.dumps({"error": refusal.message}).encode()
-    await _send(send, refusal.status, {"content-type": "application/json", **refusal.headers}, body)
+    await _send(send, refusal.status, {"content-type": "application/json", **refusal.headers}, body, kind)
 
 
-async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+async def _send(send: Send, status: int, headers: dict[str, str], body: bytes, kind: str = "http.response") -> None:
     length = {} if status == 204 else {"content-length": str(len(body))}
     sent = [(name.lower().encode(), value.encode()) for name, value in {**headers, **length}.items()]
-    await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": f"{kind}.start", "status": status, "headers": sent})
+    await send({"type": f"{kind}.body", "body": body})

@@ -1,17 +1,22 @@
 """Servers of the Model Context Protocol, made with the package `mcp`, that accept tokenmint's tokens.
 
 :class:`McpTokenVerifier` is for servers with the package's own check of tokens, which hands on the token alone: a token
-that is bound to a key is refused. :class:`McpTokenMiddleware` stands in its place, and checks proofs too.
+that is bound to a key is refused. :class:`McpUnavailableMiddleware` around such a server answers 503 while tokens can't
+be verified. :class:`McpTokenMiddleware` stands in place of both, and checks proofs too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
-from tokenmint_client.asgi import App, Scope, TokenMiddleware, certificate_of
-from tokenmint_client.errors import TokenRejected
+from tokenmint_client.asgi import App, Receive, Scope, Send, TokenMiddleware, certificate_of, refuse
+from tokenmint_client.errors import TokenRejected, VerificationError
+from tokenmint_client.refusals import unavailable
 from tokenmint_client.resource import ProtectedResource
 from tokenmint_client.types import VerifiedToken
 from tokenmint_client.verifier import AsyncVerifier
@@ -36,14 +41,62 @@ class McpTokenVerifier:
         """Return what a token says, or None where it is not accepted.
 
         Raises:
-            KeySetUnavailable: the keys can't be fetched. The server answers with 500, and not with 401, upon which
-                clients would let their user sign in again.
+            KeySetUnavailable: keys or revocations are not at hand. The server answers with 500, or behind a
+                :class:`McpUnavailableMiddleware` with 503, and not with 401, upon which clients would let their user
+                sign in again.
         """
         try:
             verified = await self._verifier.verify(token)
         except TokenRejected:
             return None
+        except VerificationError:
+            if (request := _request.get(None)) is not None:
+                request.is_undecided = True
+            raise
         return _access_token(verified, token, self._resource)
+
+
+@dataclass
+class _Request:
+    """The request that is being served."""
+
+    is_undecided: bool = False
+    """Whether its token could be neither accepted nor refused."""
+
+
+_request: ContextVar[_Request] = ContextVar("tokenmint_mcp_request")
+
+
+class McpUnavailableMiddleware:
+    """Answers 503 with ``Retry-After`` where a :class:`McpTokenVerifier` has no keys or revocations.
+
+    The package has no such answer for its ``token_verifier``, and gives 500. Put it around the
+    ``streamable_http_app()`` of an ``MCPServer``, or add it with ``add_middleware``.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = _Request()
+        entered = _request.set(request)
+
+        async def answer(message: MutableMapping[str, Any]) -> None:
+            if not request.is_undecided:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            if not request.is_undecided:  # its cause is in the log of the verifier
+                raise
+        finally:
+            _request.reset(entered)
+        if request.is_undecided:
+            await refuse(scope, send, unavailable())
 
 
 class McpTokenMiddleware(TokenMiddleware):

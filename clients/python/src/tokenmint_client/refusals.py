@@ -31,6 +31,11 @@ class Refusal(Exception):
         self.headers = headers
 
 
+def unavailable() -> Refusal:
+    """Return the answer for a token that could be neither accepted nor refused."""
+    return Refusal(503, UNAVAILABLE, {"Retry-After": str(RETRY_AFTER)})
+
+
 @dataclass(frozen=True, slots=True)
 class Presented:
     """The token of a request, as sent."""
@@ -79,7 +84,7 @@ class Door:
     def refused(self, error: VerificationError, sent: Presented, now: float) -> Refusal:
         """Return the answer for a token that a verifier did not accept."""
         if not isinstance(error, TokenRejected):
-            return Refusal(503, UNAVAILABLE, {"Retry-After": str(RETRY_AFTER)})
+            return unavailable()
         names = {"PROOF_REJECTED": "invalid_dpop_proof", "NONCE_REQUIRED": "use_dpop_nonce"}
         headers = self._challenges(sent.is_dpop, names.get(error.reason, "invalid_token"), error.message)
         nonce = self.resource.new_nonce(now) if self.resource is not None and sent.is_dpop else None

@@ -13,7 +13,7 @@ import java.util.Objects;
 /** The rules of a protected HTTP service, and its answers to requests that break them. */
 final class Door {
     private static final String METHODS = "GET, HEAD, OPTIONS";
-    private static final String RETRY_AFTER = "1"; // seconds after which a verifier asks for its keys again
+    static final String RETRY_AFTER = "1"; // seconds after which a verifier asks for its keys again
 
     private final Verifier verifier;
     private final ProtectedResource resource; // or null

@@ -45,6 +45,8 @@ final class BearerCases implements AutoCloseable {
     private final MovableClock clock = new MovableClock();
     private final Map<String, ECKey> keys = new HashMap<>();
     private final HttpServer server;
+    private final TokenmintClient nobody = TokenmintClient.builder("127.0.0.1:1").plaintext().build();
+    private final Revocations revocations = Revocations.builder(nobody, AUDIENCE).build(); // of a minute ago
     private volatile boolean revoked;
     private volatile boolean away;
 
@@ -66,6 +68,7 @@ final class BearerCases implements AutoCloseable {
             exchange.close();
         });
         server.start();
+        revocations.take(RevocationsTest.said("0.1-0", "", 0, 60));
     }
 
     private static Map<String, Object> document() throws Exception {
@@ -82,6 +85,11 @@ final class BearerCases implements AutoCloseable {
 
     Verifier verifier() {
         return builder().build();
+    }
+
+    /** Returns the verifier of a case. */
+    Verifier verifier(Map<String, Object> row) {
+        return "unavailable".equals(row.get("revocations")) ? builder().revocations(revocations).build() : verifier();
     }
 
     Verifier.Builder builder() {
@@ -167,6 +175,8 @@ final class BearerCases implements AutoCloseable {
 
     @Override
     public void close() {
+        revocations.close();
+        nobody.close();
         server.stop(0);
     }
 }

@@ -76,7 +76,7 @@ class SpringTokenFilterTest {
 
     @Test
     void rfc9728AnnouncesItselfAndItsAuthenticationIsSerialisable() throws Exception {
-        try (var cases = new BearerCases(); var running = run(Resource.class, cases)) {
+        try (var cases = new BearerCases(); var running = run(Resource.class, cases.verifier())) {
             URI service = address(running);
             var metadata = BearerCases.get(service.resolve("/.well-known/oauth-protected-resource/mcp"), List.of());
             assertEquals("https://api.example/mcp", JSONObjectUtils.parse(metadata.body()).get("resource"));
@@ -97,13 +97,9 @@ class SpringTokenFilterTest {
     @ParameterizedTest
     @MethodSource("cases")
     void answersAsRfc6750Section3Says(Map<String, Object> row) throws Exception {
-        try (var cases = new BearerCases(); var running = run(Application.class, cases)) {
+        try (var cases = new BearerCases(); var running = run(Application.class, cases.verifier(row))) {
             cases.play(row, address(running));
         }
-    }
-
-    private static ConfigurableApplicationContext run(Class<?> application, BearerCases cases) {
-        return run(application, cases.verifier());
     }
 
     /** Starts an application on a free port, with the verifier as a bean. */

@@ -25,7 +25,7 @@ class TokenFilterTest {
     @MethodSource("cases")
     void answersAsRfc6750Section3Says(Map<String, Object> row, @TempDir Path directory) throws Exception {
         try (var cases = new BearerCases()) {
-            Tomcat tomcat = tomcat(new TokenFilter(cases.verifier(), BearerCases.required()), directory);
+            Tomcat tomcat = tomcat(new TokenFilter(cases.verifier(row), BearerCases.required()), directory);
             try {
                 cases.play(row, URI.create("http://127.0.0.1:" + tomcat.getConnector().getLocalPort() + "/"));
             } finally {

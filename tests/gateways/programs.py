@@ -111,8 +111,9 @@ def running(
 
 
 @contextmanager
-def sidecar(directory: Path, *, tokenmint: int, keep: str) -> Iterator[int]:
-    """Run `tokenmint edge` before tokenmint's port, as the client `gateway`; yield its port."""
+def sidecar(directory: Path, *, tokenmint: int, keep: str, follows: Sequence[str] = ()) -> Iterator[int]:
+    """Run `tokenmint edge` before tokenmint's port, as the client `gateway`; yield its port. ``follows``: further
+    arguments."""
     port = own_port()
     (directory / "edge.secret").write_text(CLIENT.reveal())
     log_file = directory / "edge.log"
@@ -120,7 +121,7 @@ def sidecar(directory: Path, *, tokenmint: int, keep: str) -> Iterator[int]:
     named = ("--client-id", "gateway", "--secret-file", "edge.secret")
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tokenmint", *command, *named],
+            [sys.executable, "-m", "tokenmint", *command, *named, *follows],
             cwd=directory, stdout=log, stderr=log, env=environment(),
         )  # fmt: skip
     try:
@@ -129,6 +130,22 @@ def sidecar(directory: Path, *, tokenmint: int, keep: str) -> Iterator[int]:
     finally:
         process.terminate()
         assert process.wait(timeout=20) == 0
+
+
+@contextmanager
+def example_application(directory: Path) -> Iterator[int]:
+    """Run the application of deploy/gateways; yield its port."""
+    port = own_port()
+    log_file = directory / "application.log"
+    with log_file.open("wb") as log:
+        command = [sys.executable, str(EXAMPLES / "application.py"), str(port)]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
+    try:
+        _await(port, process, log_file)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def _await(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

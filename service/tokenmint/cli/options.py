@@ -4,8 +4,9 @@ typer knows single options only. It sees the fields of the groups (:func:`expand
 (:func:`collected`).
 """
 
+import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -112,6 +113,20 @@ def collected(parameters: Iterable[inspect.Parameter], arguments: dict[str, Any]
         else:
             found[parameter.name] = group(**{name: arguments.pop(name) for name in inspect.signature(group).parameters})
     return found
+
+
+def grouped(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command without a connection the options of its groups."""
+    own = [*inspect.signature(function).parameters.values()]
+
+    @functools.wraps(function)
+    def command(**arguments: Any) -> None:
+        function(**collected(own, arguments))
+
+    parameters = expanded(own)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options of it
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
 def _group_of(parameter: inspect.Parameter) -> type[Group] | None:

@@ -2,21 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tokenmint.base.errors import TokenmintError
+from tokenmint.base.token_errors import TokenRejected
 from tokenmint.edge.answers import Answers, Given
+from tokenmint.edge.following import Following
 from tokenmint.edge.question import PATH, question_of
 from tokenmint.gateway.decision import NO_STORE
 from tokenmint.web.gateway_auth import WITH_BODY, denied, failure, has_body
 
 HEALTH: Final = "/healthz"
+READY: Final = "/readyz"
 METRICS: Final = "/metrics"
 
 
@@ -27,12 +31,23 @@ class Edge:
         answers: the answers.
         token_headers: tokenmint's `gateway.headers`.
         host_header: tokenmint's `gateway.host_header`.
+        following: the streams of revocations, for metrics and readiness; None: there are none.
+        lag: the seconds for which a stream may be away.
     """
 
-    def __init__(self, answers: Answers, token_headers: Sequence[str], host_header: str) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        token_headers: Sequence[str],
+        host_header: str,
+        following: Following | None = None,
+        lag: float = 0.0,
+    ) -> None:
         self._answers = answers
         self._token_headers = token_headers
         self._host_header = host_header
+        self._following = following
+        self._lag = lag
         self._registry = CollectorRegistry()
         self._counts = Counter(
             "tokenmint_edge_answers", "Answers of the sidecar: kept, asked, refused or away", ["how"],
@@ -40,18 +55,54 @@ class Edge:
         )  # fmt: skip
         for how in ("kept", "asked", "refused", "away"):
             self._counts.labels(how)
+        kept = Gauge("tokenmint_edge_answers_kept", "Answers that are kept now", registry=self._registry)
+        kept.set_function(lambda: len(answers))
+        if following is not None:
+            self._measure(following)
+
+    def _measure(self, following: Following) -> None:
+        """Make the metrics of the streams."""
+        count = Gauge("tokenmint_edge_revocations", "Revocations that are known", registry=self._registry)
+        count.set_function(lambda: len(following.revoked))
+        age = Gauge(
+            "tokenmint_edge_revocations_age_seconds", "Seconds since every revocation was known", ["audience"],
+            registry=self._registry,
+        )  # fmt: skip
+        up = Gauge(
+            "tokenmint_edge_revocations_followed", "Whether revocations are known in time: 1 or 0", ["audience"],
+            registry=self._registry,
+        )  # fmt: skip
+        for audience in following.streams:
+            age.labels(audience).set_function(partial(following.lag, audience))
+            up.labels(audience).set_function(partial(self._in_time, following, audience))
+
+    def _in_time(self, following: Following, audience: str) -> bool:
+        return following.lag(audience) <= self._lag
 
     def application(self) -> Starlette:
         """Return the application."""
         found = Starlette(
             routes=[
                 Route(HEALTH, lambda _: PlainTextResponse("ok\n"), methods=["GET"]),
+                Route(READY, lambda _: JSONResponse(self._readiness()), methods=["GET"]),
                 Route(METRICS, lambda _: Response(generate_latest(self._registry), media_type="text/plain")),
                 Route("/{path:path}", self._answer, methods=["GET"]),
             ]
         )
         found.router.redirect_slashes = False
         return found
+
+    def _readiness(self) -> dict[str, object]:
+        """Return the state. It is always ready: without revocations it keeps answers for a short time, or none."""
+        details = {}
+        if self._following is not None:
+            for audience, stream in self._following.streams.items():
+                lag = self._following.lag(audience)
+                known = f"known up to {lag:.1f} s ago" if math.isfinite(lag) else "not known yet"
+                kept = "" if lag <= self._lag else ", so answers are not kept for longer"
+                away = f"; the stream is away: {stream.error}" if stream.error else ""
+                details[f"revocations of {audience}"] = f"{known}{kept}{away}"
+        return {"ready": True, "problems": {}, "details": details}
 
     async def _answer(self, request: Request) -> Response:
         if PATH.match(request.url.path) is None:
@@ -68,7 +119,7 @@ class Edge:
         try:
             given = await self._answers.give(question)
         except TokenmintError as error:
-            self._counts.labels("away").inc()
+            self._counts.labels("refused" if isinstance(error, TokenRejected) else "away").inc()
             return failure(error)
         self._counts.labels("kept" if given.kept else "asked" if given.answer.status == 200 else "refused").inc()
         return _response(given)
@@ -79,6 +130,6 @@ def _response(given: Given) -> Response:
     for name, value in given.answer.headers:
         if name != "cache-control":
             response.headers.append(name, value)
-    left = math.floor(given.left)  # what is left of its time, so that a cache behind this one adds nothing
-    response.headers["cache-control"] = f"max-age={left}" if left else NO_STORE
+    onward = math.floor(given.onward)
+    response.headers["cache-control"] = f"max-age={onward}" if onward else NO_STORE
     return response

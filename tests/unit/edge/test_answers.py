@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.fakes import FakeClock
 
 from tokenmint.base.errors import DependencyUnavailable
-from tokenmint.edge.answers import Answer, Answers
+from tokenmint.edge.answers import Answer, Answers, Limits
 from tokenmint.edge.question import Question
 
 
@@ -46,7 +46,7 @@ def tokenmint() -> Tokenmint:
 
 
 def answers_of(tokenmint: Tokenmint, clock: FakeClock, longest: float = 60.0, entries: int = 100) -> Answers:
-    return Answers(tokenmint.ask, clock, longest=longest, entries=entries)
+    return Answers(tokenmint.ask, clock, Limits(longest), entries=entries)
 
 
 async def test_an_answer_is_given_until_it_ends(tokenmint: Tokenmint) -> None:

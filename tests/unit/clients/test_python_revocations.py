@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import closing
 from typing import Any
 
 import grpc
@@ -282,7 +283,8 @@ def test_a_refusal_is_told_with_its_reason_and_its_remedy(stream: tuple[Stream, 
         yield from ()
 
     servicer.turns = [refuses]
-    with Revocations(Client(target, PublicClient("api"), plaintext=True), AUDIENCE) as revocations:
+    with closing(Revocations(Client(target, PublicClient("api"), plaintext=True), AUDIENCE)) as revocations:
+        revocations.start(0.0)  # `with` alone would wait for a snapshot that never comes
         assert servicer.open.wait(TIMEOUT)  # the next attempt
         assert revocations.error == "AUDIENCE_DENIED: the caller does not serve this audience"
 

@@ -125,12 +125,17 @@ def check_section(name: str, entry: Entry, documented: DocumentedEntry, table: s
     assert all(f"<{page}>" in words for page in documented.documentation.pages)
 
 
+@pytest.fixture(scope="module")
+def page() -> tuple[str, str]:
+    """The parts of the page of providers, which hold all entries."""
+    return providers_page.table(catalogue(), DOCUMENTED), providers_page.paragraphs(catalogue(), DOCUMENTED)
+
+
 @pytest.mark.parametrize("name", catalogue())
-def test_each_entry_is_whole(name: str) -> None:
+def test_each_entry_is_whole(name: str, page: tuple[str, str]) -> None:
     check_entry(name, dict(catalogue()))
     check_row(name, catalogue()[name], providers_table(catalogue()))
-    parts = providers_page.table(catalogue()), providers_page.paragraphs(catalogue())
-    check_section(name, catalogue()[name], DOCUMENTED[name], *parts)
+    check_section(name, catalogue()[name], DOCUMENTED[name], *page)
 
 
 async def test_a_new_entry_is_one_file(tmp_path: Path) -> None:

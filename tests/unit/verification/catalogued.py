@@ -8,14 +8,16 @@ from typing import Any, Final
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from tests.issuer import jwk, rsa_key
-from tests.unit.verification.proving import ME, NOW, prove
+from tests.unit.verification.proving import ME, NOW, verifier_of
 
 from tokenmint.base.token_errors import TokenRejected
 from tokenmint.config.entries import TOKEN_TYPES, Entry
 from tokenmint.config.examples import DocumentedEntry, ExampleToken, RefusedTable, RefusedToken
 from tokenmint.config.providers import judge_provider
+from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN
 from tokenmint.verification.provider import Provider
+from tokenmint.verification.verifier import Verifier
 
 KEY_OF: Final = {
     "RS256": "rsa",
@@ -78,10 +80,10 @@ def signed(claims: Mapping[str, Any], algorithm: str, header: Mapping[str, Any],
     return jwt.encode(payload, key, algorithm=algorithm, headers=kept)
 
 
-async def outcome(provider: Provider, token: str, kind: str) -> tuple[str | None, str]:
+async def outcome(verifier: Verifier, token: str, kind: str) -> tuple[str | None, str]:
     """Return the reason of a refusal, None if there is none, and the subject or the message."""
     try:
-        return None, (await prove(token, provider, kind=kind)).subject
+        return None, (await verifier.verify(Secret(token), kind, nonce=None, now=NOW)).subject
     except TokenRejected as error:
         return error.reason, error.message
 
@@ -94,7 +96,8 @@ def claims_of(example: ExampleToken) -> dict[str, Any]:
 async def accepted(name: str, entries: Mapping[str, Entry], example: ExampleToken) -> tuple[str | None, str]:
     """Return the outcome of an example."""
     token = signed(claims_of(example), algorithm_of(example, entries[name]), example.header)
-    return await outcome(provider_of(name, entries, example.settings), token, TOKEN_TYPES[example.type])
+    verifier = verifier_of(provider_of(name, entries, example.settings))
+    return await outcome(verifier, token, TOKEN_TYPES[example.type])
 
 
 async def refused(
@@ -104,8 +107,8 @@ async def refused(
     claims = {**claims_of(example), **variant.claims, **dict.fromkeys(variant.without)}
     algorithm = variant.algorithm or algorithm_of(example, entries[name])
     token = signed(claims, algorithm, {**example.header, **variant.header})
-    provider = provider_of(name, entries, {**example.settings, **variant.settings})
-    return await outcome(provider, token, TOKEN_TYPES[variant.type or example.type])
+    verifier = verifier_of(provider_of(name, entries, {**example.settings, **variant.settings}))
+    return await outcome(verifier, token, TOKEN_TYPES[variant.type or example.type])
 
 
 Attack = tuple[str, frozenset[str], str, str]

@@ -113,7 +113,7 @@ bench: $(BENCHED) ## Measure beside peers in Go and Node: ROUNDS (5) of SECONDS 
 bench-quick: $(BENCHED) ## The main rows of bench, in less than a minute
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run --quick $(call options,BESIDE OUT)
 
-profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT, CACHES, PRINCIPALS (many), CALLS (exchange, batch, rs256), SECONDS (10) (needs Go, two cores)
+profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT, CACHES, PRINCIPALS (many), CALLS (exchange, batch, rs256, authz), SECONDS (10) (needs Go, two cores)
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT CACHES PRINCIPALS CALLS SECONDS OUT)
 
 bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)

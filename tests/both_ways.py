@@ -34,6 +34,7 @@ from tokenmint.rpc.fast_exchange import (
     METHOD,
     FastBatchExchangeTokens,
     FastExchangeToken,
+    Method,
     Pending,
 )
 from tokenmint.rpc.interceptors import Guard
@@ -119,6 +120,9 @@ class Outcome:
 class BothWays:
     """The ways into one running service."""
 
+    exact = True
+    """Whether a request has its token as it is, with spaces around it."""
+
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         guard = Guard(access.DATA, rig.parts.gate, deadline=20.0, native=True, capacity=rig.base.capacity)
@@ -162,7 +166,7 @@ class BothWays:
             entry.memo = None
 
     @property
-    def fast(self) -> FastExchangeToken | FastBatchExchangeTokens:
+    def fast(self) -> Method:
         """The fast way."""
         return self._fast[self.batch]
 

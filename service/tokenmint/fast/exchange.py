@@ -27,6 +27,7 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.base.telemetry import Metrics
 from tokenmint.base.trace_context import TraceContext
 from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.exchange.retention import seconds_to_keep
 from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of, unsigned_of
 from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read
@@ -274,7 +275,7 @@ class FastExchange:
         """End the exchange with its tokens, and record it."""
         minted = []
         for unsigned, signature in signed:
-            token = minted_of(unsigned, signature, proved.second, principal)
+            token = minted_of(unsigned, signature, proved, principal)
             if token is None:
                 self._pass_on(proved)
                 return None
@@ -323,7 +324,19 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
+        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now), now)
+
+    def keep(self, minted: Minted) -> int:
+        """Return for how many seconds a gateway may give a token again (``TokenExchange.exchange``)."""
+        proved = minted.proved
+        ends = proved.claims.get("exp")
+        return seconds_to_keep(
+            bound=minted.target.gateway_cache,
+            ends=(minted.expires_at, ends if isinstance(ends, int | float) else 0),
+            began=proved.now,
+            now=self._service.clock.now(),
+            single_use=False,  # such tokens have no plan
+        )
 
     def ended(
         self, method: str, plan: Plan, seconds: float, code: str = "OK", parent: TraceContext | None = None

@@ -50,6 +50,8 @@ class Target:
     """Claims from the subject token: the bytes before each value, and its path."""
     of_profile: int
     """The place of its claims from the profile among the plan's templates."""
+    gateway_cache: int
+    """For how many seconds a gateway may keep it (``Audience``)."""
     second: int = -1
     """The second of ``times``."""
     times: bytes = b""
@@ -177,6 +179,7 @@ class Plans:
                     of_provider=one.claims.of_provider,
                     of_token=one.claims.of_token,
                     of_profile=templates.index(one.claims.of_profile),
+                    gateway_cache=one.audience.gateway_cache,
                 )
                 for one in decided
             ),

@@ -158,6 +158,18 @@ class BothWays:
             self._settings[text] = self.rig.settings()
         await self.rig.app.reload(self._settings[text])
 
+    @asynccontextmanager
+    async def with_text(self, old: str, new: str) -> AsyncIterator[None]:
+        """Serve with a text of the configuration replaced, once."""
+        before = self.rig.config.read_text()
+        assert old in before, old
+        try:
+            await self.configure(before.replace(old, new, 1))
+            yield
+        finally:
+            await self.configure(before)
+            await self.warm()
+
     def forget(self) -> None:
         """Begin with a fast way that remembers nothing."""
         in_force = FastWayInForce(self.rig.parts)

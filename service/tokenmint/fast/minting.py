@@ -8,6 +8,7 @@ import orjson
 from tokenmint.base.encoding import encode_segment
 from tokenmint.fast.people import Person
 from tokenmint.fast.plans import Plan, Target, header_of
+from tokenmint.fast.tokens import TokenRules
 from tokenmint.formats.format import Kit
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.tokens import JsonValue, at_path
@@ -28,6 +29,7 @@ class Proved(NamedTuple):
     """The time of its verification, and of the minted token."""
     now: float
     """The same with its fraction."""
+    rules: TokenRules
 
 
 class Unsigned(NamedTuple):

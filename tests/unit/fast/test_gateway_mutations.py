@@ -81,7 +81,7 @@ MUTATIONS = [
     Mutation(*METADATA, "self.keep != keep or ", "", gateways.answers_that_are_kept),
     Mutation(*METADATA, " or self.expires_at != minted.expires_at", "", scenarios.times_that_pass),
     Mutation(*METADATA, " + self.scope", "", gateways.settings_of_routes),
-    Mutation(*KEEP, "bound=minted.target.gateway_cache", "bound=1", gateways.answers_that_are_kept),
+    Mutation(*KEEP, "bound=minted.target.audience.gateway_cache", "bound=1", gateways.answers_that_are_kept),
     Mutation(*KEEP, "ends if isinstance(ends, int | float) else 0", "2**40", gateways.answers_that_are_kept),
     Mutation(*KEEP, "(minted.expires_at, ", "(2**40, ", gateways.answers_that_are_kept),
     Mutation(*KEEP, "began=proved.now", "began=self._service.clock.now()", gateways.answers_that_took_long),
